@@ -1,0 +1,364 @@
+"""Decides which cell a request belongs to: the only place where that is decided.
+
+Written sans I/O: `steps` is a generator that yields the claims it needs looked up (an ordered
+chain) and is sent the owners' cell ids, so that the same evaluator runs over a dict, a blocking
+database cursor or an asynchronous one.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Callable, Generator, Sequence
+
+from control_plane.routing import tokens
+from control_plane.routing.model import (
+    Cell,
+    Cells,
+    ClaimKey,
+    Decision,
+    Outcome,
+    Request,
+    Status,
+    Step,
+    ToCell,
+    Weighted,
+    parse_cookies,
+)
+from control_plane.routing.regex import Regex
+from control_plane.routing.ruleset import (
+    Classify,
+    ClassifyType,
+    Match,
+    Next,
+    Policy,
+    Proxy,
+    Rule,
+    Ruleset,
+    Subject,
+    TransformKind,
+    UseCell,
+    UseStatus,
+)
+
+RETRY_AFTER_S = 5
+"""What a refused request is told to wait, in seconds."""
+MAX_KEY_CHARS = 1024
+"""No claim's value is longer, so a longer key is unknown without asking."""
+
+Owners = Callable[[tuple[ClaimKey, ...]], Sequence[int | None]]
+Steps = Generator[tuple[ClaimKey, ...], Sequence[int | None], Decision]
+
+
+class _Subjects:
+    """The parts of one request that matches look at, taken apart at most once."""
+
+    __slots__ = ("_cookies", "headers", "host", "method", "path", "query", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.headers = request.joined_headers()
+        self.path, _, self.query = request.path.partition(b"?")
+        self.method = request.method.encode()
+        self.host = bare_host(request.authority)
+        self._cookies: tuple[tuple[bytes, bytes], ...] | None = None
+
+    @property
+    def cookies(self) -> tuple[tuple[bytes, bytes], ...]:
+        if self._cookies is None:
+            self._cookies = parse_cookies(self.headers.get("cookie", b""))
+        return self._cookies
+
+
+def bare_host(authority: bytes) -> bytes:
+    """The host of an authority: lower-case, without port and without a trailing dot."""
+    host = authority
+    if host.startswith(b"["):
+        host = host.partition(b"]")[0] + b"]"
+    else:
+        host = host.rpartition(b":")[0] if host.rpartition(b":")[2].isdigit() else host
+    return host.lower().removesuffix(b".")
+
+
+def decide(
+    ruleset: Ruleset,
+    request: Request,
+    cells: Cells,
+    owners: Owners,
+    *,
+    trace: bool = True,
+) -> Decision:
+    """Decide with a blocking look-up: ``owners`` gives the cell id of each claim, or None."""
+    running = steps(ruleset, request, cells, trace=trace)
+    try:
+        wanted = next(running)
+        while True:
+            wanted = running.send(owners(wanted))
+    except StopIteration as done:
+        decision: Decision = done.value
+        return decision
+
+
+def steps(ruleset: Ruleset, request: Request, cells: Cells, *, trace: bool = True) -> Steps:
+    """Evaluate the rules in order; see the module's docstring. The first rule to answer decides."""
+    subjects = _Subjects(request)
+    prefilter, needs = ruleset.path_prefilter
+    found = prefilter.search(subjects.path)
+    log: list[Step] = []
+    for rule, need in zip(ruleset.rules, needs, strict=True):
+        if not trace and any((index in found) is not wanted for index, wanted in need):
+            continue
+        answer = yield from _try_rule(rule, subjects, cells)
+        if isinstance(answer, Decision):
+            log.append(Step(rule.id, "decided", answer.reason))
+            return _with_trace(answer, log) if trace else answer
+        log.append(Step(rule.id, *answer))
+    log.append(Step("-", "refused", "no rule matched"))
+    return Decision(Status(404), None, None, "no rule matched", None, tuple(log) if trace else ())
+
+
+def _with_trace(decision: Decision, log: list[Step]) -> Decision:
+    return Decision(
+        decision.outcome,
+        decision.rule,
+        decision.key,
+        decision.reason,
+        decision.matched_claim,
+        tuple(log),
+    )
+
+
+def _try_rule(
+    rule: Rule, subjects: _Subjects, cells: Cells
+) -> Generator[tuple[ClaimKey, ...], Sequence[int | None], Decision | tuple[str, str]]:
+    """A decision, or (result, why) when the next rule is to be asked."""
+    values: dict[str, str] = {}
+    for match in rule.matches:
+        failure = _match(match, subjects, values)
+        if failure is not None:
+            return "skipped", failure
+    for transform in rule.transforms:
+        rendered = transform.input.render(values)
+        if rendered is None:
+            return "skipped", f"nothing to decode in {transform.input.source}"
+        problem = _transform(transform.kind, transform.value, transform.output, rendered, values)
+        if problem is not None:
+            why = f"{transform.kind}: {problem}"
+            return _apply(rule.policies.on_invalid, rule, None, why, cells) or ("invalid", why)
+    for name in rule.required:
+        if not values.get(name):
+            return "skipped", f"{name} does not exist"
+    if isinstance(rule.action, Proxy):
+        return _proxy(rule, rule.action, cells)
+    return (yield from _classify(rule, rule.action, values, cells))
+
+
+def _match(match: Match, subjects: _Subjects, values: dict[str, str]) -> str | None:
+    """None if the match holds (its captures go to ``values``), else why it does not."""
+    captured = _search(match, subjects)
+    if match.invert:
+        return None if captured is None else f"{match.subject} matches and must not"
+    if captured is None:
+        name = f" {match.name.pattern}" if match.name else ""
+        what = f" {match.value.pattern}" if match.value else ""
+        return f"no {match.subject}{name} matches{what}"
+    decoded = match.subject is Subject.PATH
+    for name, raw in captured.items():
+        values[name] = _path_text(raw) if decoded else raw.decode("utf-8", "replace")
+    return None
+
+
+def _search(match: Match, subjects: _Subjects) -> dict[str, bytes] | None:
+    value = match.value
+    if match.subject is Subject.HEADER:
+        if match.literal_name is not None:
+            found = _header(match.literal_name, subjects)
+            if found is None or value is None:
+                return None if found is None else {}
+            return value.captures(found)
+        return _search_named(match, [(n.encode(), v) for n, v in subjects.headers.items()])
+    if match.subject is Subject.COOKIE:
+        return _search_named(match, subjects.cookies)
+    assert value is not None
+    if match.subject is Subject.PATH:
+        return value.captures(subjects.path)
+    if match.subject is Subject.HOST:
+        return value.captures(subjects.host)
+    if match.subject is Subject.QUERY:
+        return value.captures(subjects.query)
+    return value.captures(subjects.method)
+
+
+def _header(name: str, subjects: _Subjects) -> bytes | None:
+    return subjects.request.authority if name == "host" else subjects.headers.get(name)
+
+
+def _search_named(match: Match, pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, bytes] | None:
+    """The first pair, in order, whose name and value both match."""
+    assert match.name is not None
+    for name, text in pairs:
+        captured = match.name.captures(name)
+        if captured is None:
+            continue
+        if match.value is None:
+            return captured
+        more = match.value.captures(text)
+        if more is not None:
+            return {**captured, **more}
+    return None
+
+
+def _path_text(raw: bytes) -> str:
+    """A captured part of the path as the cell will read it: percent-decoded once."""
+    if b"%" in raw:
+        plain = urllib.parse.unquote_to_bytes(raw)
+        try:
+            text = plain.decode("utf-8")
+        except UnicodeDecodeError:
+            text = ""
+        if text and text.isprintable():
+            return text
+    return raw.decode("utf-8", "replace")
+
+
+def _transform(
+    kind: TransformKind, value: Regex | None, output: str, text: str, values: dict[str, str]
+) -> str | None:
+    """Decode ``text`` into ``values``; the reason if it can't be decoded."""
+    decoded: tokens.Decoded | str
+    if kind is TransformKind.ROUTABLE_TOKEN_PAYLOAD:
+        decoded = tokens.decode_routable_payload(text)
+    elif kind is TransformKind.ROUTABLE_JSON:
+        decoded = tokens.decode_routable_json(text)
+    else:
+        assert value is not None
+        raw = tokens.decode_base64_text(text)
+        if isinstance(raw, str):
+            return raw
+        captured = value.captures(raw)
+        if captured is None:
+            return f"the decoded text does not match {value.pattern}"
+        decoded = {name: part.decode("utf-8", "replace") for name, part in captured.items()}
+    if isinstance(decoded, str):
+        return decoded
+    for key, part in decoded.items():
+        values[f"{output}.{key}"] = part
+    return None
+
+
+def _proxy(rule: Rule, action: Proxy, cells: Cells) -> Decision | tuple[str, str]:
+    if action.cell is not None or action.address is not None:
+        if action.cell is not None:
+            key, cell = f"cell:{action.cell}", cells.by_name.get(action.cell)
+        else:
+            key = f"address:{action.address}"
+            cell = cells.by_address.get(str(action.address).lower())
+        return _to_cell(rule, key, cell, cells, f"proxy to {key}")
+    outcome = _weighted(action.weights, cells)
+    if isinstance(outcome, Status):
+        why = "no cell takes new traffic"
+        return _apply(rule.policies.on_cell_down, rule, None, why, cells) or ("cell_down", why)
+    return Decision(outcome, rule.id, None, "any cell that takes new traffic, by weight")
+
+
+def _classify(
+    rule: Rule, action: Classify, values: dict[str, str], cells: Cells
+) -> Generator[tuple[ClaimKey, ...], Sequence[int | None], Decision | tuple[str, str]]:
+    if action.type is ClassifyType.CLAIM:
+        return (yield from _classify_claim(rule, action, values, cells))
+    if action.type is ClassifyType.FIRST_CELL:
+        return _to_cell(rule, "first_cell", cells.first, cells, "the first cell")
+    assert action.value is not None
+    value = action.value.render(values)
+    if value is None:
+        return "skipped", f"missing value for {action.value.source}"
+    key = f"{action.type.lower()}:{value[:MAX_KEY_CHARS]}"
+    if action.type is ClassifyType.SESSION_PREFIX:
+        cell = cells.by_prefix.get(value)
+    else:
+        canonical = value.isascii() and value.isdigit() and len(value) <= 19 and value[0] != "0"
+        cell = cells.by_id.get(int(value)) if canonical else None
+    return _to_cell(rule, key, cell, cells, f"{key} names the cell")
+
+
+def _classify_claim(
+    rule: Rule, action: Classify, values: dict[str, str], cells: Cells
+) -> Generator[tuple[ClaimKey, ...], Sequence[int | None], Decision | tuple[str, str]]:
+    chain: list[ClaimKey] = []
+    for bucket, template in action.claims:
+        value = template.render(values)
+        if value is not None and len(value) <= MAX_KEY_CHARS:
+            chain.append((bucket, value))
+    if not chain:
+        return "skipped", "missing value for every claim"
+    owners = yield tuple(chain)
+    for claim, owner in zip(chain, owners, strict=True):
+        cell = cells.by_id.get(owner) if owner is not None else None
+        if cell is not None:
+            key = f"{claim[0]}:{claim[1]}"
+            why = f"{key} is claimed by {cell.name}"
+            return _to_cell(rule, key, cell, cells, why, claim)
+    key = f"{chain[0][0]}:{chain[0][1]}"
+    return _unknown(rule, key, cells)
+
+
+def _to_cell(
+    rule: Rule,
+    key: str,
+    cell: Cell | None,
+    cells: Cells,
+    why: str,
+    claim: ClaimKey | None = None,
+) -> Decision | tuple[str, str]:
+    if cell is None:
+        return _unknown(rule, key, cells)
+    if cell.serving:
+        return Decision(ToCell(cell.name, cell.id), rule.id, key, why, claim)
+    reason = f"{why}, but {cell.name} is not serving"
+    fallback = _apply(rule.policies.on_cell_down, rule, key, reason, cells, claim)
+    return fallback or ("cell_down", reason)
+
+
+def _unknown(rule: Rule, key: str, cells: Cells) -> Decision | tuple[str, str]:
+    why = f"{key} is unknown"
+    return _apply(rule.policies.on_unknown, rule, key, why, cells) or ("unknown", why)
+
+
+def _apply(
+    policy: Policy,
+    rule: Rule,
+    key: str | None,
+    why: str,
+    cells: Cells,
+    claim: ClaimKey | None = None,
+) -> Decision | None:
+    """What a policy answers; None means: ask the next rule."""
+    if isinstance(policy, Next):
+        return None
+    outcome = policy_outcome(policy, cells)
+    return Decision(outcome, rule.id, key, why, claim)
+
+
+def policy_outcome(policy: Policy, cells: Cells) -> Outcome:
+    """The outcome of a policy other than Next: never a cell that is not serving."""
+    if isinstance(policy, UseStatus):
+        return Status(policy.code, RETRY_AFTER_S if policy.code in {429, 503} else None)
+    if isinstance(policy, UseCell):
+        cell = cells.by_name.get(policy.name)
+        if cell is not None and cell.serving:
+            return ToCell(cell.name, cell.id)
+        return Status(503, RETRY_AFTER_S)
+    assert not isinstance(policy, Next)
+    return _weighted(policy.weights, cells)
+
+
+def _weighted(weights: tuple[tuple[str, int], ...] | None, cells: Cells) -> Outcome:
+    """Cells by weight: the given ones that serve, or all that take new traffic; else 503."""
+    if weights is None:
+        choices = cells.weighted
+    else:
+        choices = tuple(
+            (name, weight)
+            for name, weight in weights
+            if weight and (cell := cells.by_name.get(name)) is not None and cell.serving
+        )
+    return Weighted(choices) if choices else Status(503, RETRY_AFTER_S)

@@ -1,0 +1,83 @@
+"""RE2 with Envoy's options, so that Python and the edge read a pattern the same way."""
+
+from __future__ import annotations
+
+import re2
+
+MAX_PATTERN_CHARS = 4096
+
+
+class RegexError(ValueError):
+    """RE2 refuses the pattern; the message is RE2's own."""
+
+
+def _options(*, case_sensitive: bool) -> re2.Options:
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = case_sensitive
+    return options
+
+
+class Regex:
+    """A compiled pattern with search semantics over bytes (UTF-8 mode, as in Envoy)."""
+
+    __slots__ = ("_compiled", "case_sensitive", "groups", "pattern")
+
+    def __init__(self, pattern: str, *, case_sensitive: bool = True) -> None:
+        if len(pattern) > MAX_PATTERN_CHARS:
+            raise RegexError(f"the pattern is longer than {MAX_PATTERN_CHARS} characters")
+        self.pattern = pattern
+        self.case_sensitive = case_sensitive
+        try:
+            self._compiled = re2.compile(pattern, _options(case_sensitive=case_sensitive))
+        except re2.error as error:
+            text = error.args[0] if error.args else "invalid pattern"
+            raise RegexError(text.decode() if isinstance(text, bytes) else str(text)) from error
+        self.groups: tuple[str, ...] = tuple(
+            sorted(self._compiled.groupindex, key=self._compiled.groupindex.__getitem__)
+        )
+
+    def matches(self, subject: bytes) -> bool:
+        """Whether the pattern is found anywhere in `subject`."""
+        return self._compiled.search(subject) is not None
+
+    def captures(self, subject: bytes) -> dict[str, bytes] | None:
+        """The named groups of the leftmost match (absent groups left out), or None."""
+        found = self._compiled.search(subject)
+        if found is None:
+            return None
+        if not self.groups:
+            return {}
+        return {name: text for name, text in found.groupdict().items() if text is not None}
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Regex)
+            and self.pattern == other.pattern
+            and self.case_sensitive == other.case_sensitive
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.pattern, self.case_sensitive))
+
+    def __repr__(self) -> str:
+        return f"Regex({self.pattern!r})"
+
+
+class RegexSet:
+    """Many patterns searched in one pass: which of them occur in a subject?"""
+
+    def __init__(self, patterns: tuple[Regex, ...]) -> None:
+        self._set: re2.Set | None = None
+        if patterns:
+            self._set = re2.Set.SearchSet(_options(case_sensitive=True))
+            for regex in patterns:
+                folded = regex.pattern if regex.case_sensitive else f"(?i:{regex.pattern})"
+                self._set.Add(folded)
+            self._set.Compile()
+
+    def search(self, subject: bytes) -> frozenset[int]:
+        """Indexes of the patterns that are found in `subject`."""
+        if self._set is None:
+            return frozenset()
+        return frozenset(self._set.Match(subject))

@@ -1,0 +1,184 @@
+"""A ruleset as parsed: ordered rules, the first match decides."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from functools import cached_property
+
+from control_plane.routing.regex import Regex, RegexSet
+
+
+class Subject(enum.StrEnum):
+    """The part of a request that a match looks at."""
+
+    HEADER = "header"
+    COOKIE = "cookie"
+    PATH = "path"
+    QUERY = "query_string"
+    HOST = "host"
+    METHOD = "method"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One condition. With ``invert`` it holds when nothing matches, and gives no captures."""
+
+    subject: Subject
+    name: Regex | None = None
+    value: Regex | None = None
+    invert: bool = False
+    literal_name: str | None = None
+    """The header's one name where the name regex is a plain anchored literal."""
+
+
+class TransformKind(enum.StrEnum):
+    """How captured text is decoded (names of GitLab's HTTP Router)."""
+
+    ROUTABLE_TOKEN_PAYLOAD = "routable-token-payload"  # noqa: S105 - a transform, no secret
+    ROUTABLE_JSON = "routable-json"
+    DECODE_BASE64_MATCH = "decode-base64-match"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Text with ``${reference}`` parts: a sequence of (is_reference, text)."""
+
+    source: str
+    parts: tuple[tuple[bool, str], ...]
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The names that the template needs."""
+        return tuple(text for is_reference, text in self.parts if is_reference)
+
+    def render(self, values: dict[str, str]) -> str | None:
+        """The text with every reference filled in; None if one is missing or empty."""
+        rendered: list[str] = []
+        for is_reference, text in self.parts:
+            if is_reference:
+                value = values.get(text)
+                if not value:
+                    return None
+                rendered.append(value)
+            else:
+                rendered.append(text)
+        return "".join(rendered)
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """Decodes ``input`` and stores the result's keys as ``<output>.<key>``."""
+
+    kind: TransformKind
+    input: Template
+    output: str
+    value: Regex | None = None
+
+
+class ClassifyType(enum.StrEnum):
+    """Ways to name a cell (``ClassifyType`` of GitLab's Topology Service, and claims)."""
+
+    FIRST_CELL = "FIRST_CELL"
+    SESSION_PREFIX = "SESSION_PREFIX"
+    CELL_ID = "CELL_ID"
+    CLAIM = "CLAIM"
+
+
+@dataclass(frozen=True, slots=True)
+class Classify:
+    """Look the cell up by a key; for claims, by an ordered chain of which the first hit wins."""
+
+    type: ClassifyType
+    value: Template | None = None
+    claims: tuple[tuple[str, Template], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Send to a fixed cell (by ``address`` or ``cell``), else by weight."""
+
+    address: str | None = None
+    cell: str | None = None
+    weights: tuple[tuple[str, int], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Go on with the next rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseCell:
+    """Send to this cell."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class UseWeighted:
+    """Pick by weight: the given ones, or (None) those of all cells that take new traffic."""
+
+    weights: tuple[tuple[str, int], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UseStatus:
+    """Refuse with this status."""
+
+    code: int
+
+
+Policy = Next | UseCell | UseWeighted | UseStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a rule does when its answer can't be had."""
+
+    on_unknown: Policy = Next()
+    on_classifier_down: Policy = UseStatus(503)
+    on_cell_down: Policy = UseStatus(503)
+    on_invalid: Policy = Next()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: match → transform → validate → action."""
+
+    id: str
+    matches: tuple[Match, ...]
+    transforms: tuple[Transform, ...]
+    required: tuple[str, ...]
+    action: Classify | Proxy
+    policies: Policies
+    stated_policies: frozenset[str] = frozenset()
+
+
+PathPrefilter = tuple[RegexSet, tuple[tuple[tuple[int, bool], ...], ...]]
+
+
+@dataclass(frozen=True)
+class Ruleset:
+    """An ordered list of rules under a name."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    description: str = ""
+
+    @cached_property
+    def path_prefilter(self) -> PathPrefilter:
+        """One RE2 pass that says which path patterns occur, and for each rule which it needs.
+
+        A need is (pattern index, whether it must be found); a rule without any can't be skipped.
+        """
+        patterns: list[Regex] = []
+        needs: list[tuple[tuple[int, bool], ...]] = []
+        for rule in self.rules:
+            mine: list[tuple[int, bool]] = []
+            for match in rule.matches:
+                if match.subject is Subject.PATH and match.value is not None:
+                    mine.append((len(patterns), not match.invert))
+                    patterns.append(match.value)
+            needs.append(tuple(mine))
+        return RegexSet(tuple(patterns)), tuple(needs)
