@@ -1,0 +1,179 @@
+"""Reads and writes claims: one owner per bucket and value, batches all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
+
+from control_plane.topology import schema
+from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
+from control_plane.topology.model import Claim, ClaimSpec
+from control_plane.topology.normalise import normalise
+from control_plane.topology.store import Transaction
+
+MAX_BATCH = 1000
+"""Claims in one claim or release."""
+MAX_PAGE = 1000
+_LOOKUP_CHUNK = 400
+_T = schema.claims
+_ClaimKey = tuple[str, str]
+
+
+def _query() -> Select[Any]:
+    cells = schema.cells
+    return select(_T, cells.c.name.label("cell")).join(cells, cells.c.id == _T.c.cell_id)
+
+
+def _claim(row: Row[Any]) -> Claim:
+    at: datetime = row.created_at
+    return Claim(
+        row.bucket,
+        row.value,
+        row.cell_id,
+        row.cell,
+        row.subject,
+        row.source,
+        row.revision,
+        at if at.tzinfo else at.replace(tzinfo=UTC),
+    )
+
+
+def get(connection: Connection, bucket: str, value: str) -> Claim:
+    """One claim; raises `NotFound` or `Invalid`."""
+    value = normalise(bucket, value)
+    found = _existing(connection, [(bucket, value)])
+    if not found:
+        raise NotFound("claim", f"{bucket}:{value}")
+    return found[0]
+
+
+def page(
+    connection: Connection,
+    *,
+    bucket: str | None = None,
+    cell: str | None = None,
+    prefix: str | None = None,
+    after: _ClaimKey | None = None,
+    limit: int = 100,
+) -> list[Claim]:
+    """Claims in key order, after a key; at most ``limit`` (1 to 1,000)."""
+    query = _query()
+    if bucket is not None:
+        query = query.where(_T.c.bucket == bucket)
+    if cell is not None:
+        query = query.where(schema.cells.c.name == cell)
+    if prefix:
+        query = query.where(_T.c.value >= prefix, _T.c.value < prefix + "\U0010ffff")
+    if after is not None:
+        later = and_(_T.c.bucket == after[0], _T.c.value > after[1])
+        query = query.where(or_(_T.c.bucket > after[0], later))
+    query = query.order_by(_T.c.bucket, _T.c.value).limit(min(max(limit, 1), MAX_PAGE))
+    return [_claim(row) for row in connection.execute(query)]
+
+
+def count(connection: Connection) -> dict[str, int]:
+    """Number of claims per bucket."""
+    query = select(_T.c.bucket, func.count()).group_by(_T.c.bucket)
+    return {bucket: number for bucket, number in connection.execute(query)}
+
+
+def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
+    """Claim all of them for their cells, or none.
+
+    Raises:
+        Invalid: a value or the batch is malformed, or holds a value twice.
+        NotFound: no such cell.
+        AlreadyExists: lists every value that is taken, and by whom.
+        Refused: the cell is retired.
+    """
+    _check_size(len(specs))
+    cells = {name: (cell_id, state) for cell_id, name, state in _cells(tx.connection)}
+    rows: list[dict[str, Any]] = []
+    keys: list[_ClaimKey] = []
+    for spec in specs:
+        if spec.cell not in cells:
+            raise NotFound("cell", spec.cell)
+        if cells[spec.cell][1] == "retired":
+            raise Refused(f"claiming for {spec.cell}", "it is retired")
+        key = (spec.bucket, normalise(spec.bucket, spec.value))
+        keys.append(key)
+        rows.append(_row(spec, key[1], cells[spec.cell][0], tx))
+    if len(set(keys)) < len(keys):
+        twice = sorted(f"{b}:{v}" for b, v in keys if keys.count((b, v)) > 1)[0]
+        raise Invalid(Problem("claims", f"{twice} stands twice in the batch", "keep one"))
+    taken = _existing(tx.connection, keys)
+    if taken:
+        raise AlreadyExists("claim", tuple((f"{c.bucket}:{c.value}", c.cell) for c in taken))
+    tx.connection.execute(insert(_T), rows)
+    made = tuple(
+        Claim(**row, cell=spec.cell) for row, spec in zip(rows, specs, strict=True)
+    )
+    for one in made:
+        tx.log("claim", "create", f"{one.bucket}:{one.value}", None, one.as_dict())
+    return made
+
+
+def release(
+    tx: Transaction, keys: Sequence[_ClaimKey], *, cell: str | None = None
+) -> tuple[Claim, ...]:
+    """Free all of them, or none; with ``cell``, only if that cell owns every one.
+
+    Raises:
+        NotFound: the first value that is not claimed.
+        Refused: another cell owns one.
+    """
+    _check_size(len(keys))
+    wanted = list(dict.fromkeys((bucket, normalise(bucket, value)) for bucket, value in keys))
+    found = {(one.bucket, one.value): one for one in _existing(tx.connection, wanted)}
+    for bucket, value in wanted:
+        one = found.get((bucket, value))
+        if one is None:
+            raise NotFound("claim", f"{bucket}:{value}")
+        if cell is not None and one.cell != cell:
+            raise Refused(f"releasing {bucket}:{value}", f"{one.cell} owns it, not {cell}")
+    for chunk in _chunks(wanted):
+        tx.connection.execute(delete(_T).where(tuple_(_T.c.bucket, _T.c.value).in_(chunk)))
+    for key in wanted:
+        tx.log("claim", "delete", f"{key[0]}:{key[1]}", found[key].as_dict(), None)
+    return tuple(found[key] for key in wanted)
+
+
+def _check_size(size: int) -> None:
+    if not 1 <= size <= MAX_BATCH:
+        raise Invalid(Problem("claims", f"{size} in one batch", f"send 1 to {MAX_BATCH}"))
+
+
+def _row(spec: ClaimSpec, value: str, cell_id: int, tx: Transaction) -> dict[str, Any]:
+    for field in ("subject", "source"):
+        text = getattr(spec, field)
+        if text is not None and len(text) > 160:
+            raise Invalid(Problem(field, "too long", "at most 160 characters"))
+    return {
+        "bucket": spec.bucket,
+        "value": value,
+        "cell_id": cell_id,
+        "subject": spec.subject,
+        "source": spec.source,
+        "revision": tx.revision,
+        "created_at": tx.at,
+    }
+
+
+def _cells(connection: Connection) -> Sequence[Row[Any]]:
+    cells = schema.cells
+    return connection.execute(select(cells.c.id, cells.c.name, cells.c.state)).all()
+
+
+def _chunks(keys: Sequence[_ClaimKey]) -> list[Sequence[_ClaimKey]]:
+    return [keys[at : at + _LOOKUP_CHUNK] for at in range(0, len(keys), _LOOKUP_CHUNK)]
+
+
+def _existing(connection: Connection, keys: Sequence[_ClaimKey]) -> list[Claim]:
+    found: list[Claim] = []
+    for chunk in _chunks(keys):
+        query = _query().where(tuple_(_T.c.bucket, _T.c.value).in_(chunk))
+        found += [_claim(row) for row in connection.execute(query)]
+    return found

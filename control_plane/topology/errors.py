@@ -1,0 +1,68 @@
+"""What can go wrong with a read or write of the topology, in words that can be acted upon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class TopologyError(Exception):
+    """Base of everything that the topology refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an input: which field, what, and how to mend it."""
+
+    field: str
+    message: str
+    mend: str
+
+
+class Invalid(TopologyError):
+    """The input can't be accepted; ``problems`` says where and how to mend it."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(f"{p.field}: {p.message} ({p.mend})" for p in problems))
+        self.problems = problems
+
+
+class NotFound(TopologyError):
+    """There is no such thing."""
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__(f"there is no {kind} {key!r}")
+        self.kind = kind
+        self.key = key
+
+
+class AlreadyExists(TopologyError):
+    """Something with that key exists; ``taken`` lists (key, owner) of each."""
+
+    def __init__(self, kind: str, taken: tuple[tuple[str, str], ...]) -> None:
+        listed = ", ".join(f"{key} (owner: {owner})" for key, owner in taken)
+        super().__init__(f"{kind} taken already: {listed}")
+        self.kind = kind
+        self.taken = taken
+
+
+class StaleVersion(TopologyError):
+    """The writer saw an older version than the current one; nothing was written."""
+
+    def __init__(self, kind: str, key: str, expected: object, actual: object) -> None:
+        super().__init__(f"{kind} {key!r} is at version {actual}, not {expected}: read it again")
+        self.actual = actual
+
+
+class Refused(TopologyError):
+    """A guard refuses the change; ``force`` would override it."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} is refused: {why}")
+
+
+class Gone(TopologyError):
+    """The change feed no longer reaches back that far; start from a fresh snapshot."""
+
+    def __init__(self, oldest: int) -> None:
+        super().__init__(f"changes before revision {oldest} are no longer kept; read a snapshot")
+        self.oldest = oldest

@@ -1,0 +1,69 @@
+"""The change feed: every committed change, in the order of revisions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from datetime import UTC
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from control_plane.topology import schema
+from control_plane.topology.errors import Gone
+from control_plane.topology.model import Change
+
+MAX_PAGE = 1000
+_T = schema.changes
+
+
+def revision(connection: Connection) -> int:
+    """The revision of the last commit."""
+    return int(connection.execute(select(schema.revisions.c.revision)).scalar_one())
+
+
+def edge_revision(connection: Connection) -> int:
+    """The revision of the last change to a cell or the active ruleset."""
+    return int(connection.execute(select(schema.revisions.c.edge_revision)).scalar_one())
+
+
+def since(
+    connection: Connection,
+    after: int,
+    *,
+    limit: int = MAX_PAGE,
+    kinds: Collection[str] | None = None,
+) -> list[Change]:
+    """Changes with a revision above ``after``, oldest first; whole revisions only.
+
+    Raises:
+        Gone: the feed has been pruned past ``after``.
+    """
+    oldest = int(connection.execute(select(schema.revisions.c.oldest_change)).scalar_one())
+    if after < oldest:
+        raise Gone(oldest)
+    query = select(_T).where(_T.c.revision > after).order_by(_T.c.revision, _T.c.ordinal)
+    if kinds:
+        query = query.where(_T.c.kind.in_(list(kinds)))
+    rows = connection.execute(query.limit(limit)).all()
+    if len(rows) == limit:
+        last = rows[-1].revision
+        whole = [row for row in rows if row.revision < last]
+        rest = connection.execute(query.where(_T.c.revision == last)).all()
+        rows = [*whole, *rest]
+    return [_change(row) for row in rows]
+
+
+def prune(connection: Connection, keep: int) -> int:
+    """Forget all but the last ``keep`` revisions; returns the oldest revision still covered."""
+    floor = max(0, revision(connection) - keep)
+    connection.execute(delete(_T).where(_T.c.revision <= floor))
+    connection.execute(update(schema.revisions).values(oldest_change=floor))
+    return floor
+
+
+def _change(row: Row[Any]) -> Change:
+    at = row.at if row.at.tzinfo else row.at.replace(tzinfo=UTC)
+    before = json.loads(row.before) if row.before else None
+    after = json.loads(row.after) if row.after else None
+    return Change(row.revision, row.kind, row.action, row.key, before, after, row.actor, at)

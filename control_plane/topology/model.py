@@ -1,0 +1,357 @@
+"""The values that the topology stores and hands out."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from control_plane.topology.errors import Invalid, Problem
+
+MAX_ENDPOINTS = 256
+MAX_LABELS = 64
+MAX_WEIGHT = 1000
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_DNS = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.?)+\Z")
+_LABEL = re.compile(r"[A-Za-z0-9._/-]{1,63}\Z")
+_PATH = re.compile(r"/[\x21-\x7e]{0,255}\Z")
+
+
+class CellState(enum.StrEnum):
+    """The life of a cell, from left to right; ``cordoned`` serves but takes no new tenants."""
+
+    PROVISIONING = "provisioning"
+    CANARY = "canary"
+    ACTIVE = "active"
+    CORDONED = "cordoned"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    RETIRED = "retired"
+
+
+TRANSITIONS: Mapping[CellState, frozenset[CellState]] = {
+    CellState.PROVISIONING: frozenset({CellState.CANARY, CellState.ACTIVE, CellState.RETIRED}),
+    CellState.CANARY: frozenset({CellState.ACTIVE, CellState.CORDONED, CellState.DRAINING}),
+    CellState.ACTIVE: frozenset({CellState.CORDONED, CellState.DRAINING, CellState.CANARY}),
+    CellState.CORDONED: frozenset({CellState.ACTIVE, CellState.CANARY, CellState.DRAINING}),
+    CellState.DRAINING: frozenset({CellState.DRAINED, CellState.ACTIVE, CellState.CORDONED}),
+    CellState.DRAINED: frozenset({CellState.RETIRED, CellState.ACTIVE, CellState.CORDONED}),
+    CellState.RETIRED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a cell listens: an IP address or DNS name, and a port (1 to 65535)."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, where: str = "endpoints") -> Endpoint:
+        """Read ``host:port`` or ``[v6]:port``.
+
+        Raises:
+            Invalid: malformed, with what is expected.
+        """
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            colon = ""
+        if not colon or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+            raise Invalid(Problem(where, f"{text!r} is no host:port", "write 10.0.0.1:443"))
+        if not _is_host(host):
+            mend = "use an IP address or a DNS name"
+            raise Invalid(Problem(where, f"{host!r} is no host", mend))
+        return cls(host, int(port))
+
+    @property
+    def is_ip(self) -> bool:
+        """Whether the host is an IP address, so that no DNS is needed."""
+        return _is_ip(self.host)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(host: str) -> bool:
+    if _is_ip(host):
+        return True
+    return bool(_DNS.match(host)) and not host.replace(".", "").isdigit()
+
+
+@dataclass(frozen=True, slots=True)
+class CellTLS:
+    """TLS from Envoy to the cell; without ``ca_file`` the system's trust store is used."""
+
+    server_name: str | None = None
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRange:
+    """Ids that only this cell hands out, both ends included."""
+
+    minval: int
+    maxval: int
+
+
+@dataclass(frozen=True, slots=True)
+class CellSpec:
+    """What an operator says of a cell. ``id`` None means: the next free one."""
+
+    name: str
+    address: str
+    endpoints: tuple[Endpoint, ...]
+    id: int | None = None
+    tls: CellTLS | None = None
+    health_check_path: str | None = None
+    session_prefix: str | None = None
+    sequence_ranges: tuple[SequenceRange, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    state: CellState = CellState.PROVISIONING
+    weight: int = 100
+
+    def check(self) -> None:
+        """Raise `Invalid` with every problem of this spec."""
+        problems = tuple(self._problems())
+        if problems:
+            raise Invalid(*problems)
+
+    def _problems(self) -> list[Problem]:
+        found: list[Problem] = []
+
+        def need(ok: object, where: str, message: str, mend: str) -> None:
+            if not ok:
+                found.append(Problem(where, message, mend))
+
+        need(
+            _NAME.match(self.name), "name", f"{self.name!r} is no name", "1 to 63 of a-z, 0-9 and -"
+        )
+        need(self.id is None or 0 < self.id < 2**31, "id", "out of range", "a number from 1 on")
+        need(_is_address(self.address), "address", f"{self.address!r} is no address", "host[:port]")
+        count = len(self.endpoints)
+        need(1 <= count <= MAX_ENDPOINTS, "endpoints", f"{count} given", f"1 to {MAX_ENDPOINTS}")
+        need(
+            len({e.is_ip for e in self.endpoints}) < 2,
+            "endpoints",
+            "IP addresses and DNS names are mixed",
+            "use one kind",
+        )
+        need(
+            self.session_prefix is None or _PREFIX.match(self.session_prefix),
+            "session_prefix",
+            f"{self.session_prefix!r} is no prefix",
+            "1 to 64 of letters, digits, _ and -",
+        )
+        need(
+            self.health_check_path is None or _PATH.match(self.health_check_path),
+            "health_check_path",
+            f"{self.health_check_path!r} is no path",
+            "start with / and use visible ASCII",
+        )
+        need(0 <= self.weight <= MAX_WEIGHT, "weight", "out of range", f"0 to {MAX_WEIGHT}")
+        need(len(self.labels) <= MAX_LABELS, "labels", "too many", f"at most {MAX_LABELS}")
+        for key, value in self.labels.items():
+            need(_LABEL.match(key), "labels", f"{key!r} is no label", "1 to 63 of a-z 0-9 . _ / -")
+            need(len(value) <= 256, "labels", f"{key!r} is too long", "at most 256 characters")
+        for span in self.sequence_ranges:
+            need(
+                0 < span.minval <= span.maxval < 2**63,
+                "sequence_ranges",
+                f"{span.minval}..{span.maxval} is no range",
+                "1 <= minval <= maxval < 2^63",
+            )
+        return found
+
+
+def _is_address(address: str) -> bool:
+    try:
+        Endpoint.parse(address if _has_port(address) else f"{address}:443")
+    except Invalid:
+        return False
+    return True
+
+
+def _has_port(address: str) -> bool:
+    return bool(re.search(r"(?:^[^:]+|\]):[0-9]+\Z", address))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell as stored. ``version`` is the revision of its last change, and its ETag."""
+
+    id: int
+    name: str
+    address: str
+    endpoints: tuple[Endpoint, ...]
+    tls: CellTLS | None
+    health_check_path: str | None
+    session_prefix: str | None
+    sequence_ranges: tuple[SequenceRange, ...]
+    labels: Mapping[str, str]
+    state: CellState
+    weight: int
+    healthy: bool
+    version: int
+
+    @property
+    def serving(self) -> bool:
+        """Whether requests for its claims may be sent to it."""
+        return self.healthy and self.state not in {CellState.DRAINED, CellState.RETIRED}
+
+    @property
+    def accepts_new(self) -> bool:
+        """Whether it gets a share of the traffic that no cell owns."""
+        return (
+            self.serving and self.state in {CellState.CANARY, CellState.ACTIVE} and self.weight > 0
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types, as in the REST API and the change feed."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "address": self.address,
+            "endpoints": [str(endpoint) for endpoint in self.endpoints],
+            "tls": None
+            if self.tls is None
+            else {"server_name": self.tls.server_name, "ca_file": self.tls.ca_file},
+            "health_check_path": self.health_check_path,
+            "session_prefix": self.session_prefix,
+            "sequence_ranges": [
+                {"minval": span.minval, "maxval": span.maxval} for span in self.sequence_ranges
+            ],
+            "labels": dict(self.labels),
+            "state": str(self.state),
+            "weight": self.weight,
+            "healthy": self.healthy,
+            "version": self.version,
+        }
+
+    def spec(self) -> CellSpec:
+        """The part that an operator may write."""
+        return CellSpec(
+            self.name,
+            self.address,
+            self.endpoints,
+            self.id,
+            self.tls,
+            self.health_check_path,
+            self.session_prefix,
+            self.sequence_ranges,
+            self.labels,
+            self.state,
+            self.weight,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSpec:
+    """A claim to make: `value` in `bucket` for the cell of this name."""
+
+    bucket: str
+    value: str
+    cell: str
+    subject: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A globally unique value (normalised) in a bucket, owned by one cell."""
+
+    bucket: str
+    value: str
+    cell_id: int
+    cell: str
+    subject: str | None
+    source: str | None
+    revision: int
+    created_at: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "bucket": self.bucket,
+            "value": self.value,
+            "cell": self.cell,
+            "cell_id": self.cell_id,
+            "subject": self.subject,
+            "source": self.source,
+            "revision": self.revision,
+            "created_at": self.created_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """One version of a named ruleset; at most one version of all is active."""
+
+    name: str
+    version: int
+    document: str
+    active: bool
+    revision: int
+    created_at: datetime
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the change feed; several may share a revision (one transaction)."""
+
+    revision: int
+    kind: str
+    action: str
+    key: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    actor: str
+    at: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "revision": self.revision,
+            "kind": self.kind,
+            "action": self.action,
+            "key": self.key,
+            "before": self.before,
+            "after": self.after,
+            "actor": self.actor,
+            "at": self.at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One consistent read. ``edge_revision``: the last change to a cell or the active ruleset."""
+
+    revision: int
+    edge_revision: int
+    cells: tuple[Cell, ...]
+    ruleset: Ruleset | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written[T]:
+    """What a write gave: with a dry run, what it would give, at the current revision."""
+
+    value: T
+    revision: int
+    changes: tuple[Change, ...]

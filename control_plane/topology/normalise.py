@@ -1,0 +1,96 @@
+"""One spelling for each claim's value, defined once per bucket, so that look-ups and claims agree."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import idna
+
+from control_plane.topology.errors import Invalid, Problem
+
+MAX_VALUE_BYTES = 1024
+_BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+
+
+def _path(value: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold()).strip("/")
+
+
+def _name(value: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold()).strip()
+
+
+def _host(value: str) -> str:
+    host = value.strip().lower().removesuffix(".")
+    if host.isascii():
+        return host
+    return idna.encode(host, uts46=True).decode("ascii")
+
+
+def _email(value: str) -> str:
+    local, at, domain = value.strip().rpartition("@")
+    if not at or not local or not domain:
+        raise ValueError("an e-mail address has a local part, @ and a domain")
+    return f"{_name(local)}@{_host(domain)}"
+
+
+def _number(value: str) -> str:
+    text = value.strip()
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) == 0:
+        raise ValueError("an id is a positive decimal number")
+    return str(int(text))
+
+
+def _exact(value: str) -> str:
+    return value
+
+
+def _plain(value: str) -> str:
+    return unicodedata.normalize("NFC", value).strip()
+
+
+_RULES: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {
+        "route": _path,
+        "redirect_route": _path,
+        "organization_path": _path,
+        "username": _name,
+        "email": _email,
+        "service_desk_custom_email": _email,
+        "host": _host,
+        "pages_domain": _host,
+        "pages_unique_domain": _host,
+        "project_id": _number,
+        "namespace_id": _number,
+        "user_id": _number,
+        "organization_id": _number,
+        "snippet_id": _number,
+        "gpg_key": _exact,
+        "ssh_key": _exact,
+        "gpg_key_fingerprint": _exact,
+        "ssh_key_fingerprint": _exact,
+        "tenant": _name,
+    }
+)
+
+
+def normalise(bucket: str, value: str) -> str:
+    """The one spelling of `value` in `bucket` under which it is stored and looked up.
+
+    Raises:
+        Invalid: no such bucket name can be, or the value is empty, too long or malformed.
+    """
+    if not _BUCKET.match(bucket):
+        raise Invalid(Problem("bucket", f"{bucket!r} is no bucket", "1 to 64 of a-z, 0-9 and _"))
+    try:
+        result = _RULES.get(bucket, _plain)(value)
+        size = len(result.encode())
+    except (ValueError, UnicodeError) as error:
+        raise Invalid(Problem("value", f"{value!r}: {error}", f"give a {bucket}")) from error
+    if not 1 <= size <= MAX_VALUE_BYTES or "\x00" in result:
+        mend = f"1 to {MAX_VALUE_BYTES} bytes, no NUL"
+        raise Invalid(Problem("value", f"{size} bytes after normalisation", mend))
+    return result

@@ -1,0 +1,265 @@
+"""The topology as one object: each method is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from control_plane.topology import cells, claims, feed, idempotency, rulesets
+from control_plane.topology.errors import TopologyError
+from control_plane.topology.idempotency import Remembered
+from control_plane.topology.lookup import ClaimLookup
+from control_plane.topology.model import (
+    Cell,
+    CellSpec,
+    CellState,
+    Change,
+    Claim,
+    ClaimSpec,
+    Ruleset,
+    Snapshot,
+    Written,
+)
+from control_plane.topology.store import Store, Transaction, migrate, pending_migrations
+
+
+class MigrationsPending(TopologyError):
+    """The database's schema is older than this program's."""
+
+
+class Topology:
+    """The source of truth. Blocking and thread-safe; every write returns its revision.
+
+    Writes take ``actor`` (who, for the audit), and ``dry_run``: everything is checked and told,
+    nothing is kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @classmethod
+    def open(cls, url: str, *, migrate_first: bool = True) -> Topology:
+        """Open the database at a SQLAlchemy URL, migrating it unless told otherwise.
+
+        Raises:
+            MigrationsPending: it needs migrating and ``migrate_first`` is False.
+        """
+        store = Store(url)
+        if migrate_first:
+            migrate(store.engine)
+        elif pending := pending_migrations(store.engine):
+            store.close()
+            raise MigrationsPending(f"run `cellway db migrate`; missing: {', '.join(pending)}")
+        return cls(store)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._store.close()
+
+    def subscribe(self, hint: Callable[[int], None]) -> Callable[[], None]:
+        """Call ``hint(revision)`` in the committing thread after each commit made here."""
+        return self._store.subscribe(hint)
+
+    def claim_lookup(self) -> ClaimLookup:
+        """A look-up for one event loop's use."""
+        return ClaimLookup(self._store.engine)
+
+    def revision(self) -> int:
+        """The revision of the last commit."""
+        with self._store.read() as connection:
+            return feed.revision(connection)
+
+    def snapshot(self) -> Snapshot:
+        """Cells and active ruleset at one revision."""
+        with self._store.read() as connection:
+            return Snapshot(
+                feed.revision(connection),
+                feed.edge_revision(connection),
+                cells.all_cells(connection),
+                rulesets.active(connection),
+            )
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell, by id."""
+        with self._store.read() as connection:
+            return cells.all_cells(connection)
+
+    def cell(self, name: str) -> Cell:
+        """One cell; raises `NotFound`."""
+        with self._store.read() as connection:
+            return cells.get(connection, name)
+
+    def create_cell(self, spec: CellSpec, *, actor: str, dry_run: bool = False) -> Written[Cell]:
+        """Add a cell; raises `Invalid` or `AlreadyExists`."""
+        with self._store.write(actor, dry_run=dry_run) as tx:
+            made = cells.create(tx, spec)
+        return _written(made, tx, dry_run=dry_run)
+
+    def update_cell(
+        self,
+        name: str,
+        spec: CellSpec,
+        *,
+        actor: str,
+        expected_version: int | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Written[Cell]:
+        """Replace a cell's attributes; raises `StaleVersion`, `Refused`, `Invalid`, …"""
+        with self._store.write(actor, dry_run=dry_run) as tx:
+            made = cells.replace(tx, name, spec, expected_version, force=force)
+        return _written(made, tx, dry_run=dry_run)
+
+    def set_cell_state(
+        self,
+        name: str,
+        state: CellState,
+        *,
+        actor: str,
+        expected_version: int | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Written[Cell]:
+        """Move a cell to another state; raises `Refused` where that is not a step of its life."""
+        with self._store.write(actor, dry_run=dry_run) as tx:
+            spec = replace(cells.get(tx.connection, name).spec(), state=state)
+            made = cells.replace(tx, name, spec, expected_version, force=force)
+        return _written(made, tx, dry_run=dry_run)
+
+    def set_cell_health(self, name: str, *, healthy: bool, actor: str) -> Written[Cell]:
+        """Note what the health check says; the same again is no change."""
+        with self._store.write(actor) as tx:
+            made = cells.set_health(tx, name, healthy=healthy)
+        return _written(made, tx, dry_run=False)
+
+    def delete_cell(
+        self, name: str, *, actor: str, expected_version: int | None = None, dry_run: bool = False
+    ) -> Written[Cell]:
+        """Remove a retired cell without claims; raises `Refused` otherwise."""
+        with self._store.write(actor, dry_run=dry_run) as tx:
+            gone = cells.remove(tx, name, expected_version)
+        return _written(gone, tx, dry_run=dry_run)
+
+    def claim(
+        self, specs: Sequence[ClaimSpec], *, actor: str, dry_run: bool = False
+    ) -> Written[tuple[Claim, ...]]:
+        """Claim a batch, all or nothing; raises `AlreadyExists` listing all that are taken."""
+        with self._store.write(actor, dry_run=dry_run) as tx:
+            made = claims.claim(tx, specs)
+        return _written(made, tx, dry_run=dry_run)
+
+    def release(
+        self,
+        keys: Sequence[tuple[str, str]],
+        *,
+        actor: str,
+        cell: str | None = None,
+        dry_run: bool = False,
+    ) -> Written[tuple[Claim, ...]]:
+        """Release a batch, all or nothing; raises `NotFound` or `Refused`."""
+        with self._store.write(actor, dry_run=dry_run) as tx:
+            gone = claims.release(tx, keys, cell=cell)
+        return _written(gone, tx, dry_run=dry_run)
+
+    def claim_get(self, bucket: str, value: str) -> Claim:
+        """One claim; raises `NotFound`."""
+        with self._store.read() as connection:
+            return claims.get(connection, bucket, value)
+
+    def claims(
+        self,
+        *,
+        bucket: str | None = None,
+        cell: str | None = None,
+        prefix: str | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> list[Claim]:
+        """A page of claims in key order."""
+        with self._store.read() as connection:
+            return claims.page(
+                connection, bucket=bucket, cell=cell, prefix=prefix, after=after, limit=limit
+            )
+
+    def count_claims(self) -> dict[str, int]:
+        """Claims per bucket."""
+        with self._store.read() as connection:
+            return claims.count(connection)
+
+    def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
+        """The owning cell's id of each key, in order."""
+        lookup = self.claim_lookup()
+        try:
+            return lookup.owners(keys)
+        finally:
+            lookup.close()
+
+    def put_ruleset(
+        self,
+        name: str,
+        document: str,
+        *,
+        actor: str,
+        expected_version: int | None = None,
+        dry_run: bool = False,
+    ) -> Written[Ruleset]:
+        """Keep a new version (not active). Whether it can work, the caller has checked."""
+        with self._store.write(actor, dry_run=dry_run) as tx:
+            made = rulesets.put(tx, name, document, expected_version)
+        return _written(made, tx, dry_run=dry_run)
+
+    def activate_ruleset(
+        self,
+        name: str,
+        version: int,
+        *,
+        actor: str,
+        expected_active: tuple[str, int] | None = None,
+        dry_run: bool = False,
+    ) -> Written[Ruleset]:
+        """Make a version the one that routes."""
+        with self._store.write(actor, dry_run=dry_run) as tx:
+            made = rulesets.activate(tx, name, version, expected_active)
+        return _written(made, tx, dry_run=dry_run)
+
+    def active_ruleset(self) -> Ruleset | None:
+        """The version that routes, if there is one."""
+        with self._store.read() as connection:
+            return rulesets.active(connection)
+
+    def ruleset(self, name: str, version: int | None = None) -> Ruleset:
+        """A version, the newest by default; raises `NotFound`."""
+        with self._store.read() as connection:
+            return rulesets.get(connection, name, version)
+
+    def rulesets(self, name: str | None = None) -> list[Ruleset]:
+        """Every version, oldest first."""
+        with self._store.read() as connection:
+            return rulesets.versions(connection, name)
+
+    def changes(
+        self, since: int, *, limit: int = feed.MAX_PAGE, kinds: Collection[str] | None = None
+    ) -> list[Change]:
+        """Changes after a revision, in order; raises `Gone` when too old."""
+        with self._store.read() as connection:
+            return feed.since(connection, since, limit=limit, kinds=kinds)
+
+    def prune_changes(self, keep: int) -> int:
+        """Forget all but the last ``keep`` revisions of the feed."""
+        with self._store.write("prune") as tx:
+            return feed.prune(tx.connection, keep)
+
+    def recall(self, key: str) -> Remembered | None:
+        """The answer kept under an idempotency key."""
+        with self._store.read() as connection:
+            return idempotency.recall(connection, key)
+
+    def remember(self, key: str, answer: Remembered) -> None:
+        """Keep an answer under an idempotency key."""
+        with self._store.write("idempotency") as tx:
+            idempotency.remember(tx.connection, key, answer)
+
+
+def _written[T](value: T, tx: Transaction, *, dry_run: bool) -> Written[T]:
+    revision = tx.revision if tx.changes and not dry_run else tx.revision - 1
+    return Written(value, revision, tuple(tx.changes))
