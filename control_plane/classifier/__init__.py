@@ -1,0 +1,1 @@
+"""Answers Envoy's question for ambiguous requests: the evaluator over live claims."""

@@ -1,0 +1,1 @@
+"""The ``cellway`` command: a client of the REST API, plus ``up`` and ``serve``."""

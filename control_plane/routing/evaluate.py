@@ -170,11 +170,13 @@ def _match(match: Match, subjects: _Subjects, values: dict[str, str]) -> str | N
 def _search(match: Match, subjects: _Subjects) -> dict[str, bytes] | None:
     value = match.value
     if match.subject is Subject.HEADER:
-        if match.literal_name is not None:
-            found = _header(match.literal_name, subjects)
+        if len(match.literal_names) == 1:
+            found = _header(match.literal_names[0], subjects)
             if found is None or value is None:
                 return None if found is None else {}
             return value.captures(found)
+        if match.literal_names and not any(n in subjects.headers for n in match.literal_names):
+            return None
         return _search_named(match, [(n.encode(), v) for n, v in subjects.headers.items()])
     if match.subject is Subject.COOKIE:
         return _search_named(match, subjects.cookies)

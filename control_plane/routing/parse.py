@@ -36,7 +36,9 @@ _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)\}")
 _BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _ADDRESS = re.compile(r"[A-Za-z0-9.\[\]:_-]{1,260}\Z")
-_LITERAL_NAME = re.compile(r"\^(?:\(\?i\))?([A-Za-z0-9_-]+)\$\Z")
+_LITERAL_NAMES = re.compile(
+    r"\^(?:\(\?i\))?(?:([A-Za-z0-9_-]+)|\(\?:([A-Za-z0-9_-]+(?:\|[A-Za-z0-9_-]+)*)\))\$\Z"
+)
 _RULE_FIELDS = (
     "id", "match", "transform", "validate", "action", "classify", "proxy", "description",
     "on_unknown", "on_classifier_down", "on_cell_down", "on_invalid",
@@ -216,13 +218,13 @@ def _match(subject: Subject, item: dict[str, Any], problems: Problems) -> Match 
     if "regexValue" in item:
         fold = subject is Subject.HOST
         value = _regex(item["regexValue"], "match.regexValue", problems, fold=fold)
-    literal = _LITERAL_NAME.match(name.pattern) if name else None
+    literal = _LITERAL_NAMES.match(name.pattern) if name and subject is Subject.HEADER else None
     return Match(
         subject,
         name,
         value,
         bool(item.get("invert", False)),
-        literal[1].lower() if literal else None,
+        tuple((literal[1] or literal[2]).lower().split("|")) if literal else (),
     )
 
 

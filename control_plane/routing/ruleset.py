@@ -28,8 +28,8 @@ class Match:
     name: Regex | None = None
     value: Regex | None = None
     invert: bool = False
-    literal_name: str | None = None
-    """The header's one name where the name regex is a plain anchored literal."""
+    literal_names: tuple[str, ...] = ()
+    """The header's possible names, lower-case, where the name regex is a list of fixed names."""
 
 
 class TransformKind(enum.StrEnum):

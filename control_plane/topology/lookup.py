@@ -29,6 +29,7 @@ class ClaimLookup:
 
     def __init__(self, engine: Engine) -> None:
         self._statement = owner_statement(engine)
+        self._edge_statement = str(select(schema.revisions.c.edge_revision).compile(engine))
         self._checked_out = engine.raw_connection()
         connection: Any = self._checked_out.dbapi_connection
         self._cursor = connection.cursor()
@@ -52,6 +53,10 @@ class ClaimLookup:
             row = self._cursor.execute(self._statement, (bucket, normal)).fetchone()
             found.append(None if row is None else row[0])
         return found
+
+    def edge_revision(self) -> int:
+        """The revision of the last change to a cell or the active ruleset."""
+        return int(self._cursor.execute(self._edge_statement).fetchone()[0])
 
     def changed(self) -> bool:
         """Whether anything was committed, by any process, since the last call (SQLite)."""

@@ -1,0 +1,48 @@
+# The commands of this repository. Each sets up what it needs; nothing needs root.
+.PHONY: demo test lint types bench docs requirements clean
+
+PYTHON := $(shell deploy/find-python)
+VENV := .venv
+BIN := $(VENV)/bin
+
+ifeq ($(PYTHON),)
+$(error cellway needs Python 3.12 or newer: install python3.13 or python3.12 (for example "pyenv install 3.13") and try again)
+endif
+
+demo: $(VENV)/.base
+	$(BIN)/python -m control_plane.demo $(if $(ONCE),--once)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
+
+# Without a download address and with hashes: what is installed is what was tested.
+requirements:
+	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header requirements/dev.in -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header -c requirements/dev.txt requirements/base.in -o requirements/base.txt
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: requirements/base.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.base
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	echo "$(CURDIR)" > $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])")/cellway.pth
+	printf '#!/bin/sh\nexec "%s" -m control_plane.cli.main "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/cellway
+	chmod +x $(BIN)/cellway
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cellway .mypy_cache .ruff_cache .pytest_cache .hypothesis

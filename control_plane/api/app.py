@@ -1,0 +1,33 @@
+"""Puts the REST API together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+from control_plane.api import cells, changes, claims, explain, fleet, problem, rulesets
+from control_plane.api.guard import Guard
+from control_plane.topology.service import Topology
+from control_plane.xds.fleet import Fleet
+
+
+def create_app(
+    topology: Topology,
+    nodes: Fleet,
+    *,
+    metrics: Callable[[], bytes],
+    alarm: Callable[[], str | None],
+    token: str | None = None,
+) -> FastAPI:
+    """The API over a topology and a fleet; with ``token``, every call but the probes needs it."""
+    app = FastAPI(title="cellway", version="1", openapi_url="/openapi.json", docs_url="/docs")
+    app.state.topology = topology
+    app.state.fleet = nodes
+    app.state.metrics = metrics
+    app.state.alarm = alarm
+    for module in (cells, claims, rulesets, explain, changes, fleet):
+        app.include_router(module.router)
+    problem.install(app)
+    app.add_middleware(Guard, topology=topology, token=token)
+    return app

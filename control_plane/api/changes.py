@@ -1,0 +1,70 @@
+"""``/v1/changes``: the feed as a list, or as Server-Sent Events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from control_plane.topology.service import Topology
+
+HEARTBEAT_S = 15.0
+POLL_S = 0.5
+router = APIRouter(prefix="/v1", tags=["changes"])
+
+
+@router.get("/changes")
+async def list_changes(
+    request: Request,
+    since: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    accept: Annotated[str, Header()] = "",
+    last_event_id: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
+) -> Response:
+    """Changes after a revision. With ``Accept: text/event-stream`` they keep coming."""
+    topology: Topology = request.app.state.topology
+    after = last_event_id if last_event_id is not None else since
+    found = await run_in_threadpool(topology.changes, after, limit=limit)
+    if "text/event-stream" in accept:
+        return StreamingResponse(_events(topology, after), media_type="text/event-stream")
+    more = len(found) >= limit
+    return JSONResponse(
+        {
+            "items": [change.as_dict() for change in found],
+            "next": found[-1].revision if found and more else None,
+        }
+    )
+
+
+async def _events(topology: Topology, after: int) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    wake = asyncio.Event()
+    stop = topology.subscribe(lambda _: loop.call_soon_threadsafe(wake.set))
+    idle_s = 0.0
+    try:
+        while True:
+            for change in await run_in_threadpool(topology.changes, after):
+                after = max(after, change.revision)
+                yield _event(change.revision, change.kind, change.as_dict())
+                idle_s = 0.0
+            wake.clear()
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await wake.wait()
+            except TimeoutError:
+                idle_s += POLL_S
+            if idle_s >= HEARTBEAT_S:
+                idle_s = 0.0
+                yield ": still here\n\n"
+    finally:
+        stop()
+
+
+def _event(revision: int, kind: str, body: dict[str, Any]) -> str:
+    return f"id: {revision}\nevent: {kind}\ndata: {json.dumps(body)}\n\n"

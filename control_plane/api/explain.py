@@ -1,0 +1,74 @@
+"""``/v1/explain``: the evaluator's decision for a request, with its trace."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+
+from control_plane.api.problem import ProblemError
+from control_plane.api.schemas import ExplainBody
+from control_plane.routing.admission import Refused, admit
+from control_plane.routing.evaluate import decide
+from control_plane.routing.model import Cells, Decision, Status, ToCell
+from control_plane.routing.parse import parse
+from control_plane.topology.model import CellState
+from control_plane.topology.service import Topology
+
+router = APIRouter(prefix="/v1", tags=["explain"])
+
+
+@router.post("/explain")
+async def explain(request: Request, body: ExplainBody) -> dict[str, Any]:
+    """Which cell a request would reach, by which rule, and why. Nothing is sent."""
+    return await run_in_threadpool(_explain, request.app.state.topology, body)
+
+
+def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
+    snapshot = topology.snapshot()
+    if body.ruleset is not None:
+        ruleset = parse(json.dumps(body.ruleset))
+    elif snapshot.ruleset is not None:
+        ruleset = parse(snapshot.ruleset.document)
+    else:
+        raise ProblemError(409, "no ruleset is active; apply one", code="no-ruleset")
+    parts = urlsplit(body.url if "//" in body.url[:9] else f"//localhost{_path(body.url)}")
+    target = body.url[body.url.index(parts.netloc) + len(parts.netloc) :] if parts.netloc else "/"
+    headers = [(name, value.encode("utf-8", "replace")) for name, value in body.headers]
+    admitted = admit(body.method.upper(), (target or "/").encode(), parts.netloc.encode(), headers)
+    if isinstance(admitted, Refused):
+        refused = {"outcome": {"status": admitted.status}, "rule": None, "cell": None}
+        return {**refused, "reason": f"the edge refuses it: {admitted.reason}", "trace": []}
+    cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
+    decision = decide(ruleset, admitted, cells, topology.owners)
+    return {**decision_document(decision), "revision": snapshot.revision}
+
+
+def _path(url: str) -> str:
+    return url if url.startswith("/") else f"/{url}"
+
+
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """A decision as plain JSON."""
+    outcome = decision.outcome
+    shown: dict[str, Any]
+    if isinstance(outcome, ToCell):
+        shown = {"cell": outcome.cell}
+    elif isinstance(outcome, Status):
+        shown = {"status": outcome.code}
+    else:
+        shown = {"weighted": dict(outcome.choices)}
+    return {
+        "cell": decision.cell,
+        "outcome": shown,
+        "rule": decision.rule,
+        "key": decision.key,
+        "matched_claim": list(decision.matched_claim) if decision.matched_claim else None,
+        "reason": decision.reason,
+        "trace": [
+            {"rule": step.rule, "result": step.result, "why": step.why} for step in decision.trace
+        ],
+    }

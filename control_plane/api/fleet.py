@@ -1,0 +1,48 @@
+"""``/v1/fleet`` and the probes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from control_plane.xds.fleet import Fleet
+
+router = APIRouter(tags=["fleet"])
+
+
+@router.get("/v1/fleet")
+async def get_fleet(request: Request) -> dict[str, Any]:
+    """Each Envoy: what it runs, and what it refused and why."""
+    fleet: Fleet = request.app.state.fleet
+    revision = await run_in_threadpool(request.app.state.topology.revision)
+    return {
+        "revision": revision,
+        "alarm": request.app.state.alarm(),
+        "items": [node.as_dict() for node in fleet.nodes()],
+    }
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """The database answers and the newest revision is published."""
+    revision = await run_in_threadpool(request.app.state.topology.revision)
+    alarm = request.app.state.alarm()
+    body = {"status": "alarm" if alarm else "ok", "revision": revision, "alarm": alarm}
+    return JSONResponse(body, status_code=503 if alarm else 200)
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics."""
+    text = await run_in_threadpool(request.app.state.metrics)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

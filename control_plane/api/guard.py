@@ -1,0 +1,161 @@
+"""What every request passes before a handler: size, token, and repeated writes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from control_plane.api.problem import problem
+from control_plane.topology.idempotency import Remembered
+from control_plane.topology.service import Topology
+
+MAX_BODY_BYTES = 2 << 20
+MAX_KEY_CHARS = 255
+_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class Guard:
+    """ASGI middleware: 413 for large bodies, 401 without the token, replays for repeated keys."""
+
+    def __init__(self, app: App, topology: Topology, token: str | None) -> None:
+        self._app = app
+        self._topology = topology
+        self._token = token
+        self._in_flight: set[str] = set()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        if not self._allowed(scope["path"], headers):
+            answer = problem(401, "send Authorization: Bearer <token>", code="unauthenticated")
+            answer.headers["www-authenticate"] = "Bearer"
+            await answer(scope, receive, send)
+            return
+        if scope["method"] not in _WRITES:
+            await self._app(scope, receive, send)
+            return
+        body = await _read(headers, receive)
+        if body is None:
+            detail = f"the body is larger than {MAX_BODY_BYTES} bytes; send less at a time"
+            answer = problem(413, detail, code="too-large", limit=MAX_BODY_BYTES)
+            # What was not read of the body can't be told from a next request.
+            answer.headers["connection"] = "close"
+            await answer(scope, receive, send)
+            return
+        key = headers.get(b"idempotency-key", b"").decode("latin-1")
+        if key:
+            await self._once(key, scope, body, receive, send)
+        else:
+            await self._app(scope, _replay(body, receive), send)
+
+    def _allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
+        if self._token is None or path in _OPEN_PATHS:
+            return True
+        given = headers.get(b"authorization", b"")
+        return hmac.compare_digest(given, b"Bearer " + self._token.encode())
+
+    async def _once(
+        self, key: str, scope: Message, body: bytes, receive: Receive, send: Send
+    ) -> None:
+        """Carry a write out once per Idempotency-Key (IETF draft 07: 400, 409, 422)."""
+        if len(key) > MAX_KEY_CHARS:
+            detail = f"Idempotency-Key is longer than {MAX_KEY_CHARS} characters"
+            await problem(400, detail, code="invalid")(scope, receive, send)
+            return
+        request = b"\0".join(
+            (scope["method"].encode(), scope["raw_path"], scope["query_string"], body)
+        )
+        fingerprint = hashlib.sha256(request).hexdigest()
+        if key in self._in_flight:
+            detail = "a request with this Idempotency-Key is still being carried out"
+            await problem(409, detail, code="in-flight")(scope, receive, send)
+            return
+        self._in_flight.add(key)
+        try:
+            before = await run_in_threadpool(self._topology.recall, key)
+            if before is not None and before.fingerprint != fingerprint:
+                detail = "this Idempotency-Key was used for another request"
+                await problem(422, detail, code="key-reused")(scope, receive, send)
+            elif before is not None:
+                await _resend(before, send)
+            else:
+                recorder = _Recorder(send)
+                await self._app(scope, _replay(body, receive), recorder.send)
+                if recorder.status < 500:
+                    answer = recorder.remembered(fingerprint)
+                    await run_in_threadpool(self._topology.remember, key, answer)
+        finally:
+            self._in_flight.discard(key)
+
+
+class _Recorder:
+    """Passes a response on and keeps a copy."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 500
+        self._headers: list[tuple[str, str]] = []
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._headers = [(n.decode(), v.decode("latin-1")) for n, v in message["headers"]]
+        else:
+            self._body += message.get("body", b"")
+        await self._send(message)
+
+    def remembered(self, fingerprint: str) -> Remembered:
+        return Remembered(
+            fingerprint, self.status, json.dumps(self._headers), self._body.decode("utf-8")
+        )
+
+
+async def _resend(answer: Remembered, send: Send) -> None:
+    headers = [(n.encode(), v.encode("latin-1")) for n, v in json.loads(answer.headers)]
+    headers.append((b"idempotency-replayed", b"true"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body.encode()})
+
+
+async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
+    """The body, or None if it is over the limit."""
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        return None
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body)
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if not sent:
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return again

@@ -1,0 +1,108 @@
+"""Errors as ``application/problem+json`` (RFC 9457), each with what to do about it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from control_plane.routing.lint import Finding
+from control_plane.routing.problems import RulesetError
+from control_plane.topology.errors import (
+    AlreadyExists,
+    Gone,
+    Invalid,
+    NotFound,
+    Refused,
+    StaleVersion,
+    TopologyError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(Exception):
+    """An error with a status and extension members."""
+
+    def __init__(self, status: int, detail: str, **members: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.members = members
+
+
+def problem(status: int, detail: str, **members: Any) -> JSONResponse:
+    """A problem document; ``code`` names the kind of error for programs."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    return JSONResponse(
+        {**body, "detail": detail, **members}, status_code=status, media_type=MEDIA_TYPE
+    )
+
+
+def findings_problem(findings: list[Finding]) -> ProblemError:
+    """A ruleset that can't work."""
+    errors = [
+        {"rule": f.rule, "field": f.field, "message": f.message, "mend": f.mend}
+        for f in findings
+        if f.severity == "error"
+    ]
+    return ProblemError(422, "the ruleset can't work", code="invalid-ruleset", errors=errors)
+
+
+def _topology(error: TopologyError) -> JSONResponse:
+    text = str(error)
+    if isinstance(error, Invalid):
+        errors = [
+            {"field": p.field, "message": p.message, "mend": p.mend} for p in error.problems
+        ]
+        return problem(422, text, code="invalid", errors=errors)
+    if isinstance(error, NotFound):
+        return problem(404, text, code="not-found")
+    if isinstance(error, AlreadyExists):
+        taken = [{"key": key, "owner": owner} for key, owner in error.taken]
+        return problem(409, text, code="already-exists", taken=taken)
+    if isinstance(error, StaleVersion):
+        return problem(412, text, code="stale-version", actual=error.actual)
+    if isinstance(error, Refused):
+        return problem(409, text, code="refused", mend="repeat with ?force=true if you are sure")
+    if isinstance(error, Gone):
+        return problem(410, text, code="gone", oldest=error.oldest)
+    return problem(500, text, code="topology")
+
+
+def install(app: FastAPI) -> None:
+    """Turn every error into a problem document."""
+
+    @app.exception_handler(TopologyError)
+    async def on_topology(_: Request, error: TopologyError) -> JSONResponse:
+        return _topology(error)
+
+    @app.exception_handler(RulesetError)
+    async def on_ruleset(_: Request, error: RulesetError) -> JSONResponse:
+        errors = [
+            {"rule": p.rule, "field": p.field, "message": p.message, "mend": p.mend}
+            for p in error.problems
+        ]
+        return problem(422, "the ruleset can't work", code="invalid-ruleset", errors=errors)
+
+    @app.exception_handler(ProblemError)
+    async def on_problem(_: Request, error: ProblemError) -> JSONResponse:
+        return problem(error.status, error.detail, **error.members)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"field": ".".join(str(part) for part in one["loc"]), "message": one["msg"]}
+            for one in error.errors()
+        ]
+        return problem(422, "the request is malformed", code="invalid", errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(_: Request, error: HTTPException) -> JSONResponse:
+        response = problem(error.status_code, str(error.detail))
+        response.headers.update(error.headers or {})
+        return response

@@ -1,0 +1,118 @@
+"""What the API reads. Unknown fields are refused, so that a typo is not a silent default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane.topology.claims import MAX_BATCH
+from control_plane.topology.model import (
+    CellSpec,
+    CellState,
+    CellTLS,
+    ClaimSpec,
+    Endpoint,
+    SequenceRange,
+)
+
+Text = Annotated[str, Field(max_length=1024)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TLSBody(_Body):
+    """TLS from Envoy to the cell."""
+
+    server_name: Text | None = None
+    ca_file: Text | None = None
+
+
+class RangeBody(_Body):
+    """Ids of which the cell hands out its own."""
+
+    minval: int
+    maxval: int
+
+
+class CellBody(_Body):
+    """A cell as an operator writes it."""
+
+    name: Text
+    address: Text
+    endpoints: list[Text] = Field(description="host:port, host a DNS name or IP address")
+    id: int | None = None
+    tls: TLSBody | None = None
+    health_check_path: Text | None = None
+    session_prefix: Text | None = None
+    sequence_ranges: list[RangeBody] = Field(default_factory=list, max_length=64)
+    labels: dict[str, Text] = Field(default_factory=dict)
+    state: CellState = CellState.PROVISIONING
+    weight: int = 100
+
+    def spec(self) -> CellSpec:
+        """The topology's own type; raises `Invalid` for a malformed endpoint."""
+        return CellSpec(
+            self.name,
+            self.address,
+            tuple(Endpoint.parse(text) for text in self.endpoints),
+            self.id,
+            CellTLS(self.tls.server_name, self.tls.ca_file) if self.tls else None,
+            self.health_check_path,
+            self.session_prefix,
+            tuple(SequenceRange(span.minval, span.maxval) for span in self.sequence_ranges),
+            self.labels,
+            self.state,
+            self.weight,
+        )
+
+
+class ClaimBody(_Body):
+    """One claim."""
+
+    bucket: Text
+    value: Text
+    cell: Text
+    subject: Text | None = None
+    source: Text | None = None
+
+    def spec(self) -> ClaimSpec:
+        """The topology's own type."""
+        return ClaimSpec(self.bucket, self.value, self.cell, self.subject, self.source)
+
+
+class ClaimsBody(_Body):
+    """A batch of claims, made all or none."""
+
+    claims: list[ClaimBody] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class KeyBody(_Body):
+    """Names a claim."""
+
+    bucket: Text
+    value: Text
+
+
+class ReleaseBody(_Body):
+    """A batch of claims to free, all or none; with ``cell``, only if it owns every one."""
+
+    claims: list[KeyBody] = Field(min_length=1, max_length=MAX_BATCH)
+    cell: Text | None = None
+
+
+class ActivateBody(_Body):
+    """The version to make active."""
+
+    version: int = Field(ge=1, lt=2**31)
+
+
+class ExplainBody(_Body):
+    """A request to be explained, as the client would send it."""
+
+    url: Annotated[str, Field(max_length=65536)]
+    method: Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")] = "GET"
+    headers: list[tuple[str, str]] = Field(default_factory=list, max_length=200)
+    ruleset: dict[str, Any] | None = Field(None, description="instead of the active one")

@@ -1,0 +1,58 @@
+"""ext_authz over gRPC: the same decisions for fleets that prefer it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import grpc
+from envoy.config.core.v3 import base_pb2
+from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
+from google.rpc import code_pb2
+
+from control_plane.classifier.answer import Observer, answer_headers
+from control_plane.classifier.view import LiveView, NoRuleset
+from control_plane.routing.model import Request
+
+_OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
+
+
+class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc]  # untyped
+    """``envoy.service.auth.v3.Authorization`` over a view."""
+
+    def __init__(self, view: LiveView, observer: Observer) -> None:
+        self._view = view
+        self._observer = observer
+
+    async def Check(  # noqa: N802 - the name in the protocol
+        self, request: Any, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> Any:
+        """Decide; the answer is OK with headers, or UNAVAILABLE without a ruleset."""
+        started = time.perf_counter()
+        try:
+            decision = self._view.decide(request_of(request))
+        except NoRuleset:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "no ruleset is active")
+        response = external_auth_pb2.CheckResponse()
+        response.status.code = code_pb2.OK
+        for name, value in answer_headers(decision):
+            response.ok_response.headers.add(
+                header=base_pb2.HeaderValue(key=name, value=value), append_action=_OVERWRITE
+            )
+        self._observer.classified(decision, time.perf_counter() - started)
+        return response
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the service to a server."""
+        external_auth_pb2_grpc.add_AuthorizationServicer_to_server(self, server)
+
+
+def request_of(check: Any) -> Request:
+    """The request that Envoy asks about (raw header bytes where Envoy sends them)."""
+    http = check.attributes.request.http
+    headers: list[tuple[str, bytes]] = [
+        (header.key, header.raw_value or header.value.encode())
+        for header in http.header_map.headers
+    ] or [(name, value.encode()) for name, value in http.headers.items()]
+    plain = tuple((name, value) for name, value in headers if not name.startswith(":"))
+    return Request(http.method, http.host.encode(), http.path.encode(), plain)

@@ -1,0 +1,84 @@
+"""``cellway explain``, ``fleet`` and ``changes``: ways to see what is going on."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from control_plane.cli.client import Exit, Failure
+from control_plane.cli.context import of
+from control_plane.cli.output import messages, show, table_of
+
+fleet = typer.Typer(no_args_is_help=True, help="The Envoys.")
+POLL_S = 0.5
+
+
+def explain(
+    ctx: typer.Context,
+    url: str,
+    method: Annotated[str, typer.Option("-X", "--request")] = "GET",
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="Name: value")] = None,
+    cookie: Annotated[list[str] | None, typer.Option("-b", "--cookie", help="a=1; b=2")] = None,
+) -> None:
+    """Show which cell a request would reach, by which rule, and why."""
+    headers: list[tuple[str, str]] = []
+    for text in header or []:
+        name, colon, value = text.partition(":")
+        if not colon:
+            raise Failure(f"{text!r} is no header; write 'Name: value'", Exit.USAGE)
+        headers.append((name.strip(), value.strip()))
+    headers += [("cookie", text) for text in cookie or []]
+    body = {"url": url, "method": method, "headers": headers}
+    answer = of(ctx).client.call("POST", "/v1/explain", body=body).json()
+    rows = [(step["rule"], step["result"], step["why"]) for step in answer["trace"]]
+    title = f"{_outcome(answer['outcome'])} by rule {answer['rule'] or '-'}: {answer['reason']}"
+    messages.print(title, markup=False)
+    show(answer, of(ctx).output, table_of(("RULE", "RESULT", "WHY"), rows))
+
+
+def _outcome(outcome: dict[str, Any]) -> str:
+    if "cell" in outcome:
+        return f"→ {outcome['cell']}"
+    if "weighted" in outcome:
+        return "→ any of " + ", ".join(f"{k} ({v})" for k, v in outcome["weighted"].items())
+    return f"→ refused with {outcome['status']}"
+
+
+@fleet.command("status")
+def fleet_status(ctx: typer.Context) -> None:
+    """Show what each Envoy runs, and what it refused and why."""
+    answer = of(ctx).client.get("/v1/fleet")
+    if answer["alarm"]:
+        messages.print(f"ALARM: {answer['alarm']}", style="bold red")
+    rows = [
+        (n["id"], n["group"], n["state"], n["acked_revision"], n["version"], n["last_message_at"],
+         "; ".join(f"{t['type']}: {t['error']}" for t in n["types"] if t["error"]))
+        for n in answer["items"]
+    ]  # fmt: skip
+    columns = ("NODE", "GROUP", "STATE", "REVISION", "ENVOY", "LAST HEARD", "ERROR")
+    messages.print(f"revision {answer['revision']}, {len(rows)} nodes")
+    show(answer, of(ctx).output, table_of(columns, rows))
+
+
+def changes(
+    ctx: typer.Context,
+    since: Annotated[int, typer.Option(help="after this revision")] = 0,
+    watch: Annotated[bool, typer.Option(help="go on until Ctrl-C")] = False,
+) -> None:
+    """Show what changed, when and by whom."""
+    client = of(ctx).client
+    while True:
+        page = client.get("/v1/changes", since=since, limit=1000)
+        items = page["items"]
+        if items or not watch:
+            rows = [(c["revision"], c["at"], c["actor"], c["kind"], c["action"], c["key"])
+                    for c in items]  # fmt: skip
+            columns = ("REVISION", "AT", "ACTOR", "KIND", "ACTION", "KEY")
+            show(items, of(ctx).output, table_of(columns, rows))
+        since = max([since, *(change["revision"] for change in items)])
+        if page["next"] is None:
+            if not watch:
+                return
+            time.sleep(POLL_S)

@@ -1,0 +1,42 @@
+"""Prints data to stdout as a table, JSON or YAML, and messages to stderr."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+messages = Console(stderr=True, highlight=False)
+"""Where everything goes that is not data."""
+
+
+class Format(enum.StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def show(data: Any, output: Format, table: Table | None = None) -> None:
+    """Print data in the wanted format; a table if one is given and wanted."""
+    if output is Format.JSON:
+        print(json.dumps(data, indent=2, ensure_ascii=False))  # noqa: T201 - data goes to stdout
+    elif output is Format.YAML or table is None:
+        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")  # noqa: T201
+    else:
+        console = Console(highlight=False)
+        console.print(table, soft_wrap=not console.is_terminal)
+
+
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
+    """A plain table."""
+    table = Table(*columns, title=title or None, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    return table

@@ -1,0 +1,133 @@
+"""``cellway rules``."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from control_plane.cli.client import Exit, Failure
+from control_plane.cli.context import of
+from control_plane.cli.output import messages, show, table_of
+from control_plane.routing.lint import Finding, lint
+from control_plane.routing.parse import MAX_DOCUMENT_BYTES
+
+app = typer.Typer(no_args_is_help=True, help="Rulesets: how a request finds its cell.")
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a ruleset (JSON)")]
+DIFFERENT = 2
+
+
+def _read(path: Path) -> str:
+    if path.stat().st_size > MAX_DOCUMENT_BYTES:
+        raise Failure(f"{path} is larger than {MAX_DOCUMENT_BYTES} bytes")
+    return path.read_text()
+
+
+def _lint(text: str) -> list[Finding]:
+    findings = lint(text)
+    for finding in findings:
+        where = f"{finding.rule or '-'}: {finding.field}"
+        messages.print(
+            f"{finding.severity}: {where}: {finding.message} ({finding.mend})", markup=False
+        )
+    return findings
+
+
+@app.command("list")
+def list_rules(ctx: typer.Context) -> None:
+    """List every version of every ruleset."""
+    items = of(ctx).client.get("/v1/rulesets")["items"]
+    rows = [
+        (r["name"], r["version"], "active" if r["active"] else "", r["author"], r["created_at"])
+        for r in items
+    ]
+    show(items, of(ctx).output, table_of(("NAME", "VERSION", "", "AUTHOR", "CREATED"), rows))
+
+
+@app.command("show")
+def show_rules(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="default: the active one")] = "active",
+    version: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Print a ruleset's document."""
+    answer = of(ctx).client.get(f"/v1/rulesets/{name}", version=version)
+    if "document" not in answer:
+        raise Failure("no ruleset is active", Exit.NOT_FOUND)
+    messages.print(f"{answer['name']} version {answer['version']}")
+    print(json.dumps(answer["document"], indent=2, ensure_ascii=False))  # noqa: T201
+
+
+@app.command("lint")
+def lint_rules(file: File) -> None:
+    """Check a ruleset file without a server; exit status 1 if it can't work."""
+    findings = _lint(_read(file))
+    if any(finding.severity == "error" for finding in findings):
+        raise Failure(f"{file} can't work")
+    messages.print(f"{file}: no errors, {len(findings)} warnings")
+
+
+@app.command("diff")
+def diff_rules(ctx: typer.Context, file: File) -> None:
+    """Compare a file with the active ruleset; exit status 2 if they differ."""
+    active = of(ctx).client.get("/v1/rulesets/active")
+    old = json.dumps(active.get("document"), indent=2, ensure_ascii=False).splitlines()
+    new = json.dumps(json.loads(_read(file)), indent=2, ensure_ascii=False).splitlines()
+    lines = list(difflib.unified_diff(old, new, "active", str(file), lineterm=""))
+    print("\n".join(lines))  # noqa: T201
+    if lines:
+        raise typer.Exit(DIFFERENT)
+
+
+@app.command("apply")
+def apply_rules(
+    ctx: typer.Context,
+    file: File,
+    name: Annotated[str | None, typer.Option(help="default: the name in the file")] = None,
+) -> None:
+    """Keep a file as a new version and make it the active one."""
+    text = _read(file)
+    if any(finding.severity == "error" for finding in _lint(text)):
+        raise Failure(f"{file} can't work; nothing was changed")
+    document = json.loads(text)
+    wanted = name or (document.get("name") if isinstance(document, dict) else None)
+    if not wanted:
+        raise Failure("the file has no name; give --name", Exit.USAGE)
+    client = of(ctx).client
+    body = document if isinstance(document, dict) else {"rules": document}
+    params = {"dry_run": of(ctx).dry_run or None}
+    answer = client.call("PUT", f"/v1/rulesets/{wanted}", body=body, params=params).json()
+    if of(ctx).dry_run:
+        messages.print("it can work; nothing was changed (dry run)")
+        show(answer, of(ctx).output)
+        return
+    _activate(ctx, wanted, answer["ruleset"]["version"])
+
+
+@app.command("rollback")
+def rollback_rules(
+    ctx: typer.Context,
+    name: str,
+    version: Annotated[int, typer.Option(help="the version to go back to")],
+) -> None:
+    """Make an earlier version the active one."""
+    of(ctx).confirm(f"route by {name} version {version} from now on?")
+    _activate(ctx, name, version)
+
+
+def _activate(ctx: typer.Context, name: str, version: int) -> None:
+    answer: dict[str, Any] = (
+        of(ctx)
+        .client.call(
+            "POST",
+            f"/v1/rulesets/{name}/activate",
+            body={"version": version},
+            params=of(ctx).write_params(),
+        )
+        .json()
+    )
+    messages.print(f"revision {answer['revision']}: {name} version {version} routes now")
+    show(answer["ruleset"], of(ctx).output)

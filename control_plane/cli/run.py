@@ -1,0 +1,172 @@
+"""``cellway up``, ``serve``, ``envoy bootstrap`` and ``db``: what runs here instead of calling."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from control_plane.cli.client import Exit, Failure
+from control_plane.cli.output import messages
+from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from control_plane.envoy_process import Envoy
+from control_plane.server import Running, run_loop, running, serve, until_signal
+from control_plane.settings import Settings, TokenNeeded
+from control_plane.topology.store import Store, migrate, pending_migrations
+
+envoy = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
+db = typer.Typer(no_args_is_help=True, help="The database's schema.")
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free one")]
+DatabaseUrl = Annotated[str | None, typer.Option(help="sqlite:///… or postgresql://…")]
+
+
+def settings_of(**given: Any) -> Settings:
+    """Settings from flags (None: not given), environment and cellway.toml."""
+    try:
+        return Settings(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise Failure("the configuration is wrong\n  " + "\n  ".join(lines), Exit.USAGE) from error
+
+
+def _logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for noisy in ("alembic", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def run_guarded(main: Any) -> None:
+    """Run a coroutine; what can't start says why."""
+    try:
+        run_loop(main)
+    except TokenNeeded as error:
+        raise Failure(str(error), Exit.REFUSED) from error
+    except OSError as error:
+        raise Failure(error.strerror or str(error)) from error
+
+
+def serve_command(
+    roles: Annotated[str | None, typer.Option(help="api,xds,classifier,topology")] = None,
+    database_url: DatabaseUrl = None,
+    host: Annotated[str | None, typer.Option(help="where to listen")] = None,
+    api_port: Port = None,
+    grpc_port: Port = None,
+    classifier_port: Port = None,
+    classifier_workers: Annotated[int | None, typer.Option(min=0, max=64)] = None,
+    classifier_protocol: Annotated[str | None, typer.Option(help="http or grpc")] = None,
+    edge_port: Port = None,
+    force_shrink: Annotated[bool | None, typer.Option(help="publish a shrunk fleet")] = None,
+) -> None:
+    """Run the control plane (without an Envoy)."""
+    _logging()
+    settings = settings_of(
+        roles=tuple(roles.split(",")) if roles else None,
+        database_url=database_url,
+        host=host,
+        api_port=api_port,
+        grpc_port=grpc_port,
+        classifier_port=classifier_port,
+        classifier_workers=classifier_workers,
+        classifier_protocol=classifier_protocol,
+        edge_port=edge_port,
+        force_shrink=force_shrink,
+    )
+    run_guarded(serve(settings, messages.print))
+
+
+def up_command(
+    database_url: DatabaseUrl = None,
+    edge_port: Port = None,
+    envoy_admin_port: Port = None,
+    api_port: Port = None,
+    grpc_port: Port = None,
+    classifier_port: Port = None,
+    classifier_workers: Annotated[int | None, typer.Option(min=0, max=64)] = None,
+    classifier_protocol: Annotated[str | None, typer.Option(help="http or grpc")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="database and Envoy's files")] = None,
+) -> None:
+    """Run everything on this machine, Envoy included."""
+    _logging()
+    settings = settings_of(
+        database_url=database_url,
+        edge_port=edge_port,
+        envoy_admin_port=envoy_admin_port,
+        api_port=api_port,
+        grpc_port=grpc_port,
+        classifier_port=classifier_port,
+        classifier_workers=classifier_workers,
+        classifier_protocol=classifier_protocol,
+        data_dir=data_dir,
+    )
+    run_guarded(_up(settings))
+
+
+@contextlib.asynccontextmanager
+async def everything(settings: Settings) -> Any:
+    """A control plane and an Envoy that runs what it says; yields (plane, envoy, admin port)."""
+    async with running(settings) as plane:
+        proxy = Envoy(local_bootstrap(settings, plane), settings.data_dir / "envoy")
+        admin = await proxy.start()
+        try:
+            yield plane, proxy, admin
+        finally:
+            await proxy.stop()
+
+
+def local_bootstrap(settings: Settings, plane: Running) -> str:
+    """The bootstrap of this machine's Envoy."""
+    member = FleetMember(
+        "local", "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port
+    )
+    return compile_bootstrap(member)
+
+
+async def _up(settings: Settings) -> None:
+    async with everything(settings) as (plane, proxy, admin):
+        messages.print(f"edge (Envoy)  http://{settings.edge_host}:{settings.edge_port}")
+        messages.print(f"Envoy admin   http://127.0.0.1:{admin} (log: {proxy.log})")
+        messages.print(f"API           http://{settings.host}:{plane.ports.api}")
+        messages.print(f"gRPC (xDS)    {settings.host}:{plane.ports.grpc}")
+        messages.print("Ctrl-C stops everything.")
+        await until_signal()
+
+
+@envoy.command("bootstrap")
+def envoy_bootstrap(
+    node_id: Annotated[str, typer.Option(help="unique in the fleet")],
+    group: Annotated[str, typer.Option(help="node cluster")] = "edge",
+    xds: Annotated[str, typer.Option(help="host:port of the control plane")] = "127.0.0.1:18000",
+    admin_port: Annotated[int, typer.Option()] = 9901,
+    sotw: Annotated[bool, typer.Option(help="state of the world instead of delta")] = False,
+) -> None:
+    """Print a bootstrap for a fleet member (JSON)."""
+    host, colon, port = xds.rpartition(":")
+    if not colon or not port.isdigit():
+        raise Failure(f"--xds {xds!r} is not host:port", Exit.USAGE)
+    member = FleetMember(node_id, group, host, int(port), admin_port, not sotw)
+    print(compile_bootstrap(member))  # noqa: T201
+
+
+@db.command("migrate")
+def db_migrate(database_url: DatabaseUrl = None) -> None:
+    """Bring the schema up to date."""
+    store = Store(settings_of(database_url=database_url).database_url)
+    pending = pending_migrations(store.engine)
+    migrate(store.engine)
+    store.close()
+    messages.print(f"migrated: {', '.join(pending)}" if pending else "nothing to do")
+
+
+@db.command("check")
+def db_check(database_url: DatabaseUrl = None) -> None:
+    """Exit status 1 if the schema needs migrating."""
+    store = Store(settings_of(database_url=database_url).database_url)
+    pending = pending_migrations(store.engine)
+    store.close()
+    if pending:
+        raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
+    messages.print("the schema is up to date")

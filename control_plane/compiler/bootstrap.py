@@ -1,0 +1,121 @@
+"""The bootstrap of a fleet member: where its control plane is, and which stats it keeps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+
+from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap
+from envoy_data_plane.envoy.config.cluster import v3 as cluster
+from envoy_data_plane.envoy.config.core import v3 as core
+from envoy_data_plane.envoy.config.endpoint import v3 as endpoint
+from envoy_data_plane.envoy.config.metrics import v3 as metrics
+from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream_http
+from envoy_data_plane.envoy.type.matcher import v3 as matcher
+from envoy_data_plane.google.protobuf import Any as AnyMessage
+
+XDS_CLUSTER = "cellway:xds"
+KEPT_STATS = (
+    "control_plane.",
+    "cluster_manager.",
+    "listener_manager.",
+    "server.",
+    "http.edge.downstream_rq",
+    "http.edge.downstream_cx",
+    "http.edge.rds.",
+    "http.edge.ext_authz.",
+    "cluster.cellway",
+)
+"""Prefixes; per-cell series are limited to the few in `KEPT_CELL_STATS`."""
+KEPT_CELL_STATS = r"cluster\.cell_.*\.(upstream_rq_(total|2xx|4xx|5xx|timeout)|membership_healthy)"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetMember:
+    """What distinguishes one Envoy."""
+
+    node_id: str
+    group: str
+    xds_host: str
+    xds_port: int
+    admin_port: int
+    delta: bool = True
+
+
+def compile_bootstrap(member: FleetMember) -> str:
+    """The bootstrap as JSON."""
+    api_type = (
+        core.ApiConfigSourceApiType.DELTA_GRPC if member.delta else core.ApiConfigSourceApiType.GRPC
+    )
+    ads = core.ApiConfigSource(
+        api_type=api_type,
+        transport_api_version=core.ApiVersion.V3,
+        grpc_services=[
+            core.GrpcService(envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=XDS_CLUSTER))
+        ],
+        set_node_on_first_message_only=True,
+    )
+    aggregated = core.ConfigSource(
+        ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3
+    )
+    document = bootstrap.Bootstrap(
+        node=core.Node(id=member.node_id, cluster=member.group),
+        admin=bootstrap.Admin(address=_address("127.0.0.1", member.admin_port)),
+        dynamic_resources=bootstrap.BootstrapDynamicResources(
+            ads_config=ads, cds_config=aggregated, lds_config=aggregated
+        ),
+        static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(member)]),
+        stats_config=metrics.StatsConfig(
+            stats_matcher=metrics.StatsMatcher(
+                inclusion_list=matcher.ListStringMatcher(
+                    patterns=[
+                        *(matcher.StringMatcher(prefix=prefix) for prefix in KEPT_STATS),
+                        matcher.StringMatcher(
+                            safe_regex=matcher.RegexMatcher(regex=KEPT_CELL_STATS)
+                        ),
+                    ]
+                )
+            )
+        ),
+    )
+    return json.dumps(json.loads(document.to_json()), indent=2, sort_keys=True)
+
+
+def _address(host: str, port: int) -> core.Address:
+    return core.Address(socket_address=core.SocketAddress(address=host, port_value=port))
+
+
+def _xds_cluster(member: FleetMember) -> cluster.Cluster:
+    options = upstream_http.HttpProtocolOptions(
+        explicit_http_config=upstream_http.HttpProtocolOptionsExplicitHttpConfig(
+            http2_protocol_options=core.Http2ProtocolOptions(
+                # Half-open connections are found by pings, not by the next change.
+                connection_keepalive=core.KeepaliveSettings(
+                    interval=timedelta(seconds=30), timeout=timedelta(seconds=5)
+                )
+            )
+        )
+    )
+    target = endpoint.LbEndpoint(
+        endpoint=endpoint.Endpoint(address=_address(member.xds_host, member.xds_port))
+    )
+    return cluster.Cluster(
+        name=XDS_CLUSTER,
+        type=cluster.ClusterDiscoveryType.STRICT_DNS,
+        connect_timeout=timedelta(seconds=2),
+        typed_extension_protocol_options={
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": AnyMessage.pack(options)
+        },
+        load_assignment=endpoint.ClusterLoadAssignment(
+            cluster_name=XDS_CLUSTER,
+            endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=[target])],
+        ),
+        upstream_connection_options=cluster.UpstreamConnectionOptions(
+            tcp_keepalive=core.TcpKeepalive(
+                keepalive_probes=3,
+                keepalive_time=30,
+                keepalive_interval=5,
+            )
+        ),
+    )

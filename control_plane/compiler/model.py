@@ -1,0 +1,106 @@
+"""What the compiler is given, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from control_plane.routing.model import Cell
+
+_TYPE = "type.googleapis.com/envoy."
+CLUSTER = f"{_TYPE}config.cluster.v3.Cluster"
+ENDPOINTS = f"{_TYPE}config.endpoint.v3.ClusterLoadAssignment"
+LISTENER = f"{_TYPE}config.listener.v3.Listener"
+ROUTES = f"{_TYPE}config.route.v3.RouteConfiguration"
+EXTENSION = f"{_TYPE}config.core.v3.TypedExtensionConfig"
+
+CLASSIFIER_CLUSTER = "cellway:classifier"
+LISTENER_NAME = "cellway:edge"
+ROUTES_NAME = "cellway:routes"
+DEBUG_FILTER = "cellway.debug"
+CELL_HEADER = "x-cellway-cell"
+RULE_HEADER = "x-cellway-rule"
+TIER_HEADER = "x-cellway-tier"
+REVISION_HEADER = "x-cellway-revision"
+AUTHZ_FAILED_HEADER = "x-envoy-auth-failure-mode-allowed"
+"""Set by Envoy's ext_authz filter when the classifier did not answer."""
+
+
+def cell_cluster(cell: str) -> str:
+    """The name of a cell's cluster."""
+    return f"cell:{cell}"
+
+
+def refusal(code: int) -> str:
+    """What stands in the cell header when the classifier refuses; no cell's name has a "!"."""
+    return f"!{code}"
+
+
+class Endpoint(Protocol):
+    """Where a cell listens."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def is_ip(self) -> bool: ...
+
+
+class TLS(Protocol):
+    """TLS from Envoy to a cell."""
+
+    @property
+    def server_name(self) -> str | None: ...
+    @property
+    def ca_file(self) -> str | None: ...
+
+
+class UpstreamCell(Cell, Protocol):
+    """A cell with what is needed to reach it; `topology.model.Cell` has these attributes."""
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]: ...
+    @property
+    def tls(self) -> TLS | None: ...
+    @property
+    def health_check_path(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierAddress:
+    """Where a classifier listens: host and port, or a Unix socket's path."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficPolicy:
+    """How the edge treats traffic. Times are in seconds; 0 means no limit where noted."""
+
+    edge_host: str = "127.0.0.1"
+    edge_port: int = 10000
+    classifiers: tuple[ClassifierAddress, ...] = ()
+    classifier_protocol: str = "http"
+    """``http`` or ``grpc``."""
+    classifier_timeout_s: float = 0.25
+    connect_timeout_s: float = 1.0
+    request_timeout_s: float = 0.0
+    """Whole request; 0: none, because cells have long polls and large uploads."""
+    stream_idle_timeout_s: float = 300.0
+    debug_networks: tuple[str, ...] = ()
+    """CIDRs of callers whose responses carry the x-cellway- debug headers."""
+    max_request_headers_kb: int = 60
+    health_check_interval_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyResource:
+    """One compiled resource: its type, name and serialised message."""
+
+    type_url: str
+    name: str
+    body: bytes

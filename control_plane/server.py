@@ -1,0 +1,279 @@
+"""The composition root: the one place where the parts are wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from control_plane.api.app import create_app
+from control_plane.classifier.grpc import Authorization
+from control_plane.classifier.http import http_app
+from control_plane.classifier.view import LiveView
+from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
+from control_plane.health import HealthMonitor
+from control_plane.listening import bind, embedded, port_of, run
+from control_plane.metrics import Metrics
+from control_plane.publish import Publisher
+from control_plane.settings import Settings, check_exposure
+from control_plane.topology.service import Topology
+from control_plane.xds.cache import SnapshotCache
+from control_plane.xds.fleet import Fleet
+from control_plane.xds.server import XdsServer
+
+log = logging.getLogger(__name__)
+GRACE_S = 2.0
+"""How long streams and requests may take to end at shutdown."""
+WORKER_START_S = 30.0
+_GRPC_OPTIONS = (
+    ("grpc.max_receive_message_length", 16 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_connection_age_ms", 12 * 3600 * 1000),
+)
+
+
+@dataclass(slots=True)
+class Ports:
+    """Where things ended up listening; 0: not at all."""
+
+    api: int = 0
+    grpc: int = 0
+    classifier: int = 0
+
+
+@dataclass(slots=True)
+class Running:
+    """A control plane that is up."""
+
+    settings: Settings
+    topology: Topology
+    fleet: Fleet
+    ports: Ports
+    xds: XdsServer | None = None
+    workers: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Start everything that the roles ask for; on leaving, stop it in order.
+
+    Raises:
+        TokenNeeded: the API would be open to the network.
+        OSError: a port is taken.
+    """
+    check_exposure(settings)
+    topology = Topology.open(settings.database_url)
+    metrics = Metrics(time.monotonic)
+    plane = Running(settings, topology, Fleet(metrics), Ports())
+    stack = contextlib.AsyncExitStack()
+    async with stack:
+        stack.callback(topology.close)
+        group = await stack.enter_async_context(_tasks())
+        await _start_classifier(plane, metrics, stack, group)
+        publisher = await _start_xds(plane, metrics, stack, group)
+        if "api" in settings.roles:
+            sock = bind(settings.host, settings.api_port)
+            plane.ports.api = port_of(sock)
+            app = create_app(
+                topology,
+                plane.fleet,
+                metrics=lambda: metrics.render(plane.fleet, topology.count_claims()),
+                alarm=lambda: publisher.alarm if publisher else None,
+                token=settings.api_token.get_secret_value() if settings.api_token else None,
+            )
+            group(run(embedded(app), sock))
+        if "topology" in settings.roles:
+            group(HealthMonitor(topology, settings.health_interval_s).run())
+        yield plane
+
+
+@contextlib.asynccontextmanager
+async def _tasks() -> AsyncIterator[Callable[..., None]]:
+    """Background tasks that end with the block; one that fails ends the program."""
+    tasks: set[asyncio.Task[None]] = set()
+    owner = asyncio.current_task()
+
+    def start(work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(ended)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("a part has failed", exc_info=task.exception())
+            if owner is not None:
+                owner.cancel()
+
+    try:
+        yield start
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _start_classifier(
+    plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack, group: Callable[..., None]
+) -> None:
+    settings = plane.settings
+    if "classifier" not in settings.roles:
+        return
+    sock = bind(settings.host, settings.classifier_port)
+    plane.ports.classifier = port_of(sock)
+    if settings.classifier_workers == 0:
+        view = LiveView(plane.topology)
+        stack.callback(view.close)
+        group(run(embedded(http_app(view, metrics)), sock))
+        return
+    for _ in range(settings.classifier_workers):
+        plane.workers.append(await _spawn_worker(settings, sock))
+    # The workers hold it now. Ours would keep connections waiting after they have died.
+    sock.close()
+    stack.push_async_callback(_stop_workers, plane)
+    await _until_answering(settings.host, plane.ports.classifier)
+
+
+async def _spawn_worker(settings: Settings, sock: socket.socket) -> asyncio.subprocess.Process:
+    sock.set_inheritable(True)
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "control_plane.classifier_worker",
+        str(sock.fileno()),
+        settings.database_url,
+        pass_fds=(sock.fileno(),),
+        start_new_session=True,
+    )
+
+
+async def _until_answering(host: str, port: int) -> None:
+    """Wait until a worker answers; raises TimeoutError after `WORKER_START_S`."""
+    async with asyncio.timeout(WORKER_START_S):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: ready\r\nconnection: close\r\n\r\n")
+        await reader.readline()
+        writer.close()
+
+
+async def _stop_workers(plane: Running) -> None:
+    for worker in plane.workers:
+        if worker.returncode is None:
+            worker.terminate()
+    for worker in plane.workers:
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await worker.wait()
+        except TimeoutError:
+            worker.kill()
+            await worker.wait()
+
+
+def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
+    """What the fleet is told about traffic."""
+    port = ports.grpc if settings.classifier_protocol == "grpc" else ports.classifier
+    port = port or settings.classifier_port
+    host = settings.host if settings.host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
+    return TrafficPolicy(
+        edge_host=settings.edge_host,
+        edge_port=settings.edge_port,
+        classifiers=(ClassifierAddress(host, port),),
+        classifier_protocol=settings.classifier_protocol,
+        classifier_timeout_s=settings.classifier_timeout_s,
+        debug_networks=settings.debug_networks,
+    )
+
+
+async def _start_xds(
+    plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack, group: Callable[..., None]
+) -> Publisher | None:
+    """gRPC: ADS, ext_authz, health and reflection."""
+    settings = plane.settings
+    if not {"xds", "classifier"} & set(settings.roles):
+        return None
+    server = grpc.aio.server(options=_GRPC_OPTIONS)
+    if "classifier" in settings.roles:
+        view = LiveView(plane.topology)
+        stack.callback(view.close)
+        Authorization(view, metrics).register(server)
+    cache = SnapshotCache()
+    if "xds" in settings.roles:
+        plane.xds = XdsServer(cache, plane.fleet)
+        plane.xds.register(server)
+    servicer = health.aio.HealthServicer()
+    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    reflection.enable_server_reflection(
+        ("grpc.health.v1.Health", "envoy.service.auth.v3.Authorization", reflection.SERVICE_NAME),
+        server,
+    )
+    plane.ports.grpc = server.add_insecure_port(_host_port(settings.host, settings.grpc_port))
+    publisher = None
+    if plane.xds is not None:
+        publisher = Publisher(
+            plane.topology,
+            cache,
+            traffic_policy(settings, plane.ports),
+            poll_interval_s=settings.poll_interval_s,
+            force=settings.force_shrink,
+            on_published=metrics.published,
+        )
+        publisher.publish()
+        group(publisher.run())
+    await server.start()
+
+    async def stop() -> None:
+        if plane.xds is not None:
+            plane.xds.stop()
+        await server.stop(GRACE_S)
+
+    stack.push_async_callback(stop)
+    return publisher
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def until_signal() -> None:
+    """Wait for SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run until a signal comes."""
+    async with running(settings) as plane:
+        ports = plane.ports
+        announce(f"cellway is up (pid {os.getpid()})")
+        if ports.api:
+            announce(f"  API         http://{_host_port(settings.host, ports.api)}")
+        if ports.grpc:
+            announce(f"  gRPC (xDS)  {_host_port(settings.host, ports.grpc)}")
+        if ports.classifier:
+            announce(f"  classifier  http://{_host_port(settings.host, ports.classifier)}")
+        await until_signal()
+
+
+def run_loop[T](main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)

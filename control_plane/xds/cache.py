@@ -1,0 +1,67 @@
+"""The newest snapshot of each group of nodes; newer never loses to older."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from control_plane.xds.resource import CDS
+from control_plane.xds.snapshot import EMPTY, Snapshot
+
+SHRINK_GUARD_FROM = 4
+"""A snapshot with fewer clusters than this may shrink freely."""
+
+
+class StaleRevision(Exception):
+    """A snapshot that is older than the current one, or as old with other content."""
+
+
+class SuspiciousShrink(Exception):
+    """A snapshot that is empty, or has lost more than half of its clusters, without force."""
+
+
+class SnapshotCache:
+    """Snapshots by group; nodes of a group without one of its own get the default (None)."""
+
+    def __init__(self) -> None:
+        self._snapshots: dict[str | None, Snapshot] = {}
+        self._watchers: set[Callable[[], None]] = set()
+
+    def get(self, group: str) -> Snapshot:
+        """The newest snapshot for a group."""
+        return self._snapshots.get(group) or self._snapshots.get(None, EMPTY)
+
+    def watch(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call ``wake`` after each change; returns how to stop."""
+        self._watchers.add(wake)
+        return lambda: self._watchers.discard(wake)
+
+    def set(self, snapshot: Snapshot, *, group: str | None = None, force: bool = False) -> bool:
+        """Compare-and-swap by revision; False if that very snapshot was there already.
+
+        Raises:
+            StaleRevision: a newer one is there, or another of the same revision.
+            SuspiciousShrink: see there; ``force`` overrides.
+        """
+        current = self._snapshots.get(group)
+        if current is not None:
+            if snapshot.revision < current.revision:
+                raise StaleRevision(f"{snapshot.revision} is older than {current.revision}")
+            same = snapshot.same_content(current)
+            if snapshot.revision == current.revision:
+                if same:
+                    return False
+                raise StaleRevision(f"revision {snapshot.revision} is there with other content")
+            if not force:
+                _guard_shrink(current, snapshot)
+        self._snapshots[group] = snapshot
+        for wake in tuple(self._watchers):
+            wake()
+        return True
+
+
+def _guard_shrink(current: Snapshot, snapshot: Snapshot) -> None:
+    before, after = len(current.of_type(CDS)), len(snapshot.of_type(CDS))
+    if current.types and not snapshot.types:
+        raise SuspiciousShrink("the new snapshot is empty")
+    if before >= SHRINK_GUARD_FROM and after * 2 < before:
+        raise SuspiciousShrink(f"{before} clusters would become {after}")

@@ -1,0 +1,93 @@
+"""The incremental (delta) variant of a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from control_plane.xds.resource import length_delimited
+from control_plane.xds.session import Response, Session, TypeState, legacy_wildcard
+
+
+class DeltaSession(Session):
+    """Delta xDS: only differences travel; a reconnecting client says what it has."""
+
+    def on_request(self, request: Any) -> list[Response]:
+        """Handle a DeltaDiscoveryRequest: a subscription change, an ACK or NACK, or both."""
+        type_url = request.type_url
+        state = self._state(type_url)
+        first = type_url not in self._subscribed
+        self._subscribed.add(type_url)
+        subscribe = set(request.resource_names_subscribe)
+        unsubscribe = set(request.resource_names_unsubscribe)
+        if first:
+            self._first(type_url, state, request, subscribe)
+        elif request.response_nonce:
+            error = request.error_detail.message if request.HasField("error_detail") else None
+            self._answered(type_url, state, request.response_nonce, error)
+        # Subscription changes count even if the nonce is stale: they are not repeated.
+        self._subscribe(type_url, state, subscribe)
+        self._unsubscribe(state, unsubscribe)
+        return self.pump()
+
+    def _first(self, type_url: str, state: TypeState, request: Any, subscribe: set[str]) -> None:
+        if not subscribe and legacy_wildcard(type_url):
+            self._make_wildcard(type_url, state)
+        for name, version in request.initial_resource_versions.items():
+            state.has[name] = version
+            state.look_at.add(name)
+
+    def _make_wildcard(self, type_url: str, state: TypeState) -> None:
+        state.wildcard = True
+        state.look_at |= self._snapshot.of_type(type_url).keys()
+
+    def _subscribe(self, type_url: str, state: TypeState, names: set[str]) -> None:
+        if "*" in names:
+            self._make_wildcard(type_url, state)
+        named = names - {"*"}
+        for name in named:
+            if name in state.names or (state.wildcard and name in state.has):
+                # Subscribing to what one has means: send it again.
+                state.resend.add(name)
+        state.names |= named
+        state.look_at |= named
+
+    def _unsubscribe(self, state: TypeState, names: set[str]) -> None:
+        if "*" in names:
+            state.wildcard = False
+            for name in set(state.has) - state.names:
+                state.has.pop(name)
+        for name in names - {"*"}:
+            state.names.discard(name)
+            state.gone.discard(name)
+            if state.wildcard:
+                # The client dropped it and must be told again what the wildcard gives.
+                state.resend.add(name)
+            else:
+                state.has.pop(name, None)
+                state.rejected.pop(name, None)
+
+    def _update(self, type_url: str, state: TypeState) -> Response | None:
+        due = self._due(type_url, state)
+        if not due:
+            return None
+        return self._send(type_url, state, due, (), str(self._snapshot.revision))
+
+    def _remove(self, type_url: str, state: TypeState) -> Response | None:
+        if not state.gone:
+            return None
+        removed = tuple(sorted(state.gone))
+        state.gone.clear()
+        return self._send(type_url, state, (), removed, str(self._snapshot.revision))
+
+
+def delta_bytes(response: Response) -> bytes:
+    """A serialised DeltaDiscoveryResponse, spliced from resources that are bytes already."""
+    return b"".join(
+        (
+            length_delimited(1, response.version.encode()),
+            *(resource.delta_field for resource in response.resources),
+            length_delimited(4, response.type_url.encode()),
+            length_delimited(5, response.nonce.encode()),
+            *(length_delimited(6, name.encode()) for name in response.removed),
+        )
+    )

@@ -1,0 +1,188 @@
+"""What each Envoy runs: revisions acknowledged, and what was refused and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from control_plane.xds.session import Session, TypeStatus
+
+MAX_DISCONNECTED = 10_000
+"""Disconnected nodes that are remembered; the oldest are forgotten first."""
+
+
+class Observer(Protocol):
+    """Is told what happens, for metrics."""
+
+    def nacked(self, type_url: str) -> None:
+        """A resource of this type was refused."""
+
+    def acked(self, revision: int) -> None:
+        """A node has acknowledged everything up to this revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One Envoy as the control plane knows it."""
+
+    id: str
+    group: str
+    version: str
+    connected: bool
+    connected_at: datetime
+    last_message_at: datetime
+    acked_revision: int
+    state: str
+    """SYNCED, STALE, NACKED, NOT_SENT or DISCONNECTED."""
+    types: tuple[TypeStatus, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "id": self.id,
+            "group": self.group,
+            "version": self.version,
+            "connected": self.connected,
+            "connected_at": self.connected_at.isoformat(),
+            "last_message_at": self.last_message_at.isoformat(),
+            "acked_revision": self.acked_revision,
+            "state": self.state,
+            "types": [
+                {
+                    "type": status.type_url.rpartition(".")[2],
+                    "state": status.state,
+                    "acked_version": status.acked_version,
+                    "sent_version": status.sent_version,
+                    "error": status.error,
+                    "rejected": list(status.rejected),
+                }
+                for status in self.types
+            ],
+        }
+
+
+@dataclass(slots=True)
+class _Node:
+    id: str
+    group: str
+    version: str
+    connected_at: datetime
+    last_message_at: datetime
+    sessions: list[Session] = field(default_factory=list)
+    last: NodeStatus | None = None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Fleet:
+    """All nodes, connected or lately so. Used from the event loop's thread only."""
+
+    def __init__(
+        self, observer: Observer | None = None, clock: Callable[[], datetime] = _now
+    ) -> None:
+        self._nodes: dict[str, _Node] = {}
+        self._observer = observer
+        self._clock = clock
+        self._changed = asyncio.Event()
+
+    def connected(self, node_id: str, group: str, version: str, session: Session) -> None:
+        """A stream of this node has said who it is."""
+        now = self._clock()
+        node = self._nodes.pop(node_id, None)
+        if node is None or not node.sessions:
+            node = _Node(node_id, group, version, now, now)
+        node.group, node.version = group, version
+        node.sessions.append(session)
+        self._nodes[node_id] = node
+        self._notify()
+
+    def heard(self, node_id: str, session: Session) -> None:
+        """A message of this node was handled; NACKs are reported from here."""
+        node = self._nodes[node_id]
+        node.last_message_at = self._clock()
+        for type_url, _ in session.nacks:
+            if self._observer is not None:
+                self._observer.nacked(type_url)
+        session.nacks.clear()
+        if self._observer is not None and not session.waiting:
+            self._observer.acked(session.acked_revision)
+        self._notify()
+
+    def disconnected(self, node_id: str, session: Session) -> None:
+        """A stream of this node has ended."""
+        node = self._nodes[node_id]
+        status = _status(node)
+        node.sessions.remove(session)
+        if not node.sessions:
+            node.last = status
+        self._forget()
+        self._notify()
+
+    def _forget(self) -> None:
+        gone = [node_id for node_id, node in self._nodes.items() if not node.sessions]
+        for node_id in gone[: max(0, len(gone) - MAX_DISCONNECTED)]:
+            del self._nodes[node_id]
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def nodes(self) -> tuple[NodeStatus, ...]:
+        """Every node, by id."""
+        return tuple(_status(node) for _, node in sorted(self._nodes.items()))
+
+    def lagging(self, revision: int) -> tuple[str, ...]:
+        """Connected nodes that have not acknowledged everything up to ``revision``."""
+        return tuple(
+            node.id
+            for node in self._nodes.values()
+            if any(session.acked_revision < revision for session in node.sessions)
+        )
+
+    async def wait(self, revision: int, timeout_s: float) -> tuple[str, ...]:
+        """Wait until every connected node runs ``revision``; the ids of those that don't by then."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.lagging(revision):
+                    await self._changed.wait()
+        except TimeoutError:
+            return self.lagging(revision)
+        return ()
+
+
+_ORDER = ("NACKED", "STALE", "NOT_SENT", "SYNCED")
+
+
+def _status(node: _Node) -> NodeStatus:
+    if not node.sessions and node.last is not None:
+        last = node.last
+        return NodeStatus(
+            last.id,
+            last.group,
+            last.version,
+            False,
+            last.connected_at,
+            last.last_message_at,
+            last.acked_revision,
+            "DISCONNECTED",
+            last.types,
+        )
+    types = tuple(status for session in node.sessions for status in session.statuses())
+    words = {status.state for status in types}
+    state = next((word for word in _ORDER if word in words), "NOT_SENT")
+    return NodeStatus(
+        node.id,
+        node.group,
+        node.version,
+        bool(node.sessions),
+        node.connected_at,
+        node.last_message_at,
+        min((session.acked_revision for session in node.sessions), default=0),
+        state,
+        types,
+    )

@@ -1,0 +1,314 @@
+"""What delta and state-of-the-world streams share: subscriptions, order, ACK and NACK.
+
+A session is a pure state machine: requests and snapshots go in, responses come out. The rules are
+those of Envoy's xds_protocol document; the order is make before break: additions go down
+`PUSH_ORDER`, each type gated on the ACK of the one before, then removals go up it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from control_plane.xds.resource import (
+    CDS,
+    EDS,
+    FULL_STATE_TYPES,
+    PUSH_ORDER,
+    Resource,
+    empty_endpoints,
+)
+from control_plane.xds.snapshot import EMPTY, Snapshot
+
+
+class ProtocolError(Exception):
+    """The client broke the protocol; the stream ends with INVALID_ARGUMENT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response before it is bytes. ``removed`` is used by delta, ``version`` by both."""
+
+    type_url: str
+    nonce: str
+    version: str
+    resources: tuple[Resource, ...]
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class TypeState:
+    """One type's subscription and what the client has of it."""
+
+    wildcard: bool = False
+    names: set[str] = field(default_factory=set)
+    named_before: bool = False
+    has: dict[str, str] = field(default_factory=dict)
+    """Versions by name: what the client runs, or has been sent and has not refused."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    """The version of each name that the client NACKed: not sent again until it changes."""
+    error: str = ""
+    look_at: set[str] = field(default_factory=set)
+    """Names that may need sending."""
+    resend: set[str] = field(default_factory=set)
+    """Names to be sent even if the client has them."""
+    gone: set[str] = field(default_factory=set)
+    """Names to be told as removed."""
+    outstanding: Response | None = None
+    before_outstanding: dict[str, str | None] = field(default_factory=dict)
+    acked_version: str = ""
+    sent_version: str = ""
+
+    def wants(self, name: str) -> bool:
+        """Whether the client subscribes to this name."""
+        return self.wildcard or name in self.names
+
+
+@dataclass(frozen=True, slots=True)
+class TypeStatus:
+    """One type's state for the fleet view."""
+
+    type_url: str
+    state: str
+    """SYNCED, STALE (sent, no answer yet), NACKED or NOT_SENT."""
+    acked_version: str
+    sent_version: str
+    error: str
+    rejected: tuple[str, ...]
+
+
+class Session(ABC):
+    """One stream's state machine. Subclasses speak delta or state of the world."""
+
+    def __init__(self, types: Iterable[str] = PUSH_ORDER) -> None:
+        self._types: dict[str, TypeState] = {url: TypeState() for url in types}
+        self._subscribed: set[str] = set()
+        self._snapshot: Snapshot = EMPTY
+        self._nonce = 0
+        self._ungated = False
+        self.nacks: list[tuple[str, str]] = []
+        """(type, Envoy's error text) since the shell last looked."""
+        self.acked_revision = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer of the client is awaited."""
+        return any(state.outstanding for state in self._types.values())
+
+    @property
+    def waiting_for(self) -> tuple[str, ...]:
+        """What is awaited: nonces without answer, and "warming". Empty when all is said."""
+        nonces = [s.outstanding.nonce for s in self._types.values() if s.outstanding is not None]
+        if EDS in self._types and self._warming(EDS, self._types[EDS]):
+            nonces.append("warming")
+        return tuple(nonces)
+
+    def on_snapshot(self, snapshot: Snapshot) -> list[Response]:
+        """A newer snapshot is there; intermediate ones that were never seen don't matter."""
+        if snapshot is self._snapshot:
+            return []
+        for type_url, names in snapshot.changed(self._snapshot).items():
+            state = self._types.get(type_url)
+            if state is not None and type_url in self._subscribed:
+                if state.wildcard:
+                    state.look_at |= names
+                else:
+                    state.look_at |= names & state.names
+        self._snapshot = snapshot
+        self._ungated = False
+        return self.pump()
+
+    def on_timeout(self) -> list[Response]:
+        """The awaited answer did not come in time: stop gating, so that one type can't freeze all."""
+        self._ungated = True
+        return self.pump()
+
+    def pump(self) -> list[Response]:
+        """Everything that may be sent now."""
+        responses: list[Response] = []
+        if self._updates(responses) and self._removals(responses):
+            rejected = any(state.rejected for state in self._types.values())
+            if not rejected and not self.waiting and self._complete():
+                self.acked_revision = self._snapshot.revision
+        return responses
+
+    def _complete(self) -> bool:
+        """Whether the client has asked for every type that there is: a booting one has not yet."""
+        return bool(self._subscribed) and all(
+            type_url in self._subscribed
+            for type_url in self._types
+            if self._snapshot.of_type(type_url)
+        )
+
+    def _updates(self, responses: list[Response]) -> bool:
+        """Send additions and changes in order; True once all of them are answered."""
+        done = True
+        for type_url, state in self._types.items():
+            if type_url not in self._subscribed:
+                continue
+            if state.outstanding is None:
+                response = self._update(type_url, state)
+                if response is not None:
+                    responses.append(response)
+            if state.outstanding is not None or self._warming(type_url, state):
+                done = False
+                if not self._ungated:
+                    return False
+        return done
+
+    def _warming(self, type_url: str, state: TypeState) -> bool:
+        """Whether clusters were accepted whose endpoints the client has not asked for yet."""
+        if type_url != EDS or CDS not in self._subscribed:
+            return False
+        with_endpoints = self._snapshot.of_type(EDS)
+        clusters = self._types[CDS]
+        return any(
+            name in with_endpoints and not state.wants(name) and name not in clusters.rejected
+            for name in clusters.has
+        )
+
+    def _removals(self, responses: list[Response]) -> bool:
+        """Send removals in reverse order; True once all of them are answered."""
+        if any(state.rejected for state in self._types.values()):
+            # What was refused may still refer to what would be removed.
+            return True
+        for type_url in reversed(self._types):
+            state = self._types[type_url]
+            if type_url not in self._subscribed:
+                continue
+            if state.outstanding is None:
+                response = self._remove(type_url, state)
+                if response is not None:
+                    responses.append(response)
+            if state.outstanding is not None and not self._ungated:
+                return False
+        return True
+
+    @abstractmethod
+    def _update(self, type_url: str, state: TypeState) -> Response | None:
+        """The response with what changed, if anything did."""
+
+    @abstractmethod
+    def _remove(self, type_url: str, state: TypeState) -> Response | None:
+        """The response that removes what is gone, if anything is."""
+
+    def _state(self, type_url: str) -> TypeState:
+        state = self._types.get(type_url)
+        if state is None:
+            raise ProtocolError(f"type {type_url!r} is not served here")
+        return state
+
+    def _target(self, type_url: str, name: str, state: TypeState) -> Resource | None:
+        resource = self._snapshot.of_type(type_url).get(name)
+        if resource is None and type_url == EDS and name in state.names:
+            return empty_endpoints(name)
+        return resource
+
+    def _due(self, type_url: str, state: TypeState) -> list[Resource]:
+        """Resources to send; what has no resource any more is noted as gone."""
+        due: list[Resource] = []
+        for name in sorted(state.look_at | state.resend):
+            if not state.wants(name):
+                continue
+            target = self._target(type_url, name, state)
+            if target is None:
+                state.rejected.pop(name, None)
+                if name in state.has or name in state.names:
+                    state.gone.add(name)
+                continue
+            state.gone.discard(name)
+            refused = state.rejected.get(name)
+            if refused is not None and refused != target.version:
+                del state.rejected[name]
+                refused = None
+            changed = state.has.get(name) != target.version or name in state.resend
+            if changed and refused is None:
+                due.append(target)
+        state.look_at.clear()
+        state.resend.clear()
+        return due
+
+    def _send(
+        self,
+        type_url: str,
+        state: TypeState,
+        resources: Iterable[Resource],
+        removed: tuple[str, ...],
+        version: str,
+    ) -> Response:
+        self._nonce += 1
+        sent = tuple(resources)
+        response = Response(type_url, str(self._nonce), version, sent, removed)
+        state.outstanding = response
+        state.sent_version = version
+        state.before_outstanding = {
+            name: state.has.get(name) for name in (*(r.name for r in sent), *removed)
+        }
+        for resource in sent:
+            if type_url == CDS and state.has.get(resource.name) != resource.version:
+                # A changed cluster warms until its endpoints come again, changed or not.
+                endpoints = self._types.get(EDS)
+                if endpoints is not None and resource.name in endpoints.names:
+                    endpoints.resend.add(resource.name)
+            state.has[resource.name] = resource.version
+        for name in removed:
+            state.has.pop(name, None)
+        return response
+
+    def _answered(self, type_url: str, state: TypeState, nonce: str, error: str | None) -> None:
+        """Note an ACK or NACK (error text given) of the outstanding response."""
+        response = state.outstanding
+        if response is None or nonce != response.nonce:
+            return
+        state.outstanding = None
+        if error is None:
+            state.acked_version = response.version
+            state.error = "" if not state.rejected else state.error
+            return
+        state.error = error
+        self.nacks.append((type_url, error))
+        for resource in response.resources:
+            before = state.before_outstanding.get(resource.name)
+            if before == resource.version:
+                continue
+            state.rejected[resource.name] = resource.version
+            if before is None:
+                state.has.pop(resource.name, None)
+            else:
+                state.has[resource.name] = before
+
+    def statuses(self) -> tuple[TypeStatus, ...]:
+        """Each subscribed type's state."""
+        return tuple(
+            TypeStatus(
+                type_url,
+                _word(state),
+                state.acked_version,
+                state.sent_version,
+                state.error,
+                tuple(sorted(state.rejected)),
+            )
+            for type_url, state in self._types.items()
+            if type_url in self._subscribed
+        )
+
+    def client_versions(self) -> Mapping[str, Mapping[str, str]]:
+        """What the client has, by type and name (the server's view; for CSDS and tests)."""
+        return {url: dict(self._types[url].has) for url in self._subscribed}
+
+
+def _word(state: TypeState) -> str:
+    if state.rejected:
+        return "NACKED"
+    if state.outstanding is not None:
+        return "STALE"
+    return "SYNCED" if state.acked_version or state.has else "NOT_SENT"
+
+
+def legacy_wildcard(type_url: str) -> bool:
+    """Whether an empty first request asks for everything.
+
+    Only for listeners and clusters: for on-demand types it would return the whole world.
+    """
+    return type_url in FULL_STATE_TYPES
