@@ -35,7 +35,7 @@ async def work(sock: socket.socket, database_url: str) -> None:
 
 def main() -> None:
     """``python -m control_plane.classifier_worker FD DATABASE_URL``."""
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.WARNING)
     run_loop(work(socket.socket(fileno=int(sys.argv[1])), sys.argv[2]))
 
 

@@ -29,7 +29,7 @@ from control_plane.settings import Settings
 RULESET = Path(__file__).parent.parent / "rulesets" / "gitlab.json"
 CELL_START_S = 20.0
 BACKGROUND_REQUESTS = 400
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 CLAIMS = {
     "cell-1": ("route:gitlab-org", "route:acme", "username:alice", "project_id:278964",
@@ -211,7 +211,7 @@ class Tour:
         console.print(f"\ncellway explain {asked.path} -H 'cookie: …'")
         console.print(f"→ {answer['cell']} by rule {answer['rule']}: {answer['reason']}")
         rows = [(step["rule"], step["result"], step["why"][:90]) for step in answer["trace"]]
-        console.print(table_of(("RULE", "RESULT", "WHY"), rows), soft_wrap=True, markup=False)
+        console.print(table_of(("RULE", "RESULT", "WHY"), rows), soft_wrap=True)
 
 
 async def demo(*, once: bool) -> int:

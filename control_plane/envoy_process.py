@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 STOP_S = 5.0
+DRAIN_S = 10
+"""How long connections of an older listener may go on by the rules that they came in under."""
 
 
 def envoy_binary() -> str:
@@ -58,6 +60,8 @@ class Envoy:
             str(self._admin),
             "--log-path",
             str(self._log),
+            "--drain-time-s",
+            str(DRAIN_S),
             "--log-level",
             "warning",
             start_new_session=True,

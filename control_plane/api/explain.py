@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +18,7 @@ from control_plane.routing.parse import parse
 from control_plane.topology.model import CellState
 from control_plane.topology.service import Topology
 
+_URL = re.compile(r"(?:https?://(?P<authority>[^/?#]+))?(?P<target>[/?*].*)?", re.S | re.I)
 router = APIRouter(prefix="/v1", tags=["explain"])
 
 
@@ -35,10 +36,9 @@ def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
         ruleset = parse(snapshot.ruleset.document)
     else:
         raise ProblemError(409, "no ruleset is active; apply one", code="no-ruleset")
-    parts = urlsplit(body.url if "//" in body.url[:9] else f"//localhost{_path(body.url)}")
-    target = body.url[body.url.index(parts.netloc) + len(parts.netloc) :] if parts.netloc else "/"
+    authority, target = split_url(body.url, dict(body.headers))
     headers = [(name, value.encode("utf-8", "replace")) for name, value in body.headers]
-    admitted = admit(body.method.upper(), (target or "/").encode(), parts.netloc.encode(), headers)
+    admitted = admit(body.method.upper(), target.encode(), authority.encode(), headers)
     if isinstance(admitted, Refused):
         refused = {"outcome": {"status": admitted.status}, "rule": None, "cell": None}
         return {**refused, "reason": f"the edge refuses it: {admitted.reason}", "trace": []}
@@ -47,8 +47,19 @@ def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
     return {**decision_document(decision), "revision": snapshot.revision}
 
 
-def _path(url: str) -> str:
-    return url if url.startswith("/") else f"/{url}"
+def split_url(url: str, headers: dict[str, str]) -> tuple[str, str]:
+    """Authority and target of an absolute URL or a path; a Host header wins, as in HTTP/1.1.
+
+    Raises:
+        ProblemError: (422) neither http(s)://… nor a path.
+    """
+    found = _URL.fullmatch(url)
+    if found is None:
+        detail = f"{url[:200]!r} is no URL; write https://host/path or /path"
+        raise ProblemError(422, detail, code="invalid")
+    host = next((value for name, value in headers.items() if name.lower() == "host"), None)
+    target = found["target"] or "/"
+    return host or found["authority"] or "localhost", f"/{target}" if target[0] == "?" else target
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:

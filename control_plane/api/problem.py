@@ -101,6 +101,11 @@ def install(app: FastAPI) -> None:
         ]
         return problem(422, "the request is malformed", code="invalid", errors=errors)
 
+    @app.exception_handler(Exception)
+    async def on_bug(_: Request, error: Exception) -> JSONResponse:
+        # Starlette logs it with its traceback after this answer.
+        return problem(500, f"a bug of ours: {type(error).__name__}", code="internal")
+
     @app.exception_handler(HTTPException)
     async def on_http(_: Request, error: HTTPException) -> JSONResponse:
         response = problem(error.status_code, str(error.detail))

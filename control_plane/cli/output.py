@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 messages = Console(stderr=True, highlight=False)
@@ -38,5 +39,5 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str =
     """A plain table."""
     table = Table(*columns, title=title or None, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     return table

@@ -30,14 +30,19 @@ from control_plane.compiler.model import (
     LISTENER,
     LISTENER_NAME,
     REVISION_HEADER,
-    ROUTES_NAME,
     RULE_HEADER,
     TIER_HEADER,
     EnvoyResource,
     TrafficPolicy,
 )
 from control_plane.compiler.native import NativeRule
-from control_plane.compiler.routes import AUTHZ_FILTER, Analysed, key_object, needs_second_try
+from control_plane.compiler.routes import (
+    AUTHZ_FILTER,
+    Analysed,
+    key_object,
+    needs_second_try,
+    routes_name,
+)
 from control_plane.routing.ruleset import Ruleset, Subject
 
 _METADATA = "cellway"
@@ -57,19 +62,20 @@ def compile_listener(
         *([_clear_after_failure()] if needs_second_try(analysed) else []),
     ]
     routed = _http_filter("envoy.filters.http.router", router.Router())
+    routes = routes_name(analysed)
     chains = []
     if policy.debug_networks:
         match = listener.FilterChainMatch(
             source_prefix_ranges=[_cidr(network) for network in policy.debug_networks]
         )
-        chains.append(_chain("debug", [*filters, _debug_filter(), routed], policy, match))
+        chains.append(_chain("debug", [*filters, _debug_filter(), routed], policy, match, routes))
     edge = listener.Listener(
         name=LISTENER_NAME,
         address=core.Address(
             socket_address=core.SocketAddress(address=policy.edge_host, port_value=policy.edge_port)
         ),
         filter_chains=chains,
-        default_filter_chain=_chain("edge", [*filters, routed], policy, None),
+        default_filter_chain=_chain("edge", [*filters, routed], policy, None, routes),
         per_connection_buffer_limit_bytes=32 * 1024,
     )
     return EnvoyResource(LISTENER, LISTENER_NAME, bytes(edge))
@@ -105,8 +111,9 @@ def _chain(
     filters: list[hcm.HttpFilter],
     policy: TrafficPolicy,
     match: listener.FilterChainMatch | None,
+    routes: str,
 ) -> listener.FilterChain:
-    manager = _manager(filters, policy)
+    manager = _manager(filters, policy, routes)
     chain = listener.FilterChain(
         name=name,
         filters=[
@@ -120,11 +127,13 @@ def _chain(
     return chain
 
 
-def _manager(filters: list[hcm.HttpFilter], policy: TrafficPolicy) -> hcm.HttpConnectionManager:
+def _manager(
+    filters: list[hcm.HttpFilter], policy: TrafficPolicy, routes: str
+) -> hcm.HttpConnectionManager:
     """HTTP as Envoy's edge best practices say; %2F stays, because GitLab's API needs it."""
     return hcm.HttpConnectionManager(
         stat_prefix="edge",
-        rds=hcm.Rds(config_source=_ads(), route_config_name=ROUTES_NAME),
+        rds=hcm.Rds(config_source=_ads(), route_config_name=routes),
         http_filters=filters,
         use_remote_address=True,
         normalize_path=True,
@@ -173,10 +182,12 @@ def _extraction(analysed: Sequence[Analysed]) -> list[hcm.HttpFilter]:
     """Extracts each native rule's key once: header → metadata (by RE2) → filter state."""
     rules: list[to_metadata.ConfigRule] = []
     objects: list[state_value.FilterStateValue] = []
-    for index, one in enumerate(analysed):
+    for one in analysed:
         if not isinstance(one, NativeRule) or one.extraction is None:
             continue
-        key = f"key{index}"
+        key = key_object(one.extraction)
+        if any(known.object_key == key for known in objects):
+            continue
         rewrite = matcher.RegexMatchAndSubstitute(
             pattern=matcher.RegexMatcher(regex=one.extraction.pattern),
             substitution=one.extraction.substitution,
@@ -189,9 +200,7 @@ def _extraction(analysed: Sequence[Analysed]) -> list[hcm.HttpFilter]:
                 ),
             )
         )
-        objects.append(
-            _state_object(key_object(index), f"%DYNAMIC_METADATA({_METADATA}:{key})%")
-        )
+        objects.append(_state_object(key, f"%DYNAMIC_METADATA({_METADATA}:{key})%"))
     if not rules:
         return []
     return [

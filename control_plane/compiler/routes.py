@@ -8,6 +8,7 @@ filters; see `extraction`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ from control_plane.compiler.native import (
     SENTINEL,
     AskClassifier,
     Condition,
+    Extraction,
     NativeRule,
     known_keys,
 )
@@ -60,9 +62,26 @@ Analysed = NativeRule | AskClassifier
 Matcher = matcher_pb2.Matcher
 
 
-def key_object(index: int) -> str:
-    """The filter state object that holds the key extracted for the rule at this index."""
-    return f"cellway.key.{index}"
+def key_object(extraction: Extraction) -> str:
+    """The filter state object that holds an extracted key.
+
+    Named by content: whatever listener a connection came in by, a name means one extraction.
+    """
+    return f"cellway.key.{_digest(repr(extraction))}"
+
+
+def routes_name(analysed: Sequence[Analysed]) -> str:
+    """The route table's name: it changes with the extractions that it relies on.
+
+    So a listener and the routes that fit it are taken up together, and a connection of an older
+    listener, which drains, keeps the routes that fit its filters.
+    """
+    extractions = [repr(one.extraction) for one in analysed if isinstance(one, NativeRule)]
+    return f"{ROUTES_NAME}:{_digest(''.join(extractions))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def compile_routes(
@@ -78,8 +97,9 @@ def compile_routes(
     # Nothing of the request was seen by the cell, so trying once more is safe.
     retry.retry_on = "connect-failure,refused-stream"
     retry.num_retries.value = 1
-    routes = route_pb2.RouteConfiguration(name=ROUTES_NAME, virtual_hosts=[host])
-    return EnvoyResource(ROUTES, ROUTES_NAME, routes.SerializeToString(deterministic=True))
+    name = routes_name(analysed)
+    routes = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host])
+    return EnvoyResource(ROUTES, name, routes.SerializeToString(deterministic=True))
 
 
 def needs_second_try(analysed: Iterable[Analysed]) -> bool:
@@ -110,7 +130,7 @@ class _Table:
 
     def _rules(self, matcher: Matcher, analysed: Sequence[Analysed], *, classifier_down: bool) -> None:
         asked: set[tuple[tuple[Condition, ...], Policy]] = set()
-        for index, one in enumerate(analysed):
+        for one in analysed:
             if isinstance(one, AskClassifier):
                 down = one.rule.policies.on_classifier_down
                 if classifier_down and isinstance(down, Next):
@@ -120,11 +140,11 @@ class _Table:
                 asked.add((one.conditions, down))
                 on_match = self._ask(one.rule, down, down_already=classifier_down)
             else:
-                made = self._native(index, one)
+                made = self._native(one)
                 if made is None:
                     continue
                 on_match = made
-            conditions = _conditions(index, one)
+            conditions = _conditions(one)
             if not conditions:
                 # It takes every request, so what follows can't be reached.
                 matcher.on_no_match.CopyFrom(on_match)
@@ -157,7 +177,7 @@ class _Table:
             route.typed_per_filter_config[AUTHZ_FILTER].Pack(check)
         return _action(route)
 
-    def _native(self, index: int, one: NativeRule) -> Matcher.OnMatch | None:
+    def _native(self, one: NativeRule) -> Matcher.OnMatch | None:
         """A native rule's answer; None where it always hands over to the next rule."""
         if one.extraction is None:
             outcome = self._fixed(one.rule)
@@ -165,7 +185,7 @@ class _Table:
         assert isinstance(one.rule.action, Classify)
         on_match = Matcher.OnMatch()
         tree = on_match.matcher
-        _tree_input(tree, network_inputs_pb2.FilterStateInput(key=key_object(index)))
+        _tree_input(tree, network_inputs_pb2.FilterStateInput(key=key_object(one.extraction)))
         entries = tree.matcher_tree.exact_match_map.map
         for key, cell in known_keys(one.rule.action, self._cells).items():
             reached = self._reach(one.rule, cell)
@@ -302,12 +322,12 @@ def _tree_input(matcher: Matcher, message: Message) -> None:
     matcher.matcher_tree.input.CopyFrom(_pack("input", message))
 
 
-def _conditions(index: int, one: Analysed) -> Any:
+def _conditions(one: Analysed) -> Any:
     """The predicate of a rule's element; None if it takes every request."""
     predicates = [_predicate((condition,)) for condition in one.conditions]
     if isinstance(one, NativeRule) and one.extraction is not None:
         extracted = Matcher.MatcherList.Predicate()
-        state = network_inputs_pb2.FilterStateInput(key=key_object(index))
+        state = network_inputs_pb2.FilterStateInput(key=key_object(one.extraction))
         extracted.single_predicate.input.CopyFrom(_pack("input", state))
         extracted.single_predicate.value_match.prefix = SENTINEL
         predicates.append(extracted)

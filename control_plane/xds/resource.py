@@ -15,8 +15,13 @@ ECDS = f"{_TYPE}config.core.v3.TypedExtensionConfig"
 SDS = f"{_TYPE}extensions.transport_sockets.tls.v3.Secret"
 RTDS = f"{_TYPE}service.runtime.v3.Runtime"
 
-PUSH_ORDER = (SDS, CDS, EDS, LDS, RDS, ECDS, RTDS)
-"""Make before break: what is referred to goes out before what refers to it."""
+PHASES = ((SDS,), (CDS, EDS), (LDS, RDS), (ECDS, RTDS))
+"""Make before break: what is referred to goes out, and is acknowledged, before what refers to it.
+
+Within a phase nothing waits: Envoy holds back its ACK of clusters until their endpoints are there,
+and a new listener warms until its routes are.
+"""
+PUSH_ORDER = tuple(type_url for phase in PHASES for type_url in phase)
 FULL_STATE_TYPES = frozenset({CDS, LDS})
 """Types with a wildcard, whose state-of-the-world responses are the whole truth."""
 

@@ -2,19 +2,20 @@
 
 A session is a pure state machine: requests and snapshots go in, responses come out. The rules are
 those of Envoy's xds_protocol document; the order is make before break: additions go down
-`PUSH_ORDER`, each type gated on the ACK of the one before, then removals go up it.
+`PHASES`, each gated on the ACK of the one before, then removals go up them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from control_plane.xds.resource import (
     CDS,
     EDS,
     FULL_STATE_TYPES,
+    PHASES,
     PUSH_ORDER,
     Resource,
     empty_endpoints,
@@ -141,17 +142,20 @@ class Session(ABC):
             if self._snapshot.of_type(type_url)
         )
 
+    def _phases(self) -> Iterator[list[tuple[str, TypeState]]]:
+        for phase in PHASES:
+            yield [(url, self._types[url]) for url in phase if url in self._subscribed]
+
     def _updates(self, responses: list[Response]) -> bool:
-        """Send additions and changes in order; True once all of them are answered."""
+        """Send additions and changes, phase by phase; True once all of them are answered."""
         done = True
-        for type_url, state in self._types.items():
-            if type_url not in self._subscribed:
-                continue
-            if state.outstanding is None:
-                response = self._update(type_url, state)
-                if response is not None:
-                    responses.append(response)
-            if state.outstanding is not None or self._warming(type_url, state):
+        for phase in self._phases():
+            for type_url, state in phase:
+                if state.outstanding is None:
+                    response = self._update(type_url, state)
+                    if response is not None:
+                        responses.append(response)
+            if any(state.outstanding or self._warming(url, state) for url, state in phase):
                 done = False
                 if not self._ungated:
                     return False
@@ -173,15 +177,13 @@ class Session(ABC):
         if any(state.rejected for state in self._types.values()):
             # What was refused may still refer to what would be removed.
             return True
-        for type_url in reversed(self._types):
-            state = self._types[type_url]
-            if type_url not in self._subscribed:
-                continue
-            if state.outstanding is None:
-                response = self._remove(type_url, state)
-                if response is not None:
-                    responses.append(response)
-            if state.outstanding is not None and not self._ungated:
+        for phase in reversed(list(self._phases())):
+            for type_url, state in reversed(phase):
+                if state.outstanding is None:
+                    response = self._remove(type_url, state)
+                    if response is not None:
+                        responses.append(response)
+            if any(state.outstanding for _, state in phase) and not self._ungated:
                 return False
         return True
 
