@@ -7,16 +7,23 @@ simulate and the mitmproxy addon. A differential test holds it against the real 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from control_plane.routing.model import Request
 
 INTERNAL_PREFIX = "x-cellway-"
+MAX_HEADER_BYTES = 60 * 1024
+"""The edge's max_request_headers_kb: names and values together."""
 _STRIPPED = frozenset({"x-envoy-auth-failure-mode-allowed"})
-_HEX = frozenset(b"0123456789abcdefABCDEF")
-# Bytes that Envoy's (Chromium's) path canonicaliser percent-encodes.
-_ESCAPED = frozenset((*range(0x21), *b'"<>`{}', *range(0x7F, 0x100)))
+_UNRESERVED = frozenset(b"-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_ENCODED = frozenset(b'"<>^`{|}')
+"""What Envoy's path canonicaliser (Chromium's) percent-encodes where it stands raw."""
+_BAD_IN_AUTHORITY = frozenset((*range(0x21), *b'"#/<>?\\^`{|}', *range(0x7F, 0x100)))
+_BAD_IN_VALUE = frozenset((*range(9), *range(10, 32), 127))
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]+\Z")
+_ABSOLUTE = re.compile(rb"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<rest>.*)", re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,85 +39,99 @@ def admit(
 ) -> Request | Refused:
     """The request as the rules see it, or the edge's refusal.
 
-    ``headers`` are the client's, without pseudo headers; a ``host`` header is ignored in favour
-    of ``authority``.
+    ``target`` is the request line's (origin or absolute form). ``headers`` are the client's,
+    without pseudo headers; a ``host`` header is ignored in favour of ``authority``.
     """
-    kept: list[tuple[str, bytes]] = []
-    for name, value in headers:
-        lower = name.lower()
-        if "_" in lower:
-            return Refused(400, f"header name {lower!r} has an underscore")
-        if lower == "host" or lower.startswith(INTERNAL_PREFIX) or lower in _STRIPPED:
-            continue
-        kept.append((lower, value.strip(b" \t")))
-    if b"#" in target:
-        return Refused(400, "the path has a fragment")
-    if not target.startswith(b"/"):
-        return Refused(404 if target == b"*" else 400, "the target is no path")
+    if any(byte < 0x21 or byte > 0x7E for byte in target) or b"#" in target:
+        return Refused(400, "the target has a byte that no URL has, or a fragment")
+    split = _split(method, target, authority)
+    if isinstance(split, Refused):
+        return split
+    authority, target = split
+    if _BAD_IN_AUTHORITY & set(authority):
+        return Refused(400, "the authority has a byte that no host has")
+    kept = _clean(headers)
+    if isinstance(kept, Refused):
+        return kept
+    size = len(target) + len(authority) + sum(len(name) + len(value) for name, value in kept)
+    if size > MAX_HEADER_BYTES:
+        return Refused(431, f"the headers are larger than {MAX_HEADER_BYTES} bytes")
     path, mark, query = target.partition(b"?")
     normal = normalise_path(path)
     if normal is None:
-        return Refused(400, "the path can't be normalised")
-    return Request(method, authority, normal + mark + query, tuple(kept))
+        return Refused(400, "the path has %00")
+    return Request(method, authority, normal + mark + query, kept)
+
+
+def _split(method: str, target: bytes, authority: bytes) -> tuple[bytes, bytes] | Refused:
+    """Authority and path of a request target; an absolute form's authority wins (RFC 9112)."""
+    if target.startswith(b"/") and method != "CONNECT":
+        return authority, target
+    if target == b"*" and method == "OPTIONS":
+        return Refused(404, "no rule is for the whole server")
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None or method == "CONNECT" or not absolute["authority"]:
+        return Refused(400, "the target is neither a path nor an absolute URL")
+    scheme = absolute["scheme"].lower()
+    if scheme != b"http":
+        return Refused(403 if scheme == b"https" else 400, "the scheme is not the connection's")
+    rest = absolute["rest"] or b"/"
+    if not rest.startswith(b"/"):
+        return Refused(404, "the URL has no path")
+    return absolute["authority"], rest
+
+
+def _clean(headers: Iterable[tuple[str, bytes]]) -> tuple[tuple[str, bytes], ...] | Refused:
+    kept: list[tuple[str, bytes]] = []
+    for name, value in headers:
+        lower = name.lower()
+        if not _NAME.match(lower):
+            return Refused(400, f"{lower!r} is no header name, or has an underscore")
+        if _BAD_IN_VALUE & set(value):
+            return Refused(400, f"header {lower!r} has a control character")
+        if lower == "host" or lower.startswith(INTERNAL_PREFIX) or lower in _STRIPPED:
+            continue
+        kept.append((lower, value.strip(b" \t")))
+    return tuple(kept)
 
 
 def normalise_path(path: bytes) -> bytes | None:
     """RFC 3986 section 6 normalisation as Envoy does it, then slashes merged.
 
-    None where Envoy refuses the path.
+    None where Envoy refuses the path. ``path`` starts with a slash and holds visible ASCII only.
     """
-    canonical = _canonical(path)
-    if canonical is None:
+    if b"%00" in path:
         return None
-    merged = bytearray()
-    for byte in canonical:
-        if byte == 0x2F and merged.endswith(b"/"):
+    segments = path.replace(b"\\", b"/")[1:].split(b"/")
+    out: list[bytes] = []
+    for index, segment in enumerate(segments):
+        dots = _dots(segment)
+        if not dots:
+            out.append(_encode(segment))
             continue
-        merged.append(byte)
-    return bytes(merged)
+        if dots == 2 and out:
+            out.pop()
+        if index == len(segments) - 1:
+            out.append(b"")
+    return re.sub(rb"/+", b"/", b"/" + b"/".join(out))
 
 
-def _canonical(path: bytes) -> bytes | None:
-    """Resolve dot segments (``%2e`` too), turn backslashes into slashes, encode what must be."""
-    out = bytearray()
-    at = 0
-    while at < len(path):
-        byte = path[at]
-        if byte in b"/\\":
-            at += 1
-            dots, length = _dot_segment(path, at)
-            if dots:
-                at += length
-                if dots == 2:
-                    del out[max(out.rfind(b"/"), 0) :]
-                if at >= len(path):
-                    out += b"/"
-                continue
-            out += b"/"
-        elif byte == 0x25:
-            if path[at + 1 : at + 3] in {b"00"}:
-                return None
-            out.append(byte)
-            at += 1
-        elif byte in _ESCAPED:
-            out += b"%%%02X" % byte
-            at += 1
-        else:
-            out.append(byte)
-            at += 1
-    return bytes(out) or b"/"
+def _dots(segment: bytes) -> int:
+    """1 for ``.``, 2 for ``..``, else 0. Parameters after literal dots don't save a segment."""
+    plain = segment.partition(b";")[0]
+    if plain not in {b".", b".."}:
+        plain = re.sub(rb"%2[eE]", b".", segment)
+    return len(plain) if plain in {b".", b".."} else 0
 
 
-def _dot_segment(path: bytes, at: int) -> tuple[int, int]:
-    """(1 or 2 dots, length) if a dot segment starts here and ends at a slash or the end."""
-    dots = length = 0
-    while dots < 3:
-        if path[at + length : at + length + 1] == b".":
-            length += 1
-        elif path[at + length : at + length + 3].lower() == b"%2e":
-            length += 3
-        else:
-            break
-        dots += 1
-    follows = path[at + length : at + length + 1]
-    return (dots, length) if dots in {1, 2} and follows in {b"", b"/", b"\\"} else (0, 0)
+def _encode(segment: bytes) -> bytes:
+    if b"%" in segment:
+        segment = re.sub(rb"%[0-9A-Fa-f]{2}", _decode_unreserved, segment)
+    if _ENCODED & set(segment):
+        segment = b"".join(b"%%%02X" % b if b in _ENCODED else bytes((b,)) for b in segment)
+    return segment
+
+
+def _decode_unreserved(found: re.Match[bytes]) -> bytes:
+    byte = int(found[0][1:], 16)
+    return bytes((byte,)) if byte in _UNRESERVED else found[0]

@@ -175,9 +175,10 @@ def _search(match: Match, subjects: _Subjects) -> dict[str, bytes] | None:
             if found is None or value is None:
                 return None if found is None else {}
             return value.captures(found)
-        if match.literal_names and not any(n in subjects.headers for n in match.literal_names):
-            return None
-        return _search_named(match, [(n.encode(), v) for n, v in subjects.headers.items()])
+        # Proxies reorder headers, so their order of appearance can't decide.
+        names = match.literal_names or tuple(sorted(subjects.headers))
+        present = [(n.encode(), subjects.headers[n]) for n in names if n in subjects.headers]
+        return _search_named(match, present) if present else None
     if match.subject is Subject.COOKIE:
         return _search_named(match, subjects.cookies)
     assert value is not None

@@ -93,14 +93,14 @@ class Request:
         return cls(method, host, target, tuple(kept))
 
     def joined_headers(self) -> dict[str, bytes]:
-        """Header values by name; repeated ones joined with "," (cookies: "; "), as in Envoy."""
+        """Header values by name; repeated ones joined with ",", as Envoy matches them.
+
+        That holds for Cookie too, of which HTTP/1.1 allows one (RFC 6265 section 5.4); the several
+        of HTTP/2 are one, joined with "; ", by the time that anything is matched.
+        """
         joined: dict[str, bytes] = {}
         for name, value in self.headers:
-            if name in joined:
-                glue = b"; " if name == "cookie" else b","
-                joined[name] = joined[name] + glue + value
-            else:
-                joined[name] = value
+            joined[name] = joined[name] + b"," + value if name in joined else value
         return joined
 
 

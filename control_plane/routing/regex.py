@@ -64,20 +64,32 @@ class Regex:
         return f"Regex({self.pattern!r})"
 
 
+SET_MEMORY_BYTES = 64 << 20
+"""RE2's budget for a set's automaton."""
+
+
 class RegexSet:
     """Many patterns searched in one pass: which of them occur in a subject?"""
 
     def __init__(self, patterns: tuple[Regex, ...]) -> None:
-        self._set: re2.Set | None = None
-        if patterns:
-            self._set = re2.Set.SearchSet(_options(case_sensitive=True))
-            for regex in patterns:
-                folded = regex.pattern if regex.case_sensitive else f"(?i:{regex.pattern})"
-                self._set.Add(folded)
-            self._set.Compile()
+        options = _options(case_sensitive=True)
+        options.max_mem = SET_MEMORY_BYTES
+        self._set = re2.Set.SearchSet(options)
+        for regex in patterns:
+            folded = regex.pattern if regex.case_sensitive else f"(?i:{regex.pattern})"
+            self._set.Add(folded)
+        # Always found. RE2 answers with nothing when it runs out of memory; that must not look
+        # like "none of them".
+        self._always = self._set.Add("")
+        self._set.Compile()
 
     def search(self, subject: bytes) -> frozenset[int]:
-        """Indexes of the patterns that are found in `subject`."""
-        if self._set is None:
-            return frozenset()
-        return frozenset(self._set.Match(subject))
+        """Indexes of the patterns that are found in `subject`.
+
+        Raises:
+            MemoryError: RE2 ran out of `SET_MEMORY_BYTES`.
+        """
+        found = self._set.Match(subject)
+        if found is None or self._always not in found:
+            raise MemoryError(f"a set of patterns needs more than {SET_MEMORY_BYTES} bytes")
+        return frozenset(found)

@@ -44,9 +44,7 @@ def connection_manager(cluster: str, **overrides: Any) -> dict[str, Any]:
                 }
             ]
         },
-        "http_filters": [
-            {"name": "router", "typed_config": {"@type": TYPE_PREFIX + ROUTER_TYPE}}
-        ],
+        "http_filters": [{"name": "router", "typed_config": {"@type": TYPE_PREFIX + ROUTER_TYPE}}],
         **overrides,
     }
 
@@ -73,9 +71,7 @@ def echo_bootstrap(upstream_port: int, **overrides: Any) -> dict[str, Any]:
                     "type": "STATIC",
                     "load_assignment": {
                         "cluster_name": "upstream",
-                        "endpoints": [
-                            {"lb_endpoints": [{"endpoint": {"address": upstream}}]}
-                        ],
+                        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": upstream}}]}],
                     },
                 }
             ],

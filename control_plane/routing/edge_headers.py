@@ -1,0 +1,242 @@
+"""Header fields as Envoy's router and the classifier see them, made from those a client sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from control_plane.routing.edge_refusal import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    HEADERS_TOO_LARGE,
+    NOT_IMPLEMENTED,
+    EdgeRefusal,
+)
+
+Header = tuple[str, bytes]
+
+INTERNAL_PREFIX = "x-cellway-"
+MAX_HEADER_ENTRIES = 100
+MAX_CONNECTION_TOKENS = 9
+MAX_NOMINATED_TE_BYTES = 255
+MAX_CONTENT_LENGTH = (1 << 64) - 1
+ALLOWED_UPGRADES = frozenset({b"websocket"})
+
+WRITTEN_BY_EDGE = frozenset(
+    {"x-forwarded-for", "x-forwarded-proto", "x-request-id", "x-envoy-external-address"}
+)
+"""The edge writes these itself, from the connection: what a client sends there counts for nothing
+(its X-Forwarded-For stays as a prefix), so no rule may depend on them and the model omits them."""
+
+REMOVED_BY_EDGE = frozenset(
+    {
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "x-envoy-auth-failure-mode-allowed",
+        "x-envoy-decorator-operation",
+        "x-envoy-downstream-service-cluster",
+        "x-envoy-downstream-service-node",
+        "x-envoy-expected-rq-timeout-ms",
+        "x-envoy-force-trace",
+        "x-envoy-hedge-on-per-try-timeout",
+        "x-envoy-internal",
+        "x-envoy-ip-tags",
+        "x-envoy-max-retries",
+        "x-envoy-original-host",
+        "x-envoy-original-path",
+        "x-envoy-original-url",
+        "x-envoy-retriable-header-names",
+        "x-envoy-retriable-status-codes",
+        "x-envoy-retry-grpc-on",
+        "x-envoy-retry-on",
+        "x-envoy-upstream-alt-stat-name",
+        "x-envoy-upstream-rq-per-try-timeout-ms",
+        "x-envoy-upstream-rq-timeout-alt-response",
+        "x-envoy-upstream-rq-timeout-ms",
+        "x-envoy-upstream-stream-duration-ms",
+        "x-forwarded-client-cert",
+    }
+)
+"""Hop-by-hop fields, and Envoy's own that only a trusted peer may send (`use_remote_address`)."""
+
+_JOINED_BY_EDGE = frozenset(
+    "accept accept-encoding access-control-request-headers access-control-request-method "
+    "authorization cache-control cdn-loop connection content-encoding content-type expect "
+    "grpc-accept-encoding grpc-timeout if-match if-modified-since if-none-match if-range "
+    "if-unmodified-since keep-alive origin pragma proxy-connection referer te transfer-encoding "
+    "upgrade user-agent via x-client-trace-id x-envoy-attempt-count x-envoy-is-timeout-retry "
+    "x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id".split()
+)
+_NEVER_NOMINATED = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
+_CONNECTION_OPTIONS = frozenset({"close", "connection", "http2-settings", "keep-alive", "upgrade"})
+_FORBIDDEN_IN_HTTP2 = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+)
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+_FOLD = re.compile(rb"\n(?=[ \t])")
+
+
+def read_http1_fields(headers: Iterable[Header]) -> list[Header]:
+    """Checks and cleans the fields of an HTTP/1.1 request; raises `EdgeRefusal`.
+
+    Names become lower-case; blanks around a value, a bare CR and line folding go, as Envoy's codec
+    drops them. Repeated fields are joined where Envoy joins them.
+    """
+    fields = [(_http1_name(name), _http1_value(name, value)) for name, value in headers]
+    _check_underscores(fields)
+    _check_framing(fields)
+    joined = join_repeated(fields)
+    _check_count(len(joined))
+    return joined
+
+
+def read_http2_fields(headers: Iterable[Header]) -> list[Header]:
+    """Checks the fields of an HTTP/2 request (RFC 9113 section 8.2); raises `EdgeRefusal`."""
+    fields = list(headers)
+    for name, value in fields:
+        if not _NAME.fullmatch(name) or name != name.lower():
+            raise EdgeRefusal(BAD_REQUEST, f"invalid header name {name!r}")
+        if not _VALUE.fullmatch(value):
+            raise EdgeRefusal(BAD_REQUEST, f"header {name!r} has a control character")
+        if name in _FORBIDDEN_IN_HTTP2 or (name == "te" and value.lower() != b"trailers"):
+            raise EdgeRefusal(BAD_REQUEST, f"header {name!r} is connection-specific")
+    _check_underscores(fields)
+    _check_content_length([value for name, value in fields if name == "content-length"])
+    joined = join_repeated(fields, cookies=True)
+    _check_count(len(joined) + _PSEUDO_HEADERS)
+    return joined
+
+
+_PSEUDO_HEADERS = 4
+
+
+def join_values(values: Sequence[bytes], glue: bytes = b",") -> bytes:
+    """Values of one field joined as Envoy joins them: empty ones leave no trace."""
+    return glue.join(value for value in values if value)
+
+
+def join_repeated(fields: Sequence[Header], *, cookies: bool = False) -> list[Header]:
+    """Joins the fields that Envoy keeps only one of, at the first one's place.
+
+    Others stay repeated. `cookies` joins Cookie fields too, with "; ", as for HTTP/2.
+    """
+    glue = {"cookie": b"; "} if cookies else {}
+    places: dict[str, int] = {}
+    joined: list[Header] = []
+    for name, value in fields:
+        if name not in _JOINED_BY_EDGE and name not in glue:
+            joined.append((name, value))
+        elif name in places:
+            place = places[name]
+            joined[place] = (name, join_values([joined[place][1], value], glue.get(name, b",")))
+        else:
+            places[name] = len(joined)
+            joined.append((name, value))
+    return joined
+
+
+def apply_connection(fields: Sequence[Header]) -> list[Header]:
+    """Removes what an HTTP/1.1 Connection field nominates (RFC 9110 section 7.6.1).
+
+    Raises `EdgeRefusal` when it nominates what may hide where a request comes from, or too much.
+    """
+    values = dict(fields)
+    value = values.get("connection")
+    if value is None:
+        return list(fields)
+    tokens = [token.strip(b" \t") for token in value.split(b",") if token]
+    if len(tokens) > MAX_CONNECTION_TOKENS:
+        raise EdgeRefusal(BAD_REQUEST, "the Connection header nominates too many headers")
+    nominated = {token.decode("latin-1").lower() for token in tokens} - _CONNECTION_OPTIONS
+    for name in nominated:
+        if name in _NEVER_NOMINATED or name.startswith(":"):
+            raise EdgeRefusal(BAD_REQUEST, f"the Connection header nominates {name!r}")
+    if "te" in nominated:
+        if len(values.get("te", b"")) > MAX_NOMINATED_TE_BYTES:
+            raise EdgeRefusal(BAD_REQUEST, "the TE header is too long")
+        nominated.discard("te")
+    left = b",".join(token for token in tokens if token.decode("latin-1").lower() not in nominated)
+    kept = [field for field in fields if field[0] not in nominated]
+    if not nominated:
+        return kept
+    return [(n, left if n == "connection" else v) for n, v in kept if n != "connection" or left]
+
+
+def forwarded_fields(fields: Sequence[Header]) -> tuple[Header, ...]:
+    """The fields that reach the router, without the edge's own (`WRITTEN_BY_EDGE`).
+
+    Raises `EdgeRefusal` for an upgrade that the edge does not serve.
+    """
+    values = dict(fields)
+    upgrade = _upgrade(values)
+    if upgrade is not None and upgrade not in ALLOWED_UPGRADES:
+        raise EdgeRefusal(FORBIDDEN, f"the edge serves no upgrade to {upgrade!r}")
+    dropped = REMOVED_BY_EDGE | WRITTEN_BY_EDGE | {"te"}
+    if upgrade is None:
+        dropped |= {"connection", "upgrade"}
+    if values.get("expect", b"").lower() == b"100-continue":
+        dropped |= {"expect"}
+    kept = [
+        (name, value)
+        for name, value in fields
+        if name not in dropped and not name.startswith(INTERNAL_PREFIX)
+    ]
+    if _accepts_trailers(values.get("te", b"")):
+        kept.append(("te", b"trailers"))
+    return tuple(kept)
+
+
+def _upgrade(values: dict[str, bytes]) -> bytes | None:
+    tokens = {token.strip(b" \t").lower() for token in values.get("connection", b"").split(b",")}
+    if b"upgrade" not in tokens or "upgrade" not in values:
+        return None
+    return values["upgrade"].lower()
+
+
+def _accepts_trailers(te: bytes) -> bool:
+    return b"trailers" in (token.strip(b" \t") for token in te.split(b","))
+
+
+def _http1_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise EdgeRefusal(BAD_REQUEST, f"invalid header name {name!r}")
+    return name.lower()
+
+
+def _http1_value(name: str, value: bytes) -> bytes:
+    cleaned = _FOLD.sub(b"", value.replace(b"\r", b"")).strip(b" \t")
+    if not _VALUE.fullmatch(cleaned):
+        raise EdgeRefusal(BAD_REQUEST, f"header {name!r} has a control character")
+    return cleaned
+
+
+def _check_underscores(fields: Sequence[Header]) -> None:
+    for name, _ in fields:
+        if "_" in name:
+            raise EdgeRefusal(BAD_REQUEST, f"header name {name!r} has an underscore")
+
+
+def _check_count(entries: int) -> None:
+    if entries > MAX_HEADER_ENTRIES:
+        raise EdgeRefusal(HEADERS_TOO_LARGE, f"more than {MAX_HEADER_ENTRIES} headers")
+
+
+def _check_framing(fields: Sequence[Header]) -> None:
+    """RFC 9112 section 6.3, with no leniency: nothing that two readers could frame differently."""
+    lengths = [value for name, value in fields if name == "content-length"]
+    codings = [value for name, value in fields if name == "transfer-encoding"]
+    _check_content_length(lengths)
+    if codings and lengths:
+        raise EdgeRefusal(BAD_REQUEST, "both Content-Length and Transfer-Encoding")
+    if codings and join_values(codings).lower() != b"chunked":
+        raise EdgeRefusal(NOT_IMPLEMENTED, "a transfer coding other than chunked")
+
+
+def _check_content_length(values: Sequence[bytes]) -> None:
+    if len(values) > 1:
+        raise EdgeRefusal(BAD_REQUEST, "more than one Content-Length")
+    if values and not (values[0].isdigit() and int(values[0]) <= MAX_CONTENT_LENGTH):
+        raise EdgeRefusal(BAD_REQUEST, "Content-Length is no number of bytes")

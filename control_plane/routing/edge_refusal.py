@@ -1,0 +1,18 @@
+"""The one way in which the steps of the edge model say no."""
+
+from __future__ import annotations
+
+BAD_REQUEST = 400
+FORBIDDEN = 403
+NOT_FOUND = 404
+HEADERS_TOO_LARGE = 431
+NOT_IMPLEMENTED = 501
+
+
+class EdgeRefusal(Exception):  # noqa: N818 - the edge working as intended is no error
+    """The edge answers by itself with `status`; `reason` says what it does not accept."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+        self.reason = reason
