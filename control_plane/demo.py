@@ -165,7 +165,9 @@ class Tour:
         cell = response.json().get("cell", "-") if response.status_code == 200 else "-"
         good = response.status_code == 200 and cell == seen and cell in (asked.cells or (cell,))
         if not good:
-            self.wrong.append(f"{asked.what}: {response.status_code} from {cell}, not {asked.cells}")
+            self.wrong.append(
+                f"{asked.what}: {response.status_code} from {cell}, not {asked.cells}"
+            )
         rule = response.headers.get("x-cellway-rule", "-")
         tier = response.headers.get("x-cellway-tier", "-")
         wanted = " or ".join(asked.cells) or "any"

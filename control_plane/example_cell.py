@@ -41,7 +41,9 @@ def cell_app(
                 "cell": name,
                 "method": scope["method"],
                 "path": path.decode("latin-1"),
-                "headers": [[n.decode("latin-1"), v.decode("latin-1")] for n, v in scope["headers"]],
+                "headers": [
+                    [n.decode("latin-1"), v.decode("latin-1")] for n, v in scope["headers"]
+                ],
                 "body_bytes": size,
             }
         ).encode()

@@ -21,9 +21,7 @@ FAILURES_TO_DOWN = 3
 TIMEOUT_S = 1.0
 MAX_PROBES = 64
 """Probes under way at once."""
-_PROBED = frozenset(
-    {CellState.CANARY, CellState.ACTIVE, CellState.CORDONED, CellState.DRAINING}
-)
+_PROBED = frozenset({CellState.CANARY, CellState.ACTIVE, CellState.CORDONED, CellState.DRAINING})
 
 
 class HealthMonitor:

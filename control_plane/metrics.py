@@ -20,7 +20,9 @@ class Metrics:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.registry = CollectorRegistry()
-        self.revision = Gauge("cellway_revision", "Newest published revision", registry=self.registry)
+        self.revision = Gauge(
+            "cellway_revision", "Newest published revision", registry=self.registry
+        )
         self._nodes = Gauge(
             "cellway_fleet_nodes", "Envoys by state", ["state"], registry=self.registry
         )

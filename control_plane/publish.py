@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from control_plane.compiler.compile import compile_edge
+from control_plane.compiler.compile import EdgeCompiler
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
@@ -27,13 +27,13 @@ def _parsed(document: str) -> Ruleset:
     return parse(document)
 
 
-def compile_snapshot(topology: TopologySnapshot, policy: TrafficPolicy) -> Snapshot:
+def compile_snapshot(topology: TopologySnapshot, compiler: EdgeCompiler) -> Snapshot:
     """The fleet's configuration for one revision; without an active ruleset there is none."""
     if topology.ruleset is None:
         return Snapshot(topology.revision, ())
     cells = [cell for cell in topology.cells if cell.state is not CellState.RETIRED]
     ruleset = _parsed(topology.ruleset.document)
-    compiled = compile_edge(cells, ruleset, policy, topology.edge_revision)
+    compiled = compiler.compile(cells, ruleset, topology.edge_revision)
     return Snapshot(
         topology.revision, (Resource.of(one.type_url, one.name, one.body) for one in compiled)
     )
@@ -42,7 +42,6 @@ def compile_snapshot(topology: TopologySnapshot, policy: TrafficPolicy) -> Snaps
 @dataclass(frozen=True, slots=True)
 class _Published:
     edge_revision: int
-    policy: TrafficPolicy
     snapshot: Snapshot
 
 
@@ -57,11 +56,11 @@ class Publisher:
         *,
         poll_interval_s: float,
         force: bool = False,
-        on_published: Callable[[int], None] = lambda revision: None,
+        on_published: Callable[[int], None],
     ) -> None:
         self._topology = topology
         self._cache = cache
-        self._policy = policy
+        self._compiler = EdgeCompiler(policy)
         self._poll_interval_s = poll_interval_s
         self._force = force
         self._on_published = on_published
@@ -80,21 +79,27 @@ class Publisher:
             # Claims don't reach Envoy: the same resources at a newer revision.
             snapshot = last.snapshot.at(state.revision)
         else:
-            snapshot = compile_snapshot(state, self._policy)
+            snapshot = compile_snapshot(state, self._compiler)
         try:
             self._cache.set(snapshot, force=self._force)
         except (StaleRevision, SuspiciousShrink) as refused:
             self.alarm = f"revision {state.revision} is not published: {refused}"
-            log.error("%s", self.alarm)
+            log.error("%s", self.alarm)  # noqa: TRY400 - a guard, not a bug
             return
         self.alarm = None
-        self._last = _Published(state.edge_revision, self._policy, snapshot)
+        self._last = _Published(state.edge_revision, snapshot)
         self._on_published(state.revision)
+
+    def _woken(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
+        def hint(_: int) -> None:
+            loop.call_soon_threadsafe(self._wake.set)
+
+        return hint
 
     async def run(self) -> None:
         """Publish on each wake-up of this process's commits, and look for others' regularly."""
         loop = asyncio.get_running_loop()
-        stop = self._topology.subscribe(lambda _: loop.call_soon_threadsafe(self._wake.set))
+        stop = self._topology.subscribe(self._woken(loop))
         lookup = self._topology.claim_lookup()
         try:
             self.publish()

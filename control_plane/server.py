@@ -16,7 +16,8 @@ from typing import Any
 
 import grpc
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from control_plane.api.app import create_app
@@ -215,7 +216,7 @@ async def _start_xds(
     if "xds" in settings.roles:
         plane.xds = XdsServer(cache, plane.fleet)
         plane.xds.register(server)
-    servicer = health.aio.HealthServicer()
+    servicer = HealthServicer()
     await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection(

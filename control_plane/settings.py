@@ -29,16 +29,16 @@ class Settings(BaseSettings):
     roles: tuple[Role, ...] = ALL_ROLES
     host: str = "127.0.0.1"
     """Where API, gRPC and classifier listen."""
-    api_port: int = Field(8000, ge=0, le=65535)
-    grpc_port: int = Field(18000, ge=0, le=65535)
-    classifier_port: int = Field(18001, ge=0, le=65535)
-    classifier_workers: int = Field(1, ge=0, le=64)
+    api_port: int = Field(default=8000, ge=0, le=65535)
+    grpc_port: int = Field(default=18000, ge=0, le=65535)
+    classifier_port: int = Field(default=18001, ge=0, le=65535)
+    classifier_workers: int = Field(default=1, ge=0, le=64)
     """Processes that share the classifier port; 0: in the server's own process."""
     classifier_protocol: Literal["http", "grpc"] = "http"
-    classifier_timeout_s: float = Field(0.25, gt=0, le=60)
+    classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
     edge_host: str = "127.0.0.1"
-    edge_port: int = Field(10000, ge=0, le=65535)
-    envoy_admin_port: int = Field(9901, ge=0, le=65535)
+    edge_port: int = Field(default=10000, ge=0, le=65535)
+    envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
     debug_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """Callers (CIDR) whose responses show cell, rule, tier and revision."""
     api_token: SecretStr | None = None
@@ -46,9 +46,9 @@ class Settings(BaseSettings):
     force_shrink: bool = False
     """Publish even if most cells are gone."""
     data_dir: Path = Path(".cellway")
-    poll_interval_s: float = Field(0.5, gt=0, le=60)
+    poll_interval_s: float = Field(default=0.5, gt=0, le=60)
     """How often other processes' commits are looked for."""
-    health_interval_s: float = Field(2.0, ge=0, le=3600)
+    health_interval_s: float = Field(default=2.0, ge=0, le=3600)
     """How often the control plane probes cells that have a health check; 0: never."""
 
     @field_validator("debug_networks")
@@ -62,8 +62,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags win over the environment, which wins over cellway.toml."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

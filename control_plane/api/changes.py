@@ -45,7 +45,11 @@ async def list_changes(
 async def _events(topology: Topology, after: int) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     wake = asyncio.Event()
-    stop = topology.subscribe(lambda _: loop.call_soon_threadsafe(wake.set))
+
+    def hint(_: int) -> None:
+        loop.call_soon_threadsafe(wake.set)
+
+    stop = topology.subscribe(hint)
     idle_s = 0.0
     try:
         while True:

@@ -56,9 +56,7 @@ def findings_problem(findings: list[Finding]) -> ProblemError:
 def _topology(error: TopologyError) -> JSONResponse:
     text = str(error)
     if isinstance(error, Invalid):
-        errors = [
-            {"field": p.field, "message": p.message, "mend": p.mend} for p in error.problems
-        ]
+        errors = [{"field": p.field, "message": p.message, "mend": p.mend} for p in error.problems]
         return problem(422, text, code="invalid", errors=errors)
     if isinstance(error, NotFound):
         return problem(404, text, code="not-found")

@@ -62,7 +62,9 @@ class Write:
         elif self.wait:
             lacking = await self.fleet.wait(written.revision, self.timeout_s)
             if lacking:
-                detail = f"committed as revision {written.revision}, but not all of the fleet runs it"
+                detail = (
+                    f"committed as revision {written.revision}, but not all of the fleet runs it"
+                )
                 raise ProblemError(
                     504, detail, code="fleet-lags", revision=written.revision, nodes=list(lacking)
                 )
@@ -74,7 +76,7 @@ async def write_options(
     dry_run: Annotated[bool, Query(description="tell what would change; keep nothing")] = False,
     force: Annotated[bool, Query(description="override a guard")] = False,
     wait: Annotated[str | None, Query(pattern="^fleet$", description="answer when done")] = None,
-    timeout: Annotated[str, Query(max_length=16)] = "5s",
+    timeout: Annotated[str, Query(max_length=16)] = "5s",  # noqa: ASYNC109 - a query parameter
     if_match: Annotated[str | None, Header()] = None,
     x_actor: Annotated[str | None, Header(max_length=256)] = None,
 ) -> Write:
@@ -87,7 +89,9 @@ async def write_options(
         elif text.isascii() and text.isdigit() and len(text) < 19:
             expected = int(text)
         else:
-            raise ProblemError(412, f"If-Match {if_match!r} is no ETag of ours", code="stale-version")
+            raise ProblemError(
+                412, f"If-Match {if_match!r} is no ETag of ours", code="stale-version"
+            )
     client = request.client.host if request.client else "?"
     return Write(
         f"{x_actor or 'api'}@{client}",

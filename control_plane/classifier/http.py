@@ -27,7 +27,7 @@ def http_app(
 ) -> Callable[[Message, Receive, Send], Awaitable[None]]:
     """The ASGI app over a view."""
 
-    async def app(scope: Message, receive: Receive, send: Send) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI
         if scope["type"] != "http":
             raise ValueError(f"{scope['type']} is not served here")
         started = time.perf_counter()

@@ -97,10 +97,8 @@ def _failure(response: httpx.Response) -> Failure:
         where = ", ".join(str(error[key]) for key in ("rule", "field") if error.get(key))
         mend = f" ({error['mend']})" if error.get("mend") else ""
         lines.append(f"  {where}: {error['message']}{mend}")
-    for taken in problem.get("taken", []):
-        lines.append(f"  {taken['key']} belongs to {taken['owner']}")
-    for node in problem.get("nodes", []):
-        lines.append(f"  not there yet: {node}")
+    lines += [f"  {taken['key']} belongs to {taken['owner']}" for taken in problem.get("taken", [])]
+    lines += [f"  not there yet: {node}" for node in problem.get("nodes", [])]
     if problem.get("mend"):
         lines.append(f"  {problem['mend']}")
     status = _BY_STATUS.get(response.status_code, Exit.ERROR)

@@ -58,7 +58,7 @@ def hoist(arguments: list[str]) -> list[str]:
     for argument in waiting:
         if argument == "--":
             rest += [argument, *waiting]
-        elif argument in _FLAGS or argument.partition("=")[0] in _VALUED and "=" in argument:
+        elif argument in _FLAGS or (argument.partition("=")[0] in _VALUED and "=" in argument):
             common.append(argument)
         elif argument in _VALUED:
             common += [argument, *(value for value in [next(waiting, None)] if value is not None)]

@@ -27,9 +27,9 @@ class Format(enum.StrEnum):
 def show(data: Any, output: Format, table: Table | None = None) -> None:
     """Print data in the wanted format; a table if one is given and wanted."""
     if output is Format.JSON:
-        print(json.dumps(data, indent=2, ensure_ascii=False))  # noqa: T201 - data goes to stdout
+        print(json.dumps(data, indent=2, ensure_ascii=False))
     elif output is Format.YAML or table is None:
-        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")  # noqa: T201
+        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
     else:
         console = Console(highlight=False)
         console.print(table, soft_wrap=not console.is_terminal)

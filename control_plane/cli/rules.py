@@ -58,7 +58,7 @@ def show_rules(
     if "document" not in answer:
         raise Failure("no ruleset is active", Exit.NOT_FOUND)
     messages.print(f"{answer['name']} version {answer['version']}")
-    print(json.dumps(answer["document"], indent=2, ensure_ascii=False))  # noqa: T201
+    print(json.dumps(answer["document"], indent=2, ensure_ascii=False))
 
 
 @app.command("lint")
@@ -77,7 +77,7 @@ def diff_rules(ctx: typer.Context, file: File) -> None:
     old = json.dumps(active.get("document"), indent=2, ensure_ascii=False).splitlines()
     new = json.dumps(json.loads(_read(file)), indent=2, ensure_ascii=False).splitlines()
     lines = list(difflib.unified_diff(old, new, "active", str(file), lineterm=""))
-    print("\n".join(lines))  # noqa: T201
+    print("\n".join(lines))
     if lines:
         raise typer.Exit(DIFFERENT)
 

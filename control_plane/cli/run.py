@@ -119,9 +119,7 @@ async def everything(settings: Settings) -> Any:
 
 def local_bootstrap(settings: Settings, plane: Running) -> str:
     """The bootstrap of this machine's Envoy."""
-    member = FleetMember(
-        "local", "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port
-    )
+    member = FleetMember("local", "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port)
     return compile_bootstrap(member)
 
 
@@ -148,7 +146,7 @@ def envoy_bootstrap(
     if not colon or not port.isdigit():
         raise Failure(f"--xds {xds!r} is not host:port", Exit.USAGE)
     member = FleetMember(node_id, group, host, int(port), admin_port, not sotw)
-    print(compile_bootstrap(member))  # noqa: T201
+    print(compile_bootstrap(member))
 
 
 @db.command("migrate")

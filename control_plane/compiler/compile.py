@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from control_plane.compiler.clusters import compile_cell, compile_classifier
 from control_plane.compiler.listener import compile_debug_filter, compile_listener
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy, UpstreamCell
-from control_plane.compiler.native import analyse
-from control_plane.compiler.routes import compile_routes
+from control_plane.compiler.native import Exact, analyse, exact_conditions
+from control_plane.compiler.routes import Analysed, compile_routes, listener_key
 from control_plane.routing.model import Cells
 from control_plane.routing.ruleset import Ruleset
 
@@ -20,14 +20,58 @@ def compile_edge(
 
     Leave retired cells out. ``revision`` shows up in the debug filter only.
     """
-    index = Cells(cells)
-    analysed = [analyse(rule, index) for rule in ruleset.rules]
-    resources: list[EnvoyResource] = []
-    for cell in sorted(cells, key=lambda one: one.id):
-        resources += compile_cell(cell, policy)
-    resources.append(compile_classifier(policy.classifiers, policy))
-    resources.append(compile_listener(ruleset, analysed, policy))
-    resources.append(compile_routes(ruleset, analysed, index, policy))
-    if policy.debug_networks:
-        resources.append(compile_debug_filter(revision))
-    return tuple(resources)
+    return EdgeCompiler(policy).compile(cells, ruleset, revision)
+
+
+class EdgeCompiler:
+    """Compiles again and again, and does over only what has changed.
+
+    Keeps the newest of each input and its output: what it gives is what `compile_edge` gives.
+    """
+
+    def __init__(self, policy: TrafficPolicy) -> None:
+        self._policy = policy
+        self._ruleset: Ruleset | None = None
+        self._exact: tuple[Exact, ...] = ()
+        self._listener: tuple[object, EnvoyResource] | None = None
+        self._cells: dict[str, tuple[UpstreamCell, tuple[EnvoyResource, ...]]] = {}
+        self._classifier = compile_classifier(policy.classifiers, policy)
+
+    def compile(
+        self, cells: Sequence[UpstreamCell], ruleset: Ruleset, revision: int
+    ) -> tuple[EnvoyResource, ...]:
+        """All resources of the edge at a revision."""
+        if ruleset is not self._ruleset:
+            self._exact = tuple(exact_conditions(rule) for rule in ruleset.rules)
+            self._ruleset, self._listener = ruleset, None
+        index = Cells(cells)
+        analysed = [
+            analyse(rule, exact, index)
+            for rule, exact in zip(ruleset.rules, self._exact, strict=True)
+        ]
+        resources: list[EnvoyResource] = []
+        self._cells = {cell.name: self._cell(cell) for cell in sorted(cells, key=_by_id)}
+        for _, compiled in self._cells.values():
+            resources += compiled
+        resources.append(self._classifier)
+        resources.append(self._listener_for(ruleset, analysed))
+        resources.append(compile_routes(ruleset, analysed, index, self._policy))
+        if self._policy.debug_networks:
+            resources.append(compile_debug_filter(revision))
+        return tuple(resources)
+
+    def _cell(self, cell: UpstreamCell) -> tuple[UpstreamCell, tuple[EnvoyResource, ...]]:
+        kept = self._cells.get(cell.name)
+        if kept is not None and kept[0] == cell:
+            return kept
+        return cell, tuple(compile_cell(cell, self._policy))
+
+    def _listener_for(self, ruleset: Ruleset, analysed: Sequence[Analysed]) -> EnvoyResource:
+        key = listener_key(analysed)
+        if self._listener is None or self._listener[0] != key:
+            self._listener = key, compile_listener(ruleset, analysed, self._policy)
+        return self._listener[1]
+
+
+def _by_id(cell: UpstreamCell) -> int:
+    return cell.id

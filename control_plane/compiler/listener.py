@@ -281,9 +281,7 @@ def _headers_used(ruleset: Ruleset) -> list[matcher.StringMatcher]:
     return [
         *(matcher.StringMatcher(exact=name) for name in sorted(fixed)),
         *(
-            matcher.StringMatcher(
-                safe_regex=matcher.RegexMatcher(regex=rf"\C*?(?i:{pattern})\C*")
-            )
+            matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=rf"\C*?(?i:{pattern})\C*"))
             for pattern in sorted(patterns)
         ),
     ]

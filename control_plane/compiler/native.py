@@ -64,9 +64,19 @@ class AskClassifier:
     conditions: tuple[Condition, ...]
 
 
-def analyse(rule: Rule, cells: Cells) -> NativeRule | AskClassifier:
-    """Decide the tier of a rule."""
-    exact = [_exact(match) for match in rule.matches]
+Exact = tuple[Condition | None, ...]
+
+
+def exact_conditions(rule: Rule) -> Exact:
+    """For each match of a rule the condition that holds exactly when it does; None: there is none.
+
+    Depends on the rule alone, so it is worth keeping while cells change.
+    """
+    return tuple(_exact(match) for match in rule.matches)
+
+
+def analyse(rule: Rule, exact: Exact, cells: Cells) -> NativeRule | AskClassifier:
+    """Decide the tier of a rule, given its `exact_conditions`."""
     if not rule.transforms and not rule.required and None not in exact:
         conditions = tuple(condition for condition in exact if condition is not None)
         native = _native(rule, conditions, cells)
@@ -102,7 +112,11 @@ def _next_only_when_down(rule: Rule, cells: Cells) -> bool:
     """A dead cell hands over to the next rule but an unknown key does not: a map can't say that."""
     down = any(not cell.serving for cell in cells.all)
     policies = rule.policies
-    return down and isinstance(policies.on_cell_down, Next) != isinstance(policies.on_unknown, Next)
+    return (
+        down
+        and isinstance(policies.on_cell_down, Next)
+        and not isinstance(policies.on_unknown, Next)
+    )
 
 
 def known_keys(action: Classify, cells: Cells) -> dict[str, Cell]:
@@ -122,7 +136,9 @@ def _empty_is_unknown(action: Classify, cells: Cells) -> bool:
 def _exact(match: Match) -> Condition | None:
     """The condition that holds exactly when the match does; None if there is none."""
     if match.subject is Subject.HEADER:
-        if not match.literal_names or len(match.literal_names) > 1 and _HOST in match.literal_names:
+        if not match.literal_names or (
+            len(match.literal_names) > 1 and _HOST in match.literal_names
+        ):
             return None
         names = tuple(":authority" if name == _HOST else name for name in match.literal_names)
         regex = _ANY if match.value is None else _search(match.value.pattern)
@@ -233,7 +249,9 @@ def _single_capture(pattern: str, wanted: str) -> str | None:
     out: list[str] = []
     at = 0
     found_wanted = 0
-    token = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\(\?P?<(\w+)>|\((?!\?)", re.S)
+    token = re.compile(
+        r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\(\?P?<(\w+)>|\((?!\?)", re.DOTALL
+    )
     while found := token.search(pattern, at):
         out.append(pattern[at : found.start()])
         if found[1] is not None:

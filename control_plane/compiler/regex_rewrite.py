@@ -44,13 +44,11 @@ def _tokens(pattern: str) -> list[_Token] | None:
     return tokens
 
 
-def without(
-    pattern: str, excluded: str, end: str, *, widen: bool, start: str = "^"
-) -> str | None:
+def without(pattern: str, excluded: str, end: str, *, widen: bool, start: str = "^") -> str | None:
     """`pattern` rewritten to match the same within a subject that `excluded` characters bound.
 
-    ``$`` becomes ``end`` and ``^`` becomes ``start``. With ``widen``, "." and negated classes have the excluded characters
-    taken out; without it such patterns are given up (None).
+    ``$`` becomes ``end`` and ``^`` becomes ``start``. With ``widen``, "." and negated classes have
+    the excluded characters taken out; without it such patterns are given up (None).
     """
     tokens = _tokens(pattern)
     if tokens is None:
@@ -111,9 +109,7 @@ def _branch_follows(tokens: list[_Token], index: int) -> bool:
 
 
 def _in_class(chars: str) -> str:
-    return "".join(f"\\{char}" if char in r"\]^-[" else char for char in chars).replace(
-        "\t", "\\t"
-    )
+    return "".join(f"\\{char}" if char in r"\]^-[" else char for char in chars).replace("\t", "\\t")
 
 
 def _class(text: str, excluded: str, *, widen: bool) -> str | None:

@@ -25,12 +25,12 @@ from xds.type.matcher.v3 import matcher_pb2
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
     CELL_HEADER,
+    ROUTES,
     ROUTES_NAME,
     RULE_HEADER,
     TIER_HEADER,
     EnvoyResource,
     TrafficPolicy,
-    ROUTES,
     cell_cluster,
     refusal,
 )
@@ -59,7 +59,9 @@ AUTHZ_FILTER = "envoy.filters.http.ext_authz"
 _NO_RULE = Status(404)
 _REASONS = {404: "no such tenant or page is known here", 503: "its cell can't be reached now"}
 Analysed = NativeRule | AskClassifier
-Matcher = matcher_pb2.Matcher
+Matcher = Any
+"""xds.type.matcher.v3.Matcher; xds-protos carries no types."""
+OnMatch = Any
 
 
 def key_object(extraction: Extraction) -> str:
@@ -78,6 +80,12 @@ def routes_name(analysed: Sequence[Analysed]) -> str:
     """
     extractions = [repr(one.extraction) for one in analysed if isinstance(one, NativeRule)]
     return f"{ROUTES_NAME}:{_digest(''.join(extractions))}"
+
+
+def listener_key(analysed: Sequence[Analysed]) -> tuple[object, ...]:
+    """What of an analysed ruleset the listener depends on."""
+    extractions = tuple(one.extraction for one in analysed if isinstance(one, NativeRule))
+    return extractions, needs_second_try(analysed)
 
 
 def _digest(text: str) -> str:
@@ -116,7 +124,7 @@ class _Table:
         self._policy = policy
 
     def matcher(self, ruleset: Ruleset, analysed: Sequence[Analysed]) -> Matcher:
-        matcher = Matcher()
+        matcher = matcher_pb2.Matcher()
         elements = matcher.matcher_list.matchers
         decided = elements.add()
         decided.predicate.CopyFrom(_predicate((Condition((CELL_HEADER,), r"\C*"),)))
@@ -128,7 +136,9 @@ class _Table:
         self._rules(matcher, analysed, classifier_down=False)
         return matcher
 
-    def _rules(self, matcher: Matcher, analysed: Sequence[Analysed], *, classifier_down: bool) -> None:
+    def _rules(
+        self, matcher: Matcher, analysed: Sequence[Analysed], *, classifier_down: bool
+    ) -> None:
         asked: set[tuple[tuple[Condition, ...], Policy]] = set()
         for one in analysed:
             if isinstance(one, AskClassifier):
@@ -156,7 +166,7 @@ class _Table:
 
     def _decided(self, ruleset: Ruleset) -> Matcher:
         """What the classifier said, in the cell header: a cell, or a refusal."""
-        matcher = Matcher()
+        matcher = matcher_pb2.Matcher()
         _tree_input(matcher, http_inputs_pb2.HttpRequestHeaderMatchInput(header_name=CELL_HEADER))
         entries = matcher.matcher_tree.exact_match_map.map
         for cell in self._cells.all:
@@ -167,7 +177,7 @@ class _Table:
         matcher.on_no_match.CopyFrom(_action(self._route(_status(503), None)))
         return matcher
 
-    def _ask(self, rule: Rule, down: Policy, *, down_already: bool) -> Matcher.OnMatch:
+    def _ask(self, rule: Rule, down: Policy, *, down_already: bool) -> OnMatch:
         """Ask the classifier; the route's own action is what a dead classifier gets."""
         outcome = _status(503) if isinstance(down, Next) else policy_outcome(down, self._cells)
         route = self._route(outcome, rule)
@@ -177,13 +187,13 @@ class _Table:
             route.typed_per_filter_config[AUTHZ_FILTER].Pack(check)
         return _action(route)
 
-    def _native(self, one: NativeRule) -> Matcher.OnMatch | None:
+    def _native(self, one: NativeRule) -> OnMatch | None:
         """A native rule's answer; None where it always hands over to the next rule."""
         if one.extraction is None:
             outcome = self._fixed(one.rule)
             return None if outcome is None else _action(self._route(outcome, one.rule))
         assert isinstance(one.rule.action, Classify)
-        on_match = Matcher.OnMatch()
+        on_match = matcher_pb2.Matcher.OnMatch()
         tree = on_match.matcher
         _tree_input(tree, network_inputs_pb2.FilterStateInput(key=key_object(one.extraction)))
         entries = tree.matcher_tree.exact_match_map.map
@@ -314,8 +324,8 @@ def _pack(name: str, message: Message) -> extension_pb2.TypedExtensionConfig:
     return extension_pb2.TypedExtensionConfig(name=name, typed_config=packed)
 
 
-def _action(route: route_components_pb2.Route) -> Matcher.OnMatch:
-    return Matcher.OnMatch(action=_pack("route", route))
+def _action(route: route_components_pb2.Route) -> OnMatch:
+    return matcher_pb2.Matcher.OnMatch(action=_pack("route", route))
 
 
 def _tree_input(matcher: Matcher, message: Message) -> None:
@@ -326,7 +336,7 @@ def _conditions(one: Analysed) -> Any:
     """The predicate of a rule's element; None if it takes every request."""
     predicates = [_predicate((condition,)) for condition in one.conditions]
     if isinstance(one, NativeRule) and one.extraction is not None:
-        extracted = Matcher.MatcherList.Predicate()
+        extracted = matcher_pb2.Matcher.MatcherList.Predicate()
         state = network_inputs_pb2.FilterStateInput(key=key_object(one.extraction))
         extracted.single_predicate.input.CopyFrom(_pack("input", state))
         extracted.single_predicate.value_match.prefix = SENTINEL
@@ -337,7 +347,7 @@ def _conditions(one: Analysed) -> Any:
 def _all(predicates: list[Any]) -> Any:
     if len(predicates) == 1:
         return predicates[0]
-    joined = Matcher.MatcherList.Predicate()
+    joined = matcher_pb2.Matcher.MatcherList.Predicate()
     joined.and_matcher.predicate.extend(predicates)
     return joined
 
@@ -350,17 +360,17 @@ def _one(condition: Condition) -> Any:
     options = [_single(header, condition.regex) for header in condition.headers]
     found = options[0]
     if len(options) > 1:
-        found = Matcher.MatcherList.Predicate()
+        found = matcher_pb2.Matcher.MatcherList.Predicate()
         found.or_matcher.predicate.extend(options)
     if not condition.invert:
         return found
-    negated = Matcher.MatcherList.Predicate()
+    negated = matcher_pb2.Matcher.MatcherList.Predicate()
     negated.not_matcher.CopyFrom(found)
     return negated
 
 
 def _single(header: str, regex: str) -> Any:
-    predicate = Matcher.MatcherList.Predicate()
+    predicate = matcher_pb2.Matcher.MatcherList.Predicate()
     single = predicate.single_predicate
     single.input.CopyFrom(
         _pack("input", http_inputs_pb2.HttpRequestHeaderMatchInput(header_name=header))

@@ -17,6 +17,7 @@ Header = tuple[str, bytes]
 
 INTERNAL_PREFIX = "x-cellway-"
 MAX_HEADER_ENTRIES = 100
+PSEUDO_HEADERS = 4
 MAX_CONNECTION_TOKENS = 9
 MAX_NOMINATED_TE_BYTES = 255
 MAX_CONTENT_LENGTH = (1 << 64) - 1
@@ -61,12 +62,16 @@ REMOVED_BY_EDGE = frozenset(
 """Hop-by-hop fields, and Envoy's own that only a trusted peer may send (`use_remote_address`)."""
 
 _JOINED_BY_EDGE = frozenset(
-    "accept accept-encoding access-control-request-headers access-control-request-method "
-    "authorization cache-control cdn-loop connection content-encoding content-type expect "
-    "grpc-accept-encoding grpc-timeout if-match if-modified-since if-none-match if-range "
-    "if-unmodified-since keep-alive origin pragma proxy-connection referer te transfer-encoding "
-    "upgrade user-agent via x-client-trace-id x-envoy-attempt-count x-envoy-is-timeout-retry "
-    "x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id".split()
+    {
+        *("accept", "accept-encoding", "access-control-request-headers"),
+        *("access-control-request-method", "authorization", "cache-control", "cdn-loop"),
+        *("connection", "content-encoding", "content-type", "expect", "grpc-accept-encoding"),
+        *("grpc-timeout", "if-match", "if-modified-since", "if-none-match", "if-range"),
+        *("if-unmodified-since", "keep-alive", "origin", "pragma", "proxy-connection", "referer"),
+        *("te", "transfer-encoding", "upgrade", "user-agent", "via", "x-client-trace-id"),
+        *("x-envoy-attempt-count", "x-envoy-is-timeout-retry", "x-forwarded-for"),
+        *("x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-request-id"),
+    }
 )
 _NEVER_NOMINATED = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
 _CONNECTION_OPTIONS = frozenset({"close", "connection", "http2-settings", "keep-alive", "upgrade"})
@@ -79,18 +84,19 @@ _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 _FOLD = re.compile(rb"\n(?=[ \t])")
 
 
-def read_http1_fields(headers: Iterable[Header]) -> list[Header]:
+def read_http1_fields(method: str, headers: Iterable[Header]) -> list[Header]:
     """Checks and cleans the fields of an HTTP/1.1 request; raises `EdgeRefusal`.
 
     Names become lower-case; blanks around a value, a bare CR and line folding go, as Envoy's codec
-    drops them. Repeated fields are joined where Envoy joins them.
+    drops them. Repeated fields are joined where Envoy joins them, and those that the Connection
+    field nominates are removed.
     """
     fields = [(_http1_name(name), _http1_value(name, value)) for name, value in headers]
     _check_underscores(fields)
-    _check_framing(fields)
     joined = join_repeated(fields)
     _check_count(len(joined))
-    return joined
+    _check_framing(method, fields)
+    return joined if method == "CONNECT" else _apply_connection(joined)
 
 
 def read_http2_fields(headers: Iterable[Header]) -> list[Header]:
@@ -105,12 +111,8 @@ def read_http2_fields(headers: Iterable[Header]) -> list[Header]:
             raise EdgeRefusal(BAD_REQUEST, f"header {name!r} is connection-specific")
     _check_underscores(fields)
     _check_content_length([value for name, value in fields if name == "content-length"])
-    joined = join_repeated(fields, cookies=True)
-    _check_count(len(joined) + _PSEUDO_HEADERS)
-    return joined
-
-
-_PSEUDO_HEADERS = 4
+    _check_count(len(join_repeated(fields)) + PSEUDO_HEADERS)
+    return join_repeated(fields, cookies=True)
 
 
 def join_values(values: Sequence[bytes], glue: bytes = b",") -> bytes:
@@ -138,31 +140,31 @@ def join_repeated(fields: Sequence[Header], *, cookies: bool = False) -> list[He
     return joined
 
 
-def apply_connection(fields: Sequence[Header]) -> list[Header]:
+def _apply_connection(fields: Sequence[Header]) -> list[Header]:
     """Removes what an HTTP/1.1 Connection field nominates (RFC 9110 section 7.6.1).
 
-    Raises `EdgeRefusal` when it nominates what may hide where a request comes from, or too much.
+    An upgrade to h2c is never made, so its fields go; a request for another upgrade is left whole.
+    Raises `EdgeRefusal` when what is nominated may hide where a request comes from, or is too much.
     """
     values = dict(fields)
-    value = values.get("connection")
-    if value is None:
+    tokens = _tokens(values)
+    nominated = set(tokens) - _CONNECTION_OPTIONS
+    upgrade = _upgrade(values)
+    if upgrade == b"h2c":
+        nominated |= {"http2-settings", "upgrade"}
+        tokens = [token for token in tokens if token not in {"http2-settings", "upgrade"}]
+    elif upgrade is not None:
         return list(fields)
-    tokens = [token.strip(b" \t") for token in value.split(b",") if token]
     if len(tokens) > MAX_CONNECTION_TOKENS:
         raise EdgeRefusal(BAD_REQUEST, "the Connection header nominates too many headers")
-    nominated = {token.decode("latin-1").lower() for token in tokens} - _CONNECTION_OPTIONS
     for name in nominated:
         if name in _NEVER_NOMINATED or name.startswith(":"):
             raise EdgeRefusal(BAD_REQUEST, f"the Connection header nominates {name!r}")
-    if "te" in nominated:
-        if len(values.get("te", b"")) > MAX_NOMINATED_TE_BYTES:
-            raise EdgeRefusal(BAD_REQUEST, "the TE header is too long")
+    if "te" in nominated and len(values.get("te", b"")) > MAX_NOMINATED_TE_BYTES:
+        raise EdgeRefusal(BAD_REQUEST, "the TE header is too long")
+    if _accepts_trailers(values.get("te", b"")):
         nominated.discard("te")
-    left = b",".join(token for token in tokens if token.decode("latin-1").lower() not in nominated)
-    kept = [field for field in fields if field[0] not in nominated]
-    if not nominated:
-        return kept
-    return [(n, left if n == "connection" else v) for n, v in kept if n != "connection" or left]
+    return [field for field in fields if field[0] not in nominated]
 
 
 def forwarded_fields(fields: Sequence[Header]) -> tuple[Header, ...]:
@@ -174,26 +176,31 @@ def forwarded_fields(fields: Sequence[Header]) -> tuple[Header, ...]:
     upgrade = _upgrade(values)
     if upgrade is not None and upgrade not in ALLOWED_UPGRADES:
         raise EdgeRefusal(FORBIDDEN, f"the edge serves no upgrade to {upgrade!r}")
-    dropped = REMOVED_BY_EDGE | WRITTEN_BY_EDGE | {"te"}
+    dropped = REMOVED_BY_EDGE | WRITTEN_BY_EDGE
     if upgrade is None:
         dropped |= {"connection", "upgrade"}
     if values.get("expect", b"").lower() == b"100-continue":
         dropped |= {"expect"}
-    kept = [
+    if upgrade is None and _accepts_trailers(values.get("te", b"")):
+        fields = [(name, b"trailers" if name == "te" else value) for name, value in fields]
+    elif upgrade is None and values.get("te"):
+        dropped |= {"te"}
+    return tuple(
         (name, value)
         for name, value in fields
         if name not in dropped and not name.startswith(INTERNAL_PREFIX)
-    ]
-    if _accepts_trailers(values.get("te", b"")):
-        kept.append(("te", b"trailers"))
-    return tuple(kept)
+    )
 
 
 def _upgrade(values: dict[str, bytes]) -> bytes | None:
-    tokens = {token.strip(b" \t").lower() for token in values.get("connection", b"").split(b",")}
-    if b"upgrade" not in tokens or "upgrade" not in values:
+    if "upgrade" not in _tokens(values) or "upgrade" not in values:
         return None
     return values["upgrade"].lower()
+
+
+def _tokens(values: dict[str, bytes]) -> list[str]:
+    pieces = values.get("connection", b"").split(b",")
+    return [piece.strip(b" \t").decode("latin-1").lower() for piece in pieces if piece]
 
 
 def _accepts_trailers(te: bytes) -> bool:
@@ -224,11 +231,15 @@ def _check_count(entries: int) -> None:
         raise EdgeRefusal(HEADERS_TOO_LARGE, f"more than {MAX_HEADER_ENTRIES} headers")
 
 
-def _check_framing(fields: Sequence[Header]) -> None:
+def _check_framing(method: str, fields: Sequence[Header]) -> None:
     """RFC 9112 section 6.3, with no leniency: nothing that two readers could frame differently."""
     lengths = [value for name, value in fields if name == "content-length"]
     codings = [value for name, value in fields if name == "transfer-encoding"]
     _check_content_length(lengths)
+    if method == "CONNECT" and lengths:
+        if lengths != [b"0"]:
+            raise EdgeRefusal(BAD_REQUEST, "CONNECT with a body")
+        lengths = []
     if codings and lengths:
         raise EdgeRefusal(BAD_REQUEST, "both Content-Length and Transfer-Encoding")
     if codings and join_values(codings).lower() != b"chunked":

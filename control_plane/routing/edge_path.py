@@ -14,6 +14,7 @@ from control_plane.routing.edge_refusal import BAD_REQUEST, EdgeRefusal
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 """RFC 3986 section 2.3: what is decoded when it comes percent-encoded."""
 
+_DOT_PARAMETERS = re.compile(rb"(?<=/)(\.\.?);[^/]*")
 _UNTOUCHED = re.compile(rb"(?:/(?![./])[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]]*)+")
 _REWRITTEN = re.compile(rb"%[0-9A-Fa-f]{2}|%|\\|[\"<>^`{|}\x80-\xff]")
 # Stands for a "%" that begins no escape; the codecs refuse NUL, so no path holds it.
@@ -26,13 +27,15 @@ def normalise_path(path: bytes) -> bytes:
 
     Dot segments are resolved ("%2e" counts as a dot), backslashes become slashes, runs of slashes
     one slash. Encoded unreserved characters are decoded, other escapes keep their letters' case;
-    what no path may hold is encoded. Neither "%2F" nor "%5C" is decoded, ";" means nothing.
+    what no path may hold is encoded. Neither "%2F" nor "%5C" is decoded. A ";" means something only
+    in a segment "..;x" or ".;x" that is spelt so, which counts as ".." or ".".
     Raises `EdgeRefusal` for "#" anywhere and for "%00" in the part before "?".
     """
     if b"#" in path:
         raise EdgeRefusal(BAD_REQUEST, "the request target has a '#': a fragment is never sent")
     path, mark, query = path.partition(b"?")
     if not _UNTOUCHED.fullmatch(path):
+        path = _DOT_PARAMETERS.sub(rb"\1", path)
         path = _merge_slashes(_resolve_dots(_rewrite_escapes(path)))
     return path + mark + query
 

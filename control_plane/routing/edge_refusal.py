@@ -9,7 +9,7 @@ HEADERS_TOO_LARGE = 431
 NOT_IMPLEMENTED = 501
 
 
-class EdgeRefusal(Exception):  # noqa: N818 - the edge working as intended is no error
+class EdgeRefusal(Exception):
     """The edge answers by itself with `status`; `reason` says what it does not accept."""
 
     def __init__(self, status: int, reason: str) -> None:

@@ -8,16 +8,55 @@ from typing import NamedTuple
 from control_plane.routing.edge_refusal import BAD_REQUEST, FORBIDDEN, NOT_FOUND, EdgeRefusal
 
 HTTP1_METHODS = frozenset(
-    "ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL "
-    "MOVE MSEARCH NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT "
-    "SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE".split()
+    [
+        "ACL",
+        "BIND",
+        "CHECKOUT",
+        "CONNECT",
+        "COPY",
+        "DELETE",
+        "GET",
+        "HEAD",
+        "LINK",
+        "LOCK",
+        "MERGE",
+        "MKACTIVITY",
+        "MKCALENDAR",
+        "MKCOL",
+        "MOVE",
+        "MSEARCH",
+        "NOTIFY",
+        "OPTIONS",
+        "PATCH",
+        "POST",
+        "PROPFIND",
+        "PROPPATCH",
+        "PURGE",
+        "PUT",
+        "QUERY",
+        "REBIND",
+        "REPORT",
+        "SEARCH",
+        "SOURCE",
+        "SUBSCRIBE",
+        "TRACE",
+        "UNBIND",
+        "UNLINK",
+        "UNLOCK",
+        "UNSUBSCRIBE",
+    ]
 )
 """What Envoy's HTTP/1.1 codec takes without `allow_custom_methods`; in capitals only."""
 
 MAX_PORT = 65535
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
-_HTTP1_PATH = re.compile(rb"/[!-~]*")
+# Userinfo may hold "@", but no two in a row.
+_LINE_HOST = rb"(?:(?!@@)[A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~])*"
+_LINE = re.compile(
+    rb"[/*][!-~]*|[A-Za-z][A-Za-z0-9+.\-]*://" + _LINE_HOST + rb"(?:[/?][!-~]*)?"
+)
+_CONNECT_LINE = re.compile(rb"(?=.)(?:\*[!-~]*|" + _LINE_HOST + rb"(?:[/?][!-~]*)?)")
 _HTTP2_PATH = re.compile(rb"/[!-~\x80-\xff]*")
 _URL = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?]*)([!-~]*)")
 _HOST_PORT = re.compile(
@@ -35,18 +74,25 @@ class Target(NamedTuple):
     authority: bytes | None
 
 
+def check_http1_line(method: str, target: bytes) -> None:
+    """Refuses a request line that the HTTP/1.1 codec does not even read headers for."""
+    if method not in HTTP1_METHODS:
+        raise EdgeRefusal(BAD_REQUEST, f"unknown method {method!r}")
+    form = _CONNECT_LINE if method == "CONNECT" else _LINE
+    if not form.fullmatch(target):
+        raise EdgeRefusal(BAD_REQUEST, "the request target is neither a path nor a URL")
+
+
 def read_http1_target(method: str, target: bytes, *, tls: bool) -> Target:
-    """Reads the target of an HTTP/1.1 request line; raises `EdgeRefusal`.
+    """Reads the target of a checked HTTP/1.1 request line; raises `EdgeRefusal`.
 
     The authority of an absolute-form target replaces the Host header (RFC 9112 section 3.2.2) and
     loses its userinfo. CONNECT is understood but never routed.
     """
-    if method not in HTTP1_METHODS:
-        raise EdgeRefusal(BAD_REQUEST, f"unknown method {method!r}")
     if method == "CONNECT":
-        _host_port(target)
+        _host_port(target, port_needed=True)
         raise EdgeRefusal(NOT_FOUND, "CONNECT is not routed")
-    if _HTTP1_PATH.fullmatch(target) or (method == "OPTIONS" and target == b"*"):
+    if target.startswith(b"/") or (method == "OPTIONS" and target.startswith(b"*")):
         return Target(target, None)
     return _absolute_form(target, tls=tls)
 
@@ -95,8 +141,9 @@ def _absolute_form(target: bytes, *, tls: bool) -> Target:
     return Target(url[3] or b"/", authority)
 
 
-def _host_port(text: bytes) -> bytes:
+def _host_port(text: bytes, *, port_needed: bool = False) -> bytes:
     match = _HOST_PORT.fullmatch(text)
-    if match is None or int(match["port"] or b"0") > MAX_PORT:
+    port = match["port"] if match else None
+    if match is None or int(port or b"0") > MAX_PORT or (port_needed and port is None):
         raise EdgeRefusal(BAD_REQUEST, "the request target names no valid host and port")
     return match["kept"]

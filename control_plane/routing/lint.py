@@ -24,9 +24,25 @@ from control_plane.routing.ruleset import (
 )
 
 KNOWN_BUCKETS = frozenset(
-    "route organization_path redirect_route username email project_id namespace_id gpg_key ssh_key "
-    "user_id organization_id service_desk_custom_email gpg_key_fingerprint ssh_key_fingerprint "
-    "snippet_id pages_domain pages_unique_domain".split()
+    [
+        "route",
+        "organization_path",
+        "redirect_route",
+        "username",
+        "email",
+        "project_id",
+        "namespace_id",
+        "gpg_key",
+        "ssh_key",
+        "user_id",
+        "organization_id",
+        "service_desk_custom_email",
+        "gpg_key_fingerprint",
+        "ssh_key_fingerprint",
+        "snippet_id",
+        "pages_domain",
+        "pages_unique_domain",
+    ]
 )
 """Claim types of GitLab's Topology Service; other names are buckets of one's own."""
 

@@ -14,7 +14,6 @@ from enum import Enum
 
 from control_plane.routing.edge_headers import (
     Header,
-    apply_connection,
     forwarded_fields,
     join_values,
     read_http1_fields,
@@ -25,6 +24,7 @@ from control_plane.routing.edge_refusal import BAD_REQUEST, HEADERS_TOO_LARGE, E
 from control_plane.routing.edge_target import (
     Target,
     check_http1_authority,
+    check_http1_line,
     check_http2_authority,
     check_routable,
     read_http1_target,
@@ -94,12 +94,12 @@ def _admit_http1(
     fields = [*_host_field(authority), *headers]
     size = sum(len(name) + len(value) + _FIELD_EXTRA for name, value in fields)
     _check_size(size + len(method) + len(raw_target) + _REQUEST_LINE_EXTRA + _HEAD_END)
+    check_http1_line(method, raw_target)
+    fields = read_http1_fields(method, fields)
     target = read_http1_target(method, raw_target, tls=tls)
-    fields = read_http1_fields(fields)
     if target.authority is not None:
         others = [field for field in fields if field[0] != "host"]
         fields = [*_host_field(target.authority), *others]
-    fields = apply_connection(fields)
     hosts = [value for name, value in fields if name == "host"]
     host = join_values(hosts) if hosts else None
     if host is not None:
@@ -128,7 +128,7 @@ def _route(method: str, target: Target, host: bytes | None, fields: Sequence[Hea
         raise EdgeRefusal(BAD_REQUEST, "no Host header")
     check_routable(target.path)
     path = normalise_path(target.path)
-    if method == "QUERY" and not any(name == "content-type" for name, _ in fields):
+    if method == "QUERY" and not dict(fields).get("content-type"):
         raise EdgeRefusal(BAD_REQUEST, "QUERY without a Content-Type")
     others = [field for field in fields if field[0] != "host"]
     return Request(method, host, path, forwarded_fields(others))

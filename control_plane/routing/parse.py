@@ -121,7 +121,9 @@ def parse(document: str | bytes | dict[str, Any] | list[Any]) -> Ruleset:
     return Ruleset(str(raw.get("name", "unnamed")), tuple(parsed), str(raw.get("description", "")))
 
 
-def _check_fields(raw: dict[str, Any], known: Iterable[str], problems: Problems, at: str = "") -> None:
+def _check_fields(
+    raw: dict[str, Any], known: Iterable[str], problems: Problems, at: str = ""
+) -> None:
     known = tuple(known)
     for field in raw:
         if field not in known:
@@ -130,9 +132,7 @@ def _check_fields(raw: dict[str, Any], known: Iterable[str], problems: Problems,
             problems.add(f"{at}{field}", "unknown field", mend)
 
 
-def _rule(
-    raw: Any, index: int, defaults: Any, seen: set[str], problems: Problems
-) -> Rule | None:
+def _rule(raw: Any, index: int, defaults: Any, seen: set[str], problems: Problems) -> Rule | None:
     if not isinstance(raw, dict):
         problems.add(f"rules[{index}]", "a rule is an object", "write {…}")
         return None
@@ -143,7 +143,9 @@ def _rule(
         )
         rule_id = f"rules[{index}]"
     elif rule_id in seen:
-        problems.add(f"rules[{index}].id", f"{rule_id!r} is used twice", "give each rule its own id")
+        problems.add(
+            f"rules[{index}].id", f"{rule_id!r} is used twice", "give each rule its own id"
+        )
     seen.add(rule_id)
     with problems.within(rule_id):
         _check_fields(raw, _RULE_FIELDS, problems)
@@ -164,10 +166,10 @@ def _as_list(raw: Any, field: str, problems: Problems) -> list[dict[str, Any]]:
     if len(items) > MAX_PARTS:
         problems.add(field, f"more than {MAX_PARTS}", "split the rule")
         return []
-    good = []
+    good: list[dict[str, Any]] = []
     for item in items:
         if isinstance(item, dict):
-            good.append({_SPELLINGS.get(key, key): value for key, value in item.items()})
+            good.append({_SPELLINGS.get(str(key), str(key)): value for key, value in item.items()})
         else:
             problems.add(field, "must be an object or a list of objects", "write {…}")
     return good
@@ -356,7 +358,7 @@ def _proxy(raw: Any, problems: Problems) -> Proxy | None:
                 mend = "a fixed name or host[:port]; no ${…}, path or scheme"
                 problems.add(f"proxy.{field}", f"{value!r} is not valid", mend)
                 return None
-            return Proxy(**{field: value})
+            return Proxy(cell=value) if field == "cell" else Proxy(address=value)
     policies, _ = read_policies({"on_unknown": raw or {"weighted": True}}, {}, problems)
     weights = getattr(policies.on_unknown, "weights", None)
     return Proxy(weights=weights)

@@ -23,7 +23,7 @@ POLICY_FIELDS = tuple(field.name for field in fields(Policies))
 def read_policies(
     raw: dict[str, Any], defaults: Any, problems: Problems
 ) -> tuple[Policies, frozenset[str]]:
-    """A rule's policies (its own, else the ruleset's defaults, else cellway's) and which are stated."""
+    """A rule's policies (its own, the ruleset's defaults, cellway's) and which are stated."""
     if not isinstance(defaults, dict):
         problems.add("defaults", "must be an object", 'write {"on_unknown": "next"}')
         defaults = {}

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping
 
 RANDOM_BYTES = 16
+MIN_PAYLOAD_CHARS = 27
 MAX_ROUTING_BYTES = 159
 MAX_ROUTING_PARTS = 10
 MAX_TOKEN_CHARS = 8192
@@ -80,21 +81,28 @@ def decode_routable_payload(text: str) -> Decoded | str:
     """
     if len(text) > MAX_TOKEN_CHARS:
         return "the token is too long"
-    payload = text
-    if "." in text:
-        whole = _WHOLE_TOKEN.match(text)
-        if whole is None:
-            return "not of the form payload.01.length+crc"
-        if from_base36(whole["len"]) != len(whole["payload"]):
-            payload_length = from_base36(whole["len"]) or 0
-            head = whole["prefix"] + whole["payload"]
-            if not 27 <= payload_length <= len(head):
-                return "the length does not fit"
-            payload = head[-payload_length:]
-        else:
-            payload = whole["payload"]
-        if to_base36(zlib.crc32(whole["body"].encode()), 7) != whole["crc"]:
-            return "the checksum is wrong"
+    if "." not in text:
+        return _decode_payload(text)
+    payload, reason = _verified_payload(text)
+    return reason if payload is None else _decode_payload(payload)
+
+
+def _verified_payload(token: str) -> tuple[str | None, str]:
+    """The payload of a whole token, or None and what is wrong with its length or checksum."""
+    whole = _WHOLE_TOKEN.match(token)
+    if whole is None:
+        return None, "not of the form payload.01.length+crc"
+    # A prefix may consist of payload characters, so only the length tells where it ends.
+    head = whole["prefix"] + whole["payload"]
+    length = from_base36(whole["len"]) or 0
+    if not MIN_PAYLOAD_CHARS <= length <= len(head):
+        return None, "the length does not fit"
+    if to_base36(zlib.crc32(whole["body"].encode()), 7) != whole["crc"]:
+        return None, "the checksum is wrong"
+    return head[-length:], ""
+
+
+def _decode_payload(payload: str) -> Decoded | str:
     raw = _base64(payload)
     if raw is None:
         return "not base64url"

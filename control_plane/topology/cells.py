@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from control_plane.topology import schema
-from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
-from control_plane.topology.errors import StaleVersion
+from control_plane.topology.errors import (
+    AlreadyExists,
+    Invalid,
+    NotFound,
+    Problem,
+    Refused,
+    StaleVersion,
+)
 from control_plane.topology.model import (
     TRANSITIONS,
     Cell,
@@ -204,6 +211,6 @@ def _check_unique(cell: Cell, existing: tuple[Cell, ...]) -> None:
 
 def _check_own_ranges(cell: Cell) -> None:
     spans = cell.sequence_ranges
-    for left, right in zip(spans, spans[1:], strict=False):
+    for left, right in pairwise(spans):
         if right.minval <= left.maxval:
             raise Invalid(Problem("sequence_ranges", "two of them overlap", "make them disjoint"))

@@ -77,7 +77,7 @@ def page(
 def count(connection: Connection) -> dict[str, int]:
     """Number of claims per bucket."""
     query = select(_T.c.bucket, func.count()).group_by(_T.c.bucket)
-    return {bucket: number for bucket, number in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
@@ -90,7 +90,7 @@ def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
         Refused: the cell is retired.
     """
     _check_size(len(specs))
-    cells = {name: (cell_id, state) for cell_id, name, state in _cells(tx.connection)}
+    cells = {row.name: (row.id, row.state) for row in _cells(tx.connection)}
     rows: list[dict[str, Any]] = []
     keys: list[_ClaimKey] = []
     for spec in specs:
@@ -102,15 +102,13 @@ def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
         keys.append(key)
         rows.append(_row(spec, key[1], cells[spec.cell][0], tx))
     if len(set(keys)) < len(keys):
-        twice = sorted(f"{b}:{v}" for b, v in keys if keys.count((b, v)) > 1)[0]
+        twice = min(f"{b}:{v}" for b, v in keys if keys.count((b, v)) > 1)
         raise Invalid(Problem("claims", f"{twice} stands twice in the batch", "keep one"))
     taken = _existing(tx.connection, keys)
     if taken:
         raise AlreadyExists("claim", tuple((f"{c.bucket}:{c.value}", c.cell) for c in taken))
     tx.connection.execute(insert(_T), rows)
-    made = tuple(
-        Claim(**row, cell=spec.cell) for row, spec in zip(rows, specs, strict=True)
-    )
+    made = tuple(Claim(**row, cell=spec.cell) for row, spec in zip(rows, specs, strict=True))
     for one in made:
         tx.log("claim", "create", f"{one.bucket}:{one.value}", None, one.as_dict())
     return made
@@ -162,7 +160,7 @@ def _row(spec: ClaimSpec, value: str, cell_id: int, tx: Transaction) -> dict[str
     }
 
 
-def _cells(connection: Connection) -> Sequence[Row[Any]]:
+def _cells(connection: Connection) -> Sequence[Any]:
     cells = schema.cells
     return connection.execute(select(cells.c.id, cells.c.name, cells.c.state)).all()
 

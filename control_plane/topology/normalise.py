@@ -1,4 +1,4 @@
-"""One spelling for each claim's value, defined once per bucket, so that look-ups and claims agree."""
+"""One spelling for each claim's value, defined once per bucket: look-ups and claims agree."""
 
 from __future__ import annotations
 

@@ -92,9 +92,7 @@ def put(tx: Transaction, name: str, document: str, expected: int | None) -> Rule
     return made
 
 
-def activate(
-    tx: Transaction, name: str, version: int, expected: tuple[str, int] | None
-) -> Ruleset:
+def activate(tx: Transaction, name: str, version: int, expected: tuple[str, int] | None) -> Ruleset:
     """Make this version the one that routes; raises `StaleVersion` if another was expected."""
     wanted = get(tx.connection, name, version)
     current = active(tx.connection)

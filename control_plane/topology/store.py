@@ -52,10 +52,6 @@ class Transaction:
         )
 
 
-class _DryRun(Exception):
-    """Rolls a finished transaction back."""
-
-
 class Store:
     """The database, its migrations and its transactions. Thread-safe."""
 
@@ -88,33 +84,30 @@ class Store:
         A transaction that logs no change takes no revision. With ``dry_run`` everything is done
         and rolled back.
         """
-        committed: int | None = None
         with self._writer:
-            try:
-                with self._write_engine.begin() as connection:
-                    committed = yield from self._transact(connection, actor, dry_run=dry_run)
-            except _DryRun:
-                committed = None
-        if committed is not None:
+            with self._write_engine.connect() as connection, connection.begin() as transaction:
+                row = connection.execute(select(schema.revisions).with_for_update()).one()
+                write = Transaction(connection, row.revision + 1, actor[:256], datetime.now(UTC))
+                yield write
+                if dry_run:
+                    transaction.rollback()
+                else:
+                    _finish(write)
+            committed = bool(write.changes) and not dry_run
+        if committed:
             for hint in tuple(self._hints):
-                hint(committed)
+                hint(write.revision)
 
-    def _transact(
-        self, connection: Connection, actor: str, *, dry_run: bool
-    ) -> Iterator[Transaction]:
-        row = connection.execute(select(schema.revisions).with_for_update()).one()
-        transaction = Transaction(connection, row.revision + 1, actor[:256], datetime.now(UTC))
-        yield transaction
-        if not transaction.changes:
-            return None
-        if dry_run:
-            raise _DryRun
-        connection.execute(insert(schema.changes), _rows(transaction))
-        values = {"revision": transaction.revision}
-        if transaction.touches_edge:
-            values["edge_revision"] = transaction.revision
-        connection.execute(update(schema.revisions).values(values))
-        return transaction.revision
+
+def _finish(write: Transaction) -> None:
+    """Append to the feed and take the revision, if anything has changed."""
+    if not write.changes:
+        return
+    write.connection.execute(insert(schema.changes), _rows(write))
+    values = {"revision": write.revision}
+    if write.touches_edge:
+        values["edge_revision"] = write.revision
+    write.connection.execute(update(schema.revisions).values(values))
 
 
 def _rows(transaction: Transaction) -> list[dict[str, Any]]:
@@ -190,7 +183,5 @@ def pending_migrations(engine: Engine) -> tuple[str, ...]:
     script = ScriptDirectory.from_config(_alembic(str(engine.url)))
     with engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
-    pending = []
-    for revision in script.iterate_revisions("head", current or "base"):
-        pending.append(revision.revision)
+    pending = [one.revision for one in script.iterate_revisions("head", current or "base")]
     return tuple(reversed(pending))

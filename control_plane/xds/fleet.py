@@ -145,7 +145,7 @@ class Fleet:
         )
 
     async def wait(self, revision: int, timeout_s: float) -> tuple[str, ...]:
-        """Wait until every connected node runs ``revision``; the ids of those that don't by then."""
+        """Wait until every connected node runs ``revision``; the ids of those that don't."""
         try:
             async with asyncio.timeout(timeout_s):
                 while self.lagging(revision):

@@ -121,7 +121,7 @@ class Session(ABC):
         return self.pump()
 
     def on_timeout(self) -> list[Response]:
-        """The awaited answer did not come in time: stop gating, so that one type can't freeze all."""
+        """The awaited answer is late: stop gating, so that one type can't freeze all."""
         self._ungated = True
         return self.pump()
 

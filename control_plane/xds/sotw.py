@@ -105,9 +105,7 @@ class SotwSession(Session):
                 found[name] = target
         return found
 
-    def _respond(
-        self, type_url: str, state: TypeState, resources: dict[str, Resource]
-    ) -> Response:
+    def _respond(self, type_url: str, state: TypeState, resources: dict[str, Resource]) -> Response:
         version = _version(resources.values())
         self._sent[type_url] = resources
         return self._send(type_url, state, resources.values(), (), version)

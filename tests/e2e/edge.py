@@ -14,13 +14,21 @@ HEADER_MUTATION_TYPE = (
 )
 EDGE_LISTENER = "edge"
 MAX_REQUEST_HEADERS_KB = 60
+NO_DELAY = "0s"
 
 
 def connection_manager(cluster: str, **overrides: Any) -> dict[str, Any]:
-    """The edge's HttpConnectionManager, all traffic to `cluster`; overrides replace fields."""
+    """The edge's HttpConnectionManager, all traffic to `cluster`; overrides replace fields.
+
+    Admission is as `control_plane.compiler.listener` configures it. Connections that a refusal ends
+    are closed without the delay that is the default, so that a test does not wait for it.
+    """
     early_mutation = {
         "@type": TYPE_PREFIX + HEADER_MUTATION_TYPE,
-        "mutations": [{"remove_on_match": {"key_matcher": {"prefix": "x-cellway-"}}}],
+        "mutations": [
+            {"remove_on_match": {"key_matcher": {"prefix": "x-cellway-", "ignore_case": True}}},
+            {"remove": "x-envoy-auth-failure-mode-allowed"},
+        ],
     }
     return {
         "@type": TYPE_PREFIX + HCM_TYPE,
@@ -32,6 +40,8 @@ def connection_manager(cluster: str, **overrides: Any) -> dict[str, Any]:
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"},
         "max_request_headers_kb": MAX_REQUEST_HEADERS_KB,
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "delayed_close_timeout": NO_DELAY,
         "early_header_mutation_extensions": [
             {"name": "strip-internal-headers", "typed_config": early_mutation}
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -75,10 +76,9 @@ class RawConnection:
 
     def exchange(self, data: bytes) -> RawResponse | None:
         """Sends one request and reads its final response; see `read_response`."""
-        try:
+        # The server may have answered and closed before it had read everything.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.send(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the server may have answered and closed before it had read everything
         return self.read_response(to_head=data.startswith(b"HEAD "))
 
     def read_response(self, *, to_head: bool = False, interim: bool = False) -> RawResponse | None:

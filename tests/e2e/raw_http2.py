@@ -73,7 +73,8 @@ class RawHttp2Connection:
             return self._end(None)
 
     def _read_answer(self, stream: int) -> RawResponse | Http2Refusal:
-        status, fields, body = 0, (), bytearray()
+        status, body = 0, bytearray()
+        fields: tuple[tuple[str, bytes], ...] = ()
         while True:
             for event in self._receive():
                 if isinstance(event, ConnectionTerminated):

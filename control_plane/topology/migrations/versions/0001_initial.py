@@ -18,9 +18,7 @@ def upgrade() -> None:
         sa.Column("oldest_change", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_revisions"),
     )
-    op.bulk_insert(
-        revisions, [{"id": 1, "revision": 0, "edge_revision": 0, "oldest_change": 0}]
-    )
+    op.bulk_insert(revisions, [{"id": 1, "revision": 0, "edge_revision": 0, "oldest_change": 0}])
     op.create_table(
         "cells",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
