@@ -20,6 +20,8 @@ from control_plane.topology.store import Store, migrate, pending_migrations
 
 envoy = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
+LOCAL_NODE = "local"
+JOIN_S = 15.0
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free one")]
 DatabaseUrl = Annotated[str | None, typer.Option(help="sqlite:///… or postgresql://…")]
 
@@ -112,6 +114,8 @@ async def everything(settings: Settings) -> Any:
         proxy = Envoy(local_bootstrap(settings, plane), settings.data_dir / "envoy")
         admin = await proxy.start()
         try:
+            if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
+                raise Failure(f"envoy does not reach the control plane: {proxy.tail()}")
             yield plane, proxy, admin
         finally:
             await proxy.stop()
@@ -119,7 +123,8 @@ async def everything(settings: Settings) -> Any:
 
 def local_bootstrap(settings: Settings, plane: Running) -> str:
     """The bootstrap of this machine's Envoy."""
-    member = FleetMember("local", "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port)
+    member = FleetMember(
+        LOCAL_NODE, "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port)
     return compile_bootstrap(member)
 
 

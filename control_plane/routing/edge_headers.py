@@ -162,9 +162,10 @@ def _apply_connection(fields: Sequence[Header]) -> list[Header]:
             raise EdgeRefusal(BAD_REQUEST, f"the Connection header nominates {name!r}")
     if "te" in nominated and len(values.get("te", b"")) > MAX_NOMINATED_TE_BYTES:
         raise EdgeRefusal(BAD_REQUEST, "the TE header is too long")
-    if _accepts_trailers(values.get("te", b"")):
-        nominated.discard("te")
-    return [field for field in fields if field[0] not in nominated]
+    kept = [field for field in fields if field[0] not in nominated]
+    if "te" in nominated and _accepts_trailers(values.get("te", b"").lower()):
+        kept.append(("te", b"trailers"))
+    return kept
 
 
 def forwarded_fields(fields: Sequence[Header]) -> tuple[Header, ...]:

@@ -53,9 +53,7 @@ MAX_PORT = 65535
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 # Userinfo may hold "@", but no two in a row.
 _LINE_HOST = rb"(?:(?!@@)[A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~])*"
-_LINE = re.compile(
-    rb"[/*][!-~]*|[A-Za-z][A-Za-z0-9+.\-]*://" + _LINE_HOST + rb"(?:[/?][!-~]*)?"
-)
+_LINE = re.compile(rb"[/*][!-~]*|[A-Za-z][A-Za-z0-9+.\-]*://" + _LINE_HOST + rb"(?:[/?][!-~]*)?")
 _CONNECT_LINE = re.compile(rb"(?=.)(?:\*[!-~]*|" + _LINE_HOST + rb"(?:[/?][!-~]*)?)")
 _HTTP2_PATH = re.compile(rb"/[!-~\x80-\xff]*")
 _URL = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?]*)([!-~]*)")

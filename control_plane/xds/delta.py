@@ -68,9 +68,14 @@ class DeltaSession(Session):
 
     def _update(self, type_url: str, state: TypeState) -> Response | None:
         due = self._due(type_url, state)
-        if not due:
+        if not due and not self._owes_answer(state):
             return None
         return self._send(type_url, state, due, (), str(self._snapshot.revision))
+
+    @staticmethod
+    def _owes_answer(state: TypeState) -> bool:
+        """A wildcard that gives nothing is answered once, so that a booting client goes on."""
+        return state.wildcard and not state.has and not state.sent_version
 
     def _remove(self, type_url: str, state: TypeState) -> Response | None:
         if not state.gone:

@@ -144,6 +144,16 @@ class Fleet:
             if any(session.acked_revision < revision for session in node.sessions)
         )
 
+    async def joined(self, node_id: str, timeout_s: float) -> bool:
+        """Wait until this node is connected; False if it is not by then."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not (node_id in self._nodes and self._nodes[node_id].sessions):
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
     async def wait(self, revision: int, timeout_s: float) -> tuple[str, ...]:
         """Wait until every connected node runs ``revision``; the ids of those that don't."""
         try:

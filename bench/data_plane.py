@@ -1,0 +1,111 @@
+"""Requests per second through each tier, as a ratio to a bare Envoy in the same run.
+
+    python -m bench.data_plane [--rounds N] [--seconds S]
+
+Rounds alternate between the two, so that a noisy machine disturbs both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import shutil
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.load import Load, requests_per_second, scratch
+from bench.results import Figure, report
+from bench.world import bare_envoy, cellway, upstream
+from control_plane.server import run_loop
+
+TENANTS = 20_000
+SESSION = (("cookie", "a=b; _gitlab_session=cell-7-5f2b9c3d"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One tier at one size."""
+
+    name: str
+    cells: int
+    ruleset: str
+    paths: tuple[str, ...]
+    headers: tuple[tuple[str, str], ...] = ()
+    tenants: int = 0
+    protocol: str = "http"
+
+
+def cases() -> Sequence[Case]:
+    """What is measured."""
+    choose = random.Random(3)
+    tenants = [f"/t/tenant-{number}/x" for number in range(TENANTS)]
+    choose.shuffle(tenants)
+    return (
+        Case("native_10_cells", 10, "session_prefix", ("/x",), SESSION),
+        Case("native_1000_cells", 1000, "session_prefix", ("/x",), SESSION),
+        Case("classifier_miss", 10, "generic", tuple(tenants), tenants=TENANTS),
+        Case("classifier_grpc", 10, "generic", tuple(tenants), tenants=TENANTS, protocol="grpc"),
+    )
+
+
+async def measure(case: Case, rounds: int, seconds: float) -> tuple[float, float]:
+    """Median ratio to the bare Envoy, and median requests per second of ours."""
+    directory = scratch()
+    settings: dict[str, Any] = {"classifier_protocol": case.protocol}
+    try:
+        with upstream() as target:
+            async with (
+                bare_envoy(target, directory) as bare,
+                cellway(directory, target, case.cells, case.ruleset, case.tenants, **settings) as (
+                    _,
+                    edge,
+                ),
+            ):
+                return await _rounds(case, bare, edge, rounds, seconds)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _rounds(
+    case: Case, bare: int, edge: int, rounds: int, seconds: float
+) -> tuple[float, float]:
+    ratios: list[float] = []
+    ours: list[float] = []
+    for _ in range(rounds):
+        measured = [
+            await asyncio.to_thread(
+                requests_per_second, Load(port, case.paths, case.headers), seconds
+            )
+            for port in (bare, edge, bare)
+        ]
+        ratios.append(measured[1] / statistics.mean((measured[0], measured[2])))
+        ours.append(measured[1])
+    return statistics.median(ratios), statistics.median(ours)
+
+
+async def main(rounds: int, seconds: float) -> None:
+    """Measure everything."""
+    figures: dict[str, Figure] = {}
+    speed: dict[str, float] = {}
+    for case in cases():
+        ratio, speed[case.name] = await measure(case, rounds, seconds)
+        figures[case.name] = Figure(ratio, "ratio", "higher", "bare Envoy", rounds)
+    figures["classifier_http_vs_grpc"] = Figure(
+        figures["classifier_miss"].value / figures["classifier_grpc"].value,
+        "ratio",
+        "higher",
+        "the same evaluator over gRPC ext_authz",
+        rounds,
+    )
+    report(figures)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    options = parser.parse_args()
+    run_loop(main(options.rounds, options.seconds))

@@ -1,0 +1,89 @@
+"""Bounded HTTP load on loopback: wrk where it is installed, else a small client of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CONNECTIONS = 16
+MAX_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to send: to ``port``, each path of ``paths`` in turn, with these headers."""
+
+    port: int
+    paths: tuple[str, ...] = ("/",)
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def requests_per_second(load: Load, seconds: float) -> float:
+    """Send for so many seconds; raises if any answer was not 2xx."""
+    seconds = min(seconds, MAX_SECONDS)
+    if shutil.which("wrk"):
+        return _wrk(load, seconds)
+    return asyncio.run(_own(load, seconds))
+
+
+def _wrk(load: Load, seconds: float) -> float:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write("local paths = {")
+        script.write(",".join(f'"{path}"' for path in load.paths))
+        script.write("}\nlocal at = 0\nrequest = function()\n  at = at % #paths + 1\n")
+        script.write("  return wrk.format(nil, paths[at])\nend\n")
+        script.flush()
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s"]
+        if len(load.paths) > 1:
+            command += ["-s", script.name]
+        for name, value in load.headers:
+            command += ["-H", f"{name}: {value}"]
+        path = load.paths[0] if len(load.paths) == 1 else "/"
+        command.append(f"http://127.0.0.1:{load.port}{path}")
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in out:
+        raise RuntimeError(f"some answers were not 2xx:\n{out}")
+    found = re.search(r"Requests/sec:\s+([0-9.]+)", out)
+    if found is None:
+        raise RuntimeError(f"wrk said nothing of requests per second:\n{out}")
+    return float(found[1])
+
+
+async def _own(load: Load, seconds: float) -> float:
+    deadline = time.perf_counter() + seconds
+    counts = await asyncio.gather(
+        *(_connection(load, deadline, offset) for offset in range(CONNECTIONS))
+    )
+    return sum(counts) / seconds
+
+
+async def _connection(load: Load, deadline: float, offset: int) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", load.port)
+    extra = "".join(f"{name}: {value}\r\n" for name, value in load.headers)
+    requests = [
+        f"GET {path} HTTP/1.1\r\nhost: bench\r\n{extra}\r\n".encode() for path in load.paths
+    ]
+    done = 0
+    try:
+        while time.perf_counter() < deadline:
+            writer.write(requests[(done * CONNECTIONS + offset) % len(requests)])
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 2"):
+                raise RuntimeError(f"not 2xx: {head[:200]!r}")
+            found = re.search(rb"content-length: (\d+)", head, re.I)
+            await reader.readexactly(int(found[1]) if found else 0)
+            done += 1
+    finally:
+        writer.close()
+    return done
+
+
+def scratch() -> Path:
+    """A directory for a benchmark's files."""
+    return Path(tempfile.mkdtemp(prefix="cellway-bench-"))
