@@ -99,10 +99,12 @@ class Session(ABC):
 
     @property
     def waiting_for(self) -> tuple[str, ...]:
-        """What is awaited: nonces without answer, and "warming". Empty when all is said."""
+        """What is awaited: nonces without answer, "warming", "subscriptions". Empty: nothing."""
         nonces = [s.outstanding.nonce for s in self._types.values() if s.outstanding is not None]
         if EDS in self._types and self._warming(EDS, self._types[EDS]):
             nonces.append("warming")
+        if not self._complete() and any(state.gone for state in self._types.values()):
+            nonces.append("subscriptions")
         return tuple(nonces)
 
     def on_snapshot(self, snapshot: Snapshot) -> list[Response]:
@@ -177,6 +179,10 @@ class Session(ABC):
         if any(state.rejected for state in self._types.values()):
             # What was refused may still refer to what would be removed.
             return True
+        if not self._complete() and not self._ungated:
+            # A reconnecting client runs routes that it has not told us of yet.
+            self._tell_absent(responses)
+            return not any(state.gone for state in self._types.values())
         for phase in reversed(list(self._phases())):
             for type_url, state in reversed(phase):
                 if state.outstanding is None:
@@ -186,6 +192,17 @@ class Session(ABC):
             if any(state.outstanding for _, state in phase) and not self._ungated:
                 return False
         return True
+
+    def _tell_absent(self, responses: list[Response]) -> None:
+        """Answer for names that do not exist and that the client never had."""
+        for type_url, state in self._types.items():
+            absent = {name for name in state.gone if name not in state.has}
+            if absent and state.outstanding is None:
+                kept, state.gone = state.gone - absent, absent
+                response = self._remove(type_url, state)
+                state.gone |= kept
+                if response is not None:
+                    responses.append(response)
 
     @abstractmethod
     def _update(self, type_url: str, state: TypeState) -> Response | None:

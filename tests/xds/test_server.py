@@ -1,0 +1,197 @@
+"""The grpc.aio shell, spoken to by a client written from the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from envoy.config.core.v3 import base_pb2
+from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
+
+from control_plane.xds.cache import SnapshotCache
+from control_plane.xds.fleet import Fleet
+from control_plane.xds.resource import CDS, LDS, Resource
+from control_plane.xds.server import Limits, XdsServer
+from control_plane.xds.snapshot import Snapshot
+
+WAIT_S = 10.0
+
+
+def clusters(revision: int, *names: str, body: bytes = b"") -> Snapshot:
+    # An empty body is a valid message of every type.
+    return Snapshot(revision, [Resource.of(CDS, name, body) for name in names])
+
+
+class Wire:
+    """A server on a free port and what is needed to look at it."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.cache = SnapshotCache()
+        self.fleet = Fleet()
+        self.xds = XdsServer(self.cache, self.fleet, limits)
+        self._limits = limits
+
+    async def __aenter__(self) -> Wire:
+        self._server = grpc.aio.server()
+        self.xds.register(self._server)
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        await self._server.start()
+        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        self.stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(self.channel)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.xds.stop()
+        await self.channel.close()
+        await self._server.stop(1)
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    async with Wire() as made:
+        yield made
+
+
+def first(node: str = "n1", type_url: str = CDS, **fields: Any) -> Any:
+    return discovery_pb2.DeltaDiscoveryRequest(
+        node=base_pb2.Node(id=node, cluster="edge"), type_url=type_url, **fields
+    )
+
+
+async def read(call: Any) -> Any:
+    async with asyncio.timeout(WAIT_S):
+        return await call.read()
+
+
+async def test_delta_over_the_wire(wire: Wire) -> None:
+    wire.cache.set(clusters(1, "a", "b"))
+    call = wire.stub.DeltaAggregatedResources()
+    await call.write(first())
+    response = await read(call)
+    assert sorted(resource.name for resource in response.resources) == ["a", "b"]
+    assert response.resources[0].resource.type_url == CDS
+    await call.write(
+        discovery_pb2.DeltaDiscoveryRequest(type_url=CDS, response_nonce=response.nonce)
+    )
+    assert await wire.fleet.wait(1, WAIT_S) == ()
+    wire.cache.set(clusters(2, "b"))
+    gone = await read(call)
+    assert list(gone.removed_resources) == ["a"]
+    assert wire.fleet.lagging(2) == ("n1",)
+    await call.write(discovery_pb2.DeltaDiscoveryRequest(type_url=CDS, response_nonce=gone.nonce))
+    assert await wire.fleet.wait(2, WAIT_S) == ()
+    call.cancel()
+
+
+async def test_state_of_the_world_over_the_wire(wire: Wire) -> None:
+    wire.cache.set(clusters(1, "a"))
+    call = wire.stub.StreamAggregatedResources()
+    node = base_pb2.Node(id="n2", cluster="edge")
+    await call.write(discovery_pb2.DiscoveryRequest(node=node, type_url=CDS))
+    response = await read(call)
+    assert [resource.type_url for resource in response.resources] == [CDS]
+    await call.write(
+        discovery_pb2.DiscoveryRequest(
+            type_url=CDS, response_nonce=response.nonce, version_info=response.version_info
+        )
+    )
+    assert await wire.fleet.wait(1, WAIT_S) == ()
+    call.cancel()
+
+
+async def test_a_nack_shows_in_the_fleet_with_its_text(wire: Wire) -> None:
+    wire.cache.set(clusters(1, "a"))
+    call = wire.stub.DeltaAggregatedResources()
+    await call.write(first())
+    response = await read(call)
+    refusal = discovery_pb2.DeltaDiscoveryRequest(type_url=CDS, response_nonce=response.nonce)
+    refusal.error_detail.message = "a is no cluster"
+    await call.write(refusal)
+    async with asyncio.timeout(WAIT_S):
+        while (status := wire.fleet.nodes()[0]).state != "NACKED":
+            await asyncio.sleep(0.01)
+    assert status.types[0].error == "a is no cluster"
+    assert status.types[0].rejected == ("a",)
+    assert await wire.fleet.wait(1, 0.05) == ("n1",)
+    call.cancel()
+
+
+async def test_reconnecting_with_unchanged_data_sends_no_resources(wire: Wire) -> None:
+    snapshot = clusters(1, *"abcdef", body=b"\x0a\x01x")
+    wire.cache.set(snapshot)
+    versions = {name: one.version for name, one in snapshot.of_type(CDS).items()}
+    calls = []
+    for number in range(20):
+        call = wire.stub.DeltaAggregatedResources()
+        await call.write(first(f"node-{number}", initial_resource_versions=versions))
+        calls.append(call)
+    async with asyncio.timeout(WAIT_S):
+        while len(wire.fleet.nodes()) < 20 or wire.fleet.lagging(1):
+            await asyncio.sleep(0.01)
+    assert wire.xds.sent_resource_bytes == 0
+    for call in calls:
+        call.cancel()
+
+
+async def test_another_node_id_on_the_same_stream_ends_it(wire: Wire) -> None:
+    call = wire.stub.DeltaAggregatedResources()
+    await call.write(first("n1"))
+    await call.write(first("n2", LDS))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        while await read(call) is not grpc.aio.EOF:
+            pass
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "n1" in str(caught.value.details())
+
+
+@pytest.mark.parametrize("node", ["", "a b", "x" * 300, "a\nb"])
+async def test_a_malformed_node_id_is_refused(wire: Wire, node: str) -> None:
+    call = wire.stub.DeltaAggregatedResources()
+    await call.write(first(node))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await read(call)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert wire.fleet.nodes() == ()
+
+
+async def test_streams_are_limited() -> None:
+    async with Wire(Limits(streams=1)) as wire:
+        wire.cache.set(clusters(1, "a"))
+        call = wire.stub.DeltaAggregatedResources()
+        await call.write(first("n1"))
+        await read(call)
+        second = wire.stub.DeltaAggregatedResources()
+        await second.write(first("n2"))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await read(second)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        call.cancel()
+
+
+async def test_an_answer_that_never_comes_is_not_waited_for_for_ever() -> None:
+    async with Wire(Limits(gate_timeout_s=0.2)) as wire:
+        wire.cache.set(
+            Snapshot(1, [Resource.of(CDS, "a", b""), Resource.of(LDS, "edge", b"")])
+        )
+        call = wire.stub.DeltaAggregatedResources()
+        await call.write(first())
+        assert (await read(call)).type_url == CDS
+        await call.write(discovery_pb2.DeltaDiscoveryRequest(type_url=LDS))
+        assert (await read(call)).type_url == LDS
+        call.cancel()
+
+
+async def test_a_disconnected_node_is_remembered_and_not_waited_for(wire: Wire) -> None:
+    wire.cache.set(clusters(1, "a"))
+    call = wire.stub.DeltaAggregatedResources()
+    await call.write(first())
+    await read(call)
+    call.cancel()
+    async with asyncio.timeout(WAIT_S):
+        while wire.fleet.nodes()[0].connected:
+            await asyncio.sleep(0.01)
+    assert wire.fleet.nodes()[0].state == "DISCONNECTED"
+    assert await wire.fleet.wait(99, 0.05) == ()

@@ -1,0 +1,308 @@
+"""Request and response scripts against the pure session machines.
+
+The numbers are those of the list of subtle bugs in section 3.3 of the xDS facts. Not here: 7 (there
+are no per-type channels: one session, one order), 10 (one lock per stream), 14 and 15 (limits and
+keepalive belong to the shell: test_server.py).
+"""
+
+from __future__ import annotations
+
+import pytest
+from envoy.service.discovery.v3 import discovery_pb2
+
+from control_plane.xds.delta import DeltaSession
+from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
+from control_plane.xds.session import ProtocolError
+from control_plane.xds.snapshot import Snapshot
+from control_plane.xds.sotw import SotwSession
+from tests.xds.envoy_model import DeltaClient, SotwClient, boot, wanted
+
+
+def res(type_url: str, name: str, body: bytes = b"1") -> Resource:
+    return Resource.of(type_url, name, body)
+
+
+def fleet(revision: int, clusters: str, *, routes: bytes = b"r", **bodies: bytes) -> Snapshot:
+    """Clusters with endpoints of the same names, one listener and one route table."""
+    made = [res(LDS, "edge"), res(RDS, "routes", routes)]
+    for name in clusters:
+        made += [res(CDS, name, bodies.get(name, b"c")), res(EDS, name, b"e" + name.encode())]
+    return Snapshot(revision, made)
+
+
+def delta(snapshot: Snapshot) -> DeltaClient:
+    session = DeltaSession()
+    session.on_snapshot(snapshot)
+    return DeltaClient(session)
+
+
+def sotw(snapshot: Snapshot) -> SotwClient:
+    session = SotwSession()
+    session.on_snapshot(snapshot)
+    return SotwClient(session)
+
+
+def test_boot_gets_everything_and_is_acknowledged() -> None:
+    snapshot = fleet(5, "ab")
+    client = delta(snapshot)
+    boot(client)
+    for type_url in (CDS, EDS, LDS, RDS):
+        assert client.has[type_url] == wanted(snapshot, type_url)
+    assert client.session.acked_revision == 5
+    assert {status.state for status in client.session.statuses()} == {"SYNCED"}
+
+
+def test_unchanged_resources_are_never_sent() -> None:
+    client = delta(fleet(1, "ab"))
+    boot(client)
+    client.log.clear()
+    client.take(client.session.on_snapshot(fleet(2, "ab")))
+    assert client.log == []
+    assert client.session.acked_revision == 2
+
+
+def test_only_what_changed_is_sent() -> None:
+    client = delta(fleet(1, "abc"))
+    boot(client)
+    client.log.clear()
+    client.take(client.session.on_snapshot(fleet(2, "abc", routes=b"new")))
+    assert client.log == [(RDS, ("routes",), ())]
+
+
+def test_01_a_reconnect_removes_what_vanished_meanwhile() -> None:
+    snapshot = fleet(3, "b")
+    client = delta(snapshot)
+    versions = {"a": "old", "b": wanted(snapshot, CDS)["b"]}
+    client.has[CDS] = dict(versions)
+    client.take(client.request(CDS, initial_resource_versions=versions))
+    client.take(client.request(EDS, "b"))
+    client.take(client.request(LDS))
+    client.take(client.request(RDS, "routes"))
+    assert client.has[CDS] == wanted(snapshot, CDS)
+    assert (CDS, (), ("a",)) in client.log
+
+
+def test_01_a_reconnect_with_unchanged_data_sends_nothing() -> None:
+    snapshot = fleet(3, "ab")
+    client = delta(snapshot)
+    for type_url, names in ((CDS, ()), (EDS, ("a", "b")), (LDS, ()), (RDS, ("routes",))):
+        client.take(
+            client.request(
+                type_url, *names, initial_resource_versions=wanted(snapshot, type_url)
+            )
+        )
+    assert client.log == []
+    assert client.session.acked_revision == 3
+
+
+def test_02_a_name_that_does_not_exist_yet_is_sent_when_it_appears() -> None:
+    client = delta(Snapshot(1, [res(LDS, "edge")]))
+    client.take(client.request(RDS, "late"))
+    assert client.log == [(RDS, (), ("late",))]
+    client.take(client.session.on_snapshot(Snapshot(2, [res(LDS, "edge"), res(RDS, "late")])))
+    assert client.has[RDS].keys() == {"late"}
+
+
+def test_03_endpoints_that_do_not_exist_are_an_empty_assignment_not_a_removal() -> None:
+    client = delta(Snapshot(1, [res(CDS, "a")]))
+    client.take(client.request(CDS))
+    assert (EDS, ("a",), ()) in client.log
+    assert not any(removed for _, _, removed in client.log)
+    client.take(client.session.on_snapshot(fleet(2, "a")))
+    assert client.has[EDS] == wanted(fleet(2, "a"), EDS)
+
+
+def test_04_names_subscribed_with_the_wildcard_stay_wildcard() -> None:
+    client = delta(fleet(1, "ab"))
+    client.take(client.request(CDS, "*", "a"))
+    client.take(client.session.on_snapshot(fleet(2, "abc")))
+    assert client.has[CDS].keys() == {"a", "b", "c"}
+
+
+def test_05_a_changed_cluster_gets_its_endpoints_again() -> None:
+    client = delta(fleet(1, "ab"))
+    boot(client)
+    client.log.clear()
+    client.take(client.session.on_snapshot(fleet(2, "ab", a=b"changed")))
+    assert (CDS, ("a",), ()) in client.log
+    assert (EDS, ("a",), ()) in client.log
+
+
+def test_06_a_snapshot_that_moves_between_clusters_and_endpoints_still_settles() -> None:
+    client = delta(fleet(1, "a"))
+    first = client.request(CDS)
+    late = client.session.on_snapshot(fleet(2, "ab"))
+    assert late == [], "nothing may go out while clusters are unanswered"
+    client.take(first)
+    boot(client)
+    assert client.has[CDS] == wanted(fleet(2, "ab"), CDS)
+    assert client.has[EDS] == wanted(fleet(2, "ab"), EDS)
+
+
+def test_08_a_cluster_goes_only_after_the_routes_that_named_it() -> None:
+    client = delta(fleet(1, "a"))
+    boot(client)
+    client.log.clear()
+    client.take(client.session.on_snapshot(fleet(2, "b", routes=b"to b")))
+    order = [(url, bool(names), bool(removed)) for url, names, removed in client.log]
+    assert order.index((CDS, True, False)) < order.index((RDS, True, False))
+    assert order.index((RDS, True, False)) < order.index((CDS, False, True))
+
+
+def test_08_state_of_the_world_keeps_the_old_cluster_until_the_routes_are_there() -> None:
+    client = sotw(fleet(1, "a"))
+    boot(client)
+    client.log.clear()
+    client.take(client.session.on_snapshot(fleet(2, "b", routes=b"to b")))
+    assert [entry for entry in client.log if entry[0] in {CDS, RDS}] == [(CDS, 2), (RDS, 1), (CDS, 1)]
+    assert client.has[CDS].keys() == {"b"}
+    assert client.session.acked_revision == 2
+
+
+def test_09_a_refused_version_is_not_sent_again_until_it_changes() -> None:
+    client = delta(fleet(1, "ab"))
+    boot(client)
+    client.refuses = {"a"}
+    client.log.clear()
+    client.take(client.session.on_snapshot(fleet(2, "ab", a=b"bad")))
+    client.take(client.session.on_snapshot(fleet(3, "ab", a=b"bad", routes=b"x")))
+    assert sum(names == ("a",) for url, names, _ in client.log if url == CDS) == 1
+    assert client.has[CDS] == wanted(fleet(1, "ab"), CDS), "the last good version stays"
+    assert client.has[RDS] == wanted(fleet(3, "ab", routes=b"x"), RDS), "other types go on"
+    assert client.session.acked_revision == 1
+    (status,) = (one for one in client.session.statuses() if one.type_url == CDS)
+    assert (status.state, status.rejected, status.error) == ("NACKED", ("a",), "no good: a")
+    client.refuses = set()
+    client.take(client.session.on_snapshot(fleet(4, "ab", a=b"good")))
+    assert client.has[CDS] == wanted(fleet(4, "ab", a=b"good"), CDS)
+    assert client.session.acked_revision == 4
+
+
+def test_09_state_of_the_world_puts_the_last_good_one_in_for_what_was_refused() -> None:
+    client = sotw(fleet(1, "ab"))
+    boot(client)
+    client.refuses = {b"bad"}
+    client.take(client.session.on_snapshot(fleet(2, "ab", a=b"bad")))
+    client.take(client.session.on_snapshot(fleet(3, "ab", a=b"bad", b=b"new")))
+    assert client.has[CDS] == {"a": b"c", "b": b"new"}
+
+
+def test_11_an_empty_request_for_an_on_demand_type_is_not_the_whole_world() -> None:
+    client = delta(Snapshot(1, [res(ECDS, "filter"), res(RDS, "routes")]))
+    client.take(client.request(ECDS))
+    client.take(client.request(RDS))
+    assert client.log == []
+
+
+def test_12_versions_are_content_so_a_restarted_server_says_the_same() -> None:
+    assert res(CDS, "a", b"x").version == res(CDS, "a", b"x").version
+    assert res(CDS, "a", b"x").version != res(CDS, "a", b"y").version
+
+
+def test_13_a_route_table_that_is_gone_may_be_asked_for() -> None:
+    client = delta(fleet(1, "a"))
+    boot(client)
+    client.take(client.request(RDS, "gone", initial_resource_versions={"gone": "7"}))
+    assert client.has[RDS].keys() == {"routes"}
+
+
+def test_a_stale_nonce_still_changes_the_subscription_in_delta() -> None:
+    client = delta(fleet(1, "ab"))
+    client.take(client.request(EDS, "a"))
+    more = client.session.on_request(
+        discovery_pb2.DeltaDiscoveryRequest(
+            type_url=EDS, response_nonce="0", resource_names_subscribe=["b"]
+        )
+    )
+    client.take(more)
+    assert client.has[EDS].keys() == {"a", "b"}
+
+
+def test_a_stale_nonce_is_ignored_in_state_of_the_world() -> None:
+    client = sotw(fleet(1, "a"))
+    (response,) = client.request(CDS)
+    assert client.request(CDS, nonce="stale") == []
+    client.take([response])
+    assert client.has[CDS].keys() == {"a"}
+
+
+def test_subscribing_again_means_send_again() -> None:
+    client = delta(fleet(1, "a"))
+    client.take(client.request(EDS, "a"))
+    client.log.clear()
+    client.take(client.request(EDS, "a"))
+    assert client.log == [(EDS, ("a",), ())]
+
+
+def test_unsubscribing_a_name_under_the_wildcard_is_answered_with_the_resource() -> None:
+    client = delta(fleet(1, "a"))
+    client.take(client.request(CDS, "*", "a"))
+    client.log.clear()
+    client.take(
+        client.session.on_request(
+            discovery_pb2.DeltaDiscoveryRequest(type_url=CDS, resource_names_unsubscribe=["a"])
+        )
+    )
+    assert (CDS, ("a",), ()) in client.log
+
+
+def test_unsubscribing_what_was_never_subscribed_is_tolerated() -> None:
+    client = delta(fleet(1, "a"))
+    request = discovery_pb2.DeltaDiscoveryRequest(type_url=EDS, resource_names_unsubscribe=["x"])
+    assert client.session.on_request(request) == []
+
+
+def test_state_of_the_world_reconnect_with_the_same_version_sends_no_clusters() -> None:
+    snapshot = fleet(1, "ab")
+    first = sotw(snapshot)
+    boot(first)
+    again = sotw(snapshot)
+    again.versions = dict(first.versions)
+    assert again.request(CDS) == []
+    assert again.request(LDS) == []
+
+
+def test_state_of_the_world_answers_a_new_name_even_if_nothing_changed() -> None:
+    client = sotw(fleet(1, "ab"))
+    client.take(client.request(EDS, "a"))
+    client.take(client.request(EDS, "b"))
+    assert client.has[EDS].keys() == {"a", "b"}
+
+
+def test_a_slow_type_holds_the_next_one_back_only_until_the_timeout() -> None:
+    client = delta(fleet(1, "a"))
+    boot(client)
+    unanswered = client.session.on_snapshot(fleet(2, "ab", routes=b"new"))
+    assert [response.type_url for response in unanswered] == [CDS]
+    assert [response.type_url for response in client.session.on_timeout()] == [RDS]
+
+
+def test_a_slow_node_gets_only_the_newest() -> None:
+    client = delta(fleet(1, "a"))
+    boot(client)
+    unanswered = client.session.on_snapshot(fleet(2, "a", routes=b"2"))
+    for revision in range(3, 20):
+        assert client.session.on_snapshot(fleet(revision, "a", routes=b"%d" % revision)) == []
+    client.log.clear()
+    client.take(unanswered)
+    assert len(client.log) == 2
+    assert client.has[RDS] == wanted(fleet(19, "a", routes=b"19"), RDS)
+
+
+def test_an_empty_wildcard_is_answered_once() -> None:
+    client = delta(Snapshot(1, []))
+    client.take(client.request(CDS))
+    assert client.log == [(CDS, (), ())]
+    client.take(client.session.on_snapshot(Snapshot(2, [])))
+    assert len(client.log) == 1
+
+
+@pytest.mark.parametrize("session", [DeltaSession(), SotwSession()])
+def test_an_unknown_type_is_refused(session: DeltaSession | SotwSession) -> None:
+    request = (
+        discovery_pb2.DeltaDiscoveryRequest(type_url="x")
+        if isinstance(session, DeltaSession)
+        else discovery_pb2.DiscoveryRequest(type_url="x")
+    )
+    with pytest.raises(ProtocolError):
+        session.on_request(request)
