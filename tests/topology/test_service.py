@@ -1,0 +1,351 @@
+"""Each write of the topology: what it does, what it refuses, and what it leaves in the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from control_plane.topology.errors import (
+    AlreadyExists,
+    Gone,
+    Invalid,
+    NotFound,
+    Refused,
+    StaleVersion,
+)
+from control_plane.topology.idempotency import Remembered
+from control_plane.topology.model import (
+    CellSpec,
+    CellState,
+    ClaimSpec,
+    Endpoint,
+    SequenceRange,
+)
+from control_plane.topology.schema import metadata
+from control_plane.topology.service import Topology
+from control_plane.topology.store import Store, migrate, pending_migrations
+
+ME = "tester"
+
+
+def spec(number: int, **more: Any) -> CellSpec:
+    made = CellSpec(
+        f"cell-{number}",
+        f"cell-{number}.example.com",
+        (Endpoint("10.0.0.1", 443),),
+        session_prefix=f"cell-{number}",
+        state=CellState.ACTIVE,
+    )
+    return replace(made, **more)
+
+
+@pytest.fixture
+def topology(tmp_path: Path) -> Iterator[Topology]:
+    opened = Topology.open(f"sqlite:///{tmp_path}/t.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def two(topology: Topology) -> Topology:
+    for number in (1, 2):
+        topology.create_cell(spec(number), actor=ME)
+    return topology
+
+
+def test_each_write_takes_the_next_revision_and_is_in_the_feed(two: Topology) -> None:
+    written = two.claim([ClaimSpec("route", "a", "cell-1")], actor=ME)
+    assert (written.revision, two.revision()) == (3, 3)
+    feed = two.changes(0)
+    assert [(c.revision, c.kind, c.action, c.key) for c in feed] == [
+        (1, "cell", "create", "cell-1"),
+        (2, "cell", "create", "cell-2"),
+        (3, "claim", "create", "route:a"),
+    ]
+    assert {change.actor for change in feed} == {ME}
+
+
+def test_a_cell_comes_back_as_it_was_given(topology: Topology) -> None:
+    given = spec(
+        7,
+        id=7,
+        endpoints=(Endpoint("cell.example.com", 8443), Endpoint("other.example.com", 80)),
+        labels={"region": "eu"},
+        sequence_ranges=(SequenceRange(1, 10),),
+        health_check_path="/-/health",
+        weight=7,
+    )
+    topology.create_cell(given, actor=ME)
+    assert topology.cell("cell-7").spec() == given
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"name": "Cell 1"}, "name"),
+        ({"name": ""}, "name"),
+        ({"address": "http://x"}, "address"),
+        ({"address": "x:99999"}, "address"),
+        ({"endpoints": ()}, "endpoints"),
+        ({"endpoints": (Endpoint("10.0.0.1", 1), Endpoint("dns.example", 1))}, "endpoints"),
+        ({"session_prefix": "a b"}, "session_prefix"),
+        ({"weight": 1001}, "weight"),
+        ({"weight": -1}, "weight"),
+        ({"id": 0}, "id"),
+        ({"health_check_path": "health"}, "health_check_path"),
+        ({"labels": {"a b": "c"}}, "labels"),
+        ({"sequence_ranges": (SequenceRange(5, 1),)}, "sequence_ranges"),
+        ({"sequence_ranges": (SequenceRange(1, 5), SequenceRange(5, 9))}, "sequence_ranges"),
+    ],
+)
+def test_a_malformed_cell_names_the_field(
+    topology: Topology, change: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        topology.create_cell(spec(1, **change), actor=ME)
+    assert field in {problem.field for problem in caught.value.problems}
+    assert all(problem.mend for problem in caught.value.problems)
+    assert topology.revision() == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "x:", "x:0", "x:70000", ":80", "a b:80", "1.2.3:80", "[::1]", "::1:80", "x:8a"]
+)
+def test_a_malformed_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(Invalid):
+        Endpoint.parse(text)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1:443", "[::1]:80", "cell-1.example.com:8443", "x:1"])
+def test_an_endpoint_reads_back(text: str) -> None:
+    assert str(Endpoint.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "clash",
+    [
+        {"name": "cell-1"},
+        {"address": "CELL-1.example.com"},
+        {"session_prefix": "cell-1"},
+        {"id": 1},
+    ],
+)
+def test_what_must_be_unique_is(two: Topology, clash: dict[str, Any]) -> None:
+    with pytest.raises(AlreadyExists) as caught:
+        two.create_cell(spec(3, **clash), actor=ME)
+    assert caught.value.taken[0][1] == "cell-1"
+
+
+def test_sequence_ranges_never_overlap(two: Topology) -> None:
+    two.create_cell(spec(3, sequence_ranges=(SequenceRange(10, 20),)), actor=ME)
+    with pytest.raises(AlreadyExists):
+        two.create_cell(spec(4, sequence_ranges=(SequenceRange(20, 30),)), actor=ME)
+    two.create_cell(spec(4, sequence_ranges=(SequenceRange(21, 30),)), actor=ME)
+
+
+def test_a_stale_writer_is_refused(two: Topology) -> None:
+    version = two.cell("cell-1").version
+    two.update_cell("cell-1", spec(1, weight=5), actor=ME, expected_version=version)
+    with pytest.raises(StaleVersion) as caught:
+        two.update_cell("cell-1", spec(1, weight=9), actor=ME, expected_version=version)
+    assert caught.value.actual == 3
+    assert two.cell("cell-1").weight == 5
+
+
+def test_writing_the_same_again_changes_nothing(two: Topology) -> None:
+    written = two.update_cell("cell-1", spec(1), actor=ME)
+    assert written.changes == ()
+    assert two.revision() == 2
+    two.set_cell_health("cell-1", healthy=True, actor=ME)
+    assert two.revision() == 2
+
+
+def test_states_follow_a_cells_life(two: Topology) -> None:
+    for state in ("draining", "drained", "retired"):
+        two.set_cell_state("cell-1", CellState(state), actor=ME)
+    assert not two.cell("cell-1").serving
+    with pytest.raises(Refused, match="from retired a cell goes to: nothing"):
+        two.set_cell_state("cell-1", CellState.ACTIVE, actor=ME)
+    two.set_cell_state("cell-1", CellState.ACTIVE, actor=ME, force=True)
+    assert two.cell("cell-1").accepts_new
+
+
+def test_the_last_cell_that_takes_new_traffic_stays(two: Topology) -> None:
+    two.set_cell_state("cell-1", CellState.CORDONED, actor=ME)
+    with pytest.raises(Refused, match="no cell would be left"):
+        two.set_cell_state("cell-2", CellState.CORDONED, actor=ME)
+    with pytest.raises(Refused):
+        two.update_cell("cell-2", spec(2, weight=0), actor=ME)
+    two.set_cell_state("cell-2", CellState.CORDONED, actor=ME, force=True)
+    assert two.cell("cell-1").serving
+
+
+def test_a_cell_goes_only_when_it_is_retired_and_owns_nothing(two: Topology) -> None:
+    two.claim([ClaimSpec("route", "a", "cell-1")], actor=ME)
+    with pytest.raises(Refused, match="retire it first"):
+        two.delete_cell("cell-1", actor=ME)
+    for state in ("draining", "drained", "retired"):
+        two.set_cell_state("cell-1", CellState(state), actor=ME)
+    with pytest.raises(Refused, match="owns 1 claims"):
+        two.delete_cell("cell-1", actor=ME)
+    two.release([("route", "a")], actor=ME)
+    two.delete_cell("cell-1", actor=ME)
+    with pytest.raises(NotFound):
+        two.cell("cell-1")
+
+
+def test_a_batch_of_claims_is_all_or_nothing(two: Topology) -> None:
+    two.claim([ClaimSpec("route", "b", "cell-2"), ClaimSpec("username", "b", "cell-2")], actor=ME)
+    batch = [ClaimSpec("route", name, "cell-1") for name in ("a", "B", "c")]
+    with pytest.raises(AlreadyExists) as caught:
+        two.claim([*batch, ClaimSpec("username", "b", "cell-1")], actor=ME)
+    assert set(caught.value.taken) == {("route:b", "cell-2"), ("username:b", "cell-2")}
+    assert two.owners([("route", "a"), ("route", "b"), ("route", "c")]) == [None, 2, None]
+    assert two.revision() == 3
+
+
+@pytest.mark.parametrize(
+    ("claims", "error"),
+    [
+        ([], Invalid),
+        ([ClaimSpec("route", "x", "nowhere")], NotFound),
+        ([ClaimSpec("route", "", "cell-1")], Invalid),
+        ([ClaimSpec("route", "x" * 2000, "cell-1")], Invalid),
+        ([ClaimSpec("Route", "x", "cell-1")], Invalid),
+        ([ClaimSpec("project_id", "x", "cell-1")], Invalid),
+        ([ClaimSpec("route", "x", "cell-1"), ClaimSpec("route", "X/", "cell-1")], Invalid),
+        ([ClaimSpec("route", f"r{i}", "cell-1") for i in range(1001)], Invalid),
+    ],
+)
+def test_bad_claims_leave_nothing(
+    two: Topology, claims: list[ClaimSpec], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        two.claim(claims, actor=ME)
+    assert two.count_claims() == {}
+    assert two.revision() == 2
+
+
+def test_release_is_all_or_nothing_and_guards_the_owner(two: Topology) -> None:
+    two.claim([ClaimSpec("route", "a", "cell-1"), ClaimSpec("route", "b", "cell-2")], actor=ME)
+    with pytest.raises(NotFound):
+        two.release([("route", "a"), ("route", "zzz")], actor=ME)
+    with pytest.raises(Refused, match="cell-2 owns it"):
+        two.release([("route", "a"), ("route", "b")], cell="cell-1", actor=ME)
+    assert two.count_claims() == {"route": 2}
+    two.release([("route", "A"), ("route", "b")], actor=ME)
+    assert two.count_claims() == {}
+
+
+def test_claims_are_paged_in_key_order(two: Topology) -> None:
+    names = sorted(f"r{i:03}" for i in range(25))
+    two.claim([ClaimSpec("route", name, "cell-1") for name in names], actor=ME)
+    two.claim([ClaimSpec("username", "u", "cell-2")], actor=ME)
+    seen: list[str] = []
+    after = None
+    while page := two.claims(bucket="route", after=after, limit=10):
+        seen += [claim.value for claim in page]
+        after = (page[-1].bucket, page[-1].value)
+    assert seen == names
+    assert [c.value for c in two.claims(cell="cell-2")] == ["u"]
+    assert len(two.claims(prefix="r01")) == 10
+
+
+def test_a_dry_run_tells_and_keeps_nothing(two: Topology) -> None:
+    told = two.claim([ClaimSpec("route", "a", "cell-1")], actor=ME, dry_run=True)
+    assert [change.key for change in told.changes] == ["route:a"]
+    two.create_cell(spec(3), actor=ME, dry_run=True)
+    two.set_cell_state("cell-1", CellState.CORDONED, actor=ME, dry_run=True)
+    two.put_ruleset("r", "{}", actor=ME, dry_run=True)
+    assert (two.revision(), two.count_claims(), len(two.cells())) == (2, {}, 2)
+    assert two.changes(2) == []
+    with pytest.raises(AlreadyExists):
+        two.create_cell(spec(1), actor=ME, dry_run=True)
+
+
+def test_rulesets_keep_every_version_and_one_is_active(two: Topology) -> None:
+    for number in (1, 2):
+        assert two.put_ruleset("r", f"{{{number}}}", actor=ME).value.version == number
+    again = two.put_ruleset("r", "{2}", actor=ME)
+    assert (again.value.version, again.changes) == (2, ())
+    assert two.active_ruleset() is None
+    two.activate_ruleset("r", 1, actor=ME)
+    two.activate_ruleset("r", 2, actor=ME, expected_active=("r", 1))
+    with pytest.raises(StaleVersion):
+        two.activate_ruleset("r", 1, actor=ME, expected_active=("r", 1))
+    with pytest.raises(StaleVersion):
+        two.put_ruleset("r", "{3}", actor=ME, expected_version=1)
+    with pytest.raises(NotFound):
+        two.activate_ruleset("r", 9, actor=ME)
+    active = two.active_ruleset()
+    assert active is not None
+    assert (active.version, active.document) == (2, "{2}")
+    assert [r.active for r in two.rulesets()] == [False, True]
+
+
+def test_only_cells_and_the_active_ruleset_touch_the_edge(two: Topology) -> None:
+    assert two.snapshot().edge_revision == 2
+    two.claim([ClaimSpec("route", "a", "cell-1")], actor=ME)
+    two.put_ruleset("r", "{}", actor=ME)
+    assert (two.snapshot().edge_revision, two.snapshot().revision) == (2, 4)
+    two.activate_ruleset("r", 1, actor=ME)
+    assert two.snapshot().edge_revision == 5
+
+
+def test_the_feed_says_when_it_no_longer_reaches_back(two: Topology) -> None:
+    for number in range(5):
+        two.claim([ClaimSpec("route", f"r{number}", "cell-1")], actor=ME)
+    assert two.prune_changes(3) == 4
+    with pytest.raises(Gone) as caught:
+        two.changes(3)
+    assert caught.value.oldest == 4
+    assert [change.revision for change in two.changes(4)] == [5, 6, 7]
+
+
+def test_a_page_of_the_feed_never_splits_a_revision(two: Topology) -> None:
+    two.claim([ClaimSpec("route", f"r{i}", "cell-1") for i in range(10)], actor=ME)
+    page = two.changes(2, limit=4)
+    assert [change.revision for change in page] == [3] * 10
+
+
+def test_hints_come_after_the_commit(two: Topology) -> None:
+    seen: list[tuple[int, int]] = []
+    stop = two.subscribe(lambda revision: seen.append((revision, two.revision())))
+    two.claim([ClaimSpec("route", "a", "cell-1")], actor=ME)
+    two.claim([ClaimSpec("route", "b", "cell-1")], actor=ME, dry_run=True)
+    stop()
+    two.claim([ClaimSpec("route", "c", "cell-1")], actor=ME)
+    assert seen == [(3, 3)]
+
+
+def test_answers_are_remembered_by_key(two: Topology) -> None:
+    answer = Remembered("f", 201, "[]", "{}")
+    assert two.recall("k") is None
+    two.remember("k", answer)
+    assert two.recall("k") == answer
+    assert two.revision() == 2
+
+
+def test_the_migrations_make_the_schema_that_the_code_has(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/m.db")
+    assert pending_migrations(store.engine) == ("0001",)
+    migrate(store.engine)
+    migrate(store.engine)
+    assert pending_migrations(store.engine) == ()
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    store.close()
+
+
+def test_the_hot_lookup_uses_the_primary_key(two: Topology) -> None:
+    lookup = two.claim_lookup()
+    plan = lookup._cursor.execute(f"EXPLAIN QUERY PLAN {lookup._statement}", ("a", "b")).fetchall()
+    assert "USING PRIMARY KEY" in plan[0][3]
+    lookup.close()
