@@ -124,7 +124,8 @@ async def everything(settings: Settings) -> Any:
 def local_bootstrap(settings: Settings, plane: Running) -> str:
     """The bootstrap of this machine's Envoy."""
     member = FleetMember(
-        LOCAL_NODE, "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port)
+        LOCAL_NODE, "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port
+    )
     return compile_bootstrap(member)
 
 

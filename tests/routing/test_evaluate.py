@@ -25,7 +25,9 @@ def ruleset(*rules: dict[str, Any], **more: Any) -> Any:
     return parse(json.dumps({"name": "t", "rules": made} | more))
 
 
-def ask(rules: Any, request: Request, claims: dict[str, int] | None = None, *given: FakeCell) -> Decision:
+def ask(
+    rules: Any, request: Request, claims: dict[str, int] | None = None, *given: FakeCell
+) -> Decision:
     traced = decide(rules, request, cells(*given), owners(claims or {}))
     fast = decide(rules, request, cells(*given), owners(claims or {}), trace=False)
     assert (fast.outcome, fast.rule, fast.key) == (traced.outcome, traced.rule, traced.key)
@@ -122,7 +124,9 @@ def test_all_matches_of_a_rule_must_hold() -> None:
 
 def test_the_first_claim_of_a_chain_that_is_owned_wins() -> None:
     claims = {"classify": {"claims": [{"route": "${n}"}, {"redirectRoute": "${n}"}]}}
-    rules = ruleset({"match": {"type": "path", "regexValue": "^/(?<n>[^/]+)"}, "action": "classify"} | claims)
+    rules = ruleset(
+        {"match": {"type": "path", "regexValue": "^/(?<n>[^/]+)"}, "action": "classify"} | claims
+    )
     one = ask(rules, Request.of("/x/y"), {"route:x": 1, "redirect_route:x": 2})
     two = ask(rules, Request.of("/x/y"), {"redirect_route:x": 2})
     assert (one.cell, one.matched_claim) == ("cell-1", ("route", "x"))
@@ -131,7 +135,13 @@ def test_the_first_claim_of_a_chain_that_is_owned_wins() -> None:
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("/%66oo/x", "foo"), ("/%C3%BC", "ü"), ("/%ff", "%ff"), ("/a%00b", "a%00b"), ("/a%2Fb", "a/b")],
+    [
+        ("/%66oo/x", "foo"),
+        ("/%C3%BC", "ü"),
+        ("/%ff", "%ff"),
+        ("/a%00b", "a%00b"),
+        ("/a%2Fb", "a/b"),
+    ],
 )
 def test_captures_of_the_path_are_decoded_once(path: str, value: str) -> None:
     rules = ruleset(
@@ -249,7 +259,9 @@ def test_the_trace_says_why_of_each_rule() -> None:
     assert all(step.why for step in trace)
 
 
-header_names = st.sampled_from(["cookie", "authorization", "private-token", "job-token", "x", "host"])
+header_names = st.sampled_from(
+    ["cookie", "authorization", "private-token", "job-token", "x", "host"]
+)
 requests = st.builds(
     lambda path, headers, authority: Request("GET", authority, b"/" + path, tuple(headers)),
     st.binary(max_size=80),
@@ -276,9 +288,7 @@ def test_no_request_makes_it_raise(request: Request) -> None:
     st.text("abc", max_size=4),
 )
 @settings(max_examples=200, deadline=None)
-def test_the_first_rule_that_answers_decides(
-    rules: list[tuple[str, bool, int]], path: str
-) -> None:
+def test_the_first_rule_that_answers_decides(rules: list[tuple[str, bool, int]], path: str) -> None:
     made = [
         {
             "match": {"type": "path", "regexValue": f"^/{text}", "invert": invert},

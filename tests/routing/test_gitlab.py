@@ -73,7 +73,10 @@ def test_a_route_goes_to_its_claim(template: str, path: str) -> None:
     last = path.rpartition("/")[2] == owner[1]
     value = owner[1].removesuffix(".json") if last and owner[1].endswith(".json") else owner[1]
     decision = decide(
-        RULESET, Request.of(path), index, lambda keys: [2 if k == (owner[0], value) else None for k in keys]
+        RULESET,
+        Request.of(path),
+        index,
+        lambda keys: [2 if k == (owner[0], value) else None for k in keys],
     )
     assert decision.cell == "cell-2", decision
 

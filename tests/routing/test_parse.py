@@ -50,7 +50,10 @@ BROKEN: list[tuple[Any, str]] = [
     ([{"id": "a", "action": "classify"}], "missing"),
     ([{"id": "a", "action": "classify", "classify": {"type": "NEAREST"}}], "no way to classify"),
     ([{"id": "a", "action": "classify", "classify": {"claims": [{"Ro ute": "x"}]}}], "no bucket"),
-    ([{"id": "a", "action": "classify", "classify": {"claims": [{"a": "x", "b": "y"}]}}], "one key"),
+    (
+        [{"id": "a", "action": "classify", "classify": {"claims": [{"a": "x", "b": "y"}]}}],
+        "one key",
+    ),
     ({"rules": [OK], "defaults": {"on_unknwon": 404}}, "unknown field"),
 ]
 

@@ -31,7 +31,9 @@ routing = st.dictionaries(st.sampled_from("gptu"), st.integers(0, 2**60)).flatma
 )
 
 
-@given(routing, st.binary(min_size=16, max_size=16), st.sampled_from(["", "glpat-", "glrtr-", "a_b-"]))
+@given(
+    routing, st.binary(min_size=16, max_size=16), st.sampled_from(["", "glpat-", "glrtr-", "a_b-"])
+)
 def test_what_is_encoded_is_decoded(values: dict[str, int], random: bytes, prefix: str) -> None:
     token = encode_routable_token(prefix, values, random)
     assert decode_routable_payload(token) == {key: str(value) for key, value in values.items()}
@@ -66,7 +68,10 @@ def test_why_a_token_is_none(text: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("document", "decoded"),
     [
-        (b'{"c": "a", "u": "1z", "sub": "x", "n": 3}', {"c": "10", "u": "71", "sub": "x", "n": "3"}),
+        (
+            b'{"c": "a", "u": "1z", "sub": "x", "n": 3}',
+            {"c": "10", "u": "71", "sub": "x", "n": "3"},
+        ),
         (b'{"c": 5}', "c is not a base36 string"),
         (b'{"c": "!"}', "c is not a base36 string"),
         (b"[]", "not a JSON object"),

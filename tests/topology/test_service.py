@@ -115,7 +115,8 @@ def test_a_malformed_cell_names_the_field(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "x:", "x:0", "x:70000", ":80", "a b:80", "1.2.3:80", "[::1]", "::1:80", "x:8a"]
+    "text",
+    ["", "x", "x:", "x:0", "x:70000", ":80", "a b:80", "1.2.3:80", "[::1]", "::1:80", "x:8a"],
 )
 def test_a_malformed_endpoint_is_refused(text: str) -> None:
     with pytest.raises(Invalid):

@@ -173,9 +173,7 @@ async def test_streams_are_limited() -> None:
 
 async def test_an_answer_that_never_comes_is_not_waited_for_for_ever() -> None:
     async with Wire(Limits(gate_timeout_s=0.2)) as wire:
-        wire.cache.set(
-            Snapshot(1, [Resource.of(CDS, "a", b""), Resource.of(LDS, "edge", b"")])
-        )
+        wire.cache.set(Snapshot(1, [Resource.of(CDS, "a", b""), Resource.of(LDS, "edge", b"")]))
         call = wire.stub.DeltaAggregatedResources()
         await call.write(first())
         assert (await read(call)).type_url == CDS

@@ -87,9 +87,7 @@ def test_01_a_reconnect_with_unchanged_data_sends_nothing() -> None:
     client = delta(snapshot)
     for type_url, names in ((CDS, ()), (EDS, ("a", "b")), (LDS, ()), (RDS, ("routes",))):
         client.take(
-            client.request(
-                type_url, *names, initial_resource_versions=wanted(snapshot, type_url)
-            )
+            client.request(type_url, *names, initial_resource_versions=wanted(snapshot, type_url))
         )
     assert client.log == []
     assert client.session.acked_revision == 3
@@ -154,7 +152,11 @@ def test_08_state_of_the_world_keeps_the_old_cluster_until_the_routes_are_there(
     boot(client)
     client.log.clear()
     client.take(client.session.on_snapshot(fleet(2, "b", routes=b"to b")))
-    assert [entry for entry in client.log if entry[0] in {CDS, RDS}] == [(CDS, 2), (RDS, 1), (CDS, 1)]
+    assert [entry for entry in client.log if entry[0] in {CDS, RDS}] == [
+        (CDS, 2),
+        (RDS, 1),
+        (CDS, 1),
+    ]
     assert client.has[CDS].keys() == {"b"}
     assert client.session.acked_revision == 2
 

@@ -1,0 +1,214 @@
+"""What goes on when something is dead, refused or wrong: through the real Envoy."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.system import RawClient, System
+
+DEADLINE_S = 20.0
+SESSION = [("cookie", b"_gitlab_session=cell-2-a")]
+
+
+def until(check: Callable[[], Any]) -> Any:
+    """Wait for something to become true, bounded."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        if result := check():
+            return result
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in time")
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    with System(tmp_path) as running:
+        running.add_cells()
+        running.claim("cell-1", "route:foo")
+        running.use_ruleset("gitlab")
+        yield running
+
+
+def path_rule(**more: Any) -> dict[str, Any]:
+    return {
+        "id": "path",
+        "match": {"type": "path", "regexValue": "^/t/(?<t>[^/]+)"},
+        "action": "classify",
+        "classify": {"claims": [{"tenant": "${t}"}]},
+    } | more
+
+
+def rules(*made: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "test", "rules": list(made)}
+
+
+def kill_classifier(system: System) -> None:
+    for worker in system.plane.workers:
+        os.kill(worker.pid, signal.SIGKILL)
+
+
+FALLBACK = {"id": "last", "action": "proxy", "proxy": {"cell": "cell-3"}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "cell"),
+    [
+        (503, 503, None),
+        (404, 404, None),
+        ({"cell": "cell-2"}, 200, "cell-2"),
+        ("next", 200, "cell-3"),
+        ({"weighted": {"cell-1": 1}}, 200, "cell-1"),
+    ],
+)
+def test_a_dead_classifier_gets_what_the_rule_says(
+    system: System, policy: Any, status: int, cell: str | None
+) -> None:
+    system.use_ruleset(rules(path_rule(on_classifier_down=policy), FALLBACK))
+    system.claim("cell-1", "tenant:acme")
+    with RawClient(system.edge_port) as client:
+        assert client.ask(b"/t/acme")[1].get("x-example-cell") == "cell-1"
+        kill_classifier(system)
+        until(
+            lambda: (
+                client.ask(b"/t/acme")[1].get("x-example-cell") != "cell-1"
+                or policy == {"weighted": {"cell-1": 1}}
+            )
+        )
+        answered = client.ask(b"/t/acme")
+        assert (answered[0], answered[1].get("x-example-cell")) == (status, cell)
+        if status == 503:
+            assert answered[1]["retry-after"] == "5"
+            assert json.loads(answered[2])["status"] == 503
+        forged = client.ask(b"/t/acme", [("x-envoy-auth-failure-mode-allowed", b"true")])
+        assert forged[0] == status
+
+
+def test_native_routes_lose_nothing_when_classifier_and_control_plane_die(system: System) -> None:
+    with RawClient(system.edge_port) as client:
+        kill_classifier(system)
+        system.plane.xds.stop()  # type: ignore[union-attr]  # it runs
+        for _ in range(300):
+            assert client.ask(b"/-/x", SESSION)[1].get("x-example-cell") == "cell-2"
+        assert client.ask(b"/foo/x")[0] == 503
+
+
+def test_a_dead_cell_gets_503_at_once_and_then_what_the_rule_says(tmp_path: Path) -> None:
+    with System(tmp_path, cells=3, health_interval_s=0.2) as system:
+        for name, port in system.cell_ports.items():
+            system.add_cell(name, port, health_check_path="/ok")
+        system.add_cell("cell-4", 1, health_check_path="/ok")
+        by_session = {
+            "id": "session",
+            "match": {"type": "cookie", "name": "^s$", "regexValue": "^(?<p>.+)$"},
+            "action": "classify",
+            "classify": {"type": "SESSION_PREFIX", "value": "${p}"},
+            "on_cell_down": {"cell": "cell-1"},
+        }
+        system.use_ruleset(rules(by_session, FALLBACK))
+        with RawClient(system.edge_port) as client:
+
+            def answered() -> bool:
+                status, headers, _ = client.ask(b"/", [("cookie", b"s=cell-4")])
+                assert status == 503 or headers["x-example-cell"] == "cell-1"
+                return status == 200
+
+            until(answered)
+        assert system.plane.topology.cell("cell-4").healthy is False
+
+
+def test_a_changed_claim_counts_for_the_next_request(system: System) -> None:
+    with RawClient(system.edge_port) as client:
+        for number in range(20):
+            name = f"new-{number}"
+            system.claim("cell-2", f"route:{name}")
+            assert client.ask(f"/{name}/x".encode())[1]["x-example-cell"] == "cell-2"
+            system.write(
+                "POST", "/v1/claims/release", {"claims": [{"bucket": "route", "value": name}]}
+            )
+            system.claim("cell-3", f"route:{name}")
+            assert client.ask(f"/{name}/x".encode())[1]["x-example-cell"] == "cell-3"
+
+
+def test_cells_come_and_go_under_load_without_an_error(system: System) -> None:
+    with RawClient(system.edge_port) as client:
+        for number in range(10):
+            name = f"extra-{number}"
+            system.add_cell(name, system.cell_ports["cell-1"])
+            cookie = [("cookie", f"force-cell=cell-{number % 3 + 1}".encode())]
+            for path in (b"/-/x", b"/foo/x", b"/explore"):
+                assert client.ask(path, cookie)[0] == 200
+                assert client.ask(path)[0] == 200
+            for state in ("draining", "drained", "retired"):
+                system.write(
+                    "PATCH",
+                    f"/v1/cells/{name}?wait=fleet&timeout=20s",
+                    {"state": state},
+                    **{"if-match": "*"},
+                )
+                assert client.ask(b"/explore")[0] == 200
+
+
+def test_an_envoy_that_refuses_shows_its_words_and_keeps_what_it_had(system: System) -> None:
+    before = system.plane.topology.revision()
+    # Envoy reads the file when it takes the cluster; there is none.
+    answer = system.api.post(
+        "/v1/cells?wait=fleet&timeout=2s",
+        json={
+            "name": "broken",
+            "address": "broken.example",
+            "endpoints": ["127.0.0.1:1"],
+            "tls": {"ca_file": "/nonexistent/ca.pem"},
+            "state": "provisioning",
+        },
+    )
+    assert answer.status_code == 504
+    assert answer.json()["nodes"] == ["local"]
+    node = system.api.get("/v1/fleet").json()["items"][0]
+    assert node["state"] == "NACKED"
+    (cluster,) = (one for one in node["types"] if one["type"] == "Cluster")
+    assert "ca.pem" in cluster["error"]
+    assert cluster["rejected"] == ["cell:broken"]
+    with RawClient(system.edge_port) as client:
+        assert client.ask(b"/foo/x")[1]["x-example-cell"] == "cell-1"
+        assert client.ask(b"/-/x", SESSION)[1]["x-example-cell"] == "cell-2"
+    system.write(
+        "PATCH", "/v1/cells/broken?wait=fleet&timeout=20s", {"tls": None}, **{"if-match": "*"}
+    )
+    assert system.api.get("/v1/fleet").json()["items"][0]["state"] == "SYNCED"
+    assert system.plane.topology.revision() == before + 2
+
+
+def test_bad_input_changes_nothing_at_the_edge(system: System) -> None:
+    def fleet() -> Any:
+        return system.api.get("/v1/fleet").json()["items"][0]["types"]
+
+    before, revision = fleet(), system.plane.topology.revision()
+    api = system.api
+    claims = {"claims": [{"bucket": "route", "value": "foo", "cell": "cell-2"}]}
+    bad = [
+        api.put("/v1/rulesets/gitlab", json={"name": "x", "rules": [{"id": "a"}]}),
+        api.put("/v1/rulesets/gitlab", content=b"{" * 100),
+        api.post("/v1/rulesets/gitlab/activate", json={"version": 99}),
+        api.post("/v1/claims", json=claims),
+        api.post("/v1/cells", json={"name": "x", "address": "http://x", "endpoints": ["nowhere"]}),
+        api.get("/v1/cells/nowhere"),
+        api.put("/v1/cells/cell-1", json={}, headers={"if-match": '"1"'}),
+        api.patch("/v1/cells/cell-1", json={"weight": 5}),
+        api.patch("/v1/cells/cell-1", json={"weight": 5}, headers={"if-match": '"99999"'}),
+        api.patch("/v1/cells/cell-1", json={"wieght": 5}, headers={"if-match": "*"}),
+        api.post("/v1/claims", content=b"x" * 10_000_000),
+    ]
+    statuses = [answer.status_code for answer in bad]
+    assert statuses == [422, 422, 404, 409, 422, 404, 422, 428, 412, 422, 413]
+    for answer in bad:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["detail"]
+    assert (fleet(), system.plane.topology.revision()) == (before, revision)
