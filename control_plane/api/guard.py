@@ -92,36 +92,40 @@ class Guard:
             elif before is not None:
                 await _resend(before, send)
             else:
-                recorder = _Recorder(send)
-                await self._app(scope, _replay(body, receive), recorder.send)
+                recorder = _Recorder()
+                await self._app(scope, _replay(body, receive), recorder.take)
                 if recorder.status < 500:
                     answer = recorder.remembered(fingerprint)
+                    # Before the client has it: then it may repeat the request at once.
                     await run_in_threadpool(self._topology.remember, key, answer)
+                await recorder.release(send)
         finally:
             self._in_flight.discard(key)
 
 
 class _Recorder:
-    """Passes a response on and keeps a copy."""
+    """Holds a response until it is remembered."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self) -> None:
         self.status = 500
-        self._headers: list[tuple[str, str]] = []
-        self._body = b""
+        self._messages: list[Message] = []
 
-    async def send(self, message: Message) -> None:
+    async def take(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self._headers = [(n.decode(), v.decode("latin-1")) for n, v in message["headers"]]
-        else:
-            self._body += message.get("body", b"")
-        await self._send(message)
+        self._messages.append(message)
+
+    async def release(self, send: Send) -> None:
+        for message in self._messages:
+            await send(message)
 
     def remembered(self, fingerprint: str) -> Remembered:
-        return Remembered(
-            fingerprint, self.status, json.dumps(self._headers), self._body.decode("utf-8")
-        )
+        headers = [
+            (name.decode(), value.decode("latin-1"))
+            for name, value in self._messages[0]["headers"]
+        ]
+        body = b"".join(message.get("body", b"") for message in self._messages[1:])
+        return Remembered(fingerprint, self.status, json.dumps(headers), body.decode())
 
 
 async def _resend(answer: Remembered, send: Send) -> None:
