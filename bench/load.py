@@ -76,7 +76,7 @@ async def _connection(load: Load, deadline: float, offset: int) -> int:
             head = await reader.readuntil(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 2"):
                 raise RuntimeError(f"not 2xx: {head[:200]!r}")
-            found = re.search(rb"content-length: (\d+)", head, re.I)
+            found = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
             await reader.readexactly(int(found[1]) if found else 0)
             done += 1
     finally:

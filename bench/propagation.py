@@ -54,7 +54,7 @@ async def _changes(
 
         def noted(_: int, future: asyncio.Future[float] = committed) -> None:
             now = time.perf_counter()
-            loop.call_soon_threadsafe(lambda: future.done() or future.set_result(now))
+            loop.call_soon_threadsafe(_settle, future, now)
 
         stop = plane.topology.subscribe(noted)
         watching = asyncio.create_task(_first_answer(edge, wanted))
@@ -69,6 +69,11 @@ async def _changes(
         acked.append(now - at)
         seen.append(await watching - at)
     return acked, seen
+
+
+def _settle(future: asyncio.Future[float], value: float) -> None:
+    if not future.done():
+        future.set_result(value)
 
 
 def _point_at(plane: Running, port: int) -> int:

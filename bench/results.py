@@ -25,7 +25,7 @@ def report(figures: dict[str, Figure]) -> None:
     """Print figures and merge them into the file of the newest results."""
     for name, figure in figures.items():
         against = f" (÷ {figure.baseline})" if figure.unit == "ratio" else ""
-        print(f"{name}: {figure.value:.3f} {figure.unit}{against}, {figure.runs} runs")  # noqa: T201
+        print(f"{name}: {figure.value:.3f} {figure.unit}{against}, {figure.runs} runs")
     LATEST.parent.mkdir(exist_ok=True)
     known = json.loads(LATEST.read_text()) if LATEST.exists() else {}
     known |= {name: asdict(figure) for name, figure in figures.items()}

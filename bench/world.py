@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from control_plane.cli.run import LOCAL_NODE, local_bootstrap
+from control_plane.cli.local import LOCAL_NODE, local_bootstrap
 from control_plane.demo import free_port
 from control_plane.envoy_process import Envoy
 from control_plane.server import Running, running

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from control_plane.cli.local import everything
 from control_plane.cli.output import table_of
-from control_plane.cli.run import everything
 from control_plane.listening import bind, port_of
 from control_plane.routing.tokens import encode_routable_token
 from control_plane.server import run_loop, until_signal
@@ -192,7 +192,8 @@ class Tour:
         failed = await asking
         console.print(
             f"\nA fourth cell was added while {BACKGROUND_REQUESTS} requests ran: the fleet had it "
-            f"after {took_ms:.0f} ms, {failed} requests failed, /umbrella/lab → {row[2]} ({row[-1]})"
+            f"after {took_ms:.0f} ms, {failed} requests failed, "
+            f"/umbrella/lab → {row[2]} ({row[-1]})"
         )
         if failed:
             self.wrong.append(f"{failed} requests failed while a cell was added")

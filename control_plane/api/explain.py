@@ -11,9 +11,9 @@ from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.problem import ProblemError
 from control_plane.api.schemas import ExplainBody
-from control_plane.routing.normalise import Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
+from control_plane.routing.normalise import Refused, admit
 from control_plane.routing.parse import parse
 from control_plane.topology.model import CellState
 from control_plane.topology.service import Topology

@@ -121,8 +121,7 @@ class _Recorder:
 
     def remembered(self, fingerprint: str) -> Remembered:
         headers = [
-            (name.decode(), value.decode("latin-1"))
-            for name, value in self._messages[0]["headers"]
+            (name.decode(), value.decode("latin-1")) for name, value in self._messages[0]["headers"]
         ]
         body = b"".join(message.get("body", b"") for message in self._messages[1:])
         return Remembered(fingerprint, self.status, json.dumps(headers), body.decode())

@@ -1,8 +1,10 @@
-"""``cellway up``, ``serve``, ``envoy bootstrap`` and ``db``: what runs here instead of calling."""
+"""``cellway up``, ``serve``, ``envoy bootstrap`` and ``db``: what runs here instead of calling.
+
+What they need is imported when they run: the other commands should start fast.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,16 +14,10 @@ from pydantic import ValidationError
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.output import messages
-from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from control_plane.envoy_process import Envoy
-from control_plane.server import Running, run_loop, running, serve, until_signal
-from control_plane.settings import Settings, TokenNeeded
-from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.settings import Settings
 
 envoy = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
-LOCAL_NODE = "local"
-JOIN_S = 15.0
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free one")]
 DatabaseUrl = Annotated[str | None, typer.Option(help="sqlite:///… or postgresql://…")]
 
@@ -39,16 +35,6 @@ def _logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("alembic", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def run_guarded(main: Any) -> None:
-    """Run a coroutine; what can't start says why."""
-    try:
-        run_loop(main)
-    except TokenNeeded as error:
-        raise Failure(str(error), Exit.REFUSED) from error
-    except OSError as error:
-        raise Failure(error.strerror or str(error)) from error
 
 
 def serve_command(
@@ -77,7 +63,9 @@ def serve_command(
         edge_port=edge_port,
         force_shrink=force_shrink,
     )
-    run_guarded(serve(settings, messages.print))
+    from control_plane.cli import local
+
+    local.serve_here(settings)
 
 
 def up_command(
@@ -104,39 +92,9 @@ def up_command(
         classifier_protocol=classifier_protocol,
         data_dir=data_dir,
     )
-    run_guarded(_up(settings))
+    from control_plane.cli import local
 
-
-@contextlib.asynccontextmanager
-async def everything(settings: Settings) -> Any:
-    """A control plane and an Envoy that runs what it says; yields (plane, envoy, admin port)."""
-    async with running(settings) as plane:
-        proxy = Envoy(local_bootstrap(settings, plane), settings.data_dir / "envoy")
-        admin = await proxy.start()
-        try:
-            if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
-                raise Failure(f"envoy does not reach the control plane: {proxy.tail()}")
-            yield plane, proxy, admin
-        finally:
-            await proxy.stop()
-
-
-def local_bootstrap(settings: Settings, plane: Running) -> str:
-    """The bootstrap of this machine's Envoy."""
-    member = FleetMember(
-        LOCAL_NODE, "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port
-    )
-    return compile_bootstrap(member)
-
-
-async def _up(settings: Settings) -> None:
-    async with everything(settings) as (plane, proxy, admin):
-        messages.print(f"edge (Envoy)  http://{settings.edge_host}:{settings.edge_port}")
-        messages.print(f"Envoy admin   http://127.0.0.1:{admin} (log: {proxy.log})")
-        messages.print(f"API           http://{settings.host}:{plane.ports.api}")
-        messages.print(f"gRPC (xDS)    {settings.host}:{plane.ports.grpc}")
-        messages.print("Ctrl-C stops everything.")
-        await until_signal()
+    local.up_here(settings)
 
 
 @envoy.command("bootstrap")
@@ -151,26 +109,26 @@ def envoy_bootstrap(
     host, colon, port = xds.rpartition(":")
     if not colon or not port.isdigit():
         raise Failure(f"--xds {xds!r} is not host:port", Exit.USAGE)
-    member = FleetMember(node_id, group, host, int(port), admin_port, not sotw)
-    print(compile_bootstrap(member))
+    from control_plane.cli import local
+
+    print(local.bootstrap(node_id, group, host, int(port), admin_port, sotw=sotw))
 
 
 @db.command("migrate")
 def db_migrate(database_url: DatabaseUrl = None) -> None:
     """Bring the schema up to date."""
-    store = Store(settings_of(database_url=database_url).database_url)
-    pending = pending_migrations(store.engine)
-    migrate(store.engine)
-    store.close()
+    from control_plane.cli import local
+
+    pending = local.migrate_database(settings_of(database_url=database_url).database_url)
     messages.print(f"migrated: {', '.join(pending)}" if pending else "nothing to do")
 
 
 @db.command("check")
 def db_check(database_url: DatabaseUrl = None) -> None:
     """Exit status 1 if the schema needs migrating."""
-    store = Store(settings_of(database_url=database_url).database_url)
-    pending = pending_migrations(store.engine)
-    store.close()
+    from control_plane.cli import local
+
+    pending = local.missing_migrations(settings_of(database_url=database_url).database_url)
     if pending:
         raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
     messages.print("the schema is up to date")

@@ -43,7 +43,7 @@ def cell(number: int, **more: object) -> Cell:
         number, f"cell-{number}", f"cell-{number}.example.com", (Endpoint("10.0.0.1", 443),), None,
         None, f"cell-{number}", (), {}, CellState.ACTIVE, 100, True, 1,
     )  # fmt: skip
-    return replace(made, **more)  # type: ignore[arg-type]  # test data
+    return replace(made, **more)
 
 
 def compiled(*cells: Cell, revision: int = 1) -> dict[tuple[str, str], bytes]:

@@ -14,13 +14,13 @@ from typing import Any
 import httpx
 import uvloop
 
-from control_plane.cli.run import everything
+from control_plane.cli.local import everything
 from control_plane.demo import free_port
 from control_plane.example_cell import cell_app
 from control_plane.listening import bind, embedded, port_of, run
-from control_plane.routing.normalise import Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision
+from control_plane.routing.normalise import Refused, admit
 from control_plane.routing.parse import parse
 from control_plane.server import Running
 from control_plane.settings import Settings

@@ -1,0 +1,1 @@
+"""Add-ons for other programs: thin skins over `control_plane.routing`."""

@@ -1,0 +1,219 @@
+"""mitmproxy addon: sends each flow to the cell that Envoy would have chosen, and says why.
+
+    mitmdump -s addons/cellway.py --set cellway_server=http://127.0.0.1:8000
+
+The decision is `control_plane.routing`'s own, over the server's cells, active ruleset and claims.
+It is written to the flow's metadata (``cellway.decision``) and, as one line, to its comment. What
+can't be decided is refused with 503: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import time
+import urllib.parse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from mitmproxy import ctx, exceptions, http
+from mitmproxy.addonmanager import Loader
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from addons.remote import Edge, RemoteCell, remote_cell
+from control_plane.routing.evaluate import steps
+from control_plane.routing.model import Cells, ClaimKey, Decision, Request, Status, ToCell
+from control_plane.routing.normalise import Refused, admit
+from control_plane.routing.parse import parse
+
+log = logging.getLogger(__name__)
+METADATA_KEY = "cellway.decision"
+RETRY_AFTER_S = "5"
+MODES = ("route", "observe")
+
+
+class CannotDecide(Exception):
+    """The server did not give what a decision needs."""
+
+
+class CellwayRouter:
+    """The addon. Keeps cells and ruleset for ``cellway_refresh_s`` seconds, claims not at all."""
+
+    def __init__(self) -> None:
+        self._client: httpx.AsyncClient | None = None
+        self._edge: Edge | None = None
+
+    def load(self, loader: Loader) -> None:
+        """Declare the options."""
+        loader.add_option("cellway_server", str, "http://127.0.0.1:8000", "address of the API")
+        loader.add_option("cellway_token", str, "", "the API's token, if it needs one")
+        loader.add_option("cellway_mode", str, "route", "route, or observe: only say where to")
+        loader.add_option("cellway_timeout_ms", int, 2000, "how long the server may take")
+        loader.add_option("cellway_refresh_s", int, 2, "age at which cells and rules are read anew")
+
+    def configure(self, updated: set[str]) -> None:  # noqa: ARG002 - mitmproxy's signature
+        """Check the options; raises OptionsError with the mend."""
+        if ctx.options.cellway_mode not in MODES:
+            raise exceptions.OptionsError(f"cellway_mode is one of {', '.join(MODES)}")
+        if not ctx.options.cellway_server.startswith(("http://", "https://")):
+            raise exceptions.OptionsError("cellway_server is a URL such as http://127.0.0.1:8000")
+        if ctx.options.cellway_timeout_ms < 1:
+            raise exceptions.OptionsError("cellway_timeout_ms is a positive number")
+        self._edge = None
+        self._client = None
+
+    async def done(self) -> None:
+        """Close the connection to the server."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Decide before the body arrives, so that streamed uploads are routed too."""
+        if flow.response is not None or flow.error is not None:
+            return
+        try:
+            document = await self._decide(flow)
+        except (CannotDecide, httpx.HTTPError, KeyError, ValueError) as error:
+            document = {"cell": None, "reason": f"not decided: {error}", "trace": []}
+            if ctx.options.cellway_mode == "route":
+                flow.response = http.Response.make(
+                    503, f"cellway: {document['reason']}\n", {"retry-after": RETRY_AFTER_S}
+                )
+        flow.metadata[METADATA_KEY] = document
+        flow.comment = _line(document)
+
+    async def _decide(self, flow: http.HTTPFlow) -> dict[str, Any]:
+        request = _admitted(flow.request)
+        if isinstance(request, Refused):
+            reason = f"the edge refuses it: {request.reason}"
+            self._answer(flow, request.status, reason)
+            return {
+                "cell": None,
+                "rule": None,
+                "status": request.status,
+                "reason": reason,
+                "trace": [],
+            }
+        edge = await self._fresh_edge()
+        decision = await self._evaluate(edge, request)
+        document = _document(decision)
+        outcome = decision.outcome
+        if isinstance(outcome, Status):
+            self._answer(flow, outcome.code, decision.reason)
+            return document
+        if isinstance(outcome, ToCell):
+            cell = outcome.cell
+        else:
+            names, weights = zip(*outcome.choices, strict=True)
+            cell = random.choices(names, weights)[0]  # noqa: S311 - spreads load, guards nothing
+        document["cell"] = cell
+        if ctx.options.cellway_mode == "route":
+            _send_to(flow, edge.endpoints[cell])
+        return document
+
+    def _answer(self, flow: http.HTTPFlow, status: int, reason: str) -> None:
+        if ctx.options.cellway_mode == "route":
+            headers = {"retry-after": RETRY_AFTER_S} if status in {429, 503} else {}
+            flow.response = http.Response.make(status, f"cellway: {reason}\n", headers)
+
+    async def _evaluate(self, edge: Edge, request: Request) -> Decision:
+        running = steps(edge.ruleset, request, edge.cells)
+        try:
+            wanted = next(running)
+            while True:
+                wanted = running.send([await self._owner(key) for key in wanted])
+        except StopIteration as done:
+            decision: Decision = done.value
+            return decision
+
+    async def _owner(self, key: ClaimKey) -> int | None:
+        bucket, value = key
+        path = f"/v1/claims/{bucket}/{urllib.parse.quote(value, safe='')}"
+        response = await self._http().get(path)
+        # 422: what can't be claimed belongs to nobody.
+        if response.status_code in {404, 422}:
+            return None
+        response.raise_for_status()
+        return int(response.json()["cell_id"])
+
+    async def _fresh_edge(self) -> Edge:
+        edge = self._edge
+        if edge is not None and time.monotonic() - edge.read_at < ctx.options.cellway_refresh_s:
+            return edge
+        client = self._http()
+        active = (await client.get("/v1/rulesets/active")).raise_for_status().json()
+        if "document" not in active:
+            raise CannotDecide("no ruleset is active")
+        items = (await client.get("/v1/cells")).raise_for_status().json()["items"]
+        remote = [remote_cell(item) for item in items if item["state"] != "retired"]
+        self._edge = Edge(
+            Cells(remote),
+            {cell.name: cell for cell in remote},
+            parse(active["document"]),
+            time.monotonic(),
+        )
+        return self._edge
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            token = ctx.options.cellway_token
+            self._client = httpx.AsyncClient(
+                base_url=ctx.options.cellway_server,
+                headers={"authorization": f"Bearer {token}"} if token else {},
+                timeout=ctx.options.cellway_timeout_ms / 1000,
+                trust_env=False,
+            )
+        return self._client
+
+
+def _admitted(request: http.Request) -> Request | Refused:
+    """The request as the edge would have it."""
+    headers: list[tuple[str, bytes]] = []
+    cookies: list[bytes] = []
+    for name, value in request.headers.fields:
+        lower = name.decode("latin-1").lower()
+        if lower == "cookie" and request.is_http2:
+            # HTTP/2 may split the one Cookie header (RFC 9113 section 8.2.3).
+            cookies.append(value)
+        elif not lower.startswith(":") and lower != "host":
+            headers.append((lower, value))
+    if cookies:
+        headers.append(("cookie", b"; ".join(cookies)))
+    authority = (request.host_header or request.pretty_host).encode("utf-8", "surrogateescape")
+    return admit(request.method, request.data.path, authority, headers)
+
+
+def _send_to(flow: http.HTTPFlow, cell: RemoteCell) -> None:
+    """Point the flow at one of the cell's endpoints; the Host header stays the client's."""
+    host_header = flow.request.host_header
+    host, _, port = random.choice(cell.endpoints).rpartition(":")  # noqa: S311 - spreads load
+    flow.request.host = host.strip("[]")
+    flow.request.port = int(port)
+    flow.request.scheme = "https" if cell.tls else "http"
+    flow.request.host_header = host_header
+
+
+def _document(decision: Decision) -> dict[str, Any]:
+    """A decision in types that a flow file can hold."""
+    status = decision.outcome.code if isinstance(decision.outcome, Status) else None
+    return {
+        "cell": decision.cell,
+        "status": status,
+        "rule": decision.rule,
+        "key": decision.key,
+        "reason": decision.reason,
+        "trace": [[step.rule, step.result, step.why] for step in decision.trace],
+    }
+
+
+def _line(document: dict[str, Any]) -> str:
+    target = document["cell"] or document.get("status") or "?"
+    return f"{target} by {document.get('rule') or '-'}: {document['reason']}"
+
+
+addons: Sequence[object] = [CellwayRouter()]

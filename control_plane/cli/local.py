@@ -1,0 +1,94 @@
+"""Runs things on this machine. Imported only by commands that do: it brings the whole system in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from control_plane.cli.client import Exit, Failure
+from control_plane.cli.output import messages
+from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from control_plane.envoy_process import Envoy
+from control_plane.server import Running, run_loop, running, serve, until_signal
+from control_plane.settings import Settings, TokenNeeded
+from control_plane.topology.store import Store, migrate, pending_migrations
+
+LOCAL_NODE = "local"
+JOIN_S = 15.0
+
+
+def run_guarded(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine; what can't start says why."""
+    try:
+        run_loop(main)
+    except TokenNeeded as error:
+        raise Failure(str(error), Exit.REFUSED) from error
+    except OSError as error:
+        raise Failure(error.strerror or str(error)) from error
+
+
+def serve_here(settings: Settings) -> None:
+    """The control plane until a signal comes."""
+    run_guarded(serve(settings, messages.print))
+
+
+def up_here(settings: Settings) -> None:
+    """Everything until a signal comes."""
+    run_guarded(_up(settings))
+
+
+@contextlib.asynccontextmanager
+async def everything(settings: Settings) -> AsyncIterator[tuple[Running, Envoy, int]]:
+    """A control plane and an Envoy that runs what it says; yields (plane, envoy, admin port)."""
+    async with running(settings) as plane:
+        proxy = Envoy(local_bootstrap(settings, plane), settings.data_dir / "envoy")
+        admin = await proxy.start()
+        try:
+            if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
+                raise Failure(f"envoy does not reach the control plane: {proxy.tail()}")
+            yield plane, proxy, admin
+        finally:
+            await proxy.stop()
+
+
+def local_bootstrap(settings: Settings, plane: Running) -> str:
+    """The bootstrap of this machine's Envoy."""
+    member = FleetMember(
+        LOCAL_NODE, "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port
+    )
+    return compile_bootstrap(member)
+
+
+async def _up(settings: Settings) -> None:
+    async with everything(settings) as (plane, proxy, admin):
+        messages.print(f"edge (Envoy)  http://{settings.edge_host}:{settings.edge_port}")
+        messages.print(f"Envoy admin   http://127.0.0.1:{admin} (log: {proxy.log})")
+        messages.print(f"API           http://{settings.host}:{plane.ports.api}")
+        messages.print(f"gRPC (xDS)    {settings.host}:{plane.ports.grpc}")
+        messages.print("Ctrl-C stops everything.")
+        await until_signal()
+
+
+def bootstrap(
+    node_id: str, group: str, host: str, port: int, admin_port: int, *, sotw: bool
+) -> str:
+    """A fleet member's bootstrap as JSON."""
+    return compile_bootstrap(FleetMember(node_id, group, host, port, admin_port, not sotw))
+
+
+def migrate_database(url: str) -> tuple[str, ...]:
+    """Bring a schema up to date; the migrations that were run."""
+    store = Store(url)
+    pending = pending_migrations(store.engine)
+    migrate(store.engine)
+    store.close()
+    return pending
+
+
+def missing_migrations(url: str) -> tuple[str, ...]:
+    """The migrations that a schema lacks."""
+    store = Store(url)
+    pending = pending_migrations(store.engine)
+    store.close()
+    return pending
