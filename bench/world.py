@@ -10,7 +10,9 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import uvloop
 
 from control_plane.cli.local import LOCAL_NODE, local_bootstrap
 from control_plane.demo import free_port
@@ -26,8 +28,8 @@ _BATCH = 1000
 
 class _Answer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))
@@ -39,7 +41,7 @@ def _upstream(told: Connection) -> None:
         told.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
-    asyncio.run(serve())
+    uvloop.run(serve())
 
 
 @contextlib.contextmanager

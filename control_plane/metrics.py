@@ -46,6 +46,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._by_decision: dict[tuple[str, str], tuple[Histogram, Counter]] = {}
         self._published_at: dict[int, float] = {}
         self._last_acked = 0
 
@@ -72,8 +73,17 @@ class Metrics:
             outcome = "cell"
         elif isinstance(decision.outcome, Status):
             outcome = str(decision.outcome.code)
-        self._classify.labels("classifier", outcome).observe(seconds)
-        self._decisions.labels(decision.rule or "-", outcome).inc()
+        key = (decision.rule or "-", outcome)
+        children = self._by_decision.get(key)
+        if children is None:
+            # Looking children up by label takes longer than counting; rules and outcomes are few.
+            children = (
+                self._classify.labels("classifier", outcome),
+                self._decisions.labels(*key),
+            )
+            self._by_decision[key] = children
+        children[0].observe(seconds)
+        children[1].inc()
 
     def render(self, fleet: Fleet, claims: dict[str, int]) -> bytes:
         """The text for Prometheus, with gauges as of now."""

@@ -21,7 +21,7 @@ def _options(*, case_sensitive: bool) -> re2.Options:
 class Regex:
     """A compiled pattern with search semantics over bytes (UTF-8 mode, as in Envoy)."""
 
-    __slots__ = ("_compiled", "case_sensitive", "groups", "pattern")
+    __slots__ = ("_compiled", "_numbers", "case_sensitive", "groups", "pattern")
 
     def __init__(self, pattern: str, *, case_sensitive: bool = True) -> None:
         if len(pattern) > MAX_PATTERN_CHARS:
@@ -33,9 +33,9 @@ class Regex:
         except re2.error as error:
             text = error.args[0] if error.args else "invalid pattern"
             raise RegexError(text.decode() if isinstance(text, bytes) else str(text)) from error
-        self.groups: tuple[str, ...] = tuple(
-            sorted(self._compiled.groupindex, key=self._compiled.groupindex.__getitem__)
-        )
+        numbers: dict[str, int] = self._compiled.groupindex
+        self._numbers = tuple(sorted(numbers.items(), key=lambda item: item[1]))
+        self.groups: tuple[str, ...] = tuple(name for name, _ in self._numbers)
 
     def matches(self, subject: bytes) -> bool:
         """Whether the pattern is found anywhere in `subject`."""
@@ -48,7 +48,8 @@ class Regex:
             return None
         if not self.groups:
             return {}
-        return {name: text for name, text in found.groupdict().items() if text is not None}
+        spans = [(name, found.span(number)) for name, number in self._numbers]
+        return {name: subject[start:end] for name, (start, end) in spans if start >= 0}
 
     def __eq__(self, other: object) -> bool:
         return (
