@@ -81,6 +81,7 @@ _FORBIDDEN_IN_HTTP2 = frozenset(
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+_CONTENT_LENGTH = re.compile(rb"0*([0-9]{1,20})")
 _FOLD = re.compile(rb"\n(?=[ \t])")
 
 
@@ -111,8 +112,9 @@ def read_http2_fields(headers: Iterable[Header]) -> list[Header]:
             raise EdgeRefusal(BAD_REQUEST, f"header {name!r} is connection-specific")
     _check_underscores(fields)
     _check_content_length([value for name, value in fields if name == "content-length"])
-    _check_count(len(join_repeated(fields)) + PSEUDO_HEADERS)
-    return join_repeated(fields, cookies=True)
+    joined = join_repeated(fields)
+    _check_count(len(joined) + PSEUDO_HEADERS)
+    return _join_cookies(joined)
 
 
 def join_values(values: Sequence[bytes], glue: bytes = b",") -> bytes:
@@ -120,24 +122,26 @@ def join_values(values: Sequence[bytes], glue: bytes = b",") -> bytes:
     return glue.join(value for value in values if value)
 
 
-def join_repeated(fields: Sequence[Header], *, cookies: bool = False) -> list[Header]:
-    """Joins the fields that Envoy keeps only one of, at the first one's place.
-
-    Others stay repeated. `cookies` joins Cookie fields too, with "; ", as for HTTP/2.
-    """
-    glue = {"cookie": b"; "} if cookies else {}
+def join_repeated(fields: Sequence[Header]) -> list[Header]:
+    """Joins the fields that Envoy keeps only one of, at the first one's place; others stay."""
     places: dict[str, int] = {}
     joined: list[Header] = []
     for name, value in fields:
-        if name not in _JOINED_BY_EDGE and name not in glue:
-            joined.append((name, value))
-        elif name in places:
+        if name in places:
             place = places[name]
-            joined[place] = (name, join_values([joined[place][1], value], glue.get(name, b",")))
-        else:
+            joined[place] = (name, join_values([joined[place][1], value]))
+            continue
+        if name in _JOINED_BY_EDGE:
             places[name] = len(joined)
-            joined.append((name, value))
+        joined.append((name, value))
     return joined
+
+
+def _join_cookies(fields: Sequence[Header]) -> list[Header]:
+    """One Cookie field, the last, as HTTP/2 needs it (RFC 9113 section 8.2.3)."""
+    cookie = join_values([value for name, value in fields if name == "cookie"], b"; ")
+    others = [field for field in fields if field[0] != "cookie"]
+    return [*others, ("cookie", cookie)] if cookie else others
 
 
 def _apply_connection(fields: Sequence[Header]) -> list[Header]:
@@ -162,10 +166,10 @@ def _apply_connection(fields: Sequence[Header]) -> list[Header]:
             raise EdgeRefusal(BAD_REQUEST, f"the Connection header nominates {name!r}")
     if "te" in nominated and len(values.get("te", b"")) > MAX_NOMINATED_TE_BYTES:
         raise EdgeRefusal(BAD_REQUEST, "the TE header is too long")
-    kept = [field for field in fields if field[0] not in nominated]
     if "te" in nominated and _accepts_trailers(values.get("te", b"").lower()):
-        kept.append(("te", b"trailers"))
-    return kept
+        nominated.discard("te")
+        fields = [(name, b"trailers" if name == "te" else value) for name, value in fields]
+    return [field for field in fields if field[0] not in nominated]
 
 
 def forwarded_fields(fields: Sequence[Header]) -> tuple[Header, ...]:
@@ -250,5 +254,7 @@ def _check_framing(method: str, fields: Sequence[Header]) -> None:
 def _check_content_length(values: Sequence[bytes]) -> None:
     if len(values) > 1:
         raise EdgeRefusal(BAD_REQUEST, "more than one Content-Length")
-    if values and not (values[0].isdigit() and int(values[0]) <= MAX_CONTENT_LENGTH):
-        raise EdgeRefusal(BAD_REQUEST, "Content-Length is no number of bytes")
+    for value in values:
+        number = _CONTENT_LENGTH.fullmatch(value)
+        if number is None or int(number[1]) > MAX_CONTENT_LENGTH:
+            raise EdgeRefusal(BAD_REQUEST, "Content-Length is no number of bytes")

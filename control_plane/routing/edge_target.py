@@ -8,43 +8,12 @@ from typing import NamedTuple
 from control_plane.routing.edge_refusal import BAD_REQUEST, FORBIDDEN, NOT_FOUND, EdgeRefusal
 
 HTTP1_METHODS = frozenset(
-    [
-        "ACL",
-        "BIND",
-        "CHECKOUT",
-        "CONNECT",
-        "COPY",
-        "DELETE",
-        "GET",
-        "HEAD",
-        "LINK",
-        "LOCK",
-        "MERGE",
-        "MKACTIVITY",
-        "MKCALENDAR",
-        "MKCOL",
-        "MOVE",
-        "MSEARCH",
-        "NOTIFY",
-        "OPTIONS",
-        "PATCH",
-        "POST",
-        "PROPFIND",
-        "PROPPATCH",
-        "PURGE",
-        "PUT",
-        "QUERY",
-        "REBIND",
-        "REPORT",
-        "SEARCH",
-        "SOURCE",
-        "SUBSCRIBE",
-        "TRACE",
-        "UNBIND",
-        "UNLINK",
-        "UNLOCK",
-        "UNSUBSCRIBE",
-    ]
+    {
+        *("ACL", "BIND", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK"),
+        *("MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "MSEARCH", "NOTIFY", "OPTIONS"),
+        *("PATCH", "POST", "PROPFIND", "PROPPATCH", "PURGE", "PUT", "QUERY", "REBIND", "REPORT"),
+        *("SEARCH", "SOURCE", "SUBSCRIBE", "TRACE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE"),
+    }
 )
 """What Envoy's HTTP/1.1 codec takes without `allow_custom_methods`; in capitals only."""
 
@@ -59,7 +28,7 @@ _HTTP2_PATH = re.compile(rb"/[!-~\x80-\xff]*")
 _URL = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?]*)([!-~]*)")
 _HOST_PORT = re.compile(
     rb"(?:[A-Za-z0-9\-_.!~*'()%;:&=+$,]*@)?"
-    rb"(?P<kept>(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?)"
+    rb"(?P<kept>(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::0*(?P<port>[0-9]{1,5}))?)"
 )
 _HTTP1_AUTHORITY = re.compile(rb"[A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~]*")
 _HTTP2_AUTHORITY = re.compile(rb"[A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]+")
