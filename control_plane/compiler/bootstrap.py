@@ -28,7 +28,12 @@ KEPT_STATS = (
     "cluster.cellway",
 )
 """Prefixes; per-cell series are limited to the few in `KEPT_CELL_STATS`."""
-KEPT_CELL_STATS = r"cluster\.cell_.*\.(upstream_rq_(total|2xx|4xx|5xx|timeout)|membership_healthy)"
+KEPT_CELL_STATS = (
+    r"cluster\.[a-z0-9-]+\."
+    r"(upstream_rq_(total|active|timeout|pending_overflow|retry)|upstream_cx_connect_fail"
+    r"|membership_(healthy|total)|endpoint\..*\.rq_(success|error|total))"
+)
+"""A cell's clusters are named for it. Good and bad answers are counted by endpoint."""
 
 
 @dataclass(frozen=True, slots=True)

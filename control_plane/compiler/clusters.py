@@ -21,6 +21,7 @@ from control_plane.compiler.model import (
     cell_cluster,
 )
 
+CONNECTION_BUFFER_BYTES = 32 * 1024
 MAX_CONNECTIONS = 10_000
 MAX_PENDING = 10_000
 MAX_REQUESTS = 50_000
@@ -32,7 +33,9 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 def compile_cell(cell: UpstreamCell, policy: TrafficPolicy) -> Iterable[EnvoyResource]:
     """A cell's cluster, and its endpoints where they are IP addresses (else Envoy asks DNS)."""
     name = cell_cluster(cell.name)
-    cluster = cluster_pb2.Cluster(name=name)
+    # Under the cell's own name in Envoy's stats, and as %UPSTREAM_CLUSTER%.
+    cluster = cluster_pb2.Cluster(name=name, alt_stat_name=cell.name)
+    cluster.track_cluster_stats.per_endpoint_stats = True
     cluster.lb_policy = cluster_pb2.Cluster.LbPolicy.LEAST_REQUEST
     _common(cluster, policy)
     # All endpoints dead means a dead cell; panic routing to them would hide that.
@@ -78,6 +81,7 @@ def compile_classifier(
 
 
 def _common(cluster: cluster_pb2.Cluster, policy: TrafficPolicy) -> None:
+    cluster.per_connection_buffer_limit_bytes.value = CONNECTION_BUFFER_BYTES
     cluster.connect_timeout.FromMilliseconds(round(policy.connect_timeout_s * 1000))
     threshold = cluster.circuit_breakers.thresholds.add()
     threshold.max_connections.value = MAX_CONNECTIONS

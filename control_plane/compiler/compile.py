@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from control_plane.compiler.clusters import compile_cell, compile_classifier
 from control_plane.compiler.listener import compile_debug_filter, compile_listener
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy, UpstreamCell
-from control_plane.compiler.native import Exact, analyse, exact_conditions
-from control_plane.compiler.routes import Analysed, compile_routes, listener_key
+from control_plane.compiler.native import Analysed, analyse
+from control_plane.compiler.routes import compile_routes
 from control_plane.routing.model import Cells
 from control_plane.routing.ruleset import Ruleset
 
@@ -32,8 +32,8 @@ class EdgeCompiler:
     def __init__(self, policy: TrafficPolicy) -> None:
         self._policy = policy
         self._ruleset: Ruleset | None = None
-        self._exact: tuple[Exact, ...] = ()
-        self._listener: tuple[object, EnvoyResource] | None = None
+        self._analysed: tuple[Analysed, ...] = ()
+        self._listener: EnvoyResource | None = None
         self._cells: dict[str, tuple[UpstreamCell, tuple[EnvoyResource, ...]]] = {}
         self._classifier = compile_classifier(policy.classifiers, policy)
 
@@ -41,21 +41,18 @@ class EdgeCompiler:
         self, cells: Sequence[UpstreamCell], ruleset: Ruleset, revision: int
     ) -> tuple[EnvoyResource, ...]:
         """All resources of the edge at a revision."""
-        if ruleset is not self._ruleset:
-            self._exact = tuple(exact_conditions(rule) for rule in ruleset.rules)
-            self._ruleset, self._listener = ruleset, None
+        if self._listener is None or ruleset is not self._ruleset:
+            self._analysed = tuple(analyse(rule) for rule in ruleset.rules)
+            self._ruleset = ruleset
+            self._listener = compile_listener(ruleset, self._analysed, self._policy)
         index = Cells(cells)
-        analysed = [
-            analyse(rule, exact, index)
-            for rule, exact in zip(ruleset.rules, self._exact, strict=True)
-        ]
         resources: list[EnvoyResource] = []
         self._cells = {cell.name: self._cell(cell) for cell in sorted(cells, key=_by_id)}
         for _, compiled in self._cells.values():
             resources += compiled
         resources.append(self._classifier)
-        resources.append(self._listener_for(ruleset, analysed))
-        resources.append(compile_routes(ruleset, analysed, index, self._policy))
+        resources.append(self._listener)
+        resources.append(compile_routes(ruleset, self._analysed, index, self._policy))
         if self._policy.debug_networks:
             resources.append(compile_debug_filter(revision))
         return tuple(resources)
@@ -65,12 +62,6 @@ class EdgeCompiler:
         if kept is not None and kept[0] == cell:
             return kept
         return cell, tuple(compile_cell(cell, self._policy))
-
-    def _listener_for(self, ruleset: Ruleset, analysed: Sequence[Analysed]) -> EnvoyResource:
-        key = listener_key(analysed)
-        if self._listener is None or self._listener[0] != key:
-            self._listener = key, compile_listener(ruleset, analysed, self._policy)
-        return self._listener[1]
 
 
 def _by_id(cell: UpstreamCell) -> int:

@@ -8,23 +8,26 @@ the whole ruleset, so asking once too often is slow and never wrong.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from control_plane.compiler.key_pattern import (
+    KeyPattern,
+    leading_literal,
+    parse_key_pattern,
+    re2_class,
+)
 from control_plane.compiler.regex_rewrite import anchored, without
 from control_plane.routing.model import Cell, Cells
 from control_plane.routing.ruleset import (
     Classify,
     ClassifyType,
     Match,
-    Next,
     Proxy,
     Rule,
     Subject,
 )
 
-SENTINEL = "\x01"
-"""Starts every extracted key. No header can hold it, so a value that was not extracted but passed
-through unchanged is never taken for one."""
 _ANY = r"\C*"
 _HOST = "host"
 
@@ -39,21 +42,69 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Extraction:
-    """Rewrite ``header`` by ``pattern`` → ``substitution`` and look the result up by cell."""
+class KeyLookup:
+    """A key that stands in a header, and names a cell."""
 
     header: str
-    pattern: str
-    substitution: str
+    mark: str
+    """Stands in the header wherever the key does, right in front of it but for ``start``'s end; ""
+    where the header's value starts with the key pattern."""
+    start: str
+    """RE2 for the header from its beginning to where the key pattern starts."""
+    pattern: KeyPattern
+    template: tuple[str, str]
+    """What the key has around the captured text."""
+    whole: Condition
+    """Holds exactly when the rule's match does, whatever the key."""
+
+    def texts(self, keys: Iterable[str]) -> dict[str, str]:
+        """The texts whose capture gives one of these keys, with the key."""
+        lead, trail = self.template
+        found = {
+            key[len(lead) : len(key) - len(trail)]: key
+            for key in keys
+            if key.startswith(lead) and key.endswith(trail) and len(key) > len(lead) + len(trail)
+        }
+        return {text: found[text] for text in self.pattern.matching(found)}
+
+    def holds(self, texts: Iterable[str]) -> Condition:
+        """One of these texts stands there as the key."""
+        return self._holds(self.pattern.regex(texts), self._end())
+
+    def may_hold(self, texts: Iterable[str]) -> Condition:
+        """One of these texts, or a longer one, stands there as the key."""
+        return self._holds(self.pattern.regex(texts), _ANY)
+
+    def ends_clearly(self) -> Condition:
+        """A key stands there, and what follows it is UTF-8, so RE2's classes can tell its end."""
+        return self._holds(self.pattern.any_key(), self._end())
+
+    def _holds(self, regex: str, end: str) -> Condition:
+        return Condition((self.header,), f"{self.start}{regex}{end}")
+
+    def _end(self) -> str:
+        if self.pattern.closed:
+            return rf"[ \t]*(?:;{_ANY})?" if self.mark else ""
+        more = self.pattern.open_ended
+        return f"(?:[^{re2_class(more)[1:]}{_ANY})?" if more else _ANY
+
+    def twice(self) -> Condition:
+        """The mark stands there more than once, so which is meant is for the evaluator to say."""
+        mark = re.escape(self.mark)
+        return Condition((self.header,), f"{_ANY}{mark}{_ANY}{mark}{_ANY}")
+
+    def lua_pattern(self) -> str:
+        """From the mark's end to the key, as a Lua pattern with one capture."""
+        return ("^[^=;]*=[ \t]*" if self.mark else "^") + self.pattern.lua()
 
 
 @dataclass(frozen=True, slots=True)
 class NativeRule:
-    """A rule that Envoy answers: by a fixed cell, by weight, or by an extracted key."""
+    """A rule that Envoy answers: by a fixed cell, by weight, or by a key."""
 
     rule: Rule
     conditions: tuple[Condition, ...]
-    extraction: Extraction | None = None
+    lookup: KeyLookup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +115,15 @@ class AskClassifier:
     conditions: tuple[Condition, ...]
 
 
-Exact = tuple[Condition | None, ...]
+Analysed = NativeRule | AskClassifier
 
 
-def exact_conditions(rule: Rule) -> Exact:
-    """For each match of a rule the condition that holds exactly when it does; None: there is none.
-
-    Depends on the rule alone, so it is worth keeping while cells change.
-    """
-    return tuple(_exact(match) for match in rule.matches)
-
-
-def analyse(rule: Rule, exact: Exact, cells: Cells) -> NativeRule | AskClassifier:
-    """Decide the tier of a rule, given its `exact_conditions`."""
+def analyse(rule: Rule) -> Analysed:
+    """Decide the tier of a rule. Depends on the rule alone, so it is worth keeping."""
+    exact = tuple(_exact(match) for match in rule.matches)
     if not rule.transforms and not rule.required and None not in exact:
         conditions = tuple(condition for condition in exact if condition is not None)
-        native = _native(rule, conditions, cells)
+        native = _native(rule, conditions)
         if native is not None:
             return native
     loose = tuple(
@@ -90,7 +134,7 @@ def analyse(rule: Rule, exact: Exact, cells: Cells) -> NativeRule | AskClassifie
     return AskClassifier(rule, loose)
 
 
-def _native(rule: Rule, conditions: tuple[Condition, ...], cells: Cells) -> NativeRule | None:
+def _native(rule: Rule, conditions: tuple[Condition, ...]) -> NativeRule | None:
     action = rule.action
     if isinstance(action, Proxy) or action.type is ClassifyType.FIRST_CELL:
         return NativeRule(rule, conditions)
@@ -98,25 +142,14 @@ def _native(rule: Rule, conditions: tuple[Condition, ...], cells: Cells) -> Nati
         return None
     if not action.value.references:
         return NativeRule(rule, conditions)
-    if len(action.value.references) > 1 or _next_only_when_down(rule, cells):
+    if len(action.value.references) > 1:
         return None
-    extraction = _extraction(rule, action)
-    if extraction is None or not _empty_is_unknown(action, cells):
+    found = _lookup(rule, action, conditions)
+    if found is None:
         return None
-    index, found = extraction
+    index, lookup = found
     others = tuple(c for at, c in enumerate(conditions) if at != index)
-    return NativeRule(rule, others, found)
-
-
-def _next_only_when_down(rule: Rule, cells: Cells) -> bool:
-    """A dead cell hands over to the next rule but an unknown key does not: a map can't say that."""
-    down = any(not cell.serving for cell in cells.all)
-    policies = rule.policies
-    return (
-        down
-        and isinstance(policies.on_cell_down, Next)
-        and not isinstance(policies.on_unknown, Next)
-    )
+    return NativeRule(rule, others, lookup)
 
 
 def known_keys(action: Classify, cells: Cells) -> dict[str, Cell]:
@@ -124,13 +157,6 @@ def known_keys(action: Classify, cells: Cells) -> dict[str, Cell]:
     if action.type is ClassifyType.SESSION_PREFIX:
         return dict(cells.by_prefix)
     return {str(cell_id): cell for cell_id, cell in cells.by_id.items()}
-
-
-def _empty_is_unknown(action: Classify, cells: Cells) -> bool:
-    """An empty capture skips the rule; it must not make a known key of the template's rest."""
-    assert action.value is not None
-    rest = "".join(text for is_reference, text in action.value.parts if not is_reference)
-    return rest not in known_keys(action, cells) and SENTINEL not in rest
 
 
 def _exact(match: Match) -> Condition | None:
@@ -171,23 +197,30 @@ def _host(match: Match) -> Condition | None:
     return Condition((":authority",), rf"(?i:{literal[1]})\.?(?::[0-9]+)?", match.invert)
 
 
-def _cookie(match: Match) -> str | None:
-    """A regex over the whole Cookie header, up to where the first matching cookie's match ends."""
+def _cookie_start(match: Match) -> str | None:
+    """A regex over the Cookie header, from its beginning to where the cookie's value starts."""
     assert match.name is not None
     name = anchored(match.name.pattern)
     if name is None or not (name[1] and name[2]):
         return None
     name_regex = without(name[0], "=; \t", "", widen=False)
+    if name_regex is None:
+        return None
+    return rf"(?:{_ANY}?;)??[ \t]*(?:{name_regex})[ \t]*=[ \t]*"
+
+
+def _cookie(match: Match) -> str | None:
+    """A regex over the whole Cookie header, up to where the first matching cookie's match ends."""
+    start = _cookie_start(match)
     value = anchored(match.value.pattern) if match.value else ("", True, False)
-    if name_regex is None or value is None:
+    if start is None or value is None:
         return None
     value_regex = without(value[0], "; \t", "", widen=False)
     if value_regex is None:
         return None
-    lead = r"[ \t]*" if value[1] else r"[^;]*?"
+    lead = "" if value[1] else r"[^;]*?"
     tail = r"[ \t]*(?:;|$)" if value[2] else ""
-    start = rf"(?:{_ANY}?;)??[ \t]*"
-    return rf"{start}(?:{name_regex})[ \t]*={lead}(?:{value_regex}){tail}"
+    return f"{start}{lead}(?:{value_regex}){tail}"
 
 
 def _necessary(match: Match) -> Condition | None:
@@ -204,8 +237,10 @@ def _necessary(match: Match) -> Condition | None:
     return None
 
 
-def _extraction(rule: Rule, action: Classify) -> tuple[int, Extraction] | None:
-    """How to get the key, and which match it comes from."""
+def _lookup(
+    rule: Rule, action: Classify, conditions: tuple[Condition, ...]
+) -> tuple[int, KeyLookup] | None:
+    """Which match gives the key, and how; None where RE2 and Lua might read it differently."""
     assert action.value is not None
     (wanted,) = action.value.references
     for index in reversed(range(len(rule.matches))):
@@ -215,52 +250,30 @@ def _extraction(rule: Rule, action: Classify) -> tuple[int, Extraction] | None:
             if not match.invert:
                 return None
             continue
-        if wanted not in groups:
-            continue
-        return _extract_from(match, action, wanted, index)
+        if wanted in groups:
+            made = _lookup_in(match, action, wanted, conditions[index])
+            return None if made is None else (index, made)
     return None
 
 
-def _extract_from(
-    match: Match, action: Classify, wanted: str, index: int
-) -> tuple[int, Extraction] | None:
+def _lookup_in(match: Match, action: Classify, wanted: str, whole: Condition) -> KeyLookup | None:
     assert match.value is not None
     assert action.value is not None
+    pattern = parse_key_pattern(match.value.pattern, wanted)
+    if pattern is None or not match.value.case_sensitive:
+        return None
     if match.subject is Subject.COOKIE:
-        body, header = _cookie(match), "cookie"
+        assert match.name is not None
+        mark = leading_literal(match.name.pattern)
+        header, start = "cookie", _cookie_start(match)
+        if not mark or start is None:
+            return None
     elif len(match.literal_names) == 1 and match.literal_names[0] != _HOST:
-        body, header = rf"{_ANY}?(?:{match.value.pattern})", match.literal_names[0]
+        mark, header, start = "", match.literal_names[0], ""
     else:
         return None
-    if body is None:
-        return None
-    pattern = _single_capture(rf"^{body}{_ANY}$", wanted)
-    if pattern is None:
-        return None
-    parts = [
-        r"\1" if is_reference else text.replace("\\", r"\\")
-        for is_reference, text in action.value.parts
-    ]
-    return index, Extraction(header, pattern, SENTINEL + "".join(parts))
-
-
-def _single_capture(pattern: str, wanted: str) -> str | None:
-    """The pattern with only the wanted group capturing (as group 1)."""
-    out: list[str] = []
-    at = 0
-    found_wanted = 0
-    token = re.compile(
-        r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\(\?P?<(\w+)>|\((?!\?)", re.DOTALL
-    )
-    while found := token.search(pattern, at):
-        out.append(pattern[at : found.start()])
-        if found[1] is not None:
-            found_wanted += found[1] == wanted
-            out.append("(" if found[1] == wanted else "(?:")
-        elif found[0] == "(":
-            out.append("(?:")
-        else:
-            out.append(found[0])
-        at = found.end()
-    out.append(pattern[at:])
-    return "".join(out) if found_wanted == 1 else None
+    parts = action.value.parts
+    at = next(index for index, (is_reference, _) in enumerate(parts) if is_reference)
+    lead = "".join(text for _, text in parts[:at])
+    trail = "".join(text for _, text in parts[at + 1 :])
+    return KeyLookup(header, mark, start, pattern, (lead, trail), whole)

@@ -18,6 +18,7 @@ _TOKEN = re.compile(
     r"|(?P<other>(?s:.))"
 )
 _SAFE_ESCAPES = frozenset("dw")
+_WORD = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 _PUNCTUATION = frozenset(r"""!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~""")
 
 
@@ -115,14 +116,14 @@ def _in_class(chars: str) -> str:
 def _class(text: str, excluded: str, *, widen: bool) -> str | None:
     if text.startswith("[^"):
         return f"[^{_in_class(excluded)}{text[2:]}" if widen else None
-    members = _members(text[1:-1])
+    members = class_members(text[1:-1])
     if members is None or members & set(excluded):
         return None
     return text
 
 
-def _members(body: str) -> set[str] | None:
-    """The characters of a positive class; None where that takes more than ASCII ranges."""
+def class_members(body: str) -> set[str] | None:
+    """The characters of a positive class's inside; None where that takes more than ASCII ranges."""
     chars: set[str] = set()
     at = 0
     while at < len(body):
@@ -132,7 +133,7 @@ def _members(body: str) -> set[str] | None:
         if char == "\\":
             char, at = body[at], at + 1
             if char in "dw":
-                chars |= set("0123456789")
+                chars |= set("0123456789" if char == "d" else _WORD)
                 continue
             if char not in _PUNCTUATION:
                 return None

@@ -24,7 +24,7 @@ from control_plane.compiler.model import (
     ClassifierAddress,
     TrafficPolicy,
 )
-from control_plane.compiler.native import AskClassifier, NativeRule, analyse, exact_conditions
+from control_plane.compiler.native import AskClassifier, NativeRule, analyse
 from control_plane.compiler.regex_rewrite import anchored, without
 from control_plane.routing.model import Cells
 from control_plane.routing.parse import parse
@@ -113,11 +113,7 @@ def test_a_dead_cell_does_not_change_the_listener() -> None:
 
 
 def test_the_tier_of_gitlabs_rules() -> None:
-    cells = Cells([cell(1)])
-    tiers = {
-        rule.id: isinstance(analyse(rule, exact_conditions(rule), cells), NativeRule)
-        for rule in GITLAB.rules
-    }
+    tiers = {rule.id: isinstance(analyse(rule), NativeRule) for rule in GITLAB.rules}
     assert [rule for rule, native in tiers.items() if native] == [
         "force_cell", "session", "anywhere",
     ]  # fmt: skip
@@ -141,7 +137,7 @@ def test_what_can_not_be_exact_is_left_to_the_classifier(match: dict[str, str]) 
               "classify": {"type": "SESSION_PREFIX", "value": "${p}"}}]
         )
     ).rules[0]  # fmt: skip
-    assert isinstance(analyse(rule, exact_conditions(rule), Cells([cell(1)])), AskClassifier)
+    assert isinstance(analyse(rule), AskClassifier)
 
 
 @pytest.mark.parametrize(
