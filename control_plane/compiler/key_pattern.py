@@ -1,8 +1,8 @@
-"""Regexes so plain that RE2 and a Lua pattern take the same key out of the same text.
+"""Regexes so plain that there is one way only to read a key out of a text.
 
 A key pattern is ``^``, literals and repeated classes with one named group around some of them. Each
-run of a class ends where a character follows that the class does not have, so there is one way
-only to read a text, and the two languages can't differ.
+run of a class ends where a character follows that the class does not have. So the pattern captures
+a key exactly where the pattern with that key in the group's place matches.
 """
 
 from __future__ import annotations
@@ -73,11 +73,6 @@ class KeyPattern:
     def _around(self, key: str) -> str:
         before, after = ("".join(_re2(p) for p in parts) for parts in (self.before, self.after))
         return f"{before}(?:{key}){after}"
-
-    def lua(self) -> str:
-        """A Lua pattern that captures the key, to be used at the text's start, without anchor."""
-        before = "".join(_lua(part) for part in self.before)
-        return f"{before}({''.join(_lua(part) for part in self.key)})"
 
 
 def parse_key_pattern(pattern: str, group: str) -> KeyPattern | None:
@@ -160,13 +155,3 @@ def _re2(part: Part) -> str:
 def re2_class(members: frozenset[str]) -> str:
     """An RE2 class of exactly these ASCII characters."""
     return "[" + "".join(f"\\x{ord(char):02x}" for char in sorted(members)) + "]"
-
-
-def _lua(part: Part) -> str:
-    if isinstance(part, Literal):
-        return "".join(_lua_char(char) for char in part.text)
-    return "[" + "".join(_lua_char(char) for char in sorted(part.members)) + "]+"
-
-
-def _lua_char(char: str) -> str:
-    return char if char.isalnum() else f"%{char}"

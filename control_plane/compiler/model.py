@@ -16,8 +16,6 @@ ROUTES = f"{_TYPE}config.route.v3.RouteConfiguration"
 EXTENSION = f"{_TYPE}config.core.v3.TypedExtensionConfig"
 
 CLASSIFIER_CLUSTER = "cellway:classifier"
-NO_CLUSTER = "cellway:none"
-"""Names no cluster, so Envoy refuses what is sent there."""
 LISTENER_NAME = "cellway:edge"
 ROUTES_NAME = "cellway:routes"
 DEBUG_FILTER = "cellway.debug"

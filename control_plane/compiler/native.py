@@ -93,10 +93,6 @@ class KeyLookup:
         mark = re.escape(self.mark)
         return Condition((self.header,), f"{_ANY}{mark}{_ANY}{mark}{_ANY}")
 
-    def lua_pattern(self) -> str:
-        """From the mark's end to the key, as a Lua pattern with one capture."""
-        return ("^[^=;]*=[ \t]*" if self.mark else "^") + self.pattern.lua()
-
 
 @dataclass(frozen=True, slots=True)
 class NativeRule:
@@ -240,7 +236,7 @@ def _necessary(match: Match) -> Condition | None:
 def _lookup(
     rule: Rule, action: Classify, conditions: tuple[Condition, ...]
 ) -> tuple[int, KeyLookup] | None:
-    """Which match gives the key, and how; None where RE2 and Lua might read it differently."""
+    """Which match gives the key, and how; None where there may be several ways to read it."""
     assert action.value is not None
     (wanted,) = action.value.references
     for index in reversed(range(len(rule.matches))):

@@ -26,7 +26,6 @@ from control_plane.compiler.model import (
 )
 from control_plane.compiler.native import AskClassifier, NativeRule, analyse
 from control_plane.compiler.regex_rewrite import anchored, without
-from control_plane.routing.model import Cells
 from control_plane.routing.parse import parse
 from control_plane.routing.regex import Regex
 from control_plane.topology.model import Cell, CellState, CellTLS, Endpoint
