@@ -155,7 +155,6 @@ def _manager(filters: list[hcm.HttpFilter], policy: TrafficPolicy) -> hcm.HttpCo
         ),
         max_request_headers_kb=policy.max_request_headers_kb,
         stream_idle_timeout=timedelta(seconds=policy.stream_idle_timeout_s),
-        request_headers_timeout=timedelta(seconds=10),
         early_header_mutation_extensions=[_strip()],
         upgrade_configs=[hcm.HttpConnectionManagerUpgradeConfig(upgrade_type="websocket")],
         generate_request_id=True,
