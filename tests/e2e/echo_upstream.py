@@ -10,6 +10,8 @@ from typing import Self
 
 MAX_HEAD_BYTES = 1 << 20
 START_TIMEOUT_S = 5.0
+ECHO_HEADER = "x-echo"
+"""In each response of the upstream, and in none that the edge makes itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,10 @@ class EchoUpstream:
             except (asyncio.IncompleteReadError, ConnectionError):
                 return
             self.requests += 1
-            start = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(head)
+            start = b"HTTP/1.1 200 OK\r\n%s: 1\r\nContent-Length: %d\r\n\r\n" % (
+                ECHO_HEADER.encode(),
+                len(head),
+            )
             writer.write(start if head.startswith(b"HEAD ") else start + head)
 
 
