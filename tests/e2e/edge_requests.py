@@ -127,8 +127,12 @@ class RequestMaker:
         path = self.path() if self._random.random() < 0.95 else self._random.choice(ODD_TARGETS)
         if self._random.random() < 0.1:
             path += self._random.choice([b"\xc3", b"\xff/%2e", b"?\xff"])
-        method = self._random.choice(METHODS)
-        return RawRequest(method, path, self.host(), self.headers(http2=True))
+        method, host = self._random.choice(METHODS), self.host()
+        headers = self.headers(http2=True)
+        if host is None:
+            # Right after the other pseudo headers it would be the authority, not a header.
+            headers = tuple(field for field in headers if field[0] != ":authority")
+        return RawRequest(method, path, host, headers)
 
     def _header(self, *, connection: bool) -> tuple[str, bytes]:
         pick, roll = self._random.choice, self._random.random()
