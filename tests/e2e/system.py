@@ -18,7 +18,6 @@ import uvloop
 
 from control_plane.cli.local import LOCAL_NODE
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from control_plane.demo import free_port
 from control_plane.envoy_process import Envoy
 from control_plane.example_cell import cell_app
 from control_plane.listening import bind, embedded, port_of, run
@@ -30,6 +29,7 @@ from control_plane.routing.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.model import CellState
+from tests.e2e.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
 START_S = 60.0
@@ -41,7 +41,7 @@ def _parsed(document: str) -> Ruleset:
     return parse(document)
 
 
-def _reconnecting_soon(bootstrap: str) -> str:
+def reconnecting_soon(bootstrap: str) -> str:
     """With a short back-off, so that no test waits for Envoy's default (up to 30 s)."""
     document = json.loads(bootstrap)
     (service,) = document["dynamicResources"]["adsConfig"]["grpcServices"]
@@ -127,7 +127,7 @@ class System:
             "grpc_port": 0,
             "classifier_port": 0,
             "envoy_admin_port": 0,
-            "edge_port": free_port(),
+            "edge_port": unused_port(),
             "health_interval_s": 0,
         }
         self._settings = Settings(**(given | self._given))
@@ -165,7 +165,7 @@ class System:
             self._settings.envoy_admin_port,
             delta=self._delta,
         )
-        bootstrap = _reconnecting_soon(compile_bootstrap(member))
+        bootstrap = reconnecting_soon(compile_bootstrap(member))
         self._envoy = Envoy(bootstrap, self._directory / "envoy")
         self.admin_port = await self._envoy.start()
         assert self._envoy.process is not None
@@ -176,6 +176,12 @@ class System:
     async def _end_envoy(self) -> None:
         if self._envoy is not None:
             await self._envoy.stop()
+
+    async def _envoy_left(self) -> None:
+        """Until the control plane has noticed; else the old connection would pass for the new."""
+        async with asyncio.timeout(JOIN_S):
+            while any(node.connected for node in self.plane.fleet.nodes()):
+                await asyncio.sleep(0.01)
 
     def stop_plane(self) -> None:
         """Stop the control plane and its classifiers."""
@@ -188,6 +194,7 @@ class System:
     def restart_envoy(self) -> None:
         """Stop Envoy and start a new one that knows nothing."""
         self.call(self._end_envoy)
+        self.call(self._envoy_left)
         self.call(self._begin_envoy)
 
     def in_step(self) -> None:
