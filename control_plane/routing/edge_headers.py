@@ -117,9 +117,9 @@ def read_http2_fields(headers: Iterable[Header]) -> list[Header]:
     return _join_cookies(joined)
 
 
-def join_values(values: Sequence[bytes], glue: bytes = b",") -> bytes:
+def join_values(values: Iterable[bytes]) -> bytes:
     """Values of one field joined as Envoy joins them: empty ones leave no trace."""
-    return glue.join(value for value in values if value)
+    return b",".join(value for value in values if value)
 
 
 def join_repeated(fields: Sequence[Header]) -> list[Header]:
@@ -139,7 +139,10 @@ def join_repeated(fields: Sequence[Header]) -> list[Header]:
 
 def _join_cookies(fields: Sequence[Header]) -> list[Header]:
     """One Cookie field, the last, as HTTP/2 needs it (RFC 9113 section 8.2.3)."""
-    cookie = join_values([value for name, value in fields if name == "cookie"], b"; ")
+    cookie = b""
+    for name, value in fields:
+        if name == "cookie":
+            cookie = cookie + b"; " + value if cookie else value
     others = [field for field in fields if field[0] != "cookie"]
     return [*others, ("cookie", cookie)] if cookie else others
 

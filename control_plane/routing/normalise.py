@@ -2,7 +2,7 @@
 
 `explain`, `simulate` and the mitmproxy addon get from `admit` the request that Envoy's router and
 the classifier get, or learn that the edge refuses it. The model is of Envoy 1.40 with the
-connection manager that `control_plane.compiler.listener` makes; `tests/e2e/test_differential.py`
+connection manager that `control_plane.compiler.listener` makes; `tests/e2e/test_edge_admission.py`
 holds it against the real one.
 """
 

@@ -107,10 +107,16 @@ class XdsServer:
             unwatch()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # First what must not be left out: gRPC may cancel us (again) where we wait.
             self._streams -= 1
             if stream.node_id is not None:
                 self._fleet.disconnected(stream.node_id, session)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return self._streams
 
     @property
     def cache(self) -> SnapshotCache:

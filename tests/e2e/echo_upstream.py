@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 MAX_HEAD_BYTES = 1 << 20
+MAX_HEADS = 100
 START_TIMEOUT_S = 5.0
+ECHO_HEADER = "x-echo"
+"""In each response of the upstream, and in none that the edge makes itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,13 @@ class EchoUpstream:
     """The upstream in a thread of its own, on a free loopback port, used with `with`.
 
     Each response's body is the request head; `last_head` is the newest one that arrived (what a
-    HEAD request's answer can't carry) and `requests` counts them.
+    HEAD request's answer can't carry) and `requests` counts them. `heads` keeps the newest
+    `MAX_HEADS`, also of requests whose body never came.
     """
 
     def __init__(self) -> None:
         self.requests = 0
+        self.heads: deque[bytes] = deque(maxlen=MAX_HEADS)
         self.last_head = b""
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -101,11 +107,15 @@ class EchoUpstream:
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.last_head = head
+                self.heads.append(head)
                 await _skip_body(head.lower(), reader)
             except (asyncio.IncompleteReadError, ConnectionError):
                 return
             self.requests += 1
-            start = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(head)
+            start = b"HTTP/1.1 200 OK\r\n%s: 1\r\nContent-Length: %d\r\n\r\n" % (
+                ECHO_HEADER.encode(),
+                len(head),
+            )
             writer.write(start if head.startswith(b"HEAD ") else start + head)
 
 

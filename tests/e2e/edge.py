@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tests.e2e.envoy_process import FREE_LOOPBACK_PORT
@@ -17,7 +18,9 @@ MAX_REQUEST_HEADERS_KB = 60
 NO_DELAY = "0s"
 
 
-def connection_manager(cluster: str, **overrides: Any) -> dict[str, Any]:
+def connection_manager(
+    cluster: str, *, before_router: Sequence[dict[str, Any]] = (), **overrides: Any
+) -> dict[str, Any]:
     """The edge's HttpConnectionManager, all traffic to `cluster`; overrides replace fields.
 
     Admission is as `control_plane.compiler.listener` configures it. Connections that a refusal ends
@@ -54,7 +57,10 @@ def connection_manager(cluster: str, **overrides: Any) -> dict[str, Any]:
                 }
             ]
         },
-        "http_filters": [{"name": "router", "typed_config": {"@type": TYPE_PREFIX + ROUTER_TYPE}}],
+        "http_filters": [
+            *before_router,
+            {"name": "router", "typed_config": {"@type": TYPE_PREFIX + ROUTER_TYPE}},
+        ],
         **overrides,
     }
 

@@ -5,38 +5,69 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import uvloop
 
-from control_plane.cli.local import everything
-from control_plane.demo import free_port
+from control_plane.cli.local import LOCAL_NODE
+from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from control_plane.envoy_process import Envoy
 from control_plane.example_cell import cell_app
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision
 from control_plane.routing.normalise import Refused, admit
 from control_plane.routing.parse import parse
-from control_plane.server import Running
+from control_plane.routing.ruleset import Ruleset
+from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.model import CellState
+from tests.e2e.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
 START_S = 60.0
+JOIN_S = 20.0
+
+
+@lru_cache(maxsize=8)
+def _parsed(document: str) -> Ruleset:
+    return parse(document)
+
+
+def reconnecting_soon(bootstrap: str) -> str:
+    """With a short back-off, so that no test waits for Envoy's default (up to 30 s)."""
+    document = json.loads(bootstrap)
+    (service,) = document["dynamicResources"]["adsConfig"]["grpcServices"]
+    service["envoyGrpc"]["retryPolicy"] = {
+        "retryBackOff": {"baseInterval": "0.1s", "maxInterval": "0.5s"}
+    }
+    return json.dumps(document)
 
 
 class System:
-    """Everything, in an event loop of its own thread. Use as a context manager."""
+    """Everything, in an event loop of its own thread. Use as a context manager.
 
-    def __init__(self, directory: Path, cells: int = 3, **settings: Any) -> None:
+    Envoy speaks delta xDS, or with `delta=False` state of the world. Control plane (its classifier
+    workers included) and Envoy can be stopped and started again; their ports stay.
+    """
+
+    def __init__(
+        self, directory: Path, cells: int = 3, *, delta: bool = True, **settings: Any
+    ) -> None:
         self._directory = directory
         self._count = cells
         self._given = settings
+        self._delta = delta
+        self._settings: Settings
+        self._envoy: Envoy | None = None
+        self._plane_stack = contextlib.AsyncExitStack()
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
         self._error: BaseException | None = None
@@ -96,18 +127,96 @@ class System:
             "grpc_port": 0,
             "classifier_port": 0,
             "envoy_admin_port": 0,
-            "edge_port": free_port(),
+            "edge_port": unused_port(),
             "health_interval_s": 0,
         }
-        settings = Settings(**(given | self._given))
+        self._settings = Settings(**(given | self._given))
+        self.edge_port = self._settings.edge_port
         async with contextlib.AsyncExitStack() as stack:
             for number in range(1, self._count + 1):
                 await stack.enter_async_context(self._cell(f"cell-{number}"))
-            plane, envoy, admin = await stack.enter_async_context(everything(settings))
-            self.plane, self.admin_port, self.edge_port = plane, admin, settings.edge_port
-            self.envoy_pid = envoy.process.pid
+            stack.push_async_callback(self._end_plane)
+            await self._begin_plane()
+            stack.push_async_callback(self._end_envoy)
+            await self._begin_envoy()
             self._ready.set()
             await self._stop.wait()
+
+    async def _begin_plane(self) -> None:
+        plane = await self._plane_stack.enter_async_context(running(self._settings))
+        ports = plane.ports
+        fixed = {
+            "api_port": ports.api,
+            "grpc_port": ports.grpc,
+            "classifier_port": ports.classifier,
+        }
+        self._settings = self._settings.model_copy(update=fixed)
+        self.plane = plane
+
+    async def _end_plane(self) -> None:
+        await self._plane_stack.aclose()
+
+    async def _begin_envoy(self) -> None:
+        member = FleetMember(
+            LOCAL_NODE,
+            "local",
+            "127.0.0.1",
+            self.plane.ports.grpc,
+            self._settings.envoy_admin_port,
+            delta=self._delta,
+        )
+        bootstrap = reconnecting_soon(compile_bootstrap(member))
+        self._envoy = Envoy(bootstrap, self._directory / "envoy")
+        self.admin_port = await self._envoy.start()
+        assert self._envoy.process is not None
+        self.envoy_pid = self._envoy.process.pid
+        joined = await self.plane.fleet.joined(LOCAL_NODE, JOIN_S)
+        assert joined, self._envoy.tail()
+
+    async def _end_envoy(self) -> None:
+        if self._envoy is not None:
+            await self._envoy.stop()
+
+    async def _envoy_left(self) -> None:
+        """Until the control plane has noticed; else the old connection would pass for the new."""
+        async with asyncio.timeout(JOIN_S):
+            while any(node.connected for node in self.plane.fleet.nodes()):
+                await asyncio.sleep(0.01)
+
+    def stop_plane(self) -> None:
+        """Stop the control plane and its classifiers."""
+        self.call(self._end_plane)
+
+    def start_plane(self) -> None:
+        """Start the control plane again, on the same database and ports."""
+        self.call(self._begin_plane)
+
+    def restart_envoy(self) -> None:
+        """Stop Envoy and start a new one that knows nothing."""
+        self.call(self._end_envoy)
+        self.call(self._envoy_left)
+        self.call(self._begin_envoy)
+
+    def in_step(self) -> None:
+        """Wait until Envoy is connected and runs the newest revision."""
+
+        async def wait() -> tuple[str, ...]:
+            if not await self.plane.fleet.joined(LOCAL_NODE, JOIN_S):
+                return (LOCAL_NODE,)
+            return await self.plane.fleet.wait(self.plane.topology.revision(), JOIN_S)
+
+        assert self.call(wait) == (), "Envoy does not follow"
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Envoy's counters and gauges whose whole name matches."""
+        response = httpx.get(
+            f"http://127.0.0.1:{self.admin_port}/stats?format=json", trust_env=False
+        )
+        return {
+            stat["name"]: stat["value"]
+            for stat in response.json()["stats"]
+            if isinstance(stat.get("value"), int) and re.fullmatch(pattern, stat["name"])
+        }
 
     @contextlib.asynccontextmanager
     async def _cell(self, name: str) -> AsyncIterator[None]:
@@ -169,7 +278,8 @@ class System:
         snapshot = self.plane.topology.snapshot()
         assert snapshot.ruleset is not None
         cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
-        return decide(parse(snapshot.ruleset.document), admitted, cells, self.plane.topology.owners)
+        ruleset = _parsed(snapshot.ruleset.document)
+        return decide(ruleset, admitted, cells, self.plane.topology.owners)
 
 
 class RawClient:

@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,8 @@ CLAIMS = {
     "cell-3": ("username:john.doe", "redirect_route:old", "organization_path:john.doe", "route:ü"),
 }
 Header = tuple[str, bytes]
+# A busy machine must not look like a dead classifier.
+PATIENT: dict[str, Any] = {"classifier_timeout_s": 10}
 
 
 def _token(cell: int, prefix: str = "glpat-") -> bytes:
@@ -108,13 +111,17 @@ CONFUSING = (
 )  # fmt: skip
 
 
+def _prepare(system: System) -> None:
+    system.add_cells()
+    for cell, keys in CLAIMS.items():
+        system.claim(cell, *keys)
+    system.use_ruleset("gitlab")
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("differential")) as running:
-        running.add_cells()
-        for cell, keys in CLAIMS.items():
-            running.claim(cell, *keys)
-        running.use_ruleset("gitlab")
+    with System(tmp_path_factory.mktemp("differential"), **PATIENT) as running:
+        _prepare(running)
         yield running
 
 
@@ -210,3 +217,27 @@ def test_random_paths_and_headers(system: System) -> None:
             headers = list(itertools.chain(*choose.sample(variations, choose.randint(0, 2))))
             differences.append(_check(system, client, path, headers))
     _report(differences)
+
+
+@pytest.mark.parametrize(
+    "fleet", [{"classifier_protocol": "grpc"}, {"delta": False}], ids=["grpc", "sotw"]
+)
+def test_other_ways_to_ask_and_to_be_told_decide_the_same(
+    tmp_path: Path, fleet: dict[str, Any]
+) -> None:
+    choose = random.Random(13)
+    variations = _variations()
+    paths = choose.sample(sorted({*_paths()}), 200) + list(EXTRA_PATHS)
+    with System(tmp_path, **PATIENT, **fleet) as system, RawClient(system.edge_port) as client:
+        _prepare(system)
+        differences = [
+            _check(system, client, path, headers)
+            for path in paths
+            for headers in ([], choose.choice(variations))
+        ]
+        differences += [_check(system, client, path, []) for path in CONFUSING]
+        for path, headers in itertools.product((b"/foo/x", b"/-/x"), variations):
+            differences.append(_check(system, client, path, headers))
+        _report(differences)
+        authz = system.stats(r"http\.edge\.ext_authz\.classifier\.(ok|error|denied)").values()
+        assert sorted(map(bool, authz)) == [False, False, True], "asked, and always answered"

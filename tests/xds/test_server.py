@@ -12,6 +12,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
 from control_plane.xds.cache import SnapshotCache
+from control_plane.xds.delta import DeltaSession
 from control_plane.xds.fleet import Fleet
 from control_plane.xds.resource import CDS, LDS, Resource
 from control_plane.xds.server import Limits, XdsServer
@@ -193,3 +194,31 @@ async def test_a_disconnected_node_is_remembered_and_not_waited_for(wire: Wire) 
             await asyncio.sleep(0.01)
     assert wire.fleet.nodes()[0].state == "DISCONNECTED"
     assert await wire.fleet.wait(99, 0.05) == ()
+
+
+class NoContext:
+    """A call whose client reads nothing; only what a stream that is not refused uses."""
+
+    async def write(self, payload: bytes) -> None:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_stream_that_is_cancelled_while_it_ends_leaves_nothing_behind(steps: int) -> None:
+    """gRPC cancels the handler of a client that is gone, at whatever point that has got to."""
+    xds, left = XdsServer(SnapshotCache(), Fleet()), asyncio.Event()
+    xds.cache.set(clusters(1, "a"))
+
+    async def requests() -> AsyncIterator[Any]:
+        yield first()
+        await left.wait()
+
+    serving = asyncio.create_task(xds.serve(DeltaSession(), requests(), NoContext(), ""))
+    assert await xds.fleet.joined("n1", WAIT_S)
+    left.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    assert [node.connected for node in xds.fleet.nodes()] == [False]
+    assert xds.streams == 0

@@ -1,0 +1,227 @@
+"""Parts die and come back under a real Envoy: nothing is pushed twice, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from control_plane.topology.model import Endpoint
+from control_plane.topology.service import Topology
+from tests.e2e.echo_upstream import EchoUpstream
+from tests.e2e.envoy_process import EnvoyProcess
+from tests.e2e.load import Answer, Load, get
+from tests.e2e.plane_process import PlaneProcess
+from tests.e2e.system import RULESETS, RawClient, System, reconnecting_soon
+from tests.e2e.test_failures import until
+
+TAKEN_UP = (
+    r"cluster_manager\.cds\.(update_success|update_rejected|config_reload|version)"
+    r"|cluster_manager\.cluster_(added|modified|removed)"
+    r"|listener_manager\.lds\.(update_success|update_rejected|config_reload|version)"
+    r"|listener_manager\.listener_(added|modified|removed)"
+    r"|http\.edge\.rds\..*\.(update_rejected|config_reload|version)"
+)
+ROUTES_SENT = r"http\.edge\.rds\..*\.update_success"
+# One process is up sooner than two.
+AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
+RECONNECTS = r"cluster_manager\.cds\.update_failure"
+
+NATIVE = get(b"/-/x", b"_gitlab_session=cell-2-a")
+AMBIGUOUS = get(b"/foo/x")
+
+
+def prepare(system: System) -> None:
+    system.add_cells()
+    system.claim("cell-1", "route:foo")
+    system.use_ruleset("gitlab")
+    system.in_step()
+
+
+@pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
+def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
+    tmp_path: Path, delta: bool
+) -> None:
+    with System(tmp_path, delta=delta, **AT_ONCE) as system:
+        prepare(system)
+        all_of_it = system.plane.xds.sent_resource_bytes
+        before, routes = system.stats(TAKEN_UP), system.stats(ROUTES_SENT)
+        failures = sum(system.stats(RECONNECTS).values())
+        assert len(before) >= 10
+        system.stop_plane()
+        until(lambda: sum(system.stats(RECONNECTS).values()) > failures)
+        system.start_plane()
+        system.in_step()
+        (node,) = system.api.get("/v1/fleet").json()["items"]
+        assert (node["state"], node["connected"]) == ("SYNCED", True)
+        assert node["acked_revision"] == system.plane.topology.revision()
+        assert system.stats(TAKEN_UP) == before
+        if delta:
+            assert system.plane.xds.sent_resource_bytes == 0
+            assert system.stats(ROUTES_SENT) == routes
+        else:
+            # What is asked for by name is sent again: Envoy finds that it has it.
+            assert system.plane.xds.sent_resource_bytes < all_of_it
+        # Another restart, and what somebody else changed in the meantime: that alone is sent.
+        system.stop_plane()
+        other = Topology.open(f"sqlite:///{tmp_path}/cellway.db")
+        endpoints = (Endpoint("127.0.0.1", system.cell_ports["cell-3"]),)
+        moved = replace(other.cell("cell-1").spec(), endpoints=endpoints)
+        other.update_cell("cell-1", moved, actor="somebody else")
+        other.close()
+        system.start_plane()
+        system.in_step()
+        with RawClient(system.edge_port) as client:
+            assert client.ask(b"/foo/x")[1]["x-example-cell"] == "cell-3"
+        if delta:
+            # The endpoints, and the filter that shows the revision.
+            assert 0 < system.plane.xds.sent_resource_bytes < 500
+        assert system.stats(TAKEN_UP) == before
+
+
+@pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
+def test_a_restarted_envoy_gets_everything(tmp_path: Path, delta: bool) -> None:
+    with System(tmp_path, delta=delta, **AT_ONCE) as system:
+        prepare(system)
+        snapshot = system.plane.xds.cache.get("local")
+        whole = sum(
+            len(resource.body)
+            for type_url in snapshot.types
+            for resource in snapshot.of_type(type_url).values()
+        )
+        for _ in range(2):
+            sent = system.plane.xds.sent_resource_bytes
+            system.restart_envoy()
+            system.in_step()
+            assert system.plane.xds.sent_resource_bytes - sent == whole
+            with RawClient(system.edge_port) as client:
+                assert client.ask(b"/foo/x")[1]["x-example-cell"] == "cell-1"
+                cookie = [("cookie", b"_gitlab_session=cell-2-a")]
+                assert client.ask(b"/-/x", cookie)[1]["x-example-cell"] == "cell-2"
+
+
+@contextmanager
+def killable(directory: Path) -> Iterator[tuple[PlaneProcess, EnvoyProcess]]:
+    """Two cells, a control plane in processes of its own, and an Envoy that is in step."""
+    with ExitStack() as stack:
+        cells = [stack.enter_context(EchoUpstream()) for _ in range(2)]
+        plane = stack.enter_context(PlaneProcess(directory))
+        for number, cell in enumerate(cells, 1):
+            plane.write(
+                "POST",
+                "/v1/cells",
+                {
+                    "name": f"cell-{number}",
+                    "address": f"cell-{number}.example.com",
+                    "endpoints": [f"127.0.0.1:{cell.port}"],
+                    "session_prefix": f"cell-{number}",
+                    "state": "active",
+                },
+            )
+        claim = {"bucket": "route", "value": "foo", "cell": "cell-1"}
+        plane.write("POST", "/v1/claims", {"claims": [claim]})
+        gitlab = json.loads((RULESETS / "gitlab.json").read_text())
+        kept = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
+        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": kept["version"]})
+        member = FleetMember("n1", "edge", "127.0.0.1", plane.grpc_port, 0)
+        bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
+        envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
+        until(lambda: plane.api.get("/v1/fleet").json()["items"][0]["state"] == "SYNCED")
+        yield plane, envoy
+
+
+def test_killed_under_load_native_routes_lose_nothing_and_others_get_what_their_rule_says(
+    tmp_path: Path,
+) -> None:
+    native, ambiguous = Answer("native", 200, "cell-2"), Answer("ambiguous", 200, "cell-1")
+    refused = Answer("ambiguous", 503, "")
+    with killable(tmp_path) as (plane, envoy):
+        load = Load(plane.edge_port, {"native": NATIVE, "ambiguous": AMBIGUOUS})
+        with load:
+            load.go_on(200)
+            assert load.seen().keys() == {native, ambiguous}
+            # The control plane alone: the classifiers decide on from the database.
+            plane.kill()
+            load.go_on(300)
+            assert load.take().keys() == {native, ambiguous}
+            plane.kill_classifiers()
+            until(lambda: load.seen()[refused] > 0)
+            load.go_on(300)
+            died = load.take()
+            assert died.keys() <= {native, ambiguous, refused}
+            load.go_on(200)
+            assert load.take().keys() == {native, refused}
+            taken_up = envoy.stats(TAKEN_UP)
+            plane.start()
+            until(lambda: load.seen()[ambiguous] > 0)
+            until(lambda: plane.api.get("/v1/fleet").json()["items"])
+            assert load.take().keys() <= {native, ambiguous, refused}
+            load.go_on(200)
+            assert load.take().keys() == {native, ambiguous}
+            assert envoy.stats(TAKEN_UP) == taken_up
+
+
+PASSING = {
+    "name": "passing",
+    "rules": [
+        {
+            "id": "session",
+            "match": {"type": "cookie", "name": "^s$", "regexValue": "^(?<cell>cell-[0-9])"},
+            "action": "classify",
+            "classify": {"type": "SESSION_PREFIX", "value": "${cell}"},
+            "on_unknown": "next",
+            "on_cell_down": "next",
+        },
+        {
+            "id": "tenant",
+            "match": {"type": "path", "regexValue": "^/t/(?<tenant>[^/]+)"},
+            "action": "classify",
+            "classify": {"claims": [{"tenant": "${tenant}"}]},
+            "on_unknown": "next",
+            "on_cell_down": "next",
+        },
+        {"id": "last", "action": "proxy", "proxy": {"cell": "cell-1"}},
+    ],
+}
+
+
+def test_cells_come_and_go_under_load_without_a_503(tmp_path: Path) -> None:
+    """Also not for those who ask for the cell itself: before it comes and after it has gone their
+    request is for the next rule."""
+    requests = {
+        "native": get(b"/", b"s=cell-2"),
+        "ambiguous": get(b"/t/acme"),
+        "native passing": get(b"/", b"s=cell-9"),
+        "ambiguous passing": get(b"/t/passing"),
+    }
+    with System(tmp_path, **AT_ONCE) as system:
+        prepare(system)
+        system.use_ruleset(PASSING)
+        system.claim("cell-2", "tenant:acme")
+        with RawClient(system.edge_port) as client:
+            native = client.ask(b"/", [("cookie", b"s=cell-2")])[1]
+            assert (native["x-cellway-tier"], native["x-cellway-cell"]) == ("native", "cell-2")
+        with Load(system.edge_port, requests) as load:
+            load.go_on(40)
+            for _ in range(8):
+                system.add_cell("cell-9", system.cell_ports["cell-3"])
+                system.claim("cell-9", "tenant:passing")
+                load.go_on(40)
+                for state in ("draining", "drained", "retired"):
+                    path = "/v1/cells/cell-9?wait=fleet&timeout=20s"
+                    system.write("PATCH", path, {"state": state}, **{"if-match": "*"})
+                    load.go_on(20)
+                release = {"claims": [{"bucket": "tenant", "value": "passing"}]}
+                system.write("POST", "/v1/claims/release", release)
+                system.write("DELETE", "/v1/cells/cell-9", **{"if-match": "*"})
+            answers = load.seen()
+    expected = {("native", "cell-2"), ("ambiguous", "cell-2")}
+    for name in ("native passing", "ambiguous passing"):
+        expected |= {(name, "cell-9"), (name, "cell-1")}
+    assert answers.keys() == {Answer(name, 200, cell) for name, cell in expected}, answers
