@@ -31,14 +31,16 @@ from control_plane.metrics import Metrics
 from control_plane.publish import Publisher
 from control_plane.settings import Settings, check_exposure
 from control_plane.topology.service import Topology
+from control_plane.xds import client_status
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
-from control_plane.xds.server import XdsServer
+from control_plane.xds.server import SERVICES, XdsServer
 
 log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
 WORKER_START_S = 30.0
+HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", 16 << 20),
     ("grpc.max_send_message_length", 64 << 20),
@@ -208,7 +210,9 @@ async def _start_xds(
     if not {"xds", "classifier"} & set(settings.roles):
         return None
     server = grpc.aio.server(options=_GRPC_OPTIONS)
+    services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
     if "classifier" in settings.roles:
+        services.append("envoy.service.auth.v3.Authorization")
         view = LiveView(plane.topology)
         stack.callback(view.close)
         Authorization(view, metrics).register(server)
@@ -216,13 +220,12 @@ async def _start_xds(
     if "xds" in settings.roles:
         plane.xds = XdsServer(cache, plane.fleet)
         plane.xds.register(server)
+        client_status.ClientStatus(plane.fleet).register(server)
+        services += [*SERVICES, client_status.SERVICE]
     servicer = HealthServicer()
     await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection(
-        ("grpc.health.v1.Health", "envoy.service.auth.v3.Authorization", reflection.SERVICE_NAME),
-        server,
-    )
+    reflection.enable_server_reflection(services, server)
     plane.ports.grpc = server.add_insecure_port(_host_port(settings.host, settings.grpc_port))
     publisher = None
     if plane.xds is not None:

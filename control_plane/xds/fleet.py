@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from control_plane.xds.session import Session, TypeStatus
+from control_plane.xds.session import ResourceStatus, Session, TypeStatus
 
 MAX_DISCONNECTED = 10_000
 """Disconnected nodes that are remembered; the oldest are forgotten first."""
@@ -135,6 +135,12 @@ class Fleet:
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Every node, by id."""
         return tuple(_status(node) for _, node in sorted(self._nodes.items()))
+
+    def resources(self, node_id: str) -> Iterator[ResourceStatus]:
+        """Each resource of a connected node, over all of its streams; nothing for others."""
+        node = self._nodes.get(node_id)
+        for session in tuple(node.sessions) if node is not None else ():
+            yield from session.resources()
 
     def lagging(self, revision: int) -> tuple[str, ...]:
         """Connected nodes that have not acknowledged everything up to ``revision``."""

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from envoy.service.discovery.v3 import discovery_pb2
+from envoy.service.cluster.v3 import cds_pb2
+from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
+from envoy.service.endpoint.v3 import eds_pb2
+from envoy.service.extension.v3 import config_discovery_pb2
+from envoy.service.listener.v3 import lds_pb2
+from envoy.service.route.v3 import rds_pb2
+from envoy.service.runtime.v3 import rtds_pb2
+from envoy.service.secret.v3 import sds_pb2
 
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.delta import DeltaSession, delta_bytes
@@ -21,15 +28,22 @@ from control_plane.xds.sotw import SotwSession, sotw_bytes
 
 log = logging.getLogger(__name__)
 _NODE_ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
-_SERVICES = {
-    "envoy.service.cluster.v3.ClusterDiscoveryService": (CDS, "Clusters"),
-    "envoy.service.endpoint.v3.EndpointDiscoveryService": (EDS, "Endpoints"),
-    "envoy.service.listener.v3.ListenerDiscoveryService": (LDS, "Listeners"),
-    "envoy.service.route.v3.RouteDiscoveryService": (RDS, "Routes"),
-    "envoy.service.extension.v3.ExtensionConfigDiscoveryService": (ECDS, "ExtensionConfigs"),
-    "envoy.service.secret.v3.SecretDiscoveryService": (SDS, "Secrets"),
-    "envoy.service.runtime.v3.RuntimeDiscoveryService": (RTDS, "Runtime"),
+_AGGREGATED = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
+_SINGLE = {
+    cds_pb2.DESCRIPTOR.services_by_name["ClusterDiscoveryService"].full_name: (CDS, "Clusters"),
+    eds_pb2.DESCRIPTOR.services_by_name["EndpointDiscoveryService"].full_name: (EDS, "Endpoints"),
+    lds_pb2.DESCRIPTOR.services_by_name["ListenerDiscoveryService"].full_name: (LDS, "Listeners"),
+    rds_pb2.DESCRIPTOR.services_by_name["RouteDiscoveryService"].full_name: (RDS, "Routes"),
+    config_discovery_pb2.DESCRIPTOR.services_by_name["ExtensionConfigDiscoveryService"].full_name: (
+        ECDS,
+        "ExtensionConfigs",
+    ),
+    sds_pb2.DESCRIPTOR.services_by_name["SecretDiscoveryService"].full_name: (SDS, "Secrets"),
+    rtds_pb2.DESCRIPTOR.services_by_name["RuntimeDiscoveryService"].full_name: (RTDS, "Runtime"),
 }
+"""Names from the descriptors, whose import also gives server reflection their files."""
+SERVICES = (_AGGREGATED, *_SINGLE)
+"""Full names of the services that `XdsServer.register` adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +73,7 @@ class XdsServer:
         """Add the services to a server."""
         handlers = [
             _service(
-                "envoy.service.discovery.v3.AggregatedDiscoveryService",
+                _AGGREGATED,
                 "StreamAggregatedResources",
                 "DeltaAggregatedResources",
                 self,
@@ -67,7 +81,7 @@ class XdsServer:
                 "",
             )
         ]
-        for service, (type_url, noun) in _SERVICES.items():
+        for service, (type_url, noun) in _SINGLE.items():
             handlers.append(
                 _service(service, f"Stream{noun}", f"Delta{noun}", self, (type_url,), type_url)
             )

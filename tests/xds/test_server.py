@@ -4,66 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import grpc
 import pytest
 from envoy.config.core.v3 import base_pb2
-from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
+from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.xds.cache import SnapshotCache
-from control_plane.xds.fleet import Fleet
 from control_plane.xds.resource import CDS, LDS, Resource
-from control_plane.xds.server import Limits, XdsServer
+from control_plane.xds.server import Limits
 from control_plane.xds.snapshot import Snapshot
-
-WAIT_S = 10.0
-
-
-def clusters(revision: int, *names: str, body: bytes = b"") -> Snapshot:
-    # An empty body is a valid message of every type.
-    return Snapshot(revision, [Resource.of(CDS, name, body) for name in names])
-
-
-class Wire:
-    """A server on a free port and what is needed to look at it."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.cache = SnapshotCache()
-        self.fleet = Fleet()
-        self.xds = XdsServer(self.cache, self.fleet, limits)
-        self._limits = limits
-
-    async def __aenter__(self) -> Wire:
-        self._server = grpc.aio.server()
-        self.xds.register(self._server)
-        port = self._server.add_insecure_port("127.0.0.1:0")
-        await self._server.start()
-        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        self.stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(self.channel)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.xds.stop()
-        await self.channel.close()
-        await self._server.stop(1)
+from tests.xds.wire import WAIT_S, Wire, clusters, first, read
 
 
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
     async with Wire() as made:
         yield made
-
-
-def first(node: str = "n1", type_url: str = CDS, **fields: Any) -> Any:
-    return discovery_pb2.DeltaDiscoveryRequest(
-        node=base_pb2.Node(id=node, cluster="edge"), type_url=type_url, **fields
-    )
-
-
-async def read(call: Any) -> Any:
-    async with asyncio.timeout(WAIT_S):
-        return await call.read()
 
 
 async def test_delta_over_the_wire(wire: Wire) -> None:
