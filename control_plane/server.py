@@ -35,20 +35,13 @@ from control_plane.xds import client_status
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
 from control_plane.xds.server import SERVICES, XdsServer
+from control_plane.xds.transport import grpc_options
 
 log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
 WORKER_START_S = 30.0
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-_GRPC_OPTIONS = (
-    ("grpc.max_receive_message_length", 16 << 20),
-    ("grpc.max_send_message_length", 64 << 20),
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.max_connection_age_ms", 12 * 3600 * 1000),
-)
 
 
 @dataclass(slots=True)
@@ -209,7 +202,7 @@ async def _start_xds(
     settings = plane.settings
     if not {"xds", "classifier"} & set(settings.roles):
         return None
-    server = grpc.aio.server(options=_GRPC_OPTIONS)
+    server = grpc.aio.server(options=grpc_options())
     services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
     if "classifier" in settings.roles:
         services.append("envoy.service.auth.v3.Authorization")

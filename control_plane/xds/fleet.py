@@ -83,9 +83,15 @@ class Fleet:
     """All nodes, connected or lately so. Used from the event loop's thread only."""
 
     def __init__(
-        self, observer: Observer | None = None, clock: Callable[[], datetime] = _now
+        self,
+        observer: Observer | None = None,
+        clock: Callable[[], datetime] = _now,
+        max_disconnected: int = MAX_DISCONNECTED,
     ) -> None:
         self._nodes: dict[str, _Node] = {}
+        self._gone: dict[str, None] = {}
+        """Ids without a stream, the longest gone first."""
+        self._max_disconnected = max_disconnected
         self._observer = observer
         self._clock = clock
         self._changed = asyncio.Event()
@@ -93,7 +99,8 @@ class Fleet:
     def connected(self, node_id: str, group: str, version: str, session: Session) -> None:
         """A stream of this node has said who it is."""
         now = self._clock()
-        node = self._nodes.pop(node_id, None)
+        node = self._nodes.get(node_id)
+        self._gone.pop(node_id, None)
         if node is None or not node.sessions:
             node = _Node(node_id, group, version, now, now)
         node.group, node.version = group, version
@@ -120,13 +127,11 @@ class Fleet:
         node.sessions.remove(session)
         if not node.sessions:
             node.last = status
-        self._forget()
+            self._gone[node_id] = None
+        if len(self._gone) > self._max_disconnected:
+            forgotten = next(iter(self._gone))
+            del self._gone[forgotten], self._nodes[forgotten]
         self._notify()
-
-    def _forget(self) -> None:
-        gone = [node_id for node_id, node in self._nodes.items() if not node.sessions]
-        for node_id in gone[: max(0, len(gone) - MAX_DISCONNECTED)]:
-            del self._nodes[node_id]
 
     def _notify(self) -> None:
         self._changed.set()

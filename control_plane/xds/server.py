@@ -25,6 +25,7 @@ from control_plane.xds.fleet import Fleet
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, PUSH_ORDER, RDS, RTDS, SDS
 from control_plane.xds.session import ProtocolError, Response, Session
 from control_plane.xds.sotw import SotwSession, sotw_bytes
+from control_plane.xds.transport import MAX_SENT_BYTES
 
 log = logging.getLogger(__name__)
 _NODE_ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
@@ -52,9 +53,15 @@ class Limits:
 
     streams: int = 10_000
     names_per_request: int = 100_000
-    response_bytes: int = 64 << 20
+    response_bytes: int = MAX_SENT_BYTES
+    hello_timeout_s: float = 30.0
+    """How long a stream may take to say who it is."""
     gate_timeout_s: float = 10.0
     """How long one type may hold back the next (a cluster that never warms, a lost answer)."""
+
+
+class ResponseTooLarge(Exception):
+    """A response is over `Limits.response_bytes`; the cache should have refused it before."""
 
 
 class XdsServer:
@@ -109,6 +116,7 @@ class XdsServer:
         tasks = {
             asyncio.create_task(stream.read(requests)),
             asyncio.create_task(stream.push()),
+            asyncio.create_task(stream.identified()),
             asyncio.create_task(self._stopping.wait()),
         }
         try:
@@ -117,6 +125,8 @@ class XdsServer:
                 task.result()
         except ProtocolError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except ResponseTooLarge as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         finally:
             unwatch()
             for task in tasks:
@@ -161,6 +171,7 @@ class _Stream:
             delta_bytes if isinstance(session, DeltaSession) else sotw_bytes
         )
         self._group = ""
+        self._known = asyncio.Event()
         self.node_id: str | None = None
         self.wake = asyncio.Event()
 
@@ -174,6 +185,16 @@ class _Stream:
                 responses = self._session.on_request(request)
                 await self._write(responses)
             self._report()
+
+    async def identified(self) -> None:
+        """Never returns; raises `ProtocolError` if no first request comes in time."""
+        limit_s = self._server.limits.hello_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._known.wait()
+        except TimeoutError:
+            raise ProtocolError(f"no request with a node came in {limit_s:g} s") from None
+        await asyncio.Event().wait()
 
     async def push(self) -> None:
         """Send each newer snapshot; a slow client gets only the newest when it is ready."""
@@ -205,9 +226,13 @@ class _Stream:
         count = len(request.resource_names if names is None else names)
         if count > self._server.limits.names_per_request:
             raise ProtocolError(f"{count} names in one request")
-        known = self.node_id
-        if known is not None and request.HasField("node") and request.node.id not in {"", known}:
-            raise ProtocolError(f"this stream is {known}'s, not {request.node.id}'s")
+        if self.node_id is not None and request.HasField("node"):
+            given = request.node
+            if given.id not in {"", self.node_id} or given.cluster not in {"", self._group}:
+                raise ProtocolError(
+                    f"this stream is that of {self.node_id!r} in {self._group!r}, "
+                    f"not of {given.id!r} in {given.cluster!r}"
+                )
 
     def _identify(self, node: Any) -> None:
         if not _NODE_ID.match(node.id) or not _NODE_ID.match(node.cluster or "-"):
@@ -218,6 +243,7 @@ class _Stream:
         self._session.on_snapshot(self._server.cache.get(self._group))
         self._server.fleet.connected(node.id, node.cluster, text, self._session)
         self.node_id = node.id
+        self._known.set()
 
     def _report(self) -> None:
         if self.node_id is not None:
@@ -230,7 +256,7 @@ class _Stream:
             payload = self._to_bytes(response)
             if len(payload) > self._server.limits.response_bytes:
                 log.error("%s: a response of %d bytes is too large", self.node_id, len(payload))
-                raise ProtocolError(f"a response of {len(payload)} bytes is over the limit")
+                raise ResponseTooLarge(f"a response of {len(payload)} bytes is over the limit")
             self._server.sent_resource_bytes += sum(len(r.body) for r in response.resources)
             await self._context.write(payload)
 

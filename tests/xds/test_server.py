@@ -10,6 +10,8 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from control_plane.xds.delta import DeltaSession
+from control_plane.xds.fleet import Fleet
 from control_plane.xds.resource import CDS, LDS, Resource
 from control_plane.xds.server import Limits
 from control_plane.xds.snapshot import Snapshot
@@ -101,6 +103,45 @@ async def test_another_node_id_on_the_same_stream_ends_it(wire: Wire) -> None:
             pass
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "n1" in str(caught.value.details())
+
+
+async def test_another_group_on_the_same_stream_ends_it(wire: Wire) -> None:
+    call = wire.stub.DeltaAggregatedResources()
+    await call.write(first("n1"))
+    moved = first("n1", LDS)
+    moved.node.cluster = "other"
+    await call.write(moved)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        while await read(call) is not grpc.aio.EOF:
+            pass
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "'other'" in str(caught.value.details())
+
+
+async def test_a_stream_that_never_says_who_it_is_is_ended() -> None:
+    async with Wire(Limits(hello_timeout_s=0.1)) as wire:
+        call = wire.stub.DeltaAggregatedResources()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await read(call)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_only_so_many_disconnected_nodes_are_remembered() -> None:
+    fleet = Fleet(max_disconnected=3)
+    stays = DeltaSession()
+    fleet.connected("n0", "edge", "1.40.0", stays)
+    for number in range(1, 10):
+        session = DeltaSession()
+        fleet.connected(f"n{number}", "edge", "1.40.0", session)
+        fleet.disconnected(f"n{number}", session)
+    assert [node.id for node in fleet.nodes()] == ["n0", "n7", "n8", "n9"]
+    back = DeltaSession()
+    fleet.connected("n7", "edge", "1.40.0", back)
+    for number in (10, 11):
+        session = DeltaSession()
+        fleet.connected(f"n{number}", "edge", "1.40.0", session)
+        fleet.disconnected(f"n{number}", session)
+    assert [node.id for node in fleet.nodes()] == ["n0", "n10", "n11", "n7", "n9"]
 
 
 @pytest.mark.parametrize("node", ["", "a b", "x" * 300, "a\nb"])
