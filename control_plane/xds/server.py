@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +21,13 @@ from envoy.service.secret.v3 import sds_pb2
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.delta import DeltaSession, delta_bytes
 from control_plane.xds.fleet import Fleet
+from control_plane.xds.node import NODE_NAME
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, PUSH_ORDER, RDS, RTDS, SDS
 from control_plane.xds.session import ProtocolError, Response, Session
 from control_plane.xds.sotw import SotwSession, sotw_bytes
 from control_plane.xds.transport import MAX_SENT_BYTES
 
 log = logging.getLogger(__name__)
-_NODE_ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
 _AGGREGATED = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 _SINGLE = {
     cds_pb2.DESCRIPTOR.services_by_name["ClusterDiscoveryService"].full_name: (CDS, "Clusters"),
@@ -235,7 +234,7 @@ class _Stream:
                 )
 
     def _identify(self, node: Any) -> None:
-        if not _NODE_ID.match(node.id) or not _NODE_ID.match(node.cluster or "-"):
+        if not NODE_NAME.match(node.id) or not NODE_NAME.match(node.cluster or "-"):
             raise ProtocolError("node.id must be 1 to 256 visible ASCII characters; cluster too")
         version = node.user_agent_build_version.version
         text = f"{version.major_number}.{version.minor_number}.{version.patch}"
