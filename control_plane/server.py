@@ -7,11 +7,10 @@ import contextlib
 import logging
 import os
 import signal
-import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,18 +18,22 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
+from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import http_app
 from control_plane.classifier.view import LiveView
+from control_plane.classifier_metrics import worker_directory
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
+from control_plane.database_metrics import observe_queries
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
-from control_plane.metrics import Metrics
+from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
 from control_plane.settings import Settings, check_exposure
 from control_plane.topology.service import Topology
+from control_plane.workers import Workers
 from control_plane.xds import client_status
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
@@ -40,7 +43,6 @@ from control_plane.xds.transport import grpc_options
 log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
-WORKER_START_S = 30.0
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
@@ -75,13 +77,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """
     check_exposure(settings)
     topology = Topology.open(settings.database_url)
-    metrics = Metrics(time.monotonic)
-    plane = Running(settings, topology, Fleet(metrics), Ports())
     stack = contextlib.AsyncExitStack()
     async with stack:
         stack.callback(topology.close)
+        worker_counts = stack.enter_context(worker_directory(settings.data_dir))
+        metrics = Metrics(time.monotonic, worker_counts)
+        observe_queries(topology.engine, metrics.queried)
+        plane = Running(settings, topology, Fleet(metrics), Ports())
         group = await stack.enter_async_context(_tasks())
-        await _start_classifier(plane, metrics, stack, group)
+        await _start_classifier(plane, metrics, worker_counts, stack, group)
         publisher = await _start_xds(plane, metrics, stack, group)
         if "api" in settings.roles:
             sock = bind(settings.host, settings.api_port)
@@ -89,7 +93,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             app = create_app(
                 topology,
                 plane.fleet,
-                metrics=lambda: metrics.render(plane.fleet, topology.count_claims()),
+                metrics=lambda: _scrape(plane, metrics, publisher),
                 alarm=lambda: publisher.alarm if publisher else None,
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
             )
@@ -97,6 +101,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         if "topology" in settings.roles:
             group(HealthMonitor(topology, settings.health_interval_s).run())
         yield plane
+
+
+async def _scrape(plane: Running, metrics: Metrics, publisher: Publisher | None) -> bytes:
+    snapshot = await run_in_threadpool(plane.topology.snapshot)
+    claims = await run_in_threadpool(plane.topology.count_claims)
+    state = State(
+        # The fleet belongs to this thread.
+        nodes=plane.fleet.nodes(),
+        cells=snapshot.cells,
+        claims=claims,
+        ruleset_active=snapshot.ruleset is not None,
+        publication_refused=publisher is not None and publisher.alarm is not None,
+    )
+    return await run_in_threadpool(metrics.render, state)
 
 
 @contextlib.asynccontextmanager
@@ -125,59 +143,36 @@ async def _tasks() -> AsyncIterator[Callable[..., None]]:
 
 
 async def _start_classifier(
-    plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack, group: Callable[..., None]
+    plane: Running,
+    metrics: Metrics,
+    worker_counts: Path,
+    stack: contextlib.AsyncExitStack,
+    group: Callable[..., None],
 ) -> None:
     settings = plane.settings
     if "classifier" not in settings.roles:
         return
-    sock = bind(settings.host, settings.classifier_port)
-    plane.ports.classifier = port_of(sock)
     if settings.classifier_workers == 0:
+        sock = bind(settings.host, settings.classifier_port)
+        plane.ports.classifier = port_of(sock)
         view = LiveView(plane.topology)
         stack.callback(view.close)
         group(run(embedded(http_app(view, metrics)), sock))
         return
-    for _ in range(settings.classifier_workers):
-        plane.workers.append(await _spawn_worker(settings, sock))
-    # The workers hold it now. Ours would keep connections waiting after they have died.
-    sock.close()
-    stack.push_async_callback(_stop_workers, plane)
-    await _until_answering(settings.host, plane.ports.classifier)
-
-
-async def _spawn_worker(settings: Settings, sock: socket.socket) -> asyncio.subprocess.Process:
-    sock.set_inheritable(True)
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "control_plane.classifier_worker",
-        str(sock.fileno()),
-        settings.database_url,
-        pass_fds=(sock.fileno(),),
-        start_new_session=True,
+    workers = Workers(
+        host=settings.host,
+        port=settings.classifier_port,
+        count=settings.classifier_workers,
+        database_url=settings.database_url,
+        metrics_directory=worker_counts,
+        restart_s=settings.classifier_restart_s,
+        observer=metrics,
     )
-
-
-async def _until_answering(host: str, port: int) -> None:
-    """Wait until a worker answers; raises TimeoutError after `WORKER_START_S`."""
-    async with asyncio.timeout(WORKER_START_S):
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(b"GET / HTTP/1.1\r\nhost: ready\r\nconnection: close\r\n\r\n")
-        await reader.readline()
-        writer.close()
-
-
-async def _stop_workers(plane: Running) -> None:
-    for worker in plane.workers:
-        if worker.returncode is None:
-            worker.terminate()
-    for worker in plane.workers:
-        try:
-            async with asyncio.timeout(GRACE_S):
-                await worker.wait()
-        except TimeoutError:
-            worker.kill()
-            await worker.wait()
+    stack.push_async_callback(workers.stop)
+    plane.ports.classifier = workers.port
+    plane.workers = workers.processes
+    await workers.start()
+    group(workers.run())
 
 
 def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
 
@@ -16,7 +16,7 @@ def create_app(
     topology: Topology,
     nodes: Fleet,
     *,
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Awaitable[bytes]],
     alarm: Callable[[], str | None],
     token: str | None = None,
 ) -> FastAPI:

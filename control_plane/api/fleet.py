@@ -44,5 +44,5 @@ async def readyz(request: Request) -> JSONResponse:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
-    text = await run_in_threadpool(request.app.state.metrics)
+    text = await request.app.state.metrics()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

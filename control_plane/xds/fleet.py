@@ -23,6 +23,9 @@ class Observer(Protocol):
     def acked(self, revision: int) -> None:
         """A node has acknowledged everything up to this revision."""
 
+    def pushed(self, seconds: float) -> None:
+        """A node was sent what a new snapshot changes for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
@@ -119,6 +122,11 @@ class Fleet:
         if self._observer is not None and not session.waiting:
             self._observer.acked(session.acked_revision)
         self._notify()
+
+    def pushed(self, seconds: float) -> None:
+        """A node was sent what a new snapshot changes for it, in this time."""
+        if self._observer is not None:
+            self._observer.pushed(seconds)
 
     def disconnected(self, node_id: str, session: Session) -> None:
         """A stream of this node has ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -209,11 +210,14 @@ class _Stream:
             if self.node_id is None:
                 continue
             async with self._lock:
+                started = time.perf_counter()
                 responses = self._session.on_snapshot(self._server.cache.get(self._group))
                 if timed_out:
                     log.warning("%s: no answer in time; going on", self.node_id)
                     responses += self._session.on_timeout()
                 await self._write(responses)
+                if responses:
+                    self._server.fleet.pushed(time.perf_counter() - started)
             self._report()
 
     def _check(self, request: Any) -> None:

@@ -37,9 +37,10 @@ def serving(path: Path, token: str | None = None) -> Iterator[httpx.Client]:
     ready, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
-        app = create_app(
-            topology, Fleet(), metrics=lambda: b"# none\n", alarm=lambda: None, token=token
-        )
+        async def metrics() -> bytes:
+            return b"# none\n"
+
+        app = create_app(topology, Fleet(), metrics=metrics, alarm=lambda: None, token=token)
         task = asyncio.create_task(run(embedded(app), sock))
         ready.set()
         await asyncio.to_thread(stop.wait)

@@ -1,0 +1,142 @@
+"""Classifier processes: what they count is at /metrics, and what dies comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
+
+from control_plane.classifier_metrics import worker_directory
+from control_plane.server import Running
+from tests.plane import add_cell, plane_with, route_all, samples, until
+
+DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))
+TIMED = ("cellway_classify_seconds_count", (("outcome", "cell"), ("tier", "classifier")))
+RUNNING = ("cellway_classifier_workers", (("state", "running"),))
+WANTED = ("cellway_classifier_workers", (("state", "wanted"),))
+RESTARTS = ("cellway_classifier_restarts_total", ())
+
+
+async def ask(plane: Running, times: int) -> None:
+    """Decisions over connections of their own, so that every worker gets some."""
+    for _ in range(times):
+        base = f"http://127.0.0.1:{plane.ports.classifier}"
+        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
+            answered = await client.get("/x")
+            assert answered.headers["x-cellway-cell"] == "cell-1"
+
+
+def replaced(plane: Running, pid: int) -> bool:
+    return plane.workers[0].pid != pid
+
+
+async def value(client: httpx.AsyncClient, key: Any) -> float:
+    return (await samples(client)).get(key, 0.0)
+
+
+async def test_counts_of_workers_and_of_the_server_add_up_and_outlive_a_worker(
+    tmp_path: Path,
+) -> None:
+    async with plane_with(tmp_path, classifier_workers=2, classifier_restart_s=0.1) as (
+        plane,
+        client,
+    ):
+        add_cell(plane.topology)
+        route_all(plane.topology)
+        await ask(plane, 30)
+        assert await value(client, DECIDED) == 30
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}") as channel:
+            stub = external_auth_pb2_grpc.AuthorizationStub(channel)
+            check = external_auth_pb2.CheckRequest()
+            check.attributes.request.http.path = "/x"
+            check.attributes.request.http.method = "GET"
+            await stub.Check(check)
+        found = await samples(client)
+        assert (found[DECIDED], found[TIMED]) == (31, 31)
+        assert (found[RUNNING], found[WANTED]) == (2, 2)
+        buckets = [
+            amount
+            for (name, labels), amount in found.items()
+            if name == "cellway_classify_seconds_bucket" and ("le", "+Inf") in labels
+        ]
+        assert buckets == [31]
+
+        dead = plane.workers[0]
+        os.kill(dead.pid, signal.SIGKILL)
+        await until(lambda: plane.workers[0] is not dead)
+        found = await samples(client)
+        assert (found[RUNNING], found[RESTARTS]) == (2, 1)
+        assert found[DECIDED] == 31, "a counter never goes back"
+        await ask(plane, 10)
+        assert await value(client, DECIDED) == 41
+
+
+async def test_with_no_worker_left_connections_are_refused_until_one_is_back(
+    tmp_path: Path,
+) -> None:
+    async with plane_with(tmp_path, classifier_workers=1, classifier_restart_s=1) as (
+        plane,
+        client,
+    ):
+        add_cell(plane.topology)
+        route_all(plane.topology)
+        await ask(plane, 1)
+        dead = plane.workers[0]
+        os.kill(dead.pid, signal.SIGKILL)
+
+        async def refused() -> bool:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", plane.ports.classifier)
+            except ConnectionRefusedError:
+                return True
+            writer.close()
+            return False
+
+        await until(refused)
+        assert await value(client, RUNNING) == 0
+        await until(lambda: plane.workers[0] is not dead)
+        await ask(plane, 1)
+        assert await value(client, DECIDED) == 2
+
+
+async def test_a_worker_that_dies_again_and_again_is_started_ever_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with plane_with(tmp_path, classifier_workers=1, classifier_restart_s=0.05) as (plane, _):
+        for _ in range(3):
+            pid = plane.workers[0].pid
+            os.kill(pid, signal.SIGKILL)
+            await until(functools.partial(replaced, plane, pid))
+    delays = [
+        record.args[2]
+        for record in caplog.records
+        if record.name == "control_plane.workers" and "restart in" in record.msg
+    ]
+    assert delays == [0.05, 0.1, 0.2]
+
+
+async def test_the_database_address_is_not_in_the_process_list(tmp_path: Path) -> None:
+    async with plane_with(tmp_path, classifier_workers=1) as (plane, _):
+        line = await asyncio.to_thread(Path(f"/proc/{plane.workers[0].pid}/cmdline").read_bytes)
+        assert b"classifier_worker" in line
+        assert b"sqlite" not in line
+
+
+def test_what_a_killed_server_left_is_swept_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+    abandoned = tmp_path / "classifier-metrics" / "abandoned"
+    abandoned.mkdir(parents=True)
+    (abandoned / "counter_0.db").write_bytes(b"x")
+    with worker_directory(tmp_path) as first, worker_directory(tmp_path) as second:
+        assert not abandoned.exists()
+        assert first.is_dir()
+        assert second.is_dir()
+        assert first != second
+    assert not first.exists()
