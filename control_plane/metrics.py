@@ -54,9 +54,11 @@ class Metrics:
             registry=registry,
         )
         self._cells = Gauge(
-            "cellway_cell_up", "1 if a cell serves; retired cells are left out", ["cell"],
+            "cellway_cell_up",
+            "1 if a cell answers its health checks; drained and retired ones are left out",
+            ["cell"],
             registry=registry,
-        )  # fmt: skip
+        )
         self._claims = Gauge("cellway_claims", "Claims", ["bucket"], registry=registry)
         self._propagation = Histogram(
             "cellway_propagation_seconds",
@@ -125,8 +127,8 @@ class Metrics:
             self._nodes.labels(word).set(tally[word])
         self._cells.clear()
         for cell in state.cells:
-            if cell.state is not CellState.RETIRED:
-                self._cells.labels(cell.name).set(cell.serving)
+            if cell.state not in {CellState.DRAINED, CellState.RETIRED}:
+                self._cells.labels(cell.name).set(cell.healthy)
         self._claims.clear()
         for bucket, number in state.claims.items():
             self._claims.labels(bucket).set(number)
