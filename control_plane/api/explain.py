@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
+from control_plane.api.documents import Explained, answers
 from control_plane.api.problem import ProblemError
 from control_plane.api.schemas import ExplainBody
 from control_plane.routing.evaluate import Owners, decide
@@ -26,7 +27,7 @@ _URL = re.compile(
 router = APIRouter(prefix="/v1", tags=["explain"])
 
 
-@router.post("/explain")
+@router.post("/explain", response_model=None, responses=answers(Explained))
 async def explain(request: Request, body: ExplainBody) -> dict[str, Any]:
     """Which cell a request would reach, by which rule, and why. Nothing is sent."""
     return await run_in_threadpool(_explain, request.app.state.topology, body)
