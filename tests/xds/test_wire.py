@@ -143,7 +143,7 @@ async def test_14_a_half_open_connection_is_found_by_pings() -> None:
         await read(call)
         assert wire.fleet.nodes()[0].connected
         pipe.fall_silent()
-        await until(lambda: not wire.fleet.nodes()[0].connected)
+        await until(lambda: not wire.fleet.nodes()[0].connected, wait_s=60)
         await channel.close()
 
 

@@ -80,8 +80,8 @@ async def read(call: Any) -> Any:
         return await call.read()
 
 
-async def until(condition: Any) -> None:
+async def until(condition: Any, wait_s: float = WAIT_S) -> None:
     """Wait until a condition holds; raises TimeoutError otherwise."""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(wait_s):
         while not condition():
             await asyncio.sleep(0.01)
