@@ -7,7 +7,6 @@ import functools
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx
@@ -38,8 +37,13 @@ def replaced(plane: Running, pid: int) -> bool:
     return plane.workers[0].pid != pid
 
 
-async def value(client: httpx.AsyncClient, key: Any) -> float:
-    return (await samples(client)).get(key, 0.0)
+async def counted(client: httpx.AsyncClient, decisions: int) -> None:
+    """Wait until so many are counted: a decision is counted after it has been answered."""
+
+    async def there() -> bool:
+        return (await samples(client)).get(DECIDED) == decisions
+
+    await until(there)
 
 
 async def test_counts_of_workers_and_of_the_server_add_up_and_outlive_a_worker(
@@ -52,13 +56,14 @@ async def test_counts_of_workers_and_of_the_server_add_up_and_outlive_a_worker(
         add_cell(plane.topology)
         route_all(plane.topology)
         await ask(plane, 30)
-        assert await value(client, DECIDED) == 30
+        await counted(client, 30)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}") as channel:
             stub = external_auth_pb2_grpc.AuthorizationStub(channel)
             check = external_auth_pb2.CheckRequest()
             check.attributes.request.http.path = "/x"
             check.attributes.request.http.method = "GET"
             await stub.Check(check)
+        await counted(client, 31)
         found = await samples(client)
         assert (found[DECIDED], found[TIMED]) == (31, 31)
         assert (found[RUNNING], found[WANTED]) == (2, 2)
@@ -76,7 +81,7 @@ async def test_counts_of_workers_and_of_the_server_add_up_and_outlive_a_worker(
         assert (found[RUNNING], found[RESTARTS]) == (2, 1)
         assert found[DECIDED] == 31, "a counter never goes back"
         await ask(plane, 10)
-        assert await value(client, DECIDED) == 41
+        await counted(client, 41)
 
 
 async def test_with_no_worker_left_connections_are_refused(tmp_path: Path) -> None:
@@ -109,11 +114,12 @@ async def test_the_last_worker_comes_back_on_the_same_port_and_goes_on_counting(
         add_cell(plane.topology)
         route_all(plane.topology)
         await ask(plane, 1)
+        await counted(client, 1)
         pid = plane.workers[0].pid
         os.kill(pid, signal.SIGKILL)
         await until(functools.partial(replaced, plane, pid))
         await ask(plane, 1)
-        assert await value(client, DECIDED) == 2
+        await counted(client, 2)
 
 
 async def test_a_worker_that_dies_again_and_again_is_started_ever_later(
