@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -93,36 +89,3 @@ def _samples(
             # The time of creation is no count, and workers don't have it.
             if not sample.name.endswith("_created"):
                 yield sample.name, tuple(sorted(sample.labels.items())), sample.value
-
-
-@contextlib.contextmanager
-def worker_directory(data_dir: Path) -> Iterator[Path]:
-    """A directory for the workers' counts, for the life of one server.
-
-    Counts outlive a worker but not the server, as counters in memory would. What a killed server
-    left behind is swept up: its lock is free.
-    """
-    root = data_dir / "classifier-metrics"
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as sweeping:
-        fcntl.flock(sweeping, fcntl.LOCK_EX)
-        for old in root.iterdir():
-            if old.is_dir() and not _in_use(old):
-                shutil.rmtree(old)
-        made = Path(tempfile.mkdtemp(dir=root))
-        lock = (made / "lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    with lock:
-        try:
-            yield made
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-
-
-def _in_use(directory: Path) -> bool:
-    with (directory / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

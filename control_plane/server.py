@@ -24,7 +24,6 @@ from control_plane.api.app import create_app
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import http_app
 from control_plane.classifier.view import LiveView
-from control_plane.classifier_metrics import worker_directory
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.database_metrics import observe_queries
 from control_plane.health import HealthMonitor
@@ -33,6 +32,7 @@ from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
 from control_plane.settings import Settings, check_exposure
 from control_plane.topology.service import Topology
+from control_plane.worker_directory import worker_directory
 from control_plane.workers import Workers
 from control_plane.xds import client_status
 from control_plane.xds.cache import SnapshotCache
@@ -80,12 +80,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     stack = contextlib.AsyncExitStack()
     async with stack:
         stack.callback(topology.close)
-        worker_counts = stack.enter_context(worker_directory(settings.data_dir))
-        metrics = Metrics(time.monotonic, worker_counts)
+        worker_files = stack.enter_context(worker_directory(settings.data_dir))
+        metrics = Metrics(time.monotonic, worker_files)
         observe_queries(topology.engine, metrics.queried)
         plane = Running(settings, topology, Fleet(metrics), Ports())
         group = await stack.enter_async_context(_tasks())
-        await _start_classifier(plane, metrics, worker_counts, stack, group)
+        await _start_classifier(plane, metrics, worker_files, stack, group)
         publisher = await _start_xds(plane, metrics, stack, group)
         if "api" in settings.roles:
             sock = bind(settings.host, settings.api_port)
@@ -145,7 +145,7 @@ async def _tasks() -> AsyncIterator[Callable[..., None]]:
 async def _start_classifier(
     plane: Running,
     metrics: Metrics,
-    worker_counts: Path,
+    worker_files: Path,
     stack: contextlib.AsyncExitStack,
     group: Callable[..., None],
 ) -> None:
@@ -164,7 +164,7 @@ async def _start_classifier(
         port=settings.classifier_port,
         count=settings.classifier_workers,
         database_url=settings.database_url,
-        metrics_directory=worker_counts,
+        directory=worker_files,
         restart_s=settings.classifier_restart_s,
         observer=metrics,
     )
@@ -253,6 +253,8 @@ async def until_signal() -> None:
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Run until a signal comes."""
+    # From the first moment on: a signal during the start must not leave workers behind.
+    signalled = asyncio.create_task(until_signal())
     async with running(settings) as plane:
         ports = plane.ports
         announce(f"cellway is up (pid {os.getpid()})")
@@ -262,7 +264,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             announce(f"  gRPC (xDS)  {_host_port(settings.host, ports.grpc)}")
         if ports.classifier:
             announce(f"  classifier  http://{_host_port(settings.host, ports.classifier)}")
-        await until_signal()
+        await signalled
 
 
 def run_loop[T](main: Coroutine[Any, Any, T]) -> T:

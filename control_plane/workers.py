@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from control_plane.listening import bind, port_of
+from control_plane.worker_directory import WORKER_MODULE, note_worker
 
 log = logging.getLogger(__name__)
 START_S = 30.0
@@ -46,7 +47,7 @@ class Workers:
         port: int,
         count: int,
         database_url: str,
-        metrics_directory: Path,
+        directory: Path,
         restart_s: float,
         observer: Observer,
     ) -> None:
@@ -55,8 +56,9 @@ class Workers:
         self._environment = os.environ | {
             # Not as an argument: those are there for everyone to read.
             "CELLWAY_DATABASE_URL": database_url,
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics_directory),
+            "PROMETHEUS_MULTIPROC_DIR": str(directory),
         }
+        self._directory = directory
         self._restart_s = restart_s
         self._observer = observer
         self._stopping = False
@@ -133,16 +135,18 @@ class Workers:
         if self._socket is None:
             self._socket = bind(self._host, self.port)
         number = self._socket.fileno()
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "control_plane.classifier_worker",
+            WORKER_MODULE,
             str(number),
             str(slot),
             pass_fds=(number,),
             env=self._environment,
             start_new_session=True,
         )
+        note_worker(self._directory, slot, process.pid)
+        return process
 
     @property
     def _running(self) -> int:

@@ -6,6 +6,8 @@ import asyncio
 import functools
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -13,8 +15,9 @@ import httpx
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
-from control_plane.classifier_metrics import worker_directory
+from control_plane.demo import free_port
 from control_plane.server import Running
+from control_plane.worker_directory import note_worker, orphans, worker_directory
 from tests.plane import add_cell, plane_with, route_all, samples, until
 
 DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))
@@ -146,7 +149,7 @@ async def test_the_database_address_is_not_in_the_process_list(tmp_path: Path) -
 
 
 def test_what_a_killed_server_left_is_swept_and_what_is_in_use_is_not(tmp_path: Path) -> None:
-    abandoned = tmp_path / "classifier-metrics" / "abandoned"
+    abandoned = tmp_path / "classifier-workers" / "abandoned"
     abandoned.mkdir(parents=True)
     (abandoned / "counter_0.db").write_bytes(b"x")
     with worker_directory(tmp_path) as first, worker_directory(tmp_path) as second:
@@ -155,3 +158,32 @@ def test_what_a_killed_server_left_is_swept_and_what_is_in_use_is_not(tmp_path: 
         assert second.is_dir()
         assert first != second
     assert not first.exists()
+
+
+def test_a_process_number_that_is_anothers_by_now_is_no_orphan(tmp_path: Path) -> None:
+    note_worker(tmp_path, 0, os.getpid())
+    note_worker(tmp_path, 1, 2**22 + 1)
+    assert orphans(tmp_path) == []
+
+
+def test_a_server_that_was_killed_can_be_started_again_on_the_same_ports(tmp_path: Path) -> None:
+    ports = {name: str(free_port()) for name in ("api", "grpc", "classifier")}
+    command = [sys.executable, "-m", "control_plane.cli.main", "serve"]
+    command += [f"--{name}-port={port}" for name, port in ports.items()]
+    environment = os.environ | {"CELLWAY_DATA_DIR": str(tmp_path)}
+    command += [f"--database-url=sqlite:///{tmp_path}/k.db"]
+    for ending in (signal.SIGKILL, signal.SIGTERM):
+        with subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()
+        ) as server:
+            assert server.stderr is not None
+            said: list[str] = []
+            for line in server.stderr:
+                said.append(line)
+                if "classifier  http" in line:
+                    break
+            else:
+                pytest.fail("".join(said))
+            server.send_signal(ending)
+            server.wait(60)
+    assert list((tmp_path / "classifier-workers").glob("*/*.pid")) == []
