@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
-import time
+
+from prometheus_client import CollectorRegistry, values
 
 from control_plane.classifier.http import http_app
 from control_plane.classifier.view import LiveView
+from control_plane.classifier_metrics import ClassifierMetrics
 from control_plane.listening import embedded, run
-from control_plane.metrics import Metrics
 from control_plane.server import run_loop, until_signal
 from control_plane.topology.service import Topology
 
@@ -23,7 +25,8 @@ async def work(sock: socket.socket, database_url: str) -> None:
     """Serve until a signal comes."""
     topology = Topology.open(database_url, migrate_first=False)
     view = LiveView(topology)
-    serving = asyncio.create_task(run(embedded(http_app(view, Metrics(time.monotonic))), sock))
+    metrics = ClassifierMetrics(CollectorRegistry())
+    serving = asyncio.create_task(run(embedded(http_app(view, metrics)), sock))
     try:
         await until_signal()
     finally:
@@ -34,9 +37,15 @@ async def work(sock: socket.socket, database_url: str) -> None:
 
 
 def main() -> None:
-    """``python -m control_plane.classifier_worker FD DATABASE_URL``."""
+    """``python -m control_plane.classifier_worker FD SLOT``.
+
+    The environment has CELLWAY_DATABASE_URL, and PROMETHEUS_MULTIPROC_DIR for the counts: they are
+    kept by slot, so that the next process in a slot goes on counting where the last one ended.
+    """
     logging.basicConfig(level=logging.WARNING)
-    run_loop(work(socket.socket(fileno=int(sys.argv[1])), sys.argv[2]))
+    slot = int(sys.argv[2])
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
+    run_loop(work(socket.socket(fileno=int(sys.argv[1])), os.environ["CELLWAY_DATABASE_URL"]))
 
 
 if __name__ == "__main__":

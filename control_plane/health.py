@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections import Counter
+from functools import lru_cache
+from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from control_plane.topology.errors import TopologyError
 from control_plane.topology.model import Cell, CellState, Endpoint
 from control_plane.topology.service import Topology
 
@@ -37,15 +42,21 @@ class HealthMonitor:
         """Probe for ever; an interval of 0 probes nothing."""
         while self._interval_s > 0:
             await asyncio.sleep(self._interval_s)
-            await self.round()
+            try:
+                await self.round()
+            except (TopologyError, SQLAlchemyError):
+                # A cell that was removed meanwhile, a database that is away: the next round tells.
+                log.exception("this round of probes came to nothing")
 
     async def round(self) -> None:
         """Probe each cell that has a health check once, and note what changed."""
         cells = [
             cell
             for cell in await run_in_threadpool(self._topology.cells)
-            if cell.health_check_path is not None and cell.tls is None and cell.state in _PROBED
+            if cell.health_check_path is not None and cell.state in _PROBED
         ]
+        for name in self._failures.keys() - {cell.name for cell in cells}:
+            del self._failures[name]
         alive = await asyncio.gather(*(self._alive(cell) for cell in cells))
         for cell, good in zip(cells, alive, strict=True):
             self._failures[cell.name] = 0 if good else self._failures[cell.name] + 1
@@ -75,15 +86,36 @@ async def _answers(endpoint: Endpoint, cell: Cell) -> bool:
         "user-agent: cellway-health\r\nconnection: close\r\n\r\n"
     )
     try:
+        context, server_name = _tls(cell)
         async with asyncio.timeout(TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+            reader, writer = await asyncio.open_connection(
+                endpoint.host, endpoint.port, ssl=context, server_hostname=server_name
+            )
             try:
                 writer.write(request.encode())
                 await writer.drain()
                 status = await reader.readline()
             finally:
                 writer.close()
+    except ssl.SSLError as error:
+        log.warning("%s at %s: %s", cell.name, endpoint, error)
+        return False
     except (OSError, TimeoutError):
         return False
     parts = status.split()
     return len(parts) > 1 and parts[1].startswith(b"2")
+
+
+def _tls(cell: Cell) -> tuple[ssl.SSLContext | None, str | None]:
+    """What Envoy asks of the cell's certificate; raises OSError if the CA file can't be read."""
+    if cell.tls is None:
+        return None, None
+    ca_file = cell.tls.ca_file
+    changed_ns = Path(ca_file).stat().st_mtime_ns if ca_file else 0
+    return _context(ca_file, changed_ns), cell.tls.server_name or cell.address.partition(":")[0]
+
+
+@lru_cache(maxsize=256)
+def _context(ca_file: str | None, changed_ns: int) -> ssl.SSLContext:  # noqa: ARG001 - a cache key
+    """Trust in a CA file as of its last change, or in the system's store."""
+    return ssl.create_default_context(cafile=ca_file)

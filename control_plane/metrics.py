@@ -2,51 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from control_plane.routing.model import Decision, Status, ToCell
-from control_plane.xds.fleet import Fleet
+from control_plane.classifier_metrics import ClassifierMetrics, Together
+from control_plane.topology.model import Cell, CellState
+from control_plane.xds.fleet import NodeStatus
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_FAST = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1)
 STATES = ("SYNCED", "STALE", "NACKED", "NOT_SENT", "DISCONNECTED")
 
 
-class Metrics:
-    """The process's metrics, and the observers that feed them."""
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is read at the moment of a scrape."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    nodes: Iterable[NodeStatus]
+    cells: Iterable[Cell]
+    claims: Mapping[str, int]
+    ruleset_active: bool
+    publication_refused: bool
+
+
+class Metrics:
+    """The server's metrics, and the observers that feed them."""
+
+    def __init__(self, clock: Callable[[], float], worker_directory: Path | None = None) -> None:
         self._clock = clock
-        self.registry = CollectorRegistry()
-        self.revision = Gauge(
-            "cellway_revision", "Newest published revision", registry=self.registry
+        self.registry = registry = CollectorRegistry()
+        self.revision = Gauge("cellway_revision", "Newest published revision", registry=registry)
+        self._refused = Gauge(
+            "cellway_publication_refused",
+            "1 while a guard keeps the newest revision from the fleet",
+            registry=registry,
         )
-        self._nodes = Gauge(
-            "cellway_fleet_nodes", "Envoys by state", ["state"], registry=self.registry
+        self._ruleset = Gauge(
+            "cellway_ruleset_active", "1 if a ruleset routes, 0 if none does", registry=registry
         )
+        self._nodes = Gauge("cellway_fleet_nodes", "Envoys by state", ["state"], registry=registry)
         self._nacks = Counter(
-            "cellway_xds_nacks_total", "Resources refused", ["type"], registry=self.registry
+            "cellway_xds_nacks_total", "Resources refused", ["type"], registry=registry
         )
-        self._classify = Histogram(
-            "cellway_classify_seconds",
-            "Time of a decision in the classifier",
-            ["tier", "outcome"],
-            buckets=_FAST,
-            registry=self.registry,
+        self._push = Histogram(
+            "cellway_xds_push_seconds",
+            "Time to work out and send what one node is to get of a new snapshot",
+            buckets=_SECONDS,
+            registry=registry,
         )
-        self._decisions = Counter(
-            "cellway_decisions_total", "Decisions", ["rule", "outcome"], registry=self.registry
+        self._cells = Gauge(
+            "cellway_cell_up",
+            "1 if a cell answers its health checks; drained and retired ones are left out",
+            ["cell"],
+            registry=registry,
         )
-        self._claims = Gauge("cellway_claims", "Claims", ["bucket"], registry=self.registry)
+        self._claims = Gauge("cellway_claims", "Claims", ["bucket"], registry=registry)
         self._propagation = Histogram(
             "cellway_propagation_seconds",
             "Publication to acknowledgement by a node",
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        self._by_decision: dict[tuple[str, str], tuple[Histogram, Counter]] = {}
+        self._database = Histogram(
+            "cellway_db_seconds",
+            "Time of a statement in the database",
+            ["query"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._workers = Gauge(
+            "cellway_classifier_workers", "Classifier processes", ["state"], registry=registry
+        )
+        self._restarts = Counter(
+            "cellway_classifier_restarts_total",
+            "Classifier processes that died and were started again",
+            registry=registry,
+        )
+        own = CollectorRegistry()
+        self.classified = ClassifierMetrics(own).classified
+        registry.register(Together(own, worker_directory))
         self._published_at: dict[int, float] = {}
         self._last_acked = 0
 
@@ -66,30 +103,35 @@ class Metrics:
         """A node refused resources of this type."""
         self._nacks.labels(type_url.rpartition(".")[2]).inc()
 
-    def classified(self, decision: Decision, seconds: float) -> None:
-        """The classifier decided."""
-        outcome = "weighted"
-        if isinstance(decision.outcome, ToCell):
-            outcome = "cell"
-        elif isinstance(decision.outcome, Status):
-            outcome = str(decision.outcome.code)
-        key = (decision.rule or "-", outcome)
-        children = self._by_decision.get(key)
-        if children is None:
-            # Looking children up by label takes longer than counting; rules and outcomes are few.
-            children = (
-                self._classify.labels("classifier", outcome),
-                self._decisions.labels(*key),
-            )
-            self._by_decision[key] = children
-        children[0].observe(seconds)
-        children[1].inc()
+    def pushed(self, seconds: float) -> None:
+        """A node was sent what a new snapshot changes for it."""
+        self._push.observe(seconds)
 
-    def render(self, fleet: Fleet, claims: dict[str, int]) -> bytes:
+    def queried(self, query: str, seconds: float) -> None:
+        """The database ran a statement."""
+        self._database.labels(query).observe(seconds)
+
+    def workers(self, running: int, wanted: int) -> None:
+        """So many classifier processes run now."""
+        self._workers.labels("running").set(running)
+        self._workers.labels("wanted").set(wanted)
+
+    def worker_restarted(self) -> None:
+        """A classifier process had died and was started again."""
+        self._restarts.inc()
+
+    def render(self, state: State) -> bytes:
         """The text for Prometheus, with gauges as of now."""
-        nodes = fleet.nodes()
-        for state in STATES:
-            self._nodes.labels(state).set(sum(node.state == state for node in nodes))
-        for bucket, number in claims.items():
+        tally = Tally(node.state for node in state.nodes)
+        for word in STATES:
+            self._nodes.labels(word).set(tally[word])
+        self._cells.clear()
+        for cell in state.cells:
+            if cell.state not in {CellState.DRAINED, CellState.RETIRED}:
+                self._cells.labels(cell.name).set(cell.healthy)
+        self._claims.clear()
+        for bucket, number in state.claims.items():
             self._claims.labels(bucket).set(number)
+        self._ruleset.set(state.ruleset_active)
+        self._refused.set(state.publication_refused)
         return generate_latest(self.registry)

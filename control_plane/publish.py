@@ -15,7 +15,7 @@ from control_plane.routing.ruleset import Ruleset
 from control_plane.topology.model import CellState
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.service import Topology
-from control_plane.xds.cache import SnapshotCache, StaleRevision, SuspiciousShrink
+from control_plane.xds.cache import OverSize, SnapshotCache, StaleRevision, SuspiciousShrink
 from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 
@@ -82,7 +82,7 @@ class Publisher:
             snapshot = compile_snapshot(state, self._compiler)
         try:
             self._cache.set(snapshot, force=self._force)
-        except (StaleRevision, SuspiciousShrink) as refused:
+        except (OverSize, StaleRevision, SuspiciousShrink) as refused:
             self.alarm = f"revision {state.revision} is not published: {refused}"
             log.error("%s", self.alarm)  # noqa: TRY400 - a guard, not a bug
             return

@@ -7,11 +7,10 @@ import contextlib
 import logging
 import os
 import signal
-import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,34 +18,32 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
+from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import http_app
 from control_plane.classifier.view import LiveView
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
+from control_plane.database_metrics import observe_queries
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
-from control_plane.metrics import Metrics
+from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
 from control_plane.settings import Settings, check_exposure
 from control_plane.topology.service import Topology
+from control_plane.worker_directory import worker_directory
+from control_plane.workers import Workers
+from control_plane.xds import client_status
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
-from control_plane.xds.server import XdsServer
+from control_plane.xds.server import SERVICES, XdsServer
+from control_plane.xds.transport import grpc_options
 
 log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
-WORKER_START_S = 30.0
-_GRPC_OPTIONS = (
-    ("grpc.max_receive_message_length", 16 << 20),
-    ("grpc.max_send_message_length", 64 << 20),
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.max_connection_age_ms", 12 * 3600 * 1000),
-)
+HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 @dataclass(slots=True)
@@ -80,13 +77,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """
     check_exposure(settings)
     topology = Topology.open(settings.database_url)
-    metrics = Metrics(time.monotonic)
-    plane = Running(settings, topology, Fleet(metrics), Ports())
     stack = contextlib.AsyncExitStack()
     async with stack:
         stack.callback(topology.close)
+        worker_files = stack.enter_context(worker_directory(settings.data_dir))
+        metrics = Metrics(time.monotonic, worker_files)
+        observe_queries(topology.engine, metrics.queried)
+        plane = Running(settings, topology, Fleet(metrics), Ports())
         group = await stack.enter_async_context(_tasks())
-        await _start_classifier(plane, metrics, stack, group)
+        await _start_classifier(plane, metrics, worker_files, stack, group)
         publisher = await _start_xds(plane, metrics, stack, group)
         if "api" in settings.roles:
             sock = bind(settings.host, settings.api_port)
@@ -94,7 +93,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             app = create_app(
                 topology,
                 plane.fleet,
-                metrics=lambda: metrics.render(plane.fleet, topology.count_claims()),
+                metrics=lambda: _scrape(plane, metrics, publisher),
                 alarm=lambda: publisher.alarm if publisher else None,
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
             )
@@ -102,6 +101,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         if "topology" in settings.roles:
             group(HealthMonitor(topology, settings.health_interval_s).run())
         yield plane
+
+
+async def _scrape(plane: Running, metrics: Metrics, publisher: Publisher | None) -> bytes:
+    snapshot = await run_in_threadpool(plane.topology.snapshot)
+    claims = await run_in_threadpool(plane.topology.count_claims)
+    state = State(
+        # The fleet belongs to this thread.
+        nodes=plane.fleet.nodes(),
+        cells=snapshot.cells,
+        claims=claims,
+        ruleset_active=snapshot.ruleset is not None,
+        publication_refused=publisher is not None and publisher.alarm is not None,
+    )
+    return await run_in_threadpool(metrics.render, state)
 
 
 @contextlib.asynccontextmanager
@@ -130,59 +143,36 @@ async def _tasks() -> AsyncIterator[Callable[..., None]]:
 
 
 async def _start_classifier(
-    plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack, group: Callable[..., None]
+    plane: Running,
+    metrics: Metrics,
+    worker_files: Path,
+    stack: contextlib.AsyncExitStack,
+    group: Callable[..., None],
 ) -> None:
     settings = plane.settings
     if "classifier" not in settings.roles:
         return
-    sock = bind(settings.host, settings.classifier_port)
-    plane.ports.classifier = port_of(sock)
     if settings.classifier_workers == 0:
+        sock = bind(settings.host, settings.classifier_port)
+        plane.ports.classifier = port_of(sock)
         view = LiveView(plane.topology)
         stack.callback(view.close)
         group(run(embedded(http_app(view, metrics)), sock))
         return
-    for _ in range(settings.classifier_workers):
-        plane.workers.append(await _spawn_worker(settings, sock))
-    # The workers hold it now. Ours would keep connections waiting after they have died.
-    sock.close()
-    stack.push_async_callback(_stop_workers, plane)
-    await _until_answering(settings.host, plane.ports.classifier)
-
-
-async def _spawn_worker(settings: Settings, sock: socket.socket) -> asyncio.subprocess.Process:
-    sock.set_inheritable(True)
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "control_plane.classifier_worker",
-        str(sock.fileno()),
-        settings.database_url,
-        pass_fds=(sock.fileno(),),
-        start_new_session=True,
+    workers = Workers(
+        host=settings.host,
+        port=settings.classifier_port,
+        count=settings.classifier_workers,
+        database_url=settings.database_url,
+        directory=worker_files,
+        restart_s=settings.classifier_restart_s,
+        observer=metrics,
     )
-
-
-async def _until_answering(host: str, port: int) -> None:
-    """Wait until a worker answers; raises TimeoutError after `WORKER_START_S`."""
-    async with asyncio.timeout(WORKER_START_S):
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(b"GET / HTTP/1.1\r\nhost: ready\r\nconnection: close\r\n\r\n")
-        await reader.readline()
-        writer.close()
-
-
-async def _stop_workers(plane: Running) -> None:
-    for worker in plane.workers:
-        if worker.returncode is None:
-            worker.terminate()
-    for worker in plane.workers:
-        try:
-            async with asyncio.timeout(GRACE_S):
-                await worker.wait()
-        except TimeoutError:
-            worker.kill()
-            await worker.wait()
+    stack.push_async_callback(workers.stop)
+    plane.ports.classifier = workers.port
+    plane.workers = workers.processes
+    await workers.start()
+    group(workers.run())
 
 
 def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
@@ -207,8 +197,10 @@ async def _start_xds(
     settings = plane.settings
     if not {"xds", "classifier"} & set(settings.roles):
         return None
-    server = grpc.aio.server(options=_GRPC_OPTIONS)
+    server = grpc.aio.server(options=grpc_options())
+    services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
     if "classifier" in settings.roles:
+        services.append("envoy.service.auth.v3.Authorization")
         view = LiveView(plane.topology)
         stack.callback(view.close)
         Authorization(view, metrics).register(server)
@@ -216,13 +208,12 @@ async def _start_xds(
     if "xds" in settings.roles:
         plane.xds = XdsServer(cache, plane.fleet)
         plane.xds.register(server)
+        client_status.ClientStatus(plane.fleet).register(server)
+        services += [*SERVICES, client_status.SERVICE]
     servicer = HealthServicer()
     await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection(
-        ("grpc.health.v1.Health", "envoy.service.auth.v3.Authorization", reflection.SERVICE_NAME),
-        server,
-    )
+    reflection.enable_server_reflection(services, server)
     plane.ports.grpc = server.add_insecure_port(_host_port(settings.host, settings.grpc_port))
     publisher = None
     if plane.xds is not None:
@@ -262,6 +253,8 @@ async def until_signal() -> None:
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Run until a signal comes."""
+    # From the first moment on: a signal during the start must not leave workers behind.
+    signalled = asyncio.create_task(until_signal())
     async with running(settings) as plane:
         ports = plane.ports
         announce(f"cellway is up (pid {os.getpid()})")
@@ -271,7 +264,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             announce(f"  gRPC (xDS)  {_host_port(settings.host, ports.grpc)}")
         if ports.classifier:
             announce(f"  classifier  http://{_host_port(settings.host, ports.classifier)}")
-        await until_signal()
+        await signalled
 
 
 def run_loop[T](main: Coroutine[Any, Any, T]) -> T:

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     classifier_port: int = Field(default=18001, ge=0, le=65535)
     classifier_workers: int = Field(default=1, ge=0, le=64)
     """Processes that share the classifier port; 0: in the server's own process."""
+    classifier_restart_s: float = Field(default=0.5, ge=0, le=30)
+    """Until a dead classifier process is started again; doubles up to 30 s; 0: never."""
     classifier_protocol: Literal["http", "grpc"] = "http"
     classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
     edge_host: str = "127.0.0.1"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from control_plane.api import cells, changes, claims, explain, fleet, problem, rulesets
+from control_plane.api import cells, changes, claims, documents, explain, fleet, problem, rulesets
 from control_plane.api.guard import Guard
+from control_plane.api.strict_query import strict_query
 from control_plane.topology.service import Topology
 from control_plane.xds.fleet import Fleet
 
@@ -16,12 +17,19 @@ def create_app(
     topology: Topology,
     nodes: Fleet,
     *,
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Awaitable[bytes]],
     alarm: Callable[[], str | None],
     token: str | None = None,
 ) -> FastAPI:
     """The API over a topology and a fleet; with ``token``, every call but the probes needs it."""
-    app = FastAPI(title="cellway", version="1", openapi_url="/openapi.json", docs_url="/docs")
+    app = FastAPI(
+        title="cellway",
+        version="1",
+        openapi_url="/openapi.json",
+        docs_url="/docs",
+        responses=documents.PROBLEMS,
+        dependencies=[Depends(strict_query)],
+    )
     app.state.topology = topology
     app.state.fleet = nodes
     app.state.metrics = metrics

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from control_plane.api.documents import CellDocument, CellList, CellWritten, answers
 from control_plane.api.schemas import CellBody
 from control_plane.api.write import WriteOptions
 from control_plane.topology.model import Cell
@@ -27,14 +28,14 @@ def _document(cell: Cell) -> dict[str, Any]:
     return {**cell.as_dict(), "serving": cell.serving, "accepts_new": cell.accepts_new}
 
 
-@router.get("")
+@router.get("", response_model=None, responses=answers(CellList))
 async def list_cells(request: Request) -> dict[str, Any]:
     """Every cell, by id."""
     cells = await run_in_threadpool(_topology(request).cells)
     return {"items": [_document(cell) for cell in cells], "next": None}
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=answers(CellWritten, 200, 201))
 async def create_cell(request: Request, body: CellBody, write: WriteOptions) -> JSONResponse:
     """Add a cell."""
     written = await run_in_threadpool(
@@ -47,14 +48,14 @@ async def create_cell(request: Request, body: CellBody, write: WriteOptions) -> 
     return response
 
 
-@router.get("/{name}")
+@router.get("/{name}", responses=answers(CellDocument))
 async def get_cell(request: Request, name: str) -> JSONResponse:
     """One cell, with its ETag."""
     cell = await run_in_threadpool(_topology(request).cell, name)
     return JSONResponse(_document(cell), headers={"etag": f'"{cell.version}"'})
 
 
-@router.put("/{name}")
+@router.put("/{name}", responses=answers(CellWritten))
 async def replace_cell(
     request: Request, name: str, body: CellBody, write: WriteOptions
 ) -> JSONResponse:
@@ -62,7 +63,7 @@ async def replace_cell(
     return await _update(request, name, body, write)
 
 
-@router.patch("/{name}")
+@router.patch("/{name}", responses=answers(CellWritten))
 async def patch_cell(
     request: Request, name: str, patch: Annotated[dict[str, Any], Body()], write: WriteOptions
 ) -> JSONResponse:
@@ -93,7 +94,7 @@ async def _update(request: Request, name: str, body: CellBody, write: WriteOptio
     )
 
 
-@router.delete("/{name}")
+@router.delete("/{name}", responses=answers(CellWritten))
 async def delete_cell(request: Request, name: str, write: WriteOptions) -> JSONResponse:
     """Delete a retired cell without claims; needs If-Match."""
     written = await run_in_threadpool(

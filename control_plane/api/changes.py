@@ -9,23 +9,30 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
+from control_plane.api.documents import ChangeList, answers
 from control_plane.topology.service import Topology
 
 HEARTBEAT_S = 15.0
 POLL_S = 0.5
+_ANSWERS = answers(ChangeList)
+_ANSWERS[200]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
 router = APIRouter(prefix="/v1", tags=["changes"])
 
 
-@router.get("/changes")
+@router.get("/changes", response_class=JSONResponse, responses=_ANSWERS)
 async def list_changes(
     request: Request,
     since: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header()] = "",
-    last_event_id: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
+    last_event_id: Annotated[
+        Annotated[int, Field(ge=0, lt=2**63)] | SkipJsonSchema[None], Header()
+    ] = None,
 ) -> Response:
     """Changes after a revision. With ``Accept: text/event-stream`` they keep coming."""
     topology: Topology = request.app.state.topology

@@ -6,16 +6,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
+from control_plane.api.documents import ClaimDocument, ClaimList, ClaimsWritten, answers
 from control_plane.api.schemas import ClaimsBody, ReleaseBody
 from control_plane.api.write import WriteOptions
 from control_plane.topology.claims import MAX_PAGE
 from control_plane.topology.service import Topology
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
-Filter = Annotated[str | None, Query(max_length=1024)]
+Filter = Annotated[str | SkipJsonSchema[None], Query(max_length=1024)]
 
 
 def _topology(request: Request) -> Topology:
@@ -23,14 +25,14 @@ def _topology(request: Request) -> Topology:
     return topology
 
 
-@router.get("")
+@router.get("", response_model=None, responses=answers(ClaimList))
 async def list_claims(
     request: Request,
     bucket: Filter = None,
     cell: Filter = None,
     prefix: Filter = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
-    cursor: Annotated[str | None, Query(max_length=paging.MAX_CURSOR_CHARS)] = None,
+    cursor: Annotated[str | SkipJsonSchema[None], Query(max_length=paging.MAX_CURSOR_CHARS)] = None,
 ) -> dict[str, Any]:
     """Claims in key order; go on with ``cursor`` = the answer's ``next``."""
     after = paging.decode(cursor, 2)
@@ -49,7 +51,7 @@ async def list_claims(
     }
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=answers(ClaimsWritten, 200, 201))
 async def make_claims(request: Request, body: ClaimsBody, write: WriteOptions) -> JSONResponse:
     """Claim a batch: all or none."""
     written = await run_in_threadpool(
@@ -62,7 +64,7 @@ async def make_claims(request: Request, body: ClaimsBody, write: WriteOptions) -
     return await write.answer(written, {"claims": items}, status=201, etag=None)
 
 
-@router.post("/release")
+@router.post("/release", responses=answers(ClaimsWritten))
 async def release_claims(request: Request, body: ReleaseBody, write: WriteOptions) -> JSONResponse:
     """Release a batch: all or none."""
     written = await run_in_threadpool(
@@ -76,7 +78,7 @@ async def release_claims(request: Request, body: ReleaseBody, write: WriteOption
     return await write.answer(written, {"claims": items}, etag=None)
 
 
-@router.get("/{bucket}/{value:path}")
+@router.get("/{bucket}/{value:path}", response_model=None, responses=answers(ClaimDocument))
 async def get_claim(request: Request, bucket: str, value: str) -> dict[str, Any]:
     """Who owns a value."""
     claim = await run_in_threadpool(_topology(request).claim_get, bucket, value)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
+from control_plane.api.documents import Explained, answers
 from control_plane.api.problem import ProblemError
 from control_plane.api.schemas import ExplainBody
-from control_plane.routing.evaluate import decide
+from control_plane.routing.evaluate import Owners, decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
 from control_plane.routing.normalise import Refused, admit
 from control_plane.routing.parse import parse
-from control_plane.topology.model import CellState
+from control_plane.routing.ruleset import Ruleset
+from control_plane.topology.model import Cell, CellState
 from control_plane.topology.service import Topology
 
 _URL = re.compile(
@@ -24,7 +27,7 @@ _URL = re.compile(
 router = APIRouter(prefix="/v1", tags=["explain"])
 
 
-@router.post("/explain")
+@router.post("/explain", response_model=None, responses=answers(Explained))
 async def explain(request: Request, body: ExplainBody) -> dict[str, Any]:
     """Which cell a request would reach, by which rule, and why. Nothing is sent."""
     return await run_in_threadpool(_explain, request.app.state.topology, body)
@@ -38,15 +41,46 @@ def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
         ruleset = parse(snapshot.ruleset.document)
     else:
         raise ProblemError(409, "no ruleset is active; apply one", code="no-ruleset")
-    authority, target = split_url(body.url, dict(body.headers))
-    headers = [(name, value.encode("utf-8", "replace")) for name, value in body.headers]
-    admitted = admit(body.method.upper(), target.encode(), authority.encode(), headers)
+    document = explained(
+        ruleset,
+        snapshot.cells,
+        topology.owners,
+        url=body.url,
+        method=body.method,
+        headers=body.headers,
+    )
+    return {**document, "revision": snapshot.revision}
+
+
+def explained(
+    ruleset: Ruleset,
+    cells: Iterable[Cell],
+    owners: Owners,
+    *,
+    url: str,
+    method: str,
+    headers: Sequence[tuple[str, str]],
+) -> dict[str, Any]:
+    """What the edge and then the ruleset make of a request, as plain JSON.
+
+    Raises:
+        ProblemError: (422) the URL is none.
+    """
+    authority, target = split_url(url, dict(headers))
+    fields = [(name, value.encode("utf-8", "replace")) for name, value in headers]
+    admitted = admit(method.upper(), target.encode(), authority.encode(), fields)
     if isinstance(admitted, Refused):
-        refused = {"outcome": {"status": admitted.status}, "rule": None, "cell": None}
-        return {**refused, "reason": f"the edge refuses it: {admitted.reason}", "trace": []}
-    cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
-    decision = decide(ruleset, admitted, cells, topology.owners)
-    return {**decision_document(decision), "revision": snapshot.revision}
+        return {
+            "cell": None,
+            "outcome": {"status": admitted.status},
+            "rule": None,
+            "key": None,
+            "matched_claim": None,
+            "reason": f"the edge refuses it: {admitted.reason}",
+            "trace": [],
+        }
+    known = Cells(cell for cell in cells if cell.state is not CellState.RETIRED)
+    return decision_document(decide(ruleset, admitted, known, owners))
 
 
 def split_url(url: str, headers: dict[str, str]) -> tuple[str, str]:

@@ -9,12 +9,13 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from control_plane.api.documents import FleetDocument, Ready, answers
 from control_plane.xds.fleet import Fleet
 
 router = APIRouter(tags=["fleet"])
 
 
-@router.get("/v1/fleet")
+@router.get("/v1/fleet", response_model=None, responses=answers(FleetDocument))
 async def get_fleet(request: Request) -> dict[str, Any]:
     """Each Envoy: what it runs, and what it refused and why."""
     fleet: Fleet = request.app.state.fleet
@@ -32,7 +33,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=answers(Ready, 200, 503))
 async def readyz(request: Request) -> JSONResponse:
     """The database answers and the newest revision is published."""
     revision = await run_in_threadpool(request.app.state.topology.revision)
@@ -44,5 +45,5 @@ async def readyz(request: Request) -> JSONResponse:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
-    text = await run_in_threadpool(request.app.state.metrics)
+    text = await request.app.state.metrics()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

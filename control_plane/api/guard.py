@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -15,6 +16,8 @@ from control_plane.topology.idempotency import Remembered
 from control_plane.topology.service import Topology
 
 MAX_BODY_BYTES = 2 << 20
+MAX_DISCARDED_BYTES = 32 << 20
+MAX_DISCARD_S = 5.0
 MAX_KEY_CHARS = 255
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -47,8 +50,13 @@ class Guard:
         if scope["method"] not in _WRITES:
             await self._app(scope, receive, send)
             return
-        body = await _read(headers, receive)
+        try:
+            body = await _read(headers, receive)
+        except _ClientLeft:
+            # Half a body must not be taken for a whole one.
+            return
         if body is None:
+            await _discard(receive)
             detail = f"the body is larger than {MAX_BODY_BYTES} bytes; send less at a time"
             answer = problem(413, detail, code="too-large", limit=MAX_BODY_BYTES)
             # What was not read of the body can't be told from a next request.
@@ -134,8 +142,28 @@ async def _resend(answer: Remembered, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer.body.encode()})
 
 
+async def _discard(receive: Receive) -> None:
+    """Let the client finish, within bounds: closing on unread bytes would reset the connection, and
+    the client might never see the answer.
+    """
+    left = MAX_DISCARDED_BYTES
+    try:
+        async with asyncio.timeout(MAX_DISCARD_S):
+            more = True
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                more = message["type"] == "http.request" and message.get("more_body", False)
+    except TimeoutError:
+        return
+
+
+class _ClientLeft(Exception):
+    """The client went away before its body was complete."""
+
+
 async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
-    """The body, or None if it is over the limit."""
+    """The body, or None if it is over the limit; raises `_ClientLeft`."""
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > MAX_BODY_BYTES:
         return None
@@ -143,7 +171,7 @@ async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return bytes(body)
+            raise _ClientLeft
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +24,11 @@ from control_plane.topology.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 100
+_MENDS = {
+    "extra_forbidden": "leave it out, or mend its spelling",
+    "missing": "give it",
+}
 
 
 class ProblemError(Exception):
@@ -72,6 +78,25 @@ def _topology(error: TopologyError) -> JSONResponse:
     return problem(500, text, code="topology")
 
 
+def _malformed(errors: Sequence[Any]) -> JSONResponse:
+    """400 for what is no JSON, 422 for JSON that is not what is asked for, field by field."""
+    for one in errors:
+        if one["type"] == "json_invalid":
+            reason, at = one.get("ctx", {}).get("error", one["msg"]), one["loc"][-1]
+            detail = f"the body is no JSON: {reason} at character {at}"
+            return problem(400, detail, code="malformed-json")
+    shown = [
+        {
+            "field": ".".join(str(part) for part in one["loc"]),
+            "message": one["msg"],
+            "mend": _MENDS.get(one["type"], "see /docs"),
+        }
+        for one in errors[:MAX_ERRORS]
+    ]
+    fields = ", ".join(one["field"] for one in shown[:5])
+    return problem(422, f"the request is malformed: {fields}", code="invalid", errors=shown)
+
+
 def install(app: FastAPI) -> None:
     """Turn every error into a problem document."""
 
@@ -93,11 +118,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {"field": ".".join(str(part) for part in one["loc"]), "message": one["msg"]}
-            for one in error.errors()
-        ]
-        return problem(422, "the request is malformed", code="invalid", errors=errors)
+        return _malformed(error.errors())
 
     @app.exception_handler(Exception)
     async def on_bug(_: Request, error: Exception) -> JSONResponse:

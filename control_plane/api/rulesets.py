@@ -7,9 +7,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.problem import findings_problem
+from control_plane.api.documents import (
+    ActiveRuleset,
+    Findings,
+    RulesetDocument,
+    RulesetList,
+    RulesetWritten,
+    answers,
+)
+from control_plane.api.problem import ProblemError, findings_problem
 from control_plane.api.schemas import ActivateBody
 from control_plane.api.write import WriteOptions
 from control_plane.routing.lint import Finding, lint
@@ -19,6 +28,8 @@ from control_plane.topology.service import Topology
 
 router = APIRouter(prefix="/v1/rulesets", tags=["rulesets"])
 Document = Annotated[dict[str, Any], Body(description="a ruleset in GitLab's rule format")]
+
+RESERVED = frozenset({"active", "lint"})
 
 
 def _topology(request: Request) -> Topology:
@@ -54,14 +65,14 @@ def _check(topology: Topology, document: str) -> list[Finding]:
     return findings
 
 
-@router.get("")
+@router.get("", response_model=None, responses=answers(RulesetList))
 async def list_rulesets(request: Request) -> dict[str, Any]:
     """Every version of every ruleset."""
     found = await run_in_threadpool(_topology(request).rulesets)
     return {"items": [_summary(ruleset) for ruleset in found], "next": None}
 
 
-@router.post("/lint")
+@router.post("/lint", response_model=None, responses=answers(Findings))
 async def lint_ruleset(request: Request, document: Document) -> dict[str, Any]:
     """What is wrong or doubtful about a ruleset, against the cells that there are."""
     cells = await run_in_threadpool(_topology(request).cells)
@@ -69,7 +80,7 @@ async def lint_ruleset(request: Request, document: Document) -> dict[str, Any]:
     return {"findings": [_finding(finding) for finding in findings]}
 
 
-@router.get("/active")
+@router.get("/active", responses=answers(ActiveRuleset))
 async def get_active(request: Request) -> JSONResponse:
     """The version that routes; ``{"active": false}`` where there is none."""
     ruleset = await run_in_threadpool(_topology(request).active_ruleset)
@@ -78,9 +89,11 @@ async def get_active(request: Request) -> JSONResponse:
     return JSONResponse({**_summary(ruleset), "document": json.loads(ruleset.document)})
 
 
-@router.get("/{name}")
+@router.get("/{name}", responses=answers(RulesetDocument))
 async def get_ruleset(
-    request: Request, name: str, version: Annotated[int | None, Query(ge=1, lt=2**31)] = None
+    request: Request,
+    name: str,
+    version: Annotated[int, Query(ge=1, lt=2**31)] | SkipJsonSchema[None] = None,
 ) -> JSONResponse:
     """A version, by default the newest, with its document."""
     ruleset = await run_in_threadpool(_topology(request).ruleset, name, version)
@@ -88,11 +101,14 @@ async def get_ruleset(
     return JSONResponse(document, headers={"etag": f'"{ruleset.version}"'})
 
 
-@router.put("/{name}")
+@router.put("/{name}", responses=answers(RulesetWritten))
 async def put_ruleset(
     request: Request, name: str, document: Document, write: WriteOptions
 ) -> JSONResponse:
     """Keep a new version; it routes only once it is activated. If-Match: the newest version."""
+    if name in RESERVED:
+        detail = f"a ruleset can't be called {name!r}: /v1/rulesets/{name} is something else"
+        raise ProblemError(422, detail, code="invalid")
     topology = _topology(request)
     text = json.dumps(document, sort_keys=False, ensure_ascii=False, separators=(",", ":"))
     findings = await run_in_threadpool(_check, topology, text)
@@ -109,7 +125,7 @@ async def put_ruleset(
     return await write.answer(written, body, etag=written.value.version)
 
 
-@router.post("/{name}/activate")
+@router.post("/{name}/activate", responses=answers(RulesetWritten))
 async def activate_ruleset(
     request: Request, name: str, body: ActivateBody, write: WriteOptions
 ) -> JSONResponse:

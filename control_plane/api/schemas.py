@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.topology.claims import MAX_BATCH
 from control_plane.topology.model import (
+    MAX_ENDPOINTS,
+    MAX_WEIGHT,
     CellSpec,
     CellState,
     CellTLS,
@@ -17,6 +19,21 @@ from control_plane.topology.model import (
 )
 
 Text = Annotated[str, Field(max_length=1024)]
+
+
+def _shape(pattern: str) -> Any:
+    """A text's shape, only described: the topology checks it, and says how to mend it."""
+    return Field(max_length=1024, json_schema_extra={"pattern": pattern})
+
+
+_HOST = r"([A-Za-z0-9]([A-Za-z0-9.-]{0,200}[A-Za-z0-9])?|\[[0-9a-f:]+\])"
+CellName = Annotated[str, _shape("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Address = Annotated[str, _shape(f"^{_HOST}(:[1-9][0-9]{{0,3}})?$")]
+HostPort = Annotated[str, _shape(f"^{_HOST}:[1-9][0-9]{{0,3}}$")]
+Bucket = Annotated[str, _shape("^[a-z][a-z0-9_]{0,63}$")]
+HttpPath = Annotated[str, _shape("^/[!-~]{0,255}$")]
+Prefix = Annotated[str, _shape("^[A-Za-z0-9_-]{1,64}$")]
+Value = Annotated[str, Field(max_length=1024, json_schema_extra={"minLength": 1})]
 
 
 class _Body(BaseModel):
@@ -33,24 +50,27 @@ class TLSBody(_Body):
 class RangeBody(_Body):
     """Ids of which the cell hands out its own."""
 
-    minval: int
-    maxval: int
+    minval: int = Field(ge=1, lt=2**63)
+    maxval: int = Field(ge=1, lt=2**63)
 
 
 class CellBody(_Body):
     """A cell as an operator writes it."""
 
-    name: Text
-    address: Text
-    endpoints: list[Text] = Field(description="host:port, host a DNS name or IP address")
-    id: int | None = None
+    name: CellName
+    address: Address
+    endpoints: list[HostPort] = Field(
+        description="host:port, hosts all DNS names or all IP addresses",
+        json_schema_extra={"minItems": 1, "maxItems": MAX_ENDPOINTS},
+    )
+    id: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     tls: TLSBody | None = None
-    health_check_path: Text | None = None
-    session_prefix: Text | None = None
+    health_check_path: HttpPath | None = None
+    session_prefix: Prefix | None = None
     sequence_ranges: list[RangeBody] = Field(default_factory=list, max_length=64)
     labels: dict[str, Text] = Field(default_factory=dict)
     state: CellState = CellState.PROVISIONING
-    weight: int = 100
+    weight: int = Field(100, ge=0, le=MAX_WEIGHT)
 
     def spec(self) -> CellSpec:
         """The topology's own type; raises `Invalid` for a malformed endpoint."""
@@ -72,9 +92,9 @@ class CellBody(_Body):
 class ClaimBody(_Body):
     """One claim."""
 
-    bucket: Text
-    value: Text
-    cell: Text
+    bucket: Bucket
+    value: Value
+    cell: CellName
     subject: Text | None = None
     source: Text | None = None
 
@@ -92,15 +112,15 @@ class ClaimsBody(_Body):
 class KeyBody(_Body):
     """Names a claim."""
 
-    bucket: Text
-    value: Text
+    bucket: Bucket
+    value: Value
 
 
 class ReleaseBody(_Body):
     """A batch of claims to free, all or none; with ``cell``, only if it owns every one."""
 
     claims: list[KeyBody] = Field(min_length=1, max_length=MAX_BATCH)
-    cell: Text | None = None
+    cell: CellName | None = None
 
 
 class ActivateBody(_Body):
@@ -112,7 +132,14 @@ class ActivateBody(_Body):
 class ExplainBody(_Body):
     """A request to be explained, as the client would send it."""
 
-    url: Annotated[str, Field(max_length=65536)]
+    url: Annotated[
+        str,
+        Field(
+            max_length=65536,
+            description="https://host/path, or /path",
+            json_schema_extra={"pattern": r"^(https?://[A-Za-z0-9.:-]+)?/[!-~]*$"},
+        ),
+    ]
     method: Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")] = "GET"
     headers: list[tuple[str, str]] = Field(default_factory=list, max_length=200)
     ruleset: dict[str, Any] | None = Field(None, description="instead of the active one")

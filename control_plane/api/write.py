@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic.json_schema import SkipJsonSchema
 
+from control_plane.api.guard import MAX_KEY_CHARS
 from control_plane.api.problem import ProblemError
 from control_plane.topology.model import Written
 from control_plane.xds.fleet import Fleet
@@ -75,10 +77,21 @@ async def write_options(
     request: Request,
     dry_run: Annotated[bool, Query(description="tell what would change; keep nothing")] = False,
     force: Annotated[bool, Query(description="override a guard")] = False,
-    wait: Annotated[str | None, Query(pattern="^fleet$", description="answer when done")] = None,
-    timeout: Annotated[str, Query(max_length=16)] = "5s",  # noqa: ASYNC109 - a query parameter
-    if_match: Annotated[str | None, Header()] = None,
-    x_actor: Annotated[str | None, Header(max_length=256)] = None,
+    wait: Annotated[
+        Literal["fleet"] | SkipJsonSchema[None], Query(description="answer when done")
+    ] = None,
+    timeout: Annotated[  # noqa: ASYNC109 - a query parameter
+        str, Query(max_length=16, json_schema_extra={"pattern": "^[1-9][0-9]?(ms|s)$"})
+    ] = "5s",
+    if_match: Annotated[
+        str | SkipJsonSchema[None],
+        Header(json_schema_extra={"pattern": r'^(\*|(W/)?"[0-9]{1,18}")$'}),
+    ] = None,
+    x_actor: Annotated[str | SkipJsonSchema[None], Header(max_length=256)] = None,
+    idempotency_key: Annotated[  # noqa: ARG001 - the guard has used it; here for the description
+        str | SkipJsonSchema[None],
+        Header(max_length=MAX_KEY_CHARS, description="a repeated write is done once"),
+    ] = None,
 ) -> Write:
     """Dependency: the options of a write."""
     expected: int | None = None

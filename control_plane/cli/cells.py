@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
 
@@ -54,10 +55,17 @@ def add_cell(
         "weight": weight,
         "health_check_path": health_check_path,
         "id": id,
-        "labels": dict(pair.split("=", 1) for pair in label or [] if "=" in pair),
+        "labels": dict(_label(pair) for pair in label or []),
     }
     response = of(ctx).client.call("POST", "/v1/cells", body=body, params=of(ctx).write_params())
     _done(ctx, response.json())
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise Failure(f"{text!r} is no label; write region=eu", Exit.USAGE)
+    return key, value
 
 
 @app.command("set")
@@ -84,6 +92,8 @@ def set_cell(
         "health_check_path": health_check_path,
     }
     patch = {key: value for key, value in patch.items() if value is not None}
+    if not patch:
+        raise Failure("nothing to change; give --state, --weight, …", Exit.USAGE)
     etag = if_match or client.call("GET", f"/v1/cells/{name}").headers["etag"]
     response = client.call(
         "PATCH",

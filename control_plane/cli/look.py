@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
-from control_plane.cli.output import messages, show, table_of
+from control_plane.cli.output import Format, messages, show, table_of
 
 fleet = typer.Typer(no_args_is_help=True, help="The Envoys.")
 POLL_S = 0.5
@@ -51,7 +53,7 @@ def fleet_status(ctx: typer.Context) -> None:
     """Show what each Envoy runs, and what it refused and why."""
     answer = of(ctx).client.get("/v1/fleet")
     if answer["alarm"]:
-        messages.print(f"ALARM: {answer['alarm']}", style="bold red")
+        messages.print(f"ALARM: {answer['alarm']}", style="bold red", markup=False)
     rows = [
         (n["id"], n["group"], n["state"], n["acked_revision"], n["version"], n["last_message_at"],
          "; ".join(f"{t['type']}: {t['error']}" for t in n["types"] if t["error"]))
@@ -67,18 +69,33 @@ def changes(
     since: Annotated[int, typer.Option(help="after this revision")] = 0,
     watch: Annotated[bool, typer.Option(help="go on until Ctrl-C")] = False,
 ) -> None:
-    """Show what changed, when and by whom."""
-    client = of(ctx).client
+    """Show what changed, when and by whom; with --watch and -o json one change a line."""
+    output = of(ctx).output
+    if not watch:
+        _show_changes(list(_changes(ctx, since)), output)
+        return
     while True:
-        page = client.get("/v1/changes", since=since, limit=1000)
-        items = page["items"]
-        if items or not watch:
-            rows = [(c["revision"], c["at"], c["actor"], c["kind"], c["action"], c["key"])
-                    for c in items]  # fmt: skip
-            columns = ("REVISION", "AT", "ACTOR", "KIND", "ACTION", "KEY")
-            show(items, of(ctx).output, table_of(columns, rows))
-        since = max([since, *(change["revision"] for change in items)])
-        if page["next"] is None:
-            if not watch:
-                return
-            time.sleep(POLL_S)
+        items = list(_changes(ctx, since))
+        since = items[-1]["revision"] if items else since
+        if output is Format.JSON:
+            for change in items:
+                print(json.dumps(change, ensure_ascii=False), flush=True)
+        elif items:
+            _show_changes(items, output)
+        time.sleep(POLL_S)
+
+
+def _changes(ctx: typer.Context, since: int) -> Iterator[dict[str, Any]]:
+    """Every change after a revision that there is by now."""
+    client = of(ctx).client
+    following: int | None = since
+    while following is not None:
+        page = client.get("/v1/changes", since=following, limit=1000)
+        yield from page["items"]
+        following = page["next"]
+
+
+def _show_changes(items: list[dict[str, Any]], output: Format) -> None:
+    rows = [(c["revision"], c["at"], c["actor"], c["kind"], c["action"], c["key"]) for c in items]
+    columns = ("REVISION", "AT", "ACTOR", "KIND", "ACTION", "KEY")
+    show(items, output, table_of(columns, rows))

@@ -58,13 +58,19 @@ def hoist(arguments: list[str]) -> list[str]:
     for argument in waiting:
         if argument == "--":
             rest += [argument, *waiting]
-        elif argument in _FLAGS or (argument.partition("=")[0] in _VALUED and "=" in argument):
+        elif argument in _FLAGS or _with_value(argument):
             common.append(argument)
         elif argument in _VALUED:
             common += [argument, *(value for value in [next(waiting, None)] if value is not None)]
         else:
             rest.append(argument)
     return [*common, *rest]
+
+
+def _with_value(argument: str) -> bool:
+    """Whether it is a common option and its value in one: --output=json or -ojson."""
+    name, equals, _ = argument.partition("=")
+    return (bool(equals) and name in _VALUED) or argument in {f"-o{form}" for form in Format}
 
 
 def main() -> None:

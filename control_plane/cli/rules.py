@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
-from control_plane.cli.output import messages, show, table_of
+from control_plane.cli.output import Format, messages, show, table_of
 from control_plane.routing.lint import Finding, lint
 from control_plane.routing.parse import MAX_DOCUMENT_BYTES
 
@@ -23,7 +24,17 @@ DIFFERENT = 2
 def _read(path: Path) -> str:
     if path.stat().st_size > MAX_DOCUMENT_BYTES:
         raise Failure(f"{path} is larger than {MAX_DOCUMENT_BYTES} bytes")
-    return path.read_text()
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise Failure(f"{path} is not UTF-8: {error}", Exit.USAGE) from error
+
+
+def _document(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"{path} is not JSON: {error}", Exit.USAGE) from error
 
 
 def _lint(text: str) -> list[Finding]:
@@ -58,28 +69,65 @@ def show_rules(
     if "document" not in answer:
         raise Failure("no ruleset is active", Exit.NOT_FOUND)
     messages.print(f"{answer['name']} version {answer['version']}")
-    print(json.dumps(answer["document"], indent=2, ensure_ascii=False))
+    # A ruleset is a JSON file: that is its table.
+    output = of(ctx).output
+    show(answer["document"], Format.JSON if output is Format.TABLE else output)
 
 
 @app.command("lint")
-def lint_rules(file: File) -> None:
+def lint_rules(ctx: typer.Context, file: File) -> None:
     """Check a ruleset file without a server; exit status 1 if it can't work."""
     findings = _lint(_read(file))
+    if of(ctx).output is not Format.TABLE:
+        show([dataclasses.asdict(finding) for finding in findings], of(ctx).output)
     if any(finding.severity == "error" for finding in findings):
         raise Failure(f"{file} can't work")
     messages.print(f"{file}: no errors, {len(findings)} warnings")
+
+
+@app.command("test")
+def check_rules(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="cases (YAML or JSON)")],
+    rules: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="instead of the file's ruleset")
+    ] = None,
+) -> None:
+    """Check without a server what a ruleset makes of requests; exit status 1 on a surprise."""
+    from control_plane.cli import rule_cases
+
+    cases = rule_cases.read(file)
+    ruleset = rule_cases.ruleset_of(cases, file, rules)
+    results = rule_cases.run(cases, ruleset)
+    failed = [result for result in results if not result["ok"]]
+    if of(ctx).output is Format.TABLE:
+        for result in results:
+            print(rule_cases.as_text(result))
+    else:
+        show(results, of(ctx).output)
+    if failed:
+        raise Failure(f"{file}: {len(failed)} of {len(results)} cases are not as expected")
+    messages.print(f"{file}: {len(results)} cases are as expected", markup=False)
 
 
 @app.command("diff")
 def diff_rules(ctx: typer.Context, file: File) -> None:
     """Compare a file with the active ruleset; exit status 2 if they differ."""
     active = of(ctx).client.get("/v1/rulesets/active")
-    old = json.dumps(active.get("document"), indent=2, ensure_ascii=False).splitlines()
-    new = json.dumps(json.loads(_read(file)), indent=2, ensure_ascii=False).splitlines()
+    old = _lines(active["document"]) if "document" in active else []
+    new = _lines(_document(file, _read(file)))
     lines = list(difflib.unified_diff(old, new, "active", str(file), lineterm=""))
-    print("\n".join(lines))
+    if of(ctx).output is not Format.TABLE:
+        show({"same": not lines, "diff": lines}, of(ctx).output)
+    elif lines:
+        print("\n".join(lines))
+    messages.print(f"{file} {'differs from' if lines else 'is'} the active ruleset", markup=False)
     if lines:
         raise typer.Exit(DIFFERENT)
+
+
+def _lines(document: Any) -> list[str]:
+    return json.dumps(document, indent=2, ensure_ascii=False).splitlines()
 
 
 @app.command("apply")
@@ -92,7 +140,7 @@ def apply_rules(
     text = _read(file)
     if any(finding.severity == "error" for finding in _lint(text)):
         raise Failure(f"{file} can't work; nothing was changed")
-    document = json.loads(text)
+    document = _document(file, text)
     wanted = name or (document.get("name") if isinstance(document, dict) else None)
     if not wanted:
         raise Failure("the file has no name; give --name", Exit.USAGE)
@@ -129,5 +177,9 @@ def _activate(ctx: typer.Context, name: str, version: int) -> None:
         )
         .json()
     )
+    if answer.get("dry_run"):
+        messages.print(f"{name} version {version} would route; nothing was changed (dry run)")
+        show(answer, of(ctx).output)
+        return
     messages.print(f"revision {answer['revision']}: {name} version {version} routes now")
     show(answer["ruleset"], of(ctx).output)

@@ -5,6 +5,7 @@ What they need is imported when they run: the other commands should start fast.
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +14,10 @@ import typer
 from pydantic import ValidationError
 
 from control_plane.cli.client import Exit, Failure
-from control_plane.cli.output import messages
+from control_plane.cli.context import of
+from control_plane.cli.output import Format, messages, show
 from control_plane.settings import Settings
+from control_plane.xds.node import NODE_NAME
 
 envoy = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
@@ -99,36 +102,51 @@ def up_command(
 
 @envoy.command("bootstrap")
 def envoy_bootstrap(
+    ctx: typer.Context,
     node_id: Annotated[str, typer.Option(help="unique in the fleet")],
     group: Annotated[str, typer.Option(help="node cluster")] = "edge",
     xds: Annotated[str, typer.Option(help="host:port of the control plane")] = "127.0.0.1:18000",
-    admin_port: Annotated[int, typer.Option()] = 9901,
+    admin_port: Annotated[int, typer.Option(min=0, max=65535)] = 9901,
     sotw: Annotated[bool, typer.Option(help="state of the world instead of delta")] = False,
 ) -> None:
     """Print a bootstrap for a fleet member (JSON)."""
     host, colon, port = xds.rpartition(":")
+    if not NODE_NAME.match(node_id) or not NODE_NAME.match(group):
+        mend = "1 to 256 visible ASCII characters"
+        raise Failure(f"--node-id {node_id!r} or --group {group!r} is no name: {mend}", Exit.USAGE)
     if not colon or not port.isdigit():
         raise Failure(f"--xds {xds!r} is not host:port", Exit.USAGE)
     from control_plane.cli import local
 
-    print(local.bootstrap(node_id, group, host, int(port), admin_port, sotw=sotw))
+    text = local.bootstrap(node_id, group, host, int(port), admin_port, sotw=sotw)
+    if of(ctx).output is Format.YAML:
+        show(json.loads(text), Format.YAML)
+    else:
+        print(text)
 
 
 @db.command("migrate")
-def db_migrate(database_url: DatabaseUrl = None) -> None:
+def db_migrate(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
     """Bring the schema up to date."""
     from control_plane.cli import local
 
-    pending = local.migrate_database(settings_of(database_url=database_url).database_url)
-    messages.print(f"migrated: {', '.join(pending)}" if pending else "nothing to do")
+    url = settings_of(database_url=database_url).database_url
+    dry = of(ctx).dry_run
+    pending = local.missing_migrations(url) if dry else local.migrate_database(url)
+    verb = "would migrate" if dry else "migrated"
+    messages.print(f"{verb}: {', '.join(pending)}" if pending else "nothing to do")
+    if of(ctx).output is not Format.TABLE:
+        show({"dry_run": dry, "migrations": list(pending)}, of(ctx).output)
 
 
 @db.command("check")
-def db_check(database_url: DatabaseUrl = None) -> None:
+def db_check(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
     """Exit status 1 if the schema needs migrating."""
     from control_plane.cli import local
 
     pending = local.missing_migrations(settings_of(database_url=database_url).database_url)
+    if of(ctx).output is not Format.TABLE:
+        show({"missing": list(pending)}, of(ctx).output)
     if pending:
         raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
     messages.print("the schema is up to date")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+from sqlalchemy import Engine
+
 from control_plane.topology import cells, claims, feed, idempotency, rulesets
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
@@ -55,6 +57,11 @@ class Topology:
     def close(self) -> None:
         """Close every connection."""
         self._store.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The database, for those who time its statements."""
+        return self._store.engine
 
     def subscribe(self, hint: Callable[[int], None]) -> Callable[[], None]:
         """Call ``hint(revision)`` in the committing thread after each commit made here."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from control_plane.xds.resource import CDS
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
+MAX_RESPONSE_BYTES = 48 << 20
+"""Below what gRPC sends (`transport.MAX_SENT_BYTES`), so that it is refused here, with a reason."""
 SHRINK_GUARD_FROM = 4
 """A snapshot with fewer clusters than this may shrink freely."""
 
@@ -19,10 +21,15 @@ class SuspiciousShrink(Exception):
     """A snapshot that is empty, or has lost more than half of its clusters, without force."""
 
 
+class OverSize(Exception):
+    """A snapshot of which one type does not fit into one response."""
+
+
 class SnapshotCache:
     """Snapshots by group; nodes of a group without one of its own get the default (None)."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        self._max_response_bytes = max_response_bytes
         self._snapshots: dict[str | None, Snapshot] = {}
         self._watchers: set[Callable[[], None]] = set()
 
@@ -41,6 +48,7 @@ class SnapshotCache:
         Raises:
             StaleRevision: a newer one is there, or another of the same revision.
             SuspiciousShrink: see there; ``force`` overrides.
+            OverSize: see there; nothing overrides it, no node could be told.
         """
         current = self._snapshots.get(group)
         if current is not None:
@@ -53,10 +61,19 @@ class SnapshotCache:
                 raise StaleRevision(f"revision {snapshot.revision} is there with other content")
             if not force:
                 _guard_shrink(current, snapshot)
+        self._guard_size(snapshot)
         self._snapshots[group] = snapshot
         for wake in tuple(self._watchers):
             wake()
         return True
+
+    def _guard_size(self, snapshot: Snapshot) -> None:
+        for type_url, size in snapshot.bytes_by_type.items():
+            if size > self._max_response_bytes:
+                raise OverSize(
+                    f"{len(snapshot.of_type(type_url))} resources of {type_url.rpartition('.')[2]} "
+                    f"are {size} bytes; a response holds {self._max_response_bytes}"
+                )
 
 
 def _guard_shrink(current: Snapshot, snapshot: Snapshot) -> None:

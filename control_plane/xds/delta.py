@@ -26,11 +26,12 @@ class DeltaSession(Session):
             self._answered(type_url, state, request.response_nonce, error)
         # Subscription changes count even if the nonce is stale: they are not repeated.
         self._subscribe(type_url, state, subscribe)
-        self._unsubscribe(state, unsubscribe)
+        self._unsubscribe(type_url, state, unsubscribe)
         return self.pump()
 
     def _first(self, type_url: str, state: TypeState, request: Any, subscribe: set[str]) -> None:
-        if not subscribe and legacy_wildcard(type_url):
+        forgot = _forgets_wildcard(request.node) and bool(request.initial_resource_versions)
+        if legacy_wildcard(type_url) and (not subscribe or forgot):
             self._make_wildcard(type_url, state)
         for name, version in request.initial_resource_versions.items():
             state.has[name] = version
@@ -51,7 +52,7 @@ class DeltaSession(Session):
         state.names |= named
         state.look_at |= named
 
-    def _unsubscribe(self, state: TypeState, names: set[str]) -> None:
+    def _unsubscribe(self, type_url: str, state: TypeState, names: set[str]) -> None:
         if "*" in names:
             state.wildcard = False
             for name in set(state.has) - state.names:
@@ -60,8 +61,11 @@ class DeltaSession(Session):
             state.names.discard(name)
             state.gone.discard(name)
             if state.wildcard:
-                # The client dropped it and must be told again what the wildcard gives.
+                # The client dropped it and must be told again what the wildcard gives: the
+                # resource, or that there is none.
                 state.resend.add(name)
+                if self._target(type_url, name, state) is None:
+                    state.gone.add(name)
             else:
                 state.has.pop(name, None)
                 state.rejected.pop(name, None)
@@ -83,6 +87,18 @@ class DeltaSession(Session):
         removed = tuple(sorted(state.gone))
         state.gone.clear()
         return self._send(type_url, state, (), removed, str(self._snapshot.revision))
+
+
+def _forgets_wildcard(node: Any) -> bool:
+    """Whether this Envoy reconnects with the names that its wildcard gave, as if it named them.
+
+    So do those before 1.19 (github.com/envoyproxy/envoy, issue 16063).
+    """
+    version = node.user_agent_build_version.version
+    return node.user_agent_name == "envoy" and (0, 0) < (
+        version.major_number,
+        version.minor_number,
+    ) < (1, 19)
 
 
 def delta_bytes(response: Response) -> bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from control_plane.xds.session import Session, TypeStatus
+from control_plane.xds.session import ResourceStatus, Session, TypeStatus
 
 MAX_DISCONNECTED = 10_000
 """Disconnected nodes that are remembered; the oldest are forgotten first."""
@@ -22,6 +22,9 @@ class Observer(Protocol):
 
     def acked(self, revision: int) -> None:
         """A node has acknowledged everything up to this revision."""
+
+    def pushed(self, seconds: float) -> None:
+        """A node was sent what a new snapshot changes for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,15 @@ class Fleet:
     """All nodes, connected or lately so. Used from the event loop's thread only."""
 
     def __init__(
-        self, observer: Observer | None = None, clock: Callable[[], datetime] = _now
+        self,
+        observer: Observer | None = None,
+        clock: Callable[[], datetime] = _now,
+        max_disconnected: int = MAX_DISCONNECTED,
     ) -> None:
         self._nodes: dict[str, _Node] = {}
+        self._gone: dict[str, None] = {}
+        """Ids without a stream, the longest gone first."""
+        self._max_disconnected = max_disconnected
         self._observer = observer
         self._clock = clock
         self._changed = asyncio.Event()
@@ -93,7 +102,8 @@ class Fleet:
     def connected(self, node_id: str, group: str, version: str, session: Session) -> None:
         """A stream of this node has said who it is."""
         now = self._clock()
-        node = self._nodes.pop(node_id, None)
+        node = self._nodes.get(node_id)
+        self._gone.pop(node_id, None)
         if node is None or not node.sessions:
             node = _Node(node_id, group, version, now, now)
         node.group, node.version = group, version
@@ -113,6 +123,11 @@ class Fleet:
             self._observer.acked(session.acked_revision)
         self._notify()
 
+    def pushed(self, seconds: float) -> None:
+        """A node was sent what a new snapshot changes for it, in this time."""
+        if self._observer is not None:
+            self._observer.pushed(seconds)
+
     def disconnected(self, node_id: str, session: Session) -> None:
         """A stream of this node has ended."""
         node = self._nodes[node_id]
@@ -120,13 +135,11 @@ class Fleet:
         node.sessions.remove(session)
         if not node.sessions:
             node.last = status
-        self._forget()
+            self._gone[node_id] = None
+        if len(self._gone) > self._max_disconnected:
+            forgotten = next(iter(self._gone))
+            del self._gone[forgotten], self._nodes[forgotten]
         self._notify()
-
-    def _forget(self) -> None:
-        gone = [node_id for node_id, node in self._nodes.items() if not node.sessions]
-        for node_id in gone[: max(0, len(gone) - MAX_DISCONNECTED)]:
-            del self._nodes[node_id]
 
     def _notify(self) -> None:
         self._changed.set()
@@ -135,6 +148,12 @@ class Fleet:
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Every node, by id."""
         return tuple(_status(node) for _, node in sorted(self._nodes.items()))
+
+    def resources(self, node_id: str) -> Iterator[ResourceStatus]:
+        """Each resource of a connected node, over all of its streams; nothing for others."""
+        node = self._nodes.get(node_id)
+        for session in tuple(node.sessions) if node is not None else ():
+            yield from session.resources()
 
     def lagging(self, revision: int) -> tuple[str, ...]:
         """Connected nodes that have not acknowledged everything up to ``revision``."""

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from envoy.service.discovery.v3 import discovery_pb2
+from envoy.service.cluster.v3 import cds_pb2
+from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
+from envoy.service.endpoint.v3 import eds_pb2
+from envoy.service.extension.v3 import config_discovery_pb2
+from envoy.service.listener.v3 import lds_pb2
+from envoy.service.route.v3 import rds_pb2
+from envoy.service.runtime.v3 import rtds_pb2
+from envoy.service.secret.v3 import sds_pb2
 
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.delta import DeltaSession, delta_bytes
 from control_plane.xds.fleet import Fleet
+from control_plane.xds.node import NODE_NAME
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, PUSH_ORDER, RDS, RTDS, SDS
 from control_plane.xds.session import ProtocolError, Response, Session
 from control_plane.xds.sotw import SotwSession, sotw_bytes
+from control_plane.xds.transport import MAX_SENT_BYTES
 
 log = logging.getLogger(__name__)
-_NODE_ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
-_SERVICES = {
-    "envoy.service.cluster.v3.ClusterDiscoveryService": (CDS, "Clusters"),
-    "envoy.service.endpoint.v3.EndpointDiscoveryService": (EDS, "Endpoints"),
-    "envoy.service.listener.v3.ListenerDiscoveryService": (LDS, "Listeners"),
-    "envoy.service.route.v3.RouteDiscoveryService": (RDS, "Routes"),
-    "envoy.service.extension.v3.ExtensionConfigDiscoveryService": (ECDS, "ExtensionConfigs"),
-    "envoy.service.secret.v3.SecretDiscoveryService": (SDS, "Secrets"),
-    "envoy.service.runtime.v3.RuntimeDiscoveryService": (RTDS, "Runtime"),
+_AGGREGATED = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
+_SINGLE = {
+    cds_pb2.DESCRIPTOR.services_by_name["ClusterDiscoveryService"].full_name: (CDS, "Clusters"),
+    eds_pb2.DESCRIPTOR.services_by_name["EndpointDiscoveryService"].full_name: (EDS, "Endpoints"),
+    lds_pb2.DESCRIPTOR.services_by_name["ListenerDiscoveryService"].full_name: (LDS, "Listeners"),
+    rds_pb2.DESCRIPTOR.services_by_name["RouteDiscoveryService"].full_name: (RDS, "Routes"),
+    config_discovery_pb2.DESCRIPTOR.services_by_name["ExtensionConfigDiscoveryService"].full_name: (
+        ECDS,
+        "ExtensionConfigs",
+    ),
+    sds_pb2.DESCRIPTOR.services_by_name["SecretDiscoveryService"].full_name: (SDS, "Secrets"),
+    rtds_pb2.DESCRIPTOR.services_by_name["RuntimeDiscoveryService"].full_name: (RTDS, "Runtime"),
 }
+"""Names from the descriptors, whose import also gives server reflection their files."""
+SERVICES = (_AGGREGATED, *_SINGLE)
+"""Full names of the services that `XdsServer.register` adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +53,15 @@ class Limits:
 
     streams: int = 10_000
     names_per_request: int = 100_000
-    response_bytes: int = 64 << 20
+    response_bytes: int = MAX_SENT_BYTES
+    hello_timeout_s: float = 30.0
+    """How long a stream may take to say who it is."""
     gate_timeout_s: float = 10.0
     """How long one type may hold back the next (a cluster that never warms, a lost answer)."""
+
+
+class ResponseTooLarge(Exception):
+    """A response is over `Limits.response_bytes`; the cache should have refused it before."""
 
 
 class XdsServer:
@@ -59,7 +80,7 @@ class XdsServer:
         """Add the services to a server."""
         handlers = [
             _service(
-                "envoy.service.discovery.v3.AggregatedDiscoveryService",
+                _AGGREGATED,
                 "StreamAggregatedResources",
                 "DeltaAggregatedResources",
                 self,
@@ -67,7 +88,7 @@ class XdsServer:
                 "",
             )
         ]
-        for service, (type_url, noun) in _SERVICES.items():
+        for service, (type_url, noun) in _SINGLE.items():
             handlers.append(
                 _service(service, f"Stream{noun}", f"Delta{noun}", self, (type_url,), type_url)
             )
@@ -95,6 +116,7 @@ class XdsServer:
         tasks = {
             asyncio.create_task(stream.read(requests)),
             asyncio.create_task(stream.push()),
+            asyncio.create_task(stream.identified()),
             asyncio.create_task(self._stopping.wait()),
         }
         try:
@@ -103,6 +125,8 @@ class XdsServer:
                 task.result()
         except ProtocolError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except ResponseTooLarge as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         finally:
             unwatch()
             for task in tasks:
@@ -153,6 +177,7 @@ class _Stream:
             delta_bytes if isinstance(session, DeltaSession) else sotw_bytes
         )
         self._group = ""
+        self._known = asyncio.Event()
         self.node_id: str | None = None
         self.wake = asyncio.Event()
 
@@ -166,6 +191,16 @@ class _Stream:
                 responses = self._session.on_request(request)
                 await self._write(responses)
             self._report()
+
+    async def identified(self) -> None:
+        """Never returns; raises `ProtocolError` if no first request comes in time."""
+        limit_s = self._server.limits.hello_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._known.wait()
+        except TimeoutError:
+            raise ProtocolError(f"no request with a node came in {limit_s:g} s") from None
+        await asyncio.Event().wait()
 
     async def push(self) -> None:
         """Send each newer snapshot; a slow client gets only the newest when it is ready."""
@@ -181,11 +216,14 @@ class _Stream:
             if self.node_id is None:
                 continue
             async with self._lock:
+                started = time.perf_counter()
                 responses = self._session.on_snapshot(self._server.cache.get(self._group))
                 if timed_out:
                     log.warning("%s: no answer in time; going on", self.node_id)
                     responses += self._session.on_timeout()
                 await self._write(responses)
+                if responses:
+                    self._server.fleet.pushed(time.perf_counter() - started)
             self._report()
 
     def _check(self, request: Any) -> None:
@@ -197,12 +235,16 @@ class _Stream:
         count = len(request.resource_names if names is None else names)
         if count > self._server.limits.names_per_request:
             raise ProtocolError(f"{count} names in one request")
-        known = self.node_id
-        if known is not None and request.HasField("node") and request.node.id not in {"", known}:
-            raise ProtocolError(f"this stream is {known}'s, not {request.node.id}'s")
+        if self.node_id is not None and request.HasField("node"):
+            given = request.node
+            if given.id not in {"", self.node_id} or given.cluster not in {"", self._group}:
+                raise ProtocolError(
+                    f"this stream is that of {self.node_id!r} in {self._group!r}, "
+                    f"not of {given.id!r} in {given.cluster!r}"
+                )
 
     def _identify(self, node: Any) -> None:
-        if not _NODE_ID.match(node.id) or not _NODE_ID.match(node.cluster or "-"):
+        if not NODE_NAME.match(node.id) or not NODE_NAME.match(node.cluster or "-"):
             raise ProtocolError("node.id must be 1 to 256 visible ASCII characters; cluster too")
         version = node.user_agent_build_version.version
         text = f"{version.major_number}.{version.minor_number}.{version.patch}"
@@ -210,6 +252,7 @@ class _Stream:
         self._session.on_snapshot(self._server.cache.get(self._group))
         self._server.fleet.connected(node.id, node.cluster, text, self._session)
         self.node_id = node.id
+        self._known.set()
 
     def _report(self) -> None:
         if self.node_id is not None:
@@ -222,7 +265,7 @@ class _Stream:
             payload = self._to_bytes(response)
             if len(payload) > self._server.limits.response_bytes:
                 log.error("%s: a response of %d bytes is too large", self.node_id, len(payload))
-                raise ProtocolError(f"a response of {len(payload)} bytes is over the limit")
+                raise ResponseTooLarge(f"a response of {len(payload)} bytes is over the limit")
             self._server.sent_resource_bytes += sum(len(r.body) for r in response.resources)
             await self._context.write(payload)
 

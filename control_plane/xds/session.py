@@ -79,6 +79,23 @@ class TypeStatus:
     rejected: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ResourceStatus:
+    """One resource as one client has it."""
+
+    type_url: str
+    name: str
+    version: str
+    """What the client runs as far as we know; empty: nothing."""
+    state: str
+    """ACKED, NACKED, SENT (no answer yet), REQUESTED (to be sent) or MISSING (there is none)."""
+    error: str
+    """The client's own words; only where NACKED."""
+    refused_version: str
+    content: Resource | None
+    """The resource of that version, if it is still the published one."""
+
+
 class Session(ABC):
     """One stream's state machine. Subclasses speak delta or state of the world."""
 
@@ -311,6 +328,33 @@ class Session(ABC):
             for type_url, state in self._types.items()
             if type_url in self._subscribed
         )
+
+    def resources(self) -> Iterator[ResourceStatus]:
+        """Each resource that the client has or asked for, by type in push order and by name."""
+        for type_url, state in self._types.items():
+            if type_url not in self._subscribed:
+                continue
+            sent = frozenset(state.before_outstanding if state.outstanding is not None else ())
+            for name in sorted(state.has.keys() | state.names | state.rejected.keys() | sent):
+                yield self._resource_status(type_url, state, name, sent)
+
+    def _resource_status(
+        self, type_url: str, state: TypeState, name: str, sent: frozenset[str]
+    ) -> ResourceStatus:
+        version = state.has.get(name, "")
+        published = self._snapshot.of_type(type_url).get(name)
+        refused = state.rejected.get(name, "")
+        if refused:
+            word = "NACKED"
+        elif name in sent:
+            word, version = "SENT", state.before_outstanding[name] or ""
+        elif version:
+            word = "ACKED"
+        else:
+            word = "MISSING" if published is None else "REQUESTED"
+        content = published if published is not None and published.version == version else None
+        error = state.error if refused else ""
+        return ResourceStatus(type_url, name, version, word, error, refused, content)
 
     def client_versions(self) -> Mapping[str, Mapping[str, str]]:
         """What the client has, by type and name (the server's view; for CSDS and tests)."""

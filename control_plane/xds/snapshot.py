@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 
 from control_plane.xds.resource import Resource
@@ -28,6 +30,7 @@ class Snapshot:
         """The same resources at a newer revision."""
         later = Snapshot(revision, ())
         later._by_type = self._by_type
+        later.bytes_by_type = self.bytes_by_type
         return later
 
     def of_type(self, type_url: str) -> Mapping[str, Resource]:
@@ -38,6 +41,14 @@ class Snapshot:
     def types(self) -> frozenset[str]:
         """The types that have resources."""
         return frozenset(self._by_type)
+
+    @cached_property
+    def bytes_by_type(self) -> Mapping[str, int]:
+        """How large a response with every resource of a type is, nearly: names and bodies."""
+        sizes: Counter[str] = Counter()
+        for type_url, names in self._by_type.items():
+            sizes[type_url] = sum(len(resource.delta_field) for resource in names.values())
+        return sizes
 
     def same_content(self, other: Snapshot) -> bool:
         """Whether both hold the same resources in the same versions."""

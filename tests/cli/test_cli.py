@@ -31,8 +31,9 @@ def cellway(system: System) -> Iterator[Cellway]:
 class Cellway:
     """Runs the command as a user would."""
 
-    def __init__(self, server: str) -> None:
-        self._environment = os.environ | {"CELLWAY_SERVER": server, "NO_COLOR": "1"}
+    def __init__(self, server: str, **environment: str) -> None:
+        given = {"CELLWAY_SERVER": server, "NO_COLOR": "1"} | environment
+        self._environment = os.environ | given
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -30,7 +30,8 @@ def until(check: Callable[[], Any]) -> Any:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    with System(tmp_path) as running:
+    # What is killed here must stay dead.
+    with System(tmp_path, classifier_restart_s=0) as running:
         running.add_cells()
         running.claim("cell-1", "route:foo")
         running.use_ruleset("gitlab")

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.xds.cache import SnapshotCache, StaleRevision, SuspiciousShrink
+from control_plane.xds.cache import (
+    MAX_RESPONSE_BYTES,
+    OverSize,
+    SnapshotCache,
+    StaleRevision,
+    SuspiciousShrink,
+)
+from control_plane.xds.delta import DeltaSession, delta_bytes
 from control_plane.xds.resource import CDS, Resource
 from control_plane.xds.snapshot import Snapshot
+from control_plane.xds.transport import MAX_SENT_BYTES
 
 
 def clusters(revision: int, count: int, body: bytes = b"x") -> Snapshot:
@@ -66,3 +75,23 @@ def test_watchers_are_woken_until_they_stop() -> None:
 def test_a_name_stands_once_in_a_snapshot() -> None:
     with pytest.raises(ValueError, match="twice"):
         Snapshot(1, [Resource.of(CDS, "a", b"1"), Resource.of(CDS, "a", b"2")])
+
+
+def test_15_a_type_that_does_not_fit_into_a_response_is_refused_and_the_last_one_stays() -> None:
+    cache = SnapshotCache(max_response_bytes=1000)
+    cache.set(clusters(1, 3))
+    with pytest.raises(OverSize, match=r"Cluster are .* bytes; a response holds 1000"):
+        cache.set(clusters(2, 3, b"x" * 500), force=True)
+    assert cache.get("any").revision == 1
+    cache.set(clusters(3, 3))
+    assert cache.get("any").revision == 3
+
+
+def test_15_what_the_cache_lets_through_fits_into_a_response() -> None:
+    snapshot = clusters(1, 300, b"x" * 200)
+    session = DeltaSession()
+    session.on_snapshot(snapshot)
+    (response,) = session.on_request(discovery_pb2.DeltaDiscoveryRequest(type_url=CDS))
+    overhead = 300
+    assert len(delta_bytes(response)) <= snapshot.bytes_by_type[CDS] + overhead
+    assert MAX_RESPONSE_BYTES + overhead < MAX_SENT_BYTES

@@ -4,67 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import grpc
 import pytest
 from envoy.config.core.v3 import base_pb2
-from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
+from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.delta import DeltaSession
 from control_plane.xds.fleet import Fleet
 from control_plane.xds.resource import CDS, LDS, Resource
-from control_plane.xds.server import Limits, XdsServer
+from control_plane.xds.server import Limits
 from control_plane.xds.snapshot import Snapshot
-
-WAIT_S = 10.0
-
-
-def clusters(revision: int, *names: str, body: bytes = b"") -> Snapshot:
-    # An empty body is a valid message of every type.
-    return Snapshot(revision, [Resource.of(CDS, name, body) for name in names])
-
-
-class Wire:
-    """A server on a free port and what is needed to look at it."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.cache = SnapshotCache()
-        self.fleet = Fleet()
-        self.xds = XdsServer(self.cache, self.fleet, limits)
-        self._limits = limits
-
-    async def __aenter__(self) -> Wire:
-        self._server = grpc.aio.server()
-        self.xds.register(self._server)
-        port = self._server.add_insecure_port("127.0.0.1:0")
-        await self._server.start()
-        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        self.stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(self.channel)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.xds.stop()
-        await self.channel.close()
-        await self._server.stop(1)
+from tests.xds.wire import WAIT_S, Wire, clusters, first, read
 
 
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
     async with Wire() as made:
         yield made
-
-
-def first(node: str = "n1", type_url: str = CDS, **fields: Any) -> Any:
-    return discovery_pb2.DeltaDiscoveryRequest(
-        node=base_pb2.Node(id=node, cluster="edge"), type_url=type_url, **fields
-    )
-
-
-async def read(call: Any) -> Any:
-    async with asyncio.timeout(WAIT_S):
-        return await call.read()
 
 
 async def test_delta_over_the_wire(wire: Wire) -> None:
@@ -146,6 +104,45 @@ async def test_another_node_id_on_the_same_stream_ends_it(wire: Wire) -> None:
             pass
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "n1" in str(caught.value.details())
+
+
+async def test_another_group_on_the_same_stream_ends_it(wire: Wire) -> None:
+    call = wire.stub.DeltaAggregatedResources()
+    await call.write(first("n1"))
+    moved = first("n1", LDS)
+    moved.node.cluster = "other"
+    await call.write(moved)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        while await read(call) is not grpc.aio.EOF:
+            pass
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "'other'" in str(caught.value.details())
+
+
+async def test_a_stream_that_never_says_who_it_is_is_ended() -> None:
+    async with Wire(Limits(hello_timeout_s=0.1)) as wire:
+        call = wire.stub.DeltaAggregatedResources()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await read(call)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_only_so_many_disconnected_nodes_are_remembered() -> None:
+    fleet = Fleet(max_disconnected=3)
+    stays = DeltaSession()
+    fleet.connected("n0", "edge", "1.40.0", stays)
+    for number in range(1, 10):
+        session = DeltaSession()
+        fleet.connected(f"n{number}", "edge", "1.40.0", session)
+        fleet.disconnected(f"n{number}", session)
+    assert [node.id for node in fleet.nodes()] == ["n0", "n7", "n8", "n9"]
+    back = DeltaSession()
+    fleet.connected("n7", "edge", "1.40.0", back)
+    for number in (10, 11):
+        session = DeltaSession()
+        fleet.connected(f"n{number}", "edge", "1.40.0", session)
+        fleet.disconnected(f"n{number}", session)
+    assert [node.id for node in fleet.nodes()] == ["n0", "n10", "n11", "n7", "n9"]
 
 
 @pytest.mark.parametrize("node", ["", "a b", "x" * 300, "a\nb"])

@@ -1,13 +1,15 @@
 """Request and response scripts against the pure session machines.
 
-The numbers are those of the list of subtle bugs in section 3.3 of the xDS facts. Not here: 7 (there
-are no per-type channels: one session, one order), 10 (one lock per stream), 14 and 15 (limits and
-keepalive belong to the shell: test_server.py).
+The numbers are those of the list of subtle bugs in section 3.3 of the xDS facts. Those that only
+show on the wire (7, 10, 14, 15) are in test_wire.py.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.xds.delta import DeltaSession
@@ -115,6 +117,31 @@ def test_04_names_subscribed_with_the_wildcard_stay_wildcard() -> None:
     client.take(client.request(CDS, "*", "a"))
     client.take(client.session.on_snapshot(fleet(2, "abc")))
     assert client.has[CDS].keys() == {"a", "b", "c"}
+
+
+def old_envoy(minor: int) -> Any:
+    node = base_pb2.Node(id="n", user_agent_name="envoy")
+    node.user_agent_build_version.version.major_number = 1
+    node.user_agent_build_version.version.minor_number = minor
+    return node
+
+
+def test_04_an_old_envoy_that_reconnects_by_name_still_has_the_wildcard() -> None:
+    snapshot = fleet(1, "ab")
+    client = delta(snapshot)
+    have = wanted(snapshot, CDS)
+    client.take(client.request(CDS, *have, initial_resource_versions=have, node=old_envoy(18)))
+    client.take(client.session.on_snapshot(fleet(2, "abc")))
+    assert "c" in client.has[CDS]
+
+
+def test_04_a_newer_one_means_the_names_that_it_says() -> None:
+    snapshot = fleet(1, "ab")
+    client = delta(snapshot)
+    have = wanted(snapshot, CDS)
+    client.take(client.request(CDS, *have, initial_resource_versions=have, node=old_envoy(19)))
+    client.take(client.session.on_snapshot(fleet(2, "abc")))
+    assert "c" not in client.has.get(CDS, {})
 
 
 def test_05_a_changed_cluster_gets_its_endpoints_again() -> None:
@@ -246,6 +273,38 @@ def test_unsubscribing_a_name_under_the_wildcard_is_answered_with_the_resource()
         )
     )
     assert (CDS, ("a",), ()) in client.log
+
+
+def test_unsubscribing_a_missing_name_under_the_wildcard_is_answered_with_its_removal() -> None:
+    client = delta(fleet(1, "a"))
+    client.take(client.request(CDS, "*", "nothing"))
+    client.take(client.request(EDS, "a"))
+    client.take(client.request(LDS))
+    client.take(client.request(RDS, "routes"))
+    client.log.clear()
+    client.take(
+        client.session.on_request(
+            discovery_pb2.DeltaDiscoveryRequest(
+                type_url=CDS, resource_names_unsubscribe=["nothing"]
+            )
+        )
+    )
+    assert client.log == [(CDS, (), ("nothing",))]
+
+
+def test_state_of_the_world_once_a_name_was_given_an_empty_list_is_no_wildcard() -> None:
+    client = sotw(fleet(1, "ab"))
+    client.take(client.request(CDS, "a"))
+    client.names[CDS] = []
+    client.take(client.request(CDS))
+    client.log.clear()
+    client.take(client.session.on_snapshot(fleet(2, "abc", a=b"new")))
+    assert client.log == []
+
+
+def test_a_name_that_stands_twice_in_a_snapshot_is_refused() -> None:
+    with pytest.raises(ValueError, match="stands twice"):
+        Snapshot(1, [res(CDS, "a"), res(CDS, "a", b"2")])
 
 
 def test_unsubscribing_what_was_never_subscribed_is_tolerated() -> None:

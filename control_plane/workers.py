@@ -1,0 +1,156 @@
+"""Keeps the classifier's processes running on one listening socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Protocol
+
+from control_plane.listening import bind, port_of
+from control_plane.worker_directory import WORKER_MODULE, note_worker
+
+log = logging.getLogger(__name__)
+START_S = 30.0
+"""How long the first worker may take until it answers."""
+STOP_S = 2.0
+MAX_RESTART_S = 30.0
+CALM_S = 60.0
+"""A worker that has lived this long is restarted without delay growing any further."""
+
+
+class Observer(Protocol):
+    """Is told what happens, for metrics."""
+
+    def workers(self, running: int, wanted: int) -> None:
+        """So many workers run now."""
+
+    def worker_restarted(self) -> None:
+        """A worker had died and was started again."""
+
+
+class Workers:
+    """Worker processes in numbered slots; one that dies is started again, ever later.
+
+    The first restart comes after ``restart_s`` (0: never), each next after twice that, at most
+    `MAX_RESTART_S`.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        count: int,
+        database_url: str,
+        directory: Path,
+        restart_s: float,
+        observer: Observer,
+    ) -> None:
+        self._host = host
+        self._count = count
+        self._environment = os.environ | {
+            # Not as an argument: those are there for everyone to read.
+            "CELLWAY_DATABASE_URL": database_url,
+            "PROMETHEUS_MULTIPROC_DIR": str(directory),
+        }
+        self._directory = directory
+        self._restart_s = restart_s
+        self._observer = observer
+        self._stopping = False
+        self._socket: socket.socket | None = bind(host, port)
+        self.port = port_of(self._socket)
+        self.processes: list[asyncio.subprocess.Process] = []
+
+    async def start(self) -> None:
+        """Start all, and wait until one answers; raises TimeoutError after `START_S`."""
+        for slot in range(self._count):
+            self.processes.append(await self._spawn(slot))
+        self._tell()
+        async with asyncio.timeout(START_S):
+            reader, writer = await asyncio.open_connection(self._host, self.port)
+            writer.write(b"GET / HTTP/1.1\r\nhost: ready\r\nconnection: close\r\n\r\n")
+            await reader.readline()
+            writer.close()
+
+    async def run(self) -> None:
+        """Restart what dies, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for slot in range(self._count):
+                group.create_task(self._keep(slot))
+
+    async def stop(self) -> None:
+        """End all; what does not end in time is killed."""
+        self._stopping = True
+        if self._socket is not None:
+            self._socket.close()
+        for process in self.processes:
+            if process.returncode is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    async def _keep(self, slot: int) -> None:
+        delay_s = self._restart_s
+        while True:
+            started = time.monotonic()
+            code = await self.processes[slot].wait()
+            if self._stopping:
+                return
+            self._tell()
+            self._refuse_if_last()
+            if self._restart_s == 0:
+                log.error("classifier %d ended with %d and stays so", slot, code)
+                return
+            if time.monotonic() - started > CALM_S:
+                delay_s = self._restart_s
+            log.error("classifier %d ended with %d; restart in %.1f s", slot, code, delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, MAX_RESTART_S)
+            try:
+                self.processes[slot] = await self._spawn(slot)
+            except OSError:
+                # The port is taken meanwhile, or there is no room for a process: later, perhaps.
+                log.exception("classifier %d can't be started", slot)
+                continue
+            self._observer.worker_restarted()
+            self._tell()
+
+    def _refuse_if_last(self) -> None:
+        """With no worker left, close: a refused connection is known at once to be one."""
+        if self._running == 0 and self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    async def _spawn(self, slot: int) -> asyncio.subprocess.Process:
+        if self._socket is None:
+            self._socket = bind(self._host, self.port)
+        number = self._socket.fileno()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            WORKER_MODULE,
+            str(number),
+            str(slot),
+            pass_fds=(number,),
+            env=self._environment,
+            start_new_session=True,
+        )
+        note_worker(self._directory, slot, process.pid)
+        return process
+
+    @property
+    def _running(self) -> int:
+        return sum(process.returncode is None for process in self.processes)
+
+    def _tell(self) -> None:
+        self._observer.workers(self._running, self._count)

@@ -1,0 +1,168 @@
+"""The API against its own description: schemathesis, in this process, always the same cases."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Config, GenerationMode
+
+from control_plane.api.app import create_app
+from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
+from control_plane.topology.service import Topology
+from control_plane.xds.fleet import Fleet
+
+EXAMPLES = {GenerationMode.POSITIVE: 28, GenerationMode.NEGATIVE: 10}
+RULESET = (
+    '{"name": "r", "rules": [{"id": "all", "action": "classify",'
+    ' "classify": {"type": "FIRST_CELL"}}]}'
+)
+CONFIG = {
+    "checks": {
+        # What a schema can't say (two names that must differ, an ETag that must be the newest) is
+        # refused although the schema allows it.
+        "positive_data_acceptance": {"enabled": False},
+        "negative_data_rejection": {
+            "expected-statuses": [400, 401, 403, 404, 405, 406, 409, 410, 412, 413, 415, 422, 428]
+        },
+    }
+}
+
+
+class Api:
+    """The app in this process, its schema, and which operations have answered with what."""
+
+    def __init__(self, topology: Topology) -> None:
+        async def metrics() -> bytes:
+            return b"# none\n"
+
+        app = create_app(topology, Fleet(), metrics=metrics, alarm=lambda: None)
+        config = Config.from_dict(CONFIG)
+        self.schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
+        self.operations = [result.ok() for result in self.schema.get_all_operations()]
+        self.answered: dict[str, set[int]] = defaultdict(set)
+        self._keys = count()
+
+    def attack(self, operation: Any, mode: GenerationMode) -> None:
+        """Send cases of one operation, and hold each answer against the schema."""
+
+        @given(
+            case=operation.as_strategy(generation_mode=mode),
+            known=st.booleans() if mode is GenerationMode.POSITIVE else st.just(value=False),
+        )
+        @settings(
+            max_examples=EXAMPLES[mode],
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=(Phase.explicit, Phase.generate),
+            suppress_health_check=list(HealthCheck),
+        )
+        def send(case: Any, known: bool) -> None:
+            headers = case.headers if case.headers is not None else {}
+            # A stream of events never ends.
+            headers.pop("accept", None)
+            if "idempotency-key" in headers and mode is GenerationMode.POSITIVE:
+                headers["idempotency-key"] = f"{next(self._keys)}"
+            if known:
+                _make_known(operation.label, case, headers)
+            response = case.call()
+            case.validate_response(response)
+            self.answered[operation.label].add(response.status_code)
+
+        try:
+            send()
+        except Unsatisfiable:
+            # There is no wrong way to call an operation without parameters.
+            assert mode is GenerationMode.NEGATIVE
+
+
+def _cell(case: Any) -> None:
+    case.body |= {"address": "cell.example", "endpoints": ["cell.example:443"]}
+
+
+def _this_cell(case: Any) -> None:
+    kept = {key: case.body[key] for key in ("weight", "labels") if key in case.body}
+    case.body = {"name": "cell-1", "state": "active"} | kept
+    case.body |= {"address": "cell-1.example", "endpoints": ["10.0.0.1:1"]}
+
+
+def _claims(case: Any) -> None:
+    for claim in case.body["claims"]:
+        value = claim["value"].replace("\0", "")
+        claim |= {"bucket": "route", "value": f"{value}x", "cell": "cell-1"}
+
+
+def _release(case: Any) -> None:
+    case.body = {"claims": [{"bucket": "route", "value": "held"}]}
+    case.query = {"dry_run": True}
+
+
+def _retired(case: Any) -> None:
+    case.path_parameters["name"] = "retired"
+    case.query = {"dry_run": True}
+
+
+_KNOWN: dict[str, Callable[[Any], None]] = {
+    "POST /v1/cells": _cell,
+    "PUT /v1/cells/{name}": _this_cell,
+    "PATCH /v1/cells/{name}": lambda case: setattr(case, "body", {"weight": 5}),
+    "DELETE /v1/cells/{name}": _retired,
+    "POST /v1/claims": _claims,
+    "POST /v1/claims/release": _release,
+    "PUT /v1/rulesets/{name}": lambda case: setattr(case, "body", json.loads(RULESET)),
+    "POST /v1/rulesets/{name}/activate": lambda case: setattr(case, "body", {"version": 1}),
+}
+
+
+def _make_known(label: str, case: Any, headers: dict[str, Any]) -> None:
+    """Name what exists and say what can work: strangers' names alone never get past 404."""
+    known = {
+        "name": "r" if "rulesets" in label else "cell-1",
+        "bucket": "route",
+        "value": "held",
+    }
+    for name in case.path_parameters or {}:
+        case.path_parameters[name] = known[name]
+    if "{name}" in label and not label.startswith(("GET", "POST")):
+        headers["if-match"] = "*"
+        case.headers = headers
+    if isinstance(case.body, dict) or label.startswith("DELETE"):
+        _KNOWN.get(label, lambda _: None)(case)
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    topology = Topology.open(f"sqlite:///{tmp_path_factory.mktemp('schema')}/s.db")
+    for name, state in (("cell-1", CellState.ACTIVE), ("retired", CellState.RETIRED)):
+        endpoints = (Endpoint("10.0.0.1", 1),)
+        spec = CellSpec(name, f"{name}.example", endpoints, state=CellState.ACTIVE)
+        made = topology.create_cell(spec, actor="test").value
+        if state is CellState.RETIRED:
+            for step in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
+                spec = CellSpec(name, made.address, endpoints, state=step)
+                topology.update_cell(name, spec, actor="test", force=True)
+    topology.claim([ClaimSpec("route", "held", "cell-1")], actor="test")
+    topology.put_ruleset("r", RULESET, actor="test")
+    topology.activate_ruleset("r", 1, actor="test")
+    yield Api(topology)
+    topology.close()
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_every_answer_is_as_described(api: Api, mode: GenerationMode) -> None:
+    for operation in api.operations:
+        api.attack(operation, mode)
+    if mode is GenerationMode.POSITIVE:
+        for operation in api.operations:
+            statuses = api.answered[operation.label]
+            assert any(status < 300 for status in statuses), (operation.label, statuses)
+    assert not any(status >= 500 for statuses in api.answered.values() for status in statuses)

@@ -1,0 +1,151 @@
+"""Alerts against what is really exported, and runbooks against what really exists."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+import yaml
+
+from control_plane.cli.main import app
+from tests.plane import add_cell, plane_with, route_all, samples
+
+ROOT = Path(__file__).parents[2]
+RUNBOOKS = ROOT / "docs" / "runbooks"
+ALERTS: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((ROOT / "deploy" / "prometheus-alerts.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
+SCRAPE_LABELS = frozenset({"instance", "job"})
+"""What Prometheus itself adds to every series."""
+_SELECTOR = re.compile(r"\b(cellway_[a-z_]+)(?:\{([^}]*)\})?")
+_MATCHER = re.compile(r'([a-z_]+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+_GROUPING = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
+ids = [alert["alert"] for alert in ALERTS]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, str]]]:
+    """Labels of each series of a control plane that has done a little of everything."""
+
+    async def scrape() -> dict[str, list[dict[str, str]]]:
+        async with plane_with(tmp_path_factory.mktemp("p"), classifier_workers=1) as (
+            plane,
+            client,
+        ):
+            add_cell(plane.topology)
+            route_all(plane.topology)
+            found: dict[str, list[dict[str, str]]] = {}
+            async with httpx.AsyncClient(trust_env=False) as classifier:
+                await classifier.get(f"http://127.0.0.1:{plane.ports.classifier}/x")
+            for name, labels in await samples(client):
+                found.setdefault(name, []).append(dict(labels))
+            return found
+
+    return asyncio.run(scrape())
+
+
+def selectors(expression: str) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
+    for name, matchers in _SELECTOR.findall(expression):
+        yield name, _MATCHER.findall(matchers)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=ids)
+def test_every_alert_watches_series_that_are_exported(
+    alert: dict[str, Any], exported: dict[str, list[dict[str, str]]]
+) -> None:
+    used = list(selectors(alert["expr"]))
+    assert used, "it watches nothing of ours"
+    labels: set[str] = set()
+    for name, matchers in used:
+        assert name in exported, f"{name} is not exported"
+        for label, operator, value in matchers:
+            assert operator == "=", "checked here: equality only"
+            assert value in {series.get(label) for series in exported[name]}, (name, label, value)
+        labels |= set().union(*exported[name])
+    for group in _GROUPING.findall(alert["expr"]):
+        for label in group.split(","):
+            assert label.strip() in labels | SCRAPE_LABELS, label
+    for label in re.findall(r"\$labels\.([a-z_]+)", str(alert["annotations"])):
+        assert label in labels, label
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=ids)
+def test_every_expression_is_balanced_and_compares(alert: dict[str, Any]) -> None:
+    expression = re.sub(r'"[^"]*"', "", alert["expr"])
+    for opening, closing in ("()", "{}", "[]"):
+        assert expression.count(opening) == expression.count(closing)
+    assert re.search(r"(==|>|<)", expression) or expression.startswith("absent(")
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=ids)
+def test_every_alert_has_a_severity_a_summary_and_a_runbook_that_names_it(
+    alert: dict[str, Any],
+) -> None:
+    assert alert["labels"]["severity"] in {"page", "warn"}
+    assert alert["annotations"]["summary"]
+    page = ROOT / alert["annotations"]["runbook"]
+    assert page.parent == RUNBOOKS
+    text = page.read_text()
+    assert f"`{alert['alert']}`" in text
+    for heading in ("**What users notice.**", "## Look", "## Mend"):
+        assert heading in text
+
+
+def test_every_runbook_belongs_to_an_alert() -> None:
+    named = {Path(alert["annotations"]["runbook"]).name for alert in ALERTS}
+    assert {page.name for page in RUNBOOKS.glob("*.md")} == named | {"README.md"}
+
+
+def test_alerts_have_names_of_their_own() -> None:
+    assert len(set(ids)) == len(ids)
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its words."""
+    root: Any = typer.main.get_command(app)
+    found: dict[str, Any] = {}
+    for name, command in root.commands.items():
+        for sub, inner in getattr(command, "commands", {"": command}).items():
+            found[f"{name} {sub}".strip()] = inner
+    return found
+
+
+@pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.name)
+def test_runbooks_name_only_commands_and_options_that_exist(page: Path) -> None:
+    known = commands()
+    common = _options(typer.main.get_command(app))
+    code = re.findall(r"`([^`]+)`|^    (.+)$", page.read_text(), re.MULTILINE)
+    lines = [" ".join((inline or block).split("#")[0].split()) for inline, block in code]
+    for line in lines:
+        if not line.startswith("cellway "):
+            continue
+        words = line.removeprefix("cellway ").split()
+        name = next((n for n in (" ".join(words[:2]), words[0]) if n in known), None)
+        assert name is not None, line
+        given = {word for word in words if word.startswith("-")}
+        assert given <= common | _options(known[name]), line
+
+
+def _options(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_labels_of_metrics_can_not_be_chosen_by_strangers(
+    exported: dict[str, list[dict[str, str]]],
+) -> None:
+    names = {label for series in exported.values() for labels in series for label in labels}
+    assert names <= {"state", "type", "tier", "outcome", "rule", "bucket", "cell", "query", "le"}
