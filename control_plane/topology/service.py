@@ -21,6 +21,7 @@ from control_plane.topology.model import (
     Snapshot,
     Written,
 )
+from control_plane.topology.operator_calls import OperatorCalls
 from control_plane.topology.store import Store, Transaction, migrate, pending_migrations
 
 
@@ -28,7 +29,7 @@ class MigrationsPending(TopologyError):
     """The database's schema is older than this program's."""
 
 
-class Topology(LeaseCalls):
+class Topology(LeaseCalls, OperatorCalls):
     """The source of truth. Blocking and thread-safe; every write returns its revision.
 
     Writes take ``actor`` (who, for the audit), and ``dry_run``: everything is checked and told,
