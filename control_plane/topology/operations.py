@@ -114,12 +114,11 @@ def audit(connection: Connection, bucket: str, value: str, limit: int) -> list[C
     """What happened to a claim, oldest first, with the outcome of each lease that touched it."""
     key = f"{bucket}:{normalise(bucket, value)}"
     changes = feed.of_keys(connection, [key], limit)
-    leases = {
-        change.after["lease"] for change in changes if change.after and "lease" in change.after
-    }
+    told = [side for change in changes for side in (change.before, change.after) if side]
+    leases = {side["lease"] for side in told if "lease" in side}
     changes += feed.of_keys(connection, sorted(leases), 2 * limit)
-    order = {id(change): at for at, change in enumerate(changes)}
-    return sorted(changes, key=lambda change: (change.revision, order[id(change)]))
+    # A lease's entry stands first in its revision.
+    return sorted(changes, key=lambda change: (change.revision, change.kind != "lease"))
 
 
 def _cell(connection: Connection, name: str) -> tuple[int, str]:
