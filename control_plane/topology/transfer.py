@@ -39,7 +39,9 @@ MAX_TEXT = 160
 _NUMBERS = ("subject_type", "subject_id", "source_type")
 _TEXTS = ("subject", "source")
 _BYTES = ("source_id", "user_data")
-_FIELDS = frozenset({"bucket", "value", "cell", *_NUMBERS, *_TEXTS, *_BYTES})
+_NEEDED = ("bucket", "value", "cell")
+_FIELDS = frozenset({*_NEEDED, *_NUMBERS, *_TEXTS, *_BYTES})
+_PLAIN = (None, None, 0, 0, 0, None, None)
 _COLUMNS = (
     *("bucket", "value", "cell_id", "subject", "source", "subject_type", "subject_id"),
     *("source_type", "source_id", "user_data", "uuid", "status", "revision"),
@@ -145,19 +147,23 @@ def _line(number: int, text: str) -> _Line:
     if not isinstance(given, dict) or not given.keys() <= _FIELDS:
         unknown = sorted(given.keys() - _FIELDS) if isinstance(given, dict) else "no object"
         raise Invalid(Problem("line", f"unexpected: {unknown}", f"use {sorted(_FIELDS)}"))
-    for name in ("bucket", "value", "cell"):
+    for name in _NEEDED:
         if not isinstance(given.get(name), str):
             raise Invalid(Problem(name, "is missing or no text", "give it as text"))
     bucket = given["bucket"]
     value = normalise(bucket, given["value"])
+    values = _PLAIN if len(given) == len(_NEEDED) else _attributes(bucket, value, given)
+    return _Line(number, text, (bucket, value), given["cell"], values)
+
+
+def _attributes(bucket: str, value: str, given: dict[str, Any]) -> tuple[Any, ...]:
     subject_type, subject_id, source_type = (_number(given, name) for name in _NUMBERS)
     source_id, user_data = (_bytes(given, name) for name in _BYTES)
     if subject_type or subject_id or source_type or source_id or user_data:
         sent = (subject_type, subject_id, source_type, source_id or b"", user_data or b"")
         batch.check((RecordSpec(bucket, value, *sent),), ())
     texts = (_text(given, name) for name in _TEXTS)
-    values = (*texts, subject_type, subject_id, source_type, source_id, user_data)
-    return _Line(number, text, (bucket, value), given["cell"], values)
+    return (*texts, subject_type, subject_id, source_type, source_id, user_data)
 
 
 def _text(given: dict[str, Any], name: str) -> str | None:
