@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from sqlalchemy import Engine
 
 from control_plane.topology import cells, claims, feed, idempotency, rulesets
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
-from control_plane.topology.lookup import ClaimLookup
+from control_plane.topology.lease_calls import LeaseCalls
+from control_plane.topology.lookup import ClaimLookup, open_lookup
+from control_plane.topology.mark_file import MarkFile
 from control_plane.topology.model import (
     Cell,
     CellSpec,
@@ -22,14 +26,17 @@ from control_plane.topology.model import (
     Snapshot,
     Written,
 )
+from control_plane.topology.operator_calls import OperatorCalls
+from control_plane.topology.sequence_calls import SequenceCalls
 from control_plane.topology.store import Store, Transaction, migrate, pending_migrations
+from control_plane.topology.transfer_calls import TransferCalls
 
 
 class MigrationsPending(TopologyError):
     """The database's schema is older than this program's."""
 
 
-class Topology:
+class Topology(LeaseCalls, OperatorCalls, SequenceCalls, TransferCalls):
     """The source of truth. Blocking and thread-safe; every write returns its revision.
 
     Writes take ``actor`` (who, for the audit), and ``dry_run``: everything is checked and told,
@@ -40,19 +47,30 @@ class Topology:
         self._store = store
 
     @classmethod
-    def open(cls, url: str, *, migrate_first: bool = True) -> Topology:
+    def open(
+        cls, url: str, *, migrate_first: bool = True, sequence_mark: Path | None = None
+    ) -> Topology:
         """Open the database at a SQLAlchemy URL, migrating it unless told otherwise.
+
+        ``sequence_mark`` is a file outside the database and its backups that remembers the
+        highest id ever allotted, so that a restored database can't allot ids again.
 
         Raises:
             MigrationsPending: it needs migrating and ``migrate_first`` is False.
+            Invalid: no such database, or a malformed mark file.
         """
-        store = Store(url)
-        if migrate_first:
-            migrate(store.engine)
-        elif pending := pending_migrations(store.engine):
-            store.close()
-            raise MigrationsPending(f"run `cellway db migrate`; missing: {', '.join(pending)}")
-        return cls(store)
+        store = Store(url, None if sequence_mark is None else MarkFile(sequence_mark))
+        with ExitStack() as undo:
+            undo.callback(store.close)
+            if migrate_first:
+                migrate(store.engine)
+            elif pending := pending_migrations(store.engine):
+                missing = ", ".join(pending)
+                raise MigrationsPending(f"run `cellway db migrate`; missing: {missing}")
+            topology = cls(store)
+            topology.raise_sequence_mark()
+            undo.pop_all()
+        return topology
 
     def close(self) -> None:
         """Close every connection."""
@@ -69,7 +87,7 @@ class Topology:
 
     def claim_lookup(self) -> ClaimLookup:
         """A look-up for one event loop's use."""
-        return ClaimLookup(self._store.engine)
+        return open_lookup(self._store.engine)
 
     def revision(self) -> int:
         """The revision of the last commit."""
@@ -98,8 +116,7 @@ class Topology:
 
     def create_cell(self, spec: CellSpec, *, actor: str, dry_run: bool = False) -> Written[Cell]:
         """Add a cell; raises `Invalid` or `AlreadyExists`."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = cells.create(tx, spec)
+        made, tx = self._store.write(actor, lambda tx: cells.create(tx, spec), dry_run=dry_run)
         return _written(made, tx, dry_run=dry_run)
 
     def update_cell(
@@ -113,8 +130,11 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[Cell]:
         """Replace a cell's attributes; raises `StaleVersion`, `Refused`, `Invalid`, …"""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = cells.replace(tx, name, spec, expected_version, force=force)
+        made, tx = self._store.write(
+            actor,
+            lambda tx: cells.replace(tx, name, spec, expected_version, force=force),
+            dry_run=dry_run,
+        )
         return _written(made, tx, dry_run=dry_run)
 
     def set_cell_state(
@@ -128,31 +148,33 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[Cell]:
         """Move a cell to another state; raises `Refused` where that is not a step of its life."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
+
+        def work(tx: Transaction) -> Cell:
             spec = replace(cells.get(tx.connection, name).spec(), state=state)
-            made = cells.replace(tx, name, spec, expected_version, force=force)
+            return cells.replace(tx, name, spec, expected_version, force=force)
+
+        made, tx = self._store.write(actor, work, dry_run=dry_run)
         return _written(made, tx, dry_run=dry_run)
 
     def set_cell_health(self, name: str, *, healthy: bool, actor: str) -> Written[Cell]:
         """Note what the health check says; the same again is no change."""
-        with self._store.write(actor) as tx:
-            made = cells.set_health(tx, name, healthy=healthy)
+        made, tx = self._store.write(actor, lambda tx: cells.set_health(tx, name, healthy=healthy))
         return _written(made, tx, dry_run=False)
 
     def delete_cell(
         self, name: str, *, actor: str, expected_version: int | None = None, dry_run: bool = False
     ) -> Written[Cell]:
         """Remove a retired cell without claims; raises `Refused` otherwise."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            gone = cells.remove(tx, name, expected_version)
+        gone, tx = self._store.write(
+            actor, lambda tx: cells.remove(tx, name, expected_version), dry_run=dry_run
+        )
         return _written(gone, tx, dry_run=dry_run)
 
     def claim(
         self, specs: Sequence[ClaimSpec], *, actor: str, dry_run: bool = False
     ) -> Written[tuple[Claim, ...]]:
         """Claim a batch, all or nothing; raises `AlreadyExists` listing all that are taken."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = claims.claim(tx, specs)
+        made, tx = self._store.write(actor, lambda tx: claims.claim(tx, specs), dry_run=dry_run)
         return _written(made, tx, dry_run=dry_run)
 
     def release(
@@ -164,8 +186,9 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[tuple[Claim, ...]]:
         """Release a batch, all or nothing; raises `NotFound` or `Refused`."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            gone = claims.release(tx, keys, cell=cell)
+        gone, tx = self._store.write(
+            actor, lambda tx: claims.release(tx, keys, cell=cell), dry_run=dry_run
+        )
         return _written(gone, tx, dry_run=dry_run)
 
     def claim_get(self, bucket: str, value: str) -> Claim:
@@ -211,8 +234,9 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[Ruleset]:
         """Keep a new version (not active). Whether it can work, the caller has checked."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = rulesets.put(tx, name, document, expected_version)
+        made, tx = self._store.write(
+            actor, lambda tx: rulesets.put(tx, name, document, expected_version), dry_run=dry_run
+        )
         return _written(made, tx, dry_run=dry_run)
 
     def activate_ruleset(
@@ -225,8 +249,9 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[Ruleset]:
         """Make a version the one that routes."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = rulesets.activate(tx, name, version, expected_active)
+        made, tx = self._store.write(
+            actor, lambda tx: rulesets.activate(tx, name, version, expected_active), dry_run=dry_run
+        )
         return _written(made, tx, dry_run=dry_run)
 
     def active_ruleset(self) -> Ruleset | None:
@@ -253,8 +278,7 @@ class Topology:
 
     def prune_changes(self, keep: int) -> int:
         """Forget all but the last ``keep`` revisions of the feed."""
-        with self._store.write("prune") as tx:
-            return feed.prune(tx.connection, keep)
+        return self._store.write("prune", lambda tx: feed.prune(tx.connection, keep))[0]
 
     def recall(self, key: str) -> Remembered | None:
         """The answer kept under an idempotency key."""
@@ -263,8 +287,9 @@ class Topology:
 
     def remember(self, key: str, answer: Remembered) -> None:
         """Keep an answer under an idempotency key."""
-        with self._store.write("idempotency") as tx:
-            idempotency.remember(tx.connection, key, answer)
+        self._store.write(
+            "idempotency", lambda tx: idempotency.remember(tx.connection, key, answer)
+        )
 
 
 def _written[T](value: T, tx: Transaction, *, dry_run: bool) -> Written[T]:
