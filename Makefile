@@ -1,5 +1,5 @@
 # The commands of this repository. Each sets up what it needs; nothing needs root.
-.PHONY: demo test lint types bench docs requirements clean
+.PHONY: demo test lint types bench docs requirements clean proto
 
 PYTHON := $(shell deploy/find-python)
 VENV := .venv
@@ -24,6 +24,10 @@ types: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+
+# The Python modules of proto/*.proto; a test holds what is checked in against them.
+proto: $(VENV)/.dev
+	$(BIN)/python proto/generate.py
 
 # Without a download address and with hashes: what is installed is what was tested.
 requirements:
