@@ -66,3 +66,40 @@ class Gone(TopologyError):
     def __init__(self, oldest: int) -> None:
         super().__init__(f"changes before revision {oldest} are no longer kept; read a snapshot")
         self.oldest = oldest
+
+
+class Locked(TopologyError):
+    """Another lease holds claims of the batch; try later. ``held`` lists (key, lease) of each."""
+
+    def __init__(self, held: tuple[tuple[str, str], ...]) -> None:
+        listed = ", ".join(f"{key} (lease: {lease})" for key, lease in held)
+        super().__init__(f"held by another lease, try later: {listed}")
+        self.held = held
+
+
+class LeaseSettled(TopologyError):
+    """The lease was settled the other way: commit after rollback, or rollback after commit."""
+
+    def __init__(self, lease: str, outcome: str) -> None:
+        super().__init__(f"lease {lease!r} is {outcome} already and stays so")
+        self.lease = lease
+        self.outcome = outcome
+
+
+class Contention(TopologyError):
+    """Other writers were in the way at each of a bounded number of tries; nothing was written."""
+
+    def __init__(self, tries: int) -> None:
+        super().__init__(f"other writers were in the way {tries} times; try again")
+        self.tries = tries
+
+
+class Unavailable(TopologyError):
+    """The database can't be reached, or was lost while it was asked.
+
+    A write that was under way may have been done or not: read before writing again, or repeat it
+    under its idempotency key.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the database is unavailable: {why}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from control_plane.topology.endpoint import Endpoint as Endpoint
 from control_plane.topology.errors import Invalid, Problem
 
 MAX_ENDPOINTS = 256
@@ -17,7 +17,6 @@ MAX_LABELS = 64
 MAX_WEIGHT = 1000
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_DNS = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.?)+\Z")
 _LABEL = re.compile(r"[A-Za-z0-9._/-]{1,63}\Z")
 _PATH = re.compile(r"/[\x21-\x7e]{0,255}\Z")
 
@@ -43,55 +42,6 @@ TRANSITIONS: Mapping[CellState, frozenset[CellState]] = {
     CellState.DRAINED: frozenset({CellState.RETIRED, CellState.ACTIVE, CellState.CORDONED}),
     CellState.RETIRED: frozenset(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a cell listens: an IP address or DNS name, and a port (1 to 65535)."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str, where: str = "endpoints") -> Endpoint:
-        """Read ``host:port`` or ``[v6]:port``.
-
-        Raises:
-            Invalid: malformed, with what is expected.
-        """
-        host, colon, port = text.rpartition(":")
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-        elif ":" in host:
-            colon = ""
-        if not colon or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-            raise Invalid(Problem(where, f"{text!r} is no host:port", "write 10.0.0.1:443"))
-        if not _is_host(host):
-            mend = "use an IP address or a DNS name"
-            raise Invalid(Problem(where, f"{host!r} is no host", mend))
-        return cls(host, int(port))
-
-    @property
-    def is_ip(self) -> bool:
-        """Whether the host is an IP address, so that no DNS is needed."""
-        return _is_ip(self.host)
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_host(host: str) -> bool:
-    if _is_ip(host):
-        return True
-    return bool(_DNS.match(host)) and not host.replace(".", "").isdigit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +246,59 @@ class Claim:
             "revision": self.revision,
             "created_at": self.created_at.isoformat(),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSpec:
+    """A claim that a cell asks to create or destroy (claims.v1.Metadata, in our words).
+
+    ``bucket`` is our word (``route``, ``email``, ``project_id``, ...), ids are decimal text.
+    ``subject_type`` and ``source_type`` are the numbers of claims.v1.Subject.Type and Source.Type,
+    kept even when unknown here; ``source_id`` is rails_primary_key_id, raw; ``user_data`` a
+    serialised google.protobuf.Any, opaque.
+    """
+
+    bucket: str
+    value: str
+    subject_type: int = 0
+    subject_id: int = 0
+    source_type: int = 0
+    source_id: bytes = b""
+    user_data: bytes = b""
+
+
+class RecordStatus(enum.StrEnum):
+    """Where a claim stands; look-ups answer alike in all three."""
+
+    ACTIVE = "active"
+    CREATING = "creating"
+    DESTROYING = "destroying"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A claim as the claims protocol sees it; ``lease`` only while one holds it."""
+
+    uuid: str
+    spec: RecordSpec
+    cell_id: int
+    status: RecordStatus
+    lease: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An open update of one cell: begun, neither committed nor rolled back.
+
+    It never expires by itself; times are of the database's clock.
+    """
+
+    uuid: str
+    cell_id: int
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
