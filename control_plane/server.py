@@ -25,6 +25,9 @@ from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import http_app
 from control_plane.classifier.view import LiveView
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
+from control_plane.grpc_api.api import TopologyApi
+from control_plane.grpc_api.directory import LiveDirectory
+from control_plane.grpc_api.metrics import GrpcMetrics
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.metrics import Metrics
@@ -39,6 +42,7 @@ log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
 WORKER_START_S = 30.0
+HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", 16 << 20),
     ("grpc.max_send_message_length", 64 << 20),
@@ -67,6 +71,7 @@ class Running:
     fleet: Fleet
     ports: Ports
     xds: XdsServer | None = None
+    live: LiveDirectory | None = None
     workers: list[asyncio.subprocess.Process] = field(default_factory=list)
 
 
@@ -86,6 +91,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     async with stack:
         stack.callback(topology.close)
         group = await stack.enter_async_context(_tasks())
+        if {"api", "topology"} & set(settings.roles):
+            plane.live = LiveDirectory(topology)
+            stack.callback(plane.live.close)
         await _start_classifier(plane, metrics, stack, group)
         publisher = await _start_xds(plane, metrics, stack, group)
         if "api" in settings.roles:
@@ -203,12 +211,16 @@ def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
 async def _start_xds(
     plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack, group: Callable[..., None]
 ) -> Publisher | None:
-    """gRPC: ADS, ext_authz, health and reflection."""
+    """gRPC: ADS, the Topology Service, ext_authz, health and reflection."""
     settings = plane.settings
-    if not {"xds", "classifier"} & set(settings.roles):
+    if not {"xds", "classifier", "topology"} & set(settings.roles):
         return None
     server = grpc.aio.server(options=_GRPC_OPTIONS)
+    services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
+    if "topology" in settings.roles:
+        services += _add_topology(plane, metrics, stack, server)
     if "classifier" in settings.roles:
+        services.append("envoy.service.auth.v3.Authorization")
         view = LiveView(plane.topology)
         stack.callback(view.close)
         Authorization(view, metrics).register(server)
@@ -217,12 +229,10 @@ async def _start_xds(
         plane.xds = XdsServer(cache, plane.fleet)
         plane.xds.register(server)
     servicer = HealthServicer()
-    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    for name in ("", *services):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection(
-        ("grpc.health.v1.Health", "envoy.service.auth.v3.Authorization", reflection.SERVICE_NAME),
-        server,
-    )
+    reflection.enable_server_reflection(services, server)
     plane.ports.grpc = server.add_insecure_port(_host_port(settings.host, settings.grpc_port))
     publisher = None
     if plane.xds is not None:
@@ -239,12 +249,29 @@ async def _start_xds(
     await server.start()
 
     async def stop() -> None:
+        await servicer.enter_graceful_shutdown()
         if plane.xds is not None:
             plane.xds.stop()
         await server.stop(GRACE_S)
 
     stack.push_async_callback(stop)
     return publisher
+
+
+def _add_topology(
+    plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack, server: grpc.aio.Server
+) -> tuple[str, ...]:
+    """Register the Topology Service; its calls are finished after the server has stopped."""
+    assert plane.live is not None
+    settings = plane.settings
+    api = TopologyApi(
+        plane.topology,
+        plane.live,
+        threads=settings.grpc_threads,
+        max_calls=settings.grpc_max_calls,
+    )
+    stack.push_async_callback(api.close)
+    return api.register(server, GrpcMetrics(metrics.registry))
 
 
 def _host_port(host: str, port: int) -> str:

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     """Where API, gRPC and classifier listen."""
     api_port: int = Field(default=8000, ge=0, le=65535)
     grpc_port: int = Field(default=18000, ge=0, le=65535)
+    grpc_threads: int = Field(default=16, ge=1, le=256)
+    """Topology Service calls on the database at once."""
+    grpc_max_calls: int = Field(default=256, ge=1, le=10_000)
+    """Such calls running or waiting at once; more get RESOURCE_EXHAUSTED."""
     classifier_port: int = Field(default=18001, ge=0, le=65535)
     classifier_workers: int = Field(default=1, ge=0, le=64)
     """Processes that share the classifier port; 0: in the server's own process."""
