@@ -27,7 +27,8 @@ from control_plane.classifier.view import LiveView
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.grpc_api.api import TopologyApi
 from control_plane.grpc_api.directory import LiveDirectory
-from control_plane.grpc_api.metrics import GrpcMetrics
+from control_plane.grpc_api.gateway import CacheTimes, Gateway
+from control_plane.grpc_api.metrics import GrpcMetrics, gateway_counter
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.metrics import Metrics
@@ -105,11 +106,19 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 metrics=lambda: metrics.render(plane.fleet, topology.count_claims()),
                 alarm=lambda: publisher.alarm if publisher else None,
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
+                gateway=_gateway(plane, metrics),
             )
             group(run(embedded(app), sock))
         if "topology" in settings.roles:
             group(HealthMonitor(topology, settings.health_interval_s).run())
         yield plane
+
+
+def _gateway(plane: Running, metrics: Metrics) -> Gateway:
+    assert plane.live is not None
+    settings = plane.settings
+    times = CacheTimes(settings.classify_max_age_s, settings.classify_negative_max_age_s)
+    return Gateway(plane.live, times, gateway_counter(metrics.registry))
 
 
 @contextlib.asynccontextmanager

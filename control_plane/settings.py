@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     """Topology Service calls on the database at once."""
     grpc_max_calls: int = Field(default=256, ge=1, le=10_000)
     """Such calls running or waiting at once; more get RESOURCE_EXHAUSTED."""
+    classify_max_age_s: int = Field(default=10, ge=0, le=86400)
+    """How long routers may keep an answer of POST /v1/classify; a move waits that long."""
+    classify_negative_max_age_s: int = Field(default=5, ge=0, le=86400)
+    """The same for NOT_FOUND."""
     classifier_port: int = Field(default=18001, ge=0, le=65535)
     classifier_workers: int = Field(default=1, ge=0, le=64)
     """Processes that share the classifier port; 0: in the server's own process."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from control_plane.api import cells, changes, claims, explain, fleet, problem, rulesets
+from control_plane.api import cells, changes, claims, classify, explain, fleet, problem, rulesets
 from control_plane.api.guard import Guard
+from control_plane.grpc_api.gateway import Gateway
 from control_plane.topology.service import Topology
 from control_plane.xds.fleet import Fleet
 
@@ -19,8 +20,12 @@ def create_app(
     metrics: Callable[[], bytes],
     alarm: Callable[[], str | None],
     token: str | None = None,
+    gateway: Gateway | None = None,
 ) -> FastAPI:
-    """The API over a topology and a fleet; with ``token``, every call but the probes needs it."""
+    """The API over a topology and a fleet; with ``token``, every call but the probes needs it.
+
+    With ``gateway``, ``POST /v1/classify`` is served too.
+    """
     app = FastAPI(title="cellway", version="1", openapi_url="/openapi.json", docs_url="/docs")
     app.state.topology = topology
     app.state.fleet = nodes
@@ -28,6 +33,9 @@ def create_app(
     app.state.alarm = alarm
     for module in (cells, claims, rulesets, explain, changes, fleet):
         app.include_router(module.router)
+    if gateway is not None:
+        app.state.gateway = gateway
+        app.include_router(classify.router)
     problem.install(app)
     app.add_middleware(Guard, topology=topology, token=token)
     return app

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import grpc
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 _SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 
@@ -29,3 +31,15 @@ class GrpcMetrics:
             child = self._seconds.labels(method, code.name)
             self._by_call[method, code] = child
         child.observe(seconds)
+
+
+def gateway_counter(registry: CollectorRegistry) -> Callable[[grpc.StatusCode], None]:
+    """Counts ``cellway_classify_rest_total{code}``."""
+    calls = Counter(
+        "cellway_classify_rest_total", "Answers of POST /v1/classify", ["code"], registry=registry
+    )
+
+    def called(code: grpc.StatusCode) -> None:
+        calls.labels(code.name).inc()
+
+    return called
