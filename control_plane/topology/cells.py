@@ -131,6 +131,8 @@ def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
     ).scalar_one()
     if owned:
         raise Refused(f"deleting {name}", f"it owns {owned} claims; release or move them first")
+    leases = schema.leases
+    tx.connection.execute(delete(leases).where(leases.c.cell_id == before.id))
     tx.connection.execute(delete(_T).where(_T.c.id == before.id))
     tx.touches_edge = True
     tx.log("cell", "delete", name, before.as_dict(), None)

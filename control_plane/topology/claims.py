@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,8 +10,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
 
 from control_plane.topology import schema
-from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
-from control_plane.topology.model import Claim, ClaimSpec
+from control_plane.topology.errors import (
+    AlreadyExists,
+    Invalid,
+    Locked,
+    NotFound,
+    Problem,
+    Refused,
+)
+from control_plane.topology.model import Claim, ClaimSpec, RecordStatus
 from control_plane.topology.normalise import normalise
 from control_plane.topology.store import Transaction
 
@@ -108,7 +116,7 @@ def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
     if taken:
         raise AlreadyExists("claim", tuple((f"{c.bucket}:{c.value}", c.cell) for c in taken))
     tx.connection.execute(insert(_T), rows)
-    made = tuple(Claim(**row, cell=spec.cell) for row, spec in zip(rows, specs, strict=True))
+    made = tuple(_made(row, spec.cell) for row, spec in zip(rows, specs, strict=True))
     for one in made:
         tx.log("claim", "create", f"{one.bucket}:{one.value}", None, one.as_dict())
     return made
@@ -122,6 +130,7 @@ def release(
     Raises:
         NotFound: the first value that is not claimed.
         Refused: another cell owns one.
+        Locked: a lease holds some of them.
     """
     _check_size(len(keys))
     wanted = list(dict.fromkeys((bucket, normalise(bucket, value)) for bucket, value in keys))
@@ -132,6 +141,7 @@ def release(
             raise NotFound("claim", f"{bucket}:{value}")
         if cell is not None and one.cell != cell:
             raise Refused(f"releasing {bucket}:{value}", f"{one.cell} owns it, not {cell}")
+    _check_free(tx.connection, wanted)
     for chunk in _chunks(wanted):
         tx.connection.execute(delete(_T).where(tuple_(_T.c.bucket, _T.c.value).in_(chunk)))
     for key in wanted:
@@ -157,7 +167,37 @@ def _row(spec: ClaimSpec, value: str, cell_id: int, tx: Transaction) -> dict[str
         "source": spec.source,
         "revision": tx.revision,
         "created_at": tx.at,
+        "updated_at": tx.at,
+        "uuid": str(uuid.uuid4()),
+        "status": str(RecordStatus.ACTIVE),
+        "subject_type": 0,
+        "subject_id": 0,
+        "source_type": 0,
     }
+
+
+def _made(row: dict[str, Any], cell: str) -> Claim:
+    return Claim(
+        row["bucket"],
+        row["value"],
+        row["cell_id"],
+        cell,
+        row["subject"],
+        row["source"],
+        row["revision"],
+        row["created_at"],
+    )
+
+
+def _check_free(connection: Connection, keys: Sequence[_ClaimKey]) -> None:
+    held: list[tuple[str, str]] = []
+    for chunk in _chunks(keys):
+        query = select(_T.c.bucket, _T.c.value, _T.c.lease).where(
+            tuple_(_T.c.bucket, _T.c.value).in_(chunk), _T.c.lease.is_not(None)
+        )
+        held += [(f"{row.bucket}:{row.value}", row.lease) for row in connection.execute(query)]
+    if held:
+        raise Locked(tuple(held))
 
 
 def _cells(connection: Connection) -> Sequence[Any]:

@@ -1,31 +1,76 @@
-"""The hot look-up: who owns a claim, straight on the driver's cursor."""
+"""The hot look-up: who owns a claim, straight on the driver."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+import psycopg
 from sqlalchemy import Engine, bindparam, select
 
 from control_plane.topology import schema
-from control_plane.topology.errors import Invalid
+from control_plane.topology.database import CHANNEL, CONNECT_TIMEOUT_S, is_lost
+from control_plane.topology.errors import Invalid, Unavailable
 from control_plane.topology.normalise import normalise
+
+POLL_S = 0.1
+"""How long a lost NOTIFY can hide a commit from `ClaimLookup.changed` on PostgreSQL."""
+
+
+class ClaimLookup(Protocol):
+    """Looks owners up over a connection of its own. Not thread-safe: one per event loop."""
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+    def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
+        """The owning cell's id of each key, in order; None where nobody owns it."""
+
+    def edge_revision(self) -> int:
+        """The revision of the last change to a cell or the active ruleset."""
+
+    def changed(self) -> bool:
+        """Whether anything was committed, by any process, since the last call."""
+
+
+def open_lookup(engine: Engine) -> ClaimLookup:
+    """A look-up on the database of this engine."""
+    return SqliteLookup(engine) if engine.dialect.name == "sqlite" else PostgresLookup(engine)
 
 
 def owner_statement(engine: Engine) -> str:
-    """SQL text of the owner look-up in the driver's own parameter style, in the order of keys."""
+    """SQL text of the owner look-up in the driver's positional style: bucket, value."""
     table = schema.claims
     query = select(table.c.cell_id).where(
         table.c.bucket == bindparam("bucket"), table.c.value == bindparam("value")
     )
-    return str(query.compile(engine))
+    return _positional(str(query.compile(engine)))
 
 
-class ClaimLookup:
-    """Looks owners up over a connection of its own. Not thread-safe: one per event loop.
+def _positional(sql: str) -> str:
+    for name in ("bucket", "value"):
+        sql = sql.replace(f"%({name})s::VARCHAR", "%s")
+    return sql
 
-    SQLAlchemy compiles the statement once; each look-up is one execute on the DBAPI cursor.
-    """
+
+def _owners(
+    keys: Sequence[tuple[str, str]], owner: Callable[[tuple[str, str]], int | None]
+) -> list[int | None]:
+    found: list[int | None] = []
+    for bucket, value in keys:
+        try:
+            normal = normalise(bucket, value)
+        except Invalid:
+            # What can't be claimed belongs to nobody.
+            found.append(None)
+        else:
+            found.append(owner((bucket, normal)))
+    return found
+
+
+class SqliteLookup:
+    """On SQLite: SQLAlchemy compiles the statement once, each look-up is one execute."""
 
     def __init__(self, engine: Engine) -> None:
         self._statement = owner_statement(engine)
@@ -42,24 +87,18 @@ class ClaimLookup:
 
     def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
         """The owning cell's id of each key, in order; None where nobody owns it."""
-        found: list[int | None] = []
-        for bucket, value in keys:
-            try:
-                normal = normalise(bucket, value)
-            except Invalid:
-                # What can't be claimed belongs to nobody.
-                found.append(None)
-                continue
-            row = self._cursor.execute(self._statement, (bucket, normal)).fetchone()
-            found.append(None if row is None else row[0])
-        return found
+        return _owners(keys, self._owner)
+
+    def _owner(self, key: tuple[str, str]) -> int | None:
+        row = self._cursor.execute(self._statement, key).fetchone()
+        return None if row is None else row[0]
 
     def edge_revision(self) -> int:
         """The revision of the last change to a cell or the active ruleset."""
         return int(self._cursor.execute(self._edge_statement).fetchone()[0])
 
     def changed(self) -> bool:
-        """Whether anything was committed, by any process, since the last call (SQLite)."""
+        """Whether anything was committed, by any process, since the last call."""
         version = self._data_version()
         changed = version != self._seen_version
         self._seen_version = version
@@ -67,3 +106,100 @@ class ClaimLookup:
 
     def _data_version(self) -> int:
         return int(self._cursor.execute("PRAGMA data_version").fetchone()[0])
+
+
+class PostgresLookup:
+    """On PostgreSQL: a prepared statement; NOTIFY says at once that the revision may have moved.
+
+    The revision itself is polled when a notification came, and else each ``POLL_S``: hints may
+    be lost, late or doubled. A lost connection is made anew once per call. It holds a session's
+    state (LISTEN, prepared statements): no connection pooler in transaction mode in between.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        arguments, options = engine.dialect.create_connect_args(engine.url)
+        self._target = (tuple(arguments), dict(options))
+        self._statement = owner_statement(engine)
+        self._hinted = False
+        self._seen = -1
+        self._open()
+        self._seen = self._revision()
+
+    def _open(self) -> None:
+        try:
+            arguments, options = self._target
+            self._connection: psycopg.Connection[Any] = psycopg.connect(
+                *arguments, **options, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+            )
+            self._connection.execute(f"LISTEN {CHANNEL}")
+        except psycopg.OperationalError as error:
+            raise Unavailable(str(error).strip()) from error
+        self._cursor = self._connection.cursor()
+        self._polled_at = float("-inf")
+        self._connection.add_notify_handler(self._hint)
+
+    def _hint(self, _: psycopg.Notify) -> None:
+        self._hinted = True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _row(self, sql: str, params: tuple[str, ...] = ()) -> tuple[Any, ...] | None:
+        try:
+            return self._cursor.execute(sql, params, prepare=True).fetchone()
+        except psycopg.Error as error:
+            if not is_lost(error):
+                raise
+        self._connection.close()
+        self._open()
+        try:
+            return self._cursor.execute(sql, params, prepare=True).fetchone()
+        except psycopg.Error as error:
+            if is_lost(error):
+                raise Unavailable(str(error).strip()) from error
+            raise
+
+    def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
+        """The owning cell's id of each key, in order; None where nobody owns it."""
+        return _owners(keys, self._owner)
+
+    def _owner(self, key: tuple[str, str]) -> int | None:
+        row = self._row(self._statement, key)
+        return None if row is None else row[0]
+
+    def edge_revision(self) -> int:
+        """The revision of the last change to a cell or the active ruleset."""
+        return self._number("SELECT edge_revision FROM revisions")
+
+    def changed(self) -> bool:
+        """Whether anything was committed, by any process, since the last call."""
+        if not self._told() and time.monotonic() - self._polled_at < POLL_S:
+            return False
+        self._hinted = False
+        revision = self._revision()
+        changed = revision != self._seen
+        self._seen = revision
+        return changed
+
+    def _told(self) -> bool:
+        """Whether a notification came; reads what has arrived, without waiting."""
+        pgconn = self._connection.pgconn
+        try:
+            pgconn.consume_input()
+            while pgconn.notifies() is not None:
+                self._hinted = True
+        except psycopg.Error:
+            # The connection is gone: what is asked next makes it anew, or says so.
+            return True
+        return self._hinted
+
+    def _revision(self) -> int:
+        revision = self._number("SELECT revision FROM revisions")
+        self._polled_at = time.monotonic()
+        return revision
+
+    def _number(self, sql: str) -> int:
+        row = self._row(sql)
+        assert row is not None
+        return int(row[0])

@@ -10,10 +10,13 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData(
@@ -25,6 +28,11 @@ metadata = MetaData(
     }
 )
 
+# Keys sort and compare by byte on each engine, whatever the database's locale is.
+_BUCKET = String(64).with_variant(String(64, collation="C"), "postgresql")
+_VALUE = String(1024).with_variant(String(1024, collation="C"), "postgresql")
+_KEY = String(1100).with_variant(String(1100, collation="C"), "postgresql")
+
 revisions = Table(
     "revisions",
     metadata,
@@ -32,8 +40,12 @@ revisions = Table(
     Column("revision", BigInteger, nullable=False),
     Column("edge_revision", BigInteger, nullable=False),
     Column("oldest_change", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
 )
-"""One row: the current revision, taken under a lock by each write, so that they commit in order."""
+"""One row: the current revision, taken under a lock by each write, so that they commit in order.
+
+``at`` is when it was taken, by the database's clock.
+"""
 
 cells = Table(
     "cells",
@@ -53,16 +65,107 @@ cells = Table(
 claims = Table(
     "claims",
     metadata,
-    Column("bucket", String(64), primary_key=True),
-    Column("value", String(1024), primary_key=True),
+    Column("bucket", _BUCKET, primary_key=True),
+    Column("value", _VALUE, primary_key=True),
     Column("cell_id", Integer, ForeignKey("cells.id"), nullable=False),
     Column("subject", String(160), nullable=True),
     Column("source", String(160), nullable=True),
     Column("revision", BigInteger, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("uuid", String(36), nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("lease", String(36), nullable=True),
+    Column("subject_type", Integer, nullable=False),
+    Column("subject_id", BigInteger, nullable=False),
+    Column("source_type", Integer, nullable=False),
+    Column("source_id", LargeBinary, nullable=True),
+    Column("user_data", LargeBinary, nullable=True),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
     Index("ix_claims_cell_id_bucket_value", "cell_id", "bucket", "value"),
+    Index(
+        "ix_claims_lease",
+        "lease",
+        sqlite_where=text("lease IS NOT NULL"),
+        postgresql_where=text("lease IS NOT NULL"),
+    ),
+    Index(
+        "ix_claims_source",
+        "cell_id",
+        "source_type",
+        "source_id",
+        sqlite_where=text("source_type > 0"),
+        postgresql_where=text("source_type > 0"),
+    ),
+    Index(
+        "ix_claims_subject",
+        "subject_id",
+        "subject_type",
+        sqlite_where=text("subject_id > 0"),
+        postgresql_where=text("subject_id > 0"),
+    ),
     sqlite_with_rowid=False,
 )
+"""One row per claimed value. ``lease`` names the lease that creates or destroys it, if one does.
+
+An absent ``source_id`` or ``user_data`` is NULL or empty. The partial indexes hold only what
+their queries ask for, so that plain claims cost no more than the primary key and the cell's index.
+"""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("uuid", String(36), primary_key=True),
+    Column("cell_id", Integer, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("idempotency_key", String(256), nullable=True),
+    Column("fingerprint", String(64), nullable=True),
+    Column("destroys", SmallInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("settled_at", DateTime(timezone=True), nullable=True),
+    Index(
+        "ix_leases_open",
+        "cell_id",
+        "uuid",
+        sqlite_where=text("settled_at IS NULL"),
+        postgresql_where=text("settled_at IS NULL"),
+    ),
+    Index(
+        "ix_leases_settled",
+        "settled_at",
+        sqlite_where=text("settled_at IS NOT NULL"),
+        postgresql_where=text("settled_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_leases_key",
+        "cell_id",
+        "idempotency_key",
+        unique=True,
+        sqlite_where=text("idempotency_key IS NOT NULL"),
+        postgresql_where=text("idempotency_key IS NOT NULL"),
+    ),
+)
+"""Open leases, and settled ones for a while: so a late repetition is told apart from a mistake.
+
+``revision`` is that of the last step: begin, commit or rollback.
+"""
+
+replacements = Table(
+    "replacements",
+    metadata,
+    Column("lease", String(36), primary_key=True),
+    Column("bucket", _BUCKET, primary_key=True),
+    Column("value", _VALUE, primary_key=True),
+    Column("uuid", String(36), nullable=False),
+    Column("subject_type", Integer, nullable=False),
+    Column("subject_id", BigInteger, nullable=False),
+    Column("source_type", Integer, nullable=False),
+    Column("source_id", LargeBinary, nullable=True),
+    Column("user_data", LargeBinary, nullable=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+"""What stands in place of a claim that the same lease destroys and creates, once committed."""
 
 rulesets = Table(
     "rulesets",
@@ -83,11 +186,12 @@ changes = Table(
     Column("ordinal", Integer, primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("action", String(16), nullable=False),
-    Column("key", String(1100), nullable=False),
+    Column("key", _KEY, nullable=False),
     Column("before", Text, nullable=True),
     Column("after", Text, nullable=True),
     Column("actor", String(256), nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
+    Index("ix_changes_key", "key", "revision"),
 )
 
 idempotency = Table(

@@ -8,7 +8,8 @@ from dataclasses import replace
 from control_plane.topology import cells, claims, feed, idempotency, rulesets
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
-from control_plane.topology.lookup import ClaimLookup
+from control_plane.topology.lease_calls import LeaseCalls
+from control_plane.topology.lookup import ClaimLookup, open_lookup
 from control_plane.topology.model import (
     Cell,
     CellSpec,
@@ -27,7 +28,7 @@ class MigrationsPending(TopologyError):
     """The database's schema is older than this program's."""
 
 
-class Topology:
+class Topology(LeaseCalls):
     """The source of truth. Blocking and thread-safe; every write returns its revision.
 
     Writes take ``actor`` (who, for the audit), and ``dry_run``: everything is checked and told,
@@ -62,7 +63,7 @@ class Topology:
 
     def claim_lookup(self) -> ClaimLookup:
         """A look-up for one event loop's use."""
-        return ClaimLookup(self._store.engine)
+        return open_lookup(self._store.engine)
 
     def revision(self) -> int:
         """The revision of the last commit."""
@@ -91,8 +92,7 @@ class Topology:
 
     def create_cell(self, spec: CellSpec, *, actor: str, dry_run: bool = False) -> Written[Cell]:
         """Add a cell; raises `Invalid` or `AlreadyExists`."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = cells.create(tx, spec)
+        made, tx = self._store.write(actor, lambda tx: cells.create(tx, spec), dry_run=dry_run)
         return _written(made, tx, dry_run=dry_run)
 
     def update_cell(
@@ -106,8 +106,11 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[Cell]:
         """Replace a cell's attributes; raises `StaleVersion`, `Refused`, `Invalid`, …"""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = cells.replace(tx, name, spec, expected_version, force=force)
+        made, tx = self._store.write(
+            actor,
+            lambda tx: cells.replace(tx, name, spec, expected_version, force=force),
+            dry_run=dry_run,
+        )
         return _written(made, tx, dry_run=dry_run)
 
     def set_cell_state(
@@ -121,31 +124,33 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[Cell]:
         """Move a cell to another state; raises `Refused` where that is not a step of its life."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
+
+        def work(tx: Transaction) -> Cell:
             spec = replace(cells.get(tx.connection, name).spec(), state=state)
-            made = cells.replace(tx, name, spec, expected_version, force=force)
+            return cells.replace(tx, name, spec, expected_version, force=force)
+
+        made, tx = self._store.write(actor, work, dry_run=dry_run)
         return _written(made, tx, dry_run=dry_run)
 
     def set_cell_health(self, name: str, *, healthy: bool, actor: str) -> Written[Cell]:
         """Note what the health check says; the same again is no change."""
-        with self._store.write(actor) as tx:
-            made = cells.set_health(tx, name, healthy=healthy)
+        made, tx = self._store.write(actor, lambda tx: cells.set_health(tx, name, healthy=healthy))
         return _written(made, tx, dry_run=False)
 
     def delete_cell(
         self, name: str, *, actor: str, expected_version: int | None = None, dry_run: bool = False
     ) -> Written[Cell]:
         """Remove a retired cell without claims; raises `Refused` otherwise."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            gone = cells.remove(tx, name, expected_version)
+        gone, tx = self._store.write(
+            actor, lambda tx: cells.remove(tx, name, expected_version), dry_run=dry_run
+        )
         return _written(gone, tx, dry_run=dry_run)
 
     def claim(
         self, specs: Sequence[ClaimSpec], *, actor: str, dry_run: bool = False
     ) -> Written[tuple[Claim, ...]]:
         """Claim a batch, all or nothing; raises `AlreadyExists` listing all that are taken."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = claims.claim(tx, specs)
+        made, tx = self._store.write(actor, lambda tx: claims.claim(tx, specs), dry_run=dry_run)
         return _written(made, tx, dry_run=dry_run)
 
     def release(
@@ -157,8 +162,9 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[tuple[Claim, ...]]:
         """Release a batch, all or nothing; raises `NotFound` or `Refused`."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            gone = claims.release(tx, keys, cell=cell)
+        gone, tx = self._store.write(
+            actor, lambda tx: claims.release(tx, keys, cell=cell), dry_run=dry_run
+        )
         return _written(gone, tx, dry_run=dry_run)
 
     def claim_get(self, bucket: str, value: str) -> Claim:
@@ -204,8 +210,9 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[Ruleset]:
         """Keep a new version (not active). Whether it can work, the caller has checked."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = rulesets.put(tx, name, document, expected_version)
+        made, tx = self._store.write(
+            actor, lambda tx: rulesets.put(tx, name, document, expected_version), dry_run=dry_run
+        )
         return _written(made, tx, dry_run=dry_run)
 
     def activate_ruleset(
@@ -218,8 +225,9 @@ class Topology:
         dry_run: bool = False,
     ) -> Written[Ruleset]:
         """Make a version the one that routes."""
-        with self._store.write(actor, dry_run=dry_run) as tx:
-            made = rulesets.activate(tx, name, version, expected_active)
+        made, tx = self._store.write(
+            actor, lambda tx: rulesets.activate(tx, name, version, expected_active), dry_run=dry_run
+        )
         return _written(made, tx, dry_run=dry_run)
 
     def active_ruleset(self) -> Ruleset | None:
@@ -246,8 +254,7 @@ class Topology:
 
     def prune_changes(self, keep: int) -> int:
         """Forget all but the last ``keep`` revisions of the feed."""
-        with self._store.write("prune") as tx:
-            return feed.prune(tx.connection, keep)
+        return self._store.write("prune", lambda tx: feed.prune(tx.connection, keep))[0]
 
     def recall(self, key: str) -> Remembered | None:
         """The answer kept under an idempotency key."""
@@ -256,8 +263,9 @@ class Topology:
 
     def remember(self, key: str, answer: Remembered) -> None:
         """Keep an answer under an idempotency key."""
-        with self._store.write("idempotency") as tx:
-            idempotency.remember(tx.connection, key, answer)
+        self._store.write(
+            "idempotency", lambda tx: idempotency.remember(tx.connection, key, answer)
+        )
 
 
 def _written[T](value: T, tx: Transaction, *, dry_run: bool) -> Written[T]:

@@ -1,29 +1,44 @@
-"""Opens the database and runs transactions: SQLite with one writer, WAL and BEGIN IMMEDIATE."""
+"""Runs transactions: one revision for all that a write changes, in the order of commits."""
 
 from __future__ import annotations
 
 import json
+import random
+import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.pool import ConnectionPoolEntry
+import psycopg
+from sqlalchemy import ColumnElement, Connection, insert, literal_column, select
+from sqlalchemy.exc import DBAPIError
 
 from control_plane.topology import schema
+from control_plane.topology.database import (
+    driver_error,
+    is_conflict,
+    is_lost,
+    migrate,
+    open_readers,
+    open_writer,
+    parse_url,
+    pending_migrations,
+)
+from control_plane.topology.errors import Contention, Unavailable
 from control_plane.topology.model import Change
+from control_plane.topology.statements import Result, Statement, execute, moment
 
-BUSY_TIMEOUT_MS = 10_000
-"""How long a transaction waits for another process's write before it fails."""
+TRIES = 6
+"""How often a write is tried when others are in its way or the connection is lost before it."""
+_FIRST_PAUSE_S = 0.005
+_TAKE_REVISION = Statement(
+    "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at, {notify}"
+)
+_TOUCH_EDGE = Statement("UPDATE revisions SET edge_revision = revision")
 Hint = Callable[[int], None]
 
 
@@ -37,6 +52,9 @@ class Transaction:
     at: datetime
     changes: list[Change] = field(default_factory=list)
     touches_edge: bool = False
+    took_revision: bool = False
+    abandoned: bool = False
+    """Set where nothing is to be changed after all: roll back, without an error."""
 
     def log(
         self,
@@ -51,19 +69,28 @@ class Transaction:
             Change(self.revision, kind, action, key, before, after, self.actor, self.at)
         )
 
+    def execute(self, statements: Sequence[Statement]) -> list[Result]:
+        """Run fixed statements in this transaction."""
+        return execute(self.connection, statements)
+
 
 class Store:
-    """The database, its migrations and its transactions. Thread-safe."""
+    """The database and its transactions. Thread-safe."""
 
     def __init__(self, url: str) -> None:
+        parsed = parse_url(url)
         self.url = url
-        self.engine = _engine(url)
-        self._write_engine = self.engine.execution_options(begin_immediate=True)
+        self.engine = open_readers(parsed)
+        self._write_engine = open_writer(parsed, self.engine)
+        on_server = self.engine.dialect.name == "postgresql"
+        clock: ColumnElement[Any] = literal_column("clock_timestamp()" if on_server else "NULL")
+        self._clock = clock.label("now")
         self._writer = threading.Lock()
         self._hints: list[Hint] = []
 
     def close(self) -> None:
         """Close every connection."""
+        self._write_engine.dispose()
         self.engine.dispose()
 
     def subscribe(self, hint: Hint) -> Callable[[], None]:
@@ -73,41 +100,135 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent read."""
-        with self.engine.connect() as connection, connection.begin():
-            yield connection
+        """One consistent read.
 
-    @contextmanager
-    def write(self, actor: str, *, dry_run: bool = False) -> Iterator[Transaction]:
-        """A write: all of it commits under the next revision, or nothing does.
-
-        A transaction that logs no change takes no revision. With ``dry_run`` everything is done
-        and rolled back.
+        Raises:
+            Unavailable: the database can't be reached.
         """
-        with self._writer:
-            with self._write_engine.connect() as connection, connection.begin() as transaction:
-                row = connection.execute(select(schema.revisions).with_for_update()).one()
-                write = Transaction(connection, row.revision + 1, actor[:256], datetime.now(UTC))
-                yield write
-                if dry_run:
-                    transaction.rollback()
-                else:
-                    _finish(write)
-            committed = bool(write.changes) and not dry_run
-        if committed:
-            for hint in tuple(self._hints):
-                hint(write.revision)
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            if is_lost(error):
+                raise Unavailable(str(driver_error(error)).strip()) from error
+            raise
+
+    def write[T](
+        self, actor: str, work: Callable[[Transaction], T], *, dry_run: bool = False
+    ) -> tuple[T, Transaction]:
+        """A write: all that ``work`` does commits under the next revision, or nothing does.
+
+        ``work`` is called again when other writers were in the way, so it has no other effect.
+        A transaction that logs no change takes no revision. With ``dry_run`` everything is done
+        and rolled back. Returns what ``work`` returned, and its transaction.
+
+        Raises:
+            Contention: others were in the way ``TRIES`` times.
+            Unavailable: the database can't be reached, or was lost during the commit.
+        """
+
+        def attempt(connection: Connection) -> tuple[T, Transaction]:
+            query = select(schema.revisions.c.revision, self._clock).with_for_update()
+            row = connection.execute(query).one()
+            at = moment(row.now) if row.now else datetime.now(UTC)
+            tx = Transaction(connection, row.revision + 1, bounded(actor), at)
+            done = work(tx)
+            tx.abandoned |= dry_run
+            if tx.changes and not tx.abandoned:
+                _take_revision(tx)
+            return done, tx
+
+        return self._transact(attempt)
+
+    def write_statements[T](
+        self,
+        statements: Sequence[Statement],
+        finish: Callable[[Transaction, list[Result]], T],
+        *,
+        actor: str,
+    ) -> T:
+        """A write of fixed statements, sent together after the one that takes the revision.
+
+        They find it and its time in the table ``revisions``, and append to the change feed
+        themselves. ``finish`` judges their results: it may run more, raise, or abandon.
+        Raises as `write` does.
+        """
+
+        def attempt(connection: Connection) -> tuple[T, Transaction]:
+            taken, *results = execute(connection, [_TAKE_REVISION, *statements])
+            revision, at = taken.rows[0][:2]
+            tx = Transaction(connection, revision, bounded(actor), moment(at), took_revision=True)
+            return finish(tx, results), tx
+
+        return self._transact(attempt)[0]
+
+    def _transact[T](
+        self, attempt: Callable[[Connection], tuple[T, Transaction]]
+    ) -> tuple[T, Transaction]:
+        for number in range(TRIES):
+            if number:
+                # No secret hangs on it: it spreads out writers that collided.
+                time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**number))  # noqa: S311
+            committing = False
+            try:
+                with (
+                    self._writer,
+                    self._write_engine.connect() as connection,
+                    connection.begin() as transaction,
+                ):
+                    with _guarded(connection):
+                        done, tx = attempt(connection)
+                    if tx.abandoned:
+                        transaction.rollback()
+                    committing = not tx.abandoned
+            except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
+                _judge(error, committing=committing, last=number == TRIES - 1)
+            else:
+                if tx.took_revision and not tx.abandoned:
+                    self._tell(tx.revision)
+                return done, tx
+        raise Contention(TRIES)
+
+    def _tell(self, revision: int) -> None:
+        for hint in tuple(self._hints):
+            hint(revision)
 
 
-def _finish(write: Transaction) -> None:
-    """Append to the feed and take the revision, if anything has changed."""
-    if not write.changes:
-        return
-    write.connection.execute(insert(schema.changes), _rows(write))
-    values = {"revision": write.revision}
-    if write.touches_edge:
-        values["edge_revision"] = write.revision
-    write.connection.execute(update(schema.revisions).values(values))
+def _judge(error: Exception, *, committing: bool, last: bool) -> None:
+    """Raise what the error means, unless the transaction may be tried again."""
+    found = driver_error(error)
+    if is_lost(error):
+        # What was sent before the commit is gone with the connection; the commit may be done.
+        if committing or last:
+            raise Unavailable(str(found).strip()) from error
+    elif not is_conflict(error):
+        raise error
+    elif isinstance(found, sqlite3.Error):
+        # It has waited for BUSY_TIMEOUT_MS already.
+        raise Contention(1) from error
+
+
+@contextmanager
+def _guarded(connection: Connection) -> Iterator[None]:
+    """Statements on the driver itself fail past SQLAlchemy: it must not reuse a lost connection."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if is_lost(error):
+            connection.invalidate(error)
+        raise
+
+
+def bounded(actor: str) -> str:
+    """An actor's name as it is kept; PostgreSQL keeps no NUL in text."""
+    return actor[:256].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _take_revision(tx: Transaction) -> None:
+    """Append to the feed and take the revision."""
+    tx.connection.execute(insert(schema.changes), _rows(tx))
+    execute(tx.connection, [_TAKE_REVISION, _TOUCH_EDGE] if tx.touches_edge else [_TAKE_REVISION])
+    tx.took_revision = True
 
 
 def _rows(transaction: Transaction) -> list[dict[str, Any]]:
@@ -127,61 +248,4 @@ def _rows(transaction: Transaction) -> list[dict[str, Any]]:
     ]
 
 
-def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, isolation_level="REPEATABLE READ")
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"autocommit": True, "timeout": 10})
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, _: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        # FULL: an acknowledged commit survives a power cut, not only a kill -9.
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("begin_immediate")
-        # A deferred BEGIN that reads and then writes fails with BUSY_SNAPSHOT under contention.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    @event.listens_for(engine, "commit")
-    def _commit(connection: Connection) -> None:
-        connection.exec_driver_sql("COMMIT")
-
-    @event.listens_for(engine, "rollback")
-    def _rollback(connection: Connection) -> None:
-        raw = connection.connection.dbapi_connection
-        if raw is not None and raw.in_transaction:
-            connection.exec_driver_sql("ROLLBACK")
-
-    return engine
-
-
-def _alembic(url: str) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["url"] = url
-    return config
-
-
-def migrate(engine: Engine) -> None:
-    """Bring the schema up to date."""
-    config = _alembic(str(engine.url))
-    config.attributes["engine"] = engine
-    command.upgrade(config, "head")
-
-
-def pending_migrations(engine: Engine) -> tuple[str, ...]:
-    """Ids of the migrations that this database lacks, oldest first."""
-    script = ScriptDirectory.from_config(_alembic(str(engine.url)))
-    with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    pending = [one.revision for one in script.iterate_revisions("head", current or "base")]
-    return tuple(reversed(pending))
+__all__ = ["Store", "Transaction", "bounded", "migrate", "pending_migrations"]

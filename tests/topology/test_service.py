@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,33 +28,13 @@ from control_plane.topology.model import (
 from control_plane.topology.schema import metadata
 from control_plane.topology.service import Topology
 from control_plane.topology.store import Store, migrate, pending_migrations
+from tests.topology.conftest import cell_spec
 
 ME = "tester"
 
 
 def spec(number: int, **more: Any) -> CellSpec:
-    made = CellSpec(
-        f"cell-{number}",
-        f"cell-{number}.example.com",
-        (Endpoint("10.0.0.1", 443),),
-        session_prefix=f"cell-{number}",
-        state=CellState.ACTIVE,
-    )
-    return replace(made, **more)
-
-
-@pytest.fixture
-def topology(tmp_path: Path) -> Iterator[Topology]:
-    opened = Topology.open(f"sqlite:///{tmp_path}/t.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def two(topology: Topology) -> Topology:
-    for number in (1, 2):
-        topology.create_cell(spec(number), actor=ME)
-    return topology
+    return replace(cell_spec(number), **more)
 
 
 def test_each_write_takes_the_next_revision_and_is_in_the_feed(two: Topology) -> None:
@@ -333,9 +311,9 @@ def test_answers_are_remembered_by_key(two: Topology) -> None:
     assert two.revision() == 2
 
 
-def test_the_migrations_make_the_schema_that_the_code_has(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path}/m.db")
-    assert pending_migrations(store.engine) == ("0001",)
+def test_the_migrations_make_the_schema_that_the_code_has(empty_url: str) -> None:
+    store = Store(empty_url)
+    assert pending_migrations(store.engine) == ("0001", "0002")
     migrate(store.engine)
     migrate(store.engine)
     assert pending_migrations(store.engine) == ()
@@ -343,10 +321,3 @@ def test_the_migrations_make_the_schema_that_the_code_has(tmp_path: Path) -> Non
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
     store.close()
-
-
-def test_the_hot_lookup_uses_the_primary_key(two: Topology) -> None:
-    lookup = two.claim_lookup()
-    plan = lookup._cursor.execute(f"EXPLAIN QUERY PLAN {lookup._statement}", ("a", "b")).fetchall()
-    assert "USING PRIMARY KEY" in plan[0][3]
-    lookup.close()

@@ -1,0 +1,165 @@
+"""Opens databases by URL: SQLite with one writer and WAL, PostgreSQL over psycopg."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg.types.numeric import Int8Dumper
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from control_plane.topology.errors import Invalid, Problem
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a transaction on SQLite waits for another process's write before it fails."""
+CONNECT_TIMEOUT_S = 5
+READERS = 10
+"""Connections for reads to PostgreSQL, at most, per process; one more writes."""
+CHANNEL = "cellway_revision"
+"""PostgreSQL's NOTIFY channel; a notification carries a revision and is a hint only."""
+
+
+def parse_url(url: str) -> URL:
+    """A database URL as SQLAlchemy takes it; ``postgresql://`` means psycopg.
+
+    Raises:
+        Invalid: neither SQLite nor PostgreSQL.
+    """
+    parsed = make_url(url)
+    if parsed.drivername in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        mend = "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+        raise Invalid(Problem("database_url", f"no driver for {parsed.drivername!r}", mend))
+    return parsed
+
+
+def open_readers(url: URL) -> Engine:
+    """Connections for reads; each transaction sees one snapshot. On SQLite they also write."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    return create_engine(
+        url,
+        isolation_level="REPEATABLE READ",
+        pool_pre_ping=True,
+        pool_size=READERS,
+        max_overflow=0,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+    )
+
+
+def open_writer(url: URL, readers: Engine) -> Engine:
+    """The one connection of this process that writes.
+
+    On PostgreSQL it reads committed data: each write first takes the lock on the revision, and
+    what it then reads must not be older than the lock. It isn't pinged before use (a round trip
+    on each write): who finds it broken tries again.
+    """
+    if url.get_backend_name() == "sqlite":
+        return readers.execution_options(begin_immediate=True)
+    engine = create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _one_kind_of_number(connection: Any, _: ConnectionPoolEntry) -> None:
+        # By default the size of each number picks its type, and each mix of types is another
+        # prepared statement.
+        connection.adapters.register_dumper(int, Int8Dumper)
+
+    return engine
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"autocommit": True, "timeout": 10})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # FULL: an acknowledged commit survives a power cut, not only a kill -9.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("begin_immediate")
+        # A deferred BEGIN that reads and then writes fails with BUSY_SNAPSHOT under contention.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    @event.listens_for(engine, "commit")
+    def _commit(connection: Connection) -> None:
+        connection.exec_driver_sql("COMMIT")
+
+    @event.listens_for(engine, "rollback")
+    def _rollback(connection: Connection) -> None:
+        raw = connection.connection.dbapi_connection
+        if raw is not None and raw.in_transaction:
+            connection.exec_driver_sql("ROLLBACK")
+
+    return engine
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """The driver's own error inside SQLAlchemy's."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig else error
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether other writers made the transaction fail, with nothing written."""
+    found = driver_error(error)
+    if isinstance(found, sqlite3.OperationalError):
+        return found.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    return isinstance(found, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection to the server is gone, or none could be made."""
+    found = driver_error(error)
+    if isinstance(found, psycopg.InterfaceError):
+        return True
+    if not isinstance(found, psycopg.OperationalError):
+        return False
+    # 57P: shut down, crashed or starting; 53300: too many connections; none: no answer came.
+    state = found.sqlstate
+    return state is None or state[:3] in {"57P", "08"} or state[:2] == "08" or state == "53300"
+
+
+def _alembic(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    return config
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema up to date."""
+    config = _alembic(str(engine.url))
+    config.attributes["engine"] = engine
+    command.upgrade(config, "head")
+
+
+def pending_migrations(engine: Engine) -> tuple[str, ...]:
+    """Ids of the migrations that this database lacks, oldest first."""
+    script = ScriptDirectory.from_config(_alembic(str(engine.url)))
+    with engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    pending = [one.revision for one in script.iterate_revisions("head", current or "base")]
+    return tuple(reversed(pending))

@@ -1,0 +1,383 @@
+"""The claims protocol: begin, commit and roll back updates of claims under leases.
+
+The source of the protocol is section 2 of the GitLab Cells fact sheet: the cell is the authority,
+the service follows; a lease never expires by itself. Each step is one transaction, and for creates
+one round trip. Beyond GitLab's: a value that is destroyed and created in one update is replaced in
+place, and a begin repeated under its idempotency key gives the same lease.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from sqlalchemy import delete, select
+
+from control_plane.topology import schema
+from control_plane.topology.batch import Batch
+from control_plane.topology.errors import (
+    AlreadyExists,
+    Invalid,
+    LeaseSettled,
+    Locked,
+    NotFound,
+    Problem,
+    Refused,
+)
+from control_plane.topology.model import Change, Lease, RecordSpec, Written
+from control_plane.topology.statements import Result, Statement, chunked, in_keys, moment, rows
+from control_plane.topology.store import Store, Transaction, bounded
+
+SETTLED_KEPT = timedelta(hours=24)
+"""How long a settled lease is remembered; a repetition after that finds no lease."""
+MAX_REASON = 1024
+_PRUNE_EVERY = 512
+_PRUNE_AT_ONCE = 4 * _PRUNE_EVERY
+Outcome = Literal["committed", "rolled back"]
+
+_NOW = "(SELECT at FROM revisions)"
+_OPEN = """
+INSERT INTO leases (uuid, state, idempotency_key, fingerprint, destroys,
+    cell_id, revision, created_at, updated_at)
+SELECT CAST(? AS varchar(36)), 'open', CAST(? AS varchar(256)), CAST(? AS varchar(64)),
+    CAST(? AS smallint), c.id, r.revision, r.at, r.at
+FROM cells c CROSS JOIN revisions r
+WHERE c.id = ? AND c.state <> 'retired'
+ON CONFLICT DO NOTHING"""
+_SPEC = "bucket, value, uuid, subject_type, subject_id, source_type, source_id, user_data"
+_CREATE = f"""
+INSERT INTO claims ({_SPEC}, lease, cell_id, status, revision, created_at, updated_at)
+SELECT v.*, l.uuid, l.cell_id, 'creating', l.revision, l.created_at, l.created_at
+FROM (VALUES {{rows}}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?
+ON CONFLICT DO NOTHING"""  # noqa: S608 - column names of our own
+_REPLACE = f"""
+INSERT INTO replacements ({_SPEC}, lease, created_at)
+SELECT v.*, l.uuid, l.created_at
+FROM (VALUES {{rows}}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?"""  # noqa: S608 - column names of our own
+_DESTROY = f"""
+UPDATE claims SET status = 'destroying', lease = ?, updated_at = {_NOW}
+WHERE {{keys}} AND cell_id = ? AND lease IS NULL"""  # noqa: S608 - no text from outside
+_LOG = """
+INSERT INTO changes (ordinal, kind, action, key, before, after, actor, revision, at)
+SELECT v.*, r.revision, r.at
+FROM (VALUES {rows}) AS v CROSS JOIN revisions r"""
+_SETTLE = f"""
+UPDATE leases SET state = ?, revision = (SELECT revision FROM revisions),
+    updated_at = {_NOW}, settled_at = {_NOW}
+WHERE uuid = ? AND cell_id = ? AND settled_at IS NULL
+RETURNING destroys"""  # noqa: S608 - no text from outside
+_ACTIVATE = f"""
+UPDATE claims SET status = 'active', lease = NULL, updated_at = {_NOW}
+WHERE lease = ? AND status = ?"""  # noqa: S608 - no text from outside
+_APPLY_REPLACEMENTS = f"""
+UPDATE claims SET status = 'active', lease = NULL, updated_at = {_NOW},
+    (uuid, subject_type, subject_id, source_type, source_id, user_data, created_at) =
+    (SELECT r.uuid, r.subject_type, r.subject_id, r.source_type, r.source_id, r.user_data,
+        r.created_at
+     FROM replacements r
+     WHERE r.lease = claims.lease AND r.bucket = claims.bucket AND r.value = claims.value)
+WHERE lease = ? AND status = 'destroying' AND EXISTS (
+    SELECT 1 FROM replacements r
+    WHERE r.lease = claims.lease AND r.bucket = claims.bucket AND r.value = claims.value)
+RETURNING bucket, value, cell_id, uuid"""  # noqa: S608 - no text from outside
+_REMOVE = """
+DELETE FROM claims WHERE lease = ? AND status = ?
+RETURNING bucket, value, cell_id, uuid"""
+_FORGET_REPLACEMENTS = "DELETE FROM replacements WHERE lease = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of the change feed before its revision is known."""
+
+    kind: str
+    action: str
+    key: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+def begin(
+    store: Store, cell_id: int, batch: Batch, *, actor: str, idempotency_key: str | None
+) -> Written[Lease]:
+    """Create and lock what the batch names under a new lease, or nothing of it.
+
+    Raises:
+        NotFound: no such cell, or a destroyed claim doesn't exist.
+        Refused: the cell is retired, or another cell owns a destroyed claim.
+        AlreadyExists: values are taken, also by a pending create; lists all of them.
+        Locked: another lease is destroying a wanted value, or holds a destroyed claim.
+        Invalid: the idempotency key was used for another batch.
+    """
+    actor = bounded(actor)
+    lease = str(uuid.uuid4())
+    fingerprint = batch.fingerprint() if idempotency_key is not None else None
+    entries = _begun(lease, cell_id, batch)
+    params = (lease, idempotency_key, fingerprint, len(batch.destroys), cell_id)
+    creates = _inserts(_CREATE, batch.creates, lease)
+    destroys = _destroys(batch, lease, cell_id)
+    statements = [
+        Statement(_OPEN, params),
+        *creates,
+        *destroys,
+        *_inserts(_REPLACE, batch.replaced, lease),
+        *_logged(entries, actor),
+    ]
+
+    def finish(tx: Transaction, results: list[Result]) -> Written[Lease]:
+        opened, *done = results
+        if not opened.count:
+            return _not_opened(tx, cell_id, idempotency_key, fingerprint)
+        made = sum(one.count for one in done[: len(creates)])
+        marked = sum(one.count for one in done[len(creates) : len(creates) + len(destroys)])
+        if marked < len(batch.destroys):
+            _explain_destroys(tx, batch, lease, cell_id)
+        if made < len(batch.creates):
+            _explain_creates(tx, batch, lease)
+        if tx.revision % _PRUNE_EVERY == 0:
+            _prune(tx)
+        return Written(Lease(lease, cell_id, tx.at, tx.at), tx.revision, _changes(entries, tx))
+
+    return store.write_statements(statements, finish, actor=actor)
+
+
+def settle(
+    store: Store, cell_id: int, lease: str, outcome: Outcome, *, actor: str, reason: str | None
+) -> int:
+    """Commit or roll back; returns the revision, of the first time if it is settled so already.
+
+    Raises:
+        NotFound: the cell has no such lease, or it was settled more than a day ago.
+        LeaseSettled: it was settled the other way.
+    """
+    actor = bounded(actor)
+    committing = outcome == "committed"
+    after: dict[str, Any] = {"cell_id": cell_id, "state": outcome}
+    if reason is not None:
+        after["reason"] = reason[:MAX_REASON]
+    entry = _Entry("lease", "commit" if committing else "rollback", lease, None, after)
+    statements = [
+        Statement(_SETTLE, (outcome, lease, cell_id)),
+        Statement(_ACTIVATE, (lease, "creating" if committing else "destroying")),
+        *_logged([entry], actor),
+    ]
+
+    def finish(tx: Transaction, results: list[Result]) -> int:
+        if not results[0].rows:
+            return _settled_before(tx, cell_id, lease, outcome)
+        if not committing:
+            _roll_back_rest(tx, lease, actor)
+        elif results[0].rows[0][0]:
+            _commit_destroys(tx, lease, actor)
+        return tx.revision
+
+    return store.write_statements(statements, finish, actor=actor)
+
+
+def _inserts(sql: str, specs: Sequence[RecordSpec], lease: str) -> list[Statement]:
+    made: list[Statement] = []
+    for chunk in chunked(specs):
+        params = [item for spec in chunk for item in _columns(spec)]
+        made.append(Statement(sql.replace("{rows}", rows(len(chunk), 8)), [*params, lease]))
+    return made
+
+
+def _columns(spec: RecordSpec) -> tuple[Any, ...]:
+    return (
+        spec.bucket,
+        spec.value,
+        str(uuid.uuid4()),
+        spec.subject_type,
+        spec.subject_id,
+        spec.source_type,
+        spec.source_id,
+        spec.user_data,
+    )
+
+
+def _destroys(batch: Batch, lease: str, cell_id: int) -> list[Statement]:
+    made: list[Statement] = []
+    for chunk in chunked(batch.destroys):
+        keys = in_keys(chunk)
+        sql = _DESTROY.replace("{keys}", keys.sql)
+        made.append(Statement(sql, (lease, *keys.params, cell_id)))
+    return made
+
+
+def _logged(entries: Sequence[_Entry], actor: str, first: int = 0) -> list[Statement]:
+    made: list[Statement] = []
+    for chunk in chunked(entries):
+        params: list[Any] = []
+        for entry in chunk:
+            before = None if entry.before is None else json.dumps(entry.before)
+            after = None if entry.after is None else json.dumps(entry.after)
+            params += (first, entry.kind, entry.action, entry.key, before, after, actor)
+            first += 1
+        made.append(Statement(_LOG.replace("{rows}", rows(len(chunk), 7)), params))
+    return made
+
+
+def _changes(entries: Sequence[_Entry], tx: Transaction) -> tuple[Change, ...]:
+    return tuple(
+        Change(tx.revision, e.kind, e.action, e.key, e.before, e.after, tx.actor, tx.at)
+        for e in entries
+    )
+
+
+def _begun(lease: str, cell_id: int, batch: Batch) -> list[_Entry]:
+    counts = {"cell_id": cell_id, "creates": len(batch.creates), "destroys": len(batch.destroys)}
+    entries = [_Entry("lease", "begin", lease, None, counts)]
+    for spec in batch.creates:
+        after = _described(spec, cell_id, lease)
+        entries.append(_Entry("claim", "create", f"{spec.bucket}:{spec.value}", None, after))
+    held = {"cell_id": cell_id, "lease": lease}
+    replaced = {(spec.bucket, spec.value): spec for spec in batch.replaced}
+    for key in batch.destroys:
+        new = replaced.get(key)
+        action = "destroy" if new is None else "replace"
+        after = held if new is None else _described(new, cell_id, lease)
+        entries.append(_Entry("claim", action, f"{key[0]}:{key[1]}", None, after))
+    return entries
+
+
+def _described(spec: RecordSpec, cell_id: int, lease: str) -> dict[str, Any]:
+    return {
+        "bucket": spec.bucket,
+        "value": spec.value,
+        "cell_id": cell_id,
+        "lease": lease,
+        "subject_type": spec.subject_type,
+        "subject_id": spec.subject_id,
+        "source_type": spec.source_type,
+        "source_id": spec.source_id.hex(),
+    }
+
+
+def _not_opened(
+    tx: Transaction, cell_id: int, key: str | None, fingerprint: str | None
+) -> Written[Lease]:
+    """A begin under a used key gives what it gave; else the cell can't have one."""
+    leases, cells = schema.leases.c, schema.cells.c
+    tx.abandoned = True
+    if key is not None:
+        query = select(schema.leases).where(
+            leases.cell_id == cell_id, leases.idempotency_key == key
+        )
+        row = tx.connection.execute(query).one_or_none()
+        if row is not None and row.fingerprint != fingerprint:
+            mend = "use a new key for a new batch"
+            raise Invalid(Problem("idempotency-key", "was used for another batch", mend))
+        if row is not None:
+            made = Lease(row.uuid, cell_id, moment(row.created_at), moment(row.updated_at))
+            return Written(made, row.revision, ())
+    name = tx.connection.execute(select(cells.name).where(cells.id == cell_id)).scalar()
+    if name is None:
+        raise NotFound("cell", str(cell_id))
+    raise Refused(f"an update of {name}", "it is retired")
+
+
+def _others(
+    tx: Transaction, keys: Sequence[tuple[str, str]], lease: str
+) -> dict[tuple[str, str], Any]:
+    """The claims of these keys that this lease doesn't hold."""
+    found: dict[tuple[str, str], Any] = {}
+    for chunk in chunked(keys):
+        wanted = in_keys(chunk)
+        sql = (
+            "SELECT c.bucket, c.value, c.cell_id, c.status, c.lease, o.name FROM claims c"  # noqa: S608 - no text from outside
+            f" JOIN cells o ON o.id = c.cell_id WHERE {wanted.sql}"
+            " AND (c.lease IS NULL OR c.lease <> ?)"
+        )
+        for row in tx.execute([Statement(sql, (*wanted.params, lease))])[0].rows:
+            found[row[0], row[1]] = row[2:]
+    return found
+
+
+def _explain_destroys(tx: Transaction, batch: Batch, lease: str, cell_id: int) -> None:
+    """Say why not all claims to be destroyed could be locked."""
+    others = _others(tx, batch.destroys, lease)
+    held_by_us = {
+        (row[0], row[1])
+        for row in tx.execute(
+            [Statement("SELECT bucket, value FROM claims WHERE lease = ?", (lease,))]
+        )[0].rows
+    }
+    for key in batch.destroys:
+        name = f"{key[0]}:{key[1]}"
+        if key not in others and key not in held_by_us:
+            raise NotFound("claim", name)
+        if key in others and others[key][0] != cell_id:
+            raise Refused(f"destroying {name}", f"{others[key][3]} owns it")
+    raise Locked(tuple((f"{b}:{v}", row[2]) for (b, v), row in others.items() if row[2]))
+
+
+def _explain_creates(tx: Transaction, batch: Batch, lease: str) -> None:
+    """Say why not all claims could be created."""
+    keys = [(spec.bucket, spec.value) for spec in batch.creates]
+    others = _others(tx, keys, lease)
+    # What is being destroyed may soon be free; all else stays taken, for all that is known.
+    going = {key: row for key, row in others.items() if row[1] == "destroying"}
+    taken = [(f"{b}:{v}", row[3]) for (b, v), row in others.items() if (b, v) not in going]
+    if taken:
+        raise AlreadyExists("claim", tuple(sorted(taken)))
+    raise Locked(tuple((f"{b}:{v}", row[2]) for (b, v), row in going.items()))
+
+
+def _settled_before(tx: Transaction, cell_id: int, lease: str, outcome: Outcome) -> int:
+    tx.abandoned = True
+    columns = schema.leases.c
+    query = select(columns.state, columns.revision).where(
+        columns.uuid == lease, columns.cell_id == cell_id
+    )
+    row = tx.connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound("lease", lease)
+    if row.state != outcome:
+        raise LeaseSettled(lease, row.state)
+    return int(row.revision)
+
+
+def _commit_destroys(tx: Transaction, lease: str, actor: str) -> None:
+    replaced, gone, _ = tx.execute(
+        [
+            Statement(_APPLY_REPLACEMENTS, (lease,)),
+            Statement(_REMOVE, (lease, "destroying")),
+            Statement(_FORGET_REPLACEMENTS, (lease,)),
+        ]
+    )
+    entries = [_removed(row, lease) for row in gone.rows]
+    for bucket, value, cell_id, new in replaced.rows:
+        after = {"cell_id": cell_id, "lease": lease, "uuid": new}
+        entries.append(_Entry("claim", "update", f"{bucket}:{value}", None, after))
+    tx.execute(_logged(entries, actor, first=1))
+
+
+def _roll_back_rest(tx: Transaction, lease: str, actor: str) -> None:
+    gone, _ = tx.execute(
+        [Statement(_REMOVE, (lease, "creating")), Statement(_FORGET_REPLACEMENTS, (lease,))]
+    )
+    tx.execute(_logged([_removed(row, lease) for row in gone.rows], actor, first=1))
+
+
+def _removed(row: tuple[Any, ...], lease: str) -> _Entry:
+    bucket, value, cell_id, old = row
+    before = {"bucket": bucket, "value": value, "cell_id": cell_id, "lease": lease, "uuid": old}
+    return _Entry("claim", "delete", f"{bucket}:{value}", before, None)
+
+
+def _prune(tx: Transaction) -> None:
+    """Forget leases that were settled long ago, faster than new ones come."""
+    leases = schema.leases.c
+    old = (
+        select(leases.uuid)
+        .where(leases.settled_at < tx.at - SETTLED_KEPT)
+        .order_by(leases.settled_at)
+        .limit(_PRUNE_AT_ONCE)
+    )
+    tx.connection.execute(delete(schema.leases).where(leases.uuid.in_(old)))

@@ -1,0 +1,112 @@
+"""Reads of the claims protocol: records, and the leases that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, literal_column, select
+
+from control_plane.topology import schema
+from control_plane.topology.errors import Invalid, NotFound, Problem
+from control_plane.topology.model import Lease, Record, RecordSpec, RecordStatus
+from control_plane.topology.normalise import normalise
+from control_plane.topology.statements import moment
+
+MAX_PAGE = 1000
+_C = schema.claims
+_L = schema.leases
+
+
+def record(connection: Connection, bucket: str, value: str) -> Record:
+    """One record; raises `NotFound` or `Invalid`."""
+    normal = normalise(bucket, value)
+    query = select(_C).where(_C.c.bucket == bucket, _C.c.value == normal)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound("claim", f"{bucket}:{normal}")
+    return _record(row)
+
+
+def by_source(
+    connection: Connection,
+    cell_id: int,
+    source_type: int,
+    buckets: Collection[str],
+    after: bytes,
+    upto: bytes | None,
+    limit: int,
+) -> tuple[list[Record], bool]:
+    """A cell's records of one source type, source id in (after, upto], by source id.
+
+    All records of one source id come together, so that the last one's id is a cursor: a page may
+    so be shorter or (where one source id has more) longer than ``limit``. True if more follow.
+    """
+    if source_type <= 0:
+        raise Invalid(Problem("source_type", "is missing", "name one table"))
+    query = (
+        select(_C)
+        .where(_C.c.cell_id == cell_id, _C.c.source_type == source_type, _C.c.source_id > after)
+        # The partial index holds rows with a source only; no engine infers that from a parameter.
+        .where(_C.c.source_type > literal_column("0"))
+        .order_by(_C.c.source_id, _C.c.bucket, _C.c.value)
+    )
+    if upto is not None:
+        query = query.where(_C.c.source_id <= upto)
+    if buckets:
+        query = query.where(_C.c.bucket.in_(sorted(buckets)))
+    limit = min(max(limit, 1), MAX_PAGE)
+    rows = connection.execute(query.limit(limit + 1)).all()
+    if len(rows) <= limit:
+        return [_record(row) for row in rows], False
+    cut = rows[-1].source_id
+    whole = [row for row in rows if row.source_id != cut]
+    if not whole:
+        whole = list(connection.execute(query.where(_C.c.source_id == cut)).all())
+        rest = connection.execute(query.where(_C.c.source_id > cut).limit(1)).first()
+        return [_record(row) for row in whole], rest is not None
+    return [_record(row) for row in whole], True
+
+
+def open_leases(
+    connection: Connection,
+    cell_id: int | None,
+    *,
+    after: str | None,
+    limit: int,
+    created_after: datetime | None,
+) -> list[Lease]:
+    """Open leases by uuid, of one cell or of all; at most ``limit`` (1 to 1,000)."""
+    query = select(_L).where(_L.c.settled_at.is_(None)).order_by(_L.c.uuid)
+    if cell_id is not None:
+        query = query.where(_L.c.cell_id == cell_id)
+    if after is not None:
+        query = query.where(_L.c.uuid > after)
+    if created_after is not None:
+        query = query.where(_L.c.created_at > created_after)
+    rows = connection.execute(query.limit(min(max(limit, 1), MAX_PAGE)))
+    return [
+        Lease(row.uuid, row.cell_id, moment(row.created_at), moment(row.updated_at)) for row in rows
+    ]
+
+
+def _record(row: Row[Any]) -> Record:
+    spec = RecordSpec(
+        row.bucket,
+        row.value,
+        row.subject_type,
+        row.subject_id,
+        row.source_type,
+        bytes(row.source_id or b""),
+        bytes(row.user_data or b""),
+    )
+    return Record(
+        row.uuid,
+        spec,
+        row.cell_id,
+        RecordStatus(row.status),
+        row.lease,
+        moment(row.created_at),
+        moment(row.updated_at),
+    )

@@ -1,0 +1,98 @@
+"""Fixed SQL on the driver itself: one text for both engines, many statements in one round trip.
+
+SQLAlchemy compiles a multi-row insert anew for each number of rows; the hot writes can't pay for
+that, nor for one round trip a statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection
+
+from control_plane.topology.database import CHANNEL
+
+ROWS_PER_STATEMENT = 100
+"""Rows of one insert at most: bounds the number of statement texts, and SQLite's parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with ``?`` for each parameter; ``{now}`` in it stands for the database's clock."""
+
+    sql: str
+    params: Sequence[Any] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a statement gave: the number of rows that it changed, and those that it returned."""
+
+    count: int
+    rows: list[tuple[Any, ...]]
+
+
+@lru_cache(maxsize=1024)
+def _for_sqlite(sql: str) -> str:
+    return sql.replace("{now}", "strftime('%Y-%m-%d %H:%M:%f000', 'now')").replace("{notify}", "1")
+
+
+@lru_cache(maxsize=1024)
+def _for_postgresql(sql: str) -> str:
+    notify = f"pg_notify('{CHANNEL}', CAST(revision AS text))"
+    clock = "clock_timestamp()"
+    return sql.replace("{now}", clock).replace("{notify}", notify).replace("?", "%s")
+
+
+def execute(connection: Connection, statements: Sequence[Statement]) -> list[Result]:
+    """Run them in order in the connection's transaction; on PostgreSQL in one round trip."""
+    raw: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite":
+        return [_on_sqlite(raw, one) for one in statements]
+    with raw.pipeline():
+        done = [raw.execute(_for_postgresql(one.sql), one.params) for one in statements]
+    return [
+        Result(cursor.rowcount, cursor.fetchall() if cursor.description else []) for cursor in done
+    ]
+
+
+def _on_sqlite(raw: Any, statement: Statement) -> Result:
+    cursor = raw.execute(_for_sqlite(statement.sql), statement.params)
+    # Only when all is fetched does the driver know how many rows changed.
+    fetched = cursor.fetchall()
+    return Result(cursor.rowcount, fetched)
+
+
+def rows(count: int, width: int) -> str:
+    """``count`` rows of ``width`` parameters for VALUES."""
+    one = f"({', '.join('?' * width)})"
+    return ", ".join([one] * count)
+
+
+def chunked[T](items: Sequence[T]) -> list[Sequence[T]]:
+    """The items in pieces that one statement takes."""
+    size = ROWS_PER_STATEMENT
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def in_keys(keys: Sequence[tuple[str, str]]) -> Statement:
+    """A condition on bucket and value that each engine answers from the primary key."""
+    by_bucket: dict[str, list[str]] = {}
+    for bucket, value in keys:
+        by_bucket.setdefault(bucket, []).append(value)
+    parts = [
+        f"bucket = ? AND value IN ({', '.join('?' * len(values))})" for values in by_bucket.values()
+    ]
+    params = [item for bucket, values in by_bucket.items() for item in (bucket, *values)]
+    return Statement(f"({' OR '.join(parts)})", params)
+
+
+def moment(stored: str | datetime) -> datetime:
+    """A time as the driver gives it, in UTC."""
+    if isinstance(stored, str):
+        stored = datetime.fromisoformat(stored)
+    return stored.astimezone(UTC) if stored.tzinfo else stored.replace(tzinfo=UTC)

