@@ -5,8 +5,10 @@ from __future__ import annotations
 import grpc
 
 from control_plane.grpc_api.cells import cell_service, sequence_service
+from control_plane.grpc_api.claims import Claims
 from control_plane.grpc_api.classify import classify_service
 from control_plane.grpc_api.directory import LiveDirectory
+from control_plane.grpc_api.first_claims import FirstClaims
 from control_plane.grpc_api.probes import health_service
 from control_plane.grpc_api.service import Observer, register
 from control_plane.grpc_api.work import Work
@@ -25,6 +27,8 @@ class TopologyApi:
         self._work = Work(threads=threads, max_calls=max_calls)
         self._services = (
             classify_service(live),
+            Claims(topology, live).service(),
+            FirstClaims(topology, live).service(),
             cell_service(live),
             sequence_service(live),
             health_service(topology),

@@ -11,7 +11,7 @@ _SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 
 
 
 class GrpcMetrics:
-    """``cellway_grpc_seconds{method,code}``; its count is the number of calls."""
+    """``cellway_grpc_seconds{method,code}`` (its count is the number of calls), and refusals."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = Histogram(
@@ -19,6 +19,17 @@ class GrpcMetrics:
             "Time of a Topology Service call in the server",
             ["method", "code"],
             buckets=_SECONDS,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "cellway_grpc_refusals_total",
+            "Calls that the caller's certificate does not allow",
+            ["method", "code"],
+            registry=registry,
+        )
+        self._tls_failures = Counter(
+            "cellway_grpc_tls_reload_failures_total",
+            "TLS files that were replaced by ones that can't be used",
             registry=registry,
         )
         self._by_call: dict[tuple[str, grpc.StatusCode], Histogram] = {}
@@ -31,6 +42,14 @@ class GrpcMetrics:
             child = self._seconds.labels(method, code.name)
             self._by_call[method, code] = child
         child.observe(seconds)
+
+    def refused(self, method: str, code: grpc.StatusCode) -> None:
+        """A call was refused: UNAUTHENTICATED or PERMISSION_DENIED."""
+        self._refused.labels(method, code.name).inc()
+
+    def tls_failed(self) -> None:
+        """The TLS files were replaced by ones that can't be used."""
+        self._tls_failures.inc()
 
 
 def gateway_counter(registry: CollectorRegistry) -> Callable[[grpc.StatusCode], None]:

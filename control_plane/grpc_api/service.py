@@ -13,21 +13,28 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from control_plane.grpc_api.guard import caller
 from control_plane.grpc_api.status import CallError, Code, failure
 from control_plane.grpc_api.work import Work, late
 from control_plane.topology.errors import TopologyError
 
 MAX_KEY_CHARS = 255
 _KEY = "idempotency-key"
+_CELL = "x-cellway-cell-id"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a method may know of its caller. ``actor`` is who, for the audit."""
+    """What a method may know of its caller. ``actor`` is who, for the audit.
+
+    ``cell_id`` is the cell that the certificate names; without TLS, that of the metadata
+    ``x-cellway-cell-id``.
+    """
 
     actor: str
     idempotency_key: str | None = None
+    cell_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +155,23 @@ def _remaining(context: Context) -> float | None:
 
 
 def _call(context: Context) -> Call:
-    keys = [value for name, value in context.invocation_metadata() or () if name == _KEY]
-    if len(keys) > 1 or any(not 0 < len(key) <= MAX_KEY_CHARS for key in keys):
-        text = f"{_KEY}: send one, of 1 to {MAX_KEY_CHARS} characters"
+    metadata = context.invocation_metadata() or ()
+    key = _once(_KEY, metadata)
+    who = caller.get()
+    if who is not None:
+        cell_id = who.cell_ids[0] if len(who.cell_ids) == 1 else None
+        return Call(str(who), key, cell_id)
+    cell = _once(_CELL, metadata)
+    if cell is not None and not (cell.isascii() and cell.isdigit() and len(cell) <= 19):
+        raise CallError(Code.INVALID_ARGUMENT, f"{_CELL}: {cell!r} is no cell id")
+    return Call(f"grpc {context.peer()}", key, None if cell is None else int(cell))
+
+
+def _once(wanted: str, metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+    """The value of a metadata key that may stand once; raises `CallError` where it is malformed."""
+    values = [value for name, value in metadata if name == wanted]
+    if len(values) > 1 or any(not 0 < len(value) <= MAX_KEY_CHARS for value in values):
+        text = f"{wanted}: send one, of 1 to {MAX_KEY_CHARS} characters"
         raise CallError(Code.INVALID_ARGUMENT, text)
-    key = keys[0] if keys else None
-    return Call(f"grpc {context.peer()}", key.decode() if isinstance(key, bytes) else key)
+    value = values[0] if values else None
+    return value.decode() if isinstance(value, bytes) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -45,9 +46,9 @@ def sub(field: int, value: bytes | str) -> bytes:
     return varint(field << 3 | 2) + varint(len(body)) + body
 
 
-def fields(message: bytes) -> list[tuple[int, int | bytes]]:
+def fields(message: bytes) -> list[tuple[int, Any]]:
     """The fields of a message, in order: number, and the integer or the bytes."""
-    found: list[tuple[int, int | bytes]] = []
+    found: list[tuple[int, Any]] = []
     at = 0
 
     def take() -> int:
