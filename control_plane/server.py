@@ -19,6 +19,7 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
 
 from control_plane.api.app import create_app
 from control_plane.classifier.grpc import Authorization
@@ -28,7 +29,10 @@ from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.grpc_api.api import TopologyApi
 from control_plane.grpc_api.directory import LiveDirectory
 from control_plane.grpc_api.gateway import CacheTimes, Gateway
+from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.metrics import GrpcMetrics, gateway_counter
+from control_plane.grpc_api.port import GrpcPort, Security
+from control_plane.grpc_api.tls import TlsFiles
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.metrics import Metrics
@@ -43,6 +47,10 @@ log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
 WORKER_START_S = 30.0
+LOOPBACK_ONLY = (
+    "gRPC listens on loopback only, since it has no TLS: set CELLWAY_GRPC_TLS_CERTIFICATE, _KEY "
+    "and _CLIENT_CA, or CELLWAY_GRPC_PLAINTEXT_BEYOND_LOOPBACK=true"
+)
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _GRPC_OPTIONS = (
     ("grpc.max_receive_message_length", 16 << 20),
@@ -71,6 +79,7 @@ class Running:
     topology: Topology
     fleet: Fleet
     ports: Ports
+    registry: CollectorRegistry
     xds: XdsServer | None = None
     live: LiveDirectory | None = None
     workers: list[asyncio.subprocess.Process] = field(default_factory=list)
@@ -87,7 +96,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     check_exposure(settings)
     topology = Topology.open(settings.database_url)
     metrics = Metrics(time.monotonic)
-    plane = Running(settings, topology, Fleet(metrics), Ports())
+    plane = Running(settings, topology, Fleet(metrics), Ports(), metrics.registry)
     stack = contextlib.AsyncExitStack()
     async with stack:
         stack.callback(topology.close)
@@ -204,9 +213,10 @@ async def _stop_workers(plane: Running) -> None:
 
 def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
     """What the fleet is told about traffic."""
-    port = ports.grpc if settings.classifier_protocol == "grpc" else ports.classifier
-    port = port or settings.classifier_port
-    host = settings.host if settings.host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
+    grpc_too = settings.classifier_protocol == "grpc"
+    port = (ports.grpc if grpc_too else ports.classifier) or settings.classifier_port
+    host = settings.grpc_host if grpc_too else settings.host
+    host = host if host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
     return TrafficPolicy(
         edge_host=settings.edge_host,
         edge_port=settings.edge_port,
@@ -224,10 +234,12 @@ async def _start_xds(
     settings = plane.settings
     if not {"xds", "classifier", "topology"} & set(settings.roles):
         return None
-    server = grpc.aio.server(options=_GRPC_OPTIONS)
+    counts = GrpcMetrics(metrics.registry)
+    port = GrpcPort(_security(settings), counts, _GRPC_OPTIONS)
+    server = port.server
     services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
     if "topology" in settings.roles:
-        services += _add_topology(plane, metrics, stack, server)
+        services += _add_topology(plane, counts, stack, server)
     if "classifier" in settings.roles:
         services.append("envoy.service.auth.v3.Authorization")
         view = LiveView(plane.topology)
@@ -242,7 +254,9 @@ async def _start_xds(
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection(services, server)
-    plane.ports.grpc = server.add_insecure_port(_host_port(settings.host, settings.grpc_port))
+    if settings.grpc_host != settings.host:
+        log.warning("%s", LOOPBACK_ONLY)
+    plane.ports.grpc = port.bind(_host_port(settings.grpc_host, settings.grpc_port))
     publisher = None
     if plane.xds is not None:
         publisher = Publisher(
@@ -267,8 +281,16 @@ async def _start_xds(
     return publisher
 
 
+def _security(settings: Settings) -> Security | None:
+    """Mutual TLS, if it is set up; raises OSError where its files can't be used."""
+    files = settings.grpc_tls
+    if files is None:
+        return None
+    return Security(TlsFiles(*files), Names(settings.grpc_names()))
+
+
 def _add_topology(
-    plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack, server: grpc.aio.Server
+    plane: Running, counts: GrpcMetrics, stack: contextlib.AsyncExitStack, server: grpc.aio.Server
 ) -> tuple[str, ...]:
     """Register the Topology Service; its calls are finished after the server has stopped."""
     assert plane.live is not None
@@ -280,7 +302,7 @@ def _add_topology(
         max_calls=settings.grpc_max_calls,
     )
     stack.push_async_callback(api.close)
-    return api.register(server, GrpcMetrics(metrics.registry))
+    return api.register(server, counts)
 
 
 def _host_port(host: str, port: int) -> str:
@@ -304,7 +326,9 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         if ports.api:
             announce(f"  API         http://{_host_port(settings.host, ports.api)}")
         if ports.grpc:
-            announce(f"  gRPC (xDS)  {_host_port(settings.host, ports.grpc)}")
+            announce(f"  gRPC (xDS)  {_host_port(settings.grpc_host, ports.grpc)}")
+            if settings.grpc_host != settings.host:
+                announce(f"              {LOOPBACK_ONLY}")
         if ports.classifier:
             announce(f"  classifier  http://{_host_port(settings.host, ports.classifier)}")
         await until_signal()
