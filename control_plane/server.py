@@ -235,7 +235,7 @@ async def _start_xds(
     if not {"xds", "classifier", "topology"} & set(settings.roles):
         return None
     counts = GrpcMetrics(metrics.registry)
-    port = GrpcPort(_security(settings), counts, _GRPC_OPTIONS)
+    port = GrpcPort(_security(settings), counts, _GRPC_OPTIONS, max_rpcs=settings.grpc_max_rpcs)
     server = port.server
     services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
     if "topology" in settings.roles:

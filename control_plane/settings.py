@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """Topology Service calls on the database at once."""
     grpc_max_calls: int = Field(default=256, ge=1, le=10_000)
     """Such calls running or waiting at once; more get RESOURCE_EXHAUSTED."""
+    grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
+    """Calls and streams of any kind at once; each Envoy holds one or two streams."""
     grpc_tls_certificate: Path | None = None
     """PEM; with its key and the authorities of the clients' certificates: mutual TLS."""
     grpc_tls_key: Path | None = None

@@ -32,14 +32,22 @@ class GrpcPort:
         security: Security | None,
         metrics: GrpcMetrics,
         options: Sequence[tuple[str, Any]],
+        *,
+        max_rpcs: int | None = None,
     ) -> None:
-        """Raises OSError where the TLS files can't be used."""
+        """With ``max_rpcs``, calls and streams beyond that many at once get RESOURCE_EXHAUSTED.
+
+        Raises:
+            OSError: the TLS files can't be used.
+        """
         self._tls = None
         interceptors = []
         if security is not None:
             self._tls = ReloadingTls(security.files, metrics.tls_failed)
             interceptors.append(Guard(security.names, access_for, metrics))
-        self.server = grpc.aio.server(interceptors=interceptors, options=options)
+        self.server = grpc.aio.server(
+            interceptors=interceptors, options=options, maximum_concurrent_rpcs=max_rpcs
+        )
 
     def bind(self, address: str) -> int:
         """Listen on ``host:port``; gives the port. Raises OSError where it can't."""
