@@ -30,29 +30,37 @@ def generate(target: Path) -> None:
     Raises:
         SystemExit: protoc refuses a file; it has said why.
     """
-    sources = sorted(str(path.relative_to(ROOT)) for path in SOURCES.rglob("*.proto"))
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch)
-        imports = made / "imports.binpb"
-        imports.write_bytes(_annotations())
         out = made / "out"
         out.mkdir()
         status = protoc.main(
             [
                 "protoc",
-                f"-I{ROOT}",
-                f"-I{Path(_protoc_compiler.__file__).parent / '_proto'}",
-                f"--descriptor_set_in={imports}",
+                *inputs(made),
                 f"--python_out={out}",
                 f"--pyi_out={out}",
                 f"--grpc_python_out={out}",
-                *sources,
+                *sources(),
             ]
         )
         if status != 0:
             raise SystemExit(status)
         shutil.rmtree(target, ignore_errors=True)
         _install(out / "proto", target)
+
+
+def sources() -> list[str]:
+    """Every ``.proto`` file, as protoc is told of it."""
+    return sorted(str(path.relative_to(ROOT)) for path in SOURCES.rglob("*.proto"))
+
+
+def inputs(scratch: Path) -> list[str]:
+    """The options by which protoc finds the sources and what they import."""
+    imports = scratch / "imports.binpb"
+    imports.write_bytes(_annotations())
+    bundled = Path(_protoc_compiler.__file__).parent / "_proto"
+    return [f"-I{ROOT}", f"-I{bundled}", f"--descriptor_set_in={imports}"]
 
 
 def _annotations() -> bytes:
