@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from control_plane.topology import schema
+from control_plane.topology import schema, sequences
 from control_plane.topology.errors import (
     AlreadyExists,
     Invalid,
@@ -95,6 +95,7 @@ def create(tx: Transaction, spec: CellSpec) -> Cell:
     cell_id = spec.id or max((cell.id for cell in existing), default=0) + 1
     cell = _from_spec(spec, cell_id, healthy=True, version=tx.revision)
     _check_unique(cell, existing)
+    sequences.allot(tx, cell)
     tx.connection.execute(insert(_T), [_columns(cell)])
     tx.touches_edge = True
     tx.log("cell", "create", cell.name, None, cell.as_dict())
@@ -133,6 +134,7 @@ def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
         raise Refused(f"deleting {name}", f"it owns {owned} claims; release or move them first")
     leases = schema.leases
     tx.connection.execute(delete(leases).where(leases.c.cell_id == before.id))
+    sequences.forget_cell(tx, before.id)
     tx.connection.execute(delete(_T).where(_T.c.id == before.id))
     tx.touches_edge = True
     tx.log("cell", "delete", name, before.as_dict(), None)
@@ -172,6 +174,8 @@ def _store(tx: Transaction, before: Cell, after: Cell, *, force: bool) -> Cell:
     if not force:
         _guard_state(before, after)
         _guard_last(tx, before, after)
+    if after.sequence_ranges != before.sequence_ranges:
+        sequences.allot(tx, after)
     tx.connection.execute(update(_T).where(_T.c.id == after.id).values(new))
     tx.touches_edge = True
     tx.log("cell", "update", after.name, before.as_dict(), after.as_dict())

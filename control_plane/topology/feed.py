@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -52,6 +52,15 @@ def since(
         rest = connection.execute(query.where(_T.c.revision == last)).all()
         rows = [*whole, *rest]
     return [_change(row) for row in rows]
+
+
+def of_keys(connection: Connection, keys: Sequence[str], limit: int) -> list[Change]:
+    """The newest changes of these keys, oldest first; as far as the feed reaches back."""
+    if not keys:
+        return []
+    newest = (_T.c.revision.desc(), _T.c.ordinal.desc())
+    query = select(_T).where(_T.c.key.in_(list(keys))).order_by(*newest).limit(limit)
+    return [_change(row) for row in reversed(connection.execute(query).all())]
 
 
 def prune(connection: Connection, keep: int) -> int:

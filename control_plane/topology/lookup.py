@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import psycopg
@@ -54,19 +54,12 @@ def _positional(sql: str) -> str:
     return sql
 
 
-def _owners(
-    keys: Sequence[tuple[str, str]], owner: Callable[[tuple[str, str]], int | None]
-) -> list[int | None]:
-    found: list[int | None] = []
-    for bucket, value in keys:
-        try:
-            normal = normalise(bucket, value)
-        except Invalid:
-            # What can't be claimed belongs to nobody.
-            found.append(None)
-        else:
-            found.append(owner((bucket, normal)))
-    return found
+def _normal(bucket: str, value: str) -> str | None:
+    """The value as claims have it; None for what can't be claimed, so belongs to nobody."""
+    try:
+        return normalise(bucket, value)
+    except Invalid:
+        return None
 
 
 class SqliteLookup:
@@ -87,11 +80,13 @@ class SqliteLookup:
 
     def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
         """The owning cell's id of each key, in order; None where nobody owns it."""
-        return _owners(keys, self._owner)
-
-    def _owner(self, key: tuple[str, str]) -> int | None:
-        row = self._cursor.execute(self._statement, key).fetchone()
-        return None if row is None else row[0]
+        execute, statement = self._cursor.execute, self._statement
+        found: list[int | None] = []
+        for bucket, value in keys:
+            normal = _normal(bucket, value)
+            row = None if normal is None else execute(statement, (bucket, normal)).fetchone()
+            found.append(None if row is None else row[0])
+        return found
 
     def edge_revision(self) -> int:
         """The revision of the last change to a cell or the active ruleset."""
@@ -162,11 +157,12 @@ class PostgresLookup:
 
     def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
         """The owning cell's id of each key, in order; None where nobody owns it."""
-        return _owners(keys, self._owner)
-
-    def _owner(self, key: tuple[str, str]) -> int | None:
-        row = self._row(self._statement, key)
-        return None if row is None else row[0]
+        found: list[int | None] = []
+        for bucket, value in keys:
+            normal = _normal(bucket, value)
+            row = None if normal is None else self._row(self._statement, (bucket, normal))
+            found.append(None if row is None else row[0])
+        return found
 
     def edge_revision(self) -> int:
         """The revision of the last change to a cell or the active ruleset."""

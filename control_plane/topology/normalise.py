@@ -15,12 +15,19 @@ MAX_VALUE_BYTES = 1024
 _BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
+def _folded(value: str) -> str:
+    if value.isascii():
+        # The same, at a tenth of the cost: look-ups come through here.
+        return value.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold())
+
+
 def _path(value: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold()).strip("/")
+    return _folded(value).strip("/")
 
 
 def _name(value: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold()).strip()
+    return _folded(value).strip()
 
 
 def _host(value: str) -> str:
@@ -83,11 +90,15 @@ def normalise(bucket: str, value: str) -> str:
     Raises:
         Invalid: no such bucket name can be, or the value is empty, too long or malformed.
     """
-    if not _BUCKET.match(bucket):
-        raise Invalid(Problem("bucket", f"{bucket!r} is no bucket", "1 to 64 of a-z, 0-9 and _"))
+    rule = _RULES.get(bucket)
+    if rule is None:
+        if not _BUCKET.match(bucket):
+            mend = "1 to 64 of a-z, 0-9 and _"
+            raise Invalid(Problem("bucket", f"{bucket!r} is no bucket", mend))
+        rule = _plain
     try:
-        result = _RULES.get(bucket, _plain)(value)
-        size = len(result.encode())
+        result = rule(value)
+        size = len(result) if result.isascii() else len(result.encode())
     except (ValueError, UnicodeError) as error:
         raise Invalid(Problem("value", f"{value!r}: {error}", f"give a {bucket}")) from error
     if not 1 <= size <= MAX_VALUE_BYTES or "\x00" in result:

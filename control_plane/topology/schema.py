@@ -167,6 +167,31 @@ replacements = Table(
 )
 """What stands in place of a claim that the same lease destroys and creates, once committed."""
 
+sequence_ranges = Table(
+    "sequence_ranges",
+    metadata,
+    Column("minval", BigInteger, primary_key=True, autoincrement=False),
+    Column("maxval", BigInteger, nullable=False),
+    Column("cell_id", Integer, nullable=True),
+    Column("cell", String(63), nullable=False),
+    Column("last_used", BigInteger, nullable=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("allotted_at", DateTime(timezone=True), nullable=False),
+)
+"""Every range that was ever allotted; ``cell_id`` is NULL once the cell is deleted. Never shrinks.
+
+``last_used``: the highest id of the range that its cell has reported as handed out.
+"""
+
+sequence_marks = Table(
+    "sequence_marks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("mark", BigInteger, nullable=False),
+    Column("floor", BigInteger, nullable=False),
+)
+"""One row. ``mark``: the highest id ever allotted. ``floor``: nothing new starts at or below it."""
+
 rulesets = Table(
     "rulesets",
     metadata,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from control_plane.topology import cells, claims, feed, idempotency, rulesets
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
 from control_plane.topology.lease_calls import LeaseCalls
 from control_plane.topology.lookup import ClaimLookup, open_lookup
+from control_plane.topology.mark_file import MarkFile
 from control_plane.topology.model import (
     Cell,
     CellSpec,
@@ -21,6 +24,8 @@ from control_plane.topology.model import (
     Snapshot,
     Written,
 )
+from control_plane.topology.operator_calls import OperatorCalls
+from control_plane.topology.sequence_calls import SequenceCalls
 from control_plane.topology.store import Store, Transaction, migrate, pending_migrations
 
 
@@ -28,7 +33,7 @@ class MigrationsPending(TopologyError):
     """The database's schema is older than this program's."""
 
 
-class Topology(LeaseCalls):
+class Topology(LeaseCalls, OperatorCalls, SequenceCalls):
     """The source of truth. Blocking and thread-safe; every write returns its revision.
 
     Writes take ``actor`` (who, for the audit), and ``dry_run``: everything is checked and told,
@@ -39,19 +44,30 @@ class Topology(LeaseCalls):
         self._store = store
 
     @classmethod
-    def open(cls, url: str, *, migrate_first: bool = True) -> Topology:
+    def open(
+        cls, url: str, *, migrate_first: bool = True, sequence_mark: Path | None = None
+    ) -> Topology:
         """Open the database at a SQLAlchemy URL, migrating it unless told otherwise.
+
+        ``sequence_mark`` is a file outside the database and its backups that remembers the
+        highest id ever allotted, so that a restored database can't allot ids again.
 
         Raises:
             MigrationsPending: it needs migrating and ``migrate_first`` is False.
+            Invalid: no such database, or a malformed mark file.
         """
-        store = Store(url)
-        if migrate_first:
-            migrate(store.engine)
-        elif pending := pending_migrations(store.engine):
-            store.close()
-            raise MigrationsPending(f"run `cellway db migrate`; missing: {', '.join(pending)}")
-        return cls(store)
+        store = Store(url, None if sequence_mark is None else MarkFile(sequence_mark))
+        with ExitStack() as undo:
+            undo.callback(store.close)
+            if migrate_first:
+                migrate(store.engine)
+            elif pending := pending_migrations(store.engine):
+                missing = ", ".join(pending)
+                raise MigrationsPending(f"run `cellway db migrate`; missing: {missing}")
+            topology = cls(store)
+            topology.raise_sequence_mark()
+            undo.pop_all()
+        return topology
 
     def close(self) -> None:
         """Close every connection."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection
 
 from control_plane.topology.database import CHANNEL
@@ -44,8 +45,9 @@ def _for_sqlite(sql: str) -> str:
 @lru_cache(maxsize=1024)
 def _for_postgresql(sql: str) -> str:
     notify = f"pg_notify('{CHANNEL}', CAST(revision AS text))"
-    clock = "clock_timestamp()"
-    return sql.replace("{now}", clock).replace("{notify}", notify).replace("?", "%s")
+    sql = sql.replace("{now}", "clock_timestamp()").replace("{notify}", notify)
+    first, *rest = sql.split("?")
+    return first + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))
 
 
 def execute(connection: Connection, statements: Sequence[Statement]) -> list[Result]:
@@ -53,8 +55,12 @@ def execute(connection: Connection, statements: Sequence[Statement]) -> list[Res
     raw: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "sqlite":
         return [_on_sqlite(raw, one) for one in statements]
+    # The server's own $1 placeholders: psycopg would parse a long text again at each use.
     with raw.pipeline():
-        done = [raw.execute(_for_postgresql(one.sql), one.params) for one in statements]
+        done = [
+            psycopg.RawCursor(raw).execute(_for_postgresql(one.sql), one.params)
+            for one in statements
+        ]
     return [
         Result(cursor.rowcount, cursor.fetchall() if cursor.description else []) for cursor in done
     ]

@@ -29,6 +29,7 @@ from control_plane.topology.database import (
     pending_migrations,
 )
 from control_plane.topology.errors import Contention, Unavailable
+from control_plane.topology.mark_file import MarkFile
 from control_plane.topology.model import Change
 from control_plane.topology.statements import Result, Statement, execute, moment
 
@@ -52,6 +53,9 @@ class Transaction:
     at: datetime
     changes: list[Change] = field(default_factory=list)
     touches_edge: bool = False
+    sequence_mark: MarkFile | None = None
+    before_commit: list[Callable[[], None]] = field(default_factory=list)
+    """What must have happened outside the database before the commit; an error rolls back."""
     took_revision: bool = False
     abandoned: bool = False
     """Set where nothing is to be changed after all: roll back, without an error."""
@@ -77,9 +81,10 @@ class Transaction:
 class Store:
     """The database and its transactions. Thread-safe."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, sequence_mark: MarkFile | None = None) -> None:
         parsed = parse_url(url)
         self.url = url
+        self.sequence_mark = sequence_mark
         self.engine = open_readers(parsed)
         self._write_engine = open_writer(parsed, self.engine)
         on_server = self.engine.dialect.name == "postgresql"
@@ -132,10 +137,13 @@ class Store:
             row = connection.execute(query).one()
             at = moment(row.now) if row.now else datetime.now(UTC)
             tx = Transaction(connection, row.revision + 1, bounded(actor), at)
+            tx.sequence_mark = self.sequence_mark
             done = work(tx)
             tx.abandoned |= dry_run
             if tx.changes and not tx.abandoned:
                 _take_revision(tx)
+                for step in tx.before_commit:
+                    step()
             return done, tx
 
         return self._transact(attempt)

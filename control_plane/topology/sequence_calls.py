@@ -1,0 +1,75 @@
+"""Ranges of ids; the class is mixed into `Topology`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from control_plane.topology import cells, sequences
+from control_plane.topology.model import Cell, SequenceRange, Written
+from control_plane.topology.sequences import SequenceMark, SequenceUse
+from control_plane.topology.store import Store, Transaction
+
+
+class SequenceCalls:
+    """Each method is one transaction. Ranges also come with a cell's attributes."""
+
+    _store: Store
+
+    def allot_sequence(
+        self, cell: str, size: int = sequences.DEFAULT_SIZE, *, actor: str, dry_run: bool = False
+    ) -> Written[SequenceRange]:
+        """Give a cell the next range of so many ids, after all that was ever allotted.
+
+        Raises:
+            NotFound: no such cell.
+            Invalid: no such range is left.
+            Refused: the database is older than the mark file; see `confirm_sequences`.
+        """
+
+        def work(tx: Transaction) -> SequenceRange:
+            found: Cell = cells.get(tx.connection, cell)
+            new = sequences.next_range(tx, size)
+            spec = found.spec()
+            ranges = (*spec.sequence_ranges, new)
+            cells.replace(tx, cell, replace(spec, sequence_ranges=ranges), None, force=True)
+            return new
+
+        made, tx = self._store.write(actor, work, dry_run=dry_run)
+        revision = tx.revision if tx.took_revision else tx.revision - 1
+        return Written(made, revision, tuple(tx.changes))
+
+    def report_sequence(self, cell: str, last: int, *, actor: str) -> SequenceUse:
+        """Note the highest id that a cell has handed out; how far its ranges are used.
+
+        Raises:
+            NotFound: no such cell, or it has no range.
+            Invalid: the id is in none of its ranges.
+        """
+        return self._store.write(
+            actor, lambda tx: sequences.report(tx, cells.get(tx.connection, cell), last)
+        )[0]
+
+    def sequence_uses(self) -> list[SequenceUse]:
+        """How far each cell's ranges are used."""
+        with self._store.read() as connection:
+            return sequences.uses(connection)
+
+    def sequence_mark(self) -> SequenceMark:
+        """The high-water marks, in the database and outside; ``restored`` is cause for alarm."""
+        file = self._store.sequence_mark
+        with self._store.read() as connection:
+            known = sequences.mark(connection)
+        return replace(known, outside=None if file is None else file.read())
+
+    def confirm_sequences(self, *, actor: str) -> SequenceMark:
+        """After a restore: take the file's mark as true, and allot only above it from now on.
+
+        Raises:
+            Refused: there is nothing to confirm.
+        """
+        return self._store.write(actor, sequences.confirm)[0]
+
+    def raise_sequence_mark(self) -> None:
+        """Have the mark file know what the database knows; other processes may have allotted."""
+        if self._store.sequence_mark is not None:
+            self._store.sequence_mark.raise_to(self.sequence_mark().mark)
