@@ -18,6 +18,7 @@ from control_plane.grpc_api.generated.claims.v1 import service_pb2, service_pb2_
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from tests.grpc_api.wire import Wire, fields, num, sub
 
+both = pytest.mark.parametrize("wire", ["sqlite", "postgresql"], indirect=True)
 BEGIN, COMMIT, ROLLBACK, LEASES, RECORDS, RECORD = (
     f"claims.v1.ClaimService/{name}"
     for name in (
@@ -77,6 +78,7 @@ async def owner(wire: Wire, claim: bytes) -> bytes | None:
     return bytes(dict(fields(dict(answer)[2]))[1])
 
 
+@both
 async def test_create_commit_and_destroy(wire: Wire) -> None:
     route = sub(1, "new-group")
     lease = await begun(
@@ -93,6 +95,7 @@ async def test_create_commit_and_destroy(wire: Wire) -> None:
     assert await owner(wire, route) is None
 
 
+@both
 async def test_rollback(wire: Wire) -> None:
     lease = await begun(wire, begin([metadata(4, "Bob")]))
     assert await wire.raw(ROLLBACK, settle(lease.upper())) == b""
@@ -102,6 +105,7 @@ async def test_rollback(wire: Wire) -> None:
     assert (code, "rolled back" in text) == ("FAILED_PRECONDITION", True)
 
 
+@both
 async def test_a_record_has_every_field_of_the_facts(wire: Wire) -> None:
     user_data = sub(1, "type.googleapis.com/x.Y") + sub(2, b"\x08\x01")
     newer = num(1, 77) + num(2, 9)
@@ -147,11 +151,12 @@ async def test_newer_clients_may_name_a_record_by_claim_only(wire: Wire) -> None
     by_claim = sub(2, num(1, 4) + num(2, 7)) + sub(5, num(10, 7))
     await wire.raw(COMMIT, settle(await begun(wire, begin([by_claim]))))
     assert await owner(wire, num(10, 7)) == b"cell-1.example.com"
-    both = metadata(10, "7", source=(1, key_id(7)), extra=sub(5, num(10, 7)))
-    await wire.raw(COMMIT, settle(await begun(wire, begin(destroys=[both]))))
+    doubly = metadata(10, "7", source=(1, key_id(7)), extra=sub(5, num(10, 7)))
+    await wire.raw(COMMIT, settle(await begun(wire, begin(destroys=[doubly]))))
     assert await owner(wire, num(10, 7)) is None
 
 
+@both
 async def test_a_begin_repeated_with_its_key_gives_the_same_lease(wire: Wire) -> None:
     key = {"metadata": (("idempotency-key", "op-1"),)}
     request = begin([metadata(1, "once")])
@@ -165,45 +170,51 @@ async def test_a_begin_repeated_with_its_key_gives_the_same_lease(wire: Wire) ->
     assert (await wire.refused(BEGIN, request, **long))[0] == "INVALID_ARGUMENT"
 
 
-@pytest.mark.parametrize(
-    ("method", "request_bytes", "code", "text"),
-    [
-        (BEGIN, begin([metadata(1, "gitlab-org")]), "ALREADY_EXISTS", "route:gitlab-org"),
-        (BEGIN, begin([metadata(1, "x")], cell=9), "NOT_FOUND", "cell '9'"),
-        (BEGIN, begin([metadata(1, "x")], cell=2**40), "NOT_FOUND", "cell"),
-        (BEGIN, begin([metadata(1, "x")], cell=0), "INVALID_ARGUMENT", "cell_id"),
-        (BEGIN, begin(destroys=[metadata(1, "nobody")]), "NOT_FOUND", "route:nobody"),
-        (BEGIN, begin(destroys=[metadata(4, "ann")], cell=2), "FAILED_PRECONDITION", "cell-3 owns it"),
-        (BEGIN, begin(), "INVALID_ARGUMENT", "0 records"),
-        (BEGIN, begin([metadata(1, f"r{i}") for i in range(1001)]), "INVALID_ARGUMENT", "1001 records"),
-        (BEGIN, begin([metadata(1, "a"), metadata(19, "b")]), "INVALID_ARGUMENT", "create_records[1].bucket.type: bucket type 19"),
-        (BEGIN, begin([metadata(1, "a")], [metadata(14, "b")]), "INVALID_ARGUMENT", "destroy_records[0].bucket.type: bucket type 14"),
-        (BEGIN, begin([metadata(0, "a")]), "INVALID_ARGUMENT", "bucket type 0"),
-        (BEGIN, begin([sub(5, sub(19, "x"))]), "INVALID_ARGUMENT", "create_records[0].claim: claim type 19"),
-        (BEGIN, begin([metadata(1, "a", extra=sub(5, sub(1, "b")))]), "INVALID_ARGUMENT", "differs from bucket"),
-        (BEGIN, begin([b""]), "INVALID_ARGUMENT", "create_records[0].bucket: it is missing"),
-        (BEGIN, begin([metadata(1, "")]), "INVALID_ARGUMENT", "create_records[0]"),
-        (BEGIN, begin([metadata(6, "x")]), "INVALID_ARGUMENT", "project_id"),
-        (BEGIN, begin([metadata(6, "5", source=(1, key_id(5)))]), "INVALID_ARGUMENT", "source type 1"),
-        (BEGIN, begin([metadata(1, "n" * 2000)]), "INVALID_ARGUMENT", "2000 bytes"),
-        (COMMIT, settle("8b8ba8d5-0b6c-4ba5-8b8e-0c0f3a7b3a11"), "NOT_FOUND", "lease"),
-        (ROLLBACK, settle("8b8ba8d5-0b6c-4ba5-8b8e-0c0f3a7b3a11"), "NOT_FOUND", "lease"),
-        (COMMIT, settle("x"), "INVALID_ARGUMENT", "no UUID"),
-        (COMMIT, num(1, 1), "INVALID_ARGUMENT", "lease_uuid"),
-        (RECORD, b"", "INVALID_ARGUMENT", "bucket: it is missing"),
-        (RECORD, sub(2, sub(1, "nobody")), "NOT_FOUND", "route:nobody"),
-        (RECORD, sub(2, sub(19, "x")), "INVALID_ARGUMENT", "claim type 19"),
-        (RECORD, sub(1, num(1, 6) + sub(2, "-1")), "INVALID_ARGUMENT", "project_id"),
-        (LEASES, b"", "INVALID_ARGUMENT", "cell_id"),
-        (LEASES, num(1, 1) + num(3, 0), "INVALID_ARGUMENT", "limit"),
-        (LEASES, num(1, 1) + sub(2, sub(1, "type.googleapis.com/x.Y")), "INVALID_ARGUMENT", "next"),
-        (LEASES, num(1, 1) + sub(4, num(1, 2**60)), "INVALID_ARGUMENT", "created_after"),
-        (RECORDS, num(1, 1), "INVALID_ARGUMENT", "source_type"),
-        (RECORDS, num(1, 1) + num(2, 3) + num(3, 40), "INVALID_ARGUMENT", "bucket type 40"),
-        (RECORDS, num(1, 1) + num(2, 3) + num(6, 40), "INVALID_ARGUMENT", "claim_types: bucket type 40"),
-        (RECORDS, num(1, 1) + num(2, 3) + num(3, 1) + num(6, 2), "INVALID_ARGUMENT", "differ"),
-    ],
-)  # fmt: skip
+REFUSALS = [
+    (BEGIN, begin([metadata(1, "gitlab-org")]), "ALREADY_EXISTS", "route:gitlab-org"),
+    (BEGIN, begin([metadata(1, "x")], cell=9), "NOT_FOUND", "cell '9'"),
+    (BEGIN, begin([metadata(1, "x")], cell=2**40), "NOT_FOUND", "cell"),
+    (BEGIN, begin([metadata(1, "x")], cell=0), "INVALID_ARGUMENT", "cell_id"),
+    (BEGIN, begin(destroys=[metadata(1, "nobody")]), "NOT_FOUND", "route:nobody"),
+    (BEGIN, begin(destroys=[metadata(4, "ann")], cell=2), "FAILED_PRECONDITION", "cell-3 owns it"),
+    (BEGIN, begin(), "INVALID_ARGUMENT", "0 records"),
+    (BEGIN, begin([metadata(1, f"r{i}") for i in range(1001)]), "INVALID_ARGUMENT", "1001 records"),
+    (BEGIN, begin([metadata(1, "a"), metadata(19, "b")]), "INVALID_ARGUMENT", "create_records[1].bucket.type: bucket type 19"),
+    (BEGIN, begin([metadata(1, "a")], [metadata(14, "b")]), "INVALID_ARGUMENT", "destroy_records[0].bucket.type: bucket type 14"),
+    (BEGIN, begin([metadata(0, "a")]), "INVALID_ARGUMENT", "bucket type 0"),
+    (BEGIN, begin([sub(5, sub(19, "x"))]), "INVALID_ARGUMENT", "create_records[0].claim: claim type 19"),
+    (BEGIN, begin([metadata(1, "a", extra=sub(5, sub(1, "b")))]), "INVALID_ARGUMENT", "differs from bucket"),
+    (BEGIN, begin([b""]), "INVALID_ARGUMENT", "create_records[0].bucket: it is missing"),
+    (BEGIN, begin([metadata(1, "")]), "INVALID_ARGUMENT", "create_records[0]"),
+    (BEGIN, begin([metadata(6, "x")]), "INVALID_ARGUMENT", "project_id"),
+    (BEGIN, begin([metadata(6, "5", source=(1, key_id(5)))]), "INVALID_ARGUMENT", "source type 1"),
+    (BEGIN, begin([metadata(1, "n" * 2000)]), "INVALID_ARGUMENT", "2000 bytes"),
+    (COMMIT, settle("8b8ba8d5-0b6c-4ba5-8b8e-0c0f3a7b3a11"), "NOT_FOUND", "lease"),
+    (ROLLBACK, settle("8b8ba8d5-0b6c-4ba5-8b8e-0c0f3a7b3a11"), "NOT_FOUND", "lease"),
+    (COMMIT, settle("x"), "INVALID_ARGUMENT", "no UUID"),
+    (COMMIT, num(1, 1), "INVALID_ARGUMENT", "lease_uuid"),
+    (RECORD, b"", "INVALID_ARGUMENT", "bucket: it is missing"),
+    (RECORD, sub(2, sub(1, "nobody")), "NOT_FOUND", "route:nobody"),
+    (RECORD, sub(2, sub(19, "x")), "INVALID_ARGUMENT", "claim type 19"),
+    (RECORD, sub(1, num(1, 6) + sub(2, "-1")), "INVALID_ARGUMENT", "project_id"),
+    (LEASES, b"", "INVALID_ARGUMENT", "cell_id"),
+    (LEASES, num(1, 1) + num(3, 0), "INVALID_ARGUMENT", "limit"),
+    (LEASES, num(1, 1) + sub(2, sub(1, "type.googleapis.com/x.Y")), "INVALID_ARGUMENT", "next"),
+    (LEASES, num(1, 1) + sub(4, num(1, 2**60)), "INVALID_ARGUMENT", "created_after"),
+    (RECORDS, num(1, 1), "INVALID_ARGUMENT", "source_type"),
+    (RECORDS, num(1, 1) + num(2, 3) + num(3, 40), "INVALID_ARGUMENT", "bucket type 40"),
+    (RECORDS, num(1, 1) + num(2, 3) + num(6, 40), "INVALID_ARGUMENT", "claim_types: bucket type 40"),
+    (RECORDS, num(1, 1) + num(2, 3) + num(3, 1) + num(6, 2), "INVALID_ARGUMENT", "differ"),
+    (BEGIN, begin([sub(1, num(1, 1) + sub(2, "x")) + sub(2, num(1, -1))]), "INVALID_ARGUMENT", "subject_type"),
+    (BEGIN, begin([sub(1, num(1, 1) + sub(2, "x")) + sub(2, num(2, -1))]), "INVALID_ARGUMENT", "subject_id"),
+    (BEGIN, begin([sub(1, num(1, 1) + sub(2, "x")) + sub(3, sub(2, b"k" * 300))]), "INVALID_ARGUMENT", "source_id"),
+    (LEASES, num(1, 2**62), "NOT_FOUND", "cell"),
+    (RECORDS, num(1, 2**62) + num(2, 1), "NOT_FOUND", "cell"),
+    (RECORDS, num(1, 1) + num(2, -1), "INVALID_ARGUMENT", "source_type"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "request_bytes", "code", "text"), REFUSALS)
 async def test_refusals(
     wire: Wire, method: str, request_bytes: bytes, code: str, text: str
 ) -> None:
@@ -212,6 +223,14 @@ async def test_refusals(
     assert text in got[1]
 
 
+@pytest.mark.parametrize("wire", ["postgresql"], indirect=True)
+async def test_refusals_are_the_same_on_postgresql(wire: Wire) -> None:
+    for method, request, code, text in REFUSALS:
+        got = await wire.refused(method, request)
+        assert (got[0], text in got[1]) == (code, True), got
+
+
+@both
 async def test_what_a_lease_holds_is_locked(wire: Wire) -> None:
     await begun(wire, begin(destroys=[metadata(1, "gitlab-org")], cell=2))
     for request in (
@@ -224,6 +243,7 @@ async def test_what_a_lease_holds_is_locked(wire: Wire) -> None:
     assert (await wire.refused(COMMIT, settle(lease, 2)))[0] == "NOT_FOUND", "another cell's"
 
 
+@both
 async def test_a_refusal_of_a_thousand_names_fits_a_trailer(wire: Wire) -> None:
     batch = [metadata(1, f"группа-{number}") for number in range(1000)]
     await begun(wire, begin(batch))
@@ -231,6 +251,7 @@ async def test_a_refusal_of_a_thousand_names_fits_a_trailer(wire: Wire) -> None:
     assert (code, text[-1]) == ("ALREADY_EXISTS", "…")
 
 
+@both
 async def test_leases_are_paged(wire: Wire) -> None:
     made = sorted([await begun(wire, begin([metadata(1, f"l{i}")])) for i in range(5)])
     await begun(wire, begin([metadata(1, "other")], cell=2))
@@ -256,6 +277,7 @@ async def test_leases_are_paged(wire: Wire) -> None:
     assert len(fields(everything)) == 5
 
 
+@both
 async def test_records_are_listed_by_primary_key(wire: Wire) -> None:
     users = [
         metadata(bucket, value, source=(1, key_id(number)))
@@ -290,6 +312,7 @@ async def test_records_are_listed_by_primary_key(wire: Wire) -> None:
     assert await wire.raw(RECORDS, num(1, 1) + num(2, 99)) == b"", "a source of newer clients"
 
 
+@both
 async def test_long_lists_are_cut_and_gone_through(wire: Wire) -> None:
     for start in range(0, 2400, 800):
         batch = [

@@ -18,6 +18,7 @@ def details(route: str, parent: int = 1, bucket: int = 1, table: int = 1) -> byt
     return sub(1, claim) + sub(2, num(1, parent) + num(2, 8)) + sub(3, num(1, table) + num(2, 9))
 
 
+@pytest.mark.parametrize("wire", ["sqlite", "postgresql"], indirect=True)
 async def test_create_and_get(wire: Wire) -> None:
     for parent in (1, 2, 3):
         sent = details(f"group-{parent}", parent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -128,9 +127,9 @@ def add_cells(topology: Topology) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(path: Path, *, threads: int = 4, max_calls: int = 64) -> AsyncIterator[Wire]:
-    """The service over a fresh SQLite database with `add_cells`."""
-    topology = Topology.open(f"sqlite:///{path}/topology.db")
+async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIterator[Wire]:
+    """The service over a fresh database with `add_cells`."""
+    topology = Topology.open(url)
     add_cells(topology)
     live = LiveDirectory(topology)
     api = TopologyApi(topology, live, threads=threads, max_calls=max_calls)
