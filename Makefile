@@ -1,5 +1,5 @@
 # The commands of this repository. Each sets up what it needs; nothing needs root.
-.PHONY: demo test lint types bench docs requirements clean
+.PHONY: demo test lint types bench docs requirements clean proto interop
 
 PYTHON := $(shell deploy/find-python)
 VENV := .venv
@@ -24,6 +24,14 @@ types: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+
+# GitLab's Go client against this server; needs Go.
+interop: $(VENV)/.dev
+	$(BIN)/python -m tests.interop
+
+# The Python modules of proto/*.proto; a test holds what is checked in against them.
+proto: $(VENV)/.dev
+	$(BIN)/python proto/generate.py
 
 # Without a download address and with hashes: what is installed is what was tested.
 requirements:

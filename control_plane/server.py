@@ -18,6 +18,7 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
@@ -26,6 +27,13 @@ from control_plane.classifier.http import http_app
 from control_plane.classifier.view import LiveView
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.database_metrics import observe_queries
+from control_plane.grpc_api.api import TopologyApi
+from control_plane.grpc_api.directory import LiveDirectory
+from control_plane.grpc_api.gateway import CacheTimes, Gateway
+from control_plane.grpc_api.identity import Names
+from control_plane.grpc_api.metrics import GrpcMetrics, gateway_counter
+from control_plane.grpc_api.port import GrpcPort, Security
+from control_plane.grpc_api.tls import TlsFiles
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.metrics import Metrics, State
@@ -44,6 +52,10 @@ log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+LOOPBACK_ONLY = (
+    "gRPC listens on loopback only, since it has no TLS: set CELLWAY_GRPC_TLS_CERTIFICATE, _KEY "
+    "and _CLIENT_CA, or CELLWAY_GRPC_PLAINTEXT_BEYOND_LOOPBACK=true"
+)
 
 
 @dataclass(slots=True)
@@ -63,7 +75,9 @@ class Running:
     topology: Topology
     fleet: Fleet
     ports: Ports
+    registry: CollectorRegistry
     xds: XdsServer | None = None
+    live: LiveDirectory | None = None
     workers: list[asyncio.subprocess.Process] = field(default_factory=list)
 
 
@@ -83,8 +97,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         worker_files = stack.enter_context(worker_directory(settings.data_dir))
         metrics = Metrics(time.monotonic, worker_files)
         observe_queries(topology.engine, metrics.queried)
-        plane = Running(settings, topology, Fleet(metrics), Ports())
+        plane = Running(settings, topology, Fleet(metrics), Ports(), metrics.registry)
         group = await stack.enter_async_context(_tasks())
+        if {"api", "topology"} & set(settings.roles):
+            plane.live = LiveDirectory(topology)
+            stack.callback(plane.live.close)
         await _start_classifier(plane, metrics, worker_files, stack, group)
         publisher = await _start_xds(plane, metrics, stack, group)
         if "api" in settings.roles:
@@ -96,6 +113,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 metrics=lambda: _scrape(plane, metrics, publisher),
                 alarm=lambda: publisher.alarm if publisher else None,
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
+                gateway=_gateway(plane, metrics),
             )
             group(run(embedded(app), sock))
         if "topology" in settings.roles:
@@ -115,6 +133,13 @@ async def _scrape(plane: Running, metrics: Metrics, publisher: Publisher | None)
         publication_refused=publisher is not None and publisher.alarm is not None,
     )
     return await run_in_threadpool(metrics.render, state)
+
+
+def _gateway(plane: Running, metrics: Metrics) -> Gateway:
+    assert plane.live is not None
+    settings = plane.settings
+    times = CacheTimes(settings.classify_max_age_s, settings.classify_negative_max_age_s)
+    return Gateway(plane.live, times, gateway_counter(metrics.registry))
 
 
 @contextlib.asynccontextmanager
@@ -177,9 +202,10 @@ async def _start_classifier(
 
 def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
     """What the fleet is told about traffic."""
-    port = ports.grpc if settings.classifier_protocol == "grpc" else ports.classifier
-    port = port or settings.classifier_port
-    host = settings.host if settings.host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
+    grpc_too = settings.classifier_protocol == "grpc"
+    port = (ports.grpc if grpc_too else ports.classifier) or settings.classifier_port
+    host = settings.grpc_host if grpc_too else settings.host
+    host = host if host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
     return TrafficPolicy(
         edge_host=settings.edge_host,
         edge_port=settings.edge_port,
@@ -193,12 +219,16 @@ def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
 async def _start_xds(
     plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack, group: Callable[..., None]
 ) -> Publisher | None:
-    """gRPC: ADS, ext_authz, health and reflection."""
+    """gRPC: ADS, the Topology Service, ext_authz, health and reflection."""
     settings = plane.settings
-    if not {"xds", "classifier"} & set(settings.roles):
+    if not {"xds", "classifier", "topology"} & set(settings.roles):
         return None
-    server = grpc.aio.server(options=grpc_options())
+    counts = GrpcMetrics(metrics.registry)
+    port = GrpcPort(_security(settings), counts, grpc_options(), max_rpcs=settings.grpc_max_rpcs)
+    server = port.server
     services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
+    if "topology" in settings.roles:
+        services += _add_topology(plane, counts, stack, server)
     if "classifier" in settings.roles:
         services.append("envoy.service.auth.v3.Authorization")
         view = LiveView(plane.topology)
@@ -211,10 +241,13 @@ async def _start_xds(
         client_status.ClientStatus(plane.fleet).register(server)
         services += [*SERVICES, client_status.SERVICE]
     servicer = HealthServicer()
-    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    for name in ("", *services):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection(services, server)
-    plane.ports.grpc = server.add_insecure_port(_host_port(settings.host, settings.grpc_port))
+    if settings.grpc_host != settings.host:
+        log.warning("%s", LOOPBACK_ONLY)
+    plane.ports.grpc = port.bind(_host_port(settings.grpc_host, settings.grpc_port))
     publisher = None
     if plane.xds is not None:
         publisher = Publisher(
@@ -230,12 +263,37 @@ async def _start_xds(
     await server.start()
 
     async def stop() -> None:
+        await servicer.enter_graceful_shutdown()
         if plane.xds is not None:
             plane.xds.stop()
         await server.stop(GRACE_S)
 
     stack.push_async_callback(stop)
     return publisher
+
+
+def _security(settings: Settings) -> Security | None:
+    """Mutual TLS, if it is set up; raises OSError where its files can't be used."""
+    files = settings.grpc_tls
+    if files is None:
+        return None
+    return Security(TlsFiles(*files), Names(settings.grpc_names()))
+
+
+def _add_topology(
+    plane: Running, counts: GrpcMetrics, stack: contextlib.AsyncExitStack, server: grpc.aio.Server
+) -> tuple[str, ...]:
+    """Register the Topology Service; its calls are finished after the server has stopped."""
+    assert plane.live is not None
+    settings = plane.settings
+    api = TopologyApi(
+        plane.topology,
+        plane.live,
+        threads=settings.grpc_threads,
+        max_calls=settings.grpc_max_calls,
+    )
+    stack.push_async_callback(api.close)
+    return api.register(server, counts)
 
 
 def _host_port(host: str, port: int) -> str:
@@ -261,7 +319,9 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         if ports.api:
             announce(f"  API         http://{_host_port(settings.host, ports.api)}")
         if ports.grpc:
-            announce(f"  gRPC (xDS)  {_host_port(settings.host, ports.grpc)}")
+            announce(f"  gRPC (xDS)  {_host_port(settings.grpc_host, ports.grpc)}")
+            if settings.grpc_host != settings.host:
+                announce(f"              {LOOPBACK_ONLY}")
         if ports.classifier:
             announce(f"  classifier  http://{_host_port(settings.host, ports.classifier)}")
         await signalled

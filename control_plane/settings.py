@@ -6,13 +6,16 @@ import ipaddress
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from control_plane.grpc_api.identity import Names
+from control_plane.grpc_api.identity import Role as CallerRole
 
 Role = Literal["api", "xds", "classifier", "topology"]
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
@@ -31,6 +34,28 @@ class Settings(BaseSettings):
     """Where API, gRPC and classifier listen."""
     api_port: int = Field(default=8000, ge=0, le=65535)
     grpc_port: int = Field(default=18000, ge=0, le=65535)
+    grpc_threads: int = Field(default=16, ge=1, le=256)
+    """Topology Service calls on the database at once."""
+    grpc_max_calls: int = Field(default=256, ge=1, le=10_000)
+    """Such calls running or waiting at once; more get RESOURCE_EXHAUSTED."""
+    grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
+    """Calls and streams of any kind at once; each Envoy holds one or two streams."""
+    grpc_tls_certificate: Path | None = None
+    """PEM; with its key and the authorities of the clients' certificates: mutual TLS."""
+    grpc_tls_key: Path | None = None
+    grpc_tls_client_ca: Path | None = None
+    grpc_plaintext_beyond_loopback: bool = False
+    """Without TLS, gRPC listens on loopback only, whatever ``host`` is, unless this is set."""
+    grpc_cell_name: str = r"spiffe://cellway/cell/(?P<cell>[1-9][0-9]*)"
+    """RE2 for the subjectAltName of a cell's certificate; captures the cell's id."""
+    grpc_router_name: str = r"spiffe://cellway/router(?:/[^/]+)?"
+    grpc_admin_name: str = r"spiffe://cellway/admin(?:/[^/]+)?"
+    grpc_node_name: str = r"spiffe://cellway/node/(?P<group>[^/]+)/(?P<node>[^/]+)"
+    """The same for a node of the fleet; captures its group (node cluster) and id."""
+    classify_max_age_s: int = Field(default=10, ge=0, le=86400)
+    """How long routers may keep an answer of POST /v1/classify; a move waits that long."""
+    classify_negative_max_age_s: int = Field(default=5, ge=0, le=86400)
+    """The same for NOT_FOUND."""
     classifier_port: int = Field(default=18001, ge=0, le=65535)
     classifier_workers: int = Field(default=1, ge=0, le=64)
     """Processes that share the classifier port; 0: in the server's own process."""
@@ -69,6 +94,41 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags win over the environment, which wins over cellway.toml."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _grpc(self) -> Settings:
+        files = (self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca)
+        if any(files) and not all(files):
+            raise ValueError("grpc_tls_certificate, _key and _client_ca belong together: set all")
+        if all(files) and self.classifier_protocol == "grpc":
+            raise ValueError(
+                "classifier_protocol grpc: Envoy calls it in plaintext, which a port with TLS "
+                "refuses; use http"
+            )
+        Names(self.grpc_names())
+        return self
+
+    @property
+    def grpc_tls(self) -> tuple[Path, Path, Path] | None:
+        """Certificate, key and client CA, if gRPC has TLS."""
+        certificate, key, ca = self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca
+        return (certificate, key, ca) if certificate and key and ca else None
+
+    def grpc_names(self) -> dict[CallerRole, str]:
+        """The patterns of the names in client certificates, by role."""
+        return {
+            CallerRole.CELL: self.grpc_cell_name,
+            CallerRole.ROUTER: self.grpc_router_name,
+            CallerRole.ADMIN: self.grpc_admin_name,
+            CallerRole.NODE: self.grpc_node_name,
+        }
+
+    @property
+    def grpc_host(self) -> str:
+        """Where gRPC listens: loopback, unless it has TLS or may go without."""
+        if self.loopback or self.grpc_tls or self.grpc_plaintext_beyond_loopback:
+            return self.host
+        return "::1" if ":" in self.host else "127.0.0.1"
 
     @property
     def loopback(self) -> bool:

@@ -6,9 +6,20 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Depends, FastAPI
 
-from control_plane.api import cells, changes, claims, documents, explain, fleet, problem, rulesets
+from control_plane.api import (
+    cells,
+    changes,
+    claims,
+    classify,
+    documents,
+    explain,
+    fleet,
+    problem,
+    rulesets,
+)
 from control_plane.api.guard import Guard
 from control_plane.api.strict_query import strict_query
+from control_plane.grpc_api.gateway import Gateway
 from control_plane.topology.service import Topology
 from control_plane.xds.fleet import Fleet
 
@@ -20,8 +31,12 @@ def create_app(
     metrics: Callable[[], Awaitable[bytes]],
     alarm: Callable[[], str | None],
     token: str | None = None,
+    gateway: Gateway | None = None,
 ) -> FastAPI:
-    """The API over a topology and a fleet; with ``token``, every call but the probes needs it."""
+    """The API over a topology and a fleet; with ``token``, every call but the probes needs it.
+
+    With ``gateway``, ``POST /v1/classify`` is served too.
+    """
     app = FastAPI(
         title="cellway",
         version="1",
@@ -36,6 +51,9 @@ def create_app(
     app.state.alarm = alarm
     for module in (cells, claims, rulesets, explain, changes, fleet):
         app.include_router(module.router)
+    if gateway is not None:
+        app.state.gateway = gateway
+        app.include_router(classify.router)
     problem.install(app)
     app.add_middleware(Guard, topology=topology, token=token)
     return app

@@ -11,6 +11,7 @@ from envoy_data_plane.envoy.config.cluster import v3 as cluster
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.endpoint import v3 as endpoint
 from envoy_data_plane.envoy.config.metrics import v3 as metrics
+from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream_http
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google.protobuf import Any as AnyMessage
@@ -37,6 +38,20 @@ KEPT_CELL_STATS = (
 
 
 @dataclass(frozen=True, slots=True)
+class MemberTls:
+    """Files (PEM) with which an Envoy shows who it is, and by which it knows its control plane.
+
+    The certificate names it as ``spiffe://cellway/node/<group>/<node id>``; ``server_name`` is a
+    DNS name in the control plane's.
+    """
+
+    certificate: str
+    key: str
+    ca: str
+    server_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class FleetMember:
     """What distinguishes one Envoy."""
 
@@ -46,6 +61,7 @@ class FleetMember:
     xds_port: int
     admin_port: int
     delta: bool = True
+    tls: MemberTls | None = None
 
 
 def compile_bootstrap(member: FleetMember) -> str:
@@ -109,6 +125,7 @@ def _xds_cluster(member: FleetMember) -> cluster.Cluster:
         name=XDS_CLUSTER,
         type=cluster.ClusterDiscoveryType.STRICT_DNS,
         connect_timeout=timedelta(seconds=2),
+        transport_socket=None if member.tls is None else _tls(member.tls),
         typed_extension_protocol_options={
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": AnyMessage.pack(options)
         },
@@ -123,4 +140,30 @@ def _xds_cluster(member: FleetMember) -> cluster.Cluster:
                 keepalive_interval=5,
             )
         ),
+    )
+
+
+def _tls(files: MemberTls) -> core.TransportSocket:
+    name = tls.SubjectAltNameMatcher(
+        san_type=tls.SubjectAltNameMatcherSanType.DNS,
+        matcher=matcher.StringMatcher(exact=files.server_name),
+    )
+    context = tls.UpstreamTlsContext(
+        sni=files.server_name,
+        common_tls_context=tls.CommonTlsContext(
+            alpn_protocols=["h2"],
+            tls_certificates=[
+                tls.TlsCertificate(
+                    certificate_chain=core.DataSource(filename=files.certificate),
+                    private_key=core.DataSource(filename=files.key),
+                )
+            ],
+            validation_context=tls.CertificateValidationContext(
+                trusted_ca=core.DataSource(filename=files.ca),
+                match_typed_subject_alt_names=[name],
+            ),
+        ),
+    )
+    return core.TransportSocket(
+        name="envoy.transport_sockets.tls", typed_config=AnyMessage.pack(context)
     )

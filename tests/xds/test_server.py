@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -14,7 +15,7 @@ from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.delta import DeltaSession
 from control_plane.xds.fleet import Fleet
 from control_plane.xds.resource import CDS, LDS, Resource
-from control_plane.xds.server import Limits
+from control_plane.xds.server import Limits, XdsServer
 from control_plane.xds.snapshot import Snapshot
 from tests.xds.wire import WAIT_S, Wire, clusters, first, read
 

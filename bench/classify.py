@@ -1,0 +1,186 @@
+"""Classify by claim over gRPC ÷ an empty grpc.aio unary call, each in one process of its own.
+
+    python -m bench.classify [--rounds N] [--seconds S]
+
+Both servers run the same event loop and get the same load from here: so many calls in flight over
+one channel, for so long, in rounds that alternate between the two. The database is warm:
+``TENANTS`` claims, asked for in random order.
+
+What is compared is calls per second of the server's processor time, which is what one process gives
+at most: calls per second of the clock depend on who else uses the machine, this client first. Those
+are printed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from bench.results import Figure, report
+from control_plane.grpc_api.generated.classify_service_pb2 import ClassifyRequest
+from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
+from control_plane.server import run_loop, running
+from control_plane.settings import Settings
+from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
+from control_plane.topology.service import Topology
+
+TENANTS = 20_000
+CELLS = 10
+IN_FLIGHT = 16
+EMPTY = "/bench.Empty/Call"
+CLASSIFY = "/gitlab.cells.topology_service.ClassifyService/Classify"
+
+
+async def _answer(request: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    return request
+
+
+async def _empty(told: Connection, _: str) -> None:
+    server = grpc.aio.server()
+    handlers = {"Call": grpc.unary_unary_rpc_method_handler(_answer)}
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("bench.Empty", handlers),)
+    )
+    told.send(server.add_insecure_port("127.0.0.1:0"))
+    await server.start()
+    await server.wait_for_termination()
+
+
+async def _classify(told: Connection, url: str) -> None:
+    settings = Settings(database_url=url, roles=("topology",), grpc_port=0, health_interval_s=0)
+    async with running(settings) as plane:
+        told.send(plane.ports.grpc)
+        await asyncio.Event().wait()
+
+
+def _run(
+    serve: Callable[[Connection, str], Coroutine[Any, Any, None]], told: Connection, url: str
+) -> None:
+    run_loop(serve(told, url))
+
+
+@contextmanager
+def _process(
+    serve: Callable[[Connection, str], Coroutine[Any, Any, None]], url: str
+) -> Iterator[tuple[int, int]]:
+    """A server in a process of its own; yields its process id and port."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_run, args=(serve, theirs, url), daemon=True)
+    process.start()
+    try:
+        assert process.pid is not None
+        yield process.pid, ours.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _load(url: str) -> None:
+    topology = Topology.open(url)
+    for number in range(1, CELLS + 1):
+        endpoint = Endpoint("127.0.0.1", 443)
+        spec = CellSpec(
+            f"cell-{number}", f"cell-{number}.example.com", (endpoint,), state=CellState.ACTIVE
+        )
+        topology.create_cell(spec, actor="bench")
+    specs = [ClaimSpec("route", f"group-{n}", f"cell-{n % CELLS + 1}") for n in range(TENANTS)]
+    for start in range(0, TENANTS, 1000):
+        topology.claim(specs[start : start + 1000], actor="bench")
+    topology.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server in a process of its own, and what it is asked."""
+
+    pid: int
+    port: int
+    method: str
+
+    def processor_seconds(self) -> float:
+        """User and system time of the process so far."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Calls per second of the server's processor time, and of the clock."""
+
+    of_processor: float
+    of_clock: float
+
+
+async def speed(server: Server, requests: Sequence[bytes], seconds: float) -> Speed:
+    """Keep `IN_FLIGHT` calls under way for so long; raises on the first that fails."""
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options) as channel:
+        call = channel.unary_unary(server.method, _same, _same)
+        await call(requests[0])
+        done = 0
+        end = time.perf_counter() + seconds
+
+        async def client(first: int) -> None:
+            nonlocal done
+            at = first
+            while time.perf_counter() < end:
+                await call(requests[at % len(requests)])
+                at += IN_FLIGHT
+                done += 1
+
+        started, used = time.perf_counter(), server.processor_seconds()
+        await asyncio.gather(*(client(number) for number in range(IN_FLIGHT)))
+        used = server.processor_seconds() - used
+        return Speed(done / used, done / (time.perf_counter() - started))
+
+
+def _same(message: bytes) -> bytes:
+    return message
+
+
+async def main(rounds: int, seconds: float) -> None:
+    """Measure and report ``classify_vs_empty_unary``."""
+    names = [f"group-{number}" for number in range(TENANTS)]
+    random.Random(5).shuffle(names)
+    requests = [ClassifyRequest(claims=[Claim(route=name)]).SerializeToString() for name in names]
+    pairs: list[tuple[Speed, Speed]] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = f"sqlite:///{folder}/classify.db"
+        await asyncio.to_thread(_load, url)
+        empty = Server(*stack.enter_context(_process(_empty, url)), EMPTY)
+        ours = Server(*stack.enter_context(_process(_classify, url)), CLASSIFY)
+        for server in (empty, ours):
+            await speed(server, requests, seconds / 2)
+        for _ in range(rounds):
+            one = await speed(ours, requests, seconds)
+            pairs.append((one, await speed(empty, requests, seconds)))
+    clock = statistics.median(one.of_clock / base.of_clock for one, base in pairs)
+    calls = statistics.median(one.of_clock for one, _ in pairs)
+    print(f"classify: {calls:.0f} calls/s, by the clock {clock:.3f} of empty calls")
+    ratio = statistics.median(one.of_processor / base.of_processor for one, base in pairs)
+    baseline = "an empty grpc.aio unary call, per processor second"
+    report({"classify_vs_empty_unary": Figure(ratio, "ratio", "higher", baseline, rounds)})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    chosen = parser.parse_args()
+    run_loop(main(chosen.rounds, chosen.seconds))

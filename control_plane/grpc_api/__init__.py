@@ -1,0 +1,1 @@
+"""The Topology Service gRPC API, wire-compatible with GitLab's."""

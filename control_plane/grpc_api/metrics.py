@@ -1,0 +1,64 @@
+"""Calls of the Topology Service, counted and timed by method and status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import grpc
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
+
+
+class GrpcMetrics:
+    """``cellway_grpc_seconds{method,code}`` (its count is the number of calls), and refusals."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "cellway_grpc_seconds",
+            "Time of a Topology Service call in the server",
+            ["method", "code"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "cellway_grpc_refusals_total",
+            "Calls that the caller's certificate does not allow",
+            ["method", "code"],
+            registry=registry,
+        )
+        self._tls_failures = Counter(
+            "cellway_grpc_tls_reload_failures_total",
+            "TLS files that were replaced by ones that can't be used",
+            registry=registry,
+        )
+        self._by_call: dict[tuple[str, grpc.StatusCode], Histogram] = {}
+
+    def called(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
+        """A call of ``/service/method`` ended with this status."""
+        child = self._by_call.get((method, code))
+        if child is None:
+            # Methods are those that are served: their number is bounded.
+            child = self._seconds.labels(method, code.name)
+            self._by_call[method, code] = child
+        child.observe(seconds)
+
+    def refused(self, method: str, code: grpc.StatusCode) -> None:
+        """A call was refused: UNAUTHENTICATED or PERMISSION_DENIED."""
+        self._refused.labels(method, code.name).inc()
+
+    def tls_failed(self) -> None:
+        """The TLS files were replaced by ones that can't be used."""
+        self._tls_failures.inc()
+
+
+def gateway_counter(registry: CollectorRegistry) -> Callable[[grpc.StatusCode], None]:
+    """Counts ``cellway_classify_rest_total{code}``."""
+    calls = Counter(
+        "cellway_classify_rest_total", "Answers of POST /v1/classify", ["code"], registry=registry
+    )
+
+    def called(code: grpc.StatusCode) -> None:
+        calls.labels(code.name).inc()
+
+    return called

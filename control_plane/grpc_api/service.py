@@ -1,0 +1,177 @@
+"""Services over descriptors: every method passes the same deadline, bounds, statuses and counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from control_plane.grpc_api.guard import caller
+from control_plane.grpc_api.status import CallError, Code, failure
+from control_plane.grpc_api.work import Work, late
+from control_plane.topology.errors import TopologyError
+
+MAX_KEY_CHARS = 255
+_KEY = "idempotency-key"
+_CELL = "x-cellway-cell-id"
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a method may know of its caller. ``actor`` is who, for the audit.
+
+    ``cell_id`` is the cell that the certificate names; without TLS, that of the metadata
+    ``x-cellway-cell-id``.
+    """
+
+    actor: str
+    idempotency_key: str | None = None
+    cell_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service: its methods by name.
+
+    ``inline`` ones take microseconds and run on the loop; ``pooled`` ones block and run in `Work`.
+    """
+
+    descriptor: ServiceDescriptor
+    inline: Mapping[str, Callable[[Any], Message]]
+    pooled: Mapping[str, Callable[[Any, Call], Message]] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """Is told of each call, for metrics."""
+
+    def called(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
+        """A call of ``/service/method`` ended with this status."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Malformed:
+    """Bytes that are no message of the method's request type."""
+
+    reason: str
+
+
+def register(
+    server: grpc.aio.Server, services: Iterable[Service], work: Work, observer: Observer
+) -> tuple[str, ...]:
+    """Serve every method of these services; gives their full names."""
+    names = []
+    for service in services:
+        handlers = {
+            method.name: _handler(service, method, work, observer)
+            for method in service.descriptor.methods
+        }
+        name = service.descriptor.full_name
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        names.append(name)
+    return tuple(names)
+
+
+def _handler(
+    service: Service, method: MethodDescriptor, work: Work, observer: Observer
+) -> grpc.RpcMethodHandler[Any, Any]:
+    name = f"/{service.descriptor.full_name}/{method.name}"
+    if method.name in service.inline:
+        answer: Callable[[Any, Context], Awaitable[Message]] = partial(
+            _inline, service.inline[method.name]
+        )
+    else:
+        answer = partial(_pooled, service.pooled[method.name], work)
+
+    async def serve(request: Message | _Malformed, context: Context) -> Message:
+        started = time.perf_counter()
+        code = Code.UNKNOWN
+        try:
+            response = await answer(_readable(request), context)
+            code = Code.OK
+        except (CallError, TopologyError) as error:
+            code, text = failure(error)
+            await context.abort(code, text)
+        finally:
+            observer.called(name, code, time.perf_counter() - started)
+        return response
+
+    return grpc.unary_unary_rpc_method_handler(
+        serve,
+        request_deserializer=_reader(message_factory.GetMessageClass(method.input_type)),
+        response_serializer=_write,
+    )
+
+
+def _reader(kind: type[Message]) -> Callable[[bytes], Message | _Malformed]:
+    parse = kind.FromString
+
+    def read(data: bytes) -> Message | _Malformed:
+        try:
+            return parse(data)
+        except DecodeError as error:
+            # gRPC itself would say INTERNAL, which clients retry.
+            return _Malformed(f"the request is no {kind.DESCRIPTOR.full_name}: {error}")
+
+    return read
+
+
+def _readable(request: Message | _Malformed) -> Message:
+    if isinstance(request, _Malformed):
+        raise CallError(Code.INVALID_ARGUMENT, request.reason)
+    return request
+
+
+def _write(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+async def _inline(method: Callable[[Any], Message], request: Any, context: Context) -> Message:
+    _remaining(context)
+    return method(request)
+
+
+async def _pooled(
+    method: Callable[[Any, Call], Message], work: Work, request: Any, context: Context
+) -> Message:
+    remaining = _remaining(context)
+    call = _call(context)
+    return await work.run(lambda: method(request, call), remaining)
+
+
+def _remaining(context: Context) -> float | None:
+    """Seconds until the client gives up; raises `CallError` when it has."""
+    remaining: float | None = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        raise late()
+    return remaining
+
+
+def _call(context: Context) -> Call:
+    metadata = context.invocation_metadata() or ()
+    key = _once(_KEY, metadata)
+    who = caller.get()
+    if who is not None:
+        cell_id = who.cell_ids[0] if len(who.cell_ids) == 1 else None
+        return Call(str(who), key, cell_id)
+    cell = _once(_CELL, metadata)
+    if cell is not None and not (cell.isascii() and cell.isdigit() and len(cell) <= 19):
+        raise CallError(Code.INVALID_ARGUMENT, f"{_CELL}: {cell!r} is no cell id")
+    return Call(f"grpc {context.peer()}", key, None if cell is None else int(cell))
+
+
+def _once(wanted: str, metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+    """The value of a metadata key that may stand once; raises `CallError` where it is malformed."""
+    values = [value for name, value in metadata if name == wanted]
+    if len(values) > 1 or any(not 0 < len(value) <= MAX_KEY_CHARS for value in values):
+        text = f"{wanted}: send one, of 1 to {MAX_KEY_CHARS} characters"
+        raise CallError(Code.INVALID_ARGUMENT, text)
+    value = values[0] if values else None
+    return value.decode() if isinstance(value, bytes) else value

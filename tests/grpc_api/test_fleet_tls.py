@@ -1,0 +1,61 @@
+"""A real Envoy joins over mutual TLS: as itself, and as nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
+from control_plane.envoy_process import Envoy
+from tests.grpc_api.test_tls import Secured, secured_plane
+
+RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'
+WAIT_S = 30.0
+
+
+def member(secured: Secured, node: str, group: str) -> FleetMember:
+    """An Envoy that says it is this node, with the certificate of n-1 in edge."""
+    pair = secured.pairs["node"]
+    for name, content in (("crt", pair.certificate), ("key", pair.key)):
+        (secured.folder / f"node.{name}").write_bytes(content)
+    files = MemberTls(
+        str(secured.folder / "node.crt"),
+        str(secured.folder / "node.key"),
+        str(secured.folder / "server.ca"),
+        "localhost",
+    )
+    return FleetMember(node, group, "127.0.0.1", secured.plane.ports.grpc, 0, tls=files)
+
+
+def refusals(secured: Secured) -> float:
+    name = "cellway_grpc_refusals_total"
+    method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+    return secured.metric(name, method=method, code="PERMISSION_DENIED")
+
+
+@pytest.mark.slow
+async def test_an_envoy_gets_its_configuration_over_mutual_tls(tmp_path: Path) -> None:
+    async with secured_plane(tmp_path) as secured:
+        topology = secured.plane.topology
+        version = topology.put_ruleset("r", RULESET, actor="test").value.version
+        topology.activate_ruleset("r", version, actor="test")
+        envoy = Envoy(compile_bootstrap(member(secured, "n-1", "edge")), tmp_path / "n-1")
+        await envoy.start()
+        try:
+            assert await secured.plane.fleet.joined("n-1", WAIT_S), envoy.tail()
+            assert await secured.plane.fleet.wait(topology.revision(), WAIT_S) == ()
+            assert refusals(secured) == 0
+        finally:
+            await envoy.stop()
+        thief = Envoy(compile_bootstrap(member(secured, "n-1", "other")), tmp_path / "thief")
+        await thief.start()
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while refusals(secured) == 0:
+                    await asyncio.sleep(0.05)
+            groups = {node.group for node in secured.plane.fleet.nodes() if node.connected}
+            assert "other" not in groups
+        finally:
+            await thief.stop()

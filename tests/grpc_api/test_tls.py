@@ -1,0 +1,232 @@
+"""The whole server behind mutual TLS: who gets in, what each may call, and renewed files."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from envoy.config.core.v3 import base_pb2
+from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
+
+from control_plane.server import Running, running
+from control_plane.settings import Settings
+from tests.grpc_api.certificates import Authority, Pair, channel, replace
+from tests.grpc_api.wire import PACKAGE, add_cells, num, sub
+
+WAIT_S = 10.0
+TS = f"/{PACKAGE}"
+CLAIMS = f"{TS}.claims.v1.ClaimService"
+REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
+
+
+class Secured:
+    """A control plane with TLS, its authority, and a certificate of each kind."""
+
+    def __init__(self, plane: Running, authority: Authority, folder: Path) -> None:
+        self.plane = plane
+        self.authority = authority
+        self.folder = folder
+        self.pairs = {
+            "cell": authority.sign("spiffe://cellway/cell/3"),
+            "router": authority.sign("spiffe://cellway/router"),
+            "admin": authority.sign("spiffe://cellway/admin"),
+            "node": authority.sign("spiffe://cellway/node/edge/n-1"),
+            "nobody": authority.sign("spiffe://elsewhere/cell/3", common="spiffe://cellway/admin"),
+            "nameless": authority.sign(),
+        }
+
+    async def code(
+        self, who: str | Pair | None, method: str, request: bytes = b"", trust: bytes | None = None
+    ) -> grpc.StatusCode:
+        pair = self.pairs[who] if isinstance(who, str) else who
+        port = self.plane.ports.grpc
+        async with channel(port, trust or self.authority.pem, pair) as open_channel:
+            try:
+                await open_channel.unary_unary(method)(request, timeout=WAIT_S)
+            except grpc.aio.AioRpcError as error:
+                return error.code()
+        return grpc.StatusCode.OK
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.plane.registry.get_sample_value(name, labels) or 0
+
+
+def server_files(folder: Path, authority: Authority, **options: Any) -> None:
+    pair = authority.sign(dns=("localhost",), **options)
+    for name, content in (("crt", pair.certificate), ("key", pair.key), ("ca", authority.pem)):
+        replace(folder / f"server.{name}", content)
+
+
+@contextlib.asynccontextmanager
+async def secured_plane(folder: Path) -> AsyncIterator[Secured]:
+    authority = Authority()
+    server_files(folder, authority)
+    settings = Settings(
+        database_url=f"sqlite:///{folder}/topology.db",
+        roles=("xds", "topology"),
+        grpc_port=0,
+        health_interval_s=0,
+        grpc_tls_certificate=folder / "server.crt",
+        grpc_tls_key=folder / "server.key",
+        grpc_tls_client_ca=folder / "server.ca",
+    )
+    async with running(settings) as plane:
+        add_cells(plane.topology)
+        yield Secured(plane, authority, folder)
+
+
+@pytest.fixture
+async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
+    async with secured_plane(tmp_path) as made:
+        yield made
+
+
+OWN, OTHERS = num(3, 3), num(3, 1)
+ALLOWED = [
+    (f"{TS}.ClassifyService/Classify", num(2, 1), "cell router admin"),
+    (f"{TS}.ClassifyService/GetCells", b"", "cell router admin node"),
+    (f"{TS}.CellService/GetCell", num(2, 1), "cell router admin node"),
+    (f"{TS}.SequenceService/GetCells", b"", "cell router admin node"),
+    (f"{TS}.HealthService/LivenessProbe", b"", "cell router admin node"),
+    (f"{TS}.ClaimService/GetClaim", sub(1, num(1, 1) + sub(2, "x")), "cell router admin node"),
+    (f"{CLAIMS}/GetCells", b"", "cell router admin node"),
+    (f"{CLAIMS}/GetRecord", sub(1, num(1, 1) + sub(2, "x")), "admin"),
+    (f"{CLAIMS}/BeginUpdate", OWN, "cell admin"),
+    (f"{CLAIMS}/BeginUpdate", OTHERS, "admin"),
+    (f"{CLAIMS}/BeginUpdate", b"", "admin"),
+    *(
+        (f"{CLAIMS}/{name}", num(1, cell), who)
+        for name in ("CommitUpdate", "RollbackUpdate", "ListLeases", "ListRecords")
+        for cell, who in ((3, "cell admin"), (2, "admin"))
+    ),
+    ("/grpc.health.v1.Health/Check", b"", "cell router admin node"),
+    ("/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus", b"", "admin"),
+]
+
+
+async def test_each_method_lets_in_whom_its_rules_name(secured: Secured) -> None:
+    for who in secured.pairs:
+        for method, request, allowed in ALLOWED:
+            code = await secured.code(who, method, request)
+            if code is grpc.StatusCode.UNIMPLEMENTED:
+                continue
+            assert (code not in REFUSED) is (who in allowed.split()), (who, method, code)
+            if who in {"nobody", "nameless"}:
+                assert code is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_refusals_are_logged_and_counted(
+    secured: Secured, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await secured.code("cell", f"{CLAIMS}/ListLeases", num(1, 1))
+    assert "cell/3 may not act for cell 1" in caplog.text
+    method = f"{CLAIMS}/ListLeases"
+    name = "cellway_grpc_refusals_total"
+    assert secured.metric(name, method=method, code="PERMISSION_DENIED") == 1
+    await secured.code("nobody", method, num(1, 1))
+    assert secured.metric(name, method=method, code="UNAUTHENTICATED") == 1
+
+
+async def test_nobody_gets_in_without_a_certificate_of_the_authority(secured: Secured) -> None:
+    health = "/grpc.health.v1.Health/Check"
+    stranger = Authority("other").sign("spiffe://cellway/admin")
+    expired = secured.authority.sign("spiffe://cellway/admin", days=-1)
+    for pair in (None, stranger, expired):
+        assert await secured.code(pair, health) is grpc.StatusCode.UNAVAILABLE
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{secured.plane.ports.grpc}") as plain:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await plain.unary_unary(health)(b"", timeout=WAIT_S)
+
+
+def hello(node: str, group: str) -> Any:
+    return discovery_pb2.DeltaDiscoveryRequest(
+        node=base_pb2.Node(id=node, cluster=group),
+        type_url="type.googleapis.com/envoy.config.cluster.v3.Cluster",
+    )
+
+
+async def test_a_node_gets_the_configuration_of_its_own_group_only(secured: Secured) -> None:
+    async def ask(who: str, node: str, group: str) -> grpc.StatusCode | None:
+        port = secured.plane.ports.grpc
+        async with channel(port, secured.authority.pem, secured.pairs[who]) as open_channel:
+            stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(open_channel)
+            call = stub.DeltaAggregatedResources(timeout=WAIT_S)
+            await call.write(hello(node, group))
+            if await secured.plane.fleet.joined(node, 0.5):
+                call.cancel()
+                return None
+            code: grpc.StatusCode = await call.code()
+            return code
+
+    denied = grpc.StatusCode.PERMISSION_DENIED
+    assert await ask("node", "n-1", "edge") is None
+    assert await ask("node", "n-1x", "edge") is denied
+    assert await ask("cell", "n-2", "edge") is denied
+    assert await ask("admin", "n-3", "edge") is None
+    (known,) = [node for node in secured.plane.fleet.nodes() if node.id == "n-1"]
+    assert known.group == "edge"
+
+
+async def test_a_node_can_t_become_another_within_its_stream(secured: Secured) -> None:
+    port = secured.plane.ports.grpc
+    async with channel(port, secured.authority.pem, secured.pairs["node"]) as open_channel:
+        stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(open_channel)
+        for first, second in (
+            (("n-1", "other"), None),
+            (("n-1", "edge"), ("n-1", "other")),
+            (("n-1", "edge"), ("n-2", "edge")),
+        ):
+            call = stub.DeltaAggregatedResources(timeout=WAIT_S)
+            await call.write(hello(*first))
+            if second is not None:
+                await call.write(hello(*second))
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                async for _ in call:
+                    pass
+            # The guard's, or that of the stream, which sticks to its node.
+            assert ended.value.code() in REFUSED | {grpc.StatusCode.INVALID_ARGUMENT}
+
+
+async def test_renewed_files_are_used_and_broken_ones_are_not(secured: Secured) -> None:
+    health = "/grpc.health.v1.Health/Check"
+    old = secured.authority
+    failures = "cellway_grpc_tls_reload_failures_total"
+    replace(secured.folder / "server.crt", b"no certificate")
+    for _ in range(2):
+        assert await secured.code("cell", health) is grpc.StatusCode.OK
+    assert secured.metric(failures) == 1
+    (secured.folder / "server.key").unlink()
+    for _ in range(2):
+        assert await secured.code("cell", health) is grpc.StatusCode.OK
+    assert secured.metric(failures) == 2
+
+    renewed = Authority("renewed")
+    server_files(secured.folder, renewed)
+    assert await secured.code("cell", health, trust=renewed.pem) is grpc.StatusCode.UNAVAILABLE
+    fresh = renewed.sign("spiffe://cellway/cell/3")
+    assert await secured.code(fresh, health, trust=renewed.pem) is grpc.StatusCode.OK
+    assert await secured.code(fresh, health, trust=old.pem) is grpc.StatusCode.UNAVAILABLE
+    assert secured.metric(failures) == 2
+
+
+async def test_files_that_can_t_be_used_stop_the_start(tmp_path: Path) -> None:
+    authority = Authority()
+    server_files(tmp_path, authority)
+    (tmp_path / "server.key").write_bytes(authority.sign().key)
+    settings = Settings(
+        database_url=f"sqlite:///{tmp_path}/topology.db",
+        roles=("topology",),
+        grpc_port=0,
+        grpc_tls_certificate=tmp_path / "server.crt",
+        grpc_tls_key=tmp_path / "server.key",
+        grpc_tls_client_ca=tmp_path / "server.ca",
+    )
+    with pytest.raises(OSError, match="TLS files can't be used"):
+        async with running(settings):
+            pass

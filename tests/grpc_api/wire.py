@@ -1,0 +1,149 @@
+"""A Topology Service on a free port, and messages built by hand from the field numbers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from control_plane.grpc_api.api import TopologyApi
+from control_plane.grpc_api.directory import LiveDirectory
+from control_plane.grpc_api.metrics import GrpcMetrics
+from control_plane.topology.model import (
+    CellSpec,
+    CellState,
+    ClaimSpec,
+    Endpoint,
+    SequenceRange,
+)
+from control_plane.topology.service import Topology
+
+PACKAGE = "gitlab.cells.topology_service"
+ACTOR = "test"
+
+
+def varint(number: int) -> bytes:
+    """As the encoding documents it; negative numbers take ten bytes."""
+    number &= (1 << 64) - 1
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def num(field: int, value: int) -> bytes:
+    return varint(field << 3) + varint(value)
+
+
+def sub(field: int, value: bytes | str) -> bytes:
+    body = value.encode() if isinstance(value, str) else value
+    return varint(field << 3 | 2) + varint(len(body)) + body
+
+
+def fields(message: bytes) -> list[tuple[int, Any]]:
+    """The fields of a message, in order: number, and the integer or the bytes."""
+    found: list[tuple[int, Any]] = []
+    at = 0
+
+    def take() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        tag = take()
+        if tag & 7 == 0:
+            found.append((tag >> 3, take()))
+        else:
+            assert tag & 7 == 2, f"wire type {tag & 7}"
+            size = take()
+            found.append((tag >> 3, message[at : at + size]))
+            at += size
+    return found
+
+
+class Wire:
+    """A server, its topology and a channel."""
+
+    def __init__(self, topology: Topology, channel: grpc.aio.Channel, port: int) -> None:
+        self.topology = topology
+        self.channel = channel
+        self.port = port
+        self.registry = CollectorRegistry()
+
+    async def raw(self, method: str, request: bytes = b"", **options: object) -> bytes:
+        """Call a method below `PACKAGE` with bytes, and get bytes."""
+        call = self.channel.unary_unary(f"/{PACKAGE}.{method}")
+        return bytes(await call(request, timeout=10, **options))
+
+    async def refused(self, method: str, request: bytes, **options: object) -> tuple[str, str]:
+        """The status name and text of a call that must fail."""
+        try:
+            answer = await self.raw(method, request, **options)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name, error.details() or ""
+        raise AssertionError(f"{method} answered {answer!r}")
+
+
+def add_cells(topology: Topology) -> None:
+    """Cells 1 to 3 of which 3 has two ranges, and some claims."""
+    for number, ranges in (
+        (1, (SequenceRange(1, 10**12 - 1),)),
+        (2, ()),
+        (3, (SequenceRange(10**12, 11 * 10**11 - 1), SequenceRange(2 * 10**12, 2**62))),
+    ):
+        topology.create_cell(
+            CellSpec(
+                f"cell-{number}",
+                f"cell-{number}.example.com",
+                (Endpoint("127.0.0.1", 443),),
+                id=number,
+                session_prefix=f"cell-{number}",
+                sequence_ranges=ranges,
+                state=CellState.ACTIVE,
+            ),
+            actor=ACTOR,
+        )
+    topology.claim(
+        [
+            ClaimSpec("route", "gitlab-org", "cell-2"),
+            ClaimSpec("username", "ann", "cell-3"),
+            ClaimSpec("project_id", "278964", "cell-3"),
+            ClaimSpec("pages_unique_domain", "x-1.pages.example", "cell-1"),
+        ],
+        actor=ACTOR,
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIterator[Wire]:
+    """The service over a fresh database with `add_cells`."""
+    topology = Topology.open(url)
+    add_cells(topology)
+    live = LiveDirectory(topology)
+    api = TopologyApi(topology, live, threads=threads, max_calls=max_calls)
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    wire = Wire(topology, channel, port)
+    api.register(server, GrpcMetrics(wire.registry))
+    await server.start()
+    try:
+        yield wire
+    finally:
+        await channel.close()
+        await server.stop(1)
+        await api.close()
+        live.close()
+        topology.close()
