@@ -6,24 +6,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 from ipaddress import ip_network
 
-from betterproto2 import Message
 from envoy_data_plane.envoy.config.common.mutation_rules import v3 as mutation
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.listener import v3 as listener
-from envoy_data_plane.envoy.extensions.filters.common.set_filter_state import v3 as state_value
-from envoy_data_plane.envoy.extensions.filters.http.ext_authz import v3 as ext_authz
 from envoy_data_plane.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
-from envoy_data_plane.envoy.extensions.filters.http.set_filter_state import v3 as filter_state
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
-from envoy_data_plane.google.protobuf import Any as AnyMessage
 
+from control_plane.compiler.asking import ads, asking_filters, http_filter, pack
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
     CELL_HEADER,
-    CLASSIFIER_CLUSTER,
     DEBUG_FILTER,
     EXTENSION,
     LISTENER,
@@ -35,26 +30,18 @@ from control_plane.compiler.model import (
     EnvoyResource,
     TrafficPolicy,
 )
-from control_plane.compiler.native import Analysed
-from control_plane.compiler.routes import AUTHZ_FILTER, needs_second_try
-from control_plane.routing.ruleset import Ruleset, Subject
-
-
-def _any(message: Message) -> AnyMessage:
-    return AnyMessage.pack(message)
+from control_plane.compiler.native import Analysed, needs_second_try
+from control_plane.routing.ruleset import Ruleset
 
 
 def compile_listener(
     ruleset: Ruleset, analysed: Sequence[Analysed], policy: TrafficPolicy
 ) -> EnvoyResource:
     """The edge's listener: one filter chain, and a second with debug headers for known callers."""
-    filters = [
-        _authz(ruleset, policy),
-        *([_clear_after_failure()] if needs_second_try(analysed) else []),
-    ]
+    filters = asking_filters(ruleset, policy, second_try=needs_second_try(analysed))
     # Stats by response code cost a tenth of all else, since their names are made anew for each
     # request; the endpoints' own counters of good and bad answers are kept (see clusters).
-    routed = _http_filter(
+    routed = http_filter(
         "envoy.filters.http.router",
         router.Router(dynamic_stats=False, suppress_envoy_headers=True),
     )
@@ -97,7 +84,7 @@ def compile_debug_filter(revision: int) -> EnvoyResource:
             request_mutations=[native], response_mutations=mutations
         )
     )
-    wrapped = core.TypedExtensionConfig(name=DEBUG_FILTER, typed_config=_any(config))
+    wrapped = core.TypedExtensionConfig(name=DEBUG_FILTER, typed_config=pack(config))
     return EnvoyResource(EXTENSION, DEBUG_FILTER, bytes(wrapped))
 
 
@@ -121,7 +108,7 @@ def _chain(
         name=name,
         filters=[
             listener.Filter(
-                name="envoy.filters.network.http_connection_manager", typed_config=_any(manager)
+                name="envoy.filters.network.http_connection_manager", typed_config=pack(manager)
             )
         ],
     )
@@ -134,7 +121,7 @@ def _manager(filters: list[hcm.HttpFilter], policy: TrafficPolicy) -> hcm.HttpCo
     """HTTP as Envoy's edge best practices say; %2F stays, because GitLab's API needs it."""
     return hcm.HttpConnectionManager(
         stat_prefix="edge",
-        rds=hcm.Rds(config_source=_ads(), route_config_name=ROUTES_NAME),
+        rds=hcm.Rds(config_source=ads(), route_config_name=ROUTES_NAME),
         http_filters=filters,
         use_remote_address=True,
         normalize_path=True,
@@ -182,103 +169,20 @@ def _strip() -> core.TypedExtensionConfig:
         ]
     )
     return core.TypedExtensionConfig(
-        name="envoy.http.early_header_mutation.header_mutation", typed_config=_any(config)
+        name="envoy.http.early_header_mutation.header_mutation", typed_config=pack(config)
     )
-
-
-def _state_object(key: str, text: str) -> state_value.FilterStateValue:
-    return state_value.FilterStateValue(
-        object_key=key,
-        factory_key="envoy.string",
-        format_string=core.SubstitutionFormatString(
-            text_format_source=core.DataSource(inline_string=text)
-        ),
-        skip_if_empty=True,
-    )
-
-
-def _clear_after_failure() -> hcm.HttpFilter:
-    """Looks the route up again after the classifier failed: then the next rule is asked."""
-    value = _state_object("cellway.classifier", f"%REQ({AUTHZ_FAILED_HEADER})%")
-    return _http_filter(
-        "cellway.after_classifier",
-        filter_state.Config(on_request_headers=[value], clear_route_cache=True),
-    )
-
-
-def _authz(ruleset: Ruleset, policy: TrafficPolicy) -> hcm.HttpFilter:
-    """Asks the classifier; off unless the route turns it on. Failing open is safe: the route that
-    asks is then used itself, and it does what the rule's on_classifier_down says."""
-    timeout = timedelta(seconds=policy.classifier_timeout_s)
-    config = ext_authz.ExtAuthz(
-        transport_api_version=core.ApiVersion.V3,
-        failure_mode_allow=True,
-        failure_mode_allow_header_add=True,
-        clear_route_cache=True,
-        stat_prefix="classifier",
-        allowed_headers=matcher.ListStringMatcher(patterns=_headers_used(ruleset)),
-    )
-    if policy.classifier_protocol == "grpc":
-        config.encode_raw_headers = True
-        config.grpc_service = core.GrpcService(
-            envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=CLASSIFIER_CLUSTER), timeout=timeout
-        )
-    else:
-        config.http_service = ext_authz.HttpService(
-            server_uri=core.HttpUri(
-                uri="http://classifier", cluster=CLASSIFIER_CLUSTER, timeout=timeout
-            ),
-            authorization_response=ext_authz.AuthorizationResponse(
-                allowed_upstream_headers=matcher.ListStringMatcher(
-                    patterns=[matcher.StringMatcher(prefix="x-cellway-")]
-                ),
-            ),
-        )
-    made = _http_filter(AUTHZ_FILTER, config)
-    made.disabled = True
-    return made
-
-
-def _headers_used(ruleset: Ruleset) -> list[matcher.StringMatcher]:
-    """The least that the classifier must see."""
-    fixed: set[str] = {"cookie"}
-    patterns: set[str] = set()
-    for rule in ruleset.rules:
-        for match in rule.matches:
-            if match.subject is Subject.HEADER and match.name is not None:
-                if match.literal_names:
-                    fixed |= set(match.literal_names)
-                else:
-                    patterns.add(match.name.pattern)
-    return [
-        *(matcher.StringMatcher(exact=name) for name in sorted(fixed)),
-        *(
-            matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=rf"\C*?(?i:{pattern})\C*"))
-            for pattern in sorted(patterns)
-        ),
-    ]
 
 
 def _debug_filter() -> hcm.HttpFilter:
     source = core.ExtensionConfigSource(
-        config_source=_ads(),
+        config_source=ads(),
         type_urls=[
             "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
         ],
-        default_config=_any(header_mutation.HeaderMutation(mutations=header_mutation.Mutations())),
+        default_config=pack(header_mutation.HeaderMutation(mutations=header_mutation.Mutations())),
         apply_default_config_without_warming=True,
     )
     return hcm.HttpFilter(name=DEBUG_FILTER, config_discovery=source)
-
-
-def _http_filter(name: str, config: Message) -> hcm.HttpFilter:
-    return hcm.HttpFilter(name=name, typed_config=_any(config))
-
-
-def _ads() -> core.ConfigSource:
-    return core.ConfigSource(
-        ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3
-    )
 
 
 def _cidr(network: str) -> core.CidrRange:

@@ -19,6 +19,8 @@ CLASSIFIER_CLUSTER = "cellway:classifier"
 LISTENER_NAME = "cellway:edge"
 ROUTES_NAME = "cellway:routes"
 DEBUG_FILTER = "cellway.debug"
+EPOCHS_FILTER = "cellway.epochs"
+CACHE_FILTER = "cellway.edge_cache"
 CELL_HEADER = "x-cellway-cell"
 RULE_HEADER = "x-cellway-rule"
 TIER_HEADER = "x-cellway-tier"
@@ -95,6 +97,10 @@ class TrafficPolicy:
     """CIDRs of callers whose responses carry the x-cellway- debug headers."""
     max_request_headers_kb: int = 60
     health_check_interval_s: float = 5.0
+    edge_cache_entries: int = 50_000
+    """Answers that each Envoy worker keeps at most; 0: none, the classifier is asked each time."""
+    edge_cache_stale_s: float = 3600.0
+    """How long after its end an answer may serve while the classifier is out of reach."""
 
 
 @dataclass(frozen=True, slots=True)

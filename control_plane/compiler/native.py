@@ -23,6 +23,7 @@ from control_plane.routing.ruleset import (
     Classify,
     ClassifyType,
     Match,
+    Next,
     Proxy,
     Rule,
     Subject,
@@ -146,6 +147,15 @@ def _native(rule: Rule, conditions: tuple[Condition, ...]) -> NativeRule | None:
     index, lookup = found
     others = tuple(c for at, c in enumerate(conditions) if at != index)
     return NativeRule(rule, others, lookup)
+
+
+def needs_second_try(analysed: Iterable[Analysed]) -> bool:
+    """Whether a dead classifier hands some request over to the next rule."""
+    return any(
+        (isinstance(one, AskClassifier) or one.lookup is not None)
+        and isinstance(one.rule.policies.on_classifier_down, Next)
+        for one in analysed
+    )
 
 
 def known_keys(action: Classify, cells: Cells) -> dict[str, Cell]:

@@ -12,9 +12,11 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
-from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
+from google.protobuf.message import Message
 from xds.type.matcher.v3 import matcher_pb2
 
+from control_plane.compiler.asking import asking_config
+from control_plane.compiler.edge_cache import asking_route
 from control_plane.compiler.matchers import (
     Matcher,
     OnMatch,
@@ -45,6 +47,7 @@ from control_plane.compiler.native import (
     KeyLookup,
     NativeRule,
     known_keys,
+    needs_second_try,
 )
 from control_plane.routing.evaluate import RETRY_AFTER_S, policy_outcome
 from control_plane.routing.model import Cell, Cells, Outcome, Status, ToCell, Weighted
@@ -59,7 +62,6 @@ from control_plane.routing.ruleset import (
     UseStatus,
 )
 
-AUTHZ_FILTER = "envoy.filters.http.ext_authz"
 _NO_RULE = Status(404)
 _OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
 _REASONS = {404: "no such tenant or page is known here", 503: "its cell can't be reached now"}
@@ -73,7 +75,9 @@ def compile_routes(
     spread: Container[str],
 ) -> EnvoyResource:
     """The one RouteConfiguration of the edge; ``spread`` cells have several endpoints."""
-    table = _Table(cells, policy, spread)
+    second_try = needs_second_try(analysed)
+    asking = asking_config(ruleset, policy, second_try=second_try)
+    table = _Table(cells, policy, spread, asking)
     host = route_components_pb2.VirtualHost(
         name="cellway", domains=["*"], matcher=table.matcher(ruleset, analysed)
     )
@@ -81,20 +85,18 @@ def compile_routes(
     return EnvoyResource(ROUTES, ROUTES_NAME, routes.SerializeToString(deterministic=True))
 
 
-def needs_second_try(analysed: Iterable[Analysed]) -> bool:
-    """Whether a dead classifier hands some request over to the next rule."""
-    return any(
-        (isinstance(one, AskClassifier) or one.lookup is not None)
-        and isinstance(one.rule.policies.on_classifier_down, Next)
-        for one in analysed
-    )
-
-
 class _Table:
-    def __init__(self, cells: Cells, policy: TrafficPolicy, spread: Container[str]) -> None:
+    def __init__(
+        self,
+        cells: Cells,
+        policy: TrafficPolicy,
+        spread: Container[str],
+        asking: Mapping[str, Message],
+    ) -> None:
         self._cells = cells
         self._policy = policy
         self._spread = spread
+        self._asking = asking
 
     def matcher(self, ruleset: Ruleset, analysed: Sequence[Analysed]) -> Matcher:
         matcher = matcher_pb2.Matcher()
@@ -155,9 +157,9 @@ class _Table:
         outcome = _status(503) if isinstance(down, Next) else policy_outcome(down, self._cells)
         route = self._route(outcome, rule)
         if not down_already:
-            check = ext_authz_pb2.ExtAuthzPerRoute()
-            check.check_settings.SetInParent()
-            route.typed_per_filter_config[AUTHZ_FILTER].Pack(check)
+            route.name = asking_route(rule)
+            for name, config in self._asking.items():
+                route.typed_per_filter_config[name].Pack(config)
         return to_route(route)
 
     def _keyed(

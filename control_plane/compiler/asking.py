@@ -1,0 +1,178 @@
+"""The filters that ask the classifier: the edge cache, or Envoy's ext_authz.
+
+All are off unless a route turns them on, so that native routes pay nothing for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from betterproto2 import Message
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
+from envoy_data_plane.envoy.config.core import v3 as core
+from envoy_data_plane.envoy.extensions.filters.common.set_filter_state import v3 as state_value
+from envoy_data_plane.envoy.extensions.filters.http.ext_authz import v3 as ext_authz
+from envoy_data_plane.envoy.extensions.filters.http.lua import v3 as lua
+from envoy_data_plane.envoy.extensions.filters.http.set_filter_state import v3 as filter_state
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from envoy_data_plane.envoy.type.matcher import v3 as matcher
+from envoy_data_plane.google.protobuf import Any as AnyMessage
+from google.protobuf.message import Message as ProtobufMessage
+
+from control_plane.compiler.edge_cache import compile_script, headers_asked
+from control_plane.compiler.model import (
+    AUTHZ_FAILED_HEADER,
+    CACHE_FILTER,
+    CLASSIFIER_CLUSTER,
+    EPOCHS_FILTER,
+    TrafficPolicy,
+)
+from control_plane.routing.ruleset import Ruleset, Subject
+
+AUTHZ_FILTER = "envoy.filters.http.ext_authz"
+AFTER_CLASSIFIER_FILTER = "cellway.after_classifier"
+
+
+def uses_edge_cache(ruleset: Ruleset, policy: TrafficPolicy) -> bool:
+    """Whether the edge keeps answers: not over gRPC, and only where inputs can be named."""
+    return (
+        policy.edge_cache_entries > 0
+        and policy.classifier_protocol == "http"
+        and headers_asked(ruleset) is not None
+    )
+
+
+def asking_filters(
+    ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool
+) -> list[hcm.HttpFilter]:
+    """In their order; ``second_try``: a dead classifier may hand over to the next rule."""
+    if uses_edge_cache(ruleset, policy):
+        return [_epochs(), _edge_cache(ruleset, policy, second_try=second_try)]
+    return [_authz(ruleset, policy), *([_clear_after_failure()] if second_try else [])]
+
+
+def asking_config(
+    ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool
+) -> Mapping[str, ProtobufMessage]:
+    """What a route says to turn the filters on, by filter."""
+    on = route_components_pb2.FilterConfig()
+    on.config.SetInParent()
+    if uses_edge_cache(ruleset, policy):
+        return {EPOCHS_FILTER: on, CACHE_FILTER: on}
+    check = ext_authz_pb2.ExtAuthzPerRoute()
+    check.check_settings.SetInParent()
+    return {AUTHZ_FILTER: check} | ({AFTER_CLASSIFIER_FILTER: on} if second_try else {})
+
+
+def pack(message: Message) -> AnyMessage:
+    """The message in an Any."""
+    return AnyMessage.pack(message)
+
+
+def http_filter(name: str, config: Message) -> hcm.HttpFilter:
+    """A filter with its configuration."""
+    return hcm.HttpFilter(name=name, typed_config=pack(config))
+
+
+def ads() -> core.ConfigSource:
+    """Where everything comes from."""
+    return core.ConfigSource(
+        ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3
+    )
+
+
+def _epochs() -> hcm.HttpFilter:
+    """A resource of its own, so that a move changes it and nothing else."""
+    nothing = filter_state.Config(on_request_headers=[_state_object(EPOCHS_FILTER, "")])
+    source = core.ExtensionConfigSource(
+        config_source=ads(),
+        type_urls=["type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"],
+        default_config=pack(nothing),
+        apply_default_config_without_warming=True,
+    )
+    return hcm.HttpFilter(name=EPOCHS_FILTER, config_discovery=source, disabled=True)
+
+
+def _edge_cache(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) -> hcm.HttpFilter:
+    script = compile_script(ruleset, policy, second_try=second_try)
+    config = lua.Lua(default_source_code=core.DataSource(inline_string=script))
+    made = http_filter(CACHE_FILTER, config)
+    made.disabled = True
+    return made
+
+
+def _state_object(key: str, text: str) -> state_value.FilterStateValue:
+    return state_value.FilterStateValue(
+        object_key=key,
+        factory_key="envoy.string",
+        format_string=core.SubstitutionFormatString(
+            text_format_source=core.DataSource(inline_string=text)
+        ),
+        skip_if_empty=True,
+    )
+
+
+def _clear_after_failure() -> hcm.HttpFilter:
+    """Looks the route up again after the classifier failed: then the next rule is asked."""
+    value = _state_object("cellway.classifier", f"%REQ({AUTHZ_FAILED_HEADER})%")
+    made = http_filter(
+        AFTER_CLASSIFIER_FILTER,
+        filter_state.Config(on_request_headers=[value], clear_route_cache=True),
+    )
+    made.disabled = True
+    return made
+
+
+def _authz(ruleset: Ruleset, policy: TrafficPolicy) -> hcm.HttpFilter:
+    """Asks the classifier. Failing open is safe: the route that asks is then used itself, and it
+    does what the rule's on_classifier_down says."""
+    timeout = timedelta(seconds=policy.classifier_timeout_s)
+    config = ext_authz.ExtAuthz(
+        transport_api_version=core.ApiVersion.V3,
+        failure_mode_allow=True,
+        failure_mode_allow_header_add=True,
+        clear_route_cache=True,
+        stat_prefix="classifier",
+        allowed_headers=matcher.ListStringMatcher(patterns=_headers_used(ruleset)),
+    )
+    if policy.classifier_protocol == "grpc":
+        config.encode_raw_headers = True
+        config.grpc_service = core.GrpcService(
+            envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=CLASSIFIER_CLUSTER), timeout=timeout
+        )
+    else:
+        config.http_service = ext_authz.HttpService(
+            server_uri=core.HttpUri(
+                uri="http://classifier", cluster=CLASSIFIER_CLUSTER, timeout=timeout
+            ),
+            authorization_response=ext_authz.AuthorizationResponse(
+                allowed_upstream_headers=matcher.ListStringMatcher(
+                    patterns=[matcher.StringMatcher(prefix="x-cellway-")]
+                ),
+            ),
+        )
+    made = http_filter(AUTHZ_FILTER, config)
+    made.disabled = True
+    return made
+
+
+def _headers_used(ruleset: Ruleset) -> list[matcher.StringMatcher]:
+    """The least that the classifier must see."""
+    fixed: set[str] = {"cookie"}
+    patterns: set[str] = set()
+    for rule in ruleset.rules:
+        for match in rule.matches:
+            if match.subject is Subject.HEADER and match.name is not None:
+                if match.literal_names:
+                    fixed |= set(match.literal_names)
+                else:
+                    patterns.add(match.name.pattern)
+    return [
+        *(matcher.StringMatcher(exact=name) for name in sorted(fixed)),
+        *(
+            matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=rf"\C*?(?i:{pattern})\C*"))
+            for pattern in sorted(patterns)
+        ),
+    ]

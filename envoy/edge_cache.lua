@@ -1,0 +1,237 @@
+-- The edge cache: answers of the classifier, kept in each Envoy worker.
+--
+-- Runs on routes that ask the classifier. A hit routes the request without asking; a miss asks, and
+-- keeps the answer. An answer carries the revision that it was computed at and the shards of the
+-- keyspace that it looked into. xDS brings the epoch of each shard (the revision at which a claim
+-- in it last changed its owner) in a filter state string; an answer older than an epoch of its
+-- shards is never used. Entries also end by time, and by the cache's bounds.
+--
+-- The compiler puts in front of this:
+--   SPECS        by route name, what an answer depends on: slashes (of the path; nil: all of it),
+--                own and rest (header names), own_query and rest_query, rules (those whose answers
+--                depend on the own inputs only)
+--   ASK          header names to send to the classifier
+--   CLUSTER, TIMEOUT_MS, SECOND_TRY, SHOW_TIER, MAX_POSITIVE, MAX_NEGATIVE, STALE_MS
+
+local find, sub, match, gmatch = string.find, string.sub, string.match, string.gmatch
+local concat, tonumber, random = table.concat, tonumber, math.random
+
+local MAX_KEY = 1024 -- bytes; a longer key is asked for each time
+local NEGATIVE_MS = 2000 -- an answer that lives no longer goes to the cache of unknown keys
+local REPORT_EVERY = 1000 -- requests; then counts are sent even if nothing was asked
+
+-- A bounded cache in two generations: what is used moves to the young one, and when that is full
+-- the old one is dropped as a whole.
+local function new_cache(most)
+  return { young = {}, old = {}, size = 0, half = most / 2 }
+end
+
+local positive = new_cache(MAX_POSITIVE)
+local negative = new_cache(MAX_NEGATIVE) -- of its own, so that random keys can't push out good ones
+local counts = { hits = 0, misses = 0, stale = 0, evictions = 0 }
+local unreported = 0
+
+local function put(cache, key, entry)
+  if cache.young[key] == nil then
+    if cache.size >= cache.half then
+      for _ in pairs(cache.old) do
+        counts.evictions = counts.evictions + 1
+      end
+      cache.old, cache.young, cache.size = cache.young, {}, 0
+    end
+    cache.size = cache.size + 1
+  end
+  cache.young[key] = entry
+  cache.old[key] = nil
+end
+
+local function get(cache, key)
+  local entry = cache.young[key]
+  if entry == nil then
+    entry = cache.old[key]
+    if entry ~= nil then
+      put(cache, key, entry)
+    end
+  end
+  return entry
+end
+
+local epochs_text, floor, epochs = nil, 0, {}
+
+local function read_epochs(text)
+  if text == epochs_text then
+    return
+  end
+  epochs_text, epochs = text, {}
+  floor = tonumber(match(text or "", "^(%d+);")) or math.huge
+  for shard, revision in gmatch(text or "", "(%d+):(%d+)") do
+    epochs[tonumber(shard)] = tonumber(revision)
+  end
+end
+
+-- Whether no owner in the entry's shards, and no cell or rule, has changed since it was computed.
+local function holds(entry)
+  local revision = entry.revision
+  if revision < floor then
+    return false
+  end
+  local shards = entry.shards
+  for index = 1, #shards do
+    local epoch = epochs[shards[index]]
+    if epoch and revision < epoch then
+      return false
+    end
+  end
+  return true
+end
+
+local function path_start(path, slashes)
+  local stop = find(path, "?", 1, true)
+  if stop then
+    path = sub(path, 1, stop - 1)
+  end
+  if not slashes then
+    return path
+  end
+  local at = 0
+  for _ = 1, slashes do
+    at = find(path, "/", at + 1, true)
+    if not at then
+      return path
+    end
+  end
+  return sub(path, 1, at)
+end
+
+-- Each value with its length in front, so that no two lists of values make one key.
+local function inputs(start, headers, names, path, query)
+  local parts, at = { start }, 1
+  for index = 1, #names do
+    local value = headers:get(names[index])
+    parts[at + 1] = value and #value or "-"
+    parts[at + 2] = value or ""
+    at = at + 2
+  end
+  if query then
+    local mark = find(path, "?", 1, true)
+    parts[at + 1] = mark and sub(path, mark) or ""
+  end
+  return concat(parts, "\n")
+end
+
+local function route(handle, headers, entry, tier)
+  headers:add("x-cellway-cell", entry.cell)
+  headers:add("x-cellway-rule", entry.rule)
+  if SHOW_TIER then
+    headers:add("x-cellway-tier", tier)
+  end
+  handle:clearRouteCache()
+end
+
+local function report()
+  local text = concat({
+    "hits=", counts.hits, " misses=", counts.misses, " stale=", counts.stale,
+    " evictions=", counts.evictions, " entries=", positive.size + negative.size,
+  })
+  counts.hits, counts.misses, counts.stale, counts.evictions, unreported = 0, 0, 0, 0, 0
+  return text
+end
+
+local function ask(handle, headers, path)
+  local question = {
+    [":method"] = "GET",
+    [":path"] = path,
+    [":authority"] = headers:get(":authority"),
+    ["x-cellway-method"] = headers:get(":method"),
+    ["x-cellway-edge-counts"] = report(),
+  }
+  for index = 1, #ASK do
+    question[ASK[index]] = headers:get(ASK[index])
+  end
+  local options = { timeout_ms = TIMEOUT_MS, send_xff = false }
+  local ok, answer = pcall(handle.httpCall, handle, CLUSTER, question, nil, options)
+  if ok and answer[":status"] == "200" and answer["x-cellway-cell"] then
+    return answer
+  end
+  return nil
+end
+
+local function entry_of(answer, now)
+  local entry = { cell = answer["x-cellway-cell"], rule = answer["x-cellway-rule"] or "-" }
+  local revision, ttl, list = match(answer["x-cellway-cache"] or "", "^(%d+) (%d+) ?([%d,]*)$")
+  if revision then
+    entry.revision, entry.ttl, entry.shards = tonumber(revision), tonumber(ttl), {}
+    for shard in gmatch(list, "%d+") do
+      entry.shards[#entry.shards + 1] = tonumber(shard)
+    end
+    -- A tenth of jitter, so that what came together does not go together.
+    entry.ends = now + entry.ttl * (0.9 + 0.1 * random())
+  end
+  return entry
+end
+
+local function keep(entry, own_key, rest_key, spec)
+  local key = spec.rules[entry.rule] and own_key or rest_key
+  -- The epochs may have come while the question was under way.
+  if entry.revision and #key <= MAX_KEY and holds(entry) then
+    put(entry.ttl <= NEGATIVE_MS and negative or positive, key, entry)
+  end
+end
+
+local function kept(key)
+  local entry = get(positive, key) or get(negative, key)
+  if entry and holds(entry) then
+    return entry
+  end
+  return nil
+end
+
+function envoy_on_request(handle)
+  local info, headers = handle:streamInfo(), handle:headers()
+  local name = info:routeName()
+  local spec = SPECS[name]
+  read_epochs(info:filterState():get("cellway.epochs"))
+  local path = headers:get(":path")
+  local now = handle:timestamp()
+  local start = name .. "\n" .. path_start(path, spec.slashes)
+  local own_key = inputs(start, headers, spec.own, path, spec.own_query)
+  local entry = kept(own_key)
+  if entry and now < entry.ends then
+    counts.hits, unreported = counts.hits + 1, unreported + 1
+    route(handle, headers, entry, "edge-cache")
+    if unreported >= REPORT_EVERY then
+      handle:httpCall(CLUSTER, {
+        [":method"] = "POST", [":path"] = "/", [":authority"] = "edge",
+        ["x-cellway-edge-counts"] = report(),
+      }, nil, { asynchronous = true, timeout_ms = TIMEOUT_MS })
+    end
+    return
+  end
+  local rest_key = inputs(own_key, headers, spec.rest, path, spec.rest_query)
+  local other = kept(rest_key)
+  if other and now < other.ends then
+    counts.hits = counts.hits + 1
+    route(handle, headers, other, "edge-cache")
+    return
+  end
+  counts.misses = counts.misses + 1
+  local answer = ask(handle, headers, path)
+  if answer then
+    local made = entry_of(answer, now)
+    keep(made, own_key, rest_key, spec)
+    route(handle, headers, made, "classifier")
+    return
+  end
+  -- The classifier is out of reach. What was known may serve for a while, unless it is known to
+  -- have changed; else the route that asked does what the rule says.
+  read_epochs(handle:streamInfo():filterState():get("cellway.epochs"))
+  entry = entry or other
+  if entry and holds(entry) and now < entry.ends + STALE_MS then
+    counts.stale = counts.stale + 1
+    headers:add("x-cellway-stale", "1")
+    route(handle, headers, entry, "edge-cache")
+  elseif SECOND_TRY then
+    headers:add("x-envoy-auth-failure-mode-allowed", "true")
+    handle:clearRouteCache()
+  end
+end
