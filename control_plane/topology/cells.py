@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -170,7 +171,7 @@ def _store(tx: Transaction, before: Cell, after: Cell, *, force: bool) -> Cell:
     old, new = _columns(before), _columns(after)
     if {**old, "version": 0} == {**new, "version": 0}:
         return before
-    _check_unique(after, all_cells(tx.connection))
+    _check_unique(after, [c for c in all_cells(tx.connection) if c.id != before.id])
     if not force:
         _guard_state(before, after)
         _guard_last(tx, before, after)
@@ -199,10 +200,8 @@ def _guard_last(tx: Transaction, before: Cell, after: Cell) -> None:
         raise Refused(f"this change of {before.name}", why)
 
 
-def _check_unique(cell: Cell, existing: tuple[Cell, ...]) -> None:
-    for other in existing:
-        if other.id == cell.id and other.version != cell.version and other.name == cell.name:
-            continue
+def _check_unique(cell: Cell, others: Sequence[Cell]) -> None:
+    for other in others:
         for field in ("id", "name", "address", "session_prefix"):
             value = getattr(cell, field)
             if value is not None and value == getattr(other, field):

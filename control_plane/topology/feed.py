@@ -39,7 +39,7 @@ def since(
     Raises:
         Gone: the feed has been pruned past ``after``.
     """
-    oldest = int(connection.execute(select(schema.revisions.c.oldest_change)).scalar_one())
+    oldest = _floor(connection)
     if after < oldest:
         raise Gone(oldest)
     query = select(_T).where(_T.c.revision > after).order_by(_T.c.revision, _T.c.ordinal)
@@ -64,11 +64,19 @@ def of_keys(connection: Connection, keys: Sequence[str], limit: int) -> list[Cha
 
 
 def prune(connection: Connection, keep: int) -> int:
-    """Forget all but the last ``keep`` revisions; returns the oldest revision still covered."""
-    floor = max(0, revision(connection) - keep)
+    """Forget all but the last ``keep`` revisions; returns the oldest revision still covered.
+
+    What is forgotten stays so: with a larger ``keep`` than before the feed grows back only as new
+    changes come.
+    """
+    floor = max(_floor(connection), revision(connection) - keep)
     connection.execute(delete(_T).where(_T.c.revision <= floor))
     connection.execute(update(schema.revisions).values(oldest_change=floor))
     return floor
+
+
+def _floor(connection: Connection) -> int:
+    return int(connection.execute(select(schema.revisions.c.oldest_change)).scalar_one())
 
 
 def _change(row: Row[Any]) -> Change:
