@@ -216,6 +216,7 @@ function envoy_on_request(handle)
   end
   counts.misses = counts.misses + 1
   local answer = ask(handle, headers, path)
+  headers = handle:headers() -- what was got before a call may not be used after it
   if answer then
     local made = entry_of(answer, now)
     keep(made, own_key, rest_key, spec)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from betterproto2 import Message
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.extensions.filters.common.set_filter_state import v3 as state_value
 from envoy_data_plane.envoy.extensions.filters.http.ext_authz import v3 as ext_authz
@@ -60,7 +61,9 @@ def asking_config(
     on = route_components_pb2.FilterConfig()
     on.config.SetInParent()
     if uses_edge_cache(ruleset, policy):
-        return {EPOCHS_FILTER: on, CACHE_FILTER: on}
+        cache = lua_pb2.LuaPerRoute()
+        cache.filter_context.SetInParent()
+        return {EPOCHS_FILTER: on, CACHE_FILTER: cache}
     check = ext_authz_pb2.ExtAuthzPerRoute()
     check.check_settings.SetInParent()
     return {AUTHZ_FILTER: check} | ({AFTER_CLASSIFIER_FILTER: on} if second_try else {})
