@@ -152,6 +152,8 @@ def _most_of(code: Any, value: Any) -> int | None:
         return 0
     if code is op.LITERAL:
         return int(value == _SLASH)
+    if code is op.ANY:
+        return 1
     if code is op.IN:
         return int(_may_be_slash(value))
     if code is op.SUBPATTERN:
@@ -165,7 +167,7 @@ def _most_of(code: Any, value: Any) -> int | None:
             return inner
         assert inner is not None
         return None if value[1] is parser.MAXREPEAT else inner * int(value[1])
-    # Whatever else there is, a dot among it, may take up a slash.
+    # Whatever else there is may take up any number of slashes.
     return None if code is not op.NOT_LITERAL or value != _SLASH else 0
 
 

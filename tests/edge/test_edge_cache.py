@@ -1,0 +1,252 @@
+"""The edge cache's Lua by itself, in the interpreter that Envoy has: LuaJIT."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lupa.luajit21 import LuaRuntime
+
+from control_plane.compiler.edge_cache import compile_script, to_lua
+from control_plane.compiler.model import TrafficPolicy
+from control_plane.routing.parse import parse
+
+RULESET = parse(
+    json.dumps(
+        [
+            {"id": "tenant", "match": {"type": "path", "regexValue": "^/t/(?<t>[^/]+)(?:/|$)"},
+             "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}},
+            {"id": "token", "match": {"type": "header", "name": "^x-token$", "regexValue": "^(?<t>.+)$"},
+             "action": "classify", "classify": {"claims": [{"token": "${t}"}]}},
+            {"id": "any", "action": "proxy"},
+        ]
+    )
+)  # fmt: skip
+HARNESS = """
+function run(host, names)
+  local headers = {}
+  function headers.get(_, name) return host.header(name) end
+  function headers.add(_, name, value) host.add(name, value) end
+  local state = { get = function(_, name) return host.state(name) end }
+  local info = {
+    routeName = function() return host.route() end,
+    filterState = function() return state end,
+  }
+  local handle = {
+    streamInfo = function() return info end,
+    headers = function() return headers end,
+    timestamp = function() return host.now() end,
+    clearRouteCache = function() host.clear() end,
+    httpCall = function(_, cluster, question, body, options)
+      return host.call(cluster, question, options), body
+    end,
+  }
+  envoy_on_request(handle)
+end
+"""
+
+
+@dataclass
+class Answer:
+    cell: str
+    revision: int
+    shards: tuple[int, ...] = (1,)
+    rule: str = "tenant"
+    ttl: int = 60_000
+
+    def headers(self) -> dict[str, str]:
+        shards = ",".join(map(str, self.shards))
+        return {
+            ":status": "200",
+            "x-cellway-cell": self.cell,
+            "x-cellway-rule": self.rule,
+            "x-cellway-cache": f"{self.revision} {self.ttl} {shards}",
+        }
+
+
+@dataclass
+class Edge:
+    """One Envoy worker."""
+
+    entries: int = 1000
+    epochs: str = "1;"
+    now: float = 1_000_000.0
+    asked: list[dict[str, str]] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
+    classifier: Callable[[Mapping[str, str]], Answer | None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        policy = TrafficPolicy(edge_cache_entries=self.entries, debug_networks=("127.0.0.0/8",))
+        self.lua = LuaRuntime(unpack_returned_tuples=True)
+        self.lua.execute(compile_script(RULESET, policy, second_try=True) + HARNESS)
+
+    def get(
+        self, path: str, route: str = "ask:tenant", **headers: str
+    ) -> tuple[dict[str, str], bool]:
+        """The headers that were added, and whether the route is to be looked up again."""
+        given = {":path": path, ":authority": "a", ":method": "GET"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        added: dict[str, str] = {}
+        cleared: list[bool] = []
+        host = self.lua.table_from(
+            {
+                "header": given.get,
+                "add": added.__setitem__,
+                "state": lambda name: self.epochs if name == "cellway.epochs" else None,
+                "route": lambda: route,
+                "now": lambda: self.now,
+                "clear": lambda: cleared.append(True),
+                "call": self._call,
+            }
+        )
+        self.lua.globals().run(host)
+        return added, bool(cleared)
+
+    def _call(self, cluster: str, question: Any, options: Any) -> Any:
+        assert cluster == "cellway:classifier"
+        asked = dict(question)
+        self.reports.append(asked["x-cellway-edge-counts"])
+        if options["asynchronous"]:
+            return None
+        self.asked.append(asked)
+        answer = self.classifier(asked)
+        return self.lua.table_from(answer.headers() if answer else {":status": "503"})
+
+    def cell(self, path: str, **headers: str) -> str | None:
+        return self.get(path, **headers)[0].get("x-cellway-cell")
+
+
+def answering(answer: Answer | None) -> Callable[[Mapping[str, str]], Answer | None]:
+    return lambda _: answer
+
+
+def test_what_was_answered_is_not_asked_again() -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5)))
+    first, second = edge.get("/t/a/x?q=1"), edge.get("/t/a/y")
+    assert len(edge.asked) == 1
+    assert first[0] | {"x-cellway-tier": "edge-cache"} == second[0]
+    assert first[0]["x-cellway-tier"] == "classifier"
+    assert first[1]
+    assert second[1]
+    assert edge.asked[0] | {"x-cellway-edge-counts": ""} == {
+        ":method": "GET", ":path": "/t/a/x?q=1", ":authority": "a", "x-cellway-method": "GET",
+        "x-cellway-edge-counts": "",
+    }  # fmt: skip
+    edge.get("/t/b/x")
+    assert len(edge.asked) == 2
+
+
+def test_a_raised_epoch_forgets_its_shard_and_no_other() -> None:
+    edge = Edge(classifier=lambda q: Answer("cell-1", 5, (1,) if "/a/" in q[":path"] else (2,)))
+    edge.get("/t/a/"), edge.get("/t/b/")
+    edge.epochs = "1;1:6"
+    edge.get("/t/a/"), edge.get("/t/b/")
+    assert [asked[":path"] for asked in edge.asked] == ["/t/a/", "/t/b/", "/t/a/"]
+    # That answer was computed at revision 5 once more, before the move: it is not kept.
+    edge.get("/t/a/")
+    assert len(edge.asked) == 4
+
+
+def test_a_change_of_cells_or_rules_forgets_everything() -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5)))
+    edge.get("/t/a/")
+    edge.epochs = "6;"
+    edge.get("/t/a/")
+    assert len(edge.asked) == 2
+
+
+@pytest.mark.parametrize("epochs", ["", "nonsense", ";1:2"])
+def test_without_epochs_nothing_is_kept(epochs: str) -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5)), epochs=epochs)
+    assert edge.cell("/t/a/") == edge.cell("/t/a/") == "cell-1"
+    assert len(edge.asked) == 2
+
+
+def test_an_answer_ends_by_time() -> None:
+    edge = Edge(classifier=answering(Answer("!404", 5, ttl=1000)))
+    edge.get("/t/a/")
+    edge.now += 800
+    edge.get("/t/a/")
+    assert len(edge.asked) == 1
+    edge.now += 201
+    edge.get("/t/a/")
+    assert len(edge.asked) == 2
+
+
+def test_an_answer_of_another_rule_is_kept_for_the_same_credentials_only() -> None:
+    edge = Edge(classifier=lambda q: Answer(f"cell-{len(q.get('x-token', ''))}", 5, rule="token"))
+    assert edge.cell("/t/a/", x_token="x") == "cell-1"
+    assert edge.cell("/t/a/", x_token="xx") == "cell-2"
+    assert edge.cell("/t/a/") == "cell-0"
+    assert edge.cell("/t/a/", x_token="x") == "cell-1"
+    assert len(edge.asked) == 3
+
+
+def test_a_dead_classifier_leaves_what_is_known_for_a_while() -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5)))
+    edge.get("/t/a/")
+    edge.classifier = answering(None)
+    edge.now += 3_000_000
+    stale, cleared = edge.get("/t/a/")
+    assert (stale["x-cellway-cell"], stale["x-cellway-stale"], cleared) == ("cell-1", "1", True)
+    assert edge.get("/t/b/") == ({"x-envoy-auth-failure-mode-allowed": "true"}, True)
+    edge.epochs = "1;1:6"
+    assert "x-cellway-cell" not in edge.get("/t/a/")[0]
+    edge.epochs = "1;"
+    edge.now += 3_600_000
+    assert "x-cellway-cell" not in edge.get("/t/a/")[0]
+
+
+def test_what_can_not_be_kept_is_asked_each_time() -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5)))
+    long = f"/t/{'a' * 2000}/"
+    edge.get(long), edge.get(long)
+    assert len(edge.asked) == 2
+
+
+def test_random_keys_neither_grow_it_nor_push_out_what_is_used() -> None:
+    choose = random.Random(1)
+    known = [f"/t/known-{number}/" for number in range(50)]
+    edge = Edge(
+        entries=200,
+        classifier=lambda q: (
+            Answer("cell-1", 5) if "known" in q[":path"] else Answer("!404", 5, ttl=1000)
+        ),
+    )
+    for path in known:
+        edge.get(path)
+    asked = len(edge.asked)
+    for number in range(3000):
+        edge.get(f"/t/{choose.random()}/")
+        edge.get(known[number % 50])
+    assert sum("known" in q[":path"] for q in edge.asked[asked:]) == 0
+    last = dict(part.split("=") for part in edge.reports[-1].split())
+    assert int(last["entries"]) <= 220
+
+
+def test_counts_are_reported_with_the_next_question_and_once_in_a_while() -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5)))
+    for _ in range(1003):
+        edge.get("/t/a/")
+    assert edge.reports[0].startswith("hits=0 misses=1 stale=0 evictions=0 entries=")
+    assert edge.reports[1].startswith("hits=1000 misses=0 ")
+    edge.get("/t/b/")
+    assert edge.reports[2].startswith("hits=2 misses=1 ")
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5), st.one_of(st.text(max_size=8), st.integers(0, 9), st.booleans())
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_values_are_written_as_lua_reads_them(values: dict[str, Any]) -> None:
+    table = LuaRuntime().eval(to_lua(values))
+    assert dict(table) == values
