@@ -34,6 +34,8 @@ from tests.postgres import postgres
 BATCH = 10
 LOOKUPS = 20_000
 """Look-ups of each kind in a round."""
+IMPORTED = 100_000
+"""Claims of each import."""
 DURABLE = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 _COLUMNS = (
     "bucket, value, uuid, subject_type, subject_id, source_type, source_id, user_data, lease,"
@@ -157,6 +159,21 @@ def _lookups(
     return {f"lookup_p99_ratio_{name}": Figure(ratio, "ratio", "lower", baseline, rounds)}
 
 
+def _import(topology: Topology) -> dict[str, Figure]:
+    """Lines a second into SQLite, from text to commit."""
+    rates: list[float] = []
+    for number in range(3):
+        lines = [
+            f'{{"bucket": "username", "value": "u{number}-{at}", "cell": "cell-1"}}\n'
+            for at in range(IMPORTED)
+        ]
+        started = time.perf_counter()
+        done = topology.import_claims(lines, actor="bench", reject=print, progress=lambda _: None)
+        rates.append(done.created / (time.perf_counter() - started))
+    rate = statistics.median(rates)
+    return {"import_claims_per_second": Figure(rate, "1/s", "higher", "SQLite", len(rates))}
+
+
 def on_sqlite(directory: Path, claims: int, rounds: int) -> dict[str, Figure]:
     with _opened(f"sqlite:///{directory}/claims.db") as topology:
         connection = sqlite3.connect(directory / "claims.db", autocommit=True)
@@ -167,7 +184,7 @@ def on_sqlite(directory: Path, claims: int, rounds: int) -> dict[str, Figure]:
         def bare(value: str) -> object:
             return cursor.execute(statement, ("route", value)).fetchone()
 
-        figures = _lookups(topology, bare, "sqlite", claims, rounds)
+        figures = _lookups(topology, bare, "sqlite", claims, rounds) | _import(topology)
         connection.close()
     return figures
 

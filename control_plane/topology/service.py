@@ -27,13 +27,14 @@ from control_plane.topology.model import (
 from control_plane.topology.operator_calls import OperatorCalls
 from control_plane.topology.sequence_calls import SequenceCalls
 from control_plane.topology.store import Store, Transaction, migrate, pending_migrations
+from control_plane.topology.transfer_calls import TransferCalls
 
 
 class MigrationsPending(TopologyError):
     """The database's schema is older than this program's."""
 
 
-class Topology(LeaseCalls, OperatorCalls, SequenceCalls):
+class Topology(LeaseCalls, OperatorCalls, SequenceCalls, TransferCalls):
     """The source of truth. Blocking and thread-safe; every write returns its revision.
 
     Writes take ``actor`` (who, for the audit), and ``dry_run``: everything is checked and told,

@@ -73,6 +73,36 @@ def _on_sqlite(raw: Any, statement: Statement) -> Result:
     return Result(cursor.rowcount, fetched)
 
 
+def insert_many(
+    connection: Connection, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]
+) -> int:
+    """Insert rows in bulk, leaving out those whose key exists; the number of rows inserted."""
+    head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 - our own names
+    tail = " ON CONFLICT DO NOTHING"
+    if connection.dialect.name == "sqlite":
+        raw: Any = connection.connection.dbapi_connection
+        sql = head + rows(1, len(columns)) + tail
+        return int(raw.executemany(sql, values).rowcount)
+    done = execute(
+        connection,
+        [
+            Statement(
+                head + rows(len(chunk), len(columns)) + tail,
+                [value for row in chunk for value in row],
+            )
+            for chunk in chunked(values)
+        ],
+    )
+    return sum(one.count for one in done)
+
+
+def stored(connection: Connection, at: datetime) -> datetime | str:
+    """A time as the driver takes it; SQLite has text, as SQLAlchemy writes it."""
+    if connection.dialect.name == "sqlite":
+        return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return at
+
+
 def rows(count: int, width: int) -> str:
     """``count`` rows of ``width`` parameters for VALUES."""
     one = f"({', '.join('?' * width)})"

@@ -52,6 +52,8 @@ class Transaction:
     actor: str
     at: datetime
     changes: list[Change] = field(default_factory=list)
+    appended: int = 0
+    """Entries that went to the change feed past ``changes``, in bulk."""
     touches_edge: bool = False
     sequence_mark: MarkFile | None = None
     before_commit: list[Callable[[], None]] = field(default_factory=list)
@@ -140,7 +142,7 @@ class Store:
             tx.sequence_mark = self.sequence_mark
             done = work(tx)
             tx.abandoned |= dry_run
-            if tx.changes and not tx.abandoned:
+            if (tx.changes or tx.appended) and not tx.abandoned:
                 _take_revision(tx)
                 for step in tx.before_commit:
                     step()
@@ -234,7 +236,8 @@ def bounded(actor: str) -> str:
 
 def _take_revision(tx: Transaction) -> None:
     """Append to the feed and take the revision."""
-    tx.connection.execute(insert(schema.changes), _rows(tx))
+    if tx.changes:
+        tx.connection.execute(insert(schema.changes), _rows(tx))
     execute(tx.connection, [_TAKE_REVISION, _TOUCH_EDGE] if tx.touches_edge else [_TAKE_REVISION])
     tx.took_revision = True
 
@@ -252,7 +255,7 @@ def _rows(transaction: Transaction) -> list[dict[str, Any]]:
             "actor": change.actor,
             "at": change.at,
         }
-        for ordinal, change in enumerate(transaction.changes)
+        for ordinal, change in enumerate(transaction.changes, transaction.appended)
     ]
 
 

@@ -1,0 +1,134 @@
+"""Backs a SQLite database up while it is in use, and puts a backup in its place."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from control_plane.topology.database import parse_url
+from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
+
+PAGES_AT_ONCE = 4096
+"""Pages (of 4 KiB) copied at a time; writers get in between."""
+_SLEEP_S = 0.01
+
+
+def _file(url: str) -> Path:
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        mend = "use pg_dump and pg_restore for PostgreSQL"
+        raise Invalid(Problem("database_url", "is no file of SQLite", mend))
+    return Path(parsed.database)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, autocommit=True, timeout=1)
+
+
+def back_up(url: str, target: Path, progress: Callable[[int, int], None] | None = None) -> int:
+    """Copy the database to a new file, as of one moment, and check it; the revision it holds.
+
+    Writers go on meanwhile. ``progress`` gets (pages done, pages of all).
+
+    Raises:
+        Invalid: not SQLite.
+        NotFound: there is no such database.
+        AlreadyExists: there is such a file already.
+    """
+    source = _file(url)
+    if not source.exists():
+        raise NotFound("database", str(source))
+    if target.exists():
+        raise AlreadyExists("backup", ((str(target), "an earlier backup"),))
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+
+    def told(_: int, remaining: int, total: int) -> None:
+        if progress is not None:
+            progress(total - remaining, total)
+
+    with closing(_connect(source)) as old, closing(_connect(unfinished)) as new:
+        old.backup(new, pages=PAGES_AT_ONCE, progress=told, sleep=_SLEEP_S)
+        # One file, without a log of its own beside it.
+        new.execute("PRAGMA journal_mode=DELETE")
+        revision = _checked(new, unfinished)
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    unfinished.rename(target)
+    return revision
+
+
+def restore(url: str, backup: Path) -> int:
+    """Put a backup in the database's place; the revision that it goes on from.
+
+    Stop every control plane first. Revisions never go back: what is restored takes a revision
+    above that of the database that it replaces, and readers of the change feed start anew.
+    Sequences may need confirming (see the mark file). The replaced database is kept beside it,
+    with ``.replaced`` after its name.
+
+    Raises:
+        Invalid: not SQLite, or the backup is damaged.
+        NotFound: there is no such backup.
+        Refused: an earlier replaced database is still there.
+    """
+    target = _file(url)
+    if not backup.exists():
+        raise NotFound("backup", str(backup))
+    with closing(_connect(backup)) as connection:
+        revision = _checked(connection, backup)
+    replaced = target.with_name(f"{target.name}.replaced")
+    if replaced.exists():
+        raise Refused(f"restoring {target}", f"{replaced} is there; move it away first")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.with_name(f"{target.name}.restoring")
+    new.unlink(missing_ok=True)
+    known = _set_aside(target, replaced)
+    with closing(_connect(backup)) as old, closing(_connect(new)) as made:
+        old.backup(made)
+        revision = max(revision, known) + 1
+        made.execute("UPDATE revisions SET revision = ?, edge_revision = ?", (revision, revision))
+        made.execute("UPDATE revisions SET oldest_change = ?", (revision,))
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    new.rename(target)
+    return revision
+
+
+def _set_aside(target: Path, replaced: Path) -> int:
+    """Move a database away with all it has in its log; its revision, 0 where there is none."""
+    if not target.exists():
+        return 0
+    with closing(_connect(target)) as connection:
+        known = _revision(connection)
+        try:
+            # Leaving WAL needs the database for oneself, and empties the log into it.
+            mode = connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            mode = str(error)
+        if mode != "delete":
+            why = f"it is in use ({mode}); stop every control plane first"
+            raise Refused(f"restoring {target}", why)
+    target.rename(replaced)
+    return known
+
+
+def _revision(connection: sqlite3.Connection) -> int:
+    try:
+        row = connection.execute("SELECT revision FROM revisions").fetchone()
+    except sqlite3.DatabaseError:
+        return 0
+    return int(row[0])
+
+
+def _checked(connection: sqlite3.Connection, path: Path) -> int:
+    try:
+        found = connection.execute("PRAGMA integrity_check").fetchone()[0]
+        row = connection.execute("SELECT revision FROM revisions").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise Invalid(Problem(str(path), f"damaged: {error}", "use another backup")) from error
+    if found != "ok":
+        raise Invalid(Problem(str(path), f"damaged: {found}", "use another backup"))
+    return int(row[0])

@@ -1,0 +1,34 @@
+"""Claims in and out in bulk; the class is mixed into `Topology`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from control_plane.topology import transfer
+from control_plane.topology.store import Store
+from control_plane.topology.transfer import Imported, Reject
+
+
+class TransferCalls:
+    """An import is a row of bounded transactions; an export is one consistent read."""
+
+    _store: Store
+
+    def import_claims(
+        self,
+        lines: Iterable[str],
+        *,
+        actor: str,
+        skip: int = 0,
+        reject: Callable[[Reject], None],
+        progress: Callable[[Imported], None],
+    ) -> Imported:
+        """Claim what the lines of NDJSON say; see `transfer.import_claims`."""
+        return transfer.import_claims(
+            self._store, lines, actor=actor, skip=skip, reject=reject, progress=progress
+        )
+
+    def export_claims(self, after: tuple[str, str] | None = None) -> Iterator[str]:
+        """Every claim as a line of NDJSON, as of one moment; see `transfer.export_claims`."""
+        with self._store.read() as connection:
+            yield from transfer.export_claims(connection, after)
