@@ -114,11 +114,11 @@ def envoy_bootstrap(
     host, colon, port = xds.rpartition(":")
     if not colon or not port.isdigit():
         raise Failure(f"--xds {xds!r} is not host:port", Exit.USAGE)
-    from control_plane.cli import local
-
     files = (tls_certificate, tls_key, tls_ca)
     if any(files) and not all(files):
         raise Failure("--tls-certificate, --tls-key and --tls-ca belong together", Exit.USAGE)
+    from control_plane.cli import local
+
     tls = local.member_tls(files, tls_server_name or host)
     print(local.bootstrap(node_id, group, host, int(port), admin_port, sotw=sotw, tls=tls))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -92,15 +93,20 @@ def _handler(
 
     async def serve(request: Message | _Malformed, context: Context) -> Message:
         started = time.perf_counter()
-        code = Code.UNKNOWN
+        code, text = Code.UNKNOWN, ""
         try:
             response = await answer(_readable(request), context)
             code = Code.OK
         except (CallError, TopologyError) as error:
             code, text = failure(error)
-            await context.abort(code, text)
+        except asyncio.CancelledError:
+            code = Code.CANCELLED
+            raise
         finally:
+            # Before the client knows, so that who asks for the count then finds it.
             observer.called(name, code, time.perf_counter() - started)
+        if code is not Code.OK:
+            await context.abort(code, text)
         return response
 
     return grpc.unary_unary_rpc_method_handler(

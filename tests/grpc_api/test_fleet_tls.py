@@ -76,4 +76,3 @@ def test_the_command_prints_such_a_bootstrap() -> None:
     assert all(text in socket for text in ('"/c"', '"/k"', '"/a"', '"cp.example"'))
     lacking = bootstrap(*files[:4])
     assert (lacking.returncode, "belong together" in lacking.stderr) == (2, True)
-    assert "transportSocket" not in bootstrap().stdout

@@ -20,7 +20,6 @@ from control_plane.grpc_api.metrics import gateway_counter
 from control_plane.topology.errors import Invalid
 from control_plane.topology.service import Topology
 from control_plane.xds.fleet import Fleet
-from tests.grpc_api.wire import add_cells
 
 
 @pytest.fixture
@@ -29,9 +28,8 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-async def rest(tmp_path: Path, registry: CollectorRegistry) -> AsyncIterator[httpx.AsyncClient]:
-    topology = Topology.open(f"sqlite:///{tmp_path}/topology.db")
-    add_cells(topology)
+async def rest(prepared: Path, registry: CollectorRegistry) -> AsyncIterator[httpx.AsyncClient]:
+    topology = Topology.open(f"sqlite:///{prepared}")
     live = LiveDirectory(topology)
     app = create_app(
         topology,

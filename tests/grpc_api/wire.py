@@ -126,11 +126,17 @@ def add_cells(topology: Topology) -> None:
     )
 
 
-@contextlib.asynccontextmanager
-async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIterator[Wire]:
-    """The service over a fresh database with `add_cells`."""
+def prepare(url: str) -> None:
+    """Migrate a database and add the cells."""
     topology = Topology.open(url)
     add_cells(topology)
+    topology.close()
+
+
+@contextlib.asynccontextmanager
+async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIterator[Wire]:
+    """The service over a database made by `prepare`."""
+    topology = Topology.open(url, migrate_first=False)
     live = LiveDirectory(topology)
     api = TopologyApi(topology, live, threads=threads, max_calls=max_calls)
     server = grpc.aio.server()
