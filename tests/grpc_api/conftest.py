@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -31,11 +32,13 @@ def server() -> Iterator[Postgres]:
         yield running
 
 
-def _copied(server: Postgres) -> str:
+@contextlib.contextmanager
+def _copied(server: Postgres) -> Iterator[str]:
     name = f"wire_{next(_numbers)}"
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {_PREPARED}".encode())
-    return server.url(name)
+        yield server.url(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture
@@ -44,8 +47,9 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     if getattr(request, "param", "sqlite") == "sqlite":
         path = tmp_path / "topology.db"
         shutil.copy(request.getfixturevalue("prepared"), path)
-        url = f"sqlite:///{path}"
-    else:
-        url = _copied(request.getfixturevalue("server"))
-    async with serving(url) as made:
-        yield made
+        async with serving(f"sqlite:///{path}") as made:
+            yield made
+        return
+    with _copied(request.getfixturevalue("server")) as url:
+        async with serving(url) as made:
+            yield made
