@@ -19,7 +19,8 @@ from control_plane.topology.errors import Contention, Invalid
 from control_plane.topology.lookup import ClaimLookup
 from control_plane.topology.model import CellState, ClaimSpec
 from control_plane.topology.service import Topology
-from control_plane.topology.store import TRIES, Store, Transaction, migrate, pending_migrations
+from control_plane.topology.store import TRIES, Store, migrate, pending_migrations
+from control_plane.topology.transaction import Transaction
 from tests.topology.conftest import cell_spec
 
 GENEROUS_S = 20.0
