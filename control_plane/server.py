@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
@@ -28,12 +27,14 @@ from control_plane.classifier.view import LiveView
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.database_metrics import observe_queries
 from control_plane.grpc_api.api import TopologyApi
-from control_plane.grpc_api.directory import LiveDirectory
+from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.gateway import CacheTimes, Gateway
 from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.metrics import GrpcMetrics, gateway_counter
 from control_plane.grpc_api.port import GrpcPort, Security
+from control_plane.grpc_api.service import Pools
 from control_plane.grpc_api.tls import TlsFiles
+from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.metrics import Metrics, State
@@ -52,6 +53,8 @@ log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+LOOKUP_THREADS = 4
+"""Look-ups of claims at once on PostgreSQL, each over a connection of its own."""
 LOOPBACK_ONLY = (
     "gRPC listens on loopback only, since it has no TLS: set CELLWAY_GRPC_TLS_CERTIFICATE, _KEY "
     "and _CLIENT_CA, or CELLWAY_GRPC_PLAINTEXT_BEYOND_LOOPBACK=true"
@@ -77,7 +80,8 @@ class Running:
     ports: Ports
     registry: CollectorRegistry
     xds: XdsServer | None = None
-    live: LiveDirectory | None = None
+    live: LiveDirectories | None = None
+    pools: Pools | None = None
     workers: list[asyncio.subprocess.Process] = field(default_factory=list)
 
 
@@ -100,8 +104,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         plane = Running(settings, topology, Fleet(metrics), Ports(), metrics.registry)
         group = await stack.enter_async_context(_tasks())
         if {"api", "topology"} & set(settings.roles):
-            plane.live = LiveDirectory(topology)
-            stack.callback(plane.live.close)
+            _open_lookups(plane, stack)
         await _start_classifier(plane, metrics, worker_files, stack, group)
         publisher = await _start_xds(plane, metrics, stack, group)
         if "api" in settings.roles:
@@ -135,11 +138,28 @@ async def _scrape(plane: Running, metrics: Metrics, publisher: Publisher | None)
     return await run_in_threadpool(metrics.render, state)
 
 
+def _open_lookups(plane: Running, stack: contextlib.AsyncExitStack) -> None:
+    """What the Topology Service reads and writes through; closed after all who use it."""
+    settings = plane.settings
+    plane.live = LiveDirectories(plane.topology)
+    stack.callback(plane.live.close)
+    lookups = None
+    if not settings.database_url.startswith("sqlite"):
+        # Over a network they take their time, during which the loop has other things to do.
+        lookups = Work(threads=LOOKUP_THREADS, max_calls=settings.grpc_max_calls)
+        stack.push_async_callback(lookups.close)
+    work = Work(threads=settings.grpc_threads, max_calls=settings.grpc_max_calls)
+    stack.push_async_callback(work.close)
+    plane.pools = Pools(work, lookups)
+
+
 def _gateway(plane: Running, metrics: Metrics) -> Gateway:
     assert plane.live is not None
+    assert plane.pools is not None
     settings = plane.settings
     times = CacheTimes(settings.classify_max_age_s, settings.classify_negative_max_age_s)
-    return Gateway(plane.live, times, gateway_counter(metrics.registry))
+    called = gateway_counter(metrics.registry)
+    return Gateway(plane.live, times, called, plane.pools.lookups)
 
 
 @contextlib.asynccontextmanager
@@ -228,7 +248,10 @@ async def _start_xds(
     server = port.server
     services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
     if "topology" in settings.roles:
-        services += _add_topology(plane, counts, stack, server)
+        assert plane.live is not None
+        assert plane.pools is not None
+        api = TopologyApi(plane.topology, plane.live, plane.pools)
+        services += api.register(server, counts)
     if "classifier" in settings.roles:
         services.append("envoy.service.auth.v3.Authorization")
         view = LiveView(plane.topology)
@@ -278,22 +301,6 @@ def _security(settings: Settings) -> Security | None:
     if files is None:
         return None
     return Security(TlsFiles(*files), Names(settings.grpc_names()))
-
-
-def _add_topology(
-    plane: Running, counts: GrpcMetrics, stack: contextlib.AsyncExitStack, server: grpc.aio.Server
-) -> tuple[str, ...]:
-    """Register the Topology Service; its calls are finished after the server has stopped."""
-    assert plane.live is not None
-    settings = plane.settings
-    api = TopologyApi(
-        plane.topology,
-        plane.live,
-        threads=settings.grpc_threads,
-        max_calls=settings.grpc_max_calls,
-    )
-    stack.push_async_callback(api.close)
-    return api.register(server, counts)
 
 
 def _host_port(host: str, port: int) -> str:

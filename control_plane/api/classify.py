@@ -52,7 +52,7 @@ _BODY: dict[str, Any] = {
 async def classify(request: Request) -> Response:
     """The cell that owns the first of the claims that anybody owns, or that type and value name."""
     gateway: Gateway = request.app.state.gateway
-    answer = gateway.classify(await request.body())
+    answer = await gateway.classify(await request.body())
     return Response(
         answer.body,
         answer.status,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
 from typing import Any
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.output import messages
-from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
 from control_plane.envoy_process import Envoy
 from control_plane.server import Running, run_loop, running, serve, until_signal
 from control_plane.settings import Settings, TokenNeeded
@@ -41,6 +42,9 @@ def up_here(settings: Settings) -> None:
 @contextlib.asynccontextmanager
 async def everything(settings: Settings) -> AsyncIterator[tuple[Running, Envoy, int]]:
     """A control plane and an Envoy that runs what it says; yields (plane, envoy, admin port)."""
+    if settings.grpc_tls is not None:
+        text = "the Envoy of `cellway up` has no certificate: leave grpc_tls_* out, or use serve"
+        raise Failure(text, Exit.REFUSED)
     async with running(settings) as plane:
         proxy = Envoy(local_bootstrap(settings, plane), settings.data_dir / "envoy")
         admin = await proxy.start()
@@ -70,11 +74,25 @@ async def _up(settings: Settings) -> None:
         await until_signal()
 
 
+def member_tls(files: tuple[Path | None, ...], server_name: str) -> MemberTls | None:
+    """The TLS files of a fleet member, if all are given."""
+    certificate, key, ca = map(str, files)
+    return MemberTls(certificate, key, ca, server_name) if all(files) else None
+
+
 def bootstrap(
-    node_id: str, group: str, host: str, port: int, admin_port: int, *, sotw: bool
+    node_id: str,
+    group: str,
+    host: str,
+    port: int,
+    admin_port: int,
+    *,
+    sotw: bool,
+    tls: MemberTls | None = None,
 ) -> str:
     """A fleet member's bootstrap as JSON."""
-    return compile_bootstrap(FleetMember(node_id, group, host, port, admin_port, not sotw))
+    member = FleetMember(node_id, group, host, port, admin_port, not sotw, tls)
+    return compile_bootstrap(member)
 
 
 def migrate_database(url: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from control_plane.xds.node import NODE_NAME
 envoy = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free one")]
+TlsFile = Annotated[Path | None, typer.Option(help="PEM file on the Envoy's machine")]
 DatabaseUrl = Annotated[str | None, typer.Option(help="sqlite:///… or postgresql://…")]
 
 
@@ -108,6 +109,10 @@ def envoy_bootstrap(
     xds: Annotated[str, typer.Option(help="host:port of the control plane")] = "127.0.0.1:18000",
     admin_port: Annotated[int, typer.Option(min=0, max=65535)] = 9901,
     sotw: Annotated[bool, typer.Option(help="state of the world instead of delta")] = False,
+    tls_certificate: TlsFile = None,
+    tls_key: TlsFile = None,
+    tls_ca: TlsFile = None,
+    tls_server_name: Annotated[str | None, typer.Option(help="default: the host of --xds")] = None,
 ) -> None:
     """Print a bootstrap for a fleet member (JSON)."""
     host, colon, port = xds.rpartition(":")
@@ -116,9 +121,13 @@ def envoy_bootstrap(
         raise Failure(f"--node-id {node_id!r} or --group {group!r} is no name: {mend}", Exit.USAGE)
     if not colon or not port.isdigit():
         raise Failure(f"--xds {xds!r} is not host:port", Exit.USAGE)
+    files = (tls_certificate, tls_key, tls_ca)
+    if any(files) and not all(files):
+        raise Failure("--tls-certificate, --tls-key and --tls-ca belong together", Exit.USAGE)
     from control_plane.cli import local
 
-    text = local.bootstrap(node_id, group, host, int(port), admin_port, sotw=sotw)
+    tls = local.member_tls(files, tls_server_name or host)
+    text = local.bootstrap(node_id, group, host, int(port), admin_port, sotw=sotw, tls=tls)
     if of(ctx).output is Format.YAML:
         show(json.loads(text), Format.YAML)
     else:

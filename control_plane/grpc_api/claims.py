@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from control_plane.grpc_api.claim_types import NUMBERS, bucket_word
-from control_plane.grpc_api.directory import LiveDirectory, cell_info
+from control_plane.grpc_api.directory import LiveDirectories, cell_info
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2, service_pb2
 from control_plane.grpc_api.generated.types.v1.uuid_pb2 import UUID
 from control_plane.grpc_api.records import (
@@ -43,7 +43,7 @@ _EARLY = (
 class Claims:
     """The methods of the service. All but `get_cells` block."""
 
-    def __init__(self, topology: Topology, live: LiveDirectory) -> None:
+    def __init__(self, topology: Topology, live: LiveDirectories) -> None:
         self._topology = topology
         self._live = live
 
@@ -51,8 +51,8 @@ class Claims:
         """``gitlab.cells.topology_service.claims.v1.ClaimService``."""
         return Service(
             service_pb2.DESCRIPTOR.services_by_name["ClaimService"],
-            {"GetCells": self.get_cells},
-            {
+            lookups={"GetCells": self.get_cells},
+            pooled={
                 "GetRecord": self.get_record,
                 "BeginUpdate": self.begin_update,
                 "CommitUpdate": self.commit_update,
@@ -64,7 +64,7 @@ class Claims:
 
     def get_cells(self, _: Message) -> Message:
         """Every cell."""
-        return self._live.current().response
+        return self._live.mine().current().response
 
     def get_record(self, request: service_pb2.GetRecordRequest, _: Call) -> Message:
         """One claim and its cell."""

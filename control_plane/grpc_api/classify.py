@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from control_plane.grpc_api.claim_types import ClaimKey, claim_key
-from control_plane.grpc_api.directory import Directory, LiveDirectory
+from control_plane.grpc_api.directory import Directory, LiveDirectories, LiveDirectory
 from control_plane.grpc_api.generated.classify_service_pb2 import (
     CELL_ID,
     DESCRIPTOR,
@@ -97,15 +97,16 @@ def _shown(keys: list[ClaimKey]) -> str:
     return ", ".join(f"{bucket}:{value}" for bucket, value in keys)[:_MAX_SHOWN]
 
 
-def classify_service(live: LiveDirectory) -> Service:
+def classify_service(live: LiveDirectories) -> Service:
     """``gitlab.cells.topology_service.ClassifyService``."""
 
     def answer(request: ClassifyRequest) -> Message:
-        return classify(request, live)
+        return classify(request, live.mine())
 
     def cells(_: Message) -> Message:
-        return live.current().response
+        return live.mine().current().response
 
     return Service(
-        DESCRIPTOR.services_by_name["ClassifyService"], {"Classify": answer, "GetCells": cells}
+        DESCRIPTOR.services_by_name["ClassifyService"],
+        lookups={"Classify": answer, "GetCells": cells},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from control_plane.grpc_api.generated.cell_info_pb2 import (
@@ -44,8 +45,8 @@ class Directory:
 class LiveDirectory:
     """The newest `Directory`, and owners of claims straight from the database.
 
-    One per event loop, and used from it only: a look-up takes microseconds, the reading of cells
-    after a change to one of them a few milliseconds per hundred cells.
+    One per thread, and used from it only. On SQLite a look-up takes microseconds, the reading of
+    cells after a change to one of them a few milliseconds per hundred cells.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -66,3 +67,27 @@ class LiveDirectory:
     def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
         """The owning cell's id of each key, in order; None where nobody owns it."""
         return self._lookup.owners(keys)
+
+
+class LiveDirectories:
+    """A `LiveDirectory` for each thread that asks."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._mine = threading.local()
+        self._lock = threading.Lock()
+        self._all: list[LiveDirectory] = []
+
+    def mine(self) -> LiveDirectory:
+        """That of the calling thread; raises `Unavailable` where the database is not there."""
+        live: LiveDirectory | None = getattr(self._mine, "live", None)
+        if live is None:
+            live = self._mine.live = LiveDirectory(self._topology)
+            with self._lock:
+                self._all.append(live)
+        return live
+
+    def close(self) -> None:
+        """Close them all; the threads must have ended, or be the calling one."""
+        for live in self._all:
+            live.close()

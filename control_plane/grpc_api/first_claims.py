@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from google.protobuf.message import Message
 
-from control_plane.grpc_api.directory import LiveDirectory, cell_info
+from control_plane.grpc_api.directory import LiveDirectories, cell_info
 from control_plane.grpc_api.generated import claim_service_pb2 as pb
 from control_plane.grpc_api.generated.claims.v1.messages_pb2 import Source, Subject
 from control_plane.grpc_api.service import Call, Service
@@ -33,7 +33,7 @@ _ID_BYTES = 8
 class FirstClaims:
     """The methods of the service. All but `get_cells` block."""
 
-    def __init__(self, topology: Topology, live: LiveDirectory) -> None:
+    def __init__(self, topology: Topology, live: LiveDirectories) -> None:
         self._topology = topology
         self._live = live
 
@@ -41,13 +41,13 @@ class FirstClaims:
         """``gitlab.cells.topology_service.ClaimService``."""
         return Service(
             pb.DESCRIPTOR.services_by_name["ClaimService"],
-            {"GetCells": self.get_cells},
-            {"CreateClaim": self.create_claim, "GetClaim": self.get_claim},
+            lookups={"GetCells": self.get_cells},
+            pooled={"CreateClaim": self.create_claim, "GetClaim": self.get_claim},
         )
 
     def get_cells(self, _: Message) -> Message:
         """Every cell."""
-        return self._live.current().response
+        return self._live.mine().current().response
 
     def create_claim(self, request: pb.CreateClaimRequest, call: Call) -> Message:
         """Claim a route for the caller's cell: begun and committed in one call."""

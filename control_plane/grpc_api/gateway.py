@@ -12,7 +12,7 @@ import grpc
 from google.protobuf import json_format
 
 from control_plane.grpc_api.classify import classify
-from control_plane.grpc_api.directory import LiveDirectory
+from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.generated.classify_service_pb2 import (
     ClassifyRequest,
     ClassifyResponse,
@@ -20,6 +20,7 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.grpc_api.status import CallError, Code, failure
+from control_plane.grpc_api.work import Work
 from control_plane.topology.errors import Invalid, Problem, TopologyError
 
 _HTTP: Mapping[grpc.StatusCode, int] = MappingProxyType(
@@ -66,23 +67,31 @@ class Answer:
 
 
 class Gateway:
-    """Answers ``POST /v1/classify``. Runs on the loop of its `LiveDirectory`."""
+    """Answers ``POST /v1/classify``: in ``lookups``, or without that on the loop."""
 
     def __init__(
         self,
-        live: LiveDirectory,
+        live: LiveDirectories,
         times: CacheTimes,
         called: Callable[[grpc.StatusCode], None],
+        lookups: Work | None = None,
     ) -> None:
+        self._lookups = lookups
         self._live = live
         self._found = _cache_control(times.found_s)
         self._not_found = _cache_control(times.not_found_s)
         self._called = called
 
-    def classify(self, body: bytes) -> Answer:
+    async def classify(self, body: bytes) -> Answer:
         """Answer a request's body; errors are google.rpc.Status as JSON."""
         try:
-            response = classify(read_request(body), self._live)
+            request = read_request(body)
+            if self._lookups is None:
+                response = classify(request, self._live.mine())
+            else:
+                response = await self._lookups.run(
+                    lambda: classify(request, self._live.mine()), None
+                )
         except (CallError, TopologyError) as error:
             code, text = failure(error)
             self._called(code)

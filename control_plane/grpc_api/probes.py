@@ -26,6 +26,6 @@ def health_service(topology: Topology) -> Service:
 
     return Service(
         DESCRIPTOR.services_by_name["HealthService"],
-        {"LivenessProbe": alive},
-        {"ReadinessProbe": ready},
+        inline={"LivenessProbe": alive},
+        pooled={"ReadinessProbe": ready},
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from control_plane.grpc_api.claim_types import (
     NUMBERS,
@@ -22,6 +23,8 @@ from control_plane.grpc_api.generated.types.v1 import claim_pb2, uuid_pb2
 from control_plane.topology.errors import Invalid, Problem
 from control_plane.topology.model import Lease, Record, RecordSpec, RecordStatus
 
+_KEY_FIELD = pb.Source.DESCRIPTOR.fields_by_name["rails_primary_key_id"].number
+_VARINT = 0
 _STATUS: Mapping[RecordStatus, pb.Record.Status] = MappingProxyType(
     {
         RecordStatus.ACTIVE: pb.Record.ACTIVE,
@@ -67,9 +70,25 @@ def spec_of(metadata: pb.Metadata, where: str) -> RecordSpec:
         metadata.subject.type,
         metadata.subject.id,
         metadata.source.type,
-        metadata.source.rails_primary_key_id,
+        _primary_key(metadata.source, f"{where}source.rails_primary_key_id"),
         user_data,
     )
+
+
+def _primary_key(source: pb.Source, where: str) -> bytes:
+    """The key as newer clients send it; the int64 of older ones becomes the same bytes."""
+    if source.rails_primary_key_id:
+        return source.rails_primary_key_id
+    unknown = UnknownFieldSet(source)
+    for index in range(len(unknown)):
+        field = unknown[index]
+        if field.field_number == _KEY_FIELD:
+            if field.wire_type != _VARINT:
+                mend = "send bytes, or (older clients) an int64"
+                raise Invalid(Problem(where, "it is of another type", mend))
+            number: int = field.data
+            return number.to_bytes(8, "big")
+    return b""
 
 
 def record_message(record: Record) -> pb.Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -41,11 +42,14 @@ class Call:
 class Service:
     """One service: its methods by name.
 
-    ``inline`` ones take microseconds and run on the loop; ``pooled`` ones block and run in `Work`.
+    ``inline`` ones run on the loop. ``lookups`` read the database through a connection of the
+    thread they run in: the loop's where that takes microseconds, else one of a pool. ``pooled``
+    ones are transactions and run in a pool.
     """
 
     descriptor: ServiceDescriptor
-    inline: Mapping[str, Callable[[Any], Message]]
+    inline: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
+    lookups: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
     pooled: Mapping[str, Callable[[Any, Call], Message]] = field(default_factory=dict)
 
 
@@ -57,6 +61,14 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Pools:
+    """Where what blocks runs; ``lookups`` None: on the loop."""
+
+    transactions: Work
+    lookups: Work | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Malformed:
     """Bytes that are no message of the method's request type."""
 
@@ -64,13 +76,13 @@ class _Malformed:
 
 
 def register(
-    server: grpc.aio.Server, services: Iterable[Service], work: Work, observer: Observer
+    server: grpc.aio.Server, services: Iterable[Service], pools: Pools, observer: Observer
 ) -> tuple[str, ...]:
     """Serve every method of these services; gives their full names."""
     names = []
     for service in services:
         handlers = {
-            method.name: _handler(service, method, work, observer)
+            method.name: _handler(service, method, pools, observer)
             for method in service.descriptor.methods
         }
         name = service.descriptor.full_name
@@ -80,33 +92,48 @@ def register(
 
 
 def _handler(
-    service: Service, method: MethodDescriptor, work: Work, observer: Observer
+    service: Service, method: MethodDescriptor, pools: Pools, observer: Observer
 ) -> grpc.RpcMethodHandler[Any, Any]:
     name = f"/{service.descriptor.full_name}/{method.name}"
-    if method.name in service.inline:
-        answer: Callable[[Any, Context], Awaitable[Message]] = partial(
-            _inline, service.inline[method.name]
-        )
-    else:
-        answer = partial(_pooled, service.pooled[method.name], work)
+    answer = _answerer(service, method.name, pools)
 
     async def serve(request: Message | _Malformed, context: Context) -> Message:
         started = time.perf_counter()
-        code = Code.UNKNOWN
+        code, text = Code.UNKNOWN, ""
         try:
             response = await answer(_readable(request), context)
             code = Code.OK
         except (CallError, TopologyError) as error:
             code, text = failure(error)
-            await context.abort(code, text)
+        except asyncio.CancelledError:
+            code = Code.CANCELLED
+            raise
         finally:
+            # Before the client knows, so that who asks for the count then finds it.
             observer.called(name, code, time.perf_counter() - started)
+        if code is not Code.OK:
+            await context.abort(code, text)
         return response
 
     return grpc.unary_unary_rpc_method_handler(
         serve,
         request_deserializer=_reader(message_factory.GetMessageClass(method.input_type)),
         response_serializer=_write,
+    )
+
+
+def _answerer(
+    service: Service, method: str, pools: Pools
+) -> Callable[[Any, Context], Awaitable[Message]]:
+    if method in service.pooled:
+        return partial(_pooled, service.pooled[method], pools.transactions)
+    if method in service.inline:
+        return partial(_inline, service.inline[method])
+    lookup = service.lookups[method]
+    return (
+        partial(_inline, lookup)
+        if pools.lookups is None
+        else partial(_looked_up, lookup, pools.lookups)
     )
 
 
@@ -136,6 +163,12 @@ def _write(message: Message) -> bytes:
 async def _inline(method: Callable[[Any], Message], request: Any, context: Context) -> Message:
     _remaining(context)
     return method(request)
+
+
+async def _looked_up(
+    method: Callable[[Any], Message], work: Work, request: Any, context: Context
+) -> Message:
+    return await work.run(lambda: method(request), _remaining(context))
 
 
 async def _pooled(

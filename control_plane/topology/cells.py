@@ -27,7 +27,7 @@ from control_plane.topology.model import (
     Endpoint,
     SequenceRange,
 )
-from control_plane.topology.store import Transaction
+from control_plane.topology.transaction import Transaction
 
 _T = schema.cells
 

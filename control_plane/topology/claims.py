@@ -20,7 +20,7 @@ from control_plane.topology.errors import (
 )
 from control_plane.topology.model import Claim, ClaimSpec, RecordStatus
 from control_plane.topology.normalise import normalise
-from control_plane.topology.store import Transaction
+from control_plane.topology.transaction import Transaction
 
 MAX_BATCH = 1000
 """Claims in one claim or release."""

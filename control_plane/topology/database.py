@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from control_plane.topology.errors import Invalid, Problem
@@ -34,11 +34,14 @@ def parse_url(url: str) -> URL:
     Raises:
         Invalid: neither SQLite nor PostgreSQL.
     """
-    parsed = make_url(url)
+    mend = "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise Invalid(Problem("database_url", f"{url!r} is no URL", mend)) from error
     if parsed.drivername in {"postgresql", "postgres"}:
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
-        mend = "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
         raise Invalid(Problem("database_url", f"no driver for {parsed.drivername!r}", mend))
     return parsed
 

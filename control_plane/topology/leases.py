@@ -30,7 +30,8 @@ from control_plane.topology.errors import (
 )
 from control_plane.topology.model import Change, Lease, RecordSpec, Written
 from control_plane.topology.statements import Result, Statement, chunked, in_keys, moment, rows
-from control_plane.topology.store import Store, Transaction, bounded
+from control_plane.topology.store import Store
+from control_plane.topology.transaction import Transaction, bounded
 
 SETTLED_KEPT = timedelta(hours=24)
 """How long a settled lease is remembered; a repetition after that finds no lease."""

@@ -12,7 +12,7 @@ from control_plane.topology.errors import Invalid, Locked, NotFound, Problem, Re
 from control_plane.topology.model import CellState, Change
 from control_plane.topology.normalise import normalise
 from control_plane.topology.statements import chunked
-from control_plane.topology.store import Transaction
+from control_plane.topology.transaction import Transaction
 
 MAX_TRANSFER = 100_000
 """Claims that one transfer moves at most: it is one transaction."""

@@ -7,7 +7,8 @@ from control_plane.topology.errors import LeaseSettled
 from control_plane.topology.leases import Outcome
 from control_plane.topology.model import Change, Written
 from control_plane.topology.operations import Subject
-from control_plane.topology.store import Store, Transaction
+from control_plane.topology.store import Store
+from control_plane.topology.transaction import Transaction
 
 MAX_AUDIT = 1000
 SETTLE_PAGE = 100

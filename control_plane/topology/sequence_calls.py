@@ -7,7 +7,8 @@ from dataclasses import replace
 from control_plane.topology import cells, sequences
 from control_plane.topology.model import Cell, SequenceRange, Written
 from control_plane.topology.sequences import SequenceMark, SequenceUse
-from control_plane.topology.store import Store, Transaction
+from control_plane.topology.store import Store
+from control_plane.topology.transaction import Transaction
 
 
 class SequenceCalls:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from control_plane.topology import schema
 from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
 from control_plane.topology.model import Cell, SequenceRange
-from control_plane.topology.store import Transaction
+from control_plane.topology.transaction import Transaction
 
 MAX_ID = 2**63 - 1
 DEFAULT_SIZE = 10**11

@@ -28,7 +28,8 @@ from control_plane.topology.model import (
 )
 from control_plane.topology.operator_calls import OperatorCalls
 from control_plane.topology.sequence_calls import SequenceCalls
-from control_plane.topology.store import Store, Transaction, migrate, pending_migrations
+from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.topology.transaction import Transaction
 from control_plane.topology.transfer_calls import TransferCalls
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, insert, literal_column, select
+from sqlalchemy import ColumnElement, Connection, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from control_plane.topology import schema
@@ -29,55 +28,15 @@ from control_plane.topology.database import (
     pending_migrations,
 )
 from control_plane.topology.errors import Contention, Unavailable
+from control_plane.topology.grouping import Job, run_jobs, take_group
 from control_plane.topology.mark_file import MarkFile
-from control_plane.topology.model import Change
-from control_plane.topology.statements import Result, Statement, execute, moment
+from control_plane.topology.statements import Result, Statement, moment
+from control_plane.topology.transaction import Transaction, bounded, take_revision
 
 TRIES = 6
 """How often a write is tried when others are in its way or the connection is lost before it."""
 _FIRST_PAUSE_S = 0.005
-_TAKE_REVISION = Statement(
-    "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at, {notify}"
-)
-_TOUCH_EDGE = Statement("UPDATE revisions SET edge_revision = revision")
 Hint = Callable[[int], None]
-
-
-@dataclass(slots=True)
-class Transaction:
-    """A write in progress: collects its changes; one revision covers them all."""
-
-    connection: Connection
-    revision: int
-    actor: str
-    at: datetime
-    changes: list[Change] = field(default_factory=list)
-    appended: int = 0
-    """Entries that went to the change feed past ``changes``, in bulk."""
-    touches_edge: bool = False
-    sequence_mark: MarkFile | None = None
-    before_commit: list[Callable[[], None]] = field(default_factory=list)
-    """What must have happened outside the database before the commit; an error rolls back."""
-    took_revision: bool = False
-    abandoned: bool = False
-    """Set where nothing is to be changed after all: roll back, without an error."""
-
-    def log(
-        self,
-        kind: str,
-        action: str,
-        key: str,
-        before: Mapping[str, Any] | None,
-        after: Mapping[str, Any] | None,
-    ) -> None:
-        """Append to the change feed, in this transaction."""
-        self.changes.append(
-            Change(self.revision, kind, action, key, before, after, self.actor, self.at)
-        )
-
-    def execute(self, statements: Sequence[Statement]) -> list[Result]:
-        """Run fixed statements in this transaction."""
-        return execute(self.connection, statements)
 
 
 class Store:
@@ -93,6 +52,8 @@ class Store:
         clock: ColumnElement[Any] = literal_column("clock_timestamp()" if on_server else "NULL")
         self._clock = clock.label("now")
         self._writer = threading.Lock()
+        self._queueing = threading.Lock()
+        self._queue: list[Job[Any]] = []
         self._hints: list[Hint] = []
 
     def close(self) -> None:
@@ -134,7 +95,7 @@ class Store:
             Unavailable: the database can't be reached, or was lost during the commit.
         """
 
-        def attempt(connection: Connection) -> tuple[T, Transaction]:
+        def attempt(connection: Connection) -> tuple[tuple[T, Transaction], bool]:
             query = select(schema.revisions.c.revision, self._clock).with_for_update()
             row = connection.execute(query).one()
             at = moment(row.now) if row.now else datetime.now(UTC)
@@ -143,12 +104,19 @@ class Store:
             done = work(tx)
             tx.abandoned |= dry_run
             if (tx.changes or tx.appended) and not tx.abandoned:
-                _take_revision(tx)
+                take_revision(tx)
                 for step in tx.before_commit:
                     step()
-            return done, tx
+            return (done, tx), not tx.abandoned
 
-        return self._transact(attempt)
+        self._writer.acquire()
+        try:
+            done, tx = self._transact(attempt)
+        finally:
+            self._pass_on()
+        if tx.took_revision and not tx.abandoned:
+            self._tell(tx.revision)
+        return done, tx
 
     def write_statements[T](
         self,
@@ -160,43 +128,77 @@ class Store:
         """A write of fixed statements, sent together after the one that takes the revision.
 
         They find it and its time in the table ``revisions``, and append to the change feed
-        themselves. ``finish`` judges their results: it may run more, raise, or abandon.
-        Raises as `write` does.
+        themselves. ``finish`` judges their results: it may run more, raise, or abandon; it is
+        called again when the transaction is. Writes of other threads that wait meanwhile go into
+        the same transaction, each with its own revision and its own success or failure. Raises as
+        `write` does.
         """
 
-        def attempt(connection: Connection) -> tuple[T, Transaction]:
-            taken, *results = execute(connection, [_TAKE_REVISION, *statements])
-            revision, at = taken.rows[0][:2]
-            tx = Transaction(connection, revision, bounded(actor), moment(at), took_revision=True)
-            return finish(tx, results), tx
+        job: Job[T] = Job(statements, finish, bounded(actor))
+        with self._queueing:
+            self._queue.append(job)
+        while not job.done:
+            # Either the writer is free, or who has it will wake the queue's head when done.
+            if self._writer.acquire(blocking=False):
+                try:
+                    if not job.done:
+                        self._run_group(job)
+                finally:
+                    self._pass_on()
+            else:
+                job.woken.wait()
+                job.woken.clear()
+        return job.result()
 
-        return self._transact(attempt)[0]
+    def _pass_on(self) -> None:
+        """Release the writer, and wake who waits first."""
+        self._writer.release()
+        with self._queueing:
+            if self._queue:
+                self._queue[0].woken.set()
 
-    def _transact[T](
-        self, attempt: Callable[[Connection], tuple[T, Transaction]]
-    ) -> tuple[T, Transaction]:
+    def _run_group(self, first: Job[Any]) -> None:
+        """Run a job and what waits behind it in one transaction: one commit to disk for all."""
+        with self._queueing:
+            self._queue.remove(first)
+            group = [first, *take_group(self._queue, len(first.statements))]
+            del self._queue[: len(group) - 1]
+        try:
+            self._transact(partial(run_jobs, group))
+        except BaseException as error:
+            # Each writer of the group must learn of it, whoever ran it.
+            told = error if isinstance(error, Exception) else Unavailable("the writer was stopped")
+            for job in group:
+                job.fail(told)
+            if told is error:
+                return
+            raise
+        for job in group:
+            job.succeed()
+            if job.tx is not None and not job.tx.abandoned and job.error is None:
+                self._tell(job.tx.revision)
+
+    def _transact[T](self, attempt: Callable[[Connection], tuple[T, bool]]) -> T:
+        """One transaction, tried again within bounds; ``attempt`` says whether to keep it."""
         for number in range(TRIES):
             if number:
                 # No secret hangs on it: it spreads out writers that collided.
                 time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**number))  # noqa: S311
-            committing = False
+            keep = False
             try:
                 with (
-                    self._writer,
                     self._write_engine.connect() as connection,
                     connection.begin() as transaction,
                 ):
                     with _guarded(connection):
-                        done, tx = attempt(connection)
-                    if tx.abandoned:
+                        done, kept = attempt(connection)
+                    if not kept:
                         transaction.rollback()
-                    committing = not tx.abandoned
+                    keep = kept
             except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
-                _judge(error, committing=committing, last=number == TRIES - 1)
+                _judge(error, committing=keep, last=number == TRIES - 1)
             else:
-                if tx.took_revision and not tx.abandoned:
-                    self._tell(tx.revision)
-                return done, tx
+                return done
         raise Contention(TRIES)
 
     def _tell(self, revision: int) -> None:
@@ -229,34 +231,4 @@ def _guarded(connection: Connection) -> Iterator[None]:
         raise
 
 
-def bounded(actor: str) -> str:
-    """An actor's name as it is kept; PostgreSQL keeps no NUL in text."""
-    return actor[:256].replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def _take_revision(tx: Transaction) -> None:
-    """Append to the feed and take the revision."""
-    if tx.changes:
-        tx.connection.execute(insert(schema.changes), _rows(tx))
-    execute(tx.connection, [_TAKE_REVISION, _TOUCH_EDGE] if tx.touches_edge else [_TAKE_REVISION])
-    tx.took_revision = True
-
-
-def _rows(transaction: Transaction) -> list[dict[str, Any]]:
-    return [
-        {
-            "revision": change.revision,
-            "ordinal": ordinal,
-            "kind": change.kind,
-            "action": change.action,
-            "key": change.key,
-            "before": None if change.before is None else json.dumps(change.before),
-            "after": None if change.after is None else json.dumps(change.after),
-            "actor": change.actor,
-            "at": change.at,
-        }
-        for ordinal, change in enumerate(transaction.changes, transaction.appended)
-    ]
-
-
-__all__ = ["Store", "Transaction", "bounded", "migrate", "pending_migrations"]
+__all__ = ["Store", "migrate", "pending_migrations"]

@@ -30,7 +30,8 @@ from control_plane.topology.statements import (
     insert_many,
     stored,
 )
-from control_plane.topology.store import Store, Transaction
+from control_plane.topology.store import Store
+from control_plane.topology.transaction import Transaction
 
 BATCH_LINES = 5000
 """Lines of one transaction."""

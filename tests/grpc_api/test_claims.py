@@ -156,6 +156,18 @@ async def test_newer_clients_may_name_a_record_by_claim_only(wire: Wire) -> None
     assert await owner(wire, num(10, 7)) is None
 
 
+async def test_the_integer_keys_of_older_clients_are_the_bytes_of_newer_ones(wire: Wire) -> None:
+    # Source.rails_primary_key_id was an int64 under the same number.
+    old = sub(1, num(1, 10) + sub(2, "300")) + sub(3, num(1, 1) + num(2, 300))
+    await wire.raw(COMMIT, settle(await begun(wire, begin([old]))))
+    request = num(1, 1) + num(2, 1) + sub(4, key_id(299)) + sub(5, key_id(300))
+    ((_, record),) = fields(await wire.raw(RECORDS, request))
+    assert dict(fields(dict(fields(record))[2]))[3] == num(1, 1) + sub(2, key_id(300))
+    strange = sub(1, num(1, 10) + sub(2, "301")) + sub(3, num(1, 1) + b"\x11" + b"\x00" * 8)
+    code, text = await wire.refused(BEGIN, begin([strange]))
+    assert (code, "rails_primary_key_id" in text) == ("INVALID_ARGUMENT", True)
+
+
 @both
 async def test_a_begin_repeated_with_its_key_gives_the_same_lease(wire: Wire) -> None:
     key = {"metadata": (("idempotency-key", "op-1"),)}

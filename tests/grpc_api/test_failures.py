@@ -22,7 +22,7 @@ from control_plane.topology.errors import (
     TopologyError,
     Unavailable,
 )
-from tests.grpc_api.wire import Wire, num, serving, sub
+from tests.grpc_api.wire import Wire, num, prepare, serving, sub
 from tests.postgres import postgres
 
 BEGIN = "claims.v1.ClaimService/BeginUpdate"
@@ -65,6 +65,7 @@ async def test_a_dead_postgresql_is_unavailable_until_it_is_back(
     claim = sub(1, num(1, 1) + sub(2, "later"))
     begin = sub(1, claim) + num(3, 1)
     with postgres() as server, server.database("dies") as url:
+        prepare(url)
         async with serving(url) as wire:
             route = sub(5, sub(1, "gitlab-org"))
             before = await wire.raw(CLASSIFY, route)

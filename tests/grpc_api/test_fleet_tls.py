@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,17 @@ async def test_an_envoy_gets_its_configuration_over_mutual_tls(tmp_path: Path) -
             assert "other" not in groups
         finally:
             await thief.stop()
+
+
+def test_the_command_prints_such_a_bootstrap() -> None:
+    def bootstrap(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "control_plane.cli.main", "envoy", "bootstrap"]
+        command += ["--node-id", "n-1", "--xds", "cp.example:18000", *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    files = ("--tls-certificate", "/c", "--tls-key", "/k", "--tls-ca", "/a")
+    (cluster,) = json.loads(bootstrap(*files).stdout)["staticResources"]["clusters"]
+    socket = json.dumps(cluster["transportSocket"])
+    assert all(text in socket for text in ('"/c"', '"/k"', '"/a"', '"cp.example"'))
+    lacking = bootstrap(*files[:4])
+    assert (lacking.returncode, "belong together" in lacking.stderr) == (2, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,13 +15,13 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from control_plane.api.app import create_app
-from control_plane.grpc_api.directory import LiveDirectory
+from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.gateway import CacheTimes, Gateway, read_request
 from control_plane.grpc_api.metrics import gateway_counter
+from control_plane.grpc_api.work import Work
 from control_plane.topology.errors import Invalid
 from control_plane.topology.service import Topology
 from control_plane.xds.fleet import Fleet
-from tests.grpc_api.wire import add_cells
 
 
 async def no_metrics() -> bytes:
@@ -33,10 +34,9 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-async def rest(tmp_path: Path, registry: CollectorRegistry) -> AsyncIterator[httpx.AsyncClient]:
-    topology = Topology.open(f"sqlite:///{tmp_path}/topology.db")
-    add_cells(topology)
-    live = LiveDirectory(topology)
+async def rest(prepared: Path, registry: CollectorRegistry) -> AsyncIterator[httpx.AsyncClient]:
+    topology = Topology.open(f"sqlite:///{prepared}")
+    live = LiveDirectories(topology)
     app = create_app(
         topology,
         Fleet(),
@@ -117,6 +117,20 @@ async def test_answers_are_counted(rest: httpx.AsyncClient, registry: CollectorR
     await rest.post("/v1/classify", json={})
     for code in ("OK", "INVALID_ARGUMENT"):
         assert registry.get_sample_value("cellway_classify_rest_total", {"code": code}) == 1
+
+
+async def test_look_ups_may_run_in_threads(prepared: Path, registry: CollectorRegistry) -> None:
+    topology = Topology.open(f"sqlite:///{prepared}")
+    live, work = LiveDirectories(topology), Work(threads=2, max_calls=2)
+    gateway = Gateway(live, CacheTimes(60, 0), gateway_counter(registry), work)
+    ask = b'{"claims": [{"username": "ann"}]}'
+    answers = await asyncio.gather(*(gateway.classify(ask) for _ in range(2)))
+    assert [answer.status for answer in answers] == [200, 200]
+    await work.close()
+    closed = await gateway.classify(ask)
+    assert (closed.status, json.loads(closed.body)["code"]) == (503, 14)
+    live.close()
+    topology.close()
 
 
 JSON = st.recursive(

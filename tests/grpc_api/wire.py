@@ -10,8 +10,10 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from control_plane.grpc_api.api import TopologyApi
-from control_plane.grpc_api.directory import LiveDirectory
+from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.metrics import GrpcMetrics
+from control_plane.grpc_api.service import Pools
+from control_plane.grpc_api.work import Work
 from control_plane.topology.model import (
     CellSpec,
     CellState,
@@ -126,13 +128,21 @@ def add_cells(topology: Topology) -> None:
     )
 
 
-@contextlib.asynccontextmanager
-async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIterator[Wire]:
-    """The service over a fresh database with `add_cells`."""
+def prepare(url: str) -> None:
+    """Migrate a database and add the cells."""
     topology = Topology.open(url)
     add_cells(topology)
-    live = LiveDirectory(topology)
-    api = TopologyApi(topology, live, threads=threads, max_calls=max_calls)
+    topology.close()
+
+
+@contextlib.asynccontextmanager
+async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIterator[Wire]:
+    """The service over a database made by `prepare`."""
+    topology = Topology.open(url, migrate_first=False)
+    live = LiveDirectories(topology)
+    work = Work(threads=threads, max_calls=max_calls)
+    lookups = None if url.startswith("sqlite") else Work(threads=threads, max_calls=max_calls)
+    api = TopologyApi(topology, live, Pools(work, lookups))
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
@@ -144,6 +154,8 @@ async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIt
     finally:
         await channel.close()
         await server.stop(1)
-        await api.close()
+        await work.close()
+        if lookups is not None:
+            await lookups.close()
         live.close()
         topology.close()

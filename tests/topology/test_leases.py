@@ -295,6 +295,23 @@ def test_open_leases_are_listed_by_uuid(two: Topology) -> None:
     assert len(two.leases(created_after=newest - timedelta(hours=1))) == 7
 
 
+def test_open_leases_are_told_by_age_of_the_databases_clock(two: Topology) -> None:
+    assert two.lease_ages() == []
+    old = begin(two, [route("a")], cell=2)
+    begin(two, [route("b")])
+    begin(two, [route("c")])
+    created = schema.leases.c.created_at
+    with two._store._write_engine.connect() as connection, connection.begin():
+        at = next(one.created_at for one in two.leases() if one.uuid == old)
+        earlier = at - timedelta(hours=2)
+        where = schema.leases.c.uuid == old
+        connection.execute(update(schema.leases).where(where).values({created: earlier}))
+    ages = two.lease_ages()
+    assert [(one.cell, one.open) for one in ages] == [("cell-2", 1), ("cell-1", 2)]
+    assert 7200 <= ages[0].oldest_s < 7200 + 600
+    assert 0 <= ages[1].oldest_s < 600
+
+
 def test_settled_leases_are_forgotten_after_a_day(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,102 @@
+"""Group commit: writes that wait for each other anyway share a transaction and one fsync.
+
+Revisions are taken under one lock, so writes can't commit side by side. Under load the time of a
+write is that of its commit to disk; so what queues up while one commits goes in together next,
+each write under a savepoint of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from control_plane.topology.database import is_conflict, is_lost
+from control_plane.topology.errors import TopologyError
+from control_plane.topology.statements import Result, Statement, execute, moment
+from control_plane.topology.transaction import TAKE_REVISION, Transaction
+
+MAX_JOBS = 32
+MAX_STATEMENTS = 256
+"""Bounds of a group: who comes first shall not wait long for the others."""
+_SAVE = Statement("SAVEPOINT job")
+_UNDO = Statement("ROLLBACK TO SAVEPOINT job")
+
+
+@dataclass(slots=True)
+class Job[T]:
+    """A write of fixed statements, and what became of it once it is done."""
+
+    statements: Sequence[Statement]
+    finish: Callable[[Transaction, list[Result]], T]
+    actor: str
+    tx: Transaction | None = None
+    value: T | None = None
+    error: Exception | None = None
+    done: bool = False
+    woken: threading.Event = field(default_factory=threading.Event)
+
+    def succeed(self) -> None:
+        """The transaction is committed; ``error`` is the job's own, if it has one."""
+        self.done = True
+        self.woken.set()
+
+    def fail(self, error: Exception) -> None:
+        """The whole transaction failed."""
+        self.error = error
+        self.done = True
+        self.woken.set()
+
+    def result(self) -> T:
+        """What ``finish`` returned; raises what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
+
+
+def take_group(queue: Sequence[Job[Any]], statements: int) -> Sequence[Job[Any]]:
+    """The jobs at the queue's head that go with one of so many statements."""
+    for at, job in enumerate(queue[: MAX_JOBS - 1]):
+        statements += len(job.statements)
+        if statements > MAX_STATEMENTS:
+            return queue[:at]
+    return queue[: MAX_JOBS - 1]
+
+
+def run_jobs(jobs: Sequence[Job[Any]], connection: Connection) -> tuple[None, bool]:
+    """Run each job; whether there is anything to commit. Nothing counts before the commit."""
+    kept = False
+    alone = len(jobs) == 1
+    for job in jobs:
+        if _succeeds(job, connection, [] if alone else [_SAVE]):
+            kept = True
+        elif not alone:
+            execute(connection, [_UNDO])
+    return None, kept
+
+
+def _succeeds(job: Job[Any], connection: Connection, before: list[Statement]) -> bool:
+    """Run a job and note what came of it; False where what it did must be undone."""
+    job.tx, job.value, job.error = None, None, None
+    try:
+        done = execute(connection, [*before, TAKE_REVISION, *job.statements])
+        taken, *results = done[len(before) :]
+        revision, at = taken.rows[0][:2]
+        tx = Transaction(connection, revision, job.actor, moment(at), took_revision=True)
+        job.value = job.finish(tx, results)
+    except TopologyError as error:
+        job.error = error
+        return False
+    except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
+        if is_lost(error) or is_conflict(error):
+            raise
+        job.error = error
+        return False
+    job.tx = tx
+    return not tx.abandoned

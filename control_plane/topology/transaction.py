@@ -1,0 +1,88 @@
+"""A write in progress, and how it takes its revision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from control_plane.topology import schema
+from control_plane.topology.mark_file import MarkFile
+from control_plane.topology.model import Change
+from control_plane.topology.statements import Result, Statement, execute
+
+TAKE_REVISION = Statement(
+    "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at, {notify}"
+)
+_TOUCH_EDGE = Statement("UPDATE revisions SET edge_revision = revision")
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A write in progress: collects its changes; one revision covers them all."""
+
+    connection: Connection
+    revision: int
+    actor: str
+    at: datetime
+    changes: list[Change] = field(default_factory=list)
+    appended: int = 0
+    """Entries that went to the change feed past ``changes``, in bulk."""
+    touches_edge: bool = False
+    sequence_mark: MarkFile | None = None
+    before_commit: list[Callable[[], None]] = field(default_factory=list)
+    """What must have happened outside the database before the commit; an error rolls back."""
+    took_revision: bool = False
+    abandoned: bool = False
+    """Set where nothing is to be changed after all: roll back, without an error."""
+
+    def log(
+        self,
+        kind: str,
+        action: str,
+        key: str,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+    ) -> None:
+        """Append to the change feed, in this transaction."""
+        self.changes.append(
+            Change(self.revision, kind, action, key, before, after, self.actor, self.at)
+        )
+
+    def execute(self, statements: Sequence[Statement]) -> list[Result]:
+        """Run fixed statements in this transaction."""
+        return execute(self.connection, statements)
+
+
+def bounded(actor: str) -> str:
+    """An actor's name as it is kept; PostgreSQL keeps no NUL in text."""
+    return actor[:256].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def take_revision(tx: Transaction) -> None:
+    """Append to the feed and take the revision."""
+    if tx.changes:
+        tx.connection.execute(insert(schema.changes), _rows(tx))
+    execute(tx.connection, [TAKE_REVISION, _TOUCH_EDGE] if tx.touches_edge else [TAKE_REVISION])
+    tx.took_revision = True
+
+
+def _rows(transaction: Transaction) -> list[dict[str, Any]]:
+    return [
+        {
+            "revision": change.revision,
+            "ordinal": ordinal,
+            "kind": change.kind,
+            "action": change.action,
+            "key": change.key,
+            "before": None if change.before is None else json.dumps(change.before),
+            "after": None if change.after is None else json.dumps(change.after),
+            "actor": change.actor,
+            "at": change.at,
+        }
+        for ordinal, change in enumerate(transaction.changes, transaction.appended)
+    ]

@@ -1,0 +1,163 @@
+"""Writes that wait together go in together, and each has its own success or failure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from control_plane.topology import grouping
+from control_plane.topology.errors import AlreadyExists, NotFound, TopologyError
+from control_plane.topology.model import RecordSpec
+from control_plane.topology.service import Topology
+from control_plane.topology.statements import Statement
+from control_plane.topology.store import Store
+
+GENEROUS_S = 30.0
+
+
+def begin(topology: Topology, *names: str, key: str | None = None) -> tuple[int, str]:
+    specs = [RecordSpec("route", name) for name in names]
+    done = topology.begin_update(1, specs, [], actor="m", idempotency_key=key)
+    return done.revision, done.value.uuid
+
+
+def together(topology: Topology, calls: list[Callable[[], Any]]) -> list[Future[Any]]:
+    """Have the calls wait in this order, then let them go."""
+    store = topology._store
+    with ThreadPoolExecutor(len(calls)) as pool, store._writer:
+        futures: list[Future[Any]] = []
+        for call in calls:
+            waiting = len(store._queue)
+            futures.append(pool.submit(call))
+            deadline = time.monotonic() + GENEROUS_S
+            while len(store._queue) == waiting:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+    return futures
+
+
+@pytest.fixture
+def transactions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of jobs of each transaction."""
+    seen: list[int] = []
+    real = grouping.run_jobs
+
+    def counting(jobs: Any, connection: Any) -> Any:
+        seen.append(len(jobs))
+        return real(jobs, connection)
+
+    monkeypatch.setattr("control_plane.topology.store.run_jobs", counting)
+    return seen
+
+
+def test_each_write_of_a_group_has_its_own_outcome(two: Topology, transactions: list[int]) -> None:
+    begin(two, "taken")
+    first = begin(two, "first", key="k")
+    transactions.clear()
+    hints: list[int] = []
+    stop = two.subscribe(hints.append)
+    futures = together(
+        two,
+        [
+            lambda: begin(two, "a"),
+            lambda: begin(two, "x", "taken"),
+            lambda: begin(two, "b"),
+            lambda: begin(two, "first", key="k"),
+            lambda: two.commit_update(1, first[1], actor="m"),
+            lambda: two.commit_update(1, "no such lease", actor="m"),
+            lambda: begin(two, "A"),
+        ],
+    )
+    stop()
+    # Whoever gets the lock first runs its own and what stands before the others.
+    assert sum(transactions) == 7
+    assert len(transactions) <= 2
+    failures = [type(one.exception()) for one in futures if one.exception()]
+    assert sorted(kind.__name__ for kind in failures) == [
+        "AlreadyExists",
+        "AlreadyExists",
+        "NotFound",
+    ]
+    assert isinstance(futures[1].exception(), AlreadyExists)
+    assert isinstance(futures[5].exception(), NotFound)
+    assert futures[3].result() == first
+    winners = [one for one in (futures[0], futures[6]) if one.exception() is None]
+    assert len(winners) == 1
+    made = sorted([winners[0].result()[0], futures[2].result()[0], futures[4].result()])
+    assert made == [5, 6, 7] == hints
+    assert two.revision() == 7
+    assert [c.revision for c in two.changes(4) if c.kind == "lease"] == [5, 6, 7]
+    assert two.owners([("route", n) for n in ("a", "b", "x")]) == [1, 1, None]
+
+
+def test_a_group_is_bounded(two: Topology, transactions: list[int]) -> None:
+    calls = [partial(begin, two, f"r{n}") for n in range(80)]
+    futures = together(two, calls)
+    assert sorted(one.result()[0] for one in futures) == list(range(3, 83))
+    assert max(transactions) <= grouping.MAX_JOBS
+    assert sum(transactions) == 80
+    assert len(transactions) < 80 / 4
+
+
+def test_a_failed_transaction_fails_each_write_of_it(
+    two: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise TopologyError("the disk is full")
+
+    monkeypatch.setattr(Store, "_transact", broken)
+    futures = together(two, [partial(begin, two, f"r{n}") for n in range(5)])
+    assert {str(one.exception()) for one in futures} == {"the disk is full"}
+    monkeypatch.undo()
+    assert begin(two, "r0")[0] == 3
+
+
+def test_a_statement_that_fails_undoes_its_write_only(two: Topology) -> None:
+    store = two._store
+
+    def bad() -> None:
+        store.write_statements(
+            [Statement("INSERT INTO cells (id) VALUES (?)", (9,))], _none, actor="m"
+        )
+
+    futures = together(two, [lambda: begin(two, "a"), bad, lambda: begin(two, "b"), bad])
+    assert [one.exception() is None for one in futures] == [True, False, True, False]
+    assert two.revision() == 4
+    with store.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM cells")).scalar() == 2
+
+
+def _none(*_: object) -> None:
+    return None
+
+
+def test_many_threads_at_once(two: Topology) -> None:
+    """No order is forced here: whatever happens, each name is made once and all is accounted for."""
+    won: list[str] = []
+    lock = threading.Lock()
+
+    def work(number: int) -> None:
+        for name in range(12):
+            try:
+                _, lease = begin(two, f"r{name}")
+            except AlreadyExists:
+                continue
+            if number % 3 == 0:
+                two.rollback_update(1, lease, actor="m")
+                continue
+            two.commit_update(1, lease, actor="m")
+            with lock:
+                won.append(f"r{name}")
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(work, range(12)))
+    assert len(won) == len(set(won))
+    assert sorted(claim.value for claim in two.claims()) == sorted(won)
+    assert two.leases() == []
