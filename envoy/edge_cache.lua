@@ -105,6 +105,9 @@ end
 
 -- Each value with its length in front, so that no two lists of values make one key.
 local function inputs(start, headers, names, path, query)
+  if #names == 0 and not query then
+    return start
+  end
   local parts, at = { start }, 1
   for index = 1, #names do
     local value = headers:get(names[index])
@@ -207,7 +210,8 @@ function envoy_on_request(handle)
     end
     return
   end
-  local rest_key = inputs(own_key, headers, spec.rest, path, spec.rest_query)
+  -- The mark keeps it apart from the own key, which may have no more in it.
+  local rest_key = inputs(own_key .. "\n+", headers, spec.rest, path, spec.rest_query)
   local other = kept(rest_key)
   if other and now < other.ends then
     counts.hits = counts.hits + 1

@@ -15,6 +15,7 @@ from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream_http
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google.protobuf import Any as AnyMessage
+from envoy_data_plane.google.protobuf import Struct
 
 XDS_CLUSTER = "cellway:xds"
 KEPT_STATS = (
@@ -73,7 +74,11 @@ def compile_bootstrap(member: FleetMember) -> str:
         api_type=api_type,
         transport_api_version=core.ApiVersion.V3,
         grpc_services=[
-            core.GrpcService(envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=XDS_CLUSTER))
+            core.GrpcService(
+                envoy_grpc=core.GrpcServiceEnvoyGrpc(
+                    cluster_name=XDS_CLUSTER, retry_policy=_reconnect()
+                )
+            )
         ],
         set_node_on_first_message_only=True,
     )
@@ -86,6 +91,7 @@ def compile_bootstrap(member: FleetMember) -> str:
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             ads_config=ads, cds_config=aggregated, lds_config=aggregated
         ),
+        layered_runtime=_runtime(),
         static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(member)]),
         stats_config=metrics.StatsConfig(
             stats_matcher=metrics.StatsMatcher(
@@ -101,6 +107,22 @@ def compile_bootstrap(member: FleetMember) -> str:
         ),
     )
     return json.dumps(json.loads(document.to_json()), indent=2, sort_keys=True)
+
+
+def _reconnect() -> core.RetryPolicy:
+    """A control plane that is back is found within seconds; Envoy's own bound is 30 s."""
+    back_off = core.BackoffStrategy(
+        base_interval=timedelta(milliseconds=200), max_interval=timedelta(seconds=3)
+    )
+    return core.RetryPolicy(retry_back_off=back_off)
+
+
+def _runtime() -> bootstrap.LayeredRuntime:
+    """A chunk's end that is no CRLF is refused, as RFC 9112 section 7.1 has it."""
+    strict = Struct.from_dict({"envoy.reloadable_features.strict_chunk_parsing": True})
+    return bootstrap.LayeredRuntime(
+        layers=[bootstrap.RuntimeLayer(name="cellway", static_layer=strict)]
+    )
 
 
 def _address(host: str, port: int) -> core.Address:
