@@ -145,6 +145,11 @@ class Fleet:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    @property
+    def connected_nodes(self) -> int:
+        """How many nodes have a stream."""
+        return len(self._nodes) - len(self._gone)
+
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Every node, by id."""
         return tuple(_status(node) for _, node in sorted(self._nodes.items()))
