@@ -2,7 +2,7 @@
 
     python -m bench.fleet [--nodes N] [--cells N] [--channels N] [--changes N] [--profile FILE]
 
-The server runs in this process on one core, the simulated Envoys in another process on another core.
+The server runs in this process on one core, the simulated Envoys in another on another core.
 Fan-out: from a commit to the ACK of the last node. Reconnect: all nodes come back at once and say
 what they have; until the control plane knows each of them to run the newest revision.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from bench.fleet_nodes import GROUP, Crowd, Nodes, simulated
 from bench.load import scratch
+from bench.propagation import settle
 from bench.results import Figure, report
 from bench.world import load, plane_settings
 from control_plane.server import Running, run_loop, running
@@ -96,7 +97,7 @@ async def fanout(plane: Running, write: Callable[[int], int], changes: int) -> l
 
         def noted(_: int, future: asyncio.Future[float] = committed) -> None:
             now = time.perf_counter()
-            loop.call_soon_threadsafe(lambda: future.done() or future.set_result(now))
+            loop.call_soon_threadsafe(settle, future, now)
 
         stop = plane.topology.subscribe(noted)
         revision = await asyncio.to_thread(write, number)
@@ -113,7 +114,7 @@ async def reconnect(plane: Running, nodes: Nodes, count: int) -> tuple[float, in
     """Seconds until all are back and quiet, and bytes of resources that they were sent."""
     assert plane.xds is not None
     await nodes.tell("drop")
-    while plane.xds.streams:
+    while plane.xds.streams:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.01)
     await nodes.tell("prepare")
     sent = plane.xds.sent_resource_bytes

@@ -1,7 +1,7 @@
 """Simulated Envoys: delta-ADS clients, many to a process, each with a stream of its own.
 
-They behave as Envoy does towards a control plane (they ask for the endpoints of new clusters, answer
-each response, and name what they have when they reconnect), but keep versions only.
+They behave as Envoy does towards a control plane (they ask for the endpoints of new clusters,
+answer each response, and name what they have when they reconnect), but keep versions only.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class SimulatedNode:
             for request in self._hello:
                 await call.write(request)
         self._hello = []
-        while (payload := await call.read()) is not grpc.aio.EOF:
+        while (payload := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
             for answer in self._take(
                 discovery_pb2.DeltaDiscoveryResponse.FromString(payload), totals
             ):
@@ -153,7 +153,7 @@ class _Process:
             grpc.aio.insecure_channel(f"127.0.0.1:{self._crowd.port}", options)
             for _ in range(self._crowd.channels)
         ]
-        streams = [channel.stream_stream(METHOD) for channel in self._channels]
+        streams = [channel.stream_stream(METHOD, None, None) for channel in self._channels]
         self.totals = totals = Totals()
         for number, node in enumerate(self._nodes):
             stream = streams[number % len(streams)]
@@ -171,7 +171,7 @@ class _Process:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         for channel in self._channels:
-            await channel.close()
+            await channel.close(None)
 
     def prepare(self) -> None:
         for node in self._nodes:
