@@ -88,8 +88,11 @@ def _spec(cell: int, port: int) -> CellSpec:
     )
 
 
-async def fanout(plane: Running, write: Callable[[int], int], changes: int) -> list[float]:
-    """Seconds from each commit to the ACK of the last node."""
+async def fanout(
+    plane: Running, write: Callable[[int], int], changes: int
+) -> tuple[list[float], float]:
+    """Seconds from each commit to the ACK of the last node, and of the server's CPU for one."""
+    cpu = time.process_time()
     taken: list[float] = []
     loop = asyncio.get_running_loop()
     for number in range(changes):
@@ -107,24 +110,24 @@ async def fanout(plane: Running, write: Callable[[int], int], changes: int) -> l
         if lacking:
             raise RuntimeError(f"{len(lacking)} nodes lag, {lacking[0]} first")
         taken.append(now - await committed)
-    return taken
+    return taken, (time.process_time() - cpu) / changes
 
 
-async def reconnect(plane: Running, nodes: Nodes, count: int) -> tuple[float, int]:
-    """Seconds until all are back and quiet, and bytes of resources that they were sent."""
+async def reconnect(plane: Running, nodes: Nodes, count: int) -> tuple[float, float, int]:
+    """Seconds until all are back and quiet, of the server's CPU, and bytes of resources."""
     assert plane.xds is not None
     await nodes.tell("drop")
     while plane.xds.streams:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.01)
     await nodes.tell("prepare")
     sent = plane.xds.sent_resource_bytes
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     await nodes.tell("connect")
     await settled(plane, count)
-    taken = time.perf_counter() - started
+    taken, cpu = time.perf_counter() - started, time.process_time() - cpu
     await asyncio.sleep(0.5)
     received = (await nodes.tell("report")).resource_bytes
-    return taken, max(received, plane.xds.sent_resource_bytes - sent)
+    return taken, cpu, max(received, plane.xds.sent_resource_bytes - sent)
 
 
 @contextlib.contextmanager
@@ -168,21 +171,22 @@ async def _measure(plane: Running, nodes: Nodes, size: Size, changes: int) -> di
     await nodes.tell("connect")
     await settled(plane, size.nodes)
     boot = time.perf_counter() - started
-    cpu = time.process_time()
-    moves = await fanout(plane, endpoints, changes)
-    cpu = (time.process_time() - cpu) / changes
-    cells = await fanout(plane, new_cell, changes)
+    moves, moves_cpu = await fanout(plane, endpoints, changes)
+    cells, cells_cpu = await fanout(plane, new_cell, changes)
     rounds = [await reconnect(plane, nodes, size.nodes) for _ in range(3)]
-    seconds = statistics.median(taken for taken, _ in rounds)
-    worst = max(sent for _, sent in rounds)
+    seconds = statistics.median(taken for taken, _, _ in rounds)
+    cpu = statistics.median(used for _, used, _ in rounds)
+    worst = max(sent for _, _, sent in rounds)
     name = f"{size.nodes}_nodes"
     return {
         f"fanout_{name}_s": Figure(statistics.median(moves), "s", "lower", "", changes),
         f"fanout_{name}_max_s": Figure(max(moves), "s", "lower", "", changes),
-        f"fanout_{name}_cpu_s": Figure(cpu, "s", "lower", "", changes),
+        f"fanout_{name}_cpu_s": Figure(moves_cpu, "s", "lower", "", changes),
         f"fanout_{name}_new_cell_s": Figure(statistics.median(cells), "s", "lower", "", changes),
+        f"fanout_{name}_new_cell_cpu_s": Figure(cells_cpu, "s", "lower", "", changes),
         f"boot_{name}_s": Figure(boot, "s", "lower", "", 1),
         f"reconnect_{name}_s": Figure(seconds, "s", "lower", "", len(rounds)),
+        f"reconnect_{name}_cpu_s": Figure(cpu, "s", "lower", "", len(rounds)),
         "reconnect_resource_bytes": Figure(worst, "bytes", "lower", "", len(rounds)),
     }
 

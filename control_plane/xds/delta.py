@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from control_plane.xds.held import Held
+from control_plane.xds.light_request import as_light, named_versions
 from control_plane.xds.resource import length_delimited
 from control_plane.xds.session import Response, Session, TypeState, legacy_wildcard
 
@@ -34,11 +35,11 @@ class DeltaSession(Session):
         forgot = _forgets_wildcard(request.node) and bool(request.initial_resource_versions)
         if legacy_wildcard(type_url) and (not subscribe or forgot):
             self._make_wildcard(type_url, state)
-        given = request.initial_resource_versions
-        if given:
+        if request.initial_resource_versions:
             self._share()
-            versions = {name: given[name] for name in given}
-            state.has = Held.of(versions, self._snapshot.whole(type_url).versions)
+            whole = self._snapshot.whole(type_url)
+            versions = named_versions(as_light(request), whole.entries, whole.versions)
+            state.has = Held.of(versions, whole.versions)
             state.look_at |= versions.keys()
 
     def _make_wildcard(self, type_url: str, state: TypeState) -> None:

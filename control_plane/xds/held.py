@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Set
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -26,7 +27,7 @@ class Held(MutableMapping[str, str]):
     def of(cls, versions: Mapping[str, str], base: Mapping[str, str]) -> Held:
         """What a client says it has, over what most clients have."""
         held = cls(base)
-        if versions != base:
+        if versions is not base and versions != base:
             held._own = {n: v for n, v in versions.items() if base.get(n) != v}
             held._own |= dict.fromkeys(base.keys() - versions.keys())
         return held
@@ -50,7 +51,7 @@ class Held(MutableMapping[str, str]):
                 own[name] = version
         self._base, self._own = base, own
 
-    def unlike(self, names: Set[str], current: Mapping[str, str]) -> Set[str]:
+    def unlike(self, names: AbstractSet[str], current: Mapping[str, str]) -> AbstractSet[str]:
         """Those of the names that may be held otherwise than in ``current``; never too few."""
         if self._base is not current:
             return names

@@ -18,6 +18,7 @@ from envoy.service.secret.v3 import sds_pb2
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.delta import DeltaSession
 from control_plane.xds.fleet import Fleet
+from control_plane.xds.light_request import LightRequest
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, PUSH_ORDER, RDS, RTDS, SDS
 from control_plane.xds.session import ProtocolError, Session
 from control_plane.xds.sotw import SotwSession
@@ -153,7 +154,7 @@ def _service(
             ),
             delta: grpc.stream_stream_rpc_method_handler(
                 serve_delta,
-                request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
+                request_deserializer=LightRequest.FromString,
                 response_serializer=_identity,
             ),
         },

@@ -8,7 +8,8 @@ those of Envoy's xds_protocol document; the order is make before break: addition
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from control_plane.xds.held import Held
@@ -230,7 +231,7 @@ class Session(ABC):
             for name in with_endpoints - state.names
         )
 
-    def _named(self, type_url: str, state: TypeState, names: Set[str]) -> None:
+    def _named(self, type_url: str, state: TypeState, names: AbstractSet[str]) -> None:
         """Set the names that the client subscribes to; one set for all that name everything."""
         everything = self._snapshot.whole(type_url).names
         state.names = everything if names == everything else frozenset(names)
@@ -290,7 +291,7 @@ class Session(ABC):
         if not state.look_at and not state.resend:
             return ()
         whole = self._snapshot.whole(type_url)
-        looked_at: Set[str] = state.look_at
+        looked_at: AbstractSet[str] = state.look_at
         if not state.gone and not state.rejected:
             looked_at = state.has.unlike(state.look_at, whole.versions)
             if self._all_due(state, looked_at, whole):
@@ -319,7 +320,7 @@ class Session(ABC):
         return due
 
     @staticmethod
-    def _all_due(state: TypeState, looked_at: Set[str], whole: OfType) -> bool:
+    def _all_due(state: TypeState, looked_at: AbstractSet[str], whole: OfType) -> bool:
         """Whether a client that has nothing is to get everything: one answer for all such."""
         return (
             not state.has

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
+from control_plane.xds.light_request import entry
 from control_plane.xds.resource import Resource
 
 Changes = Mapping[str, frozenset[str]]
@@ -15,8 +17,6 @@ Changes = Mapping[str, frozenset[str]]
 class OfType:
     """The resources of one type, with what all sessions ask of them made once."""
 
-    __slots__ = ("bytes", "names", "ordered", "resources", "versions")
-
     def __init__(self, resources: Mapping[str, Resource]) -> None:
         self.resources: Mapping[str, Resource] = MappingProxyType(dict(resources))
         self.names = frozenset(self.resources)
@@ -24,6 +24,11 @@ class OfType:
         self.ordered = tuple(self.resources[name] for name in sorted(self.resources))
         self.bytes = sum(one.delta_size for one in self.ordered)
         """How large a response with all of them is, nearly: names and bodies."""
+
+    @cached_property
+    def entries(self) -> frozenset[bytes]:
+        """The versions as a client that has them all names them on the wire."""
+        return frozenset(entry(name, version) for name, version in self.versions.items())
 
 
 _NO_TYPE = OfType({})
@@ -95,7 +100,7 @@ class Snapshot:
     def changed(self, older: Snapshot) -> Changes:
         """Names that were added, altered or removed since ``older``, by type.
 
-        Remembered as long as there is an ``older``, so that a thousand streams share one comparison.
+        Remembered as long as there is an ``older``: a thousand streams share one comparison.
         """
         known = self._changes.get(older)
         if known is None:

@@ -137,19 +137,21 @@ class Stream:
     async def _drain(self, started: float | None) -> None:
         try:
             while self._queue:
-                response = self._queue.popleft()
-                payload = self._to_bytes(response)
-                if len(payload) > self._server.limits.response_bytes:
-                    log.error("%s: a response of %d bytes is too large", self.node_id, len(payload))
-                    raise ResponseTooLarge(f"a response of {len(payload)} bytes is over the limit")
-                self._server.sent_resource_bytes += sum(len(r.body) for r in response.resources)
-                await self._context.write(payload)
+                await self._context.write(self._payload(self._queue.popleft()))
         except (ResponseTooLarge, grpc.aio.BaseError, grpc.aio.UsageError) as error:
             self.end(error)
         finally:
             self._sender = None
         if started is not None:
             self._server.fleet.pushed(time.perf_counter() - started)
+
+    def _payload(self, response: Response) -> bytes:
+        payload = self._to_bytes(response)
+        if len(payload) > self._server.limits.response_bytes:
+            log.error("%s: a response of %d bytes is too large", self.node_id, len(payload))
+            raise ResponseTooLarge(f"a response of {len(payload)} bytes is over the limit")
+        self._server.sent_resource_bytes += sum(len(one.body) for one in response.resources)
+        return payload
 
     def _arm(self) -> None:
         """Give what is awaited now its time, unless a timer runs: it will look again."""
