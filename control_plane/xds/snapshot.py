@@ -17,13 +17,36 @@ Changes = Mapping[str, frozenset[str]]
 class OfType:
     """The resources of one type, with what all sessions ask of them made once."""
 
-    def __init__(self, resources: Mapping[str, Resource]) -> None:
-        self.resources: Mapping[str, Resource] = MappingProxyType(dict(resources))
-        self.names = frozenset(self.resources)
-        self.versions: Mapping[str, str] = {n: one.version for n, one in resources.items()}
-        self.ordered = tuple(self.resources[name] for name in sorted(self.resources))
-        self.bytes = sum(one.delta_size for one in self.ordered)
+    def __init__(self, resources: Mapping[str, Resource], size: int | None = None) -> None:
+        self.resources: Mapping[str, Resource] = MappingProxyType(resources)
+        self.bytes = sum(one.delta_size for one in resources.values()) if size is None else size
         """How large a response with all of them is, nearly: names and bodies."""
+
+    def altered(self, put: Mapping[str, Resource], dropped: frozenset[str]) -> OfType:
+        """These resources instead, without those; both are names that do change."""
+        resources = {**self.resources, **put}
+        size = self.bytes + sum(one.delta_size for one in put.values())
+        for name in put.keys() | dropped:
+            if (before := self.resources.get(name)) is not None:
+                size -= before.delta_size
+        for name in dropped:
+            del resources[name]
+        return OfType(resources, size)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names."""
+        return frozenset(self.resources)
+
+    @cached_property
+    def versions(self) -> Mapping[str, str]:
+        """The versions, by name."""
+        return {name: one.version for name, one in self.resources.items()}
+
+    @cached_property
+    def ordered(self) -> tuple[Resource, ...]:
+        """The resources, by name."""
+        return tuple(self.resources[name] for name in sorted(self.resources))
 
     @cached_property
     def entries(self) -> frozenset[bytes]:
@@ -59,20 +82,27 @@ class Snapshot:
 
         Types that none of them touches are shared with this snapshot.
         """
-        touched: dict[str, dict[str, Resource]] = {}
-
-        def names(type_url: str) -> dict[str, Resource]:
-            if type_url not in touched:
-                touched[type_url] = dict(self.of_type(type_url))
-            return touched[type_url]
-
+        new: dict[str, dict[str, Resource]] = {}
+        gone: dict[str, set[str]] = {}
         for resource in put:
-            names(resource.type_url)[resource.name] = resource
+            known = self.of_type(resource.type_url).get(resource.name)
+            if known is None or known.version != resource.version:
+                new.setdefault(resource.type_url, {})[resource.name] = resource
         for type_url, name in dropped:
-            names(type_url).pop(name, None)
+            if name in self.of_type(type_url):
+                gone.setdefault(type_url, set()).add(name)
         later = Snapshot(revision, ())
-        later._by_type = self._by_type | {url: OfType(made) for url, made in touched.items()}
-        later._by_type = {url: made for url, made in later._by_type.items() if made.names}
+        later._by_type = dict(self._by_type)
+        changes: dict[str, frozenset[str]] = {}
+        for type_url in new.keys() | gone.keys():
+            lost = frozenset(gone.get(type_url, ())) - new.get(type_url, {}).keys()
+            made = self.whole(type_url).altered(new.get(type_url, {}), lost)
+            changes[type_url] = lost | new.get(type_url, {}).keys()
+            if made.resources:
+                later._by_type[type_url] = made
+            else:
+                del later._by_type[type_url]
+        later._changes[self] = MappingProxyType(changes)
         return later
 
     def whole(self, type_url: str) -> OfType:

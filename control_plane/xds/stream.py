@@ -25,6 +25,8 @@ from control_plane.xds.transport import MAX_SENT_BYTES
 if TYPE_CHECKING:
     from control_plane.xds.server import XdsServer
 
+LAST_WRITE_S = 1.0
+"""How long a write may still take when the client has broken the protocol."""
 log = logging.getLogger(__name__)
 
 
@@ -86,6 +88,9 @@ class Stream:
                 self._ended.result()
             else:
                 reader.result()
+        except ProtocolError:
+            await self._finish_sending()
+            raise
         finally:
             self._disarm()
             tasks = [task for task in (reader, self._sender) if task is not None]
@@ -97,6 +102,12 @@ class Stream:
             if not self._ended.done():
                 self._ended.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _finish_sending(self) -> None:
+        """Let a write end that has begun: gRPC can't send a status meanwhile."""
+        self._queue.clear()
+        if self._sender is not None:
+            await asyncio.wait({self._sender}, timeout=LAST_WRITE_S)
 
     def end(self, error: Exception | None = None) -> None:
         """End the stream: well, or with an error."""
