@@ -54,7 +54,7 @@ async def _changes(
 
         def noted(_: int, future: asyncio.Future[float] = committed) -> None:
             now = time.perf_counter()
-            loop.call_soon_threadsafe(_settle, future, now)
+            loop.call_soon_threadsafe(settle, future, now)
 
         stop = plane.topology.subscribe(noted)
         watching = asyncio.create_task(_first_answer(edge, wanted))
@@ -71,7 +71,8 @@ async def _changes(
     return acked, seen
 
 
-def _settle(future: asyncio.Future[float], value: float) -> None:
+def settle(future: asyncio.Future[float], value: float) -> None:
+    """Give a future its value, if it has none yet."""
     if not future.done():
         future.set_result(value)
 

@@ -122,11 +122,8 @@ def bare_bootstrap(port: int, target: int) -> dict[str, Any]:
     }
 
 
-@contextlib.asynccontextmanager
-async def cellway(
-    directory: Path, target: int, cells: int, ruleset: str, tenants: int = 0, **settings: Any
-) -> AsyncIterator[tuple[Running, int]]:
-    """The whole system with so many cells behind one upstream; yields it and the edge's port."""
+def plane_settings(directory: Path, **settings: Any) -> Settings:
+    """A control plane on free ports with its files in a directory; what else is given."""
     given: dict[str, Any] = {
         "database_url": f"sqlite:///{directory}/cellway.db",
         "data_dir": directory,
@@ -138,9 +135,17 @@ async def cellway(
         "debug_networks": (),
         "health_interval_s": 0,
     }
-    chosen = Settings(**(given | settings))
+    return Settings(**(given | settings))
+
+
+@contextlib.asynccontextmanager
+async def cellway(
+    directory: Path, target: int, cells: int, ruleset: str, tenants: int = 0, **settings: Any
+) -> AsyncIterator[tuple[Running, int]]:
+    """The whole system with so many cells behind one upstream; yields it and the edge's port."""
+    chosen = plane_settings(directory, **settings)
     async with running(chosen) as plane:
-        await asyncio.to_thread(_load, plane, target, cells, ruleset, tenants)
+        await asyncio.to_thread(load, plane, target, cells, ruleset, tenants)
         envoy = Envoy(local_bootstrap(chosen, plane), directory / "envoy", concurrency=1)
         await envoy.start()
         try:
@@ -153,7 +158,8 @@ async def cellway(
             await envoy.stop()
 
 
-def _load(plane: Running, target: int, cells: int, ruleset: str, tenants: int) -> None:
+def load(plane: Running, target: int, cells: int, ruleset: str, tenants: int) -> None:
+    """Fill a topology: cells with one endpoint at the port ``target``, tenants and a ruleset."""
     topology = plane.topology
     actor = f"bench {os.getpid()}"
     for number in range(1, cells + 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,12 +12,12 @@ from control_plane.compiler.compile import EdgeCompiler
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
-from control_plane.topology.model import CellState
+from control_plane.topology.model import Cell, CellState
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.service import Topology
 from control_plane.xds.cache import OverSize, SnapshotCache, StaleRevision, SuspiciousShrink
 from control_plane.xds.resource import Resource
-from control_plane.xds.snapshot import Snapshot
+from control_plane.xds.snapshot import EMPTY, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +27,29 @@ def _parsed(document: str) -> Ruleset:
     return parse(document)
 
 
-def compile_snapshot(topology: TopologySnapshot, compiler: EdgeCompiler) -> Snapshot:
-    """The fleet's configuration for one revision; without an active ruleset there is none."""
-    if topology.ruleset is None:
-        return Snapshot(topology.revision, ())
-    cells = [cell for cell in topology.cells if cell.state is not CellState.RETIRED]
-    ruleset = _parsed(topology.ruleset.document)
-    compiled = compiler.compile(cells, ruleset, topology.edge_revision)
-    return Snapshot(
-        topology.revision, (Resource.of(one.type_url, one.name, one.body) for one in compiled)
-    )
+class EdgeSnapshots:
+    """The fleet's configuration, revision after revision; each is made from the one before."""
+
+    def __init__(self, policy: TrafficPolicy) -> None:
+        self._compiler = EdgeCompiler(policy)
+        self._last = EMPTY
+
+    def at(
+        self, revision: int, edge_revision: int, cells: Sequence[Cell], ruleset: Ruleset
+    ) -> Snapshot:
+        """The configuration for these cells, without those that are retired."""
+        served = [cell for cell in cells if cell.state is not CellState.RETIRED]
+        update = self._compiler.update(served, ruleset, edge_revision)
+        put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
+        self._last = self._last.altered(revision, put, update.dropped)
+        return self._last
+
+    def of(self, topology: TopologySnapshot) -> Snapshot:
+        """The configuration at one revision; without an active ruleset there is none."""
+        if topology.ruleset is None:
+            return Snapshot(topology.revision, ())
+        ruleset = _parsed(topology.ruleset.document)
+        return self.at(topology.revision, topology.edge_revision, topology.cells, ruleset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,7 @@ class Publisher:
     ) -> None:
         self._topology = topology
         self._cache = cache
-        self._compiler = EdgeCompiler(policy)
+        self._snapshots = EdgeSnapshots(policy)
         self._poll_interval_s = poll_interval_s
         self._force = force
         self._on_published = on_published
@@ -79,7 +92,7 @@ class Publisher:
             # Claims don't reach Envoy: the same resources at a newer revision.
             snapshot = last.snapshot.at(state.revision)
         else:
-            snapshot = compile_snapshot(state, self._compiler)
+            snapshot = self._snapshots.of(state)
         try:
             self._cache.set(snapshot, force=self._force)
         except (OverSize, StaleRevision, SuspiciousShrink) as refused:
@@ -117,4 +130,4 @@ class Publisher:
             lookup.close()
 
 
-__all__ = ["Publisher", "compile_snapshot"]
+__all__ = ["EdgeSnapshots", "Publisher"]

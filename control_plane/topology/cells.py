@@ -81,6 +81,24 @@ def all_cells(connection: Connection) -> tuple[Cell, ...]:
     return tuple(_cell(row) for row in connection.execute(select(_T).order_by(_T.c.id)))
 
 
+class KnownCells:
+    """Every cell again and again: one that has not changed is the same object as before."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Row[Any], Cell]] = {}
+
+    def read(self, connection: Connection) -> tuple[Cell, ...]:
+        """Every cell, by id."""
+        known = self._known
+        read: dict[int, tuple[Row[Any], Cell]] = {}
+        for row in connection.execute(select(_T).order_by(_T.c.id)):
+            before = known.get(row[0])
+            same = before is not None and before[0] == row
+            read[row[0]] = before if before is not None and same else (row, _cell(row))
+        self._known = read
+        return tuple(cell for _, cell in read.values())
+
+
 def get(connection: Connection, name: str) -> Cell:
     """The cell of this name; raises `NotFound`."""
     row = connection.execute(select(_T).where(_T.c.name == name)).one_or_none()

@@ -46,6 +46,7 @@ class Topology(LeaseCalls, OperatorCalls, SequenceCalls, TransferCalls):
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._known_cells = cells.KnownCells()
 
     @classmethod
     def open(
@@ -101,7 +102,7 @@ class Topology(LeaseCalls, OperatorCalls, SequenceCalls, TransferCalls):
             return Snapshot(
                 feed.revision(connection),
                 feed.edge_revision(connection),
-                cells.all_cells(connection),
+                self._known_cells.read(connection),
                 rulesets.active(connection),
             )
 

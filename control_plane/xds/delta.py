@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from control_plane.xds.held import Held
+from control_plane.xds.light_request import as_light, named_versions
 from control_plane.xds.resource import length_delimited
 from control_plane.xds.session import Response, Session, TypeState, legacy_wildcard
 
@@ -33,23 +35,28 @@ class DeltaSession(Session):
         forgot = _forgets_wildcard(request.node) and bool(request.initial_resource_versions)
         if legacy_wildcard(type_url) and (not subscribe or forgot):
             self._make_wildcard(type_url, state)
-        for name, version in request.initial_resource_versions.items():
-            state.has[name] = version
-            state.look_at.add(name)
+        if request.initial_resource_versions:
+            self._share()
+            whole = self._snapshot.whole(type_url)
+            versions = named_versions(as_light(request), whole.entries, whole.versions)
+            state.has = Held.of(versions, whole.versions)
+            state.look_at |= versions.keys()
 
     def _make_wildcard(self, type_url: str, state: TypeState) -> None:
         state.wildcard = True
-        state.look_at |= self._snapshot.of_type(type_url).keys()
+        state.look_at |= self._snapshot.whole(type_url).names
 
     def _subscribe(self, type_url: str, state: TypeState, names: set[str]) -> None:
         if "*" in names:
             self._make_wildcard(type_url, state)
         named = names - {"*"}
-        for name in named:
-            if name in state.names or (state.wildcard and name in state.has):
-                # Subscribing to what one has means: send it again.
-                state.resend.add(name)
-        state.names |= named
+        if not named:
+            return
+        # Subscribing to what one has means: send it again.
+        state.resend |= named & state.names
+        if state.wildcard:
+            state.resend |= named & state.has.keys()
+        self._named(type_url, state, state.names | named)
         state.look_at |= named
 
     def _unsubscribe(self, type_url: str, state: TypeState, names: set[str]) -> None:
@@ -57,8 +64,10 @@ class DeltaSession(Session):
             state.wildcard = False
             for name in set(state.has) - state.names:
                 state.has.pop(name)
-        for name in names - {"*"}:
-            state.names.discard(name)
+        names = names - {"*"}
+        if names & state.names:
+            self._named(type_url, state, state.names - names)
+        for name in names:
             state.gone.discard(name)
             if state.wildcard:
                 # The client dropped it and must be told again what the wildcard gives: the
@@ -85,7 +94,7 @@ class DeltaSession(Session):
         if not state.gone:
             return None
         removed = tuple(sorted(state.gone))
-        state.gone.clear()
+        state.gone = set()
         return self._send(type_url, state, (), removed, str(self._snapshot.revision))
 
 

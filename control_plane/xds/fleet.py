@@ -67,6 +67,15 @@ class NodeStatus:
         }
 
 
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Who waits for a revision, and the sessions that do not run it yet."""
+
+    revision: int
+    lacking: set[Session]
+    done: asyncio.Event
+
+
 @dataclass(slots=True)
 class _Node:
     id: str
@@ -97,7 +106,8 @@ class Fleet:
         self._max_disconnected = max_disconnected
         self._observer = observer
         self._clock = clock
-        self._changed = asyncio.Event()
+        self._joining: dict[str, list[asyncio.Event]] = {}
+        self._waiters: set[_Waiter] = set()
 
     def connected(self, node_id: str, group: str, version: str, session: Session) -> None:
         """A stream of this node has said who it is."""
@@ -109,7 +119,12 @@ class Fleet:
         node.group, node.version = group, version
         node.sessions.append(session)
         self._nodes[node_id] = node
-        self._notify()
+        for joined in self._joining.pop(node_id, ()):
+            joined.set()
+        for waiter in self._waiters:
+            if session.acked_revision < waiter.revision:
+                waiter.lacking.add(session)
+                waiter.done.clear()
 
     def heard(self, node_id: str, session: Session) -> None:
         """A message of this node was handled; NACKs are reported from here."""
@@ -121,7 +136,9 @@ class Fleet:
         session.nacks.clear()
         if self._observer is not None and not session.waiting:
             self._observer.acked(session.acked_revision)
-        self._notify()
+        for waiter in self._waiters:
+            if session.acked_revision >= waiter.revision:
+                self._no_longer_lacks(waiter, session)
 
     def pushed(self, seconds: float) -> None:
         """A node was sent what a new snapshot changes for it, in this time."""
@@ -139,11 +156,19 @@ class Fleet:
         if len(self._gone) > self._max_disconnected:
             forgotten = next(iter(self._gone))
             del self._gone[forgotten], self._nodes[forgotten]
-        self._notify()
+        for waiter in self._waiters:
+            self._no_longer_lacks(waiter, session)
 
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    @staticmethod
+    def _no_longer_lacks(waiter: _Waiter, session: Session) -> None:
+        waiter.lacking.discard(session)
+        if not waiter.lacking:
+            waiter.done.set()
+
+    @property
+    def connected_nodes(self) -> int:
+        """How many nodes have a stream."""
+        return len(self._nodes) - len(self._gone)
 
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Every node, by id."""
@@ -165,23 +190,49 @@ class Fleet:
 
     async def joined(self, node_id: str, timeout_s: float) -> bool:
         """Wait until this node is connected; False if it is not by then."""
+        if self._is_connected(node_id):
+            return True
+        joined = asyncio.Event()
+        self._joining.setdefault(node_id, []).append(joined)
         try:
             async with asyncio.timeout(timeout_s):
-                while not (node_id in self._nodes and self._nodes[node_id].sessions):
-                    await self._changed.wait()
+                await joined.wait()
         except TimeoutError:
             return False
+        finally:
+            waiting = self._joining.get(node_id, [])
+            if joined in waiting:
+                waiting.remove(joined)
+            if not waiting:
+                self._joining.pop(node_id, None)
         return True
 
+    def _is_connected(self, node_id: str) -> bool:
+        return node_id in self._nodes and bool(self._nodes[node_id].sessions)
+
     async def wait(self, revision: int, timeout_s: float) -> tuple[str, ...]:
-        """Wait until every connected node runs ``revision``; the ids of those that don't."""
+        """Wait until every connected node runs ``revision``; the ids of those that don't.
+
+        Each node is looked at once; from then on only what changes is.
+        """
+        lacking = {
+            session
+            for node in self._nodes.values()
+            for session in node.sessions
+            if session.acked_revision < revision
+        }
+        waiter = _Waiter(revision, lacking, asyncio.Event())
+        if not lacking:
+            return ()
+        self._waiters.add(waiter)
         try:
             async with asyncio.timeout(timeout_s):
-                while self.lagging(revision):
-                    await self._changed.wait()
+                await waiter.done.wait()
         except TimeoutError:
             return self.lagging(revision)
-        return ()
+        finally:
+            self._waiters.discard(waiter)
+        return self.lagging(revision)
 
 
 _ORDER = ("NACKED", "STALE", "NOT_SENT", "SYNCED")

@@ -69,6 +69,11 @@ class Resource:
             + length_delimited(3, self.name.encode()),
         )
 
+    @property
+    def delta_size(self) -> int:
+        """About the length of `delta_field`, which is made when some client needs it."""
+        return len(self.body) + len(self.type_url) + len(self.version) + len(self.name) + 24
+
     @cached_property
     def sotw_field(self) -> bytes:
         """Field 2 of a DiscoveryResponse: an Any."""

@@ -8,9 +8,11 @@ those of Envoy's xds_protocol document; the order is make before break: addition
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from control_plane.xds.held import Held
 from control_plane.xds.resource import (
     CDS,
     EDS,
@@ -20,7 +22,7 @@ from control_plane.xds.resource import (
     Resource,
     empty_endpoints,
 )
-from control_plane.xds.snapshot import EMPTY, Snapshot
+from control_plane.xds.snapshot import EMPTY, OfType, Snapshot
 
 
 class ProtocolError(Exception):
@@ -43,9 +45,9 @@ class TypeState:
     """One type's subscription and what the client has of it."""
 
     wildcard: bool = False
-    names: set[str] = field(default_factory=set)
+    names: frozenset[str] = frozenset()
     named_before: bool = False
-    has: dict[str, str] = field(default_factory=dict)
+    has: Held = field(default_factory=Held)
     """Versions by name: what the client runs, or has been sent and has not refused."""
     rejected: dict[str, str] = field(default_factory=dict)
     """The version of each name that the client NACKed: not sent again until it changes."""
@@ -57,9 +59,17 @@ class TypeState:
     gone: set[str] = field(default_factory=set)
     """Names to be told as removed."""
     outstanding: Response | None = None
-    before_outstanding: dict[str, str | None] = field(default_factory=dict)
+    before_outstanding: Held = field(default_factory=Held)
+    """What the client had when that was sent."""
     acked_version: str = ""
     sent_version: str = ""
+
+    def sent(self) -> frozenset[str]:
+        """The names that the outstanding response speaks of."""
+        response = self.outstanding
+        if response is None:
+            return frozenset()
+        return frozenset((*(one.name for one in response.resources), *response.removed))
 
     def wants(self, name: str) -> bool:
         """Whether the client subscribes to this name."""
@@ -103,6 +113,10 @@ class Session(ABC):
         self._types: dict[str, TypeState] = {url: TypeState() for url in types}
         self._subscribed: set[str] = set()
         self._snapshot: Snapshot = EMPTY
+        self._shared: Snapshot = EMPTY
+        """The snapshot over which what the client has is kept; see `Held`."""
+        self._in_phases: frozenset[str] = frozenset()
+        self._phase_list: tuple[tuple[tuple[str, TypeState], ...], ...] = ()
         self._nonce = 0
         self._ungated = False
         self.nacks: list[tuple[str, str]] = []
@@ -113,6 +127,11 @@ class Session(ABC):
     def waiting(self) -> bool:
         """Whether an answer of the client is awaited."""
         return any(state.outstanding for state in self._types.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether the client runs the newest snapshot, all of it."""
+        return self.acked_revision == self._snapshot.revision and not self.waiting
 
     @property
     def waiting_for(self) -> tuple[str, ...]:
@@ -137,7 +156,19 @@ class Session(ABC):
                     state.look_at |= names & state.names
         self._snapshot = snapshot
         self._ungated = False
+        if not self._subscribed:
+            self._share()
         return self.pump()
+
+    def _share(self) -> None:
+        """Keep what the client has as differences from the newest snapshot."""
+        if self._shared is self._snapshot:
+            return
+        changes = self._snapshot.changed(self._shared)
+        for type_url in self._subscribed:
+            versions = self._snapshot.whole(type_url).versions
+            self._types[type_url].has.rebase(versions, changes.get(type_url, ()))
+        self._shared = self._snapshot
 
     def on_timeout(self) -> list[Response]:
         """The awaited answer is late: stop gating, so that one type can't freeze all."""
@@ -151,6 +182,7 @@ class Session(ABC):
             rejected = any(state.rejected for state in self._types.values())
             if not rejected and not self.waiting and self._complete():
                 self.acked_revision = self._snapshot.revision
+                self._share()
         return responses
 
     def _complete(self) -> bool:
@@ -161,9 +193,15 @@ class Session(ABC):
             if self._snapshot.of_type(type_url)
         )
 
-    def _phases(self) -> Iterator[list[tuple[str, TypeState]]]:
-        for phase in PHASES:
-            yield [(url, self._types[url]) for url in phase if url in self._subscribed]
+    def _phases(self) -> tuple[tuple[tuple[str, TypeState], ...], ...]:
+        """The subscribed types with their states, by phase."""
+        if len(self._in_phases) < len(self._subscribed):
+            self._in_phases = frozenset(self._subscribed)
+            self._phase_list = tuple(
+                tuple((url, self._types[url]) for url in phase if url in self._subscribed)
+                for phase in PHASES
+            )
+        return self._phase_list
 
     def _updates(self, responses: list[Response]) -> bool:
         """Send additions and changes, phase by phase; True once all of them are answered."""
@@ -184,12 +222,19 @@ class Session(ABC):
         """Whether clusters were accepted whose endpoints the client has not asked for yet."""
         if type_url != EDS or CDS not in self._subscribed:
             return False
-        with_endpoints = self._snapshot.of_type(EDS)
+        with_endpoints = self._snapshot.whole(EDS).names
+        if state.wildcard or with_endpoints is state.names:
+            return False
         clusters = self._types[CDS]
         return any(
-            name in with_endpoints and not state.wants(name) and name not in clusters.rejected
-            for name in clusters.has
+            name in clusters.has and name not in clusters.rejected
+            for name in with_endpoints - state.names
         )
+
+    def _named(self, type_url: str, state: TypeState, names: AbstractSet[str]) -> None:
+        """Set the names that the client subscribes to; one set for all that name everything."""
+        everything = self._snapshot.whole(type_url).names
+        state.names = everything if names == everything else frozenset(names)
 
     def _removals(self, responses: list[Response]) -> bool:
         """Send removals in reverse order; True once all of them are answered."""
@@ -200,7 +245,7 @@ class Session(ABC):
             # A reconnecting client runs routes that it has not told us of yet.
             self._tell_absent(responses)
             return not any(state.gone for state in self._types.values())
-        for phase in reversed(list(self._phases())):
+        for phase in reversed(self._phases()):
             for type_url, state in reversed(phase):
                 if state.outstanding is None:
                     response = self._remove(type_url, state)
@@ -241,10 +286,19 @@ class Session(ABC):
             return empty_endpoints(name)
         return resource
 
-    def _due(self, type_url: str, state: TypeState) -> list[Resource]:
+    def _due(self, type_url: str, state: TypeState) -> Sequence[Resource]:
         """Resources to send; what has no resource any more is noted as gone."""
+        if not state.look_at and not state.resend:
+            return ()
+        whole = self._snapshot.whole(type_url)
+        looked_at: AbstractSet[str] = state.look_at
+        if not state.gone and not state.rejected:
+            looked_at = state.has.unlike(state.look_at, whole.versions)
+            if self._all_due(state, looked_at, whole):
+                state.look_at, state.resend = set(), set()
+                return whole.ordered
         due: list[Resource] = []
-        for name in sorted(state.look_at | state.resend):
+        for name in sorted(looked_at | state.resend):
             if not state.wants(name):
                 continue
             target = self._target(type_url, name, state)
@@ -261,32 +315,46 @@ class Session(ABC):
             changed = state.has.get(name) != target.version or name in state.resend
             if changed and refused is None:
                 due.append(target)
-        state.look_at.clear()
-        state.resend.clear()
+        # Not clear(): an emptied set keeps its memory, and there is one for each type and node.
+        state.look_at, state.resend = set(), set()
         return due
+
+    @staticmethod
+    def _all_due(state: TypeState, looked_at: AbstractSet[str], whole: OfType) -> bool:
+        """Whether a client that has nothing is to get everything: one answer for all such."""
+        return (
+            not state.has
+            and looked_at == whole.names
+            and (state.wildcard or whole.names <= state.names)
+            and state.resend <= whole.names
+        )
 
     def _send(
         self,
         type_url: str,
         state: TypeState,
-        resources: Iterable[Resource],
+        resources: Sequence[Resource],
         removed: tuple[str, ...],
         version: str,
     ) -> Response:
         self._nonce += 1
+        # tuple() of a tuple is that tuple, so that all sessions share it.
         sent = tuple(resources)
         response = Response(type_url, str(self._nonce), version, sent, removed)
         state.outstanding = response
         state.sent_version = version
-        state.before_outstanding = {
-            name: state.has.get(name) for name in (*(r.name for r in sent), *removed)
-        }
+        state.before_outstanding = state.has.copy()
+        whole = self._snapshot.whole(type_url)
+        endpoints = self._types.get(EDS)
+        if type_url == CDS and endpoints is not None:
+            # A changed cluster warms until its endpoints come again, changed or not.
+            changed = {one.name for one in sent if state.has.get(one.name) != one.version}
+            endpoints.resend |= changed & endpoints.names
+        if sent is whole.ordered and not state.has:
+            self._share()
+            state.has = Held(whole.versions)
+            return response
         for resource in sent:
-            if type_url == CDS and state.has.get(resource.name) != resource.version:
-                # A changed cluster warms until its endpoints come again, changed or not.
-                endpoints = self._types.get(EDS)
-                if endpoints is not None and resource.name in endpoints.names:
-                    endpoints.resend.add(resource.name)
             state.has[resource.name] = resource.version
         for name in removed:
             state.has.pop(name, None)
@@ -334,20 +402,20 @@ class Session(ABC):
         for type_url, state in self._types.items():
             if type_url not in self._subscribed:
                 continue
-            sent = frozenset(state.before_outstanding if state.outstanding is not None else ())
+            sent = state.sent()
             for name in sorted(state.has.keys() | state.names | state.rejected.keys() | sent):
                 yield self._resource_status(type_url, state, name, sent)
 
     def _resource_status(
         self, type_url: str, state: TypeState, name: str, sent: frozenset[str]
     ) -> ResourceStatus:
-        version = state.has.get(name, "")
+        version = state.has.get(name) or ""
         published = self._snapshot.of_type(type_url).get(name)
         refused = state.rejected.get(name, "")
         if refused:
             word = "NACKED"
         elif name in sent:
-            word, version = "SENT", state.before_outstanding[name] or ""
+            word, version = "SENT", state.before_outstanding.get(name) or ""
         elif version:
             word = "ACKED"
         else:

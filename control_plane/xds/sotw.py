@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+from control_plane.xds.held import Held
 from control_plane.xds.resource import FULL_STATE_TYPES, Resource, length_delimited
 from control_plane.xds.session import Response, Session, TypeState, legacy_wildcard
 
@@ -57,13 +58,15 @@ class SotwSession(Session):
         for name in state.names - names:
             state.has.pop(name, None)
             state.rejected.pop(name, None)
-        state.wildcard, state.names = wildcard, names
+        state.wildcard = wildcard
+        self._named(type_url, state, names)
 
     def _resume(self, type_url: str, state: TypeState, version: str) -> None:
         """A reconnecting client names the version it runs: if it is ours, nothing is sent."""
         resources = dict(self._snapshot.of_type(type_url))
         if resources and _version(resources.values()) == version:
-            state.has = {name: resource.version for name, resource in resources.items()}
+            self._share()
+            state.has = Held(self._snapshot.whole(type_url).versions)
             state.look_at.clear()
             state.acked_version = version
             self._sent[type_url] = self._good[type_url] = resources
@@ -108,7 +111,7 @@ class SotwSession(Session):
     def _respond(self, type_url: str, state: TypeState, resources: dict[str, Resource]) -> Response:
         version = _version(resources.values())
         self._sent[type_url] = resources
-        return self._send(type_url, state, resources.values(), (), version)
+        return self._send(type_url, state, tuple(resources.values()), (), version)
 
 
 def _last_nonce(state: TypeState, given: str) -> str:

@@ -22,6 +22,7 @@ from control_plane.compiler.model import (
     LISTENER,
     ROUTES,
     ClassifierAddress,
+    EnvoyResource,
     TrafficPolicy,
 )
 from control_plane.compiler.native import AskClassifier, NativeRule, analyse
@@ -77,6 +78,31 @@ def test_compiling_again_gives_what_compiling_anew_gives() -> None:
         assert compiler.compile(cells, GITLAB, revision) == compile_edge(
             cells, GITLAB, POLICY, revision
         )
+
+
+def test_the_updates_of_a_history_add_up_to_what_compiling_anew_gives() -> None:
+    compiler = EdgeCompiler(POLICY)
+    dns = (Endpoint("dns.example", 443),)
+    history = [
+        (cell(1), cell(2)),
+        (cell(1), cell(2)),
+        (cell(1), cell(2, endpoints=dns), cell(3)),
+        (cell(3, weight=5), cell(1)),
+        (),
+        (cell(1), cell(2, healthy=False)),
+    ]
+    has: dict[tuple[str, str], EnvoyResource] = {}
+    for revision, cells in enumerate(history):
+        update = compiler.update(cells, GITLAB, revision)
+        assert not {(one.type_url, one.name) for one in update.put} & set(update.dropped)
+        for key in update.dropped:
+            del has[key]
+        has |= {(one.type_url, one.name): one for one in update.put}
+        anew = compile_edge(cells, GITLAB, POLICY, revision)
+        assert has == {(one.type_url, one.name): one for one in anew}
+    same = compiler.update(history[-1], GITLAB, len(history))
+    assert [one.name for one in same.put] == ["cellway.debug"]
+    assert same.dropped == ()
 
 
 def test_another_library_reads_the_same() -> None:

@@ -195,7 +195,18 @@ async def test_a_disconnected_node_is_remembered_and_not_waited_for(wire: Wire) 
 
 
 class NoContext:
-    """A call whose client reads nothing; only what a stream that is not refused uses."""
+    """A call whose client says one thing, then leaves when told; it reads nothing."""
+
+    def __init__(self, left: asyncio.Event) -> None:
+        self._left = left
+        self._said = False
+
+    async def read(self) -> Any:
+        if self._said:
+            await self._left.wait()
+            return grpc.aio.EOF
+        self._said = True
+        return first()
 
     async def write(self, payload: bytes) -> None:
         await asyncio.sleep(0)
@@ -207,11 +218,7 @@ async def test_a_stream_that_is_cancelled_while_it_ends_leaves_nothing_behind(st
     xds, left = XdsServer(SnapshotCache(), Fleet()), asyncio.Event()
     xds.cache.set(clusters(1, "a"))
 
-    async def requests() -> AsyncIterator[Any]:
-        yield first()
-        await left.wait()
-
-    serving = asyncio.create_task(xds.serve(DeltaSession(), requests(), NoContext(), ""))
+    serving = asyncio.create_task(xds.serve(DeltaSession(), NoContext(left), ""))
     assert await xds.fleet.joined("n1", WAIT_S)
     left.set()
     for _ in range(steps):

@@ -1,0 +1,107 @@
+"""What one changed cell costs: compiling, building a snapshot and telling what changed.
+
+    python -m bench.compile [--cells N] [--changes N]
+
+The cell's endpoints change: the first figure. Where routes depend on what changed (a drain, say),
+the one route table of the fleet is made again: the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from bench.results import Figure, report
+from bench.world import RULESETS
+from control_plane.compiler.model import TrafficPolicy
+from control_plane.publish import EdgeSnapshots
+from control_plane.routing.parse import parse
+from control_plane.topology.model import Cell, CellState, Endpoint
+from control_plane.xds.snapshot import EMPTY
+
+RULESET = "gitlab.json"
+
+
+def cells_of(count: int) -> tuple[Cell, ...]:
+    """So many cells, each with one endpoint and a session prefix."""
+    return tuple(
+        Cell(
+            number,
+            f"cell-{number}",
+            f"cell-{number}.example.com",
+            (Endpoint("127.0.0.1", 20_000),),
+            None,
+            None,
+            f"cell-{number}",
+            (),
+            {},
+            CellState.ACTIVE,
+            100,
+            True,
+            number,
+        )
+        for number in range(1, count + 1)
+    )
+
+
+def at_port(cell: Cell, number: int) -> Cell:
+    """Its endpoints change, nothing else."""
+    return replace(cell, endpoints=(Endpoint("127.0.0.1", 30_000 + number),))
+
+
+def failed(cell: Cell, _: int) -> Cell:
+    """It answers no health checks, or does again: routes change."""
+    return replace(cell, healthy=not cell.healthy)
+
+
+def main(cells: int, changes: int) -> None:
+    """Measure and report."""
+    full = statistics.median(_full(cells) for _ in range(5))
+    endpoints = _incremental(cells, changes, at_port)
+    routes = _incremental(cells, changes, failed)
+    base = "compile, snapshot and diff of everything"
+    report(
+        {
+            "compile_full_ms": Figure(full * 1000, "ms", "lower", "", 5),
+            "compile_incremental_ms": Figure(endpoints * 1000, "ms", "lower", "", changes),
+            "compile_incremental_ratio": Figure(endpoints / full, "ratio", "lower", base, changes),
+            "compile_routes_ratio": Figure(routes / full, "ratio", "lower", base, changes),
+        }
+    )
+
+
+def _full(count: int) -> float:
+    cells = cells_of(count)
+    ruleset = parse((RULESETS / RULESET).read_text())
+    started = time.perf_counter()
+    snapshot = EdgeSnapshots(TrafficPolicy()).at(1, 1, cells, ruleset)
+    snapshot.changed(EMPTY)
+    return time.perf_counter() - started
+
+
+def _incremental(count: int, changes: int, change: Callable[[Cell, int], Cell]) -> float:
+    cells = cells_of(count)
+    ruleset = parse((RULESETS / RULESET).read_text())
+    snapshots = EdgeSnapshots(TrafficPolicy())
+    last = snapshots.at(1, 1, cells, ruleset)
+    taken: list[float] = []
+    for number in range(1, changes + 1):
+        at = (number * 37) % count
+        cells = (*cells[:at], change(cells[at], number), *cells[at + 1 :])
+        started = time.perf_counter()
+        snapshot = snapshots.at(number + 1, number + 1, cells, ruleset)
+        assert snapshot.changed(last)
+        taken.append(time.perf_counter() - started)
+        last = snapshot
+    return statistics.median(taken)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=1000)
+    parser.add_argument("--changes", type=int, default=200)
+    given = parser.parse_args()
+    main(given.cells, given.changes)

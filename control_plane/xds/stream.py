@@ -1,0 +1,224 @@
+"""One open xDS stream: a session, a queue of what it is to be sent, and the task that sends it.
+
+An idle stream costs one task, which waits for the client. A session is stepped without waiting, and
+never has more than one unanswered response of a type, so the queue is bounded by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from control_plane.xds.delta import DeltaSession, delta_bytes
+from control_plane.xds.node import NODE_NAME
+from control_plane.xds.session import ProtocolError, Response
+from control_plane.xds.sotw import SotwSession, sotw_bytes
+from control_plane.xds.transport import MAX_SENT_BYTES
+
+if TYPE_CHECKING:
+    from control_plane.xds.server import XdsServer
+
+LAST_WRITE_S = 1.0
+"""How long a write may still take when the client has broken the protocol."""
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of what strangers can make us hold."""
+
+    streams: int = 10_000
+    names_per_request: int = 100_000
+    response_bytes: int = MAX_SENT_BYTES
+    hello_timeout_s: float = 30.0
+    """How long a stream may take to say who it is."""
+    gate_timeout_s: float = 10.0
+    """How long one type may hold back the next (a cluster that never warms, a lost answer)."""
+
+
+class ResponseTooLarge(Exception):
+    """A response is over `Limits.response_bytes`; the cache should have refused it before."""
+
+
+class Stream:
+    """One open stream. Its methods but `run` never wait."""
+
+    def __init__(
+        self,
+        server: XdsServer,
+        session: DeltaSession | SotwSession,
+        context: grpc.aio.ServicerContext[Any, bytes],
+        implied_type: str,
+    ) -> None:
+        self._server = server
+        self._session = session
+        self._context = context
+        self._implied_type = implied_type
+        self._to_bytes: Callable[[Response], bytes] = (
+            delta_bytes if isinstance(session, DeltaSession) else sotw_bytes
+        )
+        self._group = ""
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._queue: deque[Response] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.node_id: str | None = None
+
+    async def run(self) -> None:
+        """Serve until the client leaves or `end` is called.
+
+        Raises:
+            ProtocolError: the client broke the protocol, or did not say who it is in time.
+            ResponseTooLarge: see there.
+        """
+        limit_s = self._server.limits.hello_timeout_s
+        self._timer = self._loop.call_later(limit_s, self._silent, limit_s)
+        reader = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait({reader, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            if self._ended.done():
+                self._ended.result()
+            else:
+                reader.result()
+        except ProtocolError:
+            await self._finish_sending()
+            raise
+        finally:
+            self._disarm()
+            tasks = [task for task in (reader, self._sender) if task is not None]
+            for task in tasks:
+                task.cancel()
+            # First what must not be left out: gRPC may cancel us (again) where we wait.
+            if self.node_id is not None:
+                self._server.fleet.disconnected(self.node_id, self._session)
+            if not self._ended.done():
+                self._ended.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _finish_sending(self) -> None:
+        """Let a write end that has begun: gRPC can't send a status meanwhile."""
+        self._queue.clear()
+        if self._sender is not None:
+            await asyncio.wait({self._sender}, timeout=LAST_WRITE_S)
+
+    def end(self, error: Exception | None = None) -> None:
+        """End the stream: well, or with an error."""
+        if self._ended.done():
+            return
+        if error is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
+
+    def wake(self) -> None:
+        """There is a newer snapshot."""
+        if self.node_id is None:
+            return
+        started = time.perf_counter()
+        responses = self._session.on_snapshot(self._server.cache.get(self._group))
+        self._send(responses, started)
+        self._report()
+
+    async def _read(self) -> None:
+        """Handle requests until the client closes its side."""
+        # Cheaper than iterating, which is a generator around this.
+        while (request := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+            self._check(request)
+            if self.node_id is None:
+                self._identify(request.node)
+            self._send(self._session.on_request(request))
+            self._report()
+
+    def _send(self, responses: Sequence[Response], started: float | None = None) -> None:
+        """Queue responses; ``started`` is when a push of a new snapshot to this node began."""
+        if responses:
+            self._queue.extend(responses)
+            if self._sender is None:
+                self._sender = asyncio.create_task(self._drain(started))
+        self._arm()
+
+    async def _drain(self, started: float | None) -> None:
+        try:
+            while self._queue:
+                await self._context.write(self._payload(self._queue.popleft()))
+        except (ResponseTooLarge, grpc.aio.BaseError, grpc.aio.UsageError) as error:
+            self.end(error)
+        finally:
+            self._sender = None
+        if started is not None:
+            self._server.fleet.pushed(time.perf_counter() - started)
+
+    def _payload(self, response: Response) -> bytes:
+        payload = self._to_bytes(response)
+        if len(payload) > self._server.limits.response_bytes:
+            log.error("%s: a response of %d bytes is too large", self.node_id, len(payload))
+            raise ResponseTooLarge(f"a response of {len(payload)} bytes is over the limit")
+        self._server.sent_resource_bytes += sum(len(one.body) for one in response.resources)
+        return payload
+
+    def _arm(self) -> None:
+        """Give what is awaited now its time, unless a timer runs: it will look again."""
+        if self._timer is not None or self._session.settled:
+            return
+        awaited = self._session.waiting_for
+        if awaited:
+            limit_s = self._server.limits.gate_timeout_s
+            self._timer = self._loop.call_later(limit_s, self._late, awaited)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self, awaited: tuple[str, ...]) -> None:
+        self._timer = None
+        if awaited == self._session.waiting_for:
+            log.warning("%s: no answer in time; going on", self.node_id)
+            self._send(self._session.on_timeout())
+            self._report()
+        self._arm()
+
+    def _silent(self, limit_s: float) -> None:
+        self.end(ProtocolError(f"no request with a node came in {limit_s:g} s"))
+
+    def _check(self, request: Any) -> None:
+        if self._implied_type:
+            request.type_url = request.type_url or self._implied_type
+        if not request.type_url:
+            raise ProtocolError("type_url is missing")
+        names = getattr(request, "resource_names_subscribe", None)
+        count = len(request.resource_names if names is None else names)
+        if count > self._server.limits.names_per_request:
+            raise ProtocolError(f"{count} names in one request")
+        if self.node_id is not None and request.HasField("node"):
+            given = request.node
+            if given.id not in {"", self.node_id} or given.cluster not in {"", self._group}:
+                raise ProtocolError(
+                    f"this stream is that of {self.node_id!r} in {self._group!r}, "
+                    f"not of {given.id!r} in {given.cluster!r}"
+                )
+
+    def _identify(self, node: Any) -> None:
+        if not NODE_NAME.match(node.id) or not NODE_NAME.match(node.cluster or "-"):
+            raise ProtocolError("node.id must be 1 to 256 visible ASCII characters; cluster too")
+        version = node.user_agent_build_version.version
+        text = f"{version.major_number}.{version.minor_number}.{version.patch}"
+        self._group = node.cluster
+        self._session.on_snapshot(self._server.cache.get(self._group))
+        self._server.fleet.connected(node.id, node.cluster, text, self._session)
+        self.node_id = node.id
+        self._disarm()
+
+    def _report(self) -> None:
+        if self.node_id is not None:
+            for type_url, error in self._session.nacks:
+                log.error("%s NACKed %s: %s", self.node_id, type_url, error)
+            self._server.fleet.heard(self.node_id, self._session)
