@@ -20,12 +20,9 @@ RETRY_S = 5.0
 class Saver:
     """One write at a time; `offer` never waits."""
 
-    def __init__(
-        self, store: SnapshotStore, metrics: AgentMetrics, *, retry_s: float = RETRY_S
-    ) -> None:
+    def __init__(self, store: SnapshotStore, metrics: AgentMetrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._retry_s = retry_s
         self._due: Callable[[], Kept | None] | None = None
         self._wake = asyncio.Event()
 
@@ -40,7 +37,7 @@ class Saver:
             await self._wake.wait()
             if not await self._write():
                 try:
-                    async with asyncio.timeout(self._retry_s):
+                    async with asyncio.timeout(RETRY_S):
                         await self._wake.wait()
                 except TimeoutError:
                     self._wake.set()

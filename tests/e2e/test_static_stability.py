@@ -15,7 +15,7 @@ from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from tests.e2e.agent_process import AgentProcess
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.envoy_process import EnvoyProcess
-from tests.e2e.load import Answer, Load, get
+from tests.e2e.load import Answer, Load
 from tests.e2e.plane_process import PlaneProcess
 from tests.e2e.system import RULESETS, RawClient
 from tests.e2e.test_failures import until
