@@ -55,9 +55,9 @@ def envoy_agent(
     if not _is_loopback(host):
         raise Failure(f"--listen {listen!r}: give a loopback address, 127.0.0.1:18002", Exit.USAGE)
     start_logging()
-    from control_plane.cli.local import run_guarded
     from control_plane.edge_agent.agent import AgentSettings, serve
     from control_plane.edge_agent.upstream import ClientTls
+    from control_plane.event_loop import run_loop
 
     tls = None
     if tls_certificate and tls_key and tls_ca and tls_server_name:
@@ -66,4 +66,7 @@ def envoy_agent(
         mend = "give all of --tls-certificate, --tls-key, --tls-ca and --tls-server-name"
         raise Failure(f"the TLS options belong together: {mend}", Exit.USAGE)
     settings = AgentSettings(xds, snapshot_dir, host, port, metrics_port, tls)
-    run_guarded(serve(settings, messages.print))
+    try:
+        run_loop(serve(settings, messages.print))
+    except OSError as error:
+        raise Failure(error.strerror or str(error)) from error

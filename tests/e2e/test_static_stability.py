@@ -140,3 +140,54 @@ def test_killed_altogether_the_edge_comes_back_from_disk_and_goes_live_without_l
     with RawClient(edge.plane.edge_port) as client:
         third = client.ask(b"/-/x", [("cookie", b"_gitlab_session=cell-3-a")])
     assert third[1]["x-cellway-cell"] == "cell-3"
+
+
+def test_damaged_newest_then_full_disk_then_frozen_control_plane(
+    edge: Edge, cells: list[EchoUpstream]
+) -> None:
+    edge.add_cell("cell-3", cells[2].port)
+    edge.in_step()
+    edge.on_disk()
+    newest = edge.agent.snapshots()[-1]
+    assert len(edge.agent.snapshots()) >= 2
+    edge.kill_all()
+    newest.write_bytes(newest.read_bytes()[:-1])
+    edge.restart_edge()
+    until(edge.envoy.is_ready)
+    # The one before knows nothing of the third cell, but serves the others.
+    assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (503, "")}
+    assert edge.agent.metric("cellway_agent_snapshots_bad") == 1
+    assert f"{newest} can't be used" in edge.agent.said()
+    assert "cell:cell-3" not in edge.envoy.admin("/clusters")[1]
+    edge.plane.start()
+    edge.in_step()
+    edge.on_disk()
+    assert "cell:cell-3" in edge.envoy.admin("/clusters")[1]
+
+    # A disk without room: the last good one stays, and the change is served nevertheless.
+    edge.agent.kill()
+    edge.agent.max_file_bytes = 8192
+    edge.agent.start()
+    edge.in_step()
+    before = edge.agent.snapshots()
+    retired = "/v1/cells/cell-3?wait=fleet&timeout=20s"
+    edge.write("PATCH", retired, {"state": "draining"}, **{"if-match": "*"})
+    edge.write("PATCH", retired, {"state": "drained"}, **{"if-match": "*"})
+    until(lambda: edge.agent.metric("cellway_agent_snapshot_unsaved") == 1)
+    assert edge.agent.metric("cellway_agent_snapshot_save_failures_total") >= 1
+    assert "can't be written" in edge.agent.said()
+    assert edge.agent.snapshots() == before
+    assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (200, "cell-1")}
+
+    # Stopped, not dead: its port accepts, and never answers.
+    edge.agent.kill()
+    edge.agent.max_file_bytes = -1
+    edge.envoy.kill()
+    with edge.plane.frozen():
+        edge.restart_edge()
+        until(edge.envoy.is_ready)
+        assert edge.served()["native"] == (200, "cell-2")
+        assert edge.agent.metric("cellway_agent_streams", **{"from": "snapshot"}) == 1
+    edge.in_step()
+    edge.on_disk()
+    assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (200, "cell-1")}
