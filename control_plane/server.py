@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
@@ -26,6 +24,8 @@ from control_plane.classifier.http import http_app
 from control_plane.classifier.view import LiveView
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.database_metrics import observe_queries
+from control_plane.event_loop import run_loop as run_loop
+from control_plane.event_loop import until_signal as until_signal
 from control_plane.grpc_api.api import TopologyApi
 from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.gateway import CacheTimes, Gateway
@@ -309,15 +309,6 @@ def _host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def until_signal() -> None:
-    """Wait for SIGINT or SIGTERM."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
-
-
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Run until a signal comes."""
     # From the first moment on: a signal during the start must not leave workers behind.
@@ -334,9 +325,3 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         if ports.classifier:
             announce(f"  classifier  http://{_host_port(settings.host, ports.classifier)}")
         await signalled
-
-
-def run_loop[T](main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on uvloop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)

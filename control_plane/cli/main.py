@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli import cells, claims, look, rules, run
+from control_plane.cli import agent, cells, claims, look, rules, run
 from control_plane.cli.client import Failure
 from control_plane.cli.context import Context
 from control_plane.cli.output import Format, messages
@@ -18,6 +18,7 @@ app.add_typer(claims.app, name="claims")
 app.add_typer(rules.app, name="rules")
 app.add_typer(look.fleet, name="fleet")
 app.add_typer(run.envoy, name="envoy")
+run.envoy.command("agent")(agent.envoy_agent)
 app.add_typer(run.db, name="db")
 app.command("explain")(look.explain)
 app.command("changes")(look.changes)

@@ -35,7 +35,8 @@ def settings_of(**given: Any) -> Settings:
         raise Failure("the configuration is wrong\n  " + "\n  ".join(lines), Exit.USAGE) from error
 
 
-def _logging() -> None:
+def start_logging() -> None:
+    """Log to standard error, as a server does."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("alembic", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -54,7 +55,7 @@ def serve_command(
     force_shrink: Annotated[bool | None, typer.Option(help="publish a shrunk fleet")] = None,
 ) -> None:
     """Run the control plane (without an Envoy)."""
-    _logging()
+    start_logging()
     settings = settings_of(
         roles=tuple(roles.split(",")) if roles else None,
         database_url=database_url,
@@ -84,7 +85,7 @@ def up_command(
     data_dir: Annotated[Path | None, typer.Option(help="database and Envoy's files")] = None,
 ) -> None:
     """Run everything on this machine, Envoy included."""
-    _logging()
+    start_logging()
     settings = settings_of(
         database_url=database_url,
         edge_port=edge_port,

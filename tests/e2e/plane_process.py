@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -72,6 +73,19 @@ class PlaneProcess:
         assert self._process is not None
         self._process.kill()
         self._process.wait(END_S)
+
+    @contextlib.contextmanager
+    def frozen(self, *, classifiers: bool = False) -> Iterator[None]:
+        """SIGSTOP to the control plane alone, or to its classifiers alone; then SIGCONT."""
+        assert self._process is not None
+        pids = self._workers if classifiers else [self._process.pid]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def kill_classifiers(self) -> None:
         """SIGKILL to the classifiers."""

@@ -1,0 +1,1 @@
+"""Beside an Envoy: passes its ADS stream on, and keeps on disk what Envoy acknowledged."""

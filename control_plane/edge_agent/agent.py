@@ -1,0 +1,120 @@
+"""Wires an agent together and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from prometheus_client import start_http_server
+
+from control_plane.edge_agent.metrics import AgentMetrics
+from control_plane.edge_agent.relay import Relay
+from control_plane.edge_agent.saver import Saver
+from control_plane.edge_agent.store import SnapshotStore
+from control_plane.edge_agent.upstream import ClientTls, ControlPlane
+from control_plane.event_loop import until_signal
+from control_plane.xds.transport import MAX_SENT_BYTES
+
+log = logging.getLogger(__name__)
+MAX_STREAMS = 16
+GRACE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """Where the control plane is, where Envoy finds the agent, and where snapshots are kept."""
+
+    xds: str
+    """``host:port`` of the control plane."""
+    directory: Path
+    host: str = "127.0.0.1"
+    """Loopback: what is said here is not encrypted."""
+    port: int = 18002
+    """0: any free one."""
+    metrics_port: int | None = None
+    """On ``host``; None: nowhere."""
+    tls: ClientTls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningAgent:
+    """An agent that is up."""
+
+    port: int
+    store: SnapshotStore
+    metrics: AgentMetrics
+
+
+@contextlib.asynccontextmanager
+async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
+    """An agent, until the block is left.
+
+    Raises:
+        DirectoryTaken: see there.
+        OSError: the directory can't be used, a port is taken, a TLS file can't be read.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        store = SnapshotStore(settings.directory)
+        stack.callback(store.close)
+        metrics = AgentMetrics()
+        _load(store, metrics)
+        plane = ControlPlane(settings.xds, settings.tls)
+        stack.push_async_callback(plane.close)
+        saver = Saver(store, metrics)
+        stack.push_async_callback(saver.finish)
+        if settings.metrics_port is not None:
+            web, thread = start_http_server(settings.metrics_port, settings.host, metrics.registry)
+            stack.callback(thread.join)
+            stack.callback(web.server_close)
+            stack.callback(web.shutdown)
+        server = grpc.aio.server(
+            options=(
+                ("grpc.max_send_message_length", MAX_SENT_BYTES),
+                ("grpc.max_receive_message_length", MAX_SENT_BYTES),
+                ("grpc.so_reuseport", 0),
+            ),
+            maximum_concurrent_rpcs=MAX_STREAMS,
+        )
+        Relay(plane, store, saver, metrics).register(server)
+        port = _bind(server, settings.host, settings.port)
+        writing = asyncio.create_task(saver.run())
+        stack.push_async_callback(_end, writing)
+        await server.start()
+        stack.push_async_callback(server.stop, GRACE_S)
+        yield RunningAgent(port, store, metrics)
+
+
+def _load(store: SnapshotStore, metrics: AgentMetrics) -> None:
+    kept = store.load()
+    metrics.bad.set(len(store.bad))
+    metrics.revision.set(kept.revision if kept is not None else 0)
+    if kept is not None:
+        log.info("the snapshot on disk is of revision %d", kept.revision)
+    else:
+        log.warning("there is no snapshot on disk: an Envoy that starts now needs a control plane")
+
+
+def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"can't listen on {address}: {error}") from error
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def serve(settings: AgentSettings, announce: Callable[[str], None]) -> None:
+    """Run until a signal comes."""
+    signalled = asyncio.create_task(until_signal())
+    async with running(settings) as agent:
+        announce(f"the agent is up; Envoy's control plane is {settings.host}:{agent.port}")
+        await signalled

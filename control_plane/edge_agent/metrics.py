@@ -1,0 +1,49 @@
+"""What the agent tells Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class AgentMetrics:
+    """The agent's own registry."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self.streams = Gauge(
+            "cellway_agent_streams",
+            "Envoy's ADS streams: live (passed on), snapshot (from disk) or waiting",
+            ["from"],
+            registry=registry,
+        )
+        for source in ("live", "snapshot", "waiting"):
+            self.streams.labels(source)
+        self.revision = Gauge(
+            "cellway_agent_snapshot_revision",
+            "Revision of the newest snapshot on disk; 0: there is none",
+            registry=registry,
+        )
+        self.saved_at = Gauge(
+            "cellway_agent_snapshot_saved_timestamp_seconds",
+            "When a snapshot was last written by this agent",
+            registry=registry,
+        )
+        self.unsaved = Gauge(
+            "cellway_agent_snapshot_unsaved",
+            "1 while what Envoy runs can't be written to disk",
+            registry=registry,
+        )
+        self.save_failures = Counter(
+            "cellway_agent_snapshot_save_failures", "Snapshots not written", registry=registry
+        )
+        self.bad = Gauge(
+            "cellway_agent_snapshots_bad",
+            "Snapshots that were passed over at the start: corrupt or of another schema",
+            registry=registry,
+        )
+        self.older = Counter(
+            "cellway_agent_older_refused",
+            "Times that the control plane was at an older revision than this edge",
+            registry=registry,
+        )

@@ -1,0 +1,98 @@
+"""The control plane as the agent reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from control_plane.xds.transport import MAX_SENT_BYTES
+
+ADS = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
+ANSWER_S = 1.0
+"""How long a control plane that runs may take to say so."""
+PROBE_S = 0.5
+"""How often one that does not is asked again."""
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_SENT_BYTES),
+    # Silence is broken sooner than Envoy would: a restarted one must not wait for a frozen one.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """PEM files: the node's certificate and key, and the authority of the control plane.
+
+    ``server_name`` is a DNS name in the control plane's certificate.
+    """
+
+    certificate: Path
+    key: Path
+    ca: Path
+    server_name: str
+
+
+class ControlPlane:
+    """One gRPC channel to ``host:port``; used in the event loop that it is made in.
+
+    Raises:
+        OSError: a TLS file can't be read.
+    """
+
+    def __init__(self, target: str, tls: ClientTls | None = None) -> None:
+        self.target = target
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        else:
+            credentials = grpc.ssl_channel_credentials(
+                tls.ca.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes()
+            )
+            named = (("grpc.ssl_target_name_override", tls.server_name),)
+            self._channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS + named)
+        self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._open: Any = self._channel.stream_stream(
+            f"/{ADS}/DeltaAggregatedResources",
+            request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
+            response_deserializer=None,
+        )
+        self.trouble = ""
+        """Why it was not there when last asked; empty: it was."""
+
+    async def serves(self) -> bool:
+        """Whether it answers, in `ANSWER_S`, that it serves ADS."""
+        try:
+            answer = await self._health.Check(
+                health_pb2.HealthCheckRequest(service=ADS), timeout=ANSWER_S
+            )
+        except grpc.aio.AioRpcError as error:
+            self.trouble = f"{error.code().name}: {error.details()}"
+            return False
+        serving: bool = answer.status == health_pb2.HealthCheckResponse.SERVING
+        self.trouble = "" if serving else "it says that it does not serve"
+        return serving
+
+    async def until_serves(self) -> None:
+        """Ask every `PROBE_S` until it does."""
+        while True:
+            if await self.serves():
+                return
+            await asyncio.sleep(PROBE_S)
+
+    def stream(self) -> Any:
+        """A delta ADS call: takes DeltaDiscoveryRequests, gives bytes."""
+        return self._open()
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close(None)
