@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli import cells, claims, look, rules, run
+from control_plane.cli import cells, claims, look, operations, rules, run
 from control_plane.cli.client import Failure
 from control_plane.cli.context import Context
 from control_plane.cli.output import Format, messages
@@ -19,6 +19,8 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(look.fleet, name="fleet")
 app.add_typer(run.envoy, name="envoy")
 app.add_typer(run.db, name="db")
+app.add_typer(operations.app, name="operations")
+app.command("audit")(look.audit)
 app.command("explain")(look.explain)
 app.command("changes")(look.changes)
 app.command("serve")(run.serve_command)

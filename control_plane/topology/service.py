@@ -27,6 +27,7 @@ from control_plane.topology.model import (
     Written,
 )
 from control_plane.topology.operator_calls import OperatorCalls
+from control_plane.topology.progress import OperationCalls
 from control_plane.topology.sequence_calls import SequenceCalls
 from control_plane.topology.store import Store, Transaction, migrate, pending_migrations
 from control_plane.topology.transfer_calls import TransferCalls
@@ -36,7 +37,7 @@ class MigrationsPending(TopologyError):
     """The database's schema is older than this program's."""
 
 
-class Topology(LeaseCalls, OperatorCalls, SequenceCalls, TransferCalls):
+class Topology(LeaseCalls, OperatorCalls, OperationCalls, SequenceCalls, TransferCalls):
     """The source of truth. Blocking and thread-safe; every write returns its revision.
 
     Writes take ``actor`` (who, for the audit), and ``dry_run``: everything is checked and told,
