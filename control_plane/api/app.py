@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 
 from control_plane.api import (
     audit,
+    bulk,
     cells,
     changes,
     claims,
@@ -20,6 +21,7 @@ from control_plane.api import (
     problem,
     rulesets,
     sequences,
+    whole,
 )
 from control_plane.api.guard import Guard
 from control_plane.api.running import Operations
@@ -28,8 +30,10 @@ from control_plane.grpc_api.gateway import Gateway
 from control_plane.topology.service import Topology
 from control_plane.xds.fleet import Fleet
 
+# Before claims: its {bucket}/{value} takes all that is left.
 _ROOMS = (
-    cells, claims, leases, sequences, rulesets, explain, changes, audit, operations, fleet,
+    cells, bulk, claims, leases, sequences, rulesets, whole, explain, changes, audit, operations,
+    fleet,
 )  # fmt: skip
 
 

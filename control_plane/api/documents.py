@@ -354,6 +354,43 @@ class Allotted(_Written):
     range: RangeDocument
 
 
+class RejectDocument(_Document):
+    """A line that was not taken, and why."""
+
+    line: int
+    reason: str
+    text: str
+
+
+class ImportDone(_Document):
+    """What became of the lines."""
+
+    created: int
+    present: int
+    rejected: int
+    rejects: list[RejectDocument]
+    revision: int
+    dry_run: bool = False
+    changes: list[ChangeDocument] = Field(default_factory=list)
+
+
+class TopologyDocument(_Document):
+    """Cells and rulesets as files have them. Of the active ruleset, the version that routes."""
+
+    revision: int
+    cells: list[dict[str, Any]]
+    rulesets: dict[str, JsonValue]
+    active: str | None
+
+
+class TopologyWritten(_Written):
+    """What was changed, or would be. ``unmanaged``: cells that the document doesn't name."""
+
+    changed: list[ChangeDocument]
+    unmanaged: list[str]
+    base_revision: int
+
+
 class AuditList(_Document):
     """A page of the audit; go on with ``cursor`` = ``next``. It may be short, and more follow."""
 

@@ -219,3 +219,12 @@ class ExplainBody(_Body):
     method: Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")] = "GET"
     headers: list[tuple[str, str]] = Field(default_factory=list, max_length=200)
     ruleset: dict[str, Any] | None = Field(None, description="instead of the active one")
+
+
+class TopologyBody(_Body):
+    """Cells and rulesets as they are to be. Of a cell that exists, what is left out stays."""
+
+    cells: list[dict[str, Any]] = Field(default_factory=list, max_length=10_000)
+    rulesets: dict[str, dict[str, Any]] = Field(default_factory=dict, max_length=1000)
+    active: Annotated[str, Field(max_length=64)] | None = None
+    prune: bool = Field(default=False, description="delete cells that are not named")

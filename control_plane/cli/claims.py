@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from control_plane.cli import leases
+from control_plane.cli import bulk, leases
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
@@ -16,6 +16,8 @@ app.command("leases")(leases.list_leases)
 app.command("settle")(leases.settle)
 app.command("transfer")(leases.transfer)
 app.command("release-all")(leases.release_all)
+app.command("import")(bulk.import_claims)
+app.command("export")(bulk.export_claims)
 Keys = Annotated[list[str], typer.Argument(help="bucket:value, e.g. route:gitlab-org")]
 
 

@@ -61,13 +61,16 @@ class Client:
         path: str,
         *,
         body: Any = None,
+        content: bytes | None = None,
         params: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         """One call; raises `Failure` with the problem's own words."""
         given = {key: value for key, value in (params or {}).items() if value is not None}
         try:
-            response = self._http.request(method, path, json=body, params=given, headers=headers)
+            response = self._http.request(
+                method, path, json=body, content=content, params=given, headers=headers
+            )
         except httpx.HTTPError as error:
             text = f"can't reach {self._server}: {error}; is `cellway serve` running there?"
             raise Failure(text) from error

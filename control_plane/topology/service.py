@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from control_plane.topology import cells, claims, feed, idempotency, rulesets
+from control_plane.topology.desired import DesiredCalls
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
 from control_plane.topology.lease_calls import LeaseCalls
@@ -37,7 +38,9 @@ class MigrationsPending(TopologyError):
     """The database's schema is older than this program's."""
 
 
-class Topology(LeaseCalls, OperatorCalls, OperationCalls, SequenceCalls, TransferCalls):
+class Topology(
+    LeaseCalls, OperatorCalls, OperationCalls, SequenceCalls, TransferCalls, DesiredCalls
+):
     """The source of truth. Blocking and thread-safe; every write returns its revision.
 
     Writes take ``actor`` (who, for the audit), and ``dry_run``: everything is checked and told,

@@ -45,6 +45,11 @@ CONFIG = {
 }
 
 
+@schemathesis.serializer("application/x-ndjson")
+def ndjson(_: Any, value: Any) -> bytes:
+    return str(value).encode("utf-8", "replace")
+
+
 class Api:
     """The app in this process, its schema, and which operations have answered with what."""
 
@@ -141,6 +146,7 @@ _KNOWN: dict[str, Callable[[Any], None]] = {
     "DELETE /v1/cells/{name}": _retired,
     "POST /v1/claims": _claims,
     "POST /v1/claims/release": _release,
+    "PUT /v1/topology": _dry({"cells": [{"name": "cell-1", "weight": 9}]}),
     "POST /v1/claims/transfer": _dry(_MOVE),
     "POST /v1/cells/{name}/release-claims": _retired,
     "POST /v1/leases/settle": _dry({"cell": "cell-1", **_SETTLE}),
