@@ -94,7 +94,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         OSError: a port is taken.
     """
     check_exposure(settings)
-    topology = Topology.open(settings.database_url)
+    topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
     stack = contextlib.AsyncExitStack()
     async with stack:
         stack.callback(topology.close)
@@ -118,6 +118,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
                 gateway=_gateway(plane, metrics),
             )
+            stack.push_async_callback(app.state.operations.close)
             group(run(embedded(app), sock))
         if "topology" in settings.roles:
             group(HealthMonitor(topology, settings.health_interval_s).run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from sqlalchemy.engine import make_url
 
 from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.identity import Role as CallerRole
@@ -77,6 +79,9 @@ class Settings(BaseSettings):
     force_shrink: bool = False
     """Publish even if most cells are gone."""
     data_dir: Path = Path(".cellway")
+    sequence_mark_file: Path | None = None
+    """The highest id ever allotted, outside the database. Default: beside a SQLite file, in
+    ``data_dir`` for PostgreSQL. Keep it out of what is restored together with the database."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=60)
     """How often other processes' commits are looked for."""
     health_interval_s: float = Field(default=2.0, ge=0, le=3600)
@@ -126,6 +131,18 @@ class Settings(BaseSettings):
             CallerRole.ADMIN: self.grpc_admin_name,
             CallerRole.NODE: self.grpc_node_name,
         }
+
+    @property
+    def mark_file(self) -> Path:
+        """Where the sequences' high-water mark is."""
+        if self.sequence_mark_file is not None:
+            return self.sequence_mark_file
+        url = make_url(self.database_url)
+        if url.get_backend_name() == "sqlite" and url.database:
+            return Path(f"{url.database}.sequence-mark.json")
+        # One for each database that is served from here.
+        known = hashlib.sha256(url.set(password=None).render_as_string().encode()).hexdigest()
+        return self.data_dir / f"sequence-mark-{known[:12]}.json"
 
     @property
     def grpc_host(self) -> str:

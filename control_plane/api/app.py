@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from fastapi import Depends, FastAPI
 
 from control_plane.api import (
+    audit,
+    bulk,
     cells,
     changes,
     claims,
@@ -14,14 +16,25 @@ from control_plane.api import (
     documents,
     explain,
     fleet,
+    leases,
+    operations,
     problem,
     rulesets,
+    sequences,
+    whole,
 )
 from control_plane.api.guard import Guard
+from control_plane.api.running import Operations
 from control_plane.api.strict_query import strict_query
 from control_plane.grpc_api.gateway import Gateway
 from control_plane.topology.service import Topology
 from control_plane.xds.fleet import Fleet
+
+# Before claims: its {bucket}/{value} takes all that is left.
+_ROOMS = (
+    cells, bulk, claims, leases, sequences, rulesets, whole, explain, changes, audit, operations,
+    fleet,
+)  # fmt: skip
 
 
 def create_app(
@@ -35,7 +48,8 @@ def create_app(
 ) -> FastAPI:
     """The API over a topology and a fleet; with ``token``, every call but the probes needs it.
 
-    With ``gateway``, ``POST /v1/classify`` is served too.
+    With ``gateway``, ``POST /v1/classify`` is served too. Await ``app.state.operations.close()``
+    before the topology is closed.
     """
     app = FastAPI(
         title="cellway",
@@ -49,7 +63,8 @@ def create_app(
     app.state.fleet = nodes
     app.state.metrics = metrics
     app.state.alarm = alarm
-    for module in (cells, claims, rulesets, explain, changes, fleet):
+    app.state.operations = Operations(topology)
+    for module in _ROOMS:
         app.include_router(module.router)
     if gateway is not None:
         app.state.gateway = gateway

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
@@ -10,9 +11,19 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import CellDocument, CellList, CellWritten, answers
-from control_plane.api.schemas import CellBody
+from control_plane.api.documents import (
+    CellDocument,
+    CellList,
+    CellWritten,
+    OperationStarted,
+    answers,
+)
+from control_plane.api.operations import accepted, would_do
+from control_plane.api.roles import ADMIN, OPERATOR, VIEWER
+from control_plane.api.running import Operations
+from control_plane.api.schemas import CellBody, ReasonBody
 from control_plane.api.write import WriteOptions
+from control_plane.topology.errors import StaleVersion
 from control_plane.topology.model import Cell
 from control_plane.topology.service import Topology
 
@@ -28,14 +39,14 @@ def _document(cell: Cell) -> dict[str, Any]:
     return {**cell.as_dict(), "serving": cell.serving, "accepts_new": cell.accepts_new}
 
 
-@router.get("", response_model=None, responses=answers(CellList))
+@router.get("", response_model=None, responses=answers(CellList), openapi_extra=VIEWER)
 async def list_cells(request: Request) -> dict[str, Any]:
     """Every cell, by id."""
     cells = await run_in_threadpool(_topology(request).cells)
     return {"items": [_document(cell) for cell in cells], "next": None}
 
 
-@router.post("", status_code=201, responses=answers(CellWritten, 200, 201))
+@router.post("", status_code=201, responses=answers(CellWritten, 200, 201), openapi_extra=OPERATOR)
 async def create_cell(request: Request, body: CellBody, write: WriteOptions) -> JSONResponse:
     """Add a cell."""
     written = await run_in_threadpool(
@@ -48,14 +59,14 @@ async def create_cell(request: Request, body: CellBody, write: WriteOptions) -> 
     return response
 
 
-@router.get("/{name}", responses=answers(CellDocument))
+@router.get("/{name}", responses=answers(CellDocument), openapi_extra=VIEWER)
 async def get_cell(request: Request, name: str) -> JSONResponse:
     """One cell, with its ETag."""
     cell = await run_in_threadpool(_topology(request).cell, name)
     return JSONResponse(_document(cell), headers={"etag": f'"{cell.version}"'})
 
 
-@router.put("/{name}", responses=answers(CellWritten))
+@router.put("/{name}", responses=answers(CellWritten), openapi_extra=OPERATOR)
 async def replace_cell(
     request: Request, name: str, body: CellBody, write: WriteOptions
 ) -> JSONResponse:
@@ -63,7 +74,7 @@ async def replace_cell(
     return await _update(request, name, body, write)
 
 
-@router.patch("/{name}", responses=answers(CellWritten))
+@router.patch("/{name}", responses=answers(CellWritten), openapi_extra=OPERATOR)
 async def patch_cell(
     request: Request, name: str, patch: Annotated[dict[str, Any], Body()], write: WriteOptions
 ) -> JSONResponse:
@@ -94,7 +105,7 @@ async def _update(request: Request, name: str, body: CellBody, write: WriteOptio
     )
 
 
-@router.delete("/{name}", responses=answers(CellWritten))
+@router.delete("/{name}", responses=answers(CellWritten), openapi_extra=OPERATOR)
 async def delete_cell(request: Request, name: str, write: WriteOptions) -> JSONResponse:
     """Delete a retired cell without claims; needs If-Match."""
     written = await run_in_threadpool(
@@ -105,3 +116,31 @@ async def delete_cell(request: Request, name: str, write: WriteOptions) -> JSONR
         dry_run=write.dry_run,
     )
     return await write.answer(written, {"cell": _document(written.value)}, etag=None)
+
+
+@router.post(
+    "/{name}/release-claims",
+    status_code=202,
+    responses=answers(OperationStarted, 200, 202),
+    openapi_extra=ADMIN,
+)
+async def release_all_claims(
+    request: Request, name: str, body: ReasonBody, write: WriteOptions
+) -> JSONResponse:
+    """Free all claims of a retired cell, in bounded batches: an operation. If-Match: its ETag."""
+    topology = _topology(request)
+    cell = await run_in_threadpool(topology.cell, name)
+    expected = write.match()
+    if expected is not None and expected != cell.version:
+        raise StaleVersion("cell", name, expected, cell.version)
+    given: dict[str, Any] = {"reason": body.reason, "actor": write.actor}
+    await run_in_threadpool(partial(topology.check_release, name, **given))
+    total = await run_in_threadpool(topology.count_claims_of, name)
+    if write.dry_run:
+        return would_do("release-claims", name, total)
+    operations: Operations = request.app.state.operations
+    work = partial(topology.release_cell, name, **given)
+    begun = await operations.start(
+        "release-claims", name, total, lambda progress: work(progress=progress), actor=write.actor
+    )
+    return accepted(begun)

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from control_plane.api.documents import ChangeList, answers
+from control_plane.api.roles import VIEWER
 from control_plane.topology.service import Topology
 
 HEARTBEAT_S = 15.0
@@ -24,7 +25,7 @@ _ANSWERS[200]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
 router = APIRouter(prefix="/v1", tags=["changes"])
 
 
-@router.get("/changes", response_class=JSONResponse, responses=_ANSWERS)
+@router.get("/changes", response_class=JSONResponse, responses=_ANSWERS, openapi_extra=VIEWER)
 async def list_changes(
     request: Request,
     since: Annotated[int, Query(ge=0, lt=2**63)] = 0,

@@ -10,8 +10,15 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
-from control_plane.api.documents import ClaimDocument, ClaimList, ClaimsWritten, answers
-from control_plane.api.schemas import ClaimsBody, ReleaseBody
+from control_plane.api.documents import (
+    ClaimDocument,
+    ClaimList,
+    ClaimsWritten,
+    Transferred,
+    answers,
+)
+from control_plane.api.roles import OPERATOR, VIEWER
+from control_plane.api.schemas import ClaimsBody, ReleaseBody, TransferBody
 from control_plane.api.write import WriteOptions
 from control_plane.topology.claims import MAX_PAGE
 from control_plane.topology.service import Topology
@@ -25,7 +32,7 @@ def _topology(request: Request) -> Topology:
     return topology
 
 
-@router.get("", response_model=None, responses=answers(ClaimList))
+@router.get("", response_model=None, responses=answers(ClaimList), openapi_extra=VIEWER)
 async def list_claims(
     request: Request,
     bucket: Filter = None,
@@ -51,7 +58,9 @@ async def list_claims(
     }
 
 
-@router.post("", status_code=201, responses=answers(ClaimsWritten, 200, 201))
+@router.post(
+    "", status_code=201, responses=answers(ClaimsWritten, 200, 201), openapi_extra=OPERATOR
+)
 async def make_claims(request: Request, body: ClaimsBody, write: WriteOptions) -> JSONResponse:
     """Claim a batch: all or none."""
     written = await run_in_threadpool(
@@ -64,7 +73,7 @@ async def make_claims(request: Request, body: ClaimsBody, write: WriteOptions) -
     return await write.answer(written, {"claims": items}, status=201, etag=None)
 
 
-@router.post("/release", responses=answers(ClaimsWritten))
+@router.post("/release", responses=answers(ClaimsWritten), openapi_extra=OPERATOR)
 async def release_claims(request: Request, body: ReleaseBody, write: WriteOptions) -> JSONResponse:
     """Release a batch: all or none."""
     written = await run_in_threadpool(
@@ -78,7 +87,29 @@ async def release_claims(request: Request, body: ReleaseBody, write: WriteOption
     return await write.answer(written, {"claims": items}, etag=None)
 
 
-@router.get("/{bucket}/{value:path}", response_model=None, responses=answers(ClaimDocument))
+@router.post("/transfer", responses=answers(Transferred), openapi_extra=OPERATOR)
+async def transfer_claims(
+    request: Request, body: TransferBody, write: WriteOptions
+) -> JSONResponse:
+    """Move all claims of a subject from one cell to another in one step: all or none."""
+    written = await run_in_threadpool(
+        _topology(request).transfer,
+        body.subject.subject(),
+        body.source,
+        body.target,
+        reason=body.reason,
+        actor=write.actor,
+        dry_run=write.dry_run,
+    )
+    return await write.answer(written, {"moved": written.value}, etag=None)
+
+
+@router.get(
+    "/{bucket}/{value:path}",
+    response_model=None,
+    responses=answers(ClaimDocument),
+    openapi_extra=VIEWER,
+)
 async def get_claim(request: Request, bucket: str, value: str) -> dict[str, Any]:
     """Who owns a value."""
     claim = await run_in_threadpool(_topology(request).claim_get, bucket, value)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from control_plane.api.roles import VIEWER
 from control_plane.grpc_api.gateway import Gateway
 
 router = APIRouter(prefix="/v1", tags=["classify"])
@@ -48,7 +49,7 @@ _BODY: dict[str, Any] = {
 }
 
 
-@router.post("/classify", openapi_extra=_BODY, responses={400: _STATUS, 404: _STATUS})
+@router.post("/classify", openapi_extra=_BODY | VIEWER, responses={400: _STATUS, 404: _STATUS})
 async def classify(request: Request) -> Response:
     """The cell that owns the first of the claims that anybody owns, or that type and value name."""
     gateway: Gateway = request.app.state.gateway

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from control_plane.api.problem import MEDIA_TYPE
 from control_plane.topology.model import CellState
+from control_plane.topology.progress import OperationState
 
 
 class _Document(BaseModel):
@@ -245,6 +246,156 @@ class Ready(_Document):
     status: Literal["ok", "alarm"]
     revision: int
     alarm: str | None
+
+
+class OperationDocument(_Document):
+    """Work that goes on after its request was answered."""
+
+    id: str
+    kind: str
+    target: str
+    state: OperationState
+    done: int
+    total: int | None
+    detail: str
+    actor: str
+    started_at: str
+    updated_at: str
+
+
+class OperationList(_Document):
+    """A page of operations, the newest first."""
+
+    items: list[OperationDocument]
+    next: str | None
+
+
+class OperationStarted(_Document):
+    """It has begun; a dry run says what it would do instead."""
+
+    operation: OperationDocument | None = None
+    dry_run: bool = False
+    kind: str | None = None
+    target: str | None = None
+    total: int | None = None
+
+
+class LeaseDocument(_Document):
+    """An open lease; ``creating`` and ``destroying`` count the claims that it holds."""
+
+    lease: str
+    cell: str
+    cell_id: int
+    created_at: str
+    age_s: float
+    creating: int
+    destroying: int
+
+
+class LeaseList(_Document):
+    """A page of open leases, the oldest first."""
+
+    items: list[LeaseDocument]
+    next: str | None
+
+
+class LeaseSettled(_Document):
+    """A lease that was settled by an operator."""
+
+    lease: LeaseDocument
+    outcome: Literal["committed", "rolled back"]
+    revision: int
+    dry_run: bool = False
+    changes: list[ChangeDocument] = Field(default_factory=list)
+
+
+class Transferred(_Written):
+    """Claims that changed their cell; of a dry run, the first changes only."""
+
+    moved: int
+
+
+class MarkDocument(_Document):
+    """The highest id ever allotted, as the database and the mark file know it."""
+
+    mark: int
+    floor: int
+    outside: int | None
+    restored: bool = Field(description="the database is older than the file: confirm first")
+
+
+class SequenceUseDocument(_Document):
+    """How far a cell's ranges are used."""
+
+    cell: str
+    allotted: int
+    used: int
+    share: float
+    alarming: bool
+
+
+class SequenceList(_Document):
+    """Every cell with ranges, and the marks."""
+
+    items: list[SequenceUseDocument]
+    mark: MarkDocument
+
+
+class CellSequences(SequenceUseDocument):
+    """A cell's ranges, and how far they are used."""
+
+    ranges: list[RangeDocument]
+
+
+class Allotted(_Written):
+    """A range of ids that a cell got."""
+
+    cell: str
+    range: RangeDocument
+
+
+class RejectDocument(_Document):
+    """A line that was not taken, and why."""
+
+    line: int
+    reason: str
+    text: str
+
+
+class ImportDone(_Document):
+    """What became of the lines."""
+
+    created: int
+    present: int
+    rejected: int
+    rejects: list[RejectDocument]
+    revision: int
+    dry_run: bool = False
+    changes: list[ChangeDocument] = Field(default_factory=list)
+
+
+class TopologyDocument(_Document):
+    """Cells and rulesets as files have them. Of the active ruleset, the version that routes."""
+
+    revision: int
+    cells: list[dict[str, Any]]
+    rulesets: dict[str, JsonValue]
+    active: str | None
+
+
+class TopologyWritten(_Written):
+    """What was changed, or would be. ``unmanaged``: cells that the document doesn't name."""
+
+    changed: list[ChangeDocument]
+    unmanaged: list[str]
+    base_revision: int
+
+
+class AuditList(_Document):
+    """A page of the audit; go on with ``cursor`` = ``next``. It may be short, and more follow."""
+
+    items: list[ChangeDocument]
+    next: str | None
 
 
 Responses = dict[int | str, dict[str, Any]]

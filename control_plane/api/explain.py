@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.documents import Explained, answers
 from control_plane.api.problem import ProblemError
+from control_plane.api.roles import VIEWER
 from control_plane.api.schemas import ExplainBody
 from control_plane.routing.evaluate import Owners, decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
@@ -27,7 +28,7 @@ _URL = re.compile(
 router = APIRouter(prefix="/v1", tags=["explain"])
 
 
-@router.post("/explain", response_model=None, responses=answers(Explained))
+@router.post("/explain", response_model=None, responses=answers(Explained), openapi_extra=VIEWER)
 async def explain(request: Request, body: ExplainBody) -> dict[str, Any]:
     """Which cell a request would reach, by which rule, and why. Nothing is sent."""
     return await run_in_threadpool(_explain, request.app.state.topology, body)

@@ -10,12 +10,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from control_plane.api.documents import FleetDocument, Ready, answers
+from control_plane.api.roles import VIEWER
 from control_plane.xds.fleet import Fleet
 
 router = APIRouter(tags=["fleet"])
 
 
-@router.get("/v1/fleet", response_model=None, responses=answers(FleetDocument))
+@router.get(
+    "/v1/fleet", response_model=None, responses=answers(FleetDocument), openapi_extra=VIEWER
+)
 async def get_fleet(request: Request) -> dict[str, Any]:
     """Each Envoy: what it runs, and what it refused and why."""
     fleet: Fleet = request.app.state.fleet

@@ -15,12 +15,16 @@ from control_plane.routing.lint import Finding
 from control_plane.routing.problems import RulesetError
 from control_plane.topology.errors import (
     AlreadyExists,
+    Contention,
     Gone,
     Invalid,
+    LeaseSettled,
+    Locked,
     NotFound,
     Refused,
     StaleVersion,
     TopologyError,
+    Unavailable,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -59,8 +63,11 @@ def findings_problem(findings: list[Finding]) -> ProblemError:
     return ProblemError(422, "the ruleset can't work", code="invalid-ruleset", errors=errors)
 
 
-def _topology(error: TopologyError) -> JSONResponse:
+def _topology(error: TopologyError, request: Request) -> JSONResponse:
     text = str(error)
+    # Only the guards of a cell's life can be overridden.
+    forceable = request.method in {"PUT", "PATCH"} and request.url.path.startswith("/v1/cells/")
+    mend = {"mend": "repeat with ?force=true if you are sure"} if forceable else {}
     if isinstance(error, Invalid):
         errors = [{"field": p.field, "message": p.message, "mend": p.mend} for p in error.problems]
         return problem(422, text, code="invalid", errors=errors)
@@ -72,9 +79,19 @@ def _topology(error: TopologyError) -> JSONResponse:
     if isinstance(error, StaleVersion):
         return problem(412, text, code="stale-version", actual=error.actual)
     if isinstance(error, Refused):
-        return problem(409, text, code="refused", mend="repeat with ?force=true if you are sure")
+        return problem(409, text, code="refused", **mend)
     if isinstance(error, Gone):
         return problem(410, text, code="gone", oldest=error.oldest)
+    if isinstance(error, Locked):
+        held = [{"key": key, "lease": lease} for key, lease in error.held]
+        return problem(409, text, code="locked", held=held[:MAX_ERRORS])
+    if isinstance(error, LeaseSettled):
+        return problem(409, text, code="settled", lease=error.lease, outcome=error.outcome)
+    if isinstance(error, Contention | Unavailable):
+        code = "contention" if isinstance(error, Contention) else "unavailable"
+        answer = problem(503, text, code=code)
+        answer.headers["retry-after"] = "1"
+        return answer
     return problem(500, text, code="topology")
 
 
@@ -101,8 +118,8 @@ def install(app: FastAPI) -> None:
     """Turn every error into a problem document."""
 
     @app.exception_handler(TopologyError)
-    async def on_topology(_: Request, error: TopologyError) -> JSONResponse:
-        return _topology(error)
+    async def on_topology(request: Request, error: TopologyError) -> JSONResponse:
+        return _topology(error, request)
 
     @app.exception_handler(RulesetError)
     async def on_ruleset(_: Request, error: RulesetError) -> JSONResponse:

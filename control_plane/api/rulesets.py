@@ -19,6 +19,7 @@ from control_plane.api.documents import (
     answers,
 )
 from control_plane.api.problem import ProblemError, findings_problem
+from control_plane.api.roles import OPERATOR, VIEWER
 from control_plane.api.schemas import ActivateBody
 from control_plane.api.write import WriteOptions
 from control_plane.routing.lint import Finding, lint
@@ -65,14 +66,14 @@ def _check(topology: Topology, document: str) -> list[Finding]:
     return findings
 
 
-@router.get("", response_model=None, responses=answers(RulesetList))
+@router.get("", response_model=None, responses=answers(RulesetList), openapi_extra=VIEWER)
 async def list_rulesets(request: Request) -> dict[str, Any]:
     """Every version of every ruleset."""
     found = await run_in_threadpool(_topology(request).rulesets)
     return {"items": [_summary(ruleset) for ruleset in found], "next": None}
 
 
-@router.post("/lint", response_model=None, responses=answers(Findings))
+@router.post("/lint", response_model=None, responses=answers(Findings), openapi_extra=VIEWER)
 async def lint_ruleset(request: Request, document: Document) -> dict[str, Any]:
     """What is wrong or doubtful about a ruleset, against the cells that there are."""
     cells = await run_in_threadpool(_topology(request).cells)
@@ -80,7 +81,7 @@ async def lint_ruleset(request: Request, document: Document) -> dict[str, Any]:
     return {"findings": [_finding(finding) for finding in findings]}
 
 
-@router.get("/active", responses=answers(ActiveRuleset))
+@router.get("/active", responses=answers(ActiveRuleset), openapi_extra=VIEWER)
 async def get_active(request: Request) -> JSONResponse:
     """The version that routes; ``{"active": false}`` where there is none."""
     ruleset = await run_in_threadpool(_topology(request).active_ruleset)
@@ -89,7 +90,7 @@ async def get_active(request: Request) -> JSONResponse:
     return JSONResponse({**_summary(ruleset), "document": json.loads(ruleset.document)})
 
 
-@router.get("/{name}", responses=answers(RulesetDocument))
+@router.get("/{name}", responses=answers(RulesetDocument), openapi_extra=VIEWER)
 async def get_ruleset(
     request: Request,
     name: str,
@@ -101,7 +102,7 @@ async def get_ruleset(
     return JSONResponse(document, headers={"etag": f'"{ruleset.version}"'})
 
 
-@router.put("/{name}", responses=answers(RulesetWritten))
+@router.put("/{name}", responses=answers(RulesetWritten), openapi_extra=OPERATOR)
 async def put_ruleset(
     request: Request, name: str, document: Document, write: WriteOptions
 ) -> JSONResponse:
@@ -125,7 +126,7 @@ async def put_ruleset(
     return await write.answer(written, body, etag=written.value.version)
 
 
-@router.post("/{name}/activate", responses=answers(RulesetWritten))
+@router.post("/{name}/activate", responses=answers(RulesetWritten), openapi_extra=OPERATOR)
 async def activate_ruleset(
     request: Request, name: str, body: ActivateBody, write: WriteOptions
 ) -> JSONResponse:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.topology.claims import MAX_BATCH
+from control_plane.topology.errors import Invalid, Problem
+from control_plane.topology.leases import Outcome
 from control_plane.topology.model import (
     MAX_ENDPOINTS,
     MAX_WEIGHT,
@@ -17,6 +19,8 @@ from control_plane.topology.model import (
     Endpoint,
     SequenceRange,
 )
+from control_plane.topology.operations import MAX_REASON, Subject
+from control_plane.topology.sequences import DEFAULT_SIZE
 
 Text = Annotated[str, Field(max_length=1024)]
 
@@ -123,6 +127,78 @@ class ReleaseBody(_Body):
     cell: CellName | None = None
 
 
+SUBJECT_TYPES = {"organization": 1, "namespace": 2, "project": 3, "user": 4}
+"""The names of claims.v1.Subject.Type."""
+
+
+class SubjectBody(_Body):
+    """Whose claims: a type and an id, as cells send them, or the text of plain claims."""
+
+    type: Literal["organization", "namespace", "project", "user"] | None = None
+    id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    text: Annotated[str, Field(min_length=1, max_length=160)] | None = None
+
+    def subject(self) -> Subject:
+        """The topology's own type; raises `Invalid` unless it names one subject."""
+        if (self.type is None) != (self.id is None):
+            raise Invalid(Problem("subject", "has a type or an id only", "give both, or the text"))
+        return Subject(SUBJECT_TYPES.get(self.type or "", 0), self.id or 0, self.text)
+
+
+Reason = Annotated[
+    str,
+    Field(
+        max_length=MAX_REASON,
+        description="stays in the audit",
+        json_schema_extra={"minLength": 1, "pattern": r"\S"},
+    ),
+]
+
+
+class TransferBody(_Body):
+    """Claims of a subject that change their cell, in one step."""
+
+    subject: SubjectBody
+    source: CellName = Field(description="the cell that has them")
+    target: CellName = Field(description="the cell that gets them")
+    reason: Reason
+
+
+class ReasonBody(_Body):
+    """Why."""
+
+    reason: Reason
+
+
+class SettleBody(_Body):
+    """How an open lease ends whose cell can't say so itself, and why."""
+
+    outcome: Literal["commit", "rollback"]
+    reason: Reason
+
+    def settled(self) -> Outcome:
+        """The topology's word."""
+        return "committed" if self.outcome == "commit" else "rolled back"
+
+
+class SettleAllBody(SettleBody):
+    """The same for all open leases of a cell."""
+
+    cell: CellName
+
+
+class AllotBody(_Body):
+    """How many ids the next range has."""
+
+    size: int = Field(DEFAULT_SIZE, ge=1, lt=2**63)
+
+
+class ReportBody(_Body):
+    """The highest id that the cell has handed out."""
+
+    last: int = Field(ge=1, lt=2**63)
+
+
 class ActivateBody(_Body):
     """The version to make active."""
 
@@ -143,3 +219,12 @@ class ExplainBody(_Body):
     method: Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")] = "GET"
     headers: list[tuple[str, str]] = Field(default_factory=list, max_length=200)
     ruleset: dict[str, Any] | None = Field(None, description="instead of the active one")
+
+
+class TopologyBody(_Body):
+    """Cells and rulesets as they are to be. Of a cell that exists, what is left out stays."""
+
+    cells: list[dict[str, Any]] = Field(default_factory=list, max_length=10_000)
+    rulesets: dict[str, dict[str, Any]] = Field(default_factory=dict, max_length=1000)
+    active: Annotated[str, Field(max_length=64)] | None = None
+    prune: bool = Field(default=False, description="delete cells that are not named")

@@ -16,6 +16,8 @@ from control_plane.topology.model import Written
 from control_plane.xds.fleet import Fleet
 
 MAX_WAIT_S = 300.0
+MAX_CHANGES = 2000
+"""Changes that the answer to a dry run lists at most."""
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?\Z")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
@@ -49,6 +51,10 @@ class Write:
             raise ProblemError(428, detail, code="precondition-required")
         return None if self.expected < 0 else self.expected
 
+    def match(self) -> int | None:
+        """The version of If-Match, None without one or for ``*``."""
+        return self.expected if self.expected is not None and self.expected >= 0 else None
+
     async def answer(
         self, written: Written[Any], body: dict[str, Any], *, status: int = 200, etag: int | None
     ) -> JSONResponse:
@@ -56,7 +62,7 @@ class Write:
         headers = {"x-cellway-revision": str(written.revision)}
         if etag is not None:
             headers["etag"] = f'"{etag}"'
-        changes = [change.as_dict() for change in written.changes]
+        changes = [change.as_dict() for change in written.changes[:MAX_CHANGES]]
         document = {**body, "revision": written.revision}
         if self.dry_run:
             document |= {"dry_run": True, "changes": changes}

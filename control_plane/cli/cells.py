@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from control_plane.cli import sequences
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
 
 app = typer.Typer(no_args_is_help=True, help="Cells: where tenants live.")
+app.add_typer(sequences.app, name="sequences")
 
 
 @app.command("list")

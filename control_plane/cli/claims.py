@@ -6,11 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
+from control_plane.cli import bulk, leases
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
 
 app = typer.Typer(no_args_is_help=True, help="Claims: who owns which name.")
+app.command("leases")(leases.list_leases)
+app.command("settle")(leases.settle)
+app.command("transfer")(leases.transfer)
+app.command("release-all")(leases.release_all)
+app.command("import")(bulk.import_claims)
+app.command("export")(bulk.export_claims)
 Keys = Annotated[list[str], typer.Argument(help="bucket:value, e.g. route:gitlab-org")]
 
 
@@ -37,22 +44,12 @@ def list_claims(
     limit: Annotated[int, typer.Option(min=1, help="at most this many")] = 100,
 ) -> None:
     """List claims in key order."""
-    client = of(ctx).client
-    items: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while len(items) < limit:
-        page = client.get(
-            "/v1/claims", bucket=bucket, cell=cell, prefix=prefix, cursor=cursor,
-            limit=min(1000, limit - len(items)),
-        )  # fmt: skip
-        items += page["items"]
-        cursor = page["next"]
-        if cursor is None:
-            break
+    filters = {"bucket": bucket, "cell": cell, "prefix": prefix}
+    items, more = of(ctx).client.items("/v1/claims", limit, **filters)
     rows = [(c["bucket"], c["value"], c["cell"], c["subject"], c["revision"]) for c in items]
     table = table_of(("BUCKET", "VALUE", "CELL", "SUBJECT", "REVISION"), rows)
     show(items, of(ctx).output, table)
-    if cursor is not None:
+    if more:
         messages.print(f"there are more; raise --limit (now {limit})")
 
 

@@ -61,13 +61,16 @@ class Client:
         path: str,
         *,
         body: Any = None,
+        content: bytes | None = None,
         params: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         """One call; raises `Failure` with the problem's own words."""
         given = {key: value for key, value in (params or {}).items() if value is not None}
         try:
-            response = self._http.request(method, path, json=body, params=given, headers=headers)
+            response = self._http.request(
+                method, path, json=body, content=content, params=given, headers=headers
+            )
         except httpx.HTTPError as error:
             text = f"can't reach {self._server}: {error}; is `cellway serve` running there?"
             raise Failure(text) from error
@@ -78,6 +81,18 @@ class Client:
     def get(self, path: str, **params: Any) -> Any:
         """The JSON document at a path."""
         return self.call("GET", path, params=params).json()
+
+    def items(self, path: str, limit: int, **params: Any) -> tuple[list[dict[str, Any]], bool]:
+        """Up to ``limit`` items of a list, page after page; True if more follow."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            page = self.get(path, limit=min(1000, limit - len(found)), cursor=cursor, **params)
+            found += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return found, False
+        return found, True
 
 
 def _actor() -> str:
@@ -98,6 +113,7 @@ def _failure(response: httpx.Response) -> Failure:
         mend = f" ({error['mend']})" if error.get("mend") else ""
         lines.append(f"  {where}: {error['message']}{mend}")
     lines += [f"  {taken['key']} belongs to {taken['owner']}" for taken in problem.get("taken", [])]
+    lines += [f"  {held['key']} is in lease {held['lease']}" for held in problem.get("held", [])]
     lines += [f"  not there yet: {node}" for node in problem.get("nodes", [])]
     if problem.get("mend"):
         lines.append(f"  {problem['mend']}")

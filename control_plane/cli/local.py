@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_boo
 from control_plane.envoy_process import Envoy
 from control_plane.server import Running, run_loop, running, serve, until_signal
 from control_plane.settings import Settings, TokenNeeded
+from control_plane.topology import backup
+from control_plane.topology.errors import AlreadyExists, NotFound, Refused, TopologyError
 from control_plane.topology.store import Store, migrate, pending_migrations
 
 LOCAL_NODE = "local"
@@ -110,3 +112,37 @@ def missing_migrations(url: str) -> tuple[str, ...]:
     pending = pending_migrations(store.engine)
     store.close()
     return pending
+
+
+def back_up_database(url: str, target: Path) -> int:
+    """Copy a SQLite database; the revision that the copy holds."""
+    with _told():
+        return backup.back_up(url, target)
+
+
+def restore_database(url: str, file: Path) -> int:
+    """Put a copy in a SQLite database's place; the revision that it goes on from."""
+    with _told():
+        return backup.restore(url, file)
+
+
+def advance_database(url: str, above: int) -> int:
+    """Take a revision above another; the new one."""
+    store = Store(url)
+    with contextlib.closing(store), _told():
+        return backup.advance(store, above)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """The topology's errors as failures of a command."""
+    try:
+        yield
+    except NotFound as error:
+        raise Failure(str(error), Exit.NOT_FOUND) from error
+    except AlreadyExists as error:
+        raise Failure(str(error), Exit.CONFLICT) from error
+    except Refused as error:
+        raise Failure(str(error), Exit.REFUSED) from error
+    except TopologyError as error:
+        raise Failure(str(error)) from error

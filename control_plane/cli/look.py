@@ -85,6 +85,26 @@ def changes(
         time.sleep(POLL_S)
 
 
+def audit(
+    ctx: typer.Context,
+    claim: Annotated[str | None, typer.Argument(help="bucket:value, e.g. route:foo")] = None,
+    kind: Annotated[str | None, typer.Option(help="cell, claim, lease, ruleset, …")] = None,
+    actor: Annotated[str | None, typer.Option(help="exactly this one")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="at most this many")] = 100,
+) -> None:
+    """Show who did what, the newest first; of a claim also what became of its leases."""
+    params = {"kind": kind, "actor": actor}
+    if claim is not None:
+        bucket, colon, value = claim.partition(":")
+        if not colon or not value:
+            raise Failure(f"{claim!r} is not bucket:value; write route:gitlab-org", Exit.USAGE)
+        params |= {"bucket": bucket, "value": value}
+    items, more = of(ctx).client.items("/v1/audit", limit, **params)
+    _show_changes(items, of(ctx).output)
+    if more:
+        messages.print(f"there are more; raise --limit (now {limit})")
+
+
 def _changes(ctx: typer.Context, since: int) -> Iterator[dict[str, Any]]:
     """Every change after a revision that there is by now."""
     client = of(ctx).client

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli import agent, cells, claims, look, rules, run
+from control_plane.cli import agent, cells, claims, files, look, operations, rules, run
 from control_plane.cli.client import Failure
 from control_plane.cli.context import Context
 from control_plane.cli.output import Format, messages
@@ -20,8 +20,13 @@ app.add_typer(look.fleet, name="fleet")
 app.add_typer(run.envoy, name="envoy")
 run.envoy.command("agent")(agent.envoy_agent)
 app.add_typer(run.db, name="db")
+app.add_typer(operations.app, name="operations")
+app.command("audit")(look.audit)
 app.command("explain")(look.explain)
 app.command("changes")(look.changes)
+app.command("apply")(files.apply)
+app.command("diff")(files.diff)
+app.command("export")(files.export)
 app.command("serve")(run.serve_command)
 app.command("up")(run.up_command)
 

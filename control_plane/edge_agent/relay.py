@@ -75,7 +75,7 @@ class Relay:
         if await self._ready():
             await self._live(first, requests, context)
         elif (kept := self._servable(first)) is not None:
-            await self._from_disk(kept, first, requests, context)
+            await self._from_disk(kept, first, context)
         else:
             with self._counted("waiting"):
                 log.warning("Envoy waits for the control plane: %s", self._control_plane.trouble)
@@ -104,9 +104,7 @@ class Relay:
     def _counted(self, source: str) -> Any:
         return self._metrics.streams.labels(source).track_inprogress()
 
-    async def _from_disk(
-        self, kept: Kept, first: Any, requests: AsyncIterator[Any], context: _Context
-    ) -> None:
+    async def _from_disk(self, kept: Kept, first: Any, context: _Context) -> None:
         """Serve a snapshot until the control plane is back; Envoy then comes again."""
         log.error(
             "no control plane (%s): Envoy starts from the snapshot of revision %d",
@@ -120,9 +118,7 @@ class Relay:
         back.add_done_callback(lambda _: local.stop())
         try:
             with self._counted("snapshot"):
-                await local.serve(
-                    DeltaSession(PUSH_ORDER), _put_before(first, requests), context, ""
-                )
+                await local.serve(DeltaSession(PUSH_ORDER), context, "", first)
             log.info("the control plane is back")
         finally:
             back.cancel()

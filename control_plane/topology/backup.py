@@ -8,8 +8,13 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from sqlalchemy import update
+
+from control_plane.topology import schema
 from control_plane.topology.database import parse_url
 from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
+from control_plane.topology.store import Store
+from control_plane.topology.transaction import Transaction
 
 PAGES_AT_ONCE = 4096
 """Pages (of 4 KiB) copied at a time; writers get in between."""
@@ -95,6 +100,27 @@ def restore(url: str, backup: Path) -> int:
         os.fsync(file.fileno())
     new.rename(target)
     return revision
+
+
+def advance(store: Store, above: int) -> int:
+    """After a restore by the database's own means: take a revision above one; the new revision.
+
+    Revisions must never go back: nodes and readers that have seen a higher one would take what is
+    newer for old. Readers of the change feed start anew.
+
+    Raises:
+        Invalid: ``above`` is no revision.
+    """
+    if not 0 <= above < 2**62:
+        raise Invalid(Problem("above", "out of range", "a revision that was in use"))
+
+    def work(tx: Transaction) -> int:
+        new = max(tx.revision, above + 1)
+        values = {"revision": new, "edge_revision": new, "oldest_change": new}
+        tx.connection.execute(update(schema.revisions).values(**values))
+        return new
+
+    return store.write("restore", work)[0]
 
 
 def _set_aside(target: Path, replaced: Path) -> int:

@@ -14,6 +14,8 @@ from control_plane.topology.errors import Gone
 from control_plane.topology.model import Change
 
 MAX_PAGE = 1000
+WINDOW = 10_000
+"""Revisions that one page of `newest` looks at."""
 _T = schema.changes
 
 
@@ -54,13 +56,45 @@ def since(
     return [_change(row) for row in rows]
 
 
-def of_keys(connection: Connection, keys: Sequence[str], limit: int) -> list[Change]:
-    """The newest changes of these keys, oldest first; as far as the feed reaches back."""
+def of_keys(
+    connection: Connection, keys: Sequence[str], limit: int, before: int | None = None
+) -> list[Change]:
+    """The newest changes of these keys (before a revision), oldest first; as far as it reaches."""
     if not keys:
         return []
     newest = (_T.c.revision.desc(), _T.c.ordinal.desc())
     query = select(_T).where(_T.c.key.in_(list(keys))).order_by(*newest).limit(limit)
+    if before is not None:
+        query = query.where(_T.c.revision < before)
     return [_change(row) for row in reversed(connection.execute(query).all())]
+
+
+def newest(
+    connection: Connection,
+    kind: str | None,
+    actor: str | None,
+    before: tuple[int, int] | None,
+    limit: int,
+) -> tuple[list[Change], tuple[int, int] | None]:
+    """Changes, newest first, before a (revision, ordinal); and the place to go on, if any.
+
+    Looks at `WINDOW` revisions at most: a rare actor costs several short pages, not one long scan.
+    """
+    before = before or (revision(connection) + 1, 0)
+    oldest = int(connection.execute(select(schema.revisions.c.oldest_change)).scalar_one())
+    floor = max(before[0] - WINDOW, oldest)
+    query = select(_T).where(_T.c.revision > floor, _T.c.revision <= before[0])
+    earlier = (_T.c.revision < before[0]) | (_T.c.ordinal < before[1])
+    query = query.where(earlier).order_by(_T.c.revision.desc(), _T.c.ordinal.desc())
+    if kind is not None:
+        query = query.where(_T.c.kind == kind)
+    if actor is not None:
+        query = query.where(_T.c.actor == actor)
+    rows = connection.execute(query.limit(limit)).all()
+    if len(rows) == limit:
+        return [_change(row) for row in rows], (rows[-1].revision, rows[-1].ordinal)
+    # An ordinal above all: the whole of the next revision is still to come.
+    return [_change(row) for row in rows], (floor, 2**31 - 1) if floor > oldest else None
 
 
 def prune(connection: Connection, keep: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select, tuple_, update
+from sqlalchemy import Connection, Select, delete, func, select, tuple_, update
 
 from control_plane.topology import feed, schema
 from control_plane.topology.errors import Invalid, Locked, NotFound, Problem, Refused
@@ -110,10 +110,18 @@ def release_some(tx: Transaction, cell: str, reason: str) -> int:
     return len(rows)
 
 
-def audit(connection: Connection, bucket: str, value: str, limit: int) -> list[Change]:
+def count_claims(connection: Connection, cell_id: int) -> int:
+    """The number of a cell's claims."""
+    query = select(func.count()).select_from(_C).where(_C.c.cell_id == cell_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def audit(
+    connection: Connection, bucket: str, value: str, limit: int, before: int | None = None
+) -> list[Change]:
     """What happened to a claim, oldest first, with the outcome of each lease that touched it."""
     key = f"{bucket}:{normalise(bucket, value)}"
-    changes = feed.of_keys(connection, [key], limit)
+    changes = feed.of_keys(connection, [key], limit, before)
     told = [side for change in changes for side in (change.before, change.after) if side]
     leases = {side["lease"] for side in told if "lease" in side}
     changes += feed.of_keys(connection, sorted(leases), 2 * limit)

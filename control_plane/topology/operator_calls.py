@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from control_plane.topology import cells, leases, operations, records
+from datetime import datetime
+
+from control_plane.topology import cells, feed, leases, operations, progress, records
 from control_plane.topology.errors import LeaseSettled
 from control_plane.topology.leases import Outcome
 from control_plane.topology.model import Change, Written
 from control_plane.topology.operations import Subject
+from control_plane.topology.progress import Progress
+from control_plane.topology.records import OpenLease
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction
 
@@ -19,7 +23,54 @@ class OperatorCalls:
 
     _store: Store
 
-    def settle_leases(self, cell: str, outcome: Outcome, *, reason: str, actor: str) -> int:
+    def oldest_leases(
+        self,
+        cell: str | None = None,
+        *,
+        older_than_s: float = 0,
+        after: tuple[datetime, str] | None = None,
+        limit: int = 100,
+    ) -> list[OpenLease]:
+        """Open leases, the oldest first, after one; ages by the database's clock.
+
+        Raises:
+            NotFound: no such cell.
+        """
+        with self._store.read() as connection:
+            cell_id = None if cell is None else cells.get(connection, cell).id
+            return records.oldest_leases(connection, cell_id, older_than_s, after, limit)
+
+    def open_lease(self, lease: str) -> OpenLease:
+        """One open lease; raises `NotFound` if there is none, or it is settled."""
+        with self._store.read() as connection:
+            return records.open_lease(connection, lease)
+
+    def count_leases(self, cell: str) -> int:
+        """How many leases of a cell are open; raises `NotFound`."""
+        with self._store.read() as connection:
+            return records.count_leases(connection, cells.get(connection, cell).id)
+
+    def settle_lease(self, lease: str, outcome: Outcome, *, reason: str, actor: str) -> int:
+        """Settle one open lease whose cell can't do so itself; the revision.
+
+        Raises:
+            Invalid: without a reason.
+            NotFound: there is no such open lease.
+            LeaseSettled: its cell was quicker, and settled it the other way.
+        """
+        operations.check_reason(reason)
+        cell_id = self.open_lease(lease).cell_id
+        return leases.settle(self._store, cell_id, lease, outcome, actor=actor, reason=reason)
+
+    def settle_leases(
+        self,
+        cell: str,
+        outcome: Outcome,
+        *,
+        reason: str,
+        actor: str,
+        progress: Progress = progress.nothing,
+    ) -> int:
         """Settle every open lease of a cell that can't do so itself; how many.
 
         The cell is the authority for its outcomes: this is for a cell that won't come back. Each
@@ -48,6 +99,7 @@ class OperatorCalls:
                     # The cell was quicker: its word counts.
                     continue
                 settled += 1
+            progress(settled)
             if len(page) < SETTLE_PAGE:
                 return settled
             after = page[-1].uuid
@@ -78,7 +130,14 @@ class OperatorCalls:
             moved, tx.revision if tx.took_revision else tx.revision - 1, tuple(tx.changes)
         )
 
-    def release_cell(self, cell: str, *, reason: str, actor: str) -> int:
+    def count_claims_of(self, cell: str) -> int:
+        """How many claims a cell has; raises `NotFound`."""
+        with self._store.read() as connection:
+            return operations.count_claims(connection, cells.get(connection, cell).id)
+
+    def release_cell(
+        self, cell: str, *, reason: str, actor: str, progress: Progress = progress.nothing
+    ) -> int:
         """Free all claims of a retired cell, a bounded batch a transaction; how many.
 
         What is broken off is continued by calling again.
@@ -91,13 +150,36 @@ class OperatorCalls:
         while True:
             done, _ = self._store.write(actor, lambda tx: operations.release_some(tx, cell, reason))
             total += done
+            progress(total)
             if done < operations.RELEASE_BATCH:
                 return total
 
-    def audit(self, bucket: str, value: str, *, limit: int = 100) -> list[Change]:
-        """The newest changes of a claim, oldest first, with what became of their leases.
+    def check_release(self, cell: str, *, reason: str, actor: str) -> None:
+        """Raise what `release_cell` would, and keep nothing."""
+        self._store.write(actor, lambda tx: operations.release_some(tx, cell, reason), dry_run=True)
 
-        As far as the change feed reaches back; the claim need not exist any more.
+    def audit(
+        self, bucket: str, value: str, *, before: int | None = None, limit: int = 100
+    ) -> list[Change]:
+        """The newest changes of a claim before a revision, with what became of their leases.
+
+        Oldest first, as far as the change feed reaches back; the claim need not exist any more.
         """
         with self._store.read() as connection:
-            return operations.audit(connection, bucket, value, min(max(limit, 1), MAX_AUDIT))
+            limit = min(max(limit, 1), MAX_AUDIT)
+            return operations.audit(connection, bucket, value, limit, before)
+
+    def audit_all(
+        self,
+        *,
+        kind: str | None = None,
+        actor: str | None = None,
+        before: tuple[int, int] | None = None,
+        limit: int = 100,
+    ) -> tuple[list[Change], tuple[int, int] | None]:
+        """Changes of any kind, newest first, before a (revision, ordinal); and where to go on.
+
+        A page looks at `feed.WINDOW` revisions at most, so it may be short, and more follow.
+        """
+        with self._store.read() as connection:
+            return feed.newest(connection, kind, actor, before, min(max(limit, 1), MAX_AUDIT))

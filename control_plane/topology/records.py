@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, literal_column, select
+from sqlalchemy import Connection, Row, Select, and_, func, literal_column, or_, select
 
 from control_plane.topology import schema
 from control_plane.topology.errors import Invalid, NotFound, Problem
 from control_plane.topology.model import Lease, LeaseAge, Record, RecordSpec, RecordStatus
 from control_plane.topology.normalise import normalise
-from control_plane.topology.statements import moment
+from control_plane.topology.statements import chunked, clock, moment
 
 MAX_PAGE = 1000
 _C = schema.claims
@@ -117,6 +119,89 @@ def lease_ages(connection: Connection) -> list[LeaseAge]:
 
 def _age_s(since: datetime, now: str | datetime) -> float:
     return (moment(now) - moment(since)).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLease:
+    """An open lease as an operator sees it; ``creating`` and ``destroying`` count its claims."""
+
+    uuid: str
+    cell_id: int
+    cell: str
+    created_at: datetime
+    age_s: float
+    creating: int
+    destroying: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "lease": self.uuid,
+            "cell": self.cell,
+            "cell_id": self.cell_id,
+            "created_at": self.created_at.isoformat(),
+            "age_s": round(self.age_s, 3),
+            "creating": self.creating,
+            "destroying": self.destroying,
+        }
+
+
+def oldest_leases(
+    connection: Connection,
+    cell_id: int | None,
+    older_than_s: float,
+    after: tuple[datetime, str] | None,
+    limit: int,
+) -> list[OpenLease]:
+    """Open leases, the oldest first; at most ``limit`` (1 to 1,000)."""
+    now = clock(connection)
+    query = _open().order_by(_L.c.created_at, _L.c.uuid)
+    if cell_id is not None:
+        query = query.where(_L.c.cell_id == cell_id)
+    if older_than_s > 0:
+        query = query.where(_L.c.created_at < now - timedelta(seconds=older_than_s))
+    if after is not None:
+        later = and_(_L.c.created_at == after[0], _L.c.uuid > after[1])
+        query = query.where(or_(_L.c.created_at > after[0], later))
+    rows = connection.execute(query.limit(min(max(limit, 1), MAX_PAGE))).all()
+    return _told(connection, rows, now)
+
+
+def open_lease(connection: Connection, lease: str) -> OpenLease:
+    """One open lease; raises `NotFound`."""
+    rows = connection.execute(_open().where(_L.c.uuid == lease)).all()
+    if not rows:
+        raise NotFound("open lease", lease)
+    return _told(connection, rows, clock(connection))[0]
+
+
+def count_leases(connection: Connection, cell_id: int) -> int:
+    """The number of a cell's open leases."""
+    query = select(func.count()).select_from(_L)
+    query = query.where(_L.c.settled_at.is_(None), _L.c.cell_id == cell_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def _open() -> Select[Any]:
+    cells = schema.cells
+    query = select(_L, cells.c.name).join(cells, cells.c.id == _L.c.cell_id, isouter=True)
+    return query.where(_L.c.settled_at.is_(None))
+
+
+def _told(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> list[OpenLease]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for chunk in chunked([row.uuid for row in rows]):
+        query = select(_C.c.lease, _C.c.status, func.count()).where(_C.c.lease.in_(chunk))
+        for lease, status, number in connection.execute(query.group_by(_C.c.lease, _C.c.status)):
+            counts[lease, status] = number
+    found: list[OpenLease] = []
+    for row in rows:
+        begun = moment(row.created_at)
+        age_s = max((now - begun).total_seconds(), 0.0)
+        kinds = (counts[row.uuid, str(s)] for s in (RecordStatus.CREATING, RecordStatus.DESTROYING))
+        name = row.name or f"{row.cell_id}, deleted"
+        found.append(OpenLease(row.uuid, row.cell_id, name, begun, age_s, *kinds))
+    return found
 
 
 def _record(row: Row[Any]) -> Record:

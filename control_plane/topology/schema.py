@@ -230,3 +230,34 @@ idempotency = Table(
     Column("at", DateTime(timezone=True), nullable=False),
     Index("ix_idempotency_at", "at"),
 )
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(63), nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", String(256), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=True),
+    Column("revoked_at", DateTime(timezone=True), nullable=True),
+)
+"""API tokens; ``hash`` is SHA-256 of the secret part (of 256 random bits) in hex."""
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("target", String(256), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=True),
+    Column("detail", Text, nullable=False),
+    Column("actor", String(256), nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Index("ix_operations_started_at", "started_at"),
+)
+"""Work that goes on after its request was answered, so that each replica can tell of it."""

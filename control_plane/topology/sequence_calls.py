@@ -17,7 +17,13 @@ class SequenceCalls:
     _store: Store
 
     def allot_sequence(
-        self, cell: str, size: int = sequences.DEFAULT_SIZE, *, actor: str, dry_run: bool = False
+        self,
+        cell: str,
+        size: int = sequences.DEFAULT_SIZE,
+        *,
+        actor: str,
+        expected_version: int | None = None,
+        dry_run: bool = False,
     ) -> Written[SequenceRange]:
         """Give a cell the next range of so many ids, after all that was ever allotted.
 
@@ -25,6 +31,7 @@ class SequenceCalls:
             NotFound: no such cell.
             Invalid: no such range is left.
             Refused: the database is older than the mark file; see `confirm_sequences`.
+            StaleVersion: the cell is not at the expected version.
         """
 
         def work(tx: Transaction) -> SequenceRange:
@@ -32,23 +39,28 @@ class SequenceCalls:
             new = sequences.next_range(tx, size)
             spec = found.spec()
             ranges = (*spec.sequence_ranges, new)
-            cells.replace(tx, cell, replace(spec, sequence_ranges=ranges), None, force=True)
+            wider = replace(spec, sequence_ranges=ranges)
+            cells.replace(tx, cell, wider, expected_version, force=True)
             return new
 
         made, tx = self._store.write(actor, work, dry_run=dry_run)
         revision = tx.revision if tx.took_revision else tx.revision - 1
         return Written(made, revision, tuple(tx.changes))
 
-    def report_sequence(self, cell: str, last: int, *, actor: str) -> SequenceUse:
+    def report_sequence(
+        self, cell: str, last: int, *, actor: str, dry_run: bool = False
+    ) -> SequenceUse:
         """Note the highest id that a cell has handed out; how far its ranges are used.
 
         Raises:
             NotFound: no such cell, or it has no range.
             Invalid: the id is in none of its ranges.
         """
-        return self._store.write(
-            actor, lambda tx: sequences.report(tx, cells.get(tx.connection, cell), last)
-        )[0]
+
+        def work(tx: Transaction) -> SequenceUse:
+            return sequences.report(tx, cells.get(tx.connection, cell), last)
+
+        return self._store.write(actor, work, dry_run=dry_run)[0]
 
     def sequence_uses(self) -> list[SequenceUse]:
         """How far each cell's ranges are used."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from control_plane.topology import cells, claims, feed, idempotency, rulesets
+from control_plane.topology.desired import DesiredCalls
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
 from control_plane.topology.lease_calls import LeaseCalls
@@ -27,6 +28,7 @@ from control_plane.topology.model import (
     Written,
 )
 from control_plane.topology.operator_calls import OperatorCalls
+from control_plane.topology.progress import OperationCalls
 from control_plane.topology.sequence_calls import SequenceCalls
 from control_plane.topology.store import Store, migrate, pending_migrations
 from control_plane.topology.transaction import Transaction
@@ -37,7 +39,9 @@ class MigrationsPending(TopologyError):
     """The database's schema is older than this program's."""
 
 
-class Topology(LeaseCalls, OperatorCalls, SequenceCalls, TransferCalls):
+class Topology(
+    LeaseCalls, OperatorCalls, OperationCalls, SequenceCalls, TransferCalls, DesiredCalls
+):
     """The source of truth. Blocking and thread-safe; every write returns its revision.
 
     Writes take ``actor`` (who, for the audit), and ``dry_run``: everything is checked and told,

@@ -132,3 +132,8 @@ def moment(stored: str | datetime) -> datetime:
     if isinstance(stored, str):
         stored = datetime.fromisoformat(stored)
     return stored.astimezone(UTC) if stored.tzinfo else stored.replace(tzinfo=UTC)
+
+
+def clock(connection: Connection) -> datetime:
+    """Now, by the database's clock."""
+    return moment(execute(connection, [Statement("SELECT {now}")])[0].rows[0][0])

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import Connection, Row, select, tuple_
 
 from control_plane.topology import batch, schema
 from control_plane.topology.errors import Invalid, Problem
@@ -98,6 +98,7 @@ def import_claims(
     skip: int = 0,
     reject: Callable[[Reject], None],
     progress: Callable[[Imported], None],
+    dry_run: bool = False,
 ) -> Imported:
     """Claim what the lines say, `BATCH_LINES` lines a transaction, after ``skip`` lines.
 
@@ -112,7 +113,9 @@ def import_claims(
     while some := list(itertools.islice(numbered, BATCH_LINES)):
         rejects: list[Reject] = []
         wanted = _parsed(some, rejects)
-        (created, present, refused), _ = store.write(actor, partial(_take, wanted=wanted))
+        (created, present, refused), _ = store.write(
+            actor, partial(_take, wanted=wanted), dry_run=dry_run
+        )
         rejects += refused
         for one in sorted(rejects, key=lambda one: one.line):
             reject(one)
@@ -277,9 +280,8 @@ def export_claims(connection: Connection, after: _Key | None = None) -> Iterator
         .execution_options(yield_per=BATCH_LINES)
     )
     if after is not None:
-        bucket, value = after
-        later = and_(claims.bucket == bucket, claims.value > value)
-        query = query.where(or_(claims.bucket > bucket, later))
+        # A comparison of rows: each engine starts at that place of the primary key.
+        query = query.where(tuple_(claims.bucket, claims.value) > tuple_(*after))
     for row in connection.execute(query):
         yield _written(row)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 from control_plane.topology import transfer
 from control_plane.topology.store import Store
@@ -22,13 +22,20 @@ class TransferCalls:
         skip: int = 0,
         reject: Callable[[Reject], None],
         progress: Callable[[Imported], None],
+        dry_run: bool = False,
     ) -> Imported:
         """Claim what the lines of NDJSON say; see `transfer.import_claims`."""
         return transfer.import_claims(
-            self._store, lines, actor=actor, skip=skip, reject=reject, progress=progress
+            self._store,
+            lines,
+            actor=actor,
+            skip=skip,
+            reject=reject,
+            progress=progress,
+            dry_run=dry_run,
         )
 
-    def export_claims(self, after: tuple[str, str] | None = None) -> Iterator[str]:
+    def export_claims(self, after: tuple[str, str] | None = None) -> Generator[str]:
         """Every claim as a line of NDJSON, as of one moment; see `transfer.export_claims`."""
         with self._store.read() as connection:
             yield from transfer.export_claims(connection, after)

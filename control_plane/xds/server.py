@@ -83,13 +83,17 @@ class XdsServer:
         session: DeltaSession | SotwSession,
         context: grpc.aio.ServicerContext[Any, bytes],
         implied_type: str,
+        first: Any = None,
     ) -> None:
-        """Run one stream until the client leaves or the server stops."""
+        """Run one stream until the client leaves or the server stops.
+
+        ``first`` is a request that somebody has read from it already.
+        """
         if len(self._streams) >= self._limits.streams:
             await context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._limits.streams} streams are open"
             )
-        stream = Stream(self, session, context, implied_type)
+        stream = Stream(self, session, context, implied_type, first)
         if self._stopping:
             return
         self._streams.add(stream)

@@ -56,8 +56,10 @@ class Stream:
         session: DeltaSession | SotwSession,
         context: grpc.aio.ServicerContext[Any, bytes],
         implied_type: str,
+        first: Any = None,
     ) -> None:
         self._server = server
+        self._first = first
         self._session = session
         self._context = context
         self._implied_type = implied_type
@@ -129,13 +131,18 @@ class Stream:
 
     async def _read(self) -> None:
         """Handle requests until the client closes its side."""
+        if self._first is not None:
+            self._handle(self._first)
         # Cheaper than iterating, which is a generator around this.
         while (request := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
-            self._check(request)
-            if self.node_id is None:
-                self._identify(request.node)
-            self._send(self._session.on_request(request))
-            self._report()
+            self._handle(request)
+
+    def _handle(self, request: Any) -> None:
+        self._check(request)
+        if self.node_id is None:
+            self._identify(request.node)
+        self._send(self._session.on_request(request))
+        self._report()
 
     def _send(self, responses: Sequence[Response], started: float | None = None) -> None:
         """Queue responses; ``started`` is when a push of a new snapshot to this node began."""

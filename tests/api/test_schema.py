@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -16,7 +17,14 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Config, GenerationMode
 
 from control_plane.api.app import create_app
-from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
+from control_plane.topology.model import (
+    CellSpec,
+    CellState,
+    ClaimSpec,
+    Endpoint,
+    RecordSpec,
+    SequenceRange,
+)
 from control_plane.topology.service import Topology
 from control_plane.xds.fleet import Fleet
 
@@ -35,6 +43,11 @@ CONFIG = {
         },
     }
 }
+
+
+@schemathesis.serializer("application/x-ndjson")
+def ndjson(_: Any, value: Any) -> bytes:
+    return str(value).encode("utf-8", "replace")
 
 
 class Api:
@@ -93,6 +106,7 @@ def _this_cell(case: Any) -> None:
     kept = {key: case.body[key] for key in ("weight", "labels") if key in case.body}
     case.body = {"name": "cell-1", "state": "active"} | kept
     case.body |= {"address": "cell-1.example", "endpoints": ["10.0.0.1:1"]}
+    case.body |= {"sequence_ranges": [{"minval": 1, "maxval": 10}]}
 
 
 def _claims(case: Any) -> None:
@@ -109,8 +123,22 @@ def _release(case: Any) -> None:
 def _retired(case: Any) -> None:
     case.path_parameters["name"] = "retired"
     case.query = {"dry_run": True}
+    if isinstance(case.body, dict):
+        case.body = {"reason": "test"}
 
 
+def _dry(body: Any) -> Callable[[Any], None]:
+    """What would be carried out after the answer, or only once, is only told."""
+
+    def change(case: Any) -> None:
+        case.body = body
+        case.query = {"dry_run": True}
+
+    return change
+
+
+_MOVE = {"subject": {"text": "s"}, "source": "cell-1", "target": "cell-2", "reason": "test"}
+_SETTLE = {"outcome": "commit", "reason": "test"}
 _KNOWN: dict[str, Callable[[Any], None]] = {
     "POST /v1/cells": _cell,
     "PUT /v1/cells/{name}": _this_cell,
@@ -118,24 +146,31 @@ _KNOWN: dict[str, Callable[[Any], None]] = {
     "DELETE /v1/cells/{name}": _retired,
     "POST /v1/claims": _claims,
     "POST /v1/claims/release": _release,
+    "PUT /v1/topology": _dry({"cells": [{"name": "cell-1", "weight": 9}]}),
+    "POST /v1/claims/transfer": _dry(_MOVE),
+    "POST /v1/cells/{name}/release-claims": _retired,
+    "POST /v1/leases/settle": _dry({"cell": "cell-1", **_SETTLE}),
+    "POST /v1/leases/{lease}/settle": _dry(_SETTLE),
+    "POST /v1/sequences/confirm": lambda case: setattr(case, "query", {"dry_run": True}),
+    "POST /v1/cells/{name}/sequences": lambda case: setattr(case, "body", {"size": 10}),
+    "POST /v1/cells/{name}/sequences/report": _dry({"last": 5}),
     "PUT /v1/rulesets/{name}": lambda case: setattr(case, "body", json.loads(RULESET)),
     "POST /v1/rulesets/{name}/activate": lambda case: setattr(case, "body", {"version": 1}),
 }
 
 
+KNOWN_NAMES = {"bucket": "route", "value": "held"}
+
+
 def _make_known(label: str, case: Any, headers: dict[str, Any]) -> None:
     """Name what exists and say what can work: strangers' names alone never get past 404."""
-    known = {
-        "name": "r" if "rulesets" in label else "cell-1",
-        "bucket": "route",
-        "value": "held",
-    }
+    known = KNOWN_NAMES | {"name": "r" if "rulesets" in label else "cell-1"}
     for name in case.path_parameters or {}:
         case.path_parameters[name] = known[name]
     if "{name}" in label and not label.startswith(("GET", "POST")):
         headers["if-match"] = "*"
         case.headers = headers
-    if isinstance(case.body, dict) or label.startswith("DELETE"):
+    if isinstance(case.body, dict) or label.startswith("DELETE") or "confirm" in label:
         _KNOWN.get(label, lambda _: None)(case)
 
 
@@ -150,7 +185,17 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
             for step in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
                 spec = CellSpec(name, made.address, endpoints, state=step)
                 topology.update_cell(name, spec, actor="test", force=True)
-    topology.claim([ClaimSpec("route", "held", "cell-1")], actor="test")
+    topology.create_cell(
+        replace(spec, name="cell-2", address="c2", state=CellState.ACTIVE), actor="t"
+    )
+    topology.claim([ClaimSpec("route", "held", "cell-1", subject="s")], actor="test")
+    span = (SequenceRange(1, 10),)
+    topology.update_cell(
+        "cell-1", replace(topology.cell("cell-1").spec(), sequence_ranges=span), actor="t"
+    )
+    lease = topology.begin_update(1, [RecordSpec("route", "open")], [], actor="test").value
+    operation = topology.begin_operation("test", "test", 1, actor="test")
+    KNOWN_NAMES.update(lease=lease.uuid, operation=operation.id)
     topology.put_ruleset("r", RULESET, actor="test")
     topology.activate_ruleset("r", 1, actor="test")
     yield Api(topology)

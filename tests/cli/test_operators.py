@@ -1,0 +1,107 @@
+"""The commands of operators, against a real server: what they print and how they end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from control_plane.cli.client import Exit
+from control_plane.topology.model import CellState, RecordSpec
+from control_plane.topology.service import Topology
+from tests.api.test_api import serving
+from tests.cli.test_cli import Cellway
+from tests.topology.conftest import cell_spec
+
+
+@pytest.fixture
+def topology(tmp_path: Path) -> Iterator[Topology]:
+    opened = Topology.open(f"sqlite:///{tmp_path}/api.db")
+    for number in (1, 2):
+        opened.create_cell(cell_spec(number), actor="test")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def cellway(tmp_path: Path, topology: Topology) -> Iterator[Cellway]:
+    with serving(tmp_path) as client:
+        yield Cellway(str(client.base_url))
+
+
+def test_an_operators_day(cellway: Cellway, topology: Topology) -> None:
+    specs = [RecordSpec("route", name, 3, 7) for name in "abc"]
+    lease = topology.begin_update(1, specs, [], actor="cell-1").value.uuid
+    listed = json.loads(cellway("claims", "leases", "-o", "json").stdout)
+    assert [(one["lease"], one["creating"]) for one in listed] == [(lease, 3)]
+    assert json.loads(cellway("claims", "leases", "--older-than", "1h", "-o", "json").stdout) == []
+    settle = ("claims", "settle", "commit", "--reason", "it died", "--lease", lease)
+    asked = cellway(*settle, "--no-input")
+    assert (asked.returncode, "--yes" in asked.stderr) == (Exit.USAGE, True)
+    assert cellway(*settle, "--dry-run").returncode == 0
+    assert len(topology.leases()) == 1
+    assert cellway(*settle, "--yes").returncode == 0
+    assert cellway(*settle, "--yes").returncode == Exit.NOT_FOUND
+    move = (
+        "claims",
+        "transfer",
+        "project:7",
+        "--from",
+        "cell-1",
+        "--to",
+        "cell-2",
+        "--reason",
+        "r",
+    )
+    told = json.loads(cellway(*move, "-n", "-o", "json").stdout)
+    assert (told["moved"], told["dry_run"]) == (3, True)
+    assert cellway(*move, "--yes", "--wait").returncode == 0
+    assert topology.claim_get("route", "a").cell == "cell-2"
+    assert cellway(*move, "--yes").returncode == Exit.NOT_FOUND
+    empty = ("claims", "release-all", "cell-2", "--reason", "gone")
+    assert cellway(*empty, "--yes").returncode == Exit.REFUSED
+    topology.set_cell_state("cell-2", CellState.RETIRED, actor="test", force=True)
+    done = cellway(*empty, "--yes", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["state"], json.loads(done.stdout)["done"]) == ("done", 3)
+    operation = json.loads(cellway("operations", "list", "-o", "json").stdout)[0]
+    shown = cellway("operations", "get", operation["id"], "-o", "yaml")
+    assert "state: done" in shown.stdout
+    audit = cellway("audit", "route:A", "-o", "json")
+    assert [one["action"] for one in json.loads(audit.stdout) if one["kind"] == "claim"] == [
+        "delete", "move", "create",
+    ]  # fmt: skip
+    assert "cell-2" in cellway("audit", "--kind", "cell").stdout
+
+
+def test_sequences(cellway: Cellway, topology: Topology) -> None:
+    made = cellway("cells", "sequences", "allot", "cell-1", "--size", "100", "-o", "json")
+    assert json.loads(made.stdout)["range"] == {"minval": 1, "maxval": 100}
+    assert cellway("cells", "sequences", "report", "cell-1", "95").returncode == 0
+    listed = cellway("cells", "sequences", "list")
+    assert "95.0%" in listed.stdout
+    assert "ALLOT MORE" in listed.stdout
+    shown = json.loads(cellway("cells", "sequences", "show", "cell-1", "-o", "json").stdout)
+    assert (shown["used"], shown["alarming"]) == (95, True)
+    assert cellway("cells", "sequences", "confirm", "--yes").returncode == Exit.REFUSED
+    stale = cellway("cells", "sequences", "allot", "cell-1", "--if-match", '"1"')
+    assert stale.returncode == Exit.CONFLICT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("claims", "settle", "forget", "--reason", "r", "--lease", "x"), "commit or rollback"),
+        (("claims", "settle", "commit", "--reason", "r"), "--lease or --cell"),
+        (("claims", "leases", "--older-than", "soon"), "10m"),
+        (("audit", "nonsense"), "bucket:value"),
+    ],
+)
+def test_usage_errors_say_what_to_write(
+    cellway: Cellway, arguments: tuple[str, ...], says: str
+) -> None:
+    ended = cellway(*arguments)
+    assert ended.returncode == Exit.USAGE, ended.stderr
+    assert says in ended.stderr
