@@ -2,23 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from control_plane.routing.model import Decision, Status, ToCell
+from control_plane.routing.model import Decision, Status, ToCell, Weighted
 
 _FAST = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1)
 
 
+FLUSH_S = 0.1
+"""How long a decision may wait until it is counted."""
+
+
+class _Batched(Histogram):
+    """A histogram that takes many observations at once."""
+
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Add so many observations to each bucket, not cumulated; ``total`` is their sum."""
+        self._raise_if_not_observable()  # type: ignore[no-untyped-call]
+        self._sum.inc(total)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
+
+class _Tally:
+    """What was decided alike since the last flush."""
+
+    __slots__ = ("children", "counts", "total")
+
+    def __init__(self, children: tuple[_Batched, Counter]) -> None:
+        self.children = children
+        self.counts = [0] * (len(_FAST) + 1)
+        self.total = 0.0
+
+    def flush(self) -> None:
+        decided = sum(self.counts)
+        if decided:
+            histogram, counter = self.children
+            histogram.add(self.counts, self.total)
+            counter.inc(decided)
+            self.counts = [0] * len(self.counts)
+            self.total = 0.0
+
+
 class ClassifierMetrics:
-    """What one process's classifier has done."""
+    """What one process's classifier has done.
+
+    Used in one event loop. Counting in shared memory costs as much as half a decision, so it is
+    done every `FLUSH_S` seconds.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._classify = Histogram(
+        self._classify = _Batched(
             "cellway_classify_seconds",
             "Time of a decision in the classifier",
             ["tier", "outcome"],
@@ -28,26 +70,40 @@ class ClassifierMetrics:
         self._decisions = Counter(
             "cellway_decisions_total", "Decisions", ["rule", "outcome"], registry=registry
         )
-        self._by_decision: dict[tuple[str, str], tuple[Histogram, Counter]] = {}
+        self._tallies: dict[tuple[str | None, object], _Tally] = {}
+        self._waiting = False
 
     def classified(self, decision: Decision, seconds: float) -> None:
         """The classifier decided."""
-        outcome = "weighted"
-        if isinstance(decision.outcome, ToCell):
-            outcome = "cell"
-        elif isinstance(decision.outcome, Status):
-            outcome = str(decision.outcome.code)
-        key = (decision.rule or "-", outcome)
-        children = self._by_decision.get(key)
-        if children is None:
-            # Looking children up by label takes longer than counting; rules and outcomes are few.
-            children = (
+        outcome = decision.outcome
+        kind = outcome.code if isinstance(outcome, Status) else type(outcome)
+        tally = self._tallies.get((decision.rule, kind))
+        if tally is None:
+            tally = self._tally(decision.rule, kind)
+        tally.counts[bisect_left(_FAST, seconds)] += 1
+        tally.total += seconds
+        if not self._waiting:
+            self._waiting = True
+            asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+
+    def flush(self) -> None:
+        """Count what was decided."""
+        self._waiting = False
+        for tally in self._tallies.values():
+            tally.flush()
+
+    def _tally(self, rule: str | None, kind: object) -> _Tally:
+        # Rules and outcomes are few.
+        names = {ToCell: "cell", Weighted: "weighted"}
+        outcome = str(kind) if isinstance(kind, int) else names[kind]  # type: ignore[index]
+        made = _Tally(
+            (
                 self._classify.labels("classifier", outcome),
-                self._decisions.labels(*key),
+                self._decisions.labels(rule or "-", outcome),
             )
-            self._by_decision[key] = children
-        children[0].observe(seconds)
-        children[1].inc()
+        )
+        self._tallies[rule, kind] = made
+        return made
 
 
 class Together(Collector):

@@ -13,10 +13,9 @@ import sys
 
 from prometheus_client import CollectorRegistry, values
 
-from control_plane.classifier.http import http_app
+from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
 from control_plane.classifier_metrics import ClassifierMetrics
-from control_plane.listening import embedded, run
 from control_plane.server import run_loop, until_signal
 from control_plane.topology.service import Topology
 
@@ -26,12 +25,13 @@ async def work(sock: socket.socket, database_url: str) -> None:
     topology = Topology.open(database_url, migrate_first=False)
     view = LiveView(topology)
     metrics = ClassifierMetrics(CollectorRegistry())
-    serving = asyncio.create_task(run(embedded(http_app(view, metrics)), sock))
+    serving = asyncio.create_task(ClassifierServer(view, metrics).run(sock))
     try:
         await until_signal()
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+        metrics.flush()
         view.close()
         topology.close()
 

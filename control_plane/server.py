@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
 from control_plane.classifier.grpc import Authorization
-from control_plane.classifier.http import http_app
+from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.database_metrics import observe_queries
@@ -203,7 +203,7 @@ async def _start_classifier(
         plane.ports.classifier = port_of(sock)
         view = LiveView(plane.topology)
         stack.callback(view.close)
-        group(run(embedded(http_app(view, metrics)), sock))
+        group(ClassifierServer(view, metrics).run(sock))
         return
     workers = Workers(
         host=settings.host,

@@ -1,10 +1,11 @@
-"""What the classifier tells Envoy: a decision as three headers."""
+"""What the classifier tells Envoy: a decision as headers."""
 
 from __future__ import annotations
 
 import random
 from typing import Protocol
 
+from control_plane.classifier.view import Verdict
 from control_plane.routing.model import Decision, Status, ToCell
 
 CELL_HEADER = "x-cellway-cell"
@@ -35,3 +36,41 @@ def answer_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
         names, weights = zip(*outcome.choices, strict=True)
         cell = random.choices(names, weights)[0]  # noqa: S311 - balances load, guards nothing
     return ((CELL_HEADER, cell), (RULE_HEADER, decision.rule or "-"), (TIER_HEADER, TIER))
+
+
+MAX_KEPT = 4096
+"""Encoded answers that are remembered."""
+
+
+class Answers:
+    """Encodes answers as whole HTTP responses; each head once."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[str | int, str | None], bytes] = {}
+
+    def response(self, verdict: Verdict) -> bytes:
+        """The response to a question."""
+        decision = verdict.decision
+        outcome = decision.outcome
+        if isinstance(outcome, ToCell):
+            head = self._head((outcome.cell, decision.rule), decision)
+        elif isinstance(outcome, Status):
+            head = self._head((outcome.code, decision.rule), decision)
+        else:
+            head = _encoded(decision)
+        return head + b"\r\n"
+
+    def _head(self, key: tuple[str | int, str | None], decision: Decision) -> bytes:
+        kept = self._heads.get(key)
+        if kept is None:
+            kept = _encoded(decision)
+            if len(self._heads) >= MAX_KEPT:
+                self._heads.clear()
+            self._heads[key] = kept
+        return kept
+
+
+def _encoded(decision: Decision) -> bytes:
+    # The topology and the parser see to it that names of cells and rules are safe in a header.
+    lines = [f"{name}: {value}\r\n" for name, value in answer_headers(decision)]
+    return b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" + "".join(lines).encode("ascii")

@@ -30,7 +30,7 @@ class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: igno
         """Decide; the answer is OK with headers, or UNAVAILABLE without a ruleset."""
         started = time.perf_counter()
         try:
-            decision = self._view.decide(request_of(request))
+            decision = self._view.decide(request_of(request)).decision
         except NoRuleset:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "no ruleset is active")
         response = external_auth_pb2.CheckResponse()

@@ -1,14 +1,15 @@
 """Decides which cell a request belongs to: the only place where that is decided.
 
-Written sans I/O: `steps` is a generator that yields the claims it needs looked up (an ordered
-chain) and is sent the owners' cell ids, so that the same evaluator runs over a dict, a blocking
-database cursor or an asynchronous one.
+Written sans I/O: an `Evaluation` says which claims it needs looked up (an ordered chain) and is
+resumed with the owners' cell ids, so that the same evaluator runs over a dict, a blocking database
+cursor or an asynchronous one.
 """
 
 from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 
 from control_plane.routing import tokens
 from control_plane.routing.model import (
@@ -20,7 +21,6 @@ from control_plane.routing.model import (
     Request,
     Status,
     Step,
-    ToCell,
     Weighted,
     parse_cookies,
 )
@@ -50,23 +50,39 @@ Steps = Generator[tuple[ClaimKey, ...], Sequence[int | None], Decision]
 
 
 class _Subjects:
-    """The parts of one request that matches look at, taken apart at most once."""
+    """The parts of one request that matches look at, each taken apart when first asked for."""
 
-    __slots__ = ("_cookies", "headers", "host", "method", "path", "query", "request")
+    __slots__ = ("_cookies", "_headers", "path", "query", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.headers = request.joined_headers()
         self.path, _, self.query = request.path.partition(b"?")
-        self.method = request.method.encode()
-        self.host = bare_host(request.authority)
+        self._headers: dict[str, bytes] | None = None
         self._cookies: tuple[tuple[bytes, bytes], ...] | None = None
+
+    @property
+    def headers(self) -> dict[str, bytes]:
+        if self._headers is None:
+            self._headers = self.request.joined_headers()
+        return self._headers
 
     @property
     def cookies(self) -> tuple[tuple[bytes, bytes], ...]:
         if self._cookies is None:
             self._cookies = parse_cookies(self.headers.get("cookie", b""))
         return self._cookies
+
+
+@dataclass(slots=True)
+class _Chain:
+    """A rule's claims, which are to be looked up before it can answer."""
+
+    rule: Rule
+    claims: tuple[ClaimKey, ...]
+
+
+_Answer = Decision | tuple[str, str]
+"""What a rule says: a decision, or (result, why) when the next rule is to be asked."""
 
 
 def bare_host(authority: bytes) -> bytes:
@@ -88,49 +104,71 @@ def decide(
     trace: bool = True,
 ) -> Decision:
     """Decide with a blocking look-up: ``owners`` gives the cell id of each claim, or None."""
-    running = steps(ruleset, request, cells, trace=trace)
-    try:
-        wanted = next(running)
-        while True:
-            wanted = running.send(owners(wanted))
-    except StopIteration as done:
-        decision: Decision = done.value
-        return decision
+    evaluation = Evaluation(ruleset, request, cells, trace=trace)
+    said = evaluation.resume()
+    while not isinstance(said, Decision):
+        said = evaluation.resume(owners(said))
+    return said
 
 
 def steps(ruleset: Ruleset, request: Request, cells: Cells, *, trace: bool = True) -> Steps:
-    """Evaluate the rules in order; see the module's docstring. The first rule to answer decides."""
-    subjects = _Subjects(request)
-    prefilter, needs = ruleset.path_prefilter
-    found = prefilter.search(subjects.path)
-    log: list[Step] = []
-    for rule, need in zip(ruleset.rules, needs, strict=True):
-        if not trace and any((index in found) is not wanted for index, wanted in need):
-            continue
-        answer = yield from _try_rule(rule, subjects, cells)
-        if isinstance(answer, Decision):
-            log.append(Step(rule.id, "decided", answer.reason))
-            return _with_trace(answer, log) if trace else answer
-        log.append(Step(rule.id, *answer))
-    log.append(Step("-", "refused", "no rule matched"))
-    return Decision(Status(404), None, None, "no rule matched", None, tuple(log) if trace else ())
+    """An evaluation as a generator: yields claims, is sent their owners, returns the decision."""
+    evaluation = Evaluation(ruleset, request, cells, trace=trace)
+    said = evaluation.resume()
+    while not isinstance(said, Decision):
+        said = evaluation.resume((yield said))
+    return said
 
 
-def _with_trace(decision: Decision, log: list[Step]) -> Decision:
-    return Decision(
-        decision.outcome,
-        decision.rule,
-        decision.key,
-        decision.reason,
-        decision.matched_claim,
-        tuple(log),
-    )
+class Evaluation:
+    """One request against the rules, in order: the first rule to answer decides.
+
+    Without a trace, rules whose path patterns don't occur are passed over at once. No generator,
+    because ending one costs as much as evaluating a rule.
+    """
+
+    __slots__ = ("_cells", "_chain", "_log", "_rules", "_subjects", "_trace")
+
+    def __init__(
+        self, ruleset: Ruleset, request: Request, cells: Cells, *, trace: bool = True
+    ) -> None:
+        self._subjects = _Subjects(request)
+        self._cells = cells
+        rules = ruleset.rules if trace else ruleset.candidates(self._subjects.path)
+        self._rules = iter(rules)
+        self._trace = trace
+        self._log: list[Step] = []
+        self._chain: _Chain | None = None
+
+    def resume(self, owners: Sequence[int | None] = ()) -> Decision | tuple[ClaimKey, ...]:
+        """Go on, with the owners of the claims asked for; the decision, or claims to look up."""
+        chain, self._chain = self._chain, None
+        if chain is not None:
+            answer = _owned(chain, owners, self._cells)
+            if isinstance(answer, Decision):
+                return self._decided(chain.rule, answer)
+            self._log.append(Step(chain.rule.id, *answer))
+        for rule in self._rules:
+            said = _try_rule(rule, self._subjects, self._cells)
+            if isinstance(said, _Chain):
+                self._chain = said
+                return said.claims
+            if isinstance(said, Decision):
+                return self._decided(rule, said)
+            if self._trace:
+                self._log.append(Step(rule.id, *said))
+        why = "no rule matched"
+        self._log.append(Step("-", "refused", why))
+        return Decision(Status(404), None, None, why, None, tuple(self._log) if self._trace else ())
+
+    def _decided(self, rule: Rule, decision: Decision) -> Decision:
+        if not self._trace:
+            return decision
+        self._log.append(Step(rule.id, "decided", decision.reason))
+        return replace(decision, trace=tuple(self._log))
 
 
-def _try_rule(
-    rule: Rule, subjects: _Subjects, cells: Cells
-) -> Generator[tuple[ClaimKey, ...], Sequence[int | None], Decision | tuple[str, str]]:
-    """A decision, or (result, why) when the next rule is to be asked."""
+def _try_rule(rule: Rule, subjects: _Subjects, cells: Cells) -> _Answer | _Chain:
     values: dict[str, str] = {}
     for match in rule.matches:
         failure = _match(match, subjects, values)
@@ -149,7 +187,7 @@ def _try_rule(
             return "skipped", f"{name} does not exist"
     if isinstance(rule.action, Proxy):
         return _proxy(rule, rule.action, cells)
-    return (yield from _classify(rule, rule.action, values, cells))
+    return _classify(rule, rule.action, values, cells)
 
 
 def _match(match: Match, subjects: _Subjects, values: dict[str, str]) -> str | None:
@@ -185,10 +223,10 @@ def _search(match: Match, subjects: _Subjects) -> dict[str, bytes] | None:
     if match.subject is Subject.PATH:
         return value.captures(subjects.path)
     if match.subject is Subject.HOST:
-        return value.captures(subjects.host)
+        return value.captures(bare_host(subjects.request.authority))
     if match.subject is Subject.QUERY:
         return value.captures(subjects.query)
-    return value.captures(subjects.method)
+    return value.captures(subjects.request.method.encode())
 
 
 def _header(name: str, subjects: _Subjects) -> bytes | None:
@@ -248,7 +286,7 @@ def _transform(
     return None
 
 
-def _proxy(rule: Rule, action: Proxy, cells: Cells) -> Decision | tuple[str, str]:
+def _proxy(rule: Rule, action: Proxy, cells: Cells) -> _Answer:
     if action.cell is not None or action.address is not None:
         if action.cell is not None:
             key, cell = f"cell:{action.cell}", cells.by_name.get(action.cell)
@@ -265,9 +303,9 @@ def _proxy(rule: Rule, action: Proxy, cells: Cells) -> Decision | tuple[str, str
 
 def _classify(
     rule: Rule, action: Classify, values: dict[str, str], cells: Cells
-) -> Generator[tuple[ClaimKey, ...], Sequence[int | None], Decision | tuple[str, str]]:
+) -> _Answer | _Chain:
     if action.type is ClassifyType.CLAIM:
-        return (yield from _classify_claim(rule, action, values, cells))
+        return _chain(rule, action, values)
     if action.type is ClassifyType.FIRST_CELL:
         return _to_cell(rule, "first_cell", cells.first, cells, "the first cell")
     assert action.value is not None
@@ -283,9 +321,7 @@ def _classify(
     return _to_cell(rule, key, cell, cells, f"{key} names the cell")
 
 
-def _classify_claim(
-    rule: Rule, action: Classify, values: dict[str, str], cells: Cells
-) -> Generator[tuple[ClaimKey, ...], Sequence[int | None], Decision | tuple[str, str]]:
+def _chain(rule: Rule, action: Classify, values: dict[str, str]) -> tuple[str, str] | _Chain:
     chain: list[ClaimKey] = []
     for bucket, template in action.claims:
         value = template.render(values)
@@ -293,15 +329,18 @@ def _classify_claim(
             chain.append((bucket, value))
     if not chain:
         return "skipped", "missing value for every claim"
-    owners = yield tuple(chain)
-    for claim, owner in zip(chain, owners, strict=True):
+    return _Chain(rule, tuple(chain))
+
+
+def _owned(chain: _Chain, owners: Sequence[int | None], cells: Cells) -> _Answer:
+    for claim, owner in zip(chain.claims, owners, strict=True):
         cell = cells.by_id.get(owner) if owner is not None else None
         if cell is not None:
             key = f"{claim[0]}:{claim[1]}"
             why = f"{key} is claimed by {cell.name}"
-            return _to_cell(rule, key, cell, cells, why, claim)
-    key = f"{chain[0][0]}:{chain[0][1]}"
-    return _unknown(rule, key, cells)
+            return _to_cell(chain.rule, key, cell, cells, why, claim)
+    first = chain.claims[0]
+    return _unknown(chain.rule, f"{first[0]}:{first[1]}", cells)
 
 
 def _to_cell(
@@ -311,17 +350,18 @@ def _to_cell(
     cells: Cells,
     why: str,
     claim: ClaimKey | None = None,
-) -> Decision | tuple[str, str]:
+) -> _Answer:
     if cell is None:
         return _unknown(rule, key, cells)
-    if cell.serving:
-        return Decision(ToCell(cell.name, cell.id), rule.id, key, why, claim)
+    outcome = cells.serving.get(cell.id)
+    if outcome is not None:
+        return Decision(outcome, rule.id, key, why, claim)
     reason = f"{why}, but {cell.name} is not serving"
     fallback = _apply(rule.policies.on_cell_down, rule, key, reason, cells, claim)
     return fallback or ("cell_down", reason)
 
 
-def _unknown(rule: Rule, key: str, cells: Cells) -> Decision | tuple[str, str]:
+def _unknown(rule: Rule, key: str, cells: Cells) -> _Answer:
     why = f"{key} is unknown"
     return _apply(rule.policies.on_unknown, rule, key, why, cells) or ("unknown", why)
 
@@ -347,8 +387,8 @@ def policy_outcome(policy: Policy, cells: Cells) -> Outcome:
         return Status(policy.code, RETRY_AFTER_S if policy.code in {429, 503} else None)
     if isinstance(policy, UseCell):
         cell = cells.by_name.get(policy.name)
-        if cell is not None and cell.serving:
-            return ToCell(cell.name, cell.id)
+        if cell is not None and cell.id in cells.serving:
+            return cells.serving[cell.id]
         return Status(503, RETRY_AFTER_S)
     assert not isinstance(policy, Next)
     return _weighted(policy.weights, cells)

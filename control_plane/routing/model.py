@@ -48,6 +48,10 @@ class Cells:
         self.by_address: Mapping[str, Cell] = MappingProxyType(
             {c.address.lower(): c for c in ordered}
         )
+        self.serving: Mapping[int, ToCell] = MappingProxyType(
+            {c.id: ToCell(c.name, c.id) for c in ordered if c.serving}
+        )
+        """The outcome for each cell that may be sent requests."""
         self.first: Cell | None = ordered[0] if ordered else None
         """The cell with the lowest id: the answer to FIRST_CELL."""
 

@@ -155,7 +155,42 @@ class Rule:
     stated_policies: frozenset[str] = frozenset()
 
 
-PathPrefilter = tuple[RegexSet, tuple[tuple[tuple[int, bool], ...], ...]]
+MAX_KEPT_CANDIDATES = 1024
+"""Sets of path patterns found together whose rules are remembered."""
+
+
+class _PathPrefilter:
+    """One RE2 pass over the path says which rules may match it."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        self._needs: list[tuple[tuple[int, bool], ...]] = []
+        """For each rule: (pattern index, whether it must be found)."""
+        self._kept: dict[frozenset[int], tuple[Rule, ...]] = {}
+        patterns: list[Regex] = []
+        for rule in rules:
+            mine: list[tuple[int, bool]] = []
+            for match in rule.matches:
+                if match.subject is Subject.PATH and match.value is not None:
+                    mine.append((len(patterns), not match.invert))
+                    patterns.append(match.value)
+            self._needs.append(tuple(mine))
+        self._set = RegexSet(tuple(patterns))
+
+    def candidates(self, path: bytes) -> tuple[Rule, ...]:
+        """In order, the rules that the path alone does not rule out."""
+        found = self._set.search(path)
+        kept = self._kept.get(found)
+        if kept is None:
+            kept = tuple(
+                rule
+                for rule, need in zip(self._rules, self._needs, strict=True)
+                if all((index in found) is wanted for index, wanted in need)
+            )
+            if len(self._kept) >= MAX_KEPT_CANDIDATES:
+                self._kept.clear()
+            self._kept[found] = kept
+        return kept
 
 
 @dataclass(frozen=True)
@@ -167,18 +202,9 @@ class Ruleset:
     description: str = ""
 
     @cached_property
-    def path_prefilter(self) -> PathPrefilter:
-        """One RE2 pass that says which path patterns occur, and for each rule which it needs.
+    def _path_prefilter(self) -> _PathPrefilter:
+        return _PathPrefilter(self.rules)
 
-        A need is (pattern index, whether it must be found); a rule without any can't be skipped.
-        """
-        patterns: list[Regex] = []
-        needs: list[tuple[tuple[int, bool], ...]] = []
-        for rule in self.rules:
-            mine: list[tuple[int, bool]] = []
-            for match in rule.matches:
-                if match.subject is Subject.PATH and match.value is not None:
-                    mine.append((len(patterns), not match.invert))
-                    patterns.append(match.value)
-            needs.append(tuple(mine))
-        return RegexSet(tuple(patterns)), tuple(needs)
+    def candidates(self, path: bytes) -> tuple[Rule, ...]:
+        """In order, the rules that may match a request with this path (without its query)."""
+        return self._path_prefilter.candidates(path)

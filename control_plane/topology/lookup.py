@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 from sqlalchemy import Engine, bindparam, select
 
 from control_plane.topology import schema
 from control_plane.topology.database import CHANNEL, CONNECT_TIMEOUT_S, is_lost
+from control_plane.topology.epochs import shard
 from control_plane.topology.errors import Invalid, Unavailable
 from control_plane.topology.normalise import normalise
 
+MAX_CHAIN = 65
+"""Keys of one look-up, and one."""
 POLL_S = 0.1
 """How long a lost NOTIFY can hide a commit from `ClaimLookup.changed` on PostgreSQL."""
+
+
+class Seen(NamedTuple):
+    """What a look-up saw: owners as of a revision, or newer.
+
+    ``edge_revision``: the last change, as of then, to a cell or the active ruleset. ``shards``: of
+    the keys; a key that can't be claimed belongs to nobody and has none.
+    """
+
+    revision: int
+    edge_revision: int
+    owners: Sequence[int | None]
+    shards: Sequence[int]
 
 
 class ClaimLookup(Protocol):
@@ -26,6 +42,12 @@ class ClaimLookup(Protocol):
 
     def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
         """The owning cell's id of each key, in order; None where nobody owns it."""
+
+    def look(self, keys: Sequence[tuple[str, str]]) -> Seen:
+        """The owners of keys, and what is committed; without keys, that alone.
+
+        On PostgreSQL, that alone is asked for when a notification came, or each `POLL_S`.
+        """
 
     def edge_revision(self) -> int:
         """The revision of the last change to a cell or the active ruleset."""
@@ -48,6 +70,43 @@ def owner_statement(engine: Engine) -> str:
     return _positional(str(query.compile(engine)))
 
 
+def _look_statement(engine: Engine, keys: int) -> str:
+    """SQL text that gives both revisions and the owners of so many keys, as of one moment."""
+    revisions = schema.revisions.c
+    owner = f"({owner_statement(engine)})"
+    known = str(select(revisions.revision, revisions.edge_revision).compile(engine))
+    head, tail = known.split("FROM", 1)
+    return ", ".join([head.strip(), *[owner] * keys]) + f" FROM{tail}"
+
+
+def _normalised(
+    keys: Sequence[tuple[str, str]],
+) -> tuple[list[str], list[int], Sequence[int] | None]:
+    """Parameters and shards of the keys that can be claimed; their places if not all can be."""
+    params: list[str] = []
+    shards: list[int] = []
+    places: list[int] = []
+    for place, (bucket, value) in enumerate(keys):
+        normal = _normal(bucket, value)
+        if normal is not None:
+            params += (bucket, normal)
+            shards.append(shard(bucket, normal))
+            places.append(place)
+    return params, shards, None if len(places) == len(keys) else places
+
+
+def _seen(
+    row: Sequence[Any], keys: int, shards: Sequence[int], places: Sequence[int] | None
+) -> Seen:
+    owners: Sequence[int | None] = row[2:]
+    if places is not None:
+        spread: list[int | None] = [None] * keys
+        for place, owner in zip(places, owners, strict=True):
+            spread[place] = owner
+        owners = spread
+    return Seen(row[0], row[1], owners, shards)
+
+
 def _positional(sql: str) -> str:
     for name in ("bucket", "value"):
         sql = sql.replace(f"%({name})s::VARCHAR", "%s")
@@ -67,6 +126,7 @@ class SqliteLookup:
 
     def __init__(self, engine: Engine) -> None:
         self._statement = owner_statement(engine)
+        self._look_statements = tuple(_look_statement(engine, keys) for keys in range(MAX_CHAIN))
         self._edge_statement = str(select(schema.revisions.c.edge_revision).compile(engine))
         self._checked_out = engine.raw_connection()
         connection: Any = self._checked_out.dbapi_connection
@@ -87,6 +147,13 @@ class SqliteLookup:
             row = None if normal is None else execute(statement, (bucket, normal)).fetchone()
             found.append(None if row is None else row[0])
         return found
+
+    def look(self, keys: Sequence[tuple[str, str]]) -> Seen:
+        """The owners of keys, and what is committed, as of one moment."""
+        params, shards, places = _normalised(keys)
+        sql = self._look_statements[len(shards)]
+        row = self._cursor.execute(sql, params).fetchone()
+        return _seen(row, len(keys), shards, places)
 
     def edge_revision(self) -> int:
         """The revision of the last change to a cell or the active ruleset."""
@@ -115,6 +182,8 @@ class PostgresLookup:
         arguments, options = engine.dialect.create_connect_args(engine.url)
         self._target = (tuple(arguments), dict(options))
         self._statement = owner_statement(engine)
+        self._look_statements = tuple(_look_statement(engine, keys) for keys in range(MAX_CHAIN))
+        self._known = (-1, -1)
         self._hinted = False
         self._seen = -1
         self._open()
@@ -163,6 +232,22 @@ class PostgresLookup:
             row = None if normal is None else self._row(self._statement, (bucket, normal))
             found.append(None if row is None else row[0])
         return found
+
+    def look(self, keys: Sequence[tuple[str, str]]) -> Seen:
+        """The owners of keys, and what is committed, as of one moment, in one round trip.
+
+        Without a key to look up: what is committed, as of `POLL_S` ago at the most.
+        """
+        params, shards, places = _normalised(keys)
+        if params or self._told() or time.monotonic() - self._polled_at >= POLL_S:
+            self._hinted = False
+            row = self._row(self._look_statements[len(shards)], tuple(params))
+            assert row is not None
+            self._polled_at = time.monotonic()
+            self._known = row[:2]
+        else:
+            row = self._known
+        return _seen(row, len(keys), shards, places)
 
     def edge_revision(self) -> int:
         """The revision of the last change to a cell or the active ruleset."""

@@ -1,0 +1,183 @@
+"""What a question costs the classifier over HTTP, in processor time of its process.
+
+    python -m bench.classifier [--rounds N] [--seconds S] [--profile FILE]
+
+The real worker process answers questions about `TENANTS` claims in random order, as Envoy's
+ext_authz asks them, from SQLite. Beside it an ASGI app on uvicorn answers the same requests with
+nothing: the baseline. What is compared is processor time a request (of all threads, by the kernel's
+scheduler), which other programs disturb less than requests per second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import random
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from bench.results import Figure, report
+from control_plane.listening import bind, port_of
+from control_plane.server import run_loop
+from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
+from control_plane.topology.service import Topology
+
+TENANTS = 20_000
+CELLS = 10
+CONNECTIONS = 16
+START_S = 30.0
+RULESETS = Path(__file__).parent.parent / "rulesets"
+_BATCH = 1000
+# What Envoy's ext_authz sends beside the client's method and path.
+_HEADERS = ("content-length: 0", "x-envoy-internal: true", "x-forwarded-for: 127.0.0.1")
+
+
+def load(url: str, ruleset: str = "generic") -> None:
+    """Cells, a claim a tenant and a ruleset."""
+    topology = Topology.open(url)
+    for number in range(1, CELLS + 1):
+        spec = CellSpec(
+            f"cell-{number}",
+            f"cell-{number}.example.com",
+            (Endpoint("127.0.0.1", 443),),
+            session_prefix=f"cell-{number}",
+            state=CellState.ACTIVE,
+        )
+        topology.create_cell(spec, actor="bench")
+    specs = [ClaimSpec("tenant", f"tenant-{n}", f"cell-{n % CELLS + 1}") for n in range(TENANTS)]
+    for start in range(0, TENANTS, _BATCH):
+        topology.claim(specs[start : start + _BATCH], actor="bench")
+    document = (RULESETS / f"{ruleset}.json").read_text()
+    topology.put_ruleset(ruleset, document, actor="bench")
+    topology.activate_ruleset(ruleset, 1, actor="bench")
+    topology.close()
+
+
+@contextlib.contextmanager
+def worker(url: str, directory: Path, *profile: str) -> Iterator[tuple[int, int]]:
+    """A classifier process; yields its process id and port."""
+    sock = bind("127.0.0.1", 0)
+    environment = os.environ | {
+        "CELLWAY_DATABASE_URL": url,
+        "PROMETHEUS_MULTIPROC_DIR": str(directory),
+    }
+    command = [sys.executable, *profile, "-m", "control_plane.classifier_worker"]
+    with subprocess.Popen(
+        [*command, str(sock.fileno()), "0"], pass_fds=(sock.fileno(),), env=environment
+    ) as process:
+        try:
+            yield process.pid, port_of(sock)
+        finally:
+            process.terminate()
+            process.wait()
+            sock.close()
+
+
+async def _nothing(_: Any, __: Any, send: Any) -> None:
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _serve_nothing(sock: socket.socket) -> None:
+    config = uvicorn.Config(
+        _nothing, log_level="warning", access_log=False, lifespan="off", ws="none", loop="uvloop"
+    )
+    run_loop(uvicorn.Server(config).serve(sockets=[sock]))
+
+
+@contextlib.contextmanager
+def empty_server() -> Iterator[tuple[int, int]]:
+    """The baseline; yields its process id and port."""
+    sock = bind("127.0.0.1", 0)
+    process = multiprocessing.get_context("fork").Process(target=_serve_nothing, args=(sock,))
+    process.start()
+    try:
+        assert process.pid is not None
+        yield process.pid, port_of(sock)
+    finally:
+        process.terminate()
+        process.join()
+        sock.close()
+
+
+def _ready(port: int) -> None:
+    """Wait until it answers; raises TimeoutError after `START_S`."""
+    with socket.create_connection(("127.0.0.1", port), START_S) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: ready\r\n\r\n")
+        sock.recv(1)
+
+
+def processor_ns(pid: int) -> int:
+    """Processor time of a process so far, of all its threads that live."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
+def microseconds(pid: int, port: int, paths: Sequence[str], seconds: float) -> float:
+    """Processor time a request, under the load of `CONNECTIONS` connections for so long."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write("local paths = {" + ",".join(f'"{path}"' for path in paths) + "}\n")
+        script.write("local at = 0\nrequest = function()\n  at = at % #paths + 1\n")
+        script.write("  return wrk.format(nil, paths[at])\nend\n")
+        script.flush()
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s"]
+        command += [part for header in _HEADERS for part in ("-H", header)]
+        command += ["-s", script.name, f"http://127.0.0.1:{port}"]
+        before = processor_ns(pid)
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        used = processor_ns(pid) - before
+    if "Non-2xx" in out:
+        raise RuntimeError(f"some answers were not 2xx:\n{out}")
+    found = re.search(r"(\d+) requests in", out)
+    if found is None:
+        raise RuntimeError(f"wrk said nothing of requests:\n{out}")
+    return used / 1000 / int(found[1])
+
+
+def main(rounds: int, seconds: float, profile: str | None = None) -> None:
+    """Measure and report ``classifier_vs_empty_http``."""
+    paths = [f"/t/tenant-{number}/x" for number in range(TENANTS)]
+    random.Random(5).shuffle(paths)
+    ours: list[float] = []
+    base: list[float] = []
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = f"sqlite:///{folder}/classifier.db"
+        load(url)
+        flags = ("-m", "cProfile", "-o", profile) if profile else ()
+        us = stack.enter_context(worker(url, folder, *flags))
+        empty = stack.enter_context(empty_server())
+        for one in (us, empty):
+            _ready(one[1])
+            microseconds(*one, paths, 1)
+        for _ in range(rounds):
+            ours.append(microseconds(*us, paths, seconds))
+            base.append(microseconds(*empty, paths, seconds))
+    ratio = statistics.median(b / o for o, b in zip(ours, base, strict=True))
+    print(
+        f"classifier: {statistics.median(ours):.1f} µs a question, "
+        f"an empty ASGI answer {statistics.median(base):.1f} µs"
+    )
+    baseline = "an empty ASGI app on uvicorn, per processor second"
+    report({"classifier_vs_empty_http": Figure(ratio, "ratio", "higher", baseline, rounds)})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--profile", help="write cProfile's figures of the worker here")
+    chosen = parser.parse_args()
+    main(chosen.rounds, chosen.seconds, chosen.profile)
