@@ -101,7 +101,10 @@ def normalise(bucket: str, value: str) -> str:
         size = len(result) if result.isascii() else len(result.encode())
     except (ValueError, UnicodeError) as error:
         raise Invalid(Problem("value", f"{value!r}: {error}", f"give a {bucket}")) from error
-    if not 1 <= size <= MAX_VALUE_BYTES or "\x00" in result:
-        mend = f"1 to {MAX_VALUE_BYTES} bytes, no NUL"
+    if not 1 <= size <= MAX_VALUE_BYTES:
+        mend = f"1 to {MAX_VALUE_BYTES} bytes"
         raise Invalid(Problem("value", f"{size} bytes after normalisation", mend))
+    if "\x00" in result:
+        # PostgreSQL keeps none in text.
+        raise Invalid(Problem("value", f"{value!r} holds a NUL character", "leave it out"))
     return result
