@@ -66,6 +66,7 @@ class ClaimDocument(_Document):
 
     bucket: str
     value: str
+    spelling: str | None
     cell: str
     cell_id: int
     subject: str | None

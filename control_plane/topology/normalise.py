@@ -12,6 +12,8 @@ import idna
 from control_plane.topology.errors import Invalid, Problem
 
 MAX_VALUE_BYTES = 1024
+MAX_SPELLING = 1024
+"""Characters of a value as it was sent, as many as GitLab's service keeps."""
 _BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
@@ -108,3 +110,18 @@ def normalise(bucket: str, value: str) -> str:
         # PostgreSQL keeps none in text.
         raise Invalid(Problem("value", f"{value!r} holds a NUL character", "leave it out"))
     return result
+
+
+def normalise_spelled(bucket: str, value: str) -> tuple[str, str | None]:
+    """A value to be claimed, normalised; and as it was sent, None where that is the same.
+
+    Raises:
+        Invalid: as `normalise` does, or it is too long as it was sent.
+    """
+    normal = normalise(bucket, value)
+    if value == normal:
+        return normal, None
+    if len(value) > MAX_SPELLING:
+        mend = f"at most {MAX_SPELLING} characters; it is {normal[:64]!r}, written longer"
+        raise Invalid(Problem("value", f"{len(value)} characters", mend))
+    return normal, value

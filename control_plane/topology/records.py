@@ -122,7 +122,7 @@ def _age_s(since: datetime, now: str | datetime) -> float:
 def _record(row: Row[Any]) -> Record:
     spec = RecordSpec(
         row.bucket,
-        row.value,
+        row.value if row.spelling is None else row.spelling,
         row.subject_type,
         row.subject_id,
         row.source_type,
