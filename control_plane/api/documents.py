@@ -67,6 +67,7 @@ class ClaimDocument(_Document):
 
     bucket: str
     value: str
+    spelling: str | None
     cell: str
     cell_id: int
     subject: str | None

@@ -18,11 +18,12 @@ BUCKETS: Mapping[int, str] = MappingProxyType(
 )
 """Our word for each number of ClaimType and Bucket.Type."""
 NUMBERS: Mapping[str, int] = MappingProxyType({word: number for number, word in BUCKETS.items()})
-_IDS = frozenset(
+IDS = frozenset(
     field.name
     for field in Claim.DESCRIPTOR.fields
     if field.cpp_type == FieldDescriptor.CPPTYPE_INT64
 )
+"""Buckets whose value is a number in a Claim."""
 _MEND = "use a claim type of this server's proto/types/v1/claim.proto"
 
 
@@ -63,5 +64,5 @@ def is_known(bucket: str) -> bool:
 def claim_of(bucket: str, value: str) -> Claim:
     """The claim that names a stored key of a bucket that the protocol knows."""
     claim = Claim()
-    setattr(claim, bucket, int(value) if bucket in _IDS else value)
+    setattr(claim, bucket, int(value) if bucket in IDS else value)
     return claim

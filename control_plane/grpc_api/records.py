@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from control_plane.grpc_api.claim_types import (
+    IDS,
     NUMBERS,
     ClaimKey,
     bucket_key,
@@ -37,18 +38,28 @@ _STATUS: Mapping[RecordStatus, pb.Record.Status] = MappingProxyType(
 def key_of(bucket: pb.Bucket | None, claim: claim_pb2.Claim | None, where: str) -> ClaimKey:
     """The key that a message names by its bucket (older clients), its claim, or both alike.
 
+    Where both are there, the bucket's spelling of a number is what was sent.
+
     Raises:
         Invalid: neither is there, they differ, or one is of a type not known here.
     """
     by_claim = None if claim is None else claim_key(claim, f"{where}claim")
     by_bucket = None if bucket is None else bucket_key(bucket, f"{where}bucket")
-    if by_claim is not None and by_bucket is not None and by_claim != by_bucket:
+    if by_claim is not None and by_bucket is not None and not _alike(by_claim, by_bucket):
         mend = "send one of the two, or the same in both"
         raise Invalid(Problem(f"{where}claim", "it differs from bucket", mend))
-    key = by_claim or by_bucket
+    key = by_bucket or by_claim
     if key is None:
         raise Invalid(Problem(f"{where}bucket", "it is missing", "say what is claimed"))
     return key
+
+
+def _alike(by_claim: ClaimKey, by_bucket: ClaimKey) -> bool:
+    if by_claim == by_bucket:
+        return True
+    # A bucket's text may spell a number as no claim can: "007".
+    word, value = by_bucket
+    return word in IDS and by_claim == (word, value.strip().lstrip("0"))
 
 
 def specs_of(records: Iterable[pb.Metadata], where: str) -> list[RecordSpec]:

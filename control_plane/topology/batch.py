@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from control_plane.topology.errors import Invalid, Problem
 from control_plane.topology.model import RecordSpec
-from control_plane.topology.normalise import normalise
+from control_plane.topology.normalise import normalise_spelled
 
 MAX_RECORDS = 1000
 """Creates and destroys of one update together, as GitLab's clients keep to."""
@@ -35,17 +35,39 @@ _KNOWN_SOURCES = range(1, 15)
 
 
 @dataclass(frozen=True, slots=True)
+class Creation(RecordSpec):
+    """A record to create, its value normalised.
+
+    ``spelling`` is the value as it was sent, None where that is the normalised one.
+    """
+
+    spelling: str | None = None
+
+    def as_sent(self) -> RecordSpec:
+        """What the cell asked for."""
+        return RecordSpec(
+            self.bucket,
+            self.value if self.spelling is None else self.spelling,
+            self.subject_type,
+            self.subject_id,
+            self.source_type,
+            self.source_id,
+            self.user_data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """An update with normalised values. ``replaced`` are both destroyed and created."""
 
-    creates: tuple[RecordSpec, ...]
-    replaced: tuple[RecordSpec, ...]
+    creates: tuple[Creation, ...]
+    replaced: tuple[Creation, ...]
     destroys: tuple[tuple[str, str], ...]
     """Keys of all that is destroyed, the replaced ones too."""
 
     def fingerprint(self) -> str:
-        """The same for the same update, whatever its order."""
-        lines = sorted(repr(spec) for spec in (*self.creates, *self.replaced))
+        """The same for the same update, whatever its order; another spelling is another update."""
+        lines = sorted(repr(spec.as_sent()) for spec in (*self.creates, *self.replaced))
         lines += sorted(repr(key) for key in self.destroys)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -88,22 +110,31 @@ def _check_size(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -
         raise Invalid(Problem("create_records", f"{size} bytes in one update", mend))
 
 
-def _by_key(side: str, specs: Sequence[RecordSpec]) -> dict[tuple[str, str], RecordSpec]:
-    found: dict[tuple[str, str], RecordSpec] = {}
+def _by_key(side: str, specs: Sequence[RecordSpec]) -> dict[tuple[str, str], Creation]:
+    found: dict[tuple[str, str], Creation] = {}
     for at, spec in enumerate(specs):
         where = f"{side}[{at}]"
-        value = _normalised(spec, where)
+        value, spelling = _normalised(spec, where)
         key = (spec.bucket, value)
         if key in found:
             raise Invalid(Problem(where, f"{spec.bucket}:{value} stands twice", "keep one"))
         _check_numbers(spec, value, where)
-        found[key] = spec if value == spec.value else replace(spec, value=value)
+        found[key] = Creation(
+            spec.bucket,
+            value,
+            spec.subject_type,
+            spec.subject_id,
+            spec.source_type,
+            spec.source_id,
+            spec.user_data,
+            spelling,
+        )
     return found
 
 
-def _normalised(spec: RecordSpec, where: str) -> str:
+def _normalised(spec: RecordSpec, where: str) -> tuple[str, str | None]:
     try:
-        return normalise(spec.bucket, spec.value)
+        return normalise_spelled(spec.bucket, spec.value)
     except Invalid as error:
         named = (Problem(f"{where}.{p.field}", p.message, p.mend) for p in error.problems)
         raise Invalid(*named) from None

@@ -19,7 +19,7 @@ from control_plane.topology.errors import (
     Refused,
 )
 from control_plane.topology.model import Claim, ClaimSpec, RecordStatus
-from control_plane.topology.normalise import normalise
+from control_plane.topology.normalise import normalise, normalise_spelled
 from control_plane.topology.transaction import Transaction
 
 MAX_BATCH = 1000
@@ -46,6 +46,7 @@ def _claim(row: Row[Any]) -> Claim:
         row.source,
         row.revision,
         at if at.tzinfo else at.replace(tzinfo=UTC),
+        row.spelling,
     )
 
 
@@ -106,9 +107,9 @@ def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
             raise NotFound("cell", spec.cell)
         if cells[spec.cell][1] == "retired":
             raise Refused(f"claiming for {spec.cell}", "it is retired")
-        key = (spec.bucket, normalise(spec.bucket, spec.value))
-        keys.append(key)
-        rows.append(_row(spec, key[1], cells[spec.cell][0], tx))
+        value, spelling = normalise_spelled(spec.bucket, spec.value)
+        keys.append((spec.bucket, value))
+        rows.append(_row(spec, value, cells[spec.cell][0], tx) | {"spelling": spelling})
     if len(set(keys)) < len(keys):
         twice = min(f"{b}:{v}" for b, v in keys if keys.count((b, v)) > 1)
         raise Invalid(Problem("claims", f"{twice} stands twice in the batch", "keep one"))
@@ -186,6 +187,7 @@ def _made(row: dict[str, Any], cell: str) -> Claim:
         row["source"],
         row["revision"],
         row["created_at"],
+        row["spelling"],
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sqlalchemy import delete, select
 
 from control_plane.topology import schema
-from control_plane.topology.batch import Batch
+from control_plane.topology.batch import Batch, Creation
 from control_plane.topology.errors import (
     AlreadyExists,
     Invalid,
@@ -28,7 +28,7 @@ from control_plane.topology.errors import (
     Problem,
     Refused,
 )
-from control_plane.topology.model import Change, Lease, RecordSpec, Written
+from control_plane.topology.model import Change, Lease, Written
 from control_plane.topology.statements import Result, Statement, chunked, in_keys, moment, rows
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction, bounded
@@ -49,7 +49,7 @@ SELECT CAST(? AS varchar(36)), 'open', CAST(? AS varchar(256)), CAST(? AS varcha
 FROM cells c CROSS JOIN revisions r
 WHERE c.id = ? AND c.state <> 'retired'
 ON CONFLICT DO NOTHING"""
-_SPEC = "bucket, value, uuid, subject_type, subject_id, source_type, source_id, user_data"
+_SPEC = "bucket, value, uuid, subject_type, subject_id, source_type, source_id, user_data, spelling"
 _CREATE = f"""
 INSERT INTO claims ({_SPEC}, lease, cell_id, status, revision, created_at, updated_at)
 SELECT v.*, l.uuid, l.cell_id, 'creating', l.revision, l.created_at, l.created_at
@@ -78,9 +78,9 @@ UPDATE claims SET status = 'active', lease = NULL, updated_at = {_NOW}
 WHERE lease = ? AND status = ?"""  # noqa: S608 - no text from outside
 _APPLY_REPLACEMENTS = f"""
 UPDATE claims SET status = 'active', lease = NULL, updated_at = {_NOW},
-    (uuid, subject_type, subject_id, source_type, source_id, user_data, created_at) =
+    (uuid, subject_type, subject_id, source_type, source_id, user_data, spelling, created_at) =
     (SELECT r.uuid, r.subject_type, r.subject_id, r.source_type, r.source_id, r.user_data,
-        r.created_at
+        r.spelling, r.created_at
      FROM replacements r
      WHERE r.lease = claims.lease AND r.bucket = claims.bucket AND r.value = claims.value)
 WHERE lease = ? AND status = 'destroying' AND EXISTS (
@@ -89,7 +89,7 @@ WHERE lease = ? AND status = 'destroying' AND EXISTS (
 RETURNING bucket, value, cell_id, uuid"""  # noqa: S608 - no text from outside
 _REMOVE = """
 DELETE FROM claims WHERE lease = ? AND status = ?
-RETURNING bucket, value, cell_id, uuid"""
+RETURNING bucket, value, cell_id, uuid, spelling"""
 _FORGET_REPLACEMENTS = "DELETE FROM replacements WHERE lease = ?"
 
 
@@ -181,15 +181,15 @@ def settle(
     return store.write_statements(statements, finish, actor=actor)
 
 
-def _inserts(sql: str, specs: Sequence[RecordSpec], lease: str) -> list[Statement]:
+def _inserts(sql: str, specs: Sequence[Creation], lease: str) -> list[Statement]:
     made: list[Statement] = []
     for chunk in chunked(specs):
         params = [item for spec in chunk for item in _columns(spec)]
-        made.append(Statement(sql.replace("{rows}", rows(len(chunk), 8)), [*params, lease]))
+        made.append(Statement(sql.replace("{rows}", rows(len(chunk), 9)), [*params, lease]))
     return made
 
 
-def _columns(spec: RecordSpec) -> tuple[Any, ...]:
+def _columns(spec: Creation) -> tuple[Any, ...]:
     return (
         spec.bucket,
         spec.value,
@@ -199,6 +199,7 @@ def _columns(spec: RecordSpec) -> tuple[Any, ...]:
         spec.source_type,
         spec.source_id,
         spec.user_data,
+        spec.spelling,
     )
 
 
@@ -247,8 +248,9 @@ def _begun(lease: str, cell_id: int, batch: Batch) -> list[_Entry]:
     return entries
 
 
-def _described(spec: RecordSpec, cell_id: int, lease: str) -> dict[str, Any]:
-    return {
+def _described(spec: Creation, cell_id: int, lease: str) -> dict[str, Any]:
+    spelled = {} if spec.spelling is None else {"spelling": spec.spelling}
+    return spelled | {
         "bucket": spec.bucket,
         "value": spec.value,
         "cell_id": cell_id,
@@ -367,8 +369,10 @@ def _roll_back_rest(tx: Transaction, lease: str, actor: str) -> None:
 
 
 def _removed(row: tuple[Any, ...], lease: str) -> _Entry:
-    bucket, value, cell_id, old = row
+    bucket, value, cell_id, old, spelling = row
     before = {"bucket": bucket, "value": value, "cell_id": cell_id, "lease": lease, "uuid": old}
+    if spelling is not None:
+        before["spelling"] = spelling
     return _Entry("claim", "delete", f"{bucket}:{value}", before, None)
 
 

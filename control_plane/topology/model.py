@@ -223,7 +223,10 @@ class ClaimSpec:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A globally unique value (normalised) in a bucket, owned by one cell."""
+    """A globally unique value (normalised) in a bucket, owned by one cell.
+
+    ``spelling`` is the value as it was sent, None where that is the normalised one.
+    """
 
     bucket: str
     value: str
@@ -233,12 +236,14 @@ class Claim:
     source: str | None
     revision: int
     created_at: datetime
+    spelling: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {
             "bucket": self.bucket,
             "value": self.value,
+            "spelling": self.spelling,
             "cell": self.cell,
             "cell_id": self.cell_id,
             "subject": self.subject,
@@ -277,7 +282,10 @@ class RecordStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A claim as the claims protocol sees it; ``lease`` only while one holds it."""
+    """A claim as the claims protocol sees it; ``lease`` only while one holds it.
+
+    ``spec.value`` is as it was sent: its cell compares it with its own, letter by letter.
+    """
 
     uuid: str
     spec: RecordSpec

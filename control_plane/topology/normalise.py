@@ -12,6 +12,8 @@ import idna
 from control_plane.topology.errors import Invalid, Problem
 
 MAX_VALUE_BYTES = 1024
+MAX_SPELLING = 1024
+"""Characters of a value as it was sent, as many as GitLab's service keeps."""
 _BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
@@ -101,7 +103,25 @@ def normalise(bucket: str, value: str) -> str:
         size = len(result) if result.isascii() else len(result.encode())
     except (ValueError, UnicodeError) as error:
         raise Invalid(Problem("value", f"{value!r}: {error}", f"give a {bucket}")) from error
-    if not 1 <= size <= MAX_VALUE_BYTES or "\x00" in result:
-        mend = f"1 to {MAX_VALUE_BYTES} bytes, no NUL"
+    if not 1 <= size <= MAX_VALUE_BYTES:
+        mend = f"1 to {MAX_VALUE_BYTES} bytes"
         raise Invalid(Problem("value", f"{size} bytes after normalisation", mend))
+    if "\x00" in result:
+        # PostgreSQL keeps none in text.
+        raise Invalid(Problem("value", f"{value!r} holds a NUL character", "leave it out"))
     return result
+
+
+def normalise_spelled(bucket: str, value: str) -> tuple[str, str | None]:
+    """A value to be claimed, normalised; and as it was sent, None where that is the same.
+
+    Raises:
+        Invalid: as `normalise` does, or it is too long as it was sent.
+    """
+    normal = normalise(bucket, value)
+    if value == normal:
+        return normal, None
+    if len(value) > MAX_SPELLING:
+        mend = f"at most {MAX_SPELLING} characters; it is {normal[:64]!r}, written longer"
+        raise Invalid(Problem("value", f"{len(value)} characters", mend))
+    return normal, value

@@ -99,12 +99,14 @@ def release_some(tx: Transaction, cell: str, reason: str) -> int:
     is_open = select(leases.uuid).where(leases.cell_id == cell_id, leases.settled_at.is_(None))
     if tx.connection.execute(is_open.limit(1)).first():
         raise Refused(what, "it has open leases; settle them first")
-    query = select(_C.c.bucket, _C.c.value, _C.c.uuid).where(_C.c.cell_id == cell_id)
+    query = select(_C.c.bucket, _C.c.value, _C.c.uuid, _C.c.spelling).where(_C.c.cell_id == cell_id)
     rows = tx.connection.execute(query.order_by(_C.c.bucket, _C.c.value).limit(RELEASE_BATCH)).all()
     for chunk in chunked([(row.bucket, row.value) for row in rows]):
         tx.connection.execute(delete(_C).where(tuple_(_C.c.bucket, _C.c.value).in_(chunk)))
     for row in rows:
         before = {"cell_id": cell_id, "cell": cell, "uuid": row.uuid}
+        if row.spelling is not None:
+            before["spelling"] = row.spelling
         key = f"{row.bucket}:{row.value}"
         tx.log("claim", "delete", key, before, {"reason": reason})
     return len(rows)

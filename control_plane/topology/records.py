@@ -207,7 +207,7 @@ def _told(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> li
 def _record(row: Row[Any]) -> Record:
     spec = RecordSpec(
         row.bucket,
-        row.value,
+        row.value if row.spelling is None else row.spelling,
         row.subject_type,
         row.subject_id,
         row.source_type,

@@ -81,6 +81,7 @@ claims = Table(
     Column("source_id", LargeBinary, nullable=True),
     Column("user_data", LargeBinary, nullable=True),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("spelling", String(1024), nullable=True),
     Index("ix_claims_cell_id_bucket_value", "cell_id", "bucket", "value"),
     Index(
         "ix_claims_lease",
@@ -107,6 +108,7 @@ claims = Table(
 )
 """One row per claimed value. ``lease`` names the lease that creates or destroys it, if one does.
 
+``spelling`` is the value as it was sent, NULL where that is ``value``: cells compare it exactly.
 An absent ``source_id`` or ``user_data`` is NULL or empty. The partial indexes hold only what
 their queries ask for, so that plain claims cost no more than the primary key and the cell's index.
 """
@@ -164,6 +166,7 @@ replacements = Table(
     Column("source_id", LargeBinary, nullable=True),
     Column("user_data", LargeBinary, nullable=True),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("spelling", String(1024), nullable=True),
 )
 """What stands in place of a claim that the same lease destroys and creates, once committed."""
 

@@ -2,6 +2,7 @@
 
 A line has ``bucket``, ``value`` and ``cell`` (a name), and may have ``subject``, ``source``,
 ``subject_type``, ``subject_id``, ``source_type``, ``source_id`` and ``user_data`` (both base64).
+The value stands as its cell spells it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sqlalchemy import Connection, Row, select, tuple_
 from control_plane.topology import batch, schema
 from control_plane.topology.errors import Invalid, Problem
 from control_plane.topology.model import RecordSpec, RecordStatus
-from control_plane.topology.normalise import normalise
+from control_plane.topology.normalise import normalise_spelled
 from control_plane.topology.statements import (
     Statement,
     chunked,
@@ -42,9 +43,9 @@ _TEXTS = ("subject", "source")
 _BYTES = ("source_id", "user_data")
 _NEEDED = ("bucket", "value", "cell")
 _FIELDS = frozenset({*_NEEDED, *_NUMBERS, *_TEXTS, *_BYTES})
-_PLAIN = (None, None, 0, 0, 0, None, None)
+_PLAIN = (None, None, None, 0, 0, 0, None, None)
 _COLUMNS = (
-    *("bucket", "value", "cell_id", "subject", "source", "subject_type", "subject_id"),
+    *("bucket", "value", "cell_id", "spelling", "subject", "source", "subject_type", "subject_id"),
     *("source_type", "source_id", "user_data", "uuid", "status", "revision"),
     *("created_at", "updated_at"),
 )
@@ -77,7 +78,10 @@ class Imported:
 
 @dataclass(slots=True)
 class _Line:
-    """A line that is well formed, with its row but for what the transaction adds."""
+    """A line that is well formed, with its row but for what the transaction adds.
+
+    ``values`` begin with the spelling.
+    """
 
     number: int
     text: str
@@ -155,8 +159,9 @@ def _line(number: int, text: str) -> _Line:
         if not isinstance(given.get(name), str):
             raise Invalid(Problem(name, "is missing or no text", "give it as text"))
     bucket = given["bucket"]
-    value = normalise(bucket, given["value"])
-    values = _PLAIN if len(given) == len(_NEEDED) else _attributes(bucket, value, given)
+    value, spelling = normalise_spelled(bucket, given["value"])
+    plain = spelling is None and len(given) == len(_NEEDED)
+    values = _PLAIN if plain else (spelling, *_attributes(bucket, value, given))
     return _Line(number, text, (bucket, value), given["cell"], values)
 
 
@@ -228,6 +233,8 @@ def _take(tx: Transaction, wanted: list[_Line]) -> tuple[int, int, list[Reject]]
                 present += 1
             else:
                 why = f"{':'.join(line.key)} is claimed already (owner: {owner})"
+                if (owner, values[1:]) == (line.cell, line.values[1:]):
+                    why += f", spelled {values[0] or line.key[1]!r}"
                 rejects.append(line.rejected(why))
         lines = fresh
     _log(tx, lines, {name: row.id for name, row in cells.items()})
@@ -240,24 +247,32 @@ def _standing(tx: Transaction, keys: list[_Key]) -> dict[_Key, tuple[str, str, t
     for chunk in chunked(keys):
         wanted = in_keys(chunk)
         sql = (
-            "SELECT c.bucket, c.value, c.uuid, o.name, c.subject, c.source, c.subject_type,"  # noqa: S608 - no text from outside
-            " c.subject_id, c.source_type, c.source_id, c.user_data"
+            "SELECT c.bucket, c.value, c.uuid, o.name, c.spelling, c.subject, c.source,"  # noqa: S608 - no text from outside
+            " c.subject_type, c.subject_id, c.source_type, c.source_id, c.user_data"
             f" FROM claims c JOIN cells o ON o.id = c.cell_id WHERE {wanted.sql}"
         )
         for row in execute(tx.connection, [Statement(sql, wanted.params)])[0].rows:
-            values = (*row[4:9], *(None if not one else bytes(one) for one in row[9:]))
+            values = (*row[4:10], *(None if not one else bytes(one) for one in row[10:]))
             found[row[0], row[1]] = (row[2], row[3], values)
     return found
 
 
 def _log(tx: Transaction, lines: list[_Line], ids: dict[str, int]) -> None:
-    after = {
-        name: json.dumps({"cell_id": ids[name], "cell": name, "imported": True})
+    told = {
+        name: {"cell_id": ids[name], "cell": name, "imported": True}
         for name in {line.cell for line in lines}
     }
+    plain = {name: json.dumps(one) for name, one in told.items()}
+
+    def after(line: _Line) -> str:
+        spelling = line.values[0]
+        if spelling is None:
+            return plain[line.cell]
+        return json.dumps(told[line.cell] | {"spelling": spelling})
+
     at = stored(tx.connection, tx.at)
     rows = [
-        (tx.revision, ordinal, "claim", "create", f"{b}:{v}", after[line.cell], tx.actor, at)
+        (tx.revision, ordinal, "claim", "create", f"{b}:{v}", after(line), tx.actor, at)
         for ordinal, line in enumerate(lines)
         for b, v in (line.key,)
     ]
@@ -292,7 +307,8 @@ def last_key(line: str) -> _Key:
 
 
 def _written(row: Row[Any]) -> str:
-    made: dict[str, Any] = {"bucket": row.bucket, "value": row.value, "cell": row.cell}
+    value = row.value if row.spelling is None else row.spelling
+    made: dict[str, Any] = {"bucket": row.bucket, "value": value, "cell": row.cell}
     for name in (*_TEXTS, *_NUMBERS):
         if getattr(row, name):
             made[name] = getattr(row, name)

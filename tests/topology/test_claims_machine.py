@@ -40,6 +40,8 @@ CELLS = (1, 2, 3)
 # Two spellings of each name: they are one name, whatever a cell writes.
 NAMES = ("a", "A/", "b", "B", "c", "C/", "d", "D")
 Key = str
+Named = tuple[int, str]
+"""A name's subject, and its spelling."""
 
 
 def key(name: str) -> Key:
@@ -62,7 +64,7 @@ class Pending:
     """The model's lease: what it makes, what it destroys."""
 
     cell: int
-    creates: dict[Key, int]
+    creates: dict[Key, Named]
     destroys: set[Key]
 
 
@@ -71,7 +73,7 @@ class Cell:
     """A cell's own database: names with their subject, and outstanding leases."""
 
     id: int
-    names: dict[Key, int] = field(default_factory=dict)
+    names: dict[Key, Named] = field(default_factory=dict)
     outstanding: set[str] = field(default_factory=set)
 
 
@@ -85,13 +87,13 @@ class Claims(RuleBasedStateMachine):
         super().__init__()
         _empty(self.topology)
         self.cells = {number: Cell(number) for number in CELLS}
-        self.owned: dict[Key, tuple[int, int]] = {}
+        self.owned: dict[Key, tuple[int, Named]] = {}
         self.pending: dict[str, Pending] = {}
         self.revision = self.topology.revision()
         self.subject = 0
 
     def _expected_failure(
-        self, cell: int, creates: dict[Key, int], destroys: set[Key]
+        self, cell: int, creates: dict[Key, Named], destroys: set[Key]
     ) -> type[Exception] | None:
         making = {k: lease for lease, p in self.pending.items() for k in p.creates}
         going = {k: lease for lease, p in self.pending.items() for k in p.destroys}
@@ -119,6 +121,7 @@ class Claims(RuleBasedStateMachine):
         crash=st.sampled_from((*Crash, Crash.NEVER, Crash.NEVER)),
         with_key=st.booleans(),
         retries=st.integers(0, 2),
+        shouts=st.booleans(),
     )
     def update(
         self,
@@ -129,6 +132,7 @@ class Claims(RuleBasedStateMachine):
         crash: Crash,
         with_key: bool,
         retries: int,
+        shouts: bool,
     ) -> object:
         mine = sorted(self.cells[cell].names)
         destroys = [mine[at] for at in sorted(own) if at < len(mine)]
@@ -139,9 +143,10 @@ class Claims(RuleBasedStateMachine):
         subjects = itertools.count(self.subject + 1)
         specs = [RecordSpec("route", name, 3, next(subjects)) for name in creates]
         self.subject = next(subjects)
-        gone = [RecordSpec("route", name) for name in destroys]
+        # Whatever spelling it names, it is that claim.
+        gone = [RecordSpec("route", name.upper() if shouts else name) for name in destroys]
         token = str(uuid.uuid4()) if with_key else None
-        wanted = {key(spec.value): spec.subject_id for spec in specs}
+        wanted = {key(spec.value): (spec.subject_id, spec.value) for spec in specs}
         failure = self._expected_failure(cell, wanted, {key(name) for name in destroys})
 
         def begin() -> str:
@@ -185,7 +190,7 @@ class Claims(RuleBasedStateMachine):
         self.revision += 1
         for name in pending.destroys:
             del self.owned[name]
-        self.owned |= {name: (pending.cell, subject) for name, subject in pending.creates.items()}
+        self.owned |= {name: (pending.cell, named) for name, named in pending.creates.items()}
         del self.pending[lease]
 
     def _roll_back(self, lease: str) -> None:
@@ -204,7 +209,7 @@ class Claims(RuleBasedStateMachine):
         for lease in sorted(remote - local.outstanding):
             self._roll_back(lease)
         local.outstanding.clear()
-        mine = {name: s for name, (owner, s) in self.owned.items() if owner == cell}
+        mine = {name: named for name, (owner, named) in self.owned.items() if owner == cell}
         assert mine == local.names, "the service has converged to the cell's truth"
 
     @rule(done=settled)
@@ -235,10 +240,10 @@ class Claims(RuleBasedStateMachine):
         expected = {
             name: (
                 cell,
-                subject,
+                named,
                 RecordStatus.DESTROYING if name in destroying else RecordStatus.ACTIVE,
             )
-            for name, (cell, subject) in self.owned.items()
+            for name, (cell, named) in self.owned.items()
         }
         expected |= {
             name: (p.cell, p.creates[name], RecordStatus.CREATING) for name, p in creating.items()
@@ -246,7 +251,8 @@ class Claims(RuleBasedStateMachine):
         found = {}
         for claim in self.topology.claims(bucket="route"):
             one = self.topology.record("route", claim.value)
-            found[claim.value] = (one.cell_id, one.spec.subject_id, one.status)
+            named = (one.spec.subject_id, one.spec.value)
+            found[claim.value] = (one.cell_id, named, one.status)
         assert found == expected
         asked = [("route", name) for name in NAMES]
         owners = [expected[key(n)][0] if key(n) in expected else None for n in NAMES]

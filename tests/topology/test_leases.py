@@ -57,7 +57,7 @@ def feed(topology: Topology, since: int) -> list[tuple[int, str, str, str]]:
 def test_a_create_routes_from_begin_on_and_stays_after_commit(two: Topology) -> None:
     done = two.begin_update(1, [FULL], [], actor=ME)
     made = two.record("username", "ADA")
-    assert (made.spec.value, made.status, made.lease) == ("ada", "creating", done.value.uuid)
+    assert (made.spec.value, made.status, made.lease) == ("Ada", "creating", done.value.uuid)
     assert (made.spec.subject_type, made.spec.subject_id) == (4, 7)
     assert (made.spec.source_type, made.spec.source_id) == (1, FULL.source_id)
     assert made.spec.user_data == b"\x00any"
@@ -267,10 +267,11 @@ def test_another_cells_lease_is_not_found_and_untouched(two: Topology) -> None:
 def test_the_same_key_gives_the_same_lease(two: Topology) -> None:
     first = begin(two, [route("a"), route("b")], key="op-1")
     revision = two.revision()
-    assert begin(two, [route("b"), route("A")], key="op-1") == first
+    assert begin(two, [route("b"), route("a")], key="op-1") == first
     assert two.revision() == revision
-    with pytest.raises(Invalid, match="another batch"):
-        begin(two, [route("c")], key="op-1")
+    for other in ([route("c")], [route("b"), route("A")]):
+        with pytest.raises(Invalid, match="another batch"):
+            begin(two, other, key="op-1")
     assert begin(two, [route("c")], cell=2, key="op-1") != first, "keys are each cell's own"
     two.commit_update(1, first, actor=ME)
     assert begin(two, [route("a"), route("b")], key="op-1") == first

@@ -65,6 +65,20 @@ def test_no_name(bucket: str, value: str) -> None:
         normalise(bucket, value)
 
 
+@pytest.mark.parametrize(
+    ("bucket", "value", "why"),
+    [
+        ("route", "a\x00b", "holds a NUL character"),
+        ("route", "a" * 1025, "1025 bytes after normalisation"),
+        ("route", "a" * 1025 + "\x00", "1026 bytes after normalisation"),
+        ("route", "//", "0 bytes after normalisation"),
+    ],
+)
+def test_what_is_wrong_is_said(bucket: str, value: str, why: str) -> None:
+    with pytest.raises(Invalid, match=why):
+        normalise(bucket, value)
+
+
 @given(st.sampled_from(["route", "username", "email", "host", "project_id", "other"]), st.text())
 def test_normalising_twice_is_normalising_once(bucket: str, value: str) -> None:
     try:

@@ -104,20 +104,26 @@ def test_what_is_taken_is_rejected_and_what_stands_so_is_present(two: Topology) 
     )
     lines = [
         line("new"),
-        line("MINE/"),
+        line("mine"),
         line("theirs"),
         line("New"),
         line("new", "cell-2"),
         line("mine", subject="other"),
-        line("mine"),
+        line("MINE/"),
+        line("new"),
     ]
     done, rejects = load(two, lines)
     assert (done.created, done.present) == (1, 1)
     assert [(one.line, one.reason) for one in rejects] == [
         (3, "route:theirs is claimed already (owner: cell-2)"),
+        (4, "line 1 claims route:new otherwise"),
         (5, "line 1 claims route:new otherwise"),
         (6, "line 2 claims route:mine otherwise"),
+        (7, "line 2 claims route:mine otherwise"),
     ]
+    _, rejects = load(two, [line("Mine")])
+    (spelled,) = rejects
+    assert spelled.reason == "route:mine is claimed already (owner: cell-1), spelled 'mine'"
     revision = two.revision()
     done, rejects = load(two, lines[:2])
     assert (done.created, done.present, rejects) == (0, 2, [])
