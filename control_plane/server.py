@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
+from control_plane.claim_counts import ClaimCounts
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
@@ -110,10 +111,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         if "api" in settings.roles:
             sock = bind(settings.host, settings.api_port)
             plane.ports.api = port_of(sock)
+            counts = ClaimCounts(topology.count_claims, time.monotonic)
+            stack.push_async_callback(counts.close)
             app = create_app(
                 topology,
                 plane.fleet,
-                metrics=lambda: _scrape(plane, metrics, publisher),
+                metrics=lambda: _scrape(plane, metrics, counts, publisher),
                 alarm=lambda: publisher.alarm if publisher else None,
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
                 gateway=_gateway(plane, metrics),
@@ -125,14 +128,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         yield plane
 
 
-async def _scrape(plane: Running, metrics: Metrics, publisher: Publisher | None) -> bytes:
+async def _scrape(
+    plane: Running, metrics: Metrics, counts: ClaimCounts, publisher: Publisher | None
+) -> bytes:
     snapshot = await run_in_threadpool(plane.topology.snapshot)
-    claims = await run_in_threadpool(plane.topology.count_claims)
     state = State(
         # The fleet belongs to this thread.
         nodes=plane.fleet.nodes(),
         cells=snapshot.cells,
-        claims=claims,
+        claims=await counts.get(),
         ruleset_active=snapshot.ruleset is not None,
         publication_refused=publisher is not None and publisher.alarm is not None,
     )

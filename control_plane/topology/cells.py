@@ -82,21 +82,31 @@ def all_cells(connection: Connection) -> tuple[Cell, ...]:
 
 
 class KnownCells:
-    """Every cell again and again: one that has not changed is the same object as before."""
+    """Every cell again and again: only those are read that have changed since."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Row[Any], Cell]] = {}
+        self._known: tuple[int, dict[int, Cell]] = (0, {})
 
-    def read(self, connection: Connection) -> tuple[Cell, ...]:
-        """Every cell, by id."""
-        known = self._known
-        read: dict[int, tuple[Row[Any], Cell]] = {}
-        for row in connection.execute(select(_T).order_by(_T.c.id)):
-            before = known.get(row[0])
-            same = before is not None and before[0] == row
-            read[row[0]] = before if before is not None and same else (row, _cell(row))
-        self._known = read
-        return tuple(cell for _, cell in read.values())
+    def read(self, connection: Connection, revision: int) -> tuple[Cell, ...]:
+        """Every cell, by id; ``revision`` is the newest that this connection sees."""
+        at, known = self._known
+        cells = self._changed(connection, at, known) if at <= revision else None
+        if cells is None:
+            cells = {cell.id: cell for cell in all_cells(connection)}
+        # In one step: other threads read too.
+        self._known = (revision, cells)
+        return tuple(cells[number] for number in sorted(cells))
+
+    @staticmethod
+    def _changed(connection: Connection, at: int, known: dict[int, Cell]) -> dict[int, Cell] | None:
+        """What is known with what has changed since; None if a cell is gone."""
+        rows = connection.execute(select(_T).where(_T.c.version > at))
+        fresh = {row.id: _cell(row) for row in rows}
+        kept = {number: cell for number, cell in known.items() if number not in fresh}
+        older = select(func.count()).select_from(_T).where(_T.c.version <= at)
+        if connection.execute(older).scalar_one() != len(kept):
+            return None
+        return kept | fresh
 
 
 def get(connection: Connection, name: str) -> Cell:

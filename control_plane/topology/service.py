@@ -103,10 +103,11 @@ class Topology(
     def snapshot(self) -> Snapshot:
         """Cells and active ruleset at one revision."""
         with self._store.read() as connection:
+            revision = feed.revision(connection)
             return Snapshot(
-                feed.revision(connection),
+                revision,
                 feed.edge_revision(connection),
-                self._known_cells.read(connection),
+                self._known_cells.read(connection, revision),
                 rulesets.active(connection),
             )
 

@@ -49,6 +49,23 @@ def test_each_write_takes_the_next_revision_and_is_in_the_feed(two: Topology) ->
     assert {change.actor for change in feed} == {ME}
 
 
+def test_a_snapshot_reads_what_has_changed_and_is_the_truth(two: Topology) -> None:
+    first = two.snapshot().cells
+    assert first == two.cells()
+    two.update_cell("cell-1", spec(1, weight=3), actor=ME)
+    two.create_cell(spec(3), actor=ME)
+    second = two.snapshot().cells
+    assert second == two.cells()
+    assert second[1] is first[1]
+    for state in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
+        two.update_cell("cell-2", spec(2, state=state), actor=ME, force=True)
+    two.delete_cell("cell-2", actor=ME)
+    two.create_cell(spec(2, id=second[1].id), actor=ME)
+    assert two.snapshot().cells == two.cells()
+    two.set_cell_health("cell-3", healthy=False, actor=ME)
+    assert two.snapshot().cells == two.cells()
+
+
 def test_a_cell_comes_back_as_it_was_given(topology: Topology) -> None:
     given = spec(
         7,
