@@ -30,7 +30,8 @@ class Settings(BaseSettings):
         env_prefix="CELLWAY_", toml_file="cellway.toml", extra="forbid", frozen=True
     )
 
-    database_url: str = "sqlite:///.cellway/cellway.db"
+    database_url: str = Field(default="sqlite:///.cellway/cellway.db", repr=False)
+    """May hold a password, so it is not in what is printed of settings."""
     roles: tuple[Role, ...] = ALL_ROLES
     host: str = "127.0.0.1"
     """Where API, gRPC and classifier listen."""

@@ -21,9 +21,11 @@ from control_plane.api import (
     problem,
     rulesets,
     sequences,
+    tokens,
     whole,
 )
 from control_plane.api.guard import Guard
+from control_plane.api.roles import check_scope
 from control_plane.api.running import Operations
 from control_plane.api.strict_query import strict_query
 from control_plane.grpc_api.gateway import Gateway
@@ -33,7 +35,7 @@ from control_plane.xds.fleet import Fleet
 # Before claims: its {bucket}/{value} takes all that is left.
 _ROOMS = (
     cells, bulk, claims, leases, sequences, rulesets, whole, explain, changes, audit, operations,
-    fleet,
+    tokens, fleet,
 )  # fmt: skip
 
 
@@ -46,7 +48,8 @@ def create_app(
     token: str | None = None,
     gateway: Gateway | None = None,
 ) -> FastAPI:
-    """The API over a topology and a fleet; with ``token``, every call but the probes needs it.
+    """The API over a topology and a fleet; with ``token``, every call but the probes needs
+    it, or a token of the topology's whose scope suffices.
 
     With ``gateway``, ``POST /v1/classify`` is served too. Await ``app.state.operations.close()``
     before the topology is closed.
@@ -57,7 +60,7 @@ def create_app(
         openapi_url="/openapi.json",
         docs_url="/docs",
         responses=documents.PROBLEMS,
-        dependencies=[Depends(strict_query)],
+        dependencies=[Depends(check_scope), Depends(strict_query)],
     )
     app.state.topology = topology
     app.state.fleet = nodes

@@ -23,14 +23,18 @@ router = APIRouter(prefix="/v1/claims", tags=["claims"])
 NDJSON = "application/x-ndjson"
 MAX_EXPORT = 10_000
 NEXT_HEADER = "x-cellway-next"
-_LINES: dict[str, Any] = {"content": {NDJSON: {"schema": {"type": "string"}}}}
-_EXPORTED = {"description": f"claims; go on with `after` = the header {NEXT_HEADER}", **_LINES}
+# Any bytes are lines: what is wrong with one is told in `rejects`.
+_LINES: dict[str, Any] = {"required": True, "content": {NDJSON: {"schema": {}}}}
+_EXPORTED: dict[str, Any] = {
+    "description": f"claims; go on with `after` = the header {NEXT_HEADER}",
+    "content": {NDJSON: {"schema": {"type": "string"}}},
+}
 
 
 @router.post(
     "/import",
     responses=answers(ImportDone),
-    openapi_extra={"requestBody": {"required": True, **_LINES}, **OPERATOR},
+    openapi_extra={"requestBody": _LINES, **OPERATOR},
 )
 async def import_claims(
     request: Request,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from control_plane.api.problem import MEDIA_TYPE
 from control_plane.topology.model import CellState
 from control_plane.topology.progress import OperationState
+from control_plane.topology.tokens import Scope
 
 
 class _Document(BaseModel):
@@ -353,6 +354,37 @@ class Allotted(_Written):
 
     cell: str
     range: RangeDocument
+
+
+class TokenDocument(_Document):
+    """A token, without its secret."""
+
+    id: str
+    name: str
+    scope: Scope
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class TokenList(_Document):
+    """Every token."""
+
+    items: list[TokenDocument]
+    next: str | None
+
+
+class TokenWritten(_Written):
+    """A token after a write."""
+
+    token: TokenDocument
+
+
+class TokenCreated(TokenWritten):
+    """A new token; ``secret`` is what to send, and is told only here."""
+
+    secret: str | None = None
 
 
 class RejectDocument(_Document):

@@ -45,7 +45,7 @@ async def readyz(request: Request) -> JSONResponse:
     return JSONResponse(body, status_code=503 if alarm else 200)
 
 
-@router.get("/metrics", include_in_schema=False)
+@router.get("/metrics", include_in_schema=False, openapi_extra=VIEWER)
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     text = await request.app.state.metrics()

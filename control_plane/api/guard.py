@@ -11,16 +11,21 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.problem import problem
+from control_plane.api.problem import problem, topology_problem
+from control_plane.api.roles import CALLER, OPEN_PATHS, Caller
+from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
 from control_plane.topology.service import Topology
+from control_plane.topology.tokens import PREFIX, Scope
 
 MAX_BODY_BYTES = 2 << 20
 MAX_DISCARDED_BYTES = 32 << 20
 MAX_DISCARD_S = 5.0
 MAX_KEY_CHARS = 255
-_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_SCHEME = b"bearer "
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_ANYBODY = Caller("", "anybody", Scope.ADMIN)
+_BOOTSTRAP = Caller("", "the configured token", Scope.ADMIN)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -42,11 +47,17 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
-        if not self._allowed(scope["path"], headers):
+        try:
+            caller = await self._caller(scope["path"], headers)
+        except TopologyError as error:
+            await topology_problem(error)(scope, receive, send)
+            return
+        if caller is None:
             answer = problem(401, "send Authorization: Bearer <token>", code="unauthenticated")
             answer.headers["www-authenticate"] = "Bearer"
             await answer(scope, receive, send)
             return
+        scope[CALLER] = caller
         if scope["method"] not in _WRITES:
             await self._app(scope, receive, send)
             return
@@ -65,15 +76,26 @@ class Guard:
             return
         key = headers.get(b"idempotency-key", b"").decode("latin-1")
         if key:
-            await self._once(key, scope, body, receive, send)
+            try:
+                await self._once(key, scope, body, receive, send)
+            except TopologyError as error:
+                await topology_problem(error)(scope, receive, send)
         else:
             await self._app(scope, _replay(body, receive), send)
 
-    def _allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
-        if self._token is None or path in _OPEN_PATHS:
-            return True
+    async def _caller(self, path: str, headers: dict[bytes, bytes]) -> Caller | None:
+        """Who asks; None for a stranger. Without a configured token everybody may everything."""
         given = headers.get(b"authorization", b"")
-        return hmac.compare_digest(given, b"Bearer " + self._token.encode())
+        presented = given[len(_SCHEME) :].strip() if given[:7].lower() == _SCHEME else b""
+        if path in OPEN_PATHS:
+            return _ANYBODY
+        if self._token is not None and hmac.compare_digest(presented, self._token.encode()):
+            return _BOOTSTRAP
+        text = presented.decode("latin-1")
+        if text.startswith(PREFIX):
+            token = await run_in_threadpool(self._topology.verify_token, text)
+            return None if token is None else Caller(token.id, token.name, token.scope)
+        return _ANYBODY if self._token is None else None
 
     async def _once(
         self, key: str, scope: Message, body: bytes, receive: Receive, send: Send
@@ -87,6 +109,10 @@ class Guard:
             (scope["method"].encode(), scope["raw_path"], scope["query_string"], body)
         )
         fingerprint = hashlib.sha256(request).hexdigest()
+        caller: Caller = scope[CALLER]
+        if caller.id:
+            # Keys of one caller are nothing to another.
+            key = hashlib.sha256(f"{caller.id}\0{key}".encode()).hexdigest()
         if key in self._in_flight:
             detail = "a request with this Idempotency-Key is still being carried out"
             await problem(409, detail, code="in-flight")(scope, receive, send)
@@ -102,7 +128,7 @@ class Guard:
             else:
                 recorder = _Recorder()
                 await self._app(scope, _replay(body, receive), recorder.take)
-                if recorder.status < 500:
+                if recorder.worth_keeping:
                     answer = recorder.remembered(fingerprint)
                     # Before the client has it: then it may repeat the request at once.
                     await run_in_threadpool(self._topology.remember, key, answer)
@@ -122,6 +148,13 @@ class _Recorder:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         self._messages.append(message)
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether a repetition may have it: no error of ours, no refusal, and no secret."""
+        headers = dict(self._messages[0]["headers"]) if self._messages else {}
+        secret = headers.get(b"cache-control") == b"no-store"
+        return self.status < 500 and self.status != 403 and not secret
 
     async def release(self, send: Send) -> None:
         for message in self._messages:

@@ -63,10 +63,9 @@ def findings_problem(findings: list[Finding]) -> ProblemError:
     return ProblemError(422, "the ruleset can't work", code="invalid-ruleset", errors=errors)
 
 
-def _topology(error: TopologyError, request: Request) -> JSONResponse:
+def topology_problem(error: TopologyError, *, forceable: bool = False) -> JSONResponse:
+    """What the topology refuses, as a problem document."""
     text = str(error)
-    # Only the guards of a cell's life can be overridden.
-    forceable = request.method in {"PUT", "PATCH"} and request.url.path.startswith("/v1/cells/")
     mend = {"mend": "repeat with ?force=true if you are sure"} if forceable else {}
     if isinstance(error, Invalid):
         errors = [{"field": p.field, "message": p.message, "mend": p.mend} for p in error.problems]
@@ -119,7 +118,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(TopologyError)
     async def on_topology(request: Request, error: TopologyError) -> JSONResponse:
-        return _topology(error, request)
+        # Only the guards of a cell's life can be overridden.
+        forceable = request.method in {"PUT", "PATCH"} and "/rulesets/" not in request.url.path
+        return topology_problem(error, forceable=forceable)
 
     @app.exception_handler(RulesetError)
     async def on_ruleset(_: Request, error: RulesetError) -> JSONResponse:

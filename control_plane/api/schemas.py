@@ -21,6 +21,7 @@ from control_plane.topology.model import (
 )
 from control_plane.topology.operations import MAX_REASON, Subject
 from control_plane.topology.sequences import DEFAULT_SIZE
+from control_plane.topology.tokens import MAX_LIFE, Scope
 
 Text = Annotated[str, Field(max_length=1024)]
 
@@ -219,6 +220,14 @@ class ExplainBody(_Body):
     method: Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")] = "GET"
     headers: list[tuple[str, str]] = Field(default_factory=list, max_length=200)
     ruleset: dict[str, Any] | None = Field(None, description="instead of the active one")
+
+
+class TokenBody(_Body):
+    """A token to make; without ``expires_in_s`` it is valid until it is revoked."""
+
+    name: Annotated[str, _shape("^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+    scope: Scope
+    expires_in_s: Annotated[int, Field(ge=1, le=int(MAX_LIFE.total_seconds()))] | None = None
 
 
 class TopologyBody(_Body):

@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from control_plane.api.guard import MAX_KEY_CHARS
 from control_plane.api.problem import ProblemError
+from control_plane.api.roles import actor_of
 from control_plane.topology.model import Written
 from control_plane.xds.fleet import Fleet
 
@@ -111,9 +112,8 @@ async def write_options(
             raise ProblemError(
                 412, f"If-Match {if_match!r} is no ETag of ours", code="stale-version"
             )
-    client = request.client.host if request.client else "?"
     return Write(
-        f"{x_actor or 'api'}@{client}",
+        actor_of(request, x_actor),
         dry_run,
         force,
         wait is not None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli import agent, cells, claims, files, look, operations, rules, run
+from control_plane.cli import agent, cells, claims, files, look, operations, rules, run, tokens
 from control_plane.cli.client import Failure
 from control_plane.cli.context import Context
 from control_plane.cli.output import Format, messages
@@ -21,6 +21,7 @@ app.add_typer(run.envoy, name="envoy")
 run.envoy.command("agent")(agent.envoy_agent)
 app.add_typer(run.db, name="db")
 app.add_typer(operations.app, name="operations")
+app.add_typer(tokens.app, name="token")
 app.command("audit")(look.audit)
 app.command("explain")(look.explain)
 app.command("changes")(look.changes)

@@ -31,6 +31,7 @@ from control_plane.topology.operator_calls import OperatorCalls
 from control_plane.topology.progress import OperationCalls
 from control_plane.topology.sequence_calls import SequenceCalls
 from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.topology.tokens import TokenCalls
 from control_plane.topology.transaction import Transaction
 from control_plane.topology.transfer_calls import TransferCalls
 
@@ -40,7 +41,13 @@ class MigrationsPending(TopologyError):
 
 
 class Topology(
-    LeaseCalls, OperatorCalls, OperationCalls, SequenceCalls, TransferCalls, DesiredCalls
+    LeaseCalls,
+    OperatorCalls,
+    OperationCalls,
+    SequenceCalls,
+    TransferCalls,
+    DesiredCalls,
+    TokenCalls,
 ):
     """The source of truth. Blocking and thread-safe; every write returns its revision.
 

@@ -26,9 +26,10 @@ from control_plane.topology.model import (
     SequenceRange,
 )
 from control_plane.topology.service import Topology
+from control_plane.topology.tokens import Scope
 from control_plane.xds.fleet import Fleet
 
-EXAMPLES = {GenerationMode.POSITIVE: 28, GenerationMode.NEGATIVE: 10}
+EXAMPLES = {GenerationMode.POSITIVE: 22, GenerationMode.NEGATIVE: 8}
 RULESET = (
     '{"name": "r", "rules": [{"id": "all", "action": "classify",'
     ' "classify": {"type": "FIRST_CELL"}}]}'
@@ -146,6 +147,7 @@ _KNOWN: dict[str, Callable[[Any], None]] = {
     "DELETE /v1/cells/{name}": _retired,
     "POST /v1/claims": _claims,
     "POST /v1/claims/release": _release,
+    "DELETE /v1/tokens/{token}": lambda case: setattr(case, "query", {"dry_run": True}),
     "PUT /v1/topology": _dry({"cells": [{"name": "cell-1", "weight": 9}]}),
     "POST /v1/claims/transfer": _dry(_MOVE),
     "POST /v1/cells/{name}/release-claims": _retired,
@@ -195,7 +197,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     )
     lease = topology.begin_update(1, [RecordSpec("route", "open")], [], actor="test").value
     operation = topology.begin_operation("test", "test", 1, actor="test")
-    KNOWN_NAMES.update(lease=lease.uuid, operation=operation.id)
+    topology.create_token("kept", Scope.VIEWER, actor="test")
+    KNOWN_NAMES.update(lease=lease.uuid, operation=operation.id, token="kept")
     topology.put_ruleset("r", RULESET, actor="test")
     topology.activate_ruleset("r", 1, actor="test")
     yield Api(topology)

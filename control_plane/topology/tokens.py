@@ -1,0 +1,200 @@
+"""API tokens: what is kept is a hash, and the secret is told once."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from control_plane.topology import schema
+from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem
+from control_plane.topology.model import Written
+from control_plane.topology.statements import clock, moment
+from control_plane.topology.store import Store
+from control_plane.topology.transaction import Transaction
+
+PREFIX = "cw_"
+"""So that scanners for leaked secrets know one."""
+MAX_LIFE = timedelta(days=3650)
+MAX_TOKENS = 10_000
+_SECRET_BYTES = 32
+_SHAPE = re.compile(r"cw_([0-9a-f]{16})_([A-Za-z0-9_-]{43})\Z")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\Z")
+_NOBODY = "0" * 64
+_T = schema.tokens
+
+
+class Scope(enum.StrEnum):
+    """What a caller may do; each scope includes those before it."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def includes(self, other: Scope) -> bool:
+        """Whether a caller with this scope may do what needs the other."""
+        order = list(Scope)
+        return order.index(self) >= order.index(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Who may do what, and until when; times are of the database's clock."""
+
+    id: str
+    name: str
+    scope: Scope
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def valid(self, now: datetime) -> bool:
+        """Whether it lets anybody in."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types; nothing secret."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "scope": str(self.scope),
+            "created_at": self.created_at.isoformat(),
+            "created_by": self.created_by,
+            "expires_at": self.expires_at.isoformat() if self.expires_at else None,
+            "revoked_at": self.revoked_at.isoformat() if self.revoked_at else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token and its secret, which is nowhere else."""
+
+    token: Token
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewToken({self.token!r}, secret=...)"
+
+
+class TokenCalls:
+    """Each method is one transaction."""
+
+    _store: Store
+
+    def create_token(
+        self,
+        name: str,
+        scope: Scope,
+        *,
+        actor: str,
+        life: timedelta | None = None,
+        dry_run: bool = False,
+    ) -> Written[NewToken]:
+        """Make a token that is valid for ``life``, or until it is revoked.
+
+        Raises:
+            Invalid: a malformed name or life, or there are too many tokens.
+            AlreadyExists: a valid token has that name.
+        """
+        made, tx = self._store.write(
+            actor, lambda tx: _create(tx, name, scope, life), dry_run=dry_run
+        )
+        revision = tx.revision if tx.took_revision else tx.revision - 1
+        return Written(made, revision, tuple(tx.changes))
+
+    def revoke_token(self, token: str, *, actor: str, dry_run: bool = False) -> Written[Token]:
+        """End a token, by its id or the name of a valid one; again is no change.
+
+        Raises:
+            NotFound: there is no such token.
+        """
+        gone, tx = self._store.write(actor, lambda tx: _revoke(tx, token), dry_run=dry_run)
+        revision = tx.revision if tx.took_revision else tx.revision - 1
+        return Written(gone, revision, tuple(tx.changes))
+
+    def tokens(self) -> list[Token]:
+        """Every token that there ever was, the oldest first."""
+        with self._store.read() as connection:
+            query = select(_T).order_by(_T.c.created_at, _T.c.id)
+            return [_token(row) for row in connection.execute(query)]
+
+    def verify_token(self, presented: str) -> Token | None:
+        """The token of this secret, if it is valid now."""
+        shape = _SHAPE.match(presented)
+        if shape is None:
+            return None
+        with self._store.read() as connection:
+            row = connection.execute(select(_T).where(_T.c.id == shape[1])).one_or_none()
+            now = clock(connection)
+        # Compared also where there is none: the time tells nothing of which ids exist.
+        same = hmac.compare_digest(_hash(shape[2]), _NOBODY if row is None else row.hash)
+        if row is None or not same:
+            return None
+        token = _token(row)
+        return token if token.valid(now) else None
+
+
+def _hash(secret: str) -> str:
+    # The secret has 256 random bits: there is nothing to guess that a slow hash would hinder.
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _create(tx: Transaction, name: str, scope: Scope, life: timedelta | None) -> NewToken:
+    if not _NAME.match(name):
+        mend = "1 to 63 of a-z, 0-9, ., _ and -"
+        raise Invalid(Problem("name", f"{name!r} is no name", mend))
+    if life is not None and not timedelta(0) < life <= MAX_LIFE:
+        raise Invalid(Problem("expires_in_s", "out of range", f"up to {MAX_LIFE.days} days"))
+    now = clock(tx.connection)
+    rows = tx.connection.execute(select(_T)).all()
+    if len(rows) >= MAX_TOKENS:
+        raise Invalid(Problem("tokens", f"there are {MAX_TOKENS}", "revoke and reuse"))
+    same = [row.id for row in rows if row.name == name and _token(row).valid(now)]
+    if same:
+        raise AlreadyExists("token name", ((name, same[0]),))
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    expires = None if life is None else now + life
+    token = Token(secrets.token_hex(8), name, scope, now, tx.actor, expires, None)
+    columns = {key: getattr(token, key) for key in Token.__slots__}
+    tx.connection.execute(insert(_T).values(**columns | {"scope": str(scope)}, hash=_hash(secret)))
+    tx.log("token", "create", name, None, token.as_dict())
+    return NewToken(token, f"{PREFIX}{token.id}_{secret}")
+
+
+def _revoke(tx: Transaction, wanted: str) -> Token:
+    now = clock(tx.connection)
+    found = _find(tx.connection, wanted, now)
+    if found.revoked_at is not None:
+        return found
+    tx.connection.execute(update(_T).where(_T.c.id == found.id).values(revoked_at=now))
+    gone = _find(tx.connection, found.id, now)
+    tx.log("token", "revoke", found.name, found.as_dict(), gone.as_dict())
+    return gone
+
+
+def _find(connection: Connection, wanted: str, now: datetime) -> Token:
+    known = [_token(row) for row in connection.execute(select(_T))]
+    for token in known:
+        if token.id == wanted or (token.name == wanted and token.valid(now)):
+            return token
+    raise NotFound("token", wanted)
+
+
+def _token(row: Row[Any]) -> Token:
+    return Token(
+        row.id,
+        row.name,
+        Scope(row.scope),
+        moment(row.created_at),
+        row.created_by,
+        moment(row.expires_at) if row.expires_at else None,
+        moment(row.revoked_at) if row.revoked_at else None,
+    )
