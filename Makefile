@@ -33,6 +33,10 @@ interop: $(VENV)/.dev
 proto: $(VENV)/.dev
 	$(BIN)/python proto/generate.py
 
+# The pages are Markdown, read where they stand; this makes the one that is generated.
+docs: $(VENV)/.dev
+	$(BIN)/python -m control_plane.api.openapi > docs/openapi.json
+
 # Without a download address and with hashes: what is installed is what was tested.
 requirements:
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header requirements/dev.in -o requirements/dev.txt
