@@ -301,7 +301,7 @@ def test_every_crash_converges_and_no_name_has_two_owners(topology: Topology, en
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60 if engine == "sqlite" else 25,
+            max_examples=40 if engine == "sqlite" else 15,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -31,15 +31,19 @@ def begin(topology: Topology, *names: str, key: str | None = None) -> tuple[int,
 def together(topology: Topology, calls: list[Callable[[], Any]]) -> list[Future[Any]]:
     """Have the calls wait in this order, then let them go."""
     store = topology._store
-    with ThreadPoolExecutor(len(calls)) as pool, store._writer:
-        futures: list[Future[Any]] = []
-        for call in calls:
-            waiting = len(store._queue)
-            futures.append(pool.submit(call))
-            deadline = time.monotonic() + GENEROUS_S
-            while len(store._queue) == waiting:
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
+    futures: list[Future[Any]] = []
+    with ThreadPoolExecutor(len(calls)) as pool:
+        store._writer.acquire()
+        try:
+            for call in calls:
+                waiting = len(store._queue)
+                futures.append(pool.submit(call))
+                deadline = time.monotonic() + GENEROUS_S
+                while len(store._queue) == waiting:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.001)
+        finally:
+            store._pass_on()
     return futures
 
 
