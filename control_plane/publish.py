@@ -8,10 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from control_plane.compiler.compile import EdgeCompiler
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
+from control_plane.topology.errors import TopologyError
+from control_plane.topology.lookup import ClaimLookup
 from control_plane.topology.model import Cell, CellState
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.service import Topology
@@ -79,6 +83,7 @@ class Publisher:
         self._on_published = on_published
         self._last: _Published | None = None
         self._wake = asyncio.Event()
+        self._blind = False
         self.alarm: str | None = None
         """Why the newest revision is not published, if it is not."""
 
@@ -109,6 +114,24 @@ class Publisher:
 
         return hint
 
+    def _followed(self, lookup: ClaimLookup, *, due: bool) -> bool:
+        """Publish if that is due or others have committed; True if it is due still.
+
+        A database that is away is no reason to leave the fleet alone: it is asked again.
+        """
+        try:
+            if due or lookup.changed():
+                self.publish()
+        except (TopologyError, SQLAlchemyError) as error:
+            if not self._blind:
+                log.error("the database can't be read, so nothing is published: %s", error)  # noqa: TRY400
+            self._blind = True
+            return due
+        if self._blind:
+            log.warning("the database can be read again")
+            self._blind = False
+        return False
+
     async def run(self) -> None:
         """Publish on each wake-up of this process's commits, and look for others' regularly."""
         loop = asyncio.get_running_loop()
@@ -116,15 +139,16 @@ class Publisher:
         lookup = self._topology.claim_lookup()
         try:
             self.publish()
+            due = False
             while True:
                 try:
                     async with asyncio.timeout(self._poll_interval_s):
                         await self._wake.wait()
+                    due = True
                 except TimeoutError:
-                    if not lookup.changed():
-                        continue
+                    pass
                 self._wake.clear()
-                self.publish()
+                due = self._followed(lookup, due=due)
         finally:
             stop()
             lookup.close()

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,13 +15,17 @@ from tests.e2e.raw_http import RawConnection, RawHttpError, request_bytes
 
 LOST = 0
 """The status of a request that was not answered."""
+OK = 200
 PROGRESS_S = 30.0
 PAUSE_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One kind of answer: what was asked (its name), the status, and who the edge says served."""
+    """One kind of answer: what was asked (its name), the status, and who served.
+
+    That is whom the edge names, or with another ``cell_header`` whoever says so itself.
+    """
 
     asked: str
     status: int
@@ -32,14 +36,25 @@ class Load:
     """Threads that ask in turn for each of the named requests, used with `with`.
 
     Each thread has one kept-alive connection; a connection is replaced only when the edge has
-    said `Connection: close`, so an answer that does not come is counted as `LOST`.
+    said `Connection: close`, so an answer that does not come is counted as `LOST`. A request may be
+    a function that makes a new one each time.
     """
 
-    def __init__(self, port: int, requests: Mapping[str, bytes], *, threads: int = 3) -> None:
+    def __init__(
+        self,
+        port: int,
+        requests: Mapping[str, bytes | Callable[[], bytes]],
+        *,
+        threads: int = 3,
+        cell_header: str = "x-cellway-cell",
+    ) -> None:
         self._address = ("127.0.0.1", port)
         self._requests = requests
+        self._cell_header = cell_header
         self._lock = threading.Lock()
         self._answers: Counter[Answer] = Counter()
+        self._tiers: Counter[tuple[str, str]] = Counter()
+        self._slowest_s: dict[str, float] = {}
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
 
@@ -52,7 +67,19 @@ class Load:
         """The answers since the last `take`."""
         with self._lock:
             taken, self._answers = self._answers, Counter()
+            self._tiers.clear()
+            self._slowest_s.clear()
         return taken
+
+    def tiers(self) -> Counter[tuple[str, str]]:
+        """How often each kind of request was answered 200 by each tier, since the last `take`."""
+        with self._lock:
+            return self._tiers.copy()
+
+    def slowest_s(self, asked: str) -> float:
+        """How long the slowest answer to this took since the last `take`."""
+        with self._lock:
+            return self._slowest_s.get(asked, 0.0)
 
     def go_on(self, more: int) -> None:
         """Wait until so many more answers have come."""
@@ -61,22 +88,37 @@ class Load:
             assert time.monotonic() < end, f"the load stands still at {self.seen()}"
             time.sleep(0.005)
 
+    def _count(self, answer: Answer, took_s: float = 0.0, tier: str = "") -> None:
+        with self._lock:
+            self._answers[answer] += 1
+            self._slowest_s[answer.asked] = max(self._slowest_s.get(answer.asked, 0.0), took_s)
+            if answer.status == OK:
+                self._tiers[answer.asked, tier] += 1
+
     def _run(self) -> None:
         connection: RawConnection | None = None
         for name in itertools.cycle(self._requests):
             if self._stop.is_set():
                 break
-            connection = connection or RawConnection(self._address)
             try:
-                response = connection.exchange(self._requests[name])
+                connection = connection or RawConnection(self._address)
+            except OSError:
+                self._count(Answer(name, LOST, ""))
+                time.sleep(PAUSE_S)
+                continue
+            wanted = self._requests[name]
+            request = wanted if isinstance(wanted, bytes) else wanted()
+            started = time.monotonic()
+            try:
+                response = connection.exchange(request)
             except (OSError, RawHttpError):
                 response = None
-            cell = response.header("x-cellway-cell") if response is not None else None
+            cell = response.header(self._cell_header) if response is not None else None
             answer = Answer(
                 name, LOST if response is None else response.status, (cell or b"").decode()
             )
-            with self._lock:
-                self._answers[answer] += 1
+            tier = response.header("x-cellway-tier") if response is not None else None
+            self._count(answer, time.monotonic() - started, (tier or b"").decode())
             if response is None or response.closes:
                 connection.close()
                 connection = None

@@ -58,9 +58,20 @@ class PlaneProcess:
             assert self._process.poll() is None, self.log.read_text()[-3000:]
             assert time.monotonic() < end, self.log.read_text()[-3000:]
             time.sleep(0.05)
-        pid = self._process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        self._workers = [int(child) for child in children]
+        self._note_workers()
+
+    def _note_workers(self) -> None:
+        """They change when one has died; those of a dead control plane go on, as nobody's."""
+        if self._process is not None and self._process.poll() is None:
+            pid = self._process.pid
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            self._workers = [int(child) for child in children]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the control plane."""
+        assert self._process is not None
+        return self._process.pid
 
     def _ready(self) -> bool:
         try:
@@ -71,6 +82,7 @@ class PlaneProcess:
     def kill(self) -> None:
         """SIGKILL to the control plane alone; its classifiers go on."""
         assert self._process is not None
+        self._note_workers()
         self._process.kill()
         self._process.wait(END_S)
 
@@ -78,6 +90,7 @@ class PlaneProcess:
     def frozen(self, *, classifiers: bool = False) -> Iterator[None]:
         """SIGSTOP to the control plane alone, or to its classifiers alone; then SIGCONT."""
         assert self._process is not None
+        self._note_workers()
         pids = self._workers if classifiers else [self._process.pid]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -89,6 +102,7 @@ class PlaneProcess:
 
     def kill_classifiers(self) -> None:
         """SIGKILL to the classifiers."""
+        self._note_workers()
         for pid in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

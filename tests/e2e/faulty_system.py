@@ -1,0 +1,159 @@
+"""The whole system in processes that can be killed and stopped one by one, on PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from tests.e2e.agent_process import AgentProcess
+from tests.e2e.envoy_process import EnvoyProcess
+from tests.e2e.load import get
+from tests.e2e.plane_process import PlaneProcess
+from tests.e2e.ports import unused_port
+from tests.e2e.system import RULESETS, reconnecting_soon
+from tests.e2e.test_failures import until
+from tests.postgres import Postgres, postgres
+
+NEW_KEYS = 8_000
+BATCH = 1000
+START_S = 30.0
+
+
+class CellProcess:
+    """An example cell as a process; used with `with`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.port = unused_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "control_plane.example_cell"),
+                *("--name", self.name, "--port", str(self.port)),
+            ]
+        )
+        end = time.monotonic() + START_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                assert time.monotonic() < end, f"{self.name} does not start"
+                time.sleep(0.05)
+            else:
+                return
+
+    def kill(self) -> None:
+        """SIGKILL; safe to repeat."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> CellProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+@dataclass
+class FaultySystem:
+    """Two cells, of which the first owns every claim; all processes by name."""
+
+    database: Postgres
+    plane: PlaneProcess
+    agent: AgentProcess
+    envoy: EnvoyProcess
+    cells: list[CellProcess]
+
+    def synced(self) -> bool:
+        """Whether the control plane says that Envoy follows."""
+        items = self.plane.api.get("/v1/fleet").json()["items"]
+        return any(item["connected"] and item["state"] == "SYNCED" for item in items)
+
+    @contextlib.contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Every look-up of a claim waits: a database as slow as can be."""
+        with psycopg.connect(self.database.url()) as connection:
+            connection.execute("LOCK TABLE claims IN ACCESS EXCLUSIVE MODE")
+            yield
+
+    @contextlib.contextmanager
+    def frozen(self, pid: int) -> Iterator[None]:
+        """SIGSTOP, then SIGCONT."""
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+class Requests:
+    """One request of each kind; those for keys never seen before are made up as they go."""
+
+    def __init__(self) -> None:
+        self._number = itertools.count()
+
+    def new(self) -> bytes:
+        """A request for a claim that nobody has asked for: no cache can answer it."""
+        number = next(self._number)
+        assert number < NEW_KEYS, "no new keys are left: make NEW_KEYS larger"
+        return get(f"/new-{number}/x".encode())
+
+    native = get(b"/-/x", b"_gitlab_session=cell-2-a")
+    seen = get(b"/new-0/x")
+
+
+@contextlib.contextmanager
+def faulty_system(directory: Path) -> Iterator[FaultySystem]:
+    """Everything up and in step."""
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres())
+        cells = [stack.enter_context(CellProcess(f"cell-{n}")) for n in (1, 2)]
+        plane = PlaneProcess(directory, "--database-url", database.url())
+        stack.enter_context(plane)
+        agent = stack.enter_context(AgentProcess(directory, plane.grpc_port))
+        for cell in cells:
+            plane.write(
+                "POST",
+                "/v1/cells",
+                {
+                    "name": cell.name,
+                    "address": f"{cell.name}.example.com",
+                    "endpoints": [f"127.0.0.1:{cell.port}"],
+                    "session_prefix": cell.name,
+                    "state": "active",
+                },
+            )
+        for first in range(0, NEW_KEYS, BATCH):
+            claims = [
+                {"bucket": "route", "value": f"new-{number}", "cell": "cell-1"}
+                for number in range(first, first + BATCH)
+            ]
+            plane.write("POST", "/v1/claims", {"claims": claims})
+        gitlab = json.loads((RULESETS / "gitlab.json").read_text())
+        kept = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
+        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": kept["version"]})
+        member = FleetMember("n1", "edge", "127.0.0.1", agent.port, 0)
+        bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
+        envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
+        system = FaultySystem(database, plane, agent, envoy, cells)
+        until(system.synced)
+        yield system
