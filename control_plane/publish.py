@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from control_plane.compiler.compile import EdgeCompiler
+from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
@@ -27,21 +28,34 @@ def _parsed(document: str) -> Ruleset:
     return parse(document)
 
 
-def compile_snapshot(topology: TopologySnapshot, compiler: EdgeCompiler) -> Snapshot:
-    """The fleet's configuration for one revision; without an active ruleset there is none."""
+def compile_snapshot(
+    topology: TopologySnapshot, compiler: EdgeCompiler, *, edge_cache: bool = False
+) -> Snapshot:
+    """The fleet's configuration for one revision; without an active ruleset there is none.
+
+    With ``edge_cache``, it has the epochs that tell the edge's cache what is void.
+    """
     if topology.ruleset is None:
         return Snapshot(topology.revision, ())
     cells = [cell for cell in topology.cells if cell.state is not CellState.RETIRED]
     ruleset = _parsed(topology.ruleset.document)
     compiled = compiler.compile(cells, ruleset, topology.edge_revision)
-    return Snapshot(
-        topology.revision, (Resource.of(one.type_url, one.name, one.body) for one in compiled)
-    )
+    resources = [Resource.of(one.type_url, one.name, one.body) for one in compiled]
+    if edge_cache:
+        resources.append(epochs_resource(topology))
+    return Snapshot(topology.revision, resources)
+
+
+def epochs_resource(topology: TopologySnapshot) -> Resource:
+    """The epochs as a resource."""
+    made = compile_epochs(topology.floor, topology.epochs)
+    return Resource.of(made.type_url, made.name, made.body)
 
 
 @dataclass(frozen=True, slots=True)
 class _Published:
     edge_revision: int
+    epochs: Mapping[int, int]
     snapshot: Snapshot
 
 
@@ -56,6 +70,7 @@ class Publisher:
         *,
         poll_interval_s: float,
         force: bool = False,
+        edge_cache: bool = False,
         on_published: Callable[[int], None],
     ) -> None:
         self._topology = topology
@@ -63,6 +78,7 @@ class Publisher:
         self._compiler = EdgeCompiler(policy)
         self._poll_interval_s = poll_interval_s
         self._force = force
+        self._edge_cache = edge_cache
         self._on_published = on_published
         self._last: _Published | None = None
         self._wake = asyncio.Event()
@@ -76,10 +92,12 @@ class Publisher:
         if last is not None and state.revision <= last.snapshot.revision:
             return
         if last is not None and state.edge_revision == last.edge_revision:
-            # Claims don't reach Envoy: the same resources at a newer revision.
+            # Claims don't reach Envoy: the same resources at a newer revision, but for epochs.
             snapshot = last.snapshot.at(state.revision)
+            if self._edge_cache and state.ruleset and state.epochs != last.epochs:
+                snapshot = snapshot.with_resource(epochs_resource(state))
         else:
-            snapshot = compile_snapshot(state, self._compiler)
+            snapshot = compile_snapshot(state, self._compiler, edge_cache=self._edge_cache)
         try:
             self._cache.set(snapshot, force=self._force)
         except (OverSize, StaleRevision, SuspiciousShrink) as refused:
@@ -87,7 +105,7 @@ class Publisher:
             log.error("%s", self.alarm)  # noqa: TRY400 - a guard, not a bug
             return
         self.alarm = None
-        self._last = _Published(state.edge_revision, snapshot)
+        self._last = _Published(state.edge_revision, state.epochs, snapshot)
         self._on_published(state.revision)
 
     def _woken(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:

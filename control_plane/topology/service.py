@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from control_plane.topology import cells, claims, feed, idempotency, rulesets
+from control_plane.topology import cells, claims, epochs, feed, idempotency, rulesets
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
 from control_plane.topology.lease_calls import LeaseCalls
@@ -95,13 +95,14 @@ class Topology(LeaseCalls, OperatorCalls, SequenceCalls, TransferCalls):
             return feed.revision(connection)
 
     def snapshot(self) -> Snapshot:
-        """Cells and active ruleset at one revision."""
+        """Cells, active ruleset and epochs at one revision."""
         with self._store.read() as connection:
             return Snapshot(
                 feed.revision(connection),
                 feed.edge_revision(connection),
                 cells.all_cells(connection),
                 rulesets.active(connection),
+                epochs.all_epochs(connection),
             )
 
     def cells(self) -> tuple[Cell, ...]:

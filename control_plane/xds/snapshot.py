@@ -33,6 +33,15 @@ class Snapshot:
         later.bytes_by_type = self.bytes_by_type
         return later
 
+    def with_resource(self, resource: Resource) -> Snapshot:
+        """The same but for one resource, which is added or takes its namesake's place."""
+        other = Snapshot(self.revision, ())
+        other._by_type = {
+            **self._by_type,
+            resource.type_url: {**self.of_type(resource.type_url), resource.name: resource},
+        }
+        return other
+
     def of_type(self, type_url: str) -> Mapping[str, Resource]:
         """Resources of a type, by name."""
         return self._by_type.get(type_url, _NONE)

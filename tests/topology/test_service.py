@@ -313,7 +313,7 @@ def test_answers_are_remembered_by_key(two: Topology) -> None:
 
 def test_the_migrations_make_the_schema_that_the_code_has(empty_url: str) -> None:
     store = Store(empty_url)
-    assert pending_migrations(store.engine) == ("0001", "0002", "0003")
+    assert pending_migrations(store.engine) == ("0001", "0002", "0003", "0010")
     migrate(store.engine)
     migrate(store.engine)
     assert pending_migrations(store.engine) == ()
