@@ -1,14 +1,16 @@
 """ext_authz over HTTP: straight on httptools and the event loop, because this is the hot path.
 
-Envoy sends the client's method, path and the headers that the ruleset uses; the answer is always
-200 with the decision in headers. Any other answer means that the classifier could not decide. An
-ASGI server costs more than the decision itself (see `bench/classifier.py`).
+Envoy sends the client's method (in `METHOD_HEADER`, where its cache asks), path and the headers
+that the ruleset uses; the answer is always 200 with the decision in headers. Any other answer means
+that the classifier could not decide. An ASGI server costs more than the decision itself (see
+`bench/classifier.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import time
 
@@ -28,6 +30,10 @@ HEAD_S = 30.0
 IDLE_S = 2 * 3600.0
 """How long a connection may stay unused: Envoy, which gives up after an hour, closes first."""
 _SWEEP_S = 10.0
+METHOD_HEADER = b"x-cellway-method"
+"""The client's method, from an edge that can't send each. No client can send it: see the edge."""
+COUNTS_HEADER = b"x-cellway-edge-counts"
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 MAX_NAMES = 1024
 _NAMES: dict[bytes, str] = {}
 """Headers' names as the evaluator has them: to look one up is cheaper than to convert it."""
@@ -94,7 +100,7 @@ class _Connection(asyncio.Protocol):
     """One connection: parsing is httptools', the rest is one method a request."""
 
     __slots__ = (
-        *("_authority", "_headers", "_parser", "_quiet_s", "_received", "_server"),
+        *("_authority", "_headers", "_method", "_parser", "_quiet_s", "_received", "_server"),
         *("_transport", "_url"),
     )
 
@@ -148,6 +154,7 @@ class _Connection(asyncio.Protocol):
         """A request begins."""
         self._url = b""
         self._authority = b""
+        self._method: str | None = None
         self._headers: list[tuple[str, bytes]] = []
 
     def on_url(self, url: bytes) -> None:
@@ -165,16 +172,26 @@ class _Connection(asyncio.Protocol):
             if known == "host":
                 self._authority = value
                 return
+            if known.startswith("x-cellway-"):
+                self._internal(name, value)
+                return
             if len(_NAMES) < MAX_NAMES:
                 _NAMES[name] = known
         self._headers.append((known, value))
+
+    def _internal(self, name: bytes, value: bytes) -> None:
+        """Between the edge and us: no rule sees it."""
+        if name == METHOD_HEADER and _METHOD.fullmatch(value):
+            self._method = value.decode("ascii")
+        elif name == COUNTS_HEADER:
+            self._server.observer.edge_counted(value)
 
     def on_message_complete(self) -> None:
         """The request is here: answer it."""
         self._received = 0
         if self._transport.is_closing():
             return
-        method = self._parser.get_method().decode("ascii")
+        method = self._method or self._parser.get_method().decode("ascii")
         request = Request(method, self._authority, self._url, tuple(self._headers))
         self._transport.write(self._server.answer(request))
         if not self._parser.should_keep_alive():
