@@ -96,6 +96,11 @@ class ClassifierMetrics:
         self._malformed = Counter(
             "cellway_edge_counts_malformed", "Edges' counts not understood", registry=registry
         )
+        self._refused = Counter(
+            "cellway_classifier_refused",
+            "Questions refused since too many wait for the database",
+            registry=registry,
+        )
         self._tallies: dict[tuple[str | None, object], _Tally] = {}
         self._waiting = False
 
@@ -111,6 +116,10 @@ class ClassifierMetrics:
         if not self._waiting:
             self._waiting = True
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+
+    def refused(self) -> None:
+        """A question was refused."""
+        self._refused.inc()
 
     def edge_counted(self, counts: bytes) -> None:
         """An edge says what its cache did since it last said so, and how many entries it has."""

@@ -85,6 +85,7 @@ class Metrics:
         classifier = ClassifierMetrics(own)
         self.classified = classifier.classified
         self.edge_counted = classifier.edge_counted
+        self.refused = classifier.refused
         registry.register(Together(own, worker_directory))
         self._published_at: dict[int, float] = {}
         self._last_acked = 0

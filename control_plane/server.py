@@ -182,7 +182,8 @@ async def _start_classifier(
         plane.ports.classifier = port_of(sock)
         view = LiveView(plane.topology)
         stack.callback(view.close)
-        group(ClassifierServer(view, metrics).run(sock))
+        lookup = plane.topology.batched_lookup()
+        group(ClassifierServer(view, metrics, lookup).run(sock))
         return
     workers = Workers(
         host=settings.host,

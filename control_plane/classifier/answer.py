@@ -25,6 +25,9 @@ class Observer(Protocol):
     def classified(self, decision: Decision, seconds: float) -> None:
         """A request was decided in this many seconds."""
 
+    def refused(self) -> None:
+        """A question was refused, since too many wait for the database."""
+
     def edge_counted(self, counts: bytes) -> None:
         """An edge says what its cache did (the value of `x-cellway-edge-counts`)."""
 

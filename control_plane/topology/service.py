@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from control_plane.topology import cells, claims, epochs, feed, idempotency, rulesets
+from control_plane.topology.batched_lookup import BatchedLookup
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
 from control_plane.topology.lease_calls import LeaseCalls
@@ -88,6 +89,11 @@ class Topology(LeaseCalls, OperatorCalls, SequenceCalls, TransferCalls):
     def claim_lookup(self) -> ClaimLookup:
         """A look-up for one event loop's use."""
         return open_lookup(self._store.engine)
+
+    def batched_lookup(self) -> BatchedLookup | None:
+        """A look-up that does not block, for one event loop; None on SQLite, which needs none."""
+        engine = self._store.engine
+        return None if engine.dialect.name == "sqlite" else BatchedLookup(engine)
 
     def revision(self) -> int:
         """The revision of the last commit."""
