@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -18,6 +19,17 @@ _FAST = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.
 
 FLUSH_S = 0.1
 """How long a decision may wait until it is counted."""
+
+
+_CACHE_COUNTS = {
+    "hits": "Questions that a cache answered",
+    "misses": "Questions that a cache could not answer",
+    "stale": "Questions that a cache answered beyond an entry's time, since nobody else did",
+    "evictions": "Entries that made room for others",
+}
+_EDGE_COUNTS = re.compile(
+    rb"(?:(?:hits|misses|stale|evictions|entries)=[0-9]{1,9}(?: (?!$)|$)){1,5}"
+)
 
 
 class _Batched(Histogram):
@@ -70,6 +82,25 @@ class ClassifierMetrics:
         self._decisions = Counter(
             "cellway_decisions_total", "Decisions", ["rule", "outcome"], registry=registry
         )
+        self._caches = {
+            what: Counter(f"cellway_cache_{what}", help_text, ["cache"], registry=registry)
+            for what, help_text in _CACHE_COUNTS.items()
+        }
+        self._entries = Gauge(
+            "cellway_cache_entries",
+            "Entries of a cache, as the last that told has it",
+            ["cache"],
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._malformed = Counter(
+            "cellway_edge_counts_malformed", "Edges' counts not understood", registry=registry
+        )
+        self._refused = Counter(
+            "cellway_classifier_refused",
+            "Questions refused since too many wait for the database",
+            registry=registry,
+        )
         self._tallies: dict[tuple[str | None, object], _Tally] = {}
         self._waiting = False
 
@@ -85,6 +116,26 @@ class ClassifierMetrics:
         if not self._waiting:
             self._waiting = True
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+
+    def refused(self) -> None:
+        """A question was refused."""
+        self._refused.inc()
+
+    def edge_counted(self, counts: bytes) -> None:
+        """An edge says what its cache did since it last said so, and how many entries it has."""
+        if not _EDGE_COUNTS.fullmatch(counts):
+            self._malformed.inc()
+            return
+        for part in counts.decode("ascii").split():
+            what, _, number = part.partition("=")
+            if what == "entries":
+                self._entries.labels("edge").set(int(number))
+            else:
+                self.cache_counted("edge", what, int(number))
+
+    def cache_counted(self, cache: str, what: str, number: int) -> None:
+        """A cache had so many ``hits``, ``misses``, ``stale`` or ``evictions`` more."""
+        self._caches[what].labels(cache).inc(number)
 
     def flush(self) -> None:
         """Count what was decided."""

@@ -25,7 +25,9 @@ async def work(sock: socket.socket, database_url: str) -> None:
     topology = Topology.open(database_url, migrate_first=False)
     view = LiveView(topology)
     metrics = ClassifierMetrics(CollectorRegistry())
-    serving = asyncio.create_task(ClassifierServer(view, metrics).run(sock))
+    serving = asyncio.create_task(
+        ClassifierServer(view, metrics, topology.batched_lookup()).run(sock)
+    )
     try:
         await until_signal()
     finally:

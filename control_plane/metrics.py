@@ -82,7 +82,10 @@ class Metrics:
             registry=registry,
         )
         own = CollectorRegistry()
-        self.classified = ClassifierMetrics(own).classified
+        classifier = ClassifierMetrics(own)
+        self.classified = classifier.classified
+        self.edge_counted = classifier.edge_counted
+        self.refused = classifier.refused
         registry.register(Together(own, worker_directory))
         self._published_at: dict[int, float] = {}
         self._last_acked = 0

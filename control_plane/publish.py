@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.compiler.compile import EdgeCompiler
+from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
@@ -32,19 +33,30 @@ def _parsed(document: str) -> Ruleset:
 
 
 class EdgeSnapshots:
-    """The fleet's configuration, revision after revision; each is made from the one before."""
+    """The fleet's configuration, revision after revision; each is made from the one before.
 
-    def __init__(self, policy: TrafficPolicy) -> None:
+    With ``edge_cache``, it has the epochs that tell the edge's cache what is void.
+    """
+
+    def __init__(self, policy: TrafficPolicy, *, edge_cache: bool = False) -> None:
         self._compiler = EdgeCompiler(policy)
+        self._edge_cache = edge_cache
         self._last = EMPTY
 
     def at(
-        self, revision: int, edge_revision: int, cells: Sequence[Cell], ruleset: Ruleset
+        self,
+        revision: int,
+        edge_revision: int,
+        cells: Sequence[Cell],
+        ruleset: Ruleset,
+        epochs: Mapping[int, int] | None = None,
     ) -> Snapshot:
         """The configuration for these cells, without those that are retired."""
         served = [cell for cell in cells if cell.state is not CellState.RETIRED]
         update = self._compiler.update(served, ruleset, edge_revision)
         put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
+        if self._edge_cache:
+            put.append(_epochs(edge_revision, epochs or {}))
         self._last = self._last.altered(revision, put, update.dropped)
         return self._last
 
@@ -53,7 +65,17 @@ class EdgeSnapshots:
         if topology.ruleset is None:
             return Snapshot(topology.revision, ())
         ruleset = _parsed(topology.ruleset.document)
-        return self.at(topology.revision, topology.edge_revision, topology.cells, ruleset)
+        return self.at(topology.revision, topology.floor, topology.cells, ruleset, topology.epochs)
+
+    def with_epochs(self, snapshot: Snapshot, topology: TopologySnapshot) -> Snapshot:
+        """A snapshot at a newer revision at which only claims have changed."""
+        put = [_epochs(topology.floor, topology.epochs)] if self._edge_cache else []
+        return snapshot.altered(topology.revision, put if topology.ruleset else (), ())
+
+
+def _epochs(floor: int, epochs: Mapping[int, int]) -> Resource:
+    made = compile_epochs(floor, epochs)
+    return Resource.of(made.type_url, made.name, made.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +95,12 @@ class Publisher:
         *,
         poll_interval_s: float,
         force: bool = False,
+        edge_cache: bool = False,
         on_published: Callable[[int], None],
     ) -> None:
         self._topology = topology
         self._cache = cache
-        self._snapshots = EdgeSnapshots(policy)
+        self._snapshots = EdgeSnapshots(policy, edge_cache=edge_cache)
         self._poll_interval_s = poll_interval_s
         self._force = force
         self._on_published = on_published
@@ -94,8 +117,8 @@ class Publisher:
         if last is not None and state.revision <= last.snapshot.revision:
             return
         if last is not None and state.edge_revision == last.edge_revision:
-            # Claims don't reach Envoy: the same resources at a newer revision.
-            snapshot = last.snapshot.at(state.revision)
+            # Claims don't reach Envoy: the same resources at a newer revision, but for epochs.
+            snapshot = self._snapshots.with_epochs(last.snapshot, state)
         else:
             snapshot = self._snapshots.of(state)
         try:

@@ -207,7 +207,8 @@ async def _start_classifier(
         plane.ports.classifier = port_of(sock)
         view = LiveView(plane.topology)
         stack.callback(view.close)
-        group(ClassifierServer(view, metrics).run(sock))
+        lookup = plane.topology.batched_lookup()
+        group(ClassifierServer(view, metrics, lookup).run(sock))
         return
     workers = Workers(
         host=settings.host,
@@ -286,6 +287,7 @@ async def _start_xds(
             traffic_policy(settings, plane.ports),
             poll_interval_s=settings.poll_interval_s,
             force=settings.force_shrink,
+            edge_cache=settings.edge_cache_entries > 0 and settings.classifier_protocol == "http",
             on_published=metrics.published,
         )
         publisher.publish()

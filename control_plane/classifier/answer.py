@@ -12,6 +12,11 @@ CELL_HEADER = "x-cellway-cell"
 RULE_HEADER = "x-cellway-rule"
 TIER_HEADER = "x-cellway-tier"
 TIER = "classifier"
+CACHE_HEADER = "x-cellway-cache"
+"""``<revision> <ttl in ms> <shard>,<shard>,...`` or ``-`` for no shard (see `cacheable`)."""
+KEPT_MS = 60_000
+NEGATIVE_KEPT_MS = 1000
+"""An answer that rests on a name being nobody's, which no epoch tells of when it is claimed."""
 
 
 class Observer(Protocol):
@@ -19,6 +24,12 @@ class Observer(Protocol):
 
     def classified(self, decision: Decision, seconds: float) -> None:
         """A request was decided in this many seconds."""
+
+    def refused(self) -> None:
+        """A question was refused, since too many wait for the database."""
+
+    def edge_counted(self, counts: bytes) -> None:
+        """An edge says what its cache did (the value of `x-cellway-edge-counts`)."""
 
 
 def answer_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
@@ -57,8 +68,9 @@ class Answers:
         elif isinstance(outcome, Status):
             head = self._head((outcome.code, decision.rule), decision)
         else:
-            head = _encoded(decision)
-        return head + b"\r\n"
+            # Chosen by lot: to keep it would take the lot away.
+            return _encoded(decision) + b"\r\n"
+        return head + cacheable(verdict)
 
     def _head(self, key: tuple[str | int, str | None], decision: Decision) -> bytes:
         kept = self._heads.get(key)
@@ -68,6 +80,19 @@ class Answers:
                 self._heads.clear()
             self._heads[key] = kept
         return kept
+
+
+def cacheable(verdict: Verdict) -> bytes:
+    """The header that says how long the edge may keep an answer, and the end of the head.
+
+    It may be used while its revision is neither below the floor nor below the epoch of one of its
+    shards, and never longer than its time.
+    """
+    kept = NEGATIVE_KEPT_MS if verdict.negative else KEPT_MS
+    if len(verdict.shards) == 1:
+        return b"x-cellway-cache: %d %d %d\r\n\r\n" % (verdict.revision, kept, verdict.shards[0])
+    shards = ",".join(map(str, sorted(set(verdict.shards)))) or "-"
+    return b"x-cellway-cache: %d %d %s\r\n\r\n" % (verdict.revision, kept, shards.encode())
 
 
 def _encoded(decision: Decision) -> bytes:

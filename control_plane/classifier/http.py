@@ -1,22 +1,26 @@
 """ext_authz over HTTP: straight on httptools and the event loop, because this is the hot path.
 
-Envoy sends the client's method, path and the headers that the ruleset uses; the answer is always
-200 with the decision in headers. Any other answer means that the classifier could not decide. An
-ASGI server costs more than the decision itself (see `bench/classifier.py`).
+Envoy sends the client's method (in `METHOD_HEADER`, where its cache asks), path and the headers
+that the ruleset uses; the answer is always 200 with the decision in headers. Any other answer means
+that the classifier could not decide. An ASGI server costs more than the decision itself (see
+`bench/classifier.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import time
+from collections import deque
 
 import httptools
 
 from control_plane.classifier.answer import Answers, Observer
-from control_plane.classifier.view import LiveView, NoRuleset, Unsettled
+from control_plane.classifier.view import LiveView, NoRuleset, Unsettled, Verdict
 from control_plane.routing.model import Request
+from control_plane.topology.batched_lookup import BatchedLookup, TooManyLookups
 from control_plane.topology.errors import TopologyError
 
 log = logging.getLogger(__name__)
@@ -28,6 +32,10 @@ HEAD_S = 30.0
 IDLE_S = 2 * 3600.0
 """How long a connection may stay unused: Envoy, which gives up after an hour, closes first."""
 _SWEEP_S = 10.0
+METHOD_HEADER = b"x-cellway-method"
+"""The client's method, from an edge that can't send each. No client can send it: see the edge."""
+COUNTS_HEADER = b"x-cellway-edge-counts"
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 MAX_NAMES = 1024
 _NAMES: dict[bytes, str] = {}
 """Headers' names as the evaluator has them: to look one up is cheaper than to convert it."""
@@ -47,14 +55,20 @@ def unable(why: str) -> bytes:
 _NO_RULESET = unable("no ruleset is active")
 _UNSETTLED = unable("cells or ruleset change all the time")
 _NO_DATABASE = unable("the database can't be read")
+_TOO_MANY = unable("too many look-ups wait for the database")
 _FAILED = unable("the classifier failed")
 
 
 class ClassifierServer:
     """Answers questions on a listening socket."""
 
-    def __init__(self, view: LiveView, observer: Observer) -> None:
+    def __init__(
+        self, view: LiveView, observer: Observer, lookup: BatchedLookup | None = None
+    ) -> None:
+        """With ``lookup``, claims are looked up by it and nothing blocks; else ``view`` does it."""
         self.view = view
+        self.lookup = lookup
+        self.answering: set[asyncio.Task[None]] = set()
         self.answers = Answers()
         self.observer = observer
         self.connections: set[_Connection] = set()
@@ -70,32 +84,54 @@ class ClassifierServer:
                     connection.close_if_idle(_SWEEP_S)
         finally:
             server.close()
+            for task in tuple(self.answering):
+                task.cancel()
             for connection in tuple(self.connections):
                 connection.close()
+            if self.lookup is not None:
+                await self.lookup.close()
 
     def answer(self, request: Request) -> bytes:
         """The whole response to a question."""
         started = time.perf_counter()
         try:
             verdict = self.view.decide(request)
-        except NoRuleset:
-            return _NO_RULESET
-        except Unsettled:
-            return _UNSETTLED
-        except TopologyError:
-            log.exception("a question is not answered")
-            return _NO_DATABASE
+        except (NoRuleset, Unsettled, TopologyError) as error:
+            return self._unable(error)
+        return self._able(verdict, started)
+
+    async def answer_with(self, lookup: BatchedLookup, request: Request) -> bytes:
+        """The same without blocking."""
+        started = time.perf_counter()
+        try:
+            verdict = await self.view.decide_with(lookup, request)
+        except (NoRuleset, Unsettled, TopologyError) as error:
+            return self._unable(error)
+        return self._able(verdict, started)
+
+    def _able(self, verdict: Verdict, started: float) -> bytes:
         response = self.answers.response(verdict)
         self.observer.classified(verdict.decision, time.perf_counter() - started)
         return response
+
+    def _unable(self, error: NoRuleset | Unsettled | TopologyError) -> bytes:
+        if isinstance(error, NoRuleset):
+            return _NO_RULESET
+        if isinstance(error, Unsettled):
+            return _UNSETTLED
+        if isinstance(error, TooManyLookups):
+            self.observer.refused()
+            return _TOO_MANY
+        log.error("a question is not answered: %s", error)
+        return _NO_DATABASE
 
 
 class _Connection(asyncio.Protocol):
     """One connection: parsing is httptools', the rest is one method a request."""
 
     __slots__ = (
-        *("_authority", "_headers", "_parser", "_quiet_s", "_received", "_server"),
-        *("_transport", "_url"),
+        *("_authority", "_headers", "_method", "_parser", "_quiet_s", "_received", "_server"),
+        *("_closing", "_queue", "_transport", "_url"),
     )
 
     def __init__(self, server: ClassifierServer) -> None:
@@ -104,6 +140,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._received = 0
         self._quiet_s = 0.0
+        self._closing = False
+        self._queue: deque[Request] = deque()
         self.on_message_begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -129,8 +167,8 @@ class _Connection(asyncio.Protocol):
             log.exception("a question is not answered", exc_info=error.__context__)
             self._refuse(_FAILED)
         except httptools.HttpParserUpgrade:
-            # The question itself has been answered; nothing is upgraded here.
-            self._transport.close()
+            # The question itself is answered; nothing is upgraded here.
+            self._close_after_answers()
         except httptools.HttpParserError:
             self._refuse(_BAD_REQUEST)
         if self._received > MAX_REQUEST_BYTES:
@@ -148,6 +186,7 @@ class _Connection(asyncio.Protocol):
         """A request begins."""
         self._url = b""
         self._authority = b""
+        self._method: str | None = None
         self._headers: list[tuple[str, bytes]] = []
 
     def on_url(self, url: bytes) -> None:
@@ -165,19 +204,64 @@ class _Connection(asyncio.Protocol):
             if known == "host":
                 self._authority = value
                 return
+            if known.startswith("x-cellway-"):
+                self._internal(name, value)
+                return
             if len(_NAMES) < MAX_NAMES:
                 _NAMES[name] = known
         self._headers.append((known, value))
+
+    def _internal(self, name: bytes, value: bytes) -> None:
+        """Between the edge and us: no rule sees it."""
+        if name == METHOD_HEADER and _METHOD.fullmatch(value):
+            self._method = value.decode("ascii")
+        elif name == COUNTS_HEADER:
+            self._server.observer.edge_counted(value)
 
     def on_message_complete(self) -> None:
         """The request is here: answer it."""
         self._received = 0
         if self._transport.is_closing():
             return
-        method = self._parser.get_method().decode("ascii")
+        method = self._method or self._parser.get_method().decode("ascii")
         request = Request(method, self._authority, self._url, tuple(self._headers))
-        self._transport.write(self._server.answer(request))
+        if self._server.lookup is None:
+            self._transport.write(self._server.answer(request))
+        else:
+            self._queue.append(request)
+            if len(self._queue) == 1:
+                self._answer_queue(self._server.lookup)
         if not self._parser.should_keep_alive():
+            self._close_after_answers()
+
+    def _answer_queue(self, lookup: BatchedLookup) -> None:
+        # Envoy sends no further question before the answer: what comes all the same can wait.
+        self._transport.pause_reading()
+        task = asyncio.create_task(self._answer(lookup))
+        self._server.answering.add(task)
+        task.add_done_callback(self._answered)
+
+    async def _answer(self, lookup: BatchedLookup) -> None:
+        while self._queue:
+            answer = await self._server.answer_with(lookup, self._queue[0])
+            self._queue.popleft()
+            if self._transport.is_closing():
+                return
+            self._transport.write(answer)
+        if self._closing:
+            self._transport.close()
+        else:
+            self._transport.resume_reading()
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._server.answering.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a question is not answered", exc_info=error)
+            self._refuse(_FAILED)
+
+    def _close_after_answers(self) -> None:
+        self._closing = True
+        if not self._queue:
             self._transport.close()
 
     def _refuse(self, answer: bytes) -> None:

@@ -9,6 +9,7 @@ from control_plane.routing.evaluate import Evaluation
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
+from control_plane.topology.batched_lookup import BatchedLookup
 from control_plane.topology.lookup import Seen
 from control_plane.topology.model import CellState
 from control_plane.topology.service import Topology
@@ -64,6 +65,14 @@ class LiveView:
     def close(self) -> None:
         """Give the database connection back."""
         self._lookup.close()
+
+    async def decide_with(self, lookup: BatchedLookup, request: Request) -> Verdict:
+        """`decide` without blocking; raises what ``lookup`` raises, too."""
+        question = _Question(self, request, trace=False)
+        said = question.resume(None)
+        while not isinstance(said, Verdict):
+            said = question.resume(await lookup.look(said))
+        return said
 
     @property
     def revision(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
 
-from control_plane.topology import schema
+from control_plane.topology import epochs, schema
 from control_plane.topology.errors import (
     AlreadyExists,
     Invalid,
@@ -117,6 +117,7 @@ def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
     if taken:
         raise AlreadyExists("claim", tuple((f"{c.bucket}:{c.value}", c.cell) for c in taken))
     tx.connection.execute(insert(_T), rows)
+    epochs.claimed(tx, {(row["bucket"], row["value"]): row["cell_id"] for row in rows})
     made = tuple(_made(row, spec.cell) for row, spec in zip(rows, specs, strict=True))
     for one in made:
         tx.log("claim", "create", f"{one.bucket}:{one.value}", None, one.as_dict())
@@ -145,6 +146,7 @@ def release(
     _check_free(tx.connection, wanted)
     for chunk in _chunks(wanted):
         tx.connection.execute(delete(_T).where(tuple_(_T.c.bucket, _T.c.value).in_(chunk)))
+    epochs.freed(tx, [(*key, found[key].cell_id) for key in wanted])
     for key in wanted:
         tx.log("claim", "delete", f"{key[0]}:{key[1]}", found[key].as_dict(), None)
     return tuple(found[key] for key in wanted)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from sqlalchemy import delete, select
 
-from control_plane.topology import schema
+from control_plane.topology import epochs, schema
 from control_plane.topology.batch import Batch, Creation
 from control_plane.topology.errors import (
     AlreadyExists,
@@ -129,6 +129,7 @@ def begin(
         *destroys,
         *_inserts(_REPLACE, batch.replaced, lease),
         *_logged(entries, actor),
+        *(epochs.claimed_under(lease) if creates else ()),
     ]
 
     def finish(tx: Transaction, results: list[Result]) -> Written[Lease]:
@@ -354,6 +355,7 @@ def _commit_destroys(tx: Transaction, lease: str, actor: str) -> None:
             Statement(_FORGET_REPLACEMENTS, (lease,)),
         ]
     )
+    epochs.freed(tx, [(row[0], row[1], row[2]) for row in gone.rows])
     entries = [_removed(row, lease) for row in gone.rows]
     for bucket, value, cell_id, new in replaced.rows:
         after = {"cell_id": cell_id, "lease": lease, "uuid": new}
@@ -365,6 +367,7 @@ def _roll_back_rest(tx: Transaction, lease: str, actor: str) -> None:
     gone, _ = tx.execute(
         [Statement(_REMOVE, (lease, "creating")), Statement(_FORGET_REPLACEMENTS, (lease,))]
     )
+    epochs.freed(tx, [(row[0], row[1], row[2]) for row in gone.rows])
     tx.execute(_logged([_removed(row, lease) for row in gone.rows], actor, first=1))
 
 

@@ -79,7 +79,7 @@ def _look_statement(engine: Engine, keys: int) -> str:
     return ", ".join([head.strip(), *[owner] * keys]) + f" FROM{tail}"
 
 
-def _normalised(
+def normalised(
     keys: Sequence[tuple[str, str]],
 ) -> tuple[list[str], list[int], Sequence[int] | None]:
     """Parameters and shards of the keys that can be claimed; their places if not all can be."""
@@ -95,9 +95,10 @@ def _normalised(
     return params, shards, None if len(places) == len(keys) else places
 
 
-def _seen(
+def seen_of(
     row: Sequence[Any], keys: int, shards: Sequence[int], places: Sequence[int] | None
 ) -> Seen:
+    """From both revisions and the owners of the keys that can be claimed."""
     owners: Sequence[int | None] = row[2:]
     if places is not None:
         spread: list[int | None] = [None] * keys
@@ -150,10 +151,10 @@ class SqliteLookup:
 
     def look(self, keys: Sequence[tuple[str, str]]) -> Seen:
         """The owners of keys, and what is committed, as of one moment."""
-        params, shards, places = _normalised(keys)
+        params, shards, places = normalised(keys)
         sql = self._look_statements[len(shards)]
         row = self._cursor.execute(sql, params).fetchone()
-        return _seen(row, len(keys), shards, places)
+        return seen_of(row, len(keys), shards, places)
 
     def edge_revision(self) -> int:
         """The revision of the last change to a cell or the active ruleset."""
@@ -238,7 +239,7 @@ class PostgresLookup:
 
         Without a key to look up: what is committed, as of `POLL_S` ago at the most.
         """
-        params, shards, places = _normalised(keys)
+        params, shards, places = normalised(keys)
         if params or self._told() or time.monotonic() - self._polled_at >= POLL_S:
             self._hinted = False
             row = self._row(self._look_statements[len(shards)], tuple(params))
@@ -247,7 +248,7 @@ class PostgresLookup:
             self._known = row[:2]
         else:
             row = self._known
-        return _seen(row, len(keys), shards, places)
+        return seen_of(row, len(keys), shards, places)
 
     def edge_revision(self) -> int:
         """The revision of the last change to a cell or the active ruleset."""

@@ -361,12 +361,21 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One consistent read. ``edge_revision``: the last change to a cell or the active ruleset."""
+    """One consistent read. ``edge_revision``: the last change to a cell or the active ruleset.
+
+    ``epochs``: by shard of the claims' keyspace, the revision of the last change of an owner.
+    """
 
     revision: int
     edge_revision: int
     cells: tuple[Cell, ...]
     ruleset: Ruleset | None
+    epochs: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def floor(self) -> int:
+        """What caches keep from before this revision is void."""
+        return self.edge_revision
 
 
 @dataclass(frozen=True, slots=True)

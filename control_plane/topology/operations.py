@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select, tuple_, update
 
-from control_plane.topology import feed, schema
+from control_plane.topology import epochs, feed, schema
 from control_plane.topology.errors import Invalid, Locked, NotFound, Problem, Refused
 from control_plane.topology.model import CellState, Change
 from control_plane.topology.normalise import normalise
@@ -76,6 +76,7 @@ def transfer(tx: Transaction, subject: Subject, source: str, target: str, reason
     for chunk in chunked([(row.bucket, row.value) for row in rows]):
         keys = tuple_(_C.c.bucket, _C.c.value).in_(chunk)
         tx.connection.execute(update(_C).where(keys).values(values))
+    epochs.moved(tx, [(row.bucket, row.value) for row in rows])
     for row in rows:
         before = {"cell_id": old, "cell": source}
         after = {"cell_id": new, "cell": target, "reason": reason}
@@ -103,6 +104,7 @@ def release_some(tx: Transaction, cell: str, reason: str) -> int:
     rows = tx.connection.execute(query.order_by(_C.c.bucket, _C.c.value).limit(RELEASE_BATCH)).all()
     for chunk in chunked([(row.bucket, row.value) for row in rows]):
         tx.connection.execute(delete(_C).where(tuple_(_C.c.bucket, _C.c.value).in_(chunk)))
+    epochs.freed(tx, [(row.bucket, row.value, cell_id) for row in rows])
     for row in rows:
         before = {"cell_id": cell_id, "cell": cell, "uuid": row.uuid}
         if row.spelling is not None:

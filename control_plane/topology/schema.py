@@ -113,6 +113,27 @@ An absent ``source_id`` or ``user_data`` is NULL or empty. The partial indexes h
 their queries ask for, so that plain claims cost no more than the primary key and the cell's index.
 """
 
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+    Index("ix_epochs_revision", "revision"),
+)
+"""By shard of the claims' keyspace: when a claim last got another owner (see `epochs`)."""
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("bucket", _BUCKET, primary_key=True),
+    Column("value", _VALUE, primary_key=True),
+    Column("cell_id", Integer, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("freed_at", DateTime(timezone=True), nullable=False),
+    Index("ix_tombstones_freed_at", "freed_at"),
+)
+"""The last owners of freed names, for a while."""
+
 leases = Table(
     "leases",
     metadata,

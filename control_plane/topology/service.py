@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from control_plane.topology import cells, claims, feed, idempotency, rulesets
+from control_plane.topology import cells, claims, epochs, feed, idempotency, rulesets
+from control_plane.topology.batched_lookup import BatchedLookup
 from control_plane.topology.desired import DesiredCalls
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Remembered
@@ -102,13 +103,18 @@ class Topology(
         """A look-up for one event loop's use."""
         return open_lookup(self._store.engine)
 
+    def batched_lookup(self) -> BatchedLookup | None:
+        """A look-up that does not block, for one event loop; None on SQLite, which needs none."""
+        engine = self._store.engine
+        return None if engine.dialect.name == "sqlite" else BatchedLookup(engine)
+
     def revision(self) -> int:
         """The revision of the last commit."""
         with self._store.read() as connection:
             return feed.revision(connection)
 
     def snapshot(self) -> Snapshot:
-        """Cells and active ruleset at one revision."""
+        """Cells, active ruleset and epochs at one revision."""
         with self._store.read() as connection:
             revision = feed.revision(connection)
             return Snapshot(
@@ -116,6 +122,7 @@ class Topology(
                 feed.edge_revision(connection),
                 self._known_cells.read(connection, revision),
                 rulesets.active(connection),
+                epochs.all_epochs(connection),
             )
 
     def cells(self) -> tuple[Cell, ...]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, tuple_
 
-from control_plane.topology import batch, schema
+from control_plane.topology import batch, epochs, schema
 from control_plane.topology.errors import Invalid, Problem
 from control_plane.topology.model import RecordSpec, RecordStatus
 from control_plane.topology.normalise import normalise_spelled
@@ -237,6 +237,7 @@ def _take(tx: Transaction, wanted: list[_Line]) -> tuple[int, int, list[Reject]]
                     why += f", spelled {values[0] or line.key[1]!r}"
                 rejects.append(line.rejected(why))
         lines = fresh
+    epochs.claimed(tx, {line.key: cells[line.cell].id for line in lines})
     _log(tx, lines, {name: row.id for name, row in cells.items()})
     return made, present, rejects
 

@@ -1,0 +1,157 @@
+"""Look-ups on PostgreSQL for many questions at once, without blocking the event loop.
+
+What is asked while a statement is on its way waits and goes out together with the next: one round
+trip for all, and a key that many ask for is looked up once. Nobody joins a statement that has
+already been sent, so an answer is never older than its question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine
+
+from control_plane.topology.database import CONNECT_TIMEOUT_S
+from control_plane.topology.errors import TopologyError, Unavailable
+from control_plane.topology.lookup import Seen, normalised, seen_of
+
+CONNECTIONS = 2
+"""Statements on their way at once."""
+MAX_BATCH = 256
+"""Questions in one statement."""
+MAX_WAITING = 1024
+"""Questions that may wait; more are refused at once."""
+LOOK_S = 1.0
+"""How long a statement may take; the edge has long given up then."""
+_SQL = """
+SELECT r.revision, r.edge_revision, k.number, c.cell_id
+FROM revisions r
+LEFT JOIN unnest(%s::text[], %s::text[]) WITH ORDINALITY AS k (bucket, value, number) ON true
+LEFT JOIN claims c ON c.bucket = k.bucket AND c.value = k.value"""
+_Key = tuple[str, str]
+_Row = tuple[Any, ...]
+_Batch = Sequence[tuple[list[str], asyncio.Future[_Row]]]
+
+
+class _Link:
+    """A connection that may be there."""
+
+    def __init__(self) -> None:
+        self.connection: psycopg.AsyncConnection[Any] | None = None
+
+    async def close(self) -> None:
+        """Close it, if it is there."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                await connection.close()
+
+
+class TooManyLookups(TopologyError):
+    """More look-ups wait for the database than may."""
+
+
+class BatchedLookup:
+    """Owners of claims, batched. One per event loop; connects when first asked."""
+
+    def __init__(self, engine: Engine) -> None:
+        arguments, options = engine.dialect.create_connect_args(engine.url)
+        self._target = (tuple(arguments), dict(options))
+        self._waiting: list[tuple[list[str], asyncio.Future[_Row]]] = []
+        self._links = [_Link() for _ in range(CONNECTIONS)]
+        self._idle = list(self._links)
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait."""
+        return len(self._waiting)
+
+    async def close(self) -> None:
+        """Break off what is on its way, and close every connection."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        for link in self._links:
+            await link.close()
+
+    async def look(self, keys: Sequence[_Key]) -> Seen:
+        """The owners of keys and what is committed, as of one moment after this call.
+
+        Raises:
+            TooManyLookups: `MAX_WAITING` wait already.
+            Unavailable: the database can't be reached, or does not answer within `LOOK_S`.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            raise TooManyLookups(f"{MAX_WAITING} look-ups wait for the database")
+        params, shards, places = normalised(keys)
+        future: asyncio.Future[_Row] = asyncio.get_running_loop().create_future()
+        self._waiting.append((params, future))
+        if self._idle:
+            self._send(self._idle.pop())
+        return seen_of(await future, len(keys), shards, places)
+
+    def _send(self, link: _Link) -> None:
+        task = asyncio.create_task(self._work(link))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _work(self, link: _Link) -> None:
+        """Send what waits, a batch a statement, until nothing waits."""
+        try:
+            while self._waiting:
+                batch = self._waiting[:MAX_BATCH]
+                del self._waiting[:MAX_BATCH]
+                try:
+                    async with asyncio.timeout(LOOK_S):
+                        await self._ask(link, batch)
+                except (psycopg.Error, TimeoutError) as error:
+                    _fail(batch, str(error).strip() or f"no answer within {LOOK_S} s")
+                    await link.close()
+                finally:
+                    _fail(batch, "the look-up was broken off")
+        finally:
+            self._idle.append(link)
+
+    async def _ask(self, link: _Link, batch: _Batch) -> None:
+        """Answer a batch by one statement; a connection that was lost is made anew, once."""
+        keys: dict[_Key, int] = {}
+        for params, _ in batch:
+            for key in zip(params[::2], params[1::2], strict=True):
+                keys.setdefault(key, len(keys))
+        arrays = ([bucket for bucket, _ in keys], [value for _, value in keys])
+        try:
+            cursor = await self._execute(link, arrays)
+        except psycopg.OperationalError:
+            await link.close()
+            cursor = await self._execute(link, arrays)
+        rows = await cursor.fetchall()
+        known = rows[0][:2]
+        owners: list[int | None] = [None] * len(keys)
+        for _, _, number, owner in rows:
+            if number is not None:
+                owners[number - 1] = owner
+        for params, future in batch:
+            if not future.done():
+                asked = zip(params[::2], params[1::2], strict=True)
+                future.set_result((*known, *(owners[keys[key]] for key in asked)))
+
+    async def _execute(
+        self, link: _Link, arrays: tuple[list[str], list[str]]
+    ) -> psycopg.AsyncCursor[Any]:
+        if link.connection is None:
+            arguments, options = self._target
+            options = options | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_S}
+            link.connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+        return await link.connection.execute(_SQL, arrays, prepare=True)
+
+
+def _fail(batch: _Batch, why: str) -> None:
+    """Whoever of a batch has no answer yet gets none."""
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(Unavailable(why))
