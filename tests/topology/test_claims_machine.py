@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -117,7 +118,8 @@ class Claims(RuleBasedStateMachine):
         cell=st.sampled_from(CELLS),
         creates=st.lists(st.sampled_from(NAMES), max_size=3, unique_by=key),
         own=st.sets(st.integers(0, len(NAMES) // 2 - 1), max_size=3),
-        stray=st.sampled_from((None, None, None, *NAMES)),
+        # Seldom, or hardly an update would come through.
+        stray=st.sampled_from((*[None] * 24, *NAMES)),
         crash=st.sampled_from((*Crash, Crash.NEVER, Crash.NEVER)),
         with_key=st.booleans(),
         retries=st.integers(0, 2),
@@ -168,6 +170,19 @@ class Claims(RuleBasedStateMachine):
                 with pytest.raises((AlreadyExists, Locked)):
                     begin()
         return self._rest_of_update(self.cells[cell], lease, crash)
+
+    @rule(
+        target=settled,
+        cell=st.sampled_from(CELLS),
+        spell=st.sampled_from((str.upper, str.lower)),
+        crash=st.sampled_from((*Crash, Crash.NEVER, Crash.NEVER)),
+    )
+    def respell(self, cell: int, spell: Callable[[str], str], crash: Crash) -> object:
+        """Replace a cell's names under other spellings and subjects, in one batch."""
+        mine = sorted(self.cells[cell].names)
+        return self.update(
+            cell, [spell(name) for name in mine], set(range(len(mine))), None, crash, False, 0, True
+        )
 
     def _rest_of_update(self, cell: Cell, lease: str, crash: Crash) -> object:
         if crash in {Crash.ANSWER_LOST, Crash.BEFORE_LOCAL_COMMIT}:
