@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from sqlalchemy.exc import DBAPIError
+
 from control_plane.compiler.compile import EdgeCompiler
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
+from control_plane.topology.errors import Unavailable
+from control_plane.topology.lookup import ClaimLookup
 from control_plane.topology.model import CellState
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.service import Topology
@@ -66,6 +71,7 @@ class Publisher:
         self._on_published = on_published
         self._last: _Published | None = None
         self._wake = asyncio.Event()
+        self._behind = False
         self.alarm: str | None = None
         """Why the newest revision is not published, if it is not."""
 
@@ -90,6 +96,22 @@ class Publisher:
         self._last = _Published(state.edge_revision, snapshot)
         self._on_published(state.revision)
 
+    def _follow(self, lookup: ClaimLookup) -> None:
+        """Publish what is new. Without a database the fleet keeps what it has, and we go on."""
+        # Kept until it is published: the look-up tells of a change only once.
+        self._behind |= self._wake.is_set()
+        self._wake.clear()
+        try:
+            self._behind |= lookup.changed()
+            if self._behind:
+                self.alarm = None
+                self.publish()
+            self._behind = False
+        except (Unavailable, DBAPIError) as error:
+            self._behind = True
+            self.alarm = f"the newest revision is not known: {error}"
+            log.error("%s", self.alarm)  # noqa: TRY400 - the database is away, not a bug
+
     def _woken(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
         def hint(_: int) -> None:
             loop.call_soon_threadsafe(self._wake.set)
@@ -104,14 +126,10 @@ class Publisher:
         try:
             self.publish()
             while True:
-                try:
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_interval_s):
                         await self._wake.wait()
-                except TimeoutError:
-                    if not lookup.changed():
-                        continue
-                self._wake.clear()
-                self.publish()
+                self._follow(lookup)
         finally:
             stop()
             lookup.close()

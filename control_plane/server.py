@@ -40,6 +40,7 @@ from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
 from control_plane.settings import Settings, check_exposure
 from control_plane.topology.service import Topology
+from control_plane.wakeups import WakeUps
 from control_plane.worker_directory import worker_directory
 from control_plane.workers import Workers
 from control_plane.xds import client_status
@@ -99,6 +100,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         observe_queries(topology.engine, metrics.queried)
         plane = Running(settings, topology, Fleet(metrics), Ports(), metrics.registry)
         group = await stack.enter_async_context(_tasks())
+        group(WakeUps(topology).run())
         if {"api", "topology"} & set(settings.roles):
             plane.live = LiveDirectory(topology)
             stack.callback(plane.live.close)

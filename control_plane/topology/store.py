@@ -195,11 +195,12 @@ class Store:
                 _judge(error, committing=committing, last=number == TRIES - 1)
             else:
                 if tx.took_revision and not tx.abandoned:
-                    self._tell(tx.revision)
+                    self.tell(tx.revision)
                 return done, tx
         raise Contention(TRIES)
 
-    def _tell(self, revision: int) -> None:
+    def tell(self, revision: int) -> None:
+        """Call every subscriber's hint."""
         for hint in tuple(self._hints):
             hint(revision)
 
