@@ -127,6 +127,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 async def _scrape(plane: Running, metrics: Metrics, publisher: Publisher | None) -> bytes:
     snapshot = await run_in_threadpool(plane.topology.snapshot)
     claims = await run_in_threadpool(plane.topology.count_claims)
+    leases = await run_in_threadpool(plane.topology.lease_backlog)
+    sequences = await run_in_threadpool(plane.topology.sequence_uses)
+    mark = await run_in_threadpool(plane.topology.sequence_mark)
     state = State(
         # The fleet belongs to this thread.
         nodes=plane.fleet.nodes(),
@@ -134,6 +137,9 @@ async def _scrape(plane: Running, metrics: Metrics, publisher: Publisher | None)
         claims=claims,
         ruleset_active=snapshot.ruleset is not None,
         publication_refused=publisher is not None and publisher.alarm is not None,
+        leases=leases,
+        sequences=sequences,
+        sequences_restored=mark.restored,
     )
     return await run_in_threadpool(metrics.render, state)
 
