@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from control_plane.classifier_metrics import ClassifierMetrics, Together
 from control_plane.topology.model import Cell, CellState
+from control_plane.topology.records import LeaseBacklog
+from control_plane.topology.sequences import SequenceUse
 from control_plane.xds.fleet import NodeStatus
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -26,6 +28,9 @@ class State:
     claims: Mapping[str, int]
     ruleset_active: bool
     publication_refused: bool
+    leases: LeaseBacklog
+    sequences: Iterable[SequenceUse]
+    sequences_restored: bool
 
 
 class Metrics:
@@ -60,6 +65,23 @@ class Metrics:
             registry=registry,
         )
         self._claims = Gauge("cellway_claims", "Claims", ["bucket"], registry=registry)
+        self._leases = Gauge(
+            "cellway_leases", "Updates begun and not ended", ["state"], registry=registry
+        )
+        self._oldest_lease = Gauge(
+            "cellway_lease_oldest_seconds", "Age of the oldest open lease", registry=registry
+        )
+        self._sequences = Gauge(
+            "cellway_sequence_used_ratio",
+            "Share of its ids that a cell has reported as used",
+            ["cell"],
+            registry=registry,
+        )
+        self._restored = Gauge(
+            "cellway_sequences_restored",
+            "1 while the database is older than the sequences' mark file",
+            registry=registry,
+        )
         self._propagation = Histogram(
             "cellway_propagation_seconds",
             "Publication to acknowledgement by a node",
@@ -135,6 +157,12 @@ class Metrics:
         self._claims.clear()
         for bucket, number in state.claims.items():
             self._claims.labels(bucket).set(number)
+        self._leases.labels("open").set(state.leases.open)
+        self._oldest_lease.set(state.leases.oldest_s)
+        self._sequences.clear()
+        for use in state.sequences:
+            self._sequences.labels(use.cell).set(use.share)
+        self._restored.set(state.sequences_restored)
         self._ruleset.set(state.ruleset_active)
         self._refused.set(state.publication_refused)
         return generate_latest(self.registry)

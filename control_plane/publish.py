@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from control_plane.compiler.compile import EdgeCompiler
 from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
-from control_plane.topology.errors import TopologyError
+from control_plane.topology.errors import Unavailable
 from control_plane.topology.lookup import ClaimLookup
 from control_plane.topology.model import Cell, CellState
 from control_plane.topology.model import Snapshot as TopologySnapshot
@@ -106,7 +107,7 @@ class Publisher:
         self._on_published = on_published
         self._last: _Published | None = None
         self._wake = asyncio.Event()
-        self._blind = False
+        self._behind = False
         self.alarm: str | None = None
         """Why the newest revision is not published, if it is not."""
 
@@ -131,29 +132,27 @@ class Publisher:
         self._last = _Published(state.edge_revision, snapshot)
         self._on_published(state.revision)
 
+    def _follow(self, lookup: ClaimLookup) -> None:
+        """Publish what is new. Without a database the fleet keeps what it has, and we go on."""
+        # Kept until it is published: the look-up tells of a change only once.
+        self._behind |= self._wake.is_set()
+        self._wake.clear()
+        try:
+            self._behind |= lookup.changed()
+            if self._behind:
+                self.alarm = None
+                self.publish()
+            self._behind = False
+        except (Unavailable, DBAPIError) as error:
+            self._behind = True
+            self.alarm = f"the newest revision is not known: {error}"
+            log.error("%s", self.alarm)  # noqa: TRY400 - the database is away, not a bug
+
     def _woken(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
         def hint(_: int) -> None:
             loop.call_soon_threadsafe(self._wake.set)
 
         return hint
-
-    def _followed(self, lookup: ClaimLookup, *, due: bool) -> bool:
-        """Publish if that is due or others have committed; True if it is due still.
-
-        A database that is away is no reason to leave the fleet alone: it is asked again.
-        """
-        try:
-            if due or lookup.changed():
-                self.publish()
-        except (TopologyError, SQLAlchemyError) as error:
-            if not self._blind:
-                log.error("the database can't be read, so nothing is published: %s", error)  # noqa: TRY400
-            self._blind = True
-            return due
-        if self._blind:
-            log.warning("the database can be read again")
-            self._blind = False
-        return False
 
     async def run(self) -> None:
         """Publish on each wake-up of this process's commits, and look for others' regularly."""
@@ -162,16 +161,11 @@ class Publisher:
         lookup = self._topology.claim_lookup()
         try:
             self.publish()
-            due = False
             while True:
-                try:
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_interval_s):
                         await self._wake.wait()
-                    due = True
-                except TimeoutError:
-                    pass
-                self._wake.clear()
-                due = self._followed(lookup, due=due)
+                self._follow(lookup)
         finally:
             stop()
             lookup.close()

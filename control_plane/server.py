@@ -42,6 +42,7 @@ from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
 from control_plane.settings import Settings, check_exposure
 from control_plane.topology.service import Topology
+from control_plane.wakeups import WakeUps
 from control_plane.worker_directory import worker_directory
 from control_plane.workers import Workers
 from control_plane.xds import client_status
@@ -104,6 +105,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         observe_queries(topology.engine, metrics.queried)
         plane = Running(settings, topology, Fleet(metrics), Ports(), metrics.registry)
         group = await stack.enter_async_context(_tasks())
+        group(WakeUps(topology).run())
         if {"api", "topology"} & set(settings.roles):
             _open_lookups(plane, stack)
         await _start_classifier(plane, metrics, worker_files, stack, group)
@@ -132,6 +134,9 @@ async def _scrape(
     plane: Running, metrics: Metrics, counts: ClaimCounts, publisher: Publisher | None
 ) -> bytes:
     snapshot = await run_in_threadpool(plane.topology.snapshot)
+    leases = await run_in_threadpool(plane.topology.lease_backlog)
+    sequences = await run_in_threadpool(plane.topology.sequence_uses)
+    mark = await run_in_threadpool(plane.topology.sequence_mark)
     state = State(
         # The fleet belongs to this thread.
         nodes=plane.fleet.nodes(),
@@ -139,6 +144,9 @@ async def _scrape(
         claims=await counts.get(),
         ruleset_active=snapshot.ruleset is not None,
         publication_refused=publisher is not None and publisher.alarm is not None,
+        leases=leases,
+        sequences=sequences,
+        sequences_restored=mark.restored,
     )
     return await run_in_threadpool(metrics.render, state)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from grpc import aio
 
 from control_plane.database_metrics import query_name
+from control_plane.topology.model import RecordSpec
 from control_plane.xds.resource import CDS
 from tests.plane import add_cell, plane_with, route_all, samples, until
 
@@ -30,6 +32,26 @@ async def test_gauges_are_as_of_the_scrape(tmp_path: Path) -> None:
         await until(lambda: plane.xds.cache.get("").revision == plane.topology.revision())
         found = await samples(client)
         assert found["cellway_revision", ()] == plane.topology.revision()
+
+
+async def test_leases_and_ids_are_watched(tmp_path: Path) -> None:
+    async with plane_with(tmp_path) as (plane, client):
+        topology = plane.topology
+        add_cell(topology)
+        found = await samples(client)
+        assert found["cellway_leases", (("state", "open"),)] == 0
+        assert found["cellway_lease_oldest_seconds", ()] == 0
+        topology.begin_update(1, [RecordSpec("route", "a")], [], actor="test")
+        topology.allot_sequence("cell-1", 100, actor="test")
+        topology.report_sequence("cell-1", 95, actor="test")
+        await asyncio.sleep(0.01)
+        found = await samples(client)
+        assert found["cellway_leases", (("state", "open"),)] == 1
+        assert found["cellway_lease_oldest_seconds", ()] > 0
+        assert found["cellway_sequence_used_ratio", (("cell", "cell-1"),)] == 0.95
+        assert found["cellway_sequences_restored", ()] == 0
+        plane.settings.mark_file.write_text('{"mark": 1000}')
+        assert (await samples(client))["cellway_sequences_restored", ()] == 1
 
 
 async def test_a_node_that_refuses_is_counted(tmp_path: Path) -> None:

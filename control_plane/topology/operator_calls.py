@@ -10,7 +10,7 @@ from control_plane.topology.leases import Outcome
 from control_plane.topology.model import Change, Written
 from control_plane.topology.operations import Subject
 from control_plane.topology.progress import Progress
-from control_plane.topology.records import OpenLease
+from control_plane.topology.records import LeaseBacklog, OpenLease
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction
 
@@ -49,6 +49,11 @@ class OperatorCalls:
         """How many leases of a cell are open; raises `NotFound`."""
         with self._store.read() as connection:
             return records.count_leases(connection, cells.get(connection, cell).id)
+
+    def lease_backlog(self) -> LeaseBacklog:
+        """How many leases are open, and how old the oldest is."""
+        with self._store.read() as connection:
+            return records.backlog(connection)
 
     def settle_lease(self, lease: str, outcome: Outcome, *, reason: str, actor: str) -> int:
         """Settle one open lease whose cell can't do so itself; the revision.

@@ -182,6 +182,22 @@ def count_leases(connection: Connection, cell_id: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseBacklog:
+    """How many leases are open, and how old the oldest is (0 where there is none)."""
+
+    open: int
+    oldest_s: float
+
+
+def backlog(connection: Connection) -> LeaseBacklog:
+    """The open leases together."""
+    query = select(func.count().label("number"), func.min(_L.c.created_at).label("first"))
+    row = connection.execute(query.where(_L.c.settled_at.is_(None))).one()
+    age_s = (clock(connection) - moment(row.first)).total_seconds() if row.number else 0.0
+    return LeaseBacklog(row.number, max(age_s, 0.0))
+
+
 def _open() -> Select[Any]:
     cells = schema.cells
     query = select(_L, cells.c.name).join(cells, cells.c.id == _L.c.cell_id, isouter=True)

@@ -99,6 +99,10 @@ class Topology(
         """Call ``hint(revision)`` in the committing thread after each commit made here."""
         return self._store.subscribe(hint)
 
+    def tell(self, revision: int) -> None:
+        """Another process has committed, as a hint says: pass it on to this one's subscribers."""
+        self._store.tell(revision)
+
     def claim_lookup(self) -> ClaimLookup:
         """A look-up for one event loop's use."""
         return open_lookup(self._store.engine)

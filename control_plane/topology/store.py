@@ -115,7 +115,7 @@ class Store:
         finally:
             self._pass_on()
         if tx.took_revision and not tx.abandoned:
-            self._tell(tx.revision)
+            self.tell(tx.revision)
         return done, tx
 
     def write_statements[T](
@@ -176,7 +176,7 @@ class Store:
         for job in group:
             job.succeed()
             if job.tx is not None and not job.tx.abandoned and job.error is None:
-                self._tell(job.tx.revision)
+                self.tell(job.tx.revision)
 
     def _transact[T](self, attempt: Callable[[Connection], tuple[T, bool]]) -> T:
         """One transaction, tried again within bounds; ``attempt`` says whether to keep it."""
@@ -201,7 +201,8 @@ class Store:
                 return done
         raise Contention(TRIES)
 
-    def _tell(self, revision: int) -> None:
+    def tell(self, revision: int) -> None:
+        """Call every subscriber's hint."""
         for hint in tuple(self._hints):
             hint(revision)
 
