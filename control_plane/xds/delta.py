@@ -6,7 +6,7 @@ from typing import Any
 
 from control_plane.xds.held import Held
 from control_plane.xds.light_request import as_light, named_versions
-from control_plane.xds.resource import length_delimited
+from control_plane.xds.resource import CDS, length_delimited
 from control_plane.xds.session import Response, Session, TypeState, legacy_wildcard
 
 
@@ -41,6 +41,9 @@ class DeltaSession(Session):
             versions = named_versions(as_light(request), whole.entries, whole.versions)
             state.has = Held.of(versions, whole.versions)
             state.look_at |= versions.keys()
+            self._returning = True
+            if type_url == CDS:
+                self._guard_shrink()
 
     def _make_wildcard(self, type_url: str, state: TypeState) -> None:
         state.wildcard = True

@@ -19,6 +19,7 @@ from control_plane.xds.resource import (
     FULL_STATE_TYPES,
     PHASES,
     PUSH_ORDER,
+    SHRINK_GUARD_FROM,
     Resource,
     empty_endpoints,
 )
@@ -119,6 +120,13 @@ class Session(ABC):
         self._phase_list: tuple[tuple[tuple[str, TypeState], ...], ...] = ()
         self._nonce = 0
         self._ungated = False
+        self._unconfirmed = False
+        self._late = False
+        self._returning = False
+        """Whether the client has said that it has something already."""
+        self.guards_shrink = True
+        self.shrunk = ""
+        """Why the client is sent nothing: it would lose most of what it has."""
         self.nacks: list[tuple[str, str]] = []
         """(type, Envoy's error text) since the shell last looked."""
         self.acked_revision = 0
@@ -158,7 +166,51 @@ class Session(ABC):
         self._ungated = False
         if not self._subscribed:
             self._share()
+        if self.shrunk:
+            self._guard_shrink()
         return self.pump()
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing may be sent: see `await_confirmation` and ``shrunk``."""
+        if self.shrunk:
+            return True
+        return self._unconfirmed and (self._returning or not self._late)
+
+    def await_confirmation(self) -> None:
+        """Send nothing until it is known that the snapshot is not older than what the client has.
+
+        Versions are content hashes, which tell other from same but not older from newer.
+        """
+        self._unconfirmed = True
+
+    def confirmed(self) -> list[Response]:
+        """The snapshot is as new as any that the client can have had before it came."""
+        self._unconfirmed = False
+        return self.pump()
+
+    def confirmation_late(self) -> list[Response]:
+        """A client that has nothing goes on without; one that has something goes on waiting."""
+        self._late = True
+        return self.pump()
+
+    def _guard_shrink(self) -> None:
+        """Refuse to take most clusters from a client, as an empty database after a restart would.
+
+        The cache's own guard compares with what this process has published before; it can't when
+        the process is new.
+        """
+        state = self._types.get(CDS)
+        if state is None or not self.guards_shrink:
+            return
+        before = len(state.has)
+        kept = sum(name in state.has for name in self._snapshot.whole(CDS).names)
+        self.shrunk = state.error = ""
+        if before >= SHRINK_GUARD_FROM and kept * 2 < before:
+            self.shrunk = state.error = (
+                f"the node has {before} clusters and would keep {kept}: nothing is sent to it; "
+                "force it if that is meant"
+            )
 
     def _share(self) -> None:
         """Keep what the client has as differences from the newest snapshot."""
@@ -178,6 +230,8 @@ class Session(ABC):
     def pump(self) -> list[Response]:
         """Everything that may be sent now."""
         responses: list[Response] = []
+        if self.held:
+            return responses
         if self._updates(responses) and self._removals(responses):
             rejected = any(state.rejected for state in self._types.values())
             if not rejected and not self.waiting and self._complete():
