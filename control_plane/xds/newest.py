@@ -6,6 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 
+GATHER_S = 0.01
+"""How long questions are gathered before they are answered by one read."""
+
+
 class RevisionUnknown(Exception):
     """The source of truth does not answer."""
 
@@ -32,5 +36,7 @@ class Newest:
     async def _after(self, running: asyncio.Task[int] | None) -> int:
         if running is not None:
             await asyncio.wait({running})
+        # A thousand nodes do not come in one turn of the loop.
+        await asyncio.sleep(GATHER_S)
         self._running, self._next = self._next, None
         return await asyncio.to_thread(self._read)

@@ -204,7 +204,9 @@ class Session(ABC):
         if state is None or not self.guards_shrink:
             return
         before = len(state.has)
-        kept = sum(name in state.has for name in self._snapshot.whole(CDS).names)
+        whole = self._snapshot.whole(CDS)
+        unlike = state.has.unlike(whole.names, whole.versions)
+        kept = len(whole.names) - sum(name not in state.has for name in unlike)
         self.shrunk = state.error = ""
         if before >= SHRINK_GUARD_FROM and kept * 2 < before:
             self.shrunk = state.error = (
@@ -280,7 +282,7 @@ class Session(ABC):
         if state.wildcard or with_endpoints is state.names:
             return False
         clusters = self._types[CDS]
-        return any(
+        return bool(clusters.has) and any(
             name in clusters.has and name not in clusters.rejected
             for name in with_endpoints - state.names
         )
