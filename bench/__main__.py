@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from bench import classify, data_plane, propagation
+from bench import classify, compile, data_plane, fleet, memory, propagation  # noqa: A004
 from control_plane.server import run_loop
 
 run_loop(data_plane.main(rounds=5, seconds=2.0))
 run_loop(propagation.main(changes=50))
 run_loop(classify.main(rounds=7, seconds=1.5))
+compile.main(cells=1000, changes=200)
+run_loop(memory.main(nodes=1000, cells=1000, claims=1_000_000))
+# Last: it pins this process to one core.
+run_loop(fleet.main(fleet.Size(), changes=10))

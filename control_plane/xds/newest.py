@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-
 GATHER_S = 0.01
 """How long questions are gathered before they are answered by one read."""
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from control_plane.xds.held import Held
 from control_plane.xds.resource import CDS, FULL_STATE_TYPES, Resource, length_delimited
-from control_plane.xds.session import Response, Session, TypeState, legacy_wildcard
+from control_plane.xds.session import Session, legacy_wildcard
+from control_plane.xds.type_state import Response, TypeState
 
 
 class SotwSession(Session):

@@ -19,9 +19,10 @@ import grpc
 from control_plane.xds.delta import DeltaSession, delta_bytes
 from control_plane.xds.newest import Newest, RevisionUnknown
 from control_plane.xds.node import NODE_NAME
-from control_plane.xds.session import ProtocolError, Response
+from control_plane.xds.session import ProtocolError
 from control_plane.xds.sotw import SotwSession, sotw_bytes
 from control_plane.xds.transport import MAX_SENT_BYTES
+from control_plane.xds.type_state import Response
 
 if TYPE_CHECKING:
     from control_plane.xds.server import XdsServer

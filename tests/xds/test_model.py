@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from control_plane.xds.delta import DeltaSession
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, Resource
-from control_plane.xds.session import Response
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.sotw import SotwSession
+from control_plane.xds.type_state import Response
 from tests.xds.envoy_model import DeltaClient, SotwClient, boot, wanted
 
 NAMES = "abcdef"
