@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from bench import classifier, classify, data_plane, propagation
+from bench import (
+    claims,
+    classifier,
+    classify,
+    compile,
+    data_plane,
+    fleet,
+    memory,
+    propagation,
+)
 from control_plane.server import run_loop
 
 run_loop(data_plane.main(rounds=5, seconds=2.0))
 run_loop(propagation.main(changes=50))
 run_loop(classify.main(rounds=7, seconds=1.5))
 classifier.main(rounds=5, seconds=1.0)
+claims.main()
+compile.main(cells=1000, changes=200)
+run_loop(memory.main(nodes=1000, cells=1000, claims=1_000_000))
+# Last: it pins this process to one core.
+run_loop(fleet.main(fleet.Size(), changes=10))

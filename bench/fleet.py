@@ -25,7 +25,7 @@ from bench.fleet_nodes import GROUP, Crowd, Nodes, simulated
 from bench.load import scratch
 from bench.propagation import settle
 from bench.results import Figure, report
-from bench.world import load, plane_settings
+from bench.world import fill, plane_settings
 from control_plane.server import Running, run_loop, running
 from control_plane.topology.model import CellSpec, CellState, Endpoint
 from control_plane.xds.resource import CDS, EDS, LDS
@@ -149,7 +149,7 @@ async def main(size: Size, changes: int, profile: Path | None = None) -> None:
     directory = scratch()
     try:
         async with running(plane_settings(directory)) as plane:
-            await asyncio.to_thread(load, plane, 20_000, size.cells, "passthrough", 0)
+            await asyncio.to_thread(fill, plane.topology, 20_000, size.cells, "passthrough", 0)
             async with simulated(crowd(plane, size, theirs)) as nodes:
                 with profiled(profile):
                     figures = await _measure(plane, nodes, size, changes)

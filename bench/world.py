@@ -20,6 +20,7 @@ from control_plane.envoy_process import Envoy
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
+from control_plane.topology.service import Topology
 
 RULESETS = Path(__file__).parent.parent / "rulesets"
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok"
@@ -145,7 +146,7 @@ async def cellway(
     """The whole system with so many cells behind one upstream; yields it and the edge's port."""
     chosen = plane_settings(directory, **settings)
     async with running(chosen) as plane:
-        await asyncio.to_thread(load, plane, target, cells, ruleset, tenants)
+        await asyncio.to_thread(fill, plane.topology, target, cells, ruleset, tenants)
         envoy = Envoy(local_bootstrap(chosen, plane), directory / "envoy", concurrency=1)
         await envoy.start()
         try:
@@ -158,9 +159,8 @@ async def cellway(
             await envoy.stop()
 
 
-def load(plane: Running, target: int, cells: int, ruleset: str, tenants: int) -> None:
+def fill(topology: Topology, target: int, cells: int, ruleset: str, tenants: int) -> None:
     """Fill a topology: cells with one endpoint at the port ``target``, tenants and a ruleset."""
-    topology = plane.topology
     actor = f"bench {os.getpid()}"
     for number in range(1, cells + 1):
         topology.create_cell(

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
@@ -48,6 +49,7 @@ from control_plane.workers import Workers
 from control_plane.xds import client_status
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
+from control_plane.xds.newest import RevisionUnknown
 from control_plane.xds.server import SERVICES, XdsServer
 from control_plane.xds.transport import grpc_options
 
@@ -119,7 +121,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 topology,
                 plane.fleet,
                 metrics=lambda: _scrape(plane, metrics, counts, publisher),
-                alarm=lambda: publisher.alarm if publisher else None,
+                alarm=lambda: _alarm(plane, publisher),
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
                 gateway=_gateway(plane, metrics),
             )
@@ -143,7 +145,7 @@ async def _scrape(
         cells=snapshot.cells,
         claims=await counts.get(),
         ruleset_active=snapshot.ruleset is not None,
-        publication_refused=publisher is not None and publisher.alarm is not None,
+        publication_refused=_alarm(plane, publisher) is not None,
         leases=leases,
         sequences=sequences,
         sequences_restored=mark.restored,
@@ -275,7 +277,12 @@ async def _start_xds(
         Authorization(view, metrics).register(server)
     cache = SnapshotCache()
     if "xds" in settings.roles:
-        plane.xds = XdsServer(cache, plane.fleet)
+        plane.xds = XdsServer(
+            cache,
+            plane.fleet,
+            newest=_newest(plane.topology),
+            force_shrink=settings.force_shrink,
+        )
         plane.xds.register(server)
         client_status.ClientStatus(plane.fleet).register(server)
         services += [*SERVICES, client_status.SERVICE]
@@ -310,6 +317,22 @@ async def _start_xds(
 
     stack.push_async_callback(stop)
     return publisher
+
+
+def _newest(topology: Topology) -> Callable[[], int]:
+    def read() -> int:
+        try:
+            return topology.revision()
+        except SQLAlchemyError as error:
+            raise RevisionUnknown(str(error)) from error
+
+    return read
+
+
+def _alarm(plane: Running, publisher: Publisher | None) -> str | None:
+    """Why some node does not get the newest revision, if a guard keeps it from that."""
+    refused = publisher.alarm if publisher is not None else None
+    return refused or (plane.xds.alarm if plane.xds is not None else None)
 
 
 def _security(settings: Settings) -> Security | None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from control_plane.xds.resource import CDS
+from control_plane.xds.resource import CDS, SHRINK_GUARD_FROM
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
 MAX_RESPONSE_BYTES = 48 << 20
 """Below what gRPC sends (`transport.MAX_SENT_BYTES`), so that it is refused here, with a reason."""
-SHRINK_GUARD_FROM = 4
-"""A snapshot with fewer clusters than this may shrink freely."""
 
 
 class StaleRevision(Exception):

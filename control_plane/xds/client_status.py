@@ -17,7 +17,7 @@ from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 
 from control_plane.xds.fleet import Fleet, NodeStatus
 from control_plane.xds.resource import SDS
-from control_plane.xds.session import ResourceStatus
+from control_plane.xds.type_state import ResourceStatus
 
 SERVICE = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name
 MAX_ANSWER_BYTES = 32 << 20

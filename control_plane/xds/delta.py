@@ -6,8 +6,9 @@ from typing import Any
 
 from control_plane.xds.held import Held
 from control_plane.xds.light_request import as_light, named_versions
-from control_plane.xds.resource import length_delimited
-from control_plane.xds.session import Response, Session, TypeState, legacy_wildcard
+from control_plane.xds.resource import CDS, length_delimited
+from control_plane.xds.session import Session, legacy_wildcard
+from control_plane.xds.type_state import Response, TypeState
 
 
 class DeltaSession(Session):
@@ -41,6 +42,9 @@ class DeltaSession(Session):
             versions = named_versions(as_light(request), whole.entries, whole.versions)
             state.has = Held.of(versions, whole.versions)
             state.look_at |= versions.keys()
+            self._returning = True
+            if type_url == CDS:
+                self._guard_shrink()
 
     def _make_wildcard(self, type_url: str, state: TypeState) -> None:
         state.wildcard = True

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from control_plane.xds.session import ResourceStatus, Session, TypeStatus
+from control_plane.xds.session import Session
+from control_plane.xds.type_state import ResourceStatus, TypeStatus
 
 MAX_DISCONNECTED = 10_000
 """Disconnected nodes that are remembered; the oldest are forgotten first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import grpc
@@ -19,6 +19,7 @@ from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.delta import DeltaSession
 from control_plane.xds.fleet import Fleet
 from control_plane.xds.light_request import LightRequest
+from control_plane.xds.newest import Newest
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, PUSH_ORDER, RDS, RTDS, SDS
 from control_plane.xds.session import ProtocolError, Session
 from control_plane.xds.sotw import SotwSession
@@ -45,7 +46,21 @@ SERVICES = (_AGGREGATED, *_SINGLE)
 class XdsServer:
     """Serves a cache to Envoys over ADS and the single-type services."""
 
-    def __init__(self, cache: SnapshotCache, fleet: Fleet, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        cache: SnapshotCache,
+        fleet: Fleet,
+        limits: Limits | None = None,
+        *,
+        newest: Callable[[], int] | None = None,
+        force_shrink: bool = False,
+    ) -> None:
+        """``newest`` reads the newest committed revision; see `control_plane.xds.newest.Newest`.
+
+        Without it this is the only server that the nodes ever speak to.
+        """
+        self.newest = Newest(newest) if newest is not None else None
+        self.force_shrink = force_shrink
         self._cache = cache
         self._fleet = fleet
         self._limits = limits or Limits()
@@ -112,6 +127,14 @@ class XdsServer:
     def streams(self) -> int:
         """How many streams are open."""
         return len(self._streams)
+
+    @property
+    def alarm(self) -> str | None:
+        """What keeps nodes from being served, if anything does."""
+        held = [stream for stream in self._streams if stream.shrunk]
+        if not held:
+            return None
+        return f"{len(held)} nodes are held back; {held[0].node_id}: {held[0].shrunk}"
 
     @property
     def cache(self) -> SnapshotCache:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 
 from control_plane.xds.held import Held
 from control_plane.xds.resource import (
@@ -19,91 +18,23 @@ from control_plane.xds.resource import (
     FULL_STATE_TYPES,
     PHASES,
     PUSH_ORDER,
+    SHRINK_GUARD_FROM,
     Resource,
     empty_endpoints,
 )
 from control_plane.xds.snapshot import EMPTY, OfType, Snapshot
+from control_plane.xds.type_state import (
+    ResourceStatus,
+    Response,
+    TypeState,
+    TypeStatus,
+    resource_statuses,
+    type_status,
+)
 
 
 class ProtocolError(Exception):
     """The client broke the protocol; the stream ends with INVALID_ARGUMENT."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A response before it is bytes. ``removed`` is used by delta, ``version`` by both."""
-
-    type_url: str
-    nonce: str
-    version: str
-    resources: tuple[Resource, ...]
-    removed: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class TypeState:
-    """One type's subscription and what the client has of it."""
-
-    wildcard: bool = False
-    names: frozenset[str] = frozenset()
-    named_before: bool = False
-    has: Held = field(default_factory=Held)
-    """Versions by name: what the client runs, or has been sent and has not refused."""
-    rejected: dict[str, str] = field(default_factory=dict)
-    """The version of each name that the client NACKed: not sent again until it changes."""
-    error: str = ""
-    look_at: set[str] = field(default_factory=set)
-    """Names that may need sending."""
-    resend: set[str] = field(default_factory=set)
-    """Names to be sent even if the client has them."""
-    gone: set[str] = field(default_factory=set)
-    """Names to be told as removed."""
-    outstanding: Response | None = None
-    before_outstanding: Held = field(default_factory=Held)
-    """What the client had when that was sent."""
-    acked_version: str = ""
-    sent_version: str = ""
-
-    def sent(self) -> frozenset[str]:
-        """The names that the outstanding response speaks of."""
-        response = self.outstanding
-        if response is None:
-            return frozenset()
-        return frozenset((*(one.name for one in response.resources), *response.removed))
-
-    def wants(self, name: str) -> bool:
-        """Whether the client subscribes to this name."""
-        return self.wildcard or name in self.names
-
-
-@dataclass(frozen=True, slots=True)
-class TypeStatus:
-    """One type's state for the fleet view."""
-
-    type_url: str
-    state: str
-    """SYNCED, STALE (sent, no answer yet), NACKED or NOT_SENT."""
-    acked_version: str
-    sent_version: str
-    error: str
-    rejected: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceStatus:
-    """One resource as one client has it."""
-
-    type_url: str
-    name: str
-    version: str
-    """What the client runs as far as we know; empty: nothing."""
-    state: str
-    """ACKED, NACKED, SENT (no answer yet), REQUESTED (to be sent) or MISSING (there is none)."""
-    error: str
-    """The client's own words; only where NACKED."""
-    refused_version: str
-    content: Resource | None
-    """The resource of that version, if it is still the published one."""
 
 
 class Session(ABC):
@@ -119,6 +50,13 @@ class Session(ABC):
         self._phase_list: tuple[tuple[tuple[str, TypeState], ...], ...] = ()
         self._nonce = 0
         self._ungated = False
+        self._unconfirmed = False
+        self._late = False
+        self._returning = False
+        """Whether the client has said that it has something already."""
+        self.guards_shrink = True
+        self.shrunk = ""
+        """Why the client is sent nothing: it would lose most of what it has."""
         self.nacks: list[tuple[str, str]] = []
         """(type, Envoy's error text) since the shell last looked."""
         self.acked_revision = 0
@@ -158,7 +96,53 @@ class Session(ABC):
         self._ungated = False
         if not self._subscribed:
             self._share()
+        if self.shrunk:
+            self._guard_shrink()
         return self.pump()
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing may be sent: see `await_confirmation` and ``shrunk``."""
+        if self.shrunk:
+            return True
+        return self._unconfirmed and (self._returning or not self._late)
+
+    def await_confirmation(self) -> None:
+        """Send nothing until it is known that the snapshot is not older than what the client has.
+
+        Versions are content hashes, which tell other from same but not older from newer.
+        """
+        self._unconfirmed = True
+
+    def confirmed(self) -> list[Response]:
+        """The snapshot is as new as any that the client can have had before it came."""
+        self._unconfirmed = False
+        return self.pump()
+
+    def confirmation_late(self) -> list[Response]:
+        """A client that has nothing goes on without; one that has something goes on waiting."""
+        self._late = True
+        return self.pump()
+
+    def _guard_shrink(self) -> None:
+        """Refuse to take most clusters from a client, as an empty database after a restart would.
+
+        The cache's own guard compares with what this process has published before; it can't when
+        the process is new.
+        """
+        state = self._types.get(CDS)
+        if state is None or not self.guards_shrink:
+            return
+        before = len(state.has)
+        whole = self._snapshot.whole(CDS)
+        unlike = state.has.unlike(whole.names, whole.versions)
+        kept = len(whole.names) - sum(name not in state.has for name in unlike)
+        self.shrunk = state.error = ""
+        if before >= SHRINK_GUARD_FROM and kept * 2 < before:
+            self.shrunk = state.error = (
+                f"the node has {before} clusters and would keep {kept}: nothing is sent to it; "
+                "force it if that is meant"
+            )
 
     def _share(self) -> None:
         """Keep what the client has as differences from the newest snapshot."""
@@ -178,6 +162,8 @@ class Session(ABC):
     def pump(self) -> list[Response]:
         """Everything that may be sent now."""
         responses: list[Response] = []
+        if self.held:
+            return responses
         if self._updates(responses) and self._removals(responses):
             rejected = any(state.rejected for state in self._types.values())
             if not rejected and not self.waiting and self._complete():
@@ -226,7 +212,7 @@ class Session(ABC):
         if state.wildcard or with_endpoints is state.names:
             return False
         clusters = self._types[CDS]
-        return any(
+        return bool(clusters.has) and any(
             name in clusters.has and name not in clusters.rejected
             for name in with_endpoints - state.names
         )
@@ -385,14 +371,7 @@ class Session(ABC):
     def statuses(self) -> tuple[TypeStatus, ...]:
         """Each subscribed type's state."""
         return tuple(
-            TypeStatus(
-                type_url,
-                _word(state),
-                state.acked_version,
-                state.sent_version,
-                state.error,
-                tuple(sorted(state.rejected)),
-            )
+            type_status(type_url, state)
             for type_url, state in self._types.items()
             if type_url in self._subscribed
         )
@@ -400,41 +379,12 @@ class Session(ABC):
     def resources(self) -> Iterator[ResourceStatus]:
         """Each resource that the client has or asked for, by type in push order and by name."""
         for type_url, state in self._types.items():
-            if type_url not in self._subscribed:
-                continue
-            sent = state.sent()
-            for name in sorted(state.has.keys() | state.names | state.rejected.keys() | sent):
-                yield self._resource_status(type_url, state, name, sent)
-
-    def _resource_status(
-        self, type_url: str, state: TypeState, name: str, sent: frozenset[str]
-    ) -> ResourceStatus:
-        version = state.has.get(name) or ""
-        published = self._snapshot.of_type(type_url).get(name)
-        refused = state.rejected.get(name, "")
-        if refused:
-            word = "NACKED"
-        elif name in sent:
-            word, version = "SENT", state.before_outstanding.get(name) or ""
-        elif version:
-            word = "ACKED"
-        else:
-            word = "MISSING" if published is None else "REQUESTED"
-        content = published if published is not None and published.version == version else None
-        error = state.error if refused else ""
-        return ResourceStatus(type_url, name, version, word, error, refused, content)
+            if type_url in self._subscribed:
+                yield from resource_statuses(type_url, state, self._snapshot)
 
     def client_versions(self) -> Mapping[str, Mapping[str, str]]:
         """What the client has, by type and name (the server's view; for CSDS and tests)."""
         return {url: dict(self._types[url].has) for url in self._subscribed}
-
-
-def _word(state: TypeState) -> str:
-    if state.rejected:
-        return "NACKED"
-    if state.outstanding is not None:
-        return "STALE"
-    return "SYNCED" if state.acked_version or state.has else "NOT_SENT"
 
 
 def legacy_wildcard(type_url: str) -> bool:

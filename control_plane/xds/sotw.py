@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from control_plane.xds.held import Held
-from control_plane.xds.resource import FULL_STATE_TYPES, Resource, length_delimited
-from control_plane.xds.session import Response, Session, TypeState, legacy_wildcard
+from control_plane.xds.resource import CDS, FULL_STATE_TYPES, Resource, length_delimited
+from control_plane.xds.session import Session, legacy_wildcard
+from control_plane.xds.type_state import Response, TypeState
 
 
 class SotwSession(Session):
@@ -23,6 +24,7 @@ class SotwSession(Session):
         self._sent: dict[str, dict[str, Resource]] = {}
         self._good: dict[str, dict[str, Resource]] = {}
         """What the client accepted last: stands in for what it refused."""
+        self._has_clusters = False
 
     def on_request(self, request: Any) -> list[Response]:
         """Handle a DiscoveryRequest: first, changed names, ACK or NACK."""
@@ -33,6 +35,11 @@ class SotwSession(Session):
         if stale:
             return []
         self._subscribed.add(type_url)
+        if first and request.version_info:
+            self._returning = True
+            if type_url == CDS:
+                self._has_clusters = True
+                self._guard_shrink()
         if request.response_nonce and not first:
             error = request.error_detail.message if request.HasField("error_detail") else None
             self._answered(type_url, state, request.response_nonce, error)
@@ -44,6 +51,13 @@ class SotwSession(Session):
         if first and state.wildcard and request.version_info:
             self._resume(type_url, state, request.version_info)
         return self.pump()
+
+    def _guard_shrink(self) -> None:
+        """A returning client does not say which clusters it has, so only none at all is refused."""
+        self.shrunk = ""
+        if self.guards_shrink and self._has_clusters and not self._snapshot.of_type(CDS):
+            self.shrunk = "the node has clusters and would keep none: nothing is sent to it"
+        self._types[CDS].error = self.shrunk
 
     def _names(self, type_url: str, state: TypeState, names: set[str], *, first: bool) -> None:
         named_before = state.named_before

@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from control_plane.xds.delta import DeltaSession, delta_bytes
+from control_plane.xds.newest import Newest, RevisionUnknown
 from control_plane.xds.node import NODE_NAME
-from control_plane.xds.session import ProtocolError, Response
+from control_plane.xds.session import ProtocolError
 from control_plane.xds.sotw import SotwSession, sotw_bytes
 from control_plane.xds.transport import MAX_SENT_BYTES
+from control_plane.xds.type_state import Response
 
 if TYPE_CHECKING:
     from control_plane.xds.server import XdsServer
 
+CONFIRM_RETRY_S = 1.0
 LAST_WRITE_S = 1.0
 """How long a write may still take when the client has broken the protocol."""
 log = logging.getLogger(__name__)
@@ -41,6 +44,8 @@ class Limits:
     """How long a stream may take to say who it is."""
     gate_timeout_s: float = 10.0
     """How long one type may hold back the next (a cluster that never warms, a lost answer)."""
+    confirm_timeout_s: float = 5.0
+    """How long a node that has nothing waits for proof that the snapshot is not an old one."""
 
 
 class ResponseTooLarge(Exception):
@@ -72,6 +77,10 @@ class Stream:
         self._queue: deque[Response] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._confirming: asyncio.Task[None] | None = None
+        self._confirmed = asyncio.Event()
+        self._floor: int | None = None
+        """The revision that the cache must have reached before this node is sent anything."""
         self.node_id: str | None = None
 
     async def run(self) -> None:
@@ -95,7 +104,7 @@ class Stream:
             raise
         finally:
             self._disarm()
-            tasks = [task for task in (reader, self._sender) if task is not None]
+            tasks = [task for task in (reader, self._sender, self._confirming) if task is not None]
             for task in tasks:
                 task.cancel()
             # First what must not be left out: gRPC may cancel us (again) where we wait.
@@ -125,7 +134,12 @@ class Stream:
         if self.node_id is None:
             return
         started = time.perf_counter()
-        responses = self._session.on_snapshot(self._server.cache.get(self._group))
+        snapshot = self._server.cache.get(self._group)
+        responses = self._session.on_snapshot(snapshot)
+        if self._floor is not None and snapshot.revision >= self._floor:
+            self._floor = None
+            self._confirmed.set()
+            responses += self._session.confirmed()
         self._send(responses, started)
         self._report()
 
@@ -196,6 +210,34 @@ class Stream:
     def _silent(self, limit_s: float) -> None:
         self.end(ProtocolError(f"no request with a node came in {limit_s:g} s"))
 
+    @property
+    def shrunk(self) -> str:
+        """Why this node is held back, if it would lose most of what it has."""
+        return self._session.shrunk
+
+    async def _confirm(self, newest: Newest) -> None:
+        """Learn how new the snapshot must be: as new as all that was committed when the node came.
+
+        What another replica told it before was committed before (docs/adr/0040).
+        """
+        late = self._loop.call_later(self._server.limits.confirm_timeout_s, self._confirm_late)
+        try:
+            while self._floor is None:
+                try:
+                    self._floor = await newest.revision()
+                except RevisionUnknown as error:
+                    log.warning("%s waits: no newest revision: %s", self.node_id, error)
+                    await asyncio.sleep(CONFIRM_RETRY_S)
+            self.wake()
+            await self._confirmed.wait()
+        finally:
+            late.cancel()
+
+    def _confirm_late(self) -> None:
+        log.warning("%s: revision %s is not here in time", self.node_id, self._floor or "unknown")
+        self._send(self._session.confirmation_late())
+        self._report()
+
     def _check(self, request: Any) -> None:
         if self._implied_type:
             request.type_url = request.type_url or self._implied_type
@@ -222,6 +264,10 @@ class Stream:
         self._session.on_snapshot(self._server.cache.get(self._group))
         self._server.fleet.connected(node.id, node.cluster, text, self._session)
         self.node_id = node.id
+        self._session.guards_shrink = not self._server.force_shrink
+        if self._server.newest is not None:
+            self._session.await_confirmation()
+            self._confirming = asyncio.create_task(self._confirm(self._server.newest))
         self._disarm()
 
     def _report(self) -> None:

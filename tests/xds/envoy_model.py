@@ -8,9 +8,9 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.xds.delta import DeltaSession, delta_bytes
 from control_plane.xds.resource import CDS, EDS, FULL_STATE_TYPES, LDS, RDS
-from control_plane.xds.session import Response
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.sotw import SotwSession, sotw_bytes
+from control_plane.xds.type_state import Response
 
 
 class DeltaClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -29,10 +30,14 @@ class Wire:
         *,
         options: tuple[tuple[str, Any], ...] = (),
         max_answer_bytes: int = 1 << 20,
+        newest: Callable[[], int] | None = None,
+        force_shrink: bool = False,
     ) -> None:
         self.cache = SnapshotCache()
         self.fleet = Fleet()
-        self.xds = XdsServer(self.cache, self.fleet, limits)
+        self.xds = XdsServer(
+            self.cache, self.fleet, limits, newest=newest, force_shrink=force_shrink
+        )
         self._status = ClientStatus(self.fleet, max_answer_bytes)
         self._options = options
         self.port = 0

@@ -1,0 +1,165 @@
+"""How much memory a control plane takes, with a fleet on it and claims in its database.
+
+    python -m bench.memory [--nodes N] [--cells N] [--claims N]
+
+`cellway serve` runs as a process of its own on SQLite. Its resident memory is read when all nodes
+are there, after changes, after a scrape, and after all nodes have reconnected: the most of these.
+The most that it ever took (the start of a fleet that has nothing yet) is reported beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from bench.fleet import moved
+from bench.fleet_nodes import Crowd, simulated
+from bench.load import scratch
+from bench.results import Figure, report
+from bench.world import fill
+from control_plane.compiler.model import ROUTES, ROUTES_NAME
+from control_plane.demo import free_port
+from control_plane.server import run_loop
+from control_plane.topology.service import Topology
+
+DEADLINE_S = 120.0
+CLAIMS = """
+INSERT INTO claims (bucket, value, cell_id, revision, created_at, uuid, status, subject_type,
+                    subject_id, source_type, updated_at)
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :last)
+SELECT 'route', printf('tenant-%08d', i), i % :cells + 1, 1, '2026-01-01 00:00:00.000000',
+       printf('00000000-0000-4000-8000-%012d', i), 'active', 0, 0, 0, '2026-01-01 00:00:00.000000'
+FROM n
+"""
+"""Written past the topology, which would take an hour for ten millions."""
+
+
+def resident_mib(pid: int, field: str = "VmRSS") -> float:
+    """A process's resident memory, or with ``VmHWM`` the most that it ever had."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise ValueError(f"{field} is not in /proc/{pid}/status")
+
+
+def prepare(url: str, cells: int, claims: int) -> None:
+    """A database with cells, a ruleset and claims."""
+    topology = Topology.open(url)
+    try:
+        fill(topology, 20_000, cells, "passthrough", 0)
+        if claims:
+            with topology.engine.begin() as connection:
+                connection.exec_driver_sql(CLAIMS, {"last": claims - 1, "cells": cells})
+    finally:
+        topology.close()
+
+
+@contextlib.asynccontextmanager
+async def served(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, int, int]]:
+    """`cellway serve` on this directory; yields it, its API's port and its gRPC port."""
+    ports = {"API": free_port(), "GRPC": free_port(), "CLASSIFIER": free_port()}
+    environment = os.environ | {f"CELLWAY_{name}_PORT": str(port) for name, port in ports.items()}
+    environment |= {
+        "CELLWAY_DATABASE_URL": f"sqlite:///{directory}/cellway.db",
+        "CELLWAY_DATA_DIR": str(directory),
+        "CELLWAY_DEBUG_NETWORKS": "[]",
+        "CELLWAY_HEALTH_INTERVAL_S": "0",
+    }
+    command = (sys.executable, "-m", "control_plane.cli.main", "serve")
+    log = (directory / "serve.log").open("wb")
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=log)
+    try:
+        await _until(lambda: _get(ports["API"], "/readyz"), f"see {log.name}")
+        yield process, ports["API"], ports["GRPC"]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        log.close()
+
+
+def _get(port: int, path: str) -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return bytes(answer.read())
+
+
+async def _until(condition: Any, message: str) -> None:
+    deadline = time.perf_counter() + DEADLINE_S
+    while True:
+        with contextlib.suppress(OSError):
+            if await asyncio.to_thread(condition):
+                return
+        if time.perf_counter() > deadline:
+            raise RuntimeError(message)
+        await asyncio.sleep(0.2)
+
+
+def _synced(api: int, nodes: int, revision: int) -> bool:
+    items: list[dict[str, Any]] = json.loads(_get(api, "/v1/fleet"))["items"]
+    there = [one for one in items if one["connected"] and one["acked_revision"] >= revision]
+    return len(there) == nodes
+
+
+async def measure(nodes: int, cells: int, claims: int, directory: Path) -> dict[str, Figure]:
+    """Bring it all up, make it work, and read what it takes."""
+    url = f"sqlite:///{directory}/cellway.db"
+    await asyncio.to_thread(prepare, url, cells, claims)
+    seen: dict[str, float] = {}
+    async with served(directory) as (process, api, grpc_port):
+        seen["alone"] = resident_mib(process.pid)
+        topology = Topology.open(url)
+        crowd = Crowd(nodes, 50, grpc_port, {ROUTES: (ROUTES_NAME,)})
+        async with simulated(crowd) as fleet:
+            await fleet.tell("prepare")
+            await fleet.tell("connect")
+            revision = topology.revision()
+            await _until(lambda: _synced(api, nodes, revision), "the fleet does not come up")
+            seen["fleet"] = resident_mib(process.pid)
+            for number in range(20):
+                revision = topology.update_cell("cell-1", moved(number), actor="bench").revision
+                await _until(lambda at=revision: _synced(api, nodes, at), "a change is lost")
+            seen["changes"] = resident_mib(process.pid)
+            for _ in range(5):
+                await asyncio.to_thread(_get, api, "/metrics")
+            seen["scrape"] = resident_mib(process.pid)
+            await fleet.tell("drop")
+            await fleet.tell("prepare")
+            await fleet.tell("connect")
+            await _until(lambda: _synced(api, nodes, revision), "the fleet does not come back")
+            seen["reconnect"] = resident_mib(process.pid)
+        topology.close()
+        peak = resident_mib(process.pid, "VmHWM")
+    print(", ".join(f"{name} {value:.0f} MiB" for name, value in seen.items()))
+    return {
+        "memory_mib": Figure(max(seen.values()), "MiB", "lower", "", 1),
+        "memory_peak_mib": Figure(peak, "MiB", "lower", "", 1),
+        "memory_without_fleet_mib": Figure(seen["alone"], "MiB", "lower", "", 1),
+    }
+
+
+async def main(nodes: int, cells: int, claims: int) -> None:
+    """Measure and report."""
+    directory = scratch()
+    try:
+        report(await measure(nodes, cells, claims, directory))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--cells", type=int, default=1000)
+    parser.add_argument("--claims", type=int, default=1_000_000)
+    given = parser.parse_args()
+    run_loop(main(given.nodes, given.cells, given.claims))
