@@ -1,5 +1,5 @@
 # The commands of this repository. Each sets up what it needs; nothing needs root.
-.PHONY: demo test lint types bench docs requirements clean proto interop
+.PHONY: demo test lint types bench docs requirements clean proto interop soak
 
 PYTHON := $(shell deploy/find-python)
 VENV := .venv
@@ -24,6 +24,10 @@ types: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+
+# Everything at once for SOAK_MINUTES: load, changes and faults; looks for wrong cells and leaks.
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 
 # GitLab's Go client against this server; needs Go.
 interop: $(VENV)/.dev

@@ -106,14 +106,20 @@ class FaultySystem:
 
 
 class Requests:
-    """One request of each kind; those for keys never seen before are made up as they go."""
+    """One request of each kind; those for keys never seen before are made up as they go.
 
-    def __init__(self) -> None:
+    With `again` they start over when there are no more, with keys not seen for long.
+    """
+
+    def __init__(self, *, again: bool = False) -> None:
         self._number = itertools.count()
+        self._again = again
 
     def new(self) -> bytes:
         """A request for a claim that nobody has asked for: no cache can answer it."""
         number = next(self._number)
+        if self._again:
+            number %= NEW_KEYS
         assert number < NEW_KEYS, "no new keys are left: make NEW_KEYS larger"
         return get(f"/new-{number}/x".encode())
 

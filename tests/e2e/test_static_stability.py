@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,12 +20,13 @@ from tests.e2e.load import Answer, Load
 from tests.e2e.plane_process import PlaneProcess
 from tests.e2e.system import RULESETS, RawClient
 from tests.e2e.test_failures import until
-from tests.e2e.test_restarts import AMBIGUOUS, NATIVE
+from tests.e2e.test_restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
 
 NATIVE_ANSWER = Answer("native", 200, "cell-2")
 AMBIGUOUS_ANSWER = Answer("ambiguous", 200, "cell-1")
 REFUSED = Answer("ambiguous", 503, "")
 REQUESTS = {"native": NATIVE, "ambiguous": AMBIGUOUS}
+FOR_CELL = re.compile(rb"x-cellway-cell: (.+)\r")
 ASKED_BY_SESSION = [("cookie", b"_gitlab_session=cell-2-a")]
 
 
@@ -75,13 +77,19 @@ class Edge:
         self.envoy.start()
 
     def served(self) -> dict[str, tuple[int, str]]:
+        """Status, and the cell that the request says it is for when it arrives there."""
         with RawClient(self.plane.edge_port) as client:
             native = client.ask(b"/-/x", ASKED_BY_SESSION)
             ambiguous = client.ask(b"/foo/x")
         return {
-            name: (status, headers.get("x-cellway-cell", ""))
-            for name, (status, headers, _) in (("native", native), ("ambiguous", ambiguous))
+            name: (status, arrived[1].decode() if (arrived := FOR_CELL.search(body)) else "")
+            for name, (status, _, body) in (("native", native), ("ambiguous", ambiguous))
         }
+
+    def shows_cells(self) -> bool:
+        """Whether the filter that shows the cell to callers is there: it comes last."""
+        with RawClient(self.plane.edge_port) as client:
+            return "x-cellway-cell" in client.ask(b"/-/x", ASKED_BY_SESSION)[1]
 
 
 @pytest.fixture
@@ -122,12 +130,17 @@ def test_killed_altogether_the_edge_comes_back_from_disk_and_goes_live_without_l
     assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (503, "")}
     assert edge.agent.metric("cellway_agent_streams", **{"from": "snapshot"}) == 1
     assert "Envoy starts from the snapshot" in edge.agent.said()
+    until(edge.shows_cells)
     with Load(edge.plane.edge_port, REQUESTS) as load:
         load.go_on(200)
         assert load.take().keys() == {NATIVE_ANSWER, REFUSED}
+        taken_up = edge.envoy.stats(f"{TAKEN_UP}|{ROUTES_SENT}")
+        assert len(taken_up) > 10
         edge.plane.start()
         edge.in_step()
         until(lambda: load.seen()[AMBIGUOUS_ANSWER] > 0)
+        # What came from disk is what the control plane has: it sent nothing.
+        assert edge.envoy.stats(f"{TAKEN_UP}|{ROUTES_SENT}") == taken_up
         assert load.take().keys() <= {NATIVE_ANSWER, AMBIGUOUS_ANSWER, REFUSED}
         # Live: what is new arrives, and is kept.
         edge.add_cell("cell-3", cells[2].port)

@@ -77,7 +77,9 @@ class Client:
                 type_url=type_url, initial_resource_versions=self.has[type_url]
             )
             request.node.id, request.node.cluster = self._node, self._group
-            await call.write(request)
+            # One that is refused may be so before it has asked for all; `_read` says why.
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await call.write(request)
         reading = asyncio.create_task(self._read(call))
         try:
             yield
