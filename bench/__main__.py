@@ -6,7 +6,7 @@ from bench import (
     claims,
     classifier,
     classify,
-    compile,
+    compile,  # noqa: A004
     data_plane,
     fleet,
     memory,
