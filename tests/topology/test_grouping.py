@@ -31,15 +31,20 @@ def begin(topology: Topology, *names: str, key: str | None = None) -> tuple[int,
 def together(topology: Topology, calls: list[Callable[[], Any]]) -> list[Future[Any]]:
     """Have the calls wait in this order, then let them go."""
     store = topology._store
-    with ThreadPoolExecutor(len(calls)) as pool, store._writer:
-        futures: list[Future[Any]] = []
-        for call in calls:
-            waiting = len(store._queue)
-            futures.append(pool.submit(call))
-            deadline = time.monotonic() + GENEROUS_S
-            while len(store._queue) == waiting:
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
+    with ThreadPoolExecutor(len(calls)) as pool:
+        store._writer.acquire()
+        try:
+            futures: list[Future[Any]] = []
+            for call in calls:
+                waiting = len(store._queue)
+                futures.append(pool.submit(call))
+                deadline = time.monotonic() + GENEROUS_S
+                while len(store._queue) == waiting:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.001)
+        finally:
+            # As each writer does: released only, it would leave all of them asleep.
+            store._pass_on()
     return futures
 
 
