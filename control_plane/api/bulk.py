@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -76,13 +75,12 @@ async def export_claims(
     limit: Annotated[int, Query(ge=1, le=MAX_EXPORT)] = MAX_EXPORT,
 ) -> Response:
     """Claims in the order of keys, one a line. Each page is as of one moment, not all of them."""
-    key = paging.decode(after, 2)
+    # Before the first key: a page that has no bound is sorted anew by PostgreSQL.
+    key = paging.decode(after, 2) or ["", ""]
     topology: Topology = request.app.state.topology
 
     def page() -> tuple[str, tuple[str, str] | None]:
-        lines = topology.export_claims((key[0], key[1]) if key else None)
-        found = list(itertools.islice(lines, limit))
-        lines.close()
+        found = list(topology.export_claims((key[0], key[1]), limit))
         return "".join(found), last_key(found[-1]) if len(found) == limit else None
 
     text, following = await run_in_threadpool(page)

@@ -282,8 +282,12 @@ def _log(tx: Transaction, lines: list[_Line], ids: dict[str, int]) -> None:
     tx.appended = len(rows)
 
 
-def export_claims(connection: Connection, after: _Key | None = None) -> Iterator[str]:
-    """Every claim as a line, in the order of keys, after one: to resume, the last line's.
+def export_claims(
+    connection: Connection, after: _Key | None = None, limit: int | None = None
+) -> Iterator[str]:
+    """Claims as lines, in the order of keys, after one: to resume, the last line's.
+
+    All of them, or up to ``limit`` (which the database then knows of, and reads no more).
 
     What a lease is creating is left out, as it may never be; what one is destroying still stands.
     """
@@ -298,7 +302,7 @@ def export_claims(connection: Connection, after: _Key | None = None) -> Iterator
     if after is not None:
         # A comparison of rows: each engine starts at that place of the primary key.
         query = query.where(tuple_(claims.bucket, claims.value) > tuple_(*after))
-    for row in connection.execute(query):
+    for row in connection.execute(query.limit(limit)):
         yield _written(row)
 
 

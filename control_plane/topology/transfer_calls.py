@@ -35,7 +35,9 @@ class TransferCalls:
             dry_run=dry_run,
         )
 
-    def export_claims(self, after: tuple[str, str] | None = None) -> Generator[str]:
-        """Every claim as a line of NDJSON, as of one moment; see `transfer.export_claims`."""
+    def export_claims(
+        self, after: tuple[str, str] | None = None, limit: int | None = None
+    ) -> Generator[str]:
+        """Claims as lines of NDJSON, as of one moment; see `transfer.export_claims`."""
         with self._store.read() as connection:
-            yield from transfer.export_claims(connection, after)
+            yield from transfer.export_claims(connection, after, limit)
