@@ -107,6 +107,7 @@ class Metrics:
         classifier = ClassifierMetrics(own)
         self.classified = classifier.classified
         self.edge_counted = classifier.edge_counted
+        self.cache_counted = classifier.cache_counted
         self.refused = classifier.refused
         registry.register(Together(own, worker_directory))
         self._published_at: dict[int, float] = {}

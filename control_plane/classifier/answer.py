@@ -28,6 +28,9 @@ class Observer(Protocol):
     def refused(self) -> None:
         """A question was refused, since too many wait for the database."""
 
+    def cache_counted(self, cache: str, what: str, number: int) -> None:
+        """A cache had so many ``hits``, ``misses``, ``stale`` or ``evictions`` more."""
+
     def edge_counted(self, counts: bytes) -> None:
         """An edge says what its cache did (the value of `x-cellway-edge-counts`)."""
 

@@ -18,6 +18,8 @@ from collections import deque
 import httptools
 
 from control_plane.classifier.answer import Answers, Observer
+from control_plane.classifier.cached_lookup import CachedLookup
+from control_plane.classifier.owner_cache import OwnerCache
 from control_plane.classifier.view import LiveView, NoRuleset, Unsettled, Verdict
 from control_plane.routing.model import Request
 from control_plane.topology.batched_lookup import BatchedLookup, TooManyLookups
@@ -35,6 +37,10 @@ _SWEEP_S = 10.0
 METHOD_HEADER = b"x-cellway-method"
 """The client's method, from an edge that can't send each. No client can send it: see the edge."""
 COUNTS_HEADER = b"x-cellway-edge-counts"
+KNOWN_HEADER = b"x-cellway-known"
+"""The newest revision among floor and epochs that the edge runs with. Who sends it may be answered
+from the cache; nothing older than that is used."""
+_REVISION = re.compile(rb"[0-9]{1,18}")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 MAX_NAMES = 1024
 _NAMES: dict[bytes, str] = {}
@@ -67,7 +73,7 @@ class ClassifierServer:
     ) -> None:
         """With ``lookup``, claims are looked up by it and nothing blocks; else ``view`` does it."""
         self.view = view
-        self.lookup = lookup
+        self.lookup = None if lookup is None else CachedLookup(lookup, OwnerCache(), observer)
         self.answering: set[asyncio.Task[None]] = set()
         self.answers = Answers()
         self.observer = observer
@@ -100,11 +106,11 @@ class ClassifierServer:
             return self._unable(error)
         return self._able(verdict, started)
 
-    async def answer_with(self, lookup: BatchedLookup, request: Request) -> bytes:
-        """The same without blocking."""
+    async def answer_with(self, lookup: CachedLookup, request: Request, known: int | None) -> bytes:
+        """The same without blocking; see `LiveView.decide_with`."""
         started = time.perf_counter()
         try:
-            verdict = await self.view.decide_with(lookup, request)
+            verdict = await self.view.decide_with(lookup, request, known)
         except (NoRuleset, Unsettled, TopologyError) as error:
             return self._unable(error)
         return self._able(verdict, started)
@@ -130,7 +136,16 @@ class _Connection(asyncio.Protocol):
     """One connection: parsing is httptools', the rest is one method a request."""
 
     __slots__ = (
-        *("_authority", "_headers", "_method", "_parser", "_quiet_s", "_received", "_server"),
+        *(
+            "_authority",
+            "_headers",
+            "_known",
+            "_method",
+            "_parser",
+            "_quiet_s",
+            "_received",
+            "_server",
+        ),
         *("_closing", "_queue", "_transport", "_url"),
     )
 
@@ -141,7 +156,7 @@ class _Connection(asyncio.Protocol):
         self._received = 0
         self._quiet_s = 0.0
         self._closing = False
-        self._queue: deque[Request] = deque()
+        self._queue: deque[tuple[Request, int | None]] = deque()
         self.on_message_begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -187,6 +202,7 @@ class _Connection(asyncio.Protocol):
         self._url = b""
         self._authority = b""
         self._method: str | None = None
+        self._known: int | None = None
         self._headers: list[tuple[str, bytes]] = []
 
     def on_url(self, url: bytes) -> None:
@@ -215,6 +231,8 @@ class _Connection(asyncio.Protocol):
         """Between the edge and us: no rule sees it."""
         if name == METHOD_HEADER and _METHOD.fullmatch(value):
             self._method = value.decode("ascii")
+        elif name == KNOWN_HEADER and _REVISION.fullmatch(value):
+            self._known = int(value)
         elif name == COUNTS_HEADER:
             self._server.observer.edge_counted(value)
 
@@ -228,22 +246,22 @@ class _Connection(asyncio.Protocol):
         if self._server.lookup is None:
             self._transport.write(self._server.answer(request))
         else:
-            self._queue.append(request)
+            self._queue.append((request, self._known))
             if len(self._queue) == 1:
                 self._answer_queue(self._server.lookup)
         if not self._parser.should_keep_alive():
             self._close_after_answers()
 
-    def _answer_queue(self, lookup: BatchedLookup) -> None:
+    def _answer_queue(self, lookup: CachedLookup) -> None:
         # Envoy sends no further question before the answer: what comes all the same can wait.
         self._transport.pause_reading()
         task = asyncio.create_task(self._answer(lookup))
         self._server.answering.add(task)
         task.add_done_callback(self._answered)
 
-    async def _answer(self, lookup: BatchedLookup) -> None:
+    async def _answer(self, lookup: CachedLookup) -> None:
         while self._queue:
-            answer = await self._server.answer_with(lookup, self._queue[0])
+            answer = await self._server.answer_with(lookup, *self._queue[0])
             self._queue.popleft()
             if self._transport.is_closing():
                 return

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from control_plane.classifier.cached_lookup import CachedLookup
 from control_plane.routing.evaluate import Evaluation
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
-from control_plane.topology.batched_lookup import BatchedLookup
 from control_plane.topology.lookup import Seen
 from control_plane.topology.model import CellState
 from control_plane.topology.service import Topology
@@ -66,12 +66,17 @@ class LiveView:
         """Give the database connection back."""
         self._lookup.close()
 
-    async def decide_with(self, lookup: BatchedLookup, request: Request) -> Verdict:
-        """`decide` without blocking; raises what ``lookup`` raises, too."""
+    async def decide_with(
+        self, lookup: CachedLookup, request: Request, known: int | None
+    ) -> Verdict:
+        """`decide` without blocking; with ``known``, as of any time since that revision.
+
+        Raises what ``lookup`` raises, too.
+        """
         question = _Question(self, request, trace=False)
         said = question.resume(None)
         while not isinstance(said, Verdict):
-            said = question.resume(await lookup.look(said))
+            said = question.resume(await lookup.look(said, known))
         return said
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from sqlalchemy import Engine
@@ -28,12 +28,16 @@ MAX_WAITING = 1024
 LOOK_S = 1.0
 """How long a statement may take; the edge has long given up then."""
 _SQL = """
-SELECT r.revision, r.edge_revision, k.number, c.cell_id
+SELECT r.revision, r.edge_revision, (SELECT max(e.revision) FROM epochs e), k.number, c.cell_id
 FROM revisions r
 LEFT JOIN unnest(%s::text[], %s::text[]) WITH ORDINALITY AS k (bucket, value, number) ON true
 LEFT JOIN claims c ON c.bucket = k.bucket AND c.value = k.value"""
+_EPOCHS_SQL = """
+SELECT r.revision, r.edge_revision, e.shard, e.revision
+FROM revisions r LEFT JOIN epochs e ON true"""
 _Key = tuple[str, str]
-_Row = tuple[Any, ...]
+_Row = tuple[Sequence[Any], int]
+"""Both revisions and owners; the newest epoch."""
 _Batch = Sequence[tuple[list[str], asyncio.Future[_Row]]]
 
 
@@ -93,7 +97,22 @@ class BatchedLookup:
         self._waiting.append((params, future))
         if self._idle:
             self._send(self._idle.pop())
-        return seen_of(await future, len(keys), shards, places)
+        row, epoch = await future
+        return seen_of(row, len(keys), shards, places)._replace(epoch=epoch)
+
+    async def epochs(self) -> tuple[int, int, dict[int, int]]:
+        """Revision, edge revision and all epochs, as of one moment; raises as `look` does."""
+        link = _Link()
+        try:
+            async with asyncio.timeout(LOOK_S):
+                cursor = await self._execute(link, (), _EPOCHS_SQL)
+                rows = await cursor.fetchall()
+        except (psycopg.Error, TimeoutError) as error:
+            raise Unavailable(str(error).strip() or f"no answer within {LOOK_S} s") from error
+        finally:
+            await link.close()
+        epochs = {shard: at for _, _, shard, at in rows if shard is not None}
+        return rows[0][0], rows[0][1], epochs
 
     def _send(self, link: _Link) -> None:
         task = asyncio.create_task(self._work(link))
@@ -130,24 +149,25 @@ class BatchedLookup:
             await link.close()
             cursor = await self._execute(link, arrays)
         rows = await cursor.fetchall()
-        known = rows[0][:2]
+        known, epoch = rows[0][:2], rows[0][2] or 0
         owners: list[int | None] = [None] * len(keys)
-        for _, _, number, owner in rows:
+        for _, _, _, number, owner in rows:
             if number is not None:
                 owners[number - 1] = owner
         for params, future in batch:
             if not future.done():
                 asked = zip(params[::2], params[1::2], strict=True)
-                future.set_result((*known, *(owners[keys[key]] for key in asked)))
+                row = (*known, *(owners[keys[key]] for key in asked))
+                future.set_result((row, epoch))
 
     async def _execute(
-        self, link: _Link, arrays: tuple[list[str], list[str]]
+        self, link: _Link, params: Sequence[list[str]], sql: LiteralString = _SQL
     ) -> psycopg.AsyncCursor[Any]:
         if link.connection is None:
             arguments, options = self._target
             options = options | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_S}
             link.connection = await psycopg.AsyncConnection.connect(*arguments, **options)
-        return await link.connection.execute(_SQL, arrays, prepare=True)
+        return await link.connection.execute(sql, params, prepare=True)
 
 
 def _fail(batch: _Batch, why: str) -> None:

@@ -25,13 +25,15 @@ class Seen(NamedTuple):
     """What a look-up saw: owners as of a revision, or newer.
 
     ``edge_revision``: the last change, as of then, to a cell or the active ruleset. ``shards``: of
-    the keys; a key that can't be claimed belongs to nobody and has none.
+    the keys; a key that can't be claimed belongs to nobody and has none. ``epoch``: the newest
+    epoch of all shards, where the look-up tells it.
     """
 
     revision: int
     edge_revision: int
     owners: Sequence[int | None]
     shards: Sequence[int]
+    epoch: int = 0
 
 
 class ClaimLookup(Protocol):

@@ -74,6 +74,28 @@ async def test_a_move_is_seen_by_the_next_question(plane: Plane) -> None:
         assert (await client.get("/t0")).headers["x-cellway-cell"] == target
 
 
+async def test_who_says_what_it_knows_is_answered_from_the_cache_and_never_too_old(
+    plane: Plane,
+) -> None:
+    running, api, client = plane
+
+    async def ask() -> str:
+        known = {"x-cellway-known": str(running.topology.revision())}
+        header: str = (await client.get("/t0", headers=known)).headers["x-cellway-cell"]
+        return header
+
+    assert [await ask() for _ in range(5)] == ["cell-1"] * 5
+    subject = Subject(text="s0")
+    running.topology.transfer(subject, "cell-1", "cell-2", reason="r", actor="t")
+    assert [await ask() for _ in range(5)] == ["cell-2"] * 5
+    running.topology.transfer(Subject(text="s1"), "cell-2", "cell-1", reason="r", actor="t")
+    assert [await ask() for _ in range(5)] == ["cell-2"] * 5
+    found = await samples(api)
+    # The entry for t0 outlives the move of t1, which is in another shard.
+    assert found["cellway_cache_hits_total", (("cache", "classifier"),)] >= 11
+    assert found["cellway_cache_misses_total", (("cache", "classifier"),)] <= 4
+
+
 async def test_a_slow_database_is_refused_early_and_recovers(
     plane: Plane, server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
