@@ -125,7 +125,6 @@ class Fleet:
         for waiter in self._waiters:
             if session.acked_revision < waiter.revision:
                 waiter.lacking.add(session)
-                waiter.done.clear()
 
     def heard(self, node_id: str, session: Session) -> None:
         """A message of this node was handled; NACKs are reported from here."""
@@ -228,12 +227,15 @@ class Fleet:
         self._waiters.add(waiter)
         try:
             async with asyncio.timeout(timeout_s):
-                await waiter.done.wait()
+                # Again if a node has come meanwhile.
+                while waiter.lacking:
+                    waiter.done.clear()
+                    await waiter.done.wait()
         except TimeoutError:
             return self.lagging(revision)
         finally:
             self._waiters.discard(waiter)
-        return self.lagging(revision)
+        return ()
 
 
 _ORDER = ("NACKED", "STALE", "NOT_SENT", "SYNCED")

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -120,7 +121,7 @@ class Stream:
         if self._sender is not None:
             await asyncio.wait({self._sender}, timeout=LAST_WRITE_S)
 
-    def end(self, error: Exception | None = None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         """End the stream: well, or with an error."""
         if self._ended.done():
             return
@@ -131,8 +132,28 @@ class Stream:
 
     def wake(self) -> None:
         """There is a newer snapshot."""
-        if self.node_id is None:
-            return
+        if self.node_id is not None:
+            self._guarded(self._take_snapshot)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Take a step in a loop over all streams: one that fails ends this stream only."""
+        try:
+            step()
+        except Exception as error:
+            log.exception("%s: its stream has failed", self.node_id)
+            self.end(error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task whose failure ends the stream."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.end(error)
+
+    def _take_snapshot(self) -> None:
         started = time.perf_counter()
         snapshot = self._server.cache.get(self._group)
         responses = self._session.on_snapshot(snapshot)
@@ -163,15 +184,13 @@ class Stream:
         if responses:
             self._queue.extend(responses)
             if self._sender is None:
-                self._sender = asyncio.create_task(self._drain(started))
+                self._sender = self._spawn(self._drain(started))
         self._arm()
 
     async def _drain(self, started: float | None) -> None:
         try:
             while self._queue:
                 await self._context.write(self._payload(self._queue.popleft()))
-        except (ResponseTooLarge, grpc.aio.BaseError, grpc.aio.UsageError) as error:
-            self.end(error)
         finally:
             self._sender = None
         if started is not None:
@@ -192,7 +211,9 @@ class Stream:
         awaited = self._session.waiting_for
         if awaited:
             limit_s = self._server.limits.gate_timeout_s
-            self._timer = self._loop.call_later(limit_s, self._late, awaited)
+            self._timer = self._loop.call_later(
+                limit_s, self._guarded, partial(self._late, awaited)
+            )
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -220,7 +241,9 @@ class Stream:
 
         What another replica told it before was committed before (docs/adr/0040).
         """
-        late = self._loop.call_later(self._server.limits.confirm_timeout_s, self._confirm_late)
+        late = self._loop.call_later(
+            self._server.limits.confirm_timeout_s, self._guarded, self._confirm_late
+        )
         try:
             while self._floor is None:
                 try:
@@ -267,7 +290,7 @@ class Stream:
         self._session.guards_shrink = not self._server.force_shrink
         if self._server.newest is not None:
             self._session.await_confirmation()
-            self._confirming = asyncio.create_task(self._confirm(self._server.newest))
+            self._confirming = self._spawn(self._confirm(self._server.newest))
         self._disarm()
 
     def _report(self) -> None:

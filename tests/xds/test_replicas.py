@@ -272,3 +272,48 @@ async def test_a_nack_leaves_every_other_node_and_resource_alone() -> None:
             call.cancel()
             with pytest.raises((asyncio.CancelledError, grpc.aio.AioRpcError)):
                 await call.read()
+
+
+async def test_a_session_that_fails_keeps_the_snapshot_from_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Wire() as wire:
+        wire.cache.set(clusters(1, "a"))
+        calls = {}
+        for node in ("broken", "other"):
+            calls[node] = call = wire.stub.DeltaAggregatedResources()
+            await call.write(first(node))
+            await call.write(answer(await read(call)))
+        await until(lambda: wire.fleet.lagging(1) == ())
+        (broken,) = wire.fleet._nodes["broken"].sessions
+
+        def fail(_: Snapshot) -> list[Any]:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(broken, "on_snapshot", fail)
+        wire.cache.set(clusters(2, "a", "b"))
+        assert [one.name for one in (await read(calls["other"])).resources] == ["b"]
+        with pytest.raises(grpc.aio.AioRpcError):
+            await read(calls["broken"])
+        await until(lambda: wire.xds.streams == 1)
+        calls["other"].cancel()
+
+
+async def test_waiting_for_the_fleet_goes_on_if_a_node_comes_meanwhile() -> None:
+    async with Wire() as wire:
+        wire.cache.set(clusters(1, "a"))
+        early = wire.stub.DeltaAggregatedResources()
+        await early.write(first("early"))
+        response = await read(early)
+        waiting = asyncio.create_task(wire.fleet.wait(1, 10))
+        await asyncio.sleep(0)
+        late = wire.stub.DeltaAggregatedResources()
+        await late.write(first("late"))
+        answered = await read(late)
+        await early.write(answer(response))
+        await until(lambda: wire.fleet.lagging(1) == ("late",))
+        assert not waiting.done()
+        await late.write(answer(answered))
+        assert await waiting == ()
+        early.cancel()
+        late.cancel()
