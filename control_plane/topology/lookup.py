@@ -15,8 +15,6 @@ from control_plane.topology.epochs import shard
 from control_plane.topology.errors import Invalid, Unavailable
 from control_plane.topology.normalise import normalise
 
-MAX_CHAIN = 65
-"""Keys of one look-up, and one."""
 POLL_S = 0.1
 """How long a lost NOTIFY can hide a commit from `ClaimLookup.changed` on PostgreSQL."""
 
@@ -70,6 +68,18 @@ def owner_statement(engine: Engine) -> str:
         table.c.bucket == bindparam("bucket"), table.c.value == bindparam("value")
     )
     return _positional(str(query.compile(engine)))
+
+
+class _LookStatements(dict[int, str]):
+    """SQL texts by number of keys, each made when first needed: many look-ups need none."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def __missing__(self, keys: int) -> str:
+        self[keys] = _look_statement(self._engine, keys)
+        return self[keys]
 
 
 def _look_statement(engine: Engine, keys: int) -> str:
@@ -129,7 +139,7 @@ class SqliteLookup:
 
     def __init__(self, engine: Engine) -> None:
         self._statement = owner_statement(engine)
-        self._look_statements = tuple(_look_statement(engine, keys) for keys in range(MAX_CHAIN))
+        self._look_statements = _LookStatements(engine)
         self._edge_statement = str(select(schema.revisions.c.edge_revision).compile(engine))
         self._checked_out = engine.raw_connection()
         connection: Any = self._checked_out.dbapi_connection
@@ -185,7 +195,7 @@ class PostgresLookup:
         arguments, options = engine.dialect.create_connect_args(engine.url)
         self._target = (tuple(arguments), dict(options))
         self._statement = owner_statement(engine)
-        self._look_statements = tuple(_look_statement(engine, keys) for keys in range(MAX_CHAIN))
+        self._look_statements = _LookStatements(engine)
         self._known = (-1, -1)
         self._hinted = False
         self._seen = -1
