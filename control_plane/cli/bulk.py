@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ PIECE_BYTES = 1_500_000
 """One request, one transaction; below what the API takes at most."""
 MAX_LINE_BYTES = 64 * 1024
 STDIN = "-"
+Take = Callable[[list[str], int], dict[str, Any]]
+"""Claims lines, the first of which has this number; says what became of them."""
 _PROGRESS_SUFFIX = ".import-progress"
 
 
@@ -95,6 +97,9 @@ def import_claims(
         Path | None, typer.Option(help="where lines go that can't be taken, with reasons")
     ] = None,
     resume: Annotated[bool, typer.Option(help="go on where an import broke off")] = False,
+    database_url: Annotated[
+        str | None, typer.Option(help="straight into this database, past the API")
+    ] = None,
 ) -> None:
     """Claim what a file says: what stands already is fine, what can't be taken is told."""
     path = None if file == STDIN else Path(file)
@@ -111,11 +116,19 @@ def import_claims(
         told = rejects.open("a" if resume else "w") if rejects else None
         if told is not None:
             stack.callback(told.close)
+        take = _through(of(ctx).client, of(ctx).dry_run)
+        if database_url is not None:
+            from control_plane.cli import local
+
+            actor = of(ctx).client.actor
+            take = stack.enter_context(
+                local.importing(database_url, actor=actor, dry_run=of(ctx).dry_run)
+            )
         size = path.stat().st_size if path else None
         bar = stack.enter_context(_bar())
         task = bar.add_task("import", total=size, completed=state.offset)
         for piece in _pieces(source, state.lines):
-            _send(of(ctx).client, piece, of(ctx).dry_run, state, told)
+            _send(take, piece, state, told)
             if notes is not None and not of(ctx).dry_run:
                 _note(notes, state)
             bar.update(task, completed=state.offset)
@@ -124,17 +137,23 @@ def import_claims(
     _tell(ctx, state, rejects)
 
 
-def _send(
-    client: Client, piece: _Piece, dry_run: bool, state: _State, rejects: TextIO | None
-) -> None:
-    try:
-        answer = client.call(
+def _through(client: Client, dry_run: bool) -> Take:
+    def take(lines: list[str], first: int) -> dict[str, Any]:
+        answer: dict[str, Any] = client.call(
             "POST",
             "/v1/claims/import",
-            content="\n".join(piece.lines).encode(),
-            params={"first_line": piece.first, "dry_run": dry_run or None},
+            content="\n".join(lines).encode(),
+            params={"first_line": first, "dry_run": dry_run or None},
             headers={"content-type": "application/x-ndjson"},
         ).json()
+        return answer
+
+    return take
+
+
+def _send(take: Take, piece: _Piece, state: _State, rejects: TextIO | None) -> None:
+    try:
+        answer = take(piece.lines, piece.first)
     except Failure as failure:
         text = f"{failure}\n  up to line {state.lines} all is done; go on with --resume"
         raise Failure(text, failure.status) from failure

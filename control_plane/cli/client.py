@@ -49,7 +49,9 @@ class Client:
     """A thin client of one server."""
 
     def __init__(self, server: str, token: str | None) -> None:
-        headers = {"x-actor": _actor()}
+        self.actor = _actor()
+        """Who this is, for the audit."""
+        headers = {"x-actor": self.actor}
         if token:
             headers["authorization"] = f"Bearer {token}"
         self._http = httpx.Client(base_url=server, headers=headers, timeout=TIMEOUT_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from control_plane.server import Running, run_loop, running, serve, until_signal
 from control_plane.settings import Settings, TokenNeeded
 from control_plane.topology import backup
 from control_plane.topology.errors import AlreadyExists, NotFound, Refused, TopologyError
+from control_plane.topology.service import Topology
 from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.topology.transfer import Reject
 
 LOCAL_NODE = "local"
 JOIN_S = 15.0
@@ -112,6 +114,33 @@ def missing_migrations(url: str) -> tuple[str, ...]:
     pending = pending_migrations(store.engine)
     store.close()
     return pending
+
+
+@contextlib.contextmanager
+def importing(
+    url: str, *, actor: str, dry_run: bool
+) -> Iterator[Callable[[list[str], int], dict[str, Any]]]:
+    """Takes lines of an import straight into a database, whether or not a server uses it too."""
+    with _told():
+        topology = Topology.open(url, migrate_first=False)
+
+    def take(lines: list[str], first: int) -> dict[str, Any]:
+        rejects: list[Reject] = []
+        with _told():
+            done = topology.import_claims(
+                lines,
+                actor=actor,
+                reject=rejects.append,
+                progress=lambda _: None,
+                dry_run=dry_run,
+            )
+        shown = [{**one.as_dict(), "line": one.line + first - 1} for one in rejects]
+        return {"created": done.created, "present": done.present, "rejects": shown}
+
+    try:
+        yield take
+    finally:
+        topology.close()
 
 
 def back_up_database(url: str, target: Path) -> int:

@@ -166,6 +166,19 @@ def test_an_import_that_broke_off_goes_on_where_it_was(
     whole = cellway("claims", "import", str(file), "-o", "json")
     counts = json.loads(whole.stdout)
     assert (counts["created"], counts["present"]) == (5_000, 1_000)
+    straight = cellway(
+        "claims",
+        "import",
+        str(file),
+        "--database-url",
+        f"sqlite:///{tmp_path}/api.db",
+        "-o",
+        "json",
+    )
+    assert json.loads(straight.stdout)["present"] == 6_000, straight.stderr
+    nowhere = f"sqlite:///{tmp_path}/none.db"
+    missing = cellway("claims", "import", str(file), "--database-url", nowhere)
+    assert (missing.returncode, "db migrate" in missing.stderr) == (Exit.ERROR, True)
     away = Cellway("http://127.0.0.1:1")("claims", "import", str(file))
     assert (away.returncode, "--resume" in away.stderr) == (Exit.ERROR, True)
 
