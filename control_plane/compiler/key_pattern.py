@@ -1,7 +1,7 @@
 """Regexes so plain that there is one way only to read a key out of a text.
 
-A key pattern is ``^``, literals and repeated classes with one named group around some of them. Each
-run of a class ends where a character follows that the class does not have. So the pattern captures
+A key pattern is ``^``, literals and classes, once or repeated, with one named group around some.
+Each run of a class ends where a character follows that the class does not have. So the pattern captures
 a key exactly where the pattern with that key in the group's place matches.
 """
 
@@ -15,7 +15,7 @@ from itertools import pairwise
 from control_plane.compiler.regex_rewrite import class_members
 
 _TOKEN = re.compile(
-    r"(?P<repeat>(?P<members>\[(?!\^)(?:\\.|[^\]\\\[])+\]|\\[dw])\+)"
+    r"(?P<members>\[(?!\^)(?:\\.|[^\]\\\[])+\]|\\[dw])(?P<many>\+?)(?![*+?{])"
     r"|(?P<open>\(\?P?<(?P<group>\w+)>)"
     r"|(?P<close>\))"
     r"|(?P<end>\$\Z)"
@@ -34,9 +34,10 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """One or more characters of a class, given by its members."""
+    """One character of a class, given by its members, or (``many``) one or more."""
 
     members: frozenset[str]
+    many: bool
 
 
 Part = Literal | Repeat
@@ -55,7 +56,9 @@ class KeyPattern:
     def open_ended(self) -> frozenset[str]:
         """What may not follow a matched text, because it would be part of its last run."""
         last = (*self.before, *self.key, *self.after)[-1]
-        return frozenset() if self.closed or isinstance(last, Literal) else last.members
+        if self.closed or isinstance(last, Literal) or not last.many:
+            return frozenset()
+        return last.members
 
     def matching(self, keys: Iterable[str]) -> list[str]:
         """Those keys that the group can capture."""
@@ -127,13 +130,13 @@ def _add(parts: list[Part], found: re.Match[str]) -> bool:
     members = class_members(body if body.startswith("\\") else body[1:-1])
     if not members or members & _UNSAFE:
         return False
-    parts.append(Repeat(frozenset(members)))
+    parts.append(Repeat(frozenset(members), bool(found["many"])))
     return True
 
 
 def _one_way_to_read(parts: tuple[Part, ...]) -> bool:
     for part, following in pairwise(parts):
-        if isinstance(part, Repeat):
+        if isinstance(part, Repeat) and part.many:
             starts = {following.text[0]} if isinstance(following, Literal) else following.members
             if part.members & starts:
                 return False
@@ -141,7 +144,9 @@ def _one_way_to_read(parts: tuple[Part, ...]) -> bool:
 
 
 def _python(part: Part) -> str:
-    return re.escape(part.text) if isinstance(part, Literal) else f"{_python_class(part)}+"
+    if isinstance(part, Literal):
+        return re.escape(part.text)
+    return _python_class(part) + "+" * part.many
 
 
 def _python_class(part: Repeat) -> str:
@@ -149,7 +154,9 @@ def _python_class(part: Repeat) -> str:
 
 
 def _re2(part: Part) -> str:
-    return re.escape(part.text) if isinstance(part, Literal) else f"{re2_class(part.members)}+"
+    if isinstance(part, Literal):
+        return re.escape(part.text)
+    return re2_class(part.members) + "+" * part.many
 
 
 def re2_class(members: frozenset[str]) -> str:

@@ -23,6 +23,8 @@ from tests.routing.cells import FakeCell, cells
         r"^v1:(?<p>[a-z0-9_]+):",
         r"^(?<p>cell-[0-9]+)",
         r"^(?P<p>a)\.b$",
+        r"^(?<p>cell-[0-9])",
+        r"^(?<p>[a-f]\d)[a-f]",
     ],
 )
 def test_plain_patterns_are_read(pattern: str) -> None:
@@ -60,7 +62,9 @@ keys = st.lists(
 
 
 @given(
-    st.sampled_from([r"^(?<p>cell-[0-9]+)-", r"^(?<p>cell-[0-9]+)", r"^(?<p>cell-\d+)$"]),
+    st.sampled_from(
+        [r"^(?<p>cell-[0-9]+)-", r"^(?<p>cell-[0-9]+)", r"^(?<p>cell-\d+)$", r"^(?<p>cell-[0-9])"]
+    ),
     keys,
     texts,
 )

@@ -29,8 +29,8 @@ def connection_manager(
     early_mutation = {
         "@type": TYPE_PREFIX + HEADER_MUTATION_TYPE,
         "mutations": [
-            {"remove_on_match": {"key_matcher": {"prefix": "x-cellway-", "ignore_case": True}}},
-            {"remove": "x-envoy-auth-failure-mode-allowed"},
+            {"remove_on_match": {"key_matcher": {"prefix": "x-cellway-"}}},
+            {"remove_on_match": {"key_matcher": {"exact": "x-envoy-auth-failure-mode-allowed"}}},
         ],
     }
     return {
@@ -43,6 +43,7 @@ def connection_manager(
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"},
         "max_request_headers_kb": MAX_REQUEST_HEADERS_KB,
+        "server_header_transformation": "PASS_THROUGH",
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "delayed_close_timeout": NO_DELAY,
         "early_header_mutation_extensions": [
