@@ -4,6 +4,8 @@
 PYTHON := $(shell deploy/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests spend half of their time waiting for processes that they start.
+WORKERS ?= 3
 
 ifeq ($(PYTHON),)
 $(error cellway needs Python 3.12 or newer: install python3.13 or python3.12 (for example "pyenv install 3.13") and try again)
@@ -13,7 +15,7 @@ demo: $(VENV)/.base
 	$(BIN)/python -m control_plane.demo $(if $(ONCE),--once)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

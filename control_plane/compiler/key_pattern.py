@@ -1,7 +1,7 @@
 """Regexes so plain that there is one way only to read a key out of a text.
 
 A key pattern is ``^``, literals and classes, once or repeated, with one named group around some.
-Each run of a class ends where a character follows that the class does not have. So the pattern captures
+Each run of a class ends where a character follows that the class does not have. So it captures
 a key exactly where the pattern with that key in the group's place matches.
 """
 
