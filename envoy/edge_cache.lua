@@ -14,7 +14,7 @@
 --   CLUSTER, TIMEOUT_MS, SECOND_TRY, SHOW_TIER, MAX_POSITIVE, MAX_NEGATIVE, STALE_MS
 
 local find, sub, match, gmatch = string.find, string.sub, string.match, string.gmatch
-local concat, tonumber, random = table.concat, tonumber, math.random
+local concat, tonumber, random, max = table.concat, tonumber, math.random, math.max
 
 local MAX_KEY = 1024 -- bytes; a longer key is asked for each time
 local NEGATIVE_MS = 2000 -- an answer that lives no longer goes to the cache of unknown keys
@@ -57,6 +57,7 @@ local function get(cache, key)
 end
 
 local epochs_text, floor, epochs = nil, 0, {}
+local newest = nil -- the newest revision that the epochs tell of
 
 local function read_epochs(text)
   if text == epochs_text then
@@ -64,8 +65,10 @@ local function read_epochs(text)
   end
   epochs_text, epochs = text, {}
   floor = tonumber(match(text or "", "^(%d+);")) or math.huge
+  newest = floor
   for shard, revision in gmatch(text or "", "(%d+):(%d+)") do
     epochs[tonumber(shard)] = tonumber(revision)
+    newest = max(newest, tonumber(revision))
   end
 end
 
@@ -148,6 +151,10 @@ local function ask(handle, headers, path)
     ["x-cellway-method"] = headers:get(":method"),
     ["x-cellway-edge-counts"] = report(),
   }
+  if newest < math.huge then
+    -- So that the classifier may keep owners, too: it must not answer from before this.
+    question["x-cellway-known"] = string.format("%d", newest)
+  end
   for index = 1, #ASK do
     question[ASK[index]] = headers:get(ASK[index])
   end

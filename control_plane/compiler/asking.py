@@ -26,8 +26,11 @@ from control_plane.compiler.edge_cache import compile_script, headers_asked
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
     CACHE_FILTER,
+    CELL_HEADER,
     CLASSIFIER_CLUSTER,
     EPOCHS_FILTER,
+    RULE_HEADER,
+    TIER_HEADER,
     TrafficPolicy,
 )
 from control_plane.routing.ruleset import Ruleset, Subject
@@ -152,7 +155,10 @@ def _authz(ruleset: Ruleset, policy: TrafficPolicy) -> hcm.HttpFilter:
             ),
             authorization_response=ext_authz.AuthorizationResponse(
                 allowed_upstream_headers=matcher.ListStringMatcher(
-                    patterns=[matcher.StringMatcher(prefix="x-cellway-")]
+                    patterns=[
+                        matcher.StringMatcher(exact=name)
+                        for name in (CELL_HEADER, RULE_HEADER, TIER_HEADER)
+                    ]
                 ),
             ),
         )

@@ -137,7 +137,7 @@ def test_what_was_answered_is_not_asked_again() -> None:
     assert second[1]
     assert edge.asked[0] | {"x-cellway-edge-counts": ""} == {
         ":method": "GET", ":path": "/t/a/x?q=1", ":authority": "a", "x-cellway-method": "GET",
-        "x-cellway-edge-counts": "",
+        "x-cellway-edge-counts": "", "x-cellway-known": "1",
     }  # fmt: skip
     edge.get("/t/b/x")
     assert len(edge.asked) == 2
@@ -148,6 +148,7 @@ def test_a_raised_epoch_forgets_its_shard_and_no_other() -> None:
     edge.get("/t/a/"), edge.get("/t/b/")
     edge.epochs = "1;1:6"
     edge.get("/t/a/"), edge.get("/t/b/")
+    assert [asked["x-cellway-known"] for asked in edge.asked] == ["1", "1", "6"]
     assert [asked[":path"] for asked in edge.asked] == ["/t/a/", "/t/b/", "/t/a/"]
     # That answer was computed at revision 5 once more, before the move: it is not kept.
     edge.get("/t/a/")
