@@ -24,6 +24,24 @@ caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 """Who makes the call at hand; None where the port has no TLS."""
 
 
+class _CheckedContext:
+    """A stream's context whose requests are checked, for those who read from it themselves."""
+
+    def __init__(self, context: Context, check: Callable[[Any], Awaitable[None]]) -> None:
+        self._context = context
+        self._check = check
+
+    async def read(self) -> Any:
+        """The next request, or EOF."""
+        request = await self._context.read()
+        if request is not grpc.aio.EOF:  # type: ignore[attr-defined]
+            await self._check(request)
+        return request
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
 class Observer(Protocol):
     """Is told of each refusal, for metrics."""
 
@@ -103,8 +121,12 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
 
         async def serve(requests: Any, context: Context) -> Any:
             who = await self._admit(method, access, context, None)
+
+            async def check(request: Any) -> None:
+                await self._check_node(method, access, who, request, context)
+
             checked = self._checked(method, access, who, requests, context)
-            return await behaviour(checked, context)
+            return await behaviour(checked, _CheckedContext(context, check))
 
         return serve
 
@@ -126,12 +148,16 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
     ) -> AsyncIterator[Any]:
         """The requests of a stream, as long as each that names a node names the caller."""
         async for request in requests:
-            if access.matching_node and request.HasField("node"):
-                node = request.node
-                refusal = access.node_refusal(who, node.id, node.cluster)
-                if refusal is not None:
-                    await self._refuse(method, Code.PERMISSION_DENIED, refusal, context)
+            await self._check_node(method, access, who, request, context)
             yield request
+
+    async def _check_node(
+        self, method: str, access: Access, who: Caller, request: Any, context: Context
+    ) -> None:
+        if access.matching_node and request.HasField("node"):
+            refusal = access.node_refusal(who, request.node.id, request.node.cluster)
+            if refusal is not None:
+                await self._refuse(method, Code.PERMISSION_DENIED, refusal, context)
 
     async def _refuse(
         self, method: str, code: grpc.StatusCode, text: str, context: Context

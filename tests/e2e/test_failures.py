@@ -31,7 +31,8 @@ def until(check: Callable[[], Any]) -> Any:
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
     # What is killed here must stay dead.
-    with System(tmp_path, classifier_restart_s=0) as running:
+    # What a dead classifier gets is what is tried here, so the edge keeps no answers.
+    with System(tmp_path, classifier_restart_s=0, edge_cache_entries=0) as running:
         running.add_cells()
         running.claim("cell-1", "route:foo")
         running.use_ruleset("gitlab")
