@@ -5,7 +5,7 @@ PYTHON := $(shell deploy/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
 # Tests spend half of their time waiting for processes that they start.
-WORKERS ?= 3
+WORKERS ?= 2
 
 ifeq ($(PYTHON),)
 $(error cellway needs Python 3.12 or newer: install python3.13 or python3.12 (for example "pyenv install 3.13") and try again)

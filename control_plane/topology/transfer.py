@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_
+from sqlalchemy import Connection, Row, literal_column, select, tuple_
 
 from control_plane.topology import batch, epochs, schema
 from control_plane.topology.errors import Invalid, Problem
@@ -295,7 +295,8 @@ def export_claims(
     query = (
         select(schema.claims, cells.name.label("cell"))
         .join(schema.cells, cells.id == claims.cell_id)
-        .where(claims.status != str(RecordStatus.CREATING))
+        # Written out: of a parameter PostgreSQL's generic plan supposes that it leaves nothing.
+        .where(claims.status != literal_column(f"'{RecordStatus.CREATING}'"))
         .order_by(claims.bucket, claims.value)
         .execution_options(yield_per=BATCH_LINES)
     )

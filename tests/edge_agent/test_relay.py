@@ -193,7 +193,7 @@ async def test_what_an_agent_without_a_disk_does_not_know_is_sent_again(tmp_path
         async with client.connected():
             await until(lambda: client.clusters() == {"a", "b"})
             await until(lambda: agent.store.newest is not None)
-            assert set(agent.store.newest.snapshot.of_type(CDS)) == {"a", "b"}
+            await until(lambda: set(agent.store.newest.snapshot.of_type(CDS)) == {"a", "b"})
     await plane.stop()
 
 
