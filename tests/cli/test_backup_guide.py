@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.plane_process import PlaneProcess
-from tests.postgres import BINARIES, postgres
+from tests.postgres import binaries, postgres
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "backup.md").read_text()
@@ -41,7 +41,7 @@ class Reader:
         command.chmod(0o755)
         self._directory = directory
         self._environment = os.environ | {
-            "PATH": f"{tools}:{BINARIES}:{os.environ['PATH']}",
+            "PATH": f"{tools}:{binaries()}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "CELLWAY_DATABASE_URL": url,
             "CELLWAY_SERVER": f"http://127.0.0.1:{port}",
