@@ -281,14 +281,14 @@ def test_serve_on_postgresql_from_end_to_end(replicas: Replicas, tmp_path: Path)
         dying.close()
         until(lambda: replicas.ours.plane.topology.cell("probed-3").healthy is False)
         until(lambda: asked(b"/probed/x")[0] == 503)
-        metrics = plane.api.get("/metrics").text
-        for line in (
+        lines = (
             'cellway_claims{bucket="route"} 2.0',
             'cellway_fleet_nodes{state="SYNCED"} 1.0',
             'cellway_cell_up{cell="probed-3"} 0.0',
             'cellway_classifier_workers{state="running"} 1.0',
-        ):
-            assert line in metrics
+        )
+        until(lambda: all(line in plane.api.get("/metrics").text for line in lines))
+        metrics = plane.api.get("/metrics").text
         assert "cellway_classify_seconds_count" in metrics
         assert "cellway_db_seconds_count" in metrics
 
