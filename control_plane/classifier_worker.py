@@ -13,6 +13,7 @@ import sys
 
 from prometheus_client import CollectorRegistry, values
 
+from control_plane.classifier.cached_lookup import open_cached_lookup
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
 from control_plane.classifier_metrics import ClassifierMetrics
@@ -25,14 +26,15 @@ async def work(sock: socket.socket, database_url: str) -> None:
     topology = Topology.open(database_url, migrate_first=False)
     view = LiveView(topology)
     metrics = ClassifierMetrics(CollectorRegistry())
-    serving = asyncio.create_task(
-        ClassifierServer(view, metrics, topology.batched_lookup()).run(sock)
-    )
+    lookup = open_cached_lookup(topology, metrics)
+    serving = asyncio.create_task(ClassifierServer(view, metrics, lookup).run(sock))
     try:
         await until_signal()
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+        if lookup is not None:
+            await lookup.close()
         metrics.flush()
         view.close()
         topology.close()

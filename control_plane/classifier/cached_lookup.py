@@ -15,6 +15,7 @@ from control_plane.classifier.owner_cache import OwnerCache
 from control_plane.routing.model import ClaimKey
 from control_plane.topology.batched_lookup import BatchedLookup
 from control_plane.topology.lookup import Seen
+from control_plane.topology.service import Topology
 
 CACHE = "classifier"
 
@@ -24,6 +25,12 @@ class Observer(Protocol):
 
     def cache_counted(self, cache: str, what: str, number: int) -> None:
         """So many ``hits``, ``misses`` or ``evictions`` more."""
+
+
+def open_cached_lookup(topology: Topology, observer: Observer) -> CachedLookup | None:
+    """For one event loop; None on SQLite. To be closed by the caller."""
+    lookup = topology.batched_lookup()
+    return None if lookup is None else CachedLookup(lookup, OwnerCache(), observer)
 
 
 class CachedLookup:
