@@ -225,6 +225,7 @@ async def _start_classifier(
         port=settings.classifier_port,
         count=settings.classifier_workers,
         database_url=settings.database_url,
+        redis_url=settings.redis_url,
         directory=worker_files,
         restart_s=settings.classifier_restart_s,
         observer=metrics,
@@ -242,7 +243,7 @@ def _decider(
     """What one of the two classifiers decides with."""
     view = LiveView(plane.topology)
     stack.callback(view.close)
-    lookup = open_cached_lookup(plane.topology, metrics)
+    lookup = open_cached_lookup(plane.topology, metrics, plane.settings.redis_url)
     if lookup is not None:
         stack.push_async_callback(lookup.close)
     return view, lookup

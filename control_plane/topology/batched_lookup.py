@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from control_plane.topology.database import CONNECT_TIMEOUT_S
 from control_plane.topology.errors import TopologyError, Unavailable
-from control_plane.topology.lookup import Seen, normalised, seen_of
+from control_plane.topology.lookup import Epochs, Seen, normalised, seen_of
 
 CONNECTIONS = 2
 """Statements on their way at once."""
@@ -37,9 +37,15 @@ LEFT JOIN claims c ON c.bucket = k.bucket AND c.value = k.value"""
 _EPOCHS_SQL = """
 SELECT r.revision, r.edge_revision, e.shard, e.revision
 FROM revisions r LEFT JOIN epochs e ON true"""
+_DATABASE_SQL = """
+SELECT s.system_identifier, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), d.oid,
+    'revisions'::regclass::oid
+FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()"""
+"""What tells histories of revisions apart: the cluster, its timeline (another one after each
+promotion or recovery to a point in time), the database, and the table (another after a restore)."""
 _Key = tuple[str, str]
-_Row = tuple[Sequence[Any], int]
-"""Both revisions and owners; the newest epoch."""
+_Row = tuple[Sequence[Any], int, str]
+"""Both revisions and owners; the newest epoch; the database."""
 _Batch = Sequence[tuple[list[str], asyncio.Future[_Row]]]
 
 
@@ -50,6 +56,8 @@ class _Link:
         self._target = target
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._late = False
+        self.database = ""
+        """The name of the database, once connected; "" on a server that can't tell."""
 
     async def rows(self, sql: LiteralString, params: Sequence[list[str]] = ()) -> list[Any]:
         """What a statement gives; connects where needed.
@@ -63,7 +71,22 @@ class _Link:
             options = options | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_S}
             async with asyncio.timeout(LOOK_S):
                 self._connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+            self.database = await self._named()
+        return await self._rows(sql, params)
+
+    async def _named(self) -> str:
+        """The database's name. A hot standby has none: it may be behind what others have seen."""
+        try:
+            (row,) = await self._rows(_DATABASE_SQL)
+        except psycopg.Error:
+            if self._connection is None or self._connection.closed:
+                raise
+            return ""
+        return "-".join(map(str, row))
+
+    async def _rows(self, sql: LiteralString, params: Sequence[list[str]] = ()) -> list[Any]:
         connection = self._connection
+        assert connection is not None
         self._late = False
         # Not asyncio.timeout: psycopg answers a cancellation by asking the server to cancel, too,
         # and waits for that; for many seconds if the server hangs.
@@ -145,11 +168,12 @@ class BatchedLookup:
         self._waiting.append((params, future))
         if self._idle:
             self._send(self._idle.pop())
-        row, epoch = await future
-        return seen_of(row, len(keys), shards, places)._replace(epoch=epoch)
+        row, epoch, database = await future
+        seen = seen_of(row, len(keys), shards, places)
+        return seen._replace(epoch=epoch, database=database)
 
-    async def epochs(self) -> tuple[int, int, dict[int, int]]:
-        """Revision, edge revision and all epochs, as of one moment; raises as `look` does."""
+    async def epochs(self) -> Epochs:
+        """All epochs, as of one moment; raises as `look` does."""
         link = _Link(self._target)
         self._links.append(link)
         try:
@@ -160,7 +184,7 @@ class BatchedLookup:
             self._links.remove(link)
             await link.close()
         epochs = {shard: at for _, _, shard, at in rows if shard is not None}
-        return rows[0][0], rows[0][1], epochs
+        return Epochs(rows[0][0], rows[0][1], epochs, link.database)
 
     def _send(self, link: _Link) -> None:
         task = asyncio.create_task(self._work(link))
@@ -206,7 +230,7 @@ class BatchedLookup:
             if not future.done():
                 asked = zip(params[::2], params[1::2], strict=True)
                 row = (*known, *(owners[keys[key]] for key in asked))
-                future.set_result((row, epoch))
+                future.set_result((row, epoch, link.database))
 
 
 def _why(error: Exception) -> str:
