@@ -16,11 +16,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
 from control_plane.claim_counts import ClaimCounts
+from control_plane.classifier.cached_lookup import CachedLookup, open_cached_lookup
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
@@ -42,6 +42,8 @@ from control_plane.listening import bind, embedded, port_of, run
 from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
 from control_plane.settings import Settings, check_exposure
+from control_plane.topology.database import DRIVER_ERRORS
+from control_plane.topology.errors import Unavailable
 from control_plane.topology.service import Topology
 from control_plane.wakeups import WakeUps
 from control_plane.worker_directory import worker_directory
@@ -215,9 +217,7 @@ async def _start_classifier(
     if settings.classifier_workers == 0:
         sock = bind(settings.host, settings.classifier_port)
         plane.ports.classifier = port_of(sock)
-        view = LiveView(plane.topology)
-        stack.callback(view.close)
-        lookup = plane.topology.batched_lookup()
+        view, lookup = _decider(plane, metrics, stack)
         group(ClassifierServer(view, metrics, lookup).run(sock))
         return
     workers = Workers(
@@ -225,6 +225,7 @@ async def _start_classifier(
         port=settings.classifier_port,
         count=settings.classifier_workers,
         database_url=settings.database_url,
+        redis_url=settings.redis_url,
         directory=worker_files,
         restart_s=settings.classifier_restart_s,
         observer=metrics,
@@ -234,6 +235,18 @@ async def _start_classifier(
     plane.workers = workers.processes
     await workers.start()
     group(workers.run())
+
+
+def _decider(
+    plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack
+) -> tuple[LiveView, CachedLookup | None]:
+    """What one of the two classifiers decides with."""
+    view = LiveView(plane.topology)
+    stack.callback(view.close)
+    lookup = open_cached_lookup(plane.topology, metrics, plane.settings.redis_url)
+    if lookup is not None:
+        stack.push_async_callback(lookup.close)
+    return view, lookup
 
 
 def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
@@ -272,9 +285,8 @@ async def _start_xds(
         services += api.register(server, counts)
     if "classifier" in settings.roles:
         services.append("envoy.service.auth.v3.Authorization")
-        view = LiveView(plane.topology)
-        stack.callback(view.close)
-        Authorization(view, metrics).register(server)
+        view, lookup = _decider(plane, metrics, stack)
+        Authorization(view, metrics, lookup).register(server)
     cache = SnapshotCache()
     if "xds" in settings.roles:
         plane.xds = XdsServer(
@@ -323,7 +335,7 @@ def _newest(topology: Topology) -> Callable[[], int]:
     def read() -> int:
         try:
             return topology.revision()
-        except SQLAlchemyError as error:
+        except (Unavailable, *DRIVER_ERRORS) as error:
             raise RevisionUnknown(str(error)) from error
 
     return read

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
 
     database_url: str = Field(default="sqlite:///.cellway/cellway.db", repr=False)
     """May hold a password, so it is not in what is printed of settings."""
+    redis_url: str | None = Field(default=None, repr=False)
+    """redis://, rediss:// or unix://; with PostgreSQL, classifiers share look-ups there."""
     roles: tuple[Role, ...] = ALL_ROLES
     host: str = "127.0.0.1"
     """Where API, gRPC and classifier listen."""
@@ -87,6 +89,14 @@ class Settings(BaseSettings):
     """How often other processes' commits are looked for."""
     health_interval_s: float = Field(default=2.0, ge=0, le=3600)
     """How often the control plane probes cells that have a health check; 0: never."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            # Without the URL itself: it may hold a password.
+            raise ValueError("give redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://FILE")
+        return url
 
     @field_validator("debug_networks")
     @classmethod

@@ -34,7 +34,7 @@ class Observer(Protocol):
         """A question was refused, since too many wait for the database."""
 
     def cache_counted(self, cache: str, what: str, number: int) -> None:
-        """A cache had so many ``hits``, ``misses``, ``stale`` or ``evictions`` more."""
+        """A cache had so many ``hits``, ``misses``, ``stale``, ``evictions``, ``errors`` more."""
 
     def edge_counted(self, counts: bytes) -> None:
         """An edge says what its cache did (the value of `x-cellway-edge-counts`)."""

@@ -19,11 +19,9 @@ import httptools
 
 from control_plane.classifier.answer import Answers, Observer
 from control_plane.classifier.cached_lookup import CachedLookup
-from control_plane.classifier.owner_cache import OwnerCache
-from control_plane.classifier.view import LiveView, NoRuleset, Unsettled, Verdict
+from control_plane.classifier.failures import FAILURES, Failures, Reason
+from control_plane.classifier.view import LiveView, Verdict
 from control_plane.routing.model import Request
-from control_plane.topology.batched_lookup import BatchedLookup, TooManyLookups
-from control_plane.topology.errors import TopologyError
 
 log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 256 * 1024
@@ -59,10 +57,7 @@ def unable(why: str) -> bytes:
     )
 
 
-_NO_RULESET = unable("no ruleset is active")
-_UNSETTLED = unable("cells or ruleset change all the time")
-_NO_DATABASE = unable("the database can't be read")
-_TOO_MANY = unable("too many look-ups wait for the database")
+_UNABLE = {reason: unable(reason.value) for reason in Reason}
 _FAILED = unable("the classifier failed")
 
 
@@ -70,11 +65,12 @@ class ClassifierServer:
     """Answers questions on a listening socket."""
 
     def __init__(
-        self, view: LiveView, observer: Observer, lookup: BatchedLookup | None = None
+        self, view: LiveView, observer: Observer, lookup: CachedLookup | None = None
     ) -> None:
         """With ``lookup``, claims are looked up by it and nothing blocks; else ``view`` does it."""
         self.view = view
-        self.lookup = None if lookup is None else CachedLookup(lookup, OwnerCache(), observer)
+        self.lookup = lookup
+        self.failures = Failures(observer)
         self.answering: set[asyncio.Task[None]] = set()
         self.answers = Answers()
         self.observer = observer
@@ -95,16 +91,14 @@ class ClassifierServer:
                 task.cancel()
             for connection in tuple(self.connections):
                 connection.close()
-            if self.lookup is not None:
-                await self.lookup.close()
 
     def answer(self, request: Request, *, cache: bool) -> bytes:
         """The whole response to a question, of an edge's ``cache`` or of its ext_authz filter."""
         started = time.perf_counter()
         try:
             verdict = self.view.decide(request)
-        except (NoRuleset, Unsettled, TopologyError) as error:
-            return self._unable(error)
+        except FAILURES as error:
+            return _UNABLE[self.failures.reason(error)]
         return self._able(verdict, started, cache=cache)
 
     async def answer_with(
@@ -114,25 +108,14 @@ class ClassifierServer:
         started = time.perf_counter()
         try:
             verdict = await self.view.decide_with(lookup, request, known)
-        except (NoRuleset, Unsettled, TopologyError) as error:
-            return self._unable(error)
+        except FAILURES as error:
+            return _UNABLE[self.failures.reason(error)]
         return self._able(verdict, started, cache=cache)
 
     def _able(self, verdict: Verdict, started: float, *, cache: bool) -> bytes:
         response = self.answers.response(verdict, cache=cache)
         self.observer.classified(verdict.decision, time.perf_counter() - started)
         return response
-
-    def _unable(self, error: NoRuleset | Unsettled | TopologyError) -> bytes:
-        if isinstance(error, NoRuleset):
-            return _NO_RULESET
-        if isinstance(error, Unsettled):
-            return _UNSETTLED
-        if isinstance(error, TooManyLookups):
-            self.observer.refused()
-            return _TOO_MANY
-        log.error("a question is not answered: %s", error)
-        return _NO_DATABASE
 
 
 class _Connection(asyncio.Protocol):

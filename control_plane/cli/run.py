@@ -24,6 +24,7 @@ envoy = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
 db = typer.Typer(no_args_is_help=True, help="The database: its schema, and backups.")
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free one")]
 TlsFile = Annotated[Path | None, typer.Option(help="PEM file on the Envoy's machine")]
+RedisUrl = Annotated[str | None, typer.Option(help="redis://…: classifiers share look-ups")]
 DatabaseUrl = Annotated[str | None, typer.Option(help="sqlite:///… or postgresql://…")]
 
 
@@ -46,6 +47,7 @@ def start_logging() -> None:
 def serve_command(
     roles: Annotated[str | None, typer.Option(help="api,xds,classifier,topology")] = None,
     database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
     host: Annotated[str | None, typer.Option(help="where to listen")] = None,
     api_port: Port = None,
     grpc_port: Port = None,
@@ -60,6 +62,7 @@ def serve_command(
     settings = settings_of(
         roles=tuple(roles.split(",")) if roles else None,
         database_url=database_url,
+        redis_url=redis_url,
         host=host,
         api_port=api_port,
         grpc_port=grpc_port,
@@ -76,6 +79,7 @@ def serve_command(
 
 def up_command(
     database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
     edge_port: Port = None,
     envoy_admin_port: Port = None,
     api_port: Port = None,
@@ -89,6 +93,7 @@ def up_command(
     start_logging()
     settings = settings_of(
         database_url=database_url,
+        redis_url=redis_url,
         edge_port=edge_port,
         envoy_admin_port=envoy_admin_port,
         api_port=api_port,

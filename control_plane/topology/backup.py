@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from control_plane.topology import schema
+from control_plane.topology import epochs, schema
 from control_plane.topology.database import parse_url
 from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
 from control_plane.topology.store import Store
@@ -118,6 +118,9 @@ def advance(store: Store, above: int) -> int:
         new = max(tx.revision, above + 1)
         values = {"revision": new, "edge_revision": new, "oldest_change": new}
         tx.connection.execute(update(schema.revisions).values(**values))
+        tx.revision = new
+        # What caches have seen of the revisions that are gone must not outlive them.
+        epochs.restored(tx)
         return new
 
     return store.write("restore", work)[0]

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from control_plane.topology.errors import Invalid, Problem
@@ -26,6 +26,9 @@ READERS = 10
 """Connections for reads to PostgreSQL, at most, per process; one more writes."""
 CHANNEL = "cellway_revision"
 """PostgreSQL's NOTIFY channel; a notification carries a revision and is a hint only."""
+DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, sqlite3.Error)
+"""What fails on a database and is not told as `Unavailable`: a full disk, a pool without a free
+connection, a table that is not there."""
 
 
 def parse_url(url: str) -> URL:

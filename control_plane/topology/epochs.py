@@ -64,6 +64,11 @@ def moved(tx: Transaction, keys: Iterable[_Key]) -> None:
     _raise(tx, {shard(*key) for key in keys})
 
 
+def restored(tx: Transaction) -> None:
+    """Any owner may be another than before: raise all epochs."""
+    _raise(tx, range(SHARDS))
+
+
 def freed(tx: Transaction, owners: Sequence[tuple[str, str, int]]) -> None:
     """Claims (bucket, normalised value, cell's id) were freed: remember their last owners."""
     at = stored(tx.connection, tx.at)

@@ -14,7 +14,7 @@ import pytest
 
 from control_plane.server import Running
 from control_plane.topology import batched_lookup
-from control_plane.topology.batched_lookup import BatchedLookup, TooManyLookups
+from control_plane.topology.batched_lookup import TooManyLookups
 from control_plane.topology.epochs import shard
 from control_plane.topology.model import ClaimSpec
 from control_plane.topology.operations import Subject
@@ -133,15 +133,15 @@ async def test_what_many_ask_for_is_looked_up_once(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[int] = []
-    real = BatchedLookup._execute
+    real = batched_lookup._Link.rows
 
     async def noted(
-        self: BatchedLookup, link: object, arrays: tuple[list[str], list[str]]
-    ) -> object:
+        self: batched_lookup._Link, sql: str, arrays: tuple[list[str], list[str]]
+    ) -> list[object]:
         sent.append(len(arrays[0]))
-        return await real(self, link, arrays)
+        return await real(self, sql, arrays)
 
-    monkeypatch.setattr(BatchedLookup, "_execute", noted)
+    monkeypatch.setattr(batched_lookup._Link, "rows", noted)
     lookup = plane[0].topology.batched_lookup()
     assert lookup is not None
     found = await asyncio.gather(*(lookup.look([("tenant", "T7")]) for _ in range(50)))
