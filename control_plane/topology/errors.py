@@ -86,6 +86,14 @@ class LeaseSettled(TopologyError):
         self.outcome = outcome
 
 
+class KeyTaken(TopologyError):
+    """Another request has the idempotency key; nothing of this one was done."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"another request under the idempotency key {key!r} was quicker")
+        self.key = key
+
+
 class Contention(TopologyError):
     """Other writers were in the way at each of a bounded number of tries; nothing was written."""
 

@@ -252,8 +252,12 @@ idempotency = Table(
     Column("headers", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
+    Column("since", BigInteger, nullable=True),
     Index("ix_idempotency_at", "at"),
 )
+"""Requests that were carried out under a key, and their answers. ``status`` is HTTP's, or below 100
+where there is none (see `idempotency`). ``since``: the revision before the first write.
+"""
 
 tokens = Table(
     "tokens",

@@ -13,7 +13,7 @@ from control_plane.topology import cells, claims, epochs, feed, idempotency, rul
 from control_plane.topology.batched_lookup import BatchedLookup
 from control_plane.topology.desired import DesiredCalls
 from control_plane.topology.errors import TopologyError
-from control_plane.topology.idempotency import Remembered
+from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.lease_calls import LeaseCalls
 from control_plane.topology.lookup import ClaimLookup, open_lookup
 from control_plane.topology.mark_file import MarkFile
@@ -306,15 +306,16 @@ class Topology(
         return self._store.write("prune", lambda tx: feed.prune(tx.connection, keep))[0]
 
     def recall(self, key: str) -> Remembered | None:
-        """The answer kept under an idempotency key."""
+        """What is known under an idempotency key."""
         with self._store.read() as connection:
             return idempotency.recall(connection, key)
 
-    def remember(self, key: str, answer: Remembered) -> None:
-        """Keep an answer under an idempotency key."""
-        self._store.write(
-            "idempotency", lambda tx: idempotency.remember(tx.connection, key, answer)
-        )
+    def remember(self, request: Once, answer: Remembered) -> bool:
+        """Keep a request's answer under its key; False if another request has the key."""
+        return self._store.write(
+            "idempotency",
+            lambda tx: idempotency.remember(tx.connection, request, answer, tx.at),
+        )[0]
 
 
 def _written[T](value: T, tx: Transaction, *, dry_run: bool) -> Written[T]:

@@ -17,7 +17,7 @@ from control_plane.topology.errors import (
     Refused,
     StaleVersion,
 )
-from control_plane.topology.idempotency import Remembered
+from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.model import (
     CellSpec,
     CellState,
@@ -323,8 +323,10 @@ def test_hints_come_after_the_commit(two: Topology) -> None:
 def test_answers_are_remembered_by_key(two: Topology) -> None:
     answer = Remembered("f", 201, "[]", "{}")
     assert two.recall("k") is None
-    two.remember("k", answer)
+    assert two.remember(Once("k", "f"), answer)
     assert two.recall("k") == answer
+    assert not two.remember(Once("k", "f"), Remembered("f", 409, "[]", "{}"))
+    assert two.recall("k") == answer, "who came first answers"
     assert two.revision() == 2
 
 
