@@ -41,6 +41,7 @@ from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
+from control_plane.retention import Kept, Retention
 from control_plane.settings import Settings, check_exposure
 from control_plane.topology.service import Topology
 from control_plane.wakeups import WakeUps
@@ -127,6 +128,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             )
             stack.push_async_callback(app.state.operations.close)
             group(run(embedded(app), sock))
+        if {"api", "topology"} & set(settings.roles):
+            group(Retention(topology, changes_kept(settings)).run())
         if "topology" in settings.roles:
             group(HealthMonitor(topology, settings.health_interval_s).run())
         yield plane
@@ -234,6 +237,13 @@ async def _start_classifier(
     plane.workers = workers.processes
     await workers.start()
     group(workers.run())
+
+
+def changes_kept(settings: Settings) -> Kept:
+    """What is kept of the change feed."""
+    return Kept(
+        settings.changes_kept_days, settings.changes_kept_revisions, settings.changes_archive
+    )
 
 
 def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:

@@ -61,10 +61,16 @@ class Refused(TopologyError):
 
 
 class Gone(TopologyError):
-    """The change feed no longer reaches back that far; start from a fresh snapshot."""
+    """The change feed no longer reaches back that far; start from a fresh snapshot.
+
+    Changes up to ``oldest`` are gone.
+    """
 
     def __init__(self, oldest: int) -> None:
-        super().__init__(f"changes before revision {oldest} are no longer kept; read a snapshot")
+        super().__init__(
+            f"changes up to revision {oldest} are no longer kept: start anew: note the current"
+            " revision (GET /v1/topology), read what you follow, and go on since that revision"
+        )
         self.oldest = oldest
 
 

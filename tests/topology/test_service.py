@@ -17,6 +17,7 @@ from control_plane.topology.errors import (
     Refused,
     StaleVersion,
 )
+from control_plane.topology.feed import Pruned
 from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.model import (
     CellSpec,
@@ -297,7 +298,7 @@ def test_only_cells_and_the_active_ruleset_touch_the_edge(two: Topology) -> None
 def test_the_feed_says_when_it_no_longer_reaches_back(two: Topology) -> None:
     for number in range(5):
         two.claim([ClaimSpec("route", f"r{number}", "cell-1")], actor=ME)
-    assert two.prune_changes(3) == 4
+    assert two.prune_changes(keep=3) == Pruned(4, 4, more=False)
     with pytest.raises(Gone) as caught:
         two.changes(3)
     assert caught.value.oldest == 4
