@@ -62,6 +62,19 @@ cells = Table(
 )
 """``details`` is JSON: endpoints, tls, health_check_path, sequence_ranges, labels."""
 
+cell_ids = Table(
+    "cell_ids",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("cell", String(63), nullable=False),
+    Column("given_at", DateTime(timezone=True), nullable=False),
+    Column("deleted_at", DateTime(timezone=True), nullable=True),
+)
+"""Every id that a cell ever had, and that cell's name. Never shrinks.
+
+``deleted_at`` is NULL for a living cell, and for one that a restore has lost.
+"""
+
 claims = Table(
     "claims",
     metadata,

@@ -108,6 +108,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0015",
         "0020",
         "0021",
+        "0022",
     )
     migrate(store.engine)
     store.close()
