@@ -61,8 +61,8 @@ HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 LOOKUP_THREADS = 4
 """Look-ups of claims at once on PostgreSQL, each over a connection of its own."""
 LOOPBACK_ONLY = (
-    "gRPC listens on loopback only, since it has no TLS: set CELLWAY_GRPC_TLS_CERTIFICATE, _KEY "
-    "and _CLIENT_CA, or CELLWAY_GRPC_PLAINTEXT_BEYOND_LOOPBACK=true"
+    "gRPC listens on loopback only, since it has no TLS: set --grpc-tls-certificate, -key and "
+    "-client-ca (or CELLWAY_GRPC_TLS_…), or CELLWAY_GRPC_PLAINTEXT_BEYOND_LOOPBACK=true"
 )
 
 
@@ -96,9 +96,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
     Raises:
         TokenNeeded: the API would be open to the network.
-        OSError: a port is taken.
+        OSError: a port is taken, or the TLS files can't be used.
     """
     check_exposure(settings)
+    if settings.grpc_tls is not None:
+        # Before anything starts.
+        TlsFiles(*settings.grpc_tls).read()
     topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
     stack = contextlib.AsyncExitStack()
     async with stack:

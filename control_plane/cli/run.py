@@ -22,6 +22,9 @@ from control_plane.xds.node import NODE_NAME
 envoy = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free one")]
 TlsFile = Annotated[Path | None, typer.Option(help="PEM file on the Envoy's machine")]
+ServerFile = Annotated[
+    Path | None, typer.Option(help="PEM file; goes with the others of --grpc-tls-…")
+]
 DatabaseUrl = Annotated[str | None, typer.Option(help="sqlite:///… or postgresql://…")]
 
 
@@ -51,9 +54,17 @@ def serve_command(
     classifier_workers: Annotated[int | None, typer.Option(min=0, max=64)] = None,
     classifier_protocol: Annotated[str | None, typer.Option(help="http or grpc")] = None,
     edge_port: Port = None,
+    grpc_tls_certificate: ServerFile = None,
+    grpc_tls_key: ServerFile = None,
+    grpc_tls_client_ca: Annotated[
+        Path | None, typer.Option(help="PEM: who signs the certificates of gRPC's clients")
+    ] = None,
+    grpc_plaintext_beyond_loopback: Annotated[
+        bool | None, typer.Option(help="gRPC without TLS on --host, whatever that is")
+    ] = None,
     force_shrink: Annotated[bool | None, typer.Option(help="publish a shrunk fleet")] = None,
 ) -> None:
-    """Run the control plane (without an Envoy)."""
+    """Run the control plane (without an Envoy). With gRPC's three TLS files: mutual TLS."""
     start_logging()
     settings = settings_of(
         roles=tuple(roles.split(",")) if roles else None,
@@ -65,6 +76,10 @@ def serve_command(
         classifier_workers=classifier_workers,
         classifier_protocol=classifier_protocol,
         edge_port=edge_port,
+        grpc_tls_certificate=grpc_tls_certificate,
+        grpc_tls_key=grpc_tls_key,
+        grpc_tls_client_ca=grpc_tls_client_ca,
+        grpc_plaintext_beyond_loopback=grpc_plaintext_beyond_loopback,
         force_shrink=force_shrink,
     )
     from control_plane.cli import local
