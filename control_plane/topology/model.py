@@ -316,16 +316,6 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseAge:
-    """How many leases a cell has open, and how old the oldest is, by the database's clock."""
-
-    cell_id: int
-    cell: str
-    open: int
-    oldest_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Ruleset:
     """One version of a named ruleset; at most one version of all is active."""
 
