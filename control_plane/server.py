@@ -41,6 +41,7 @@ from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
+from control_plane.retention import Kept, Retention
 from control_plane.settings import Settings, check_exposure
 from control_plane.topology.database import DRIVER_ERRORS
 from control_plane.topology.errors import Unavailable
@@ -62,8 +63,8 @@ HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 LOOKUP_THREADS = 4
 """Look-ups of claims at once on PostgreSQL, each over a connection of its own."""
 LOOPBACK_ONLY = (
-    "gRPC listens on loopback only, since it has no TLS: set CELLWAY_GRPC_TLS_CERTIFICATE, _KEY "
-    "and _CLIENT_CA, or CELLWAY_GRPC_PLAINTEXT_BEYOND_LOOPBACK=true"
+    "gRPC listens on loopback only, since it has no TLS: set --grpc-tls-certificate, -key and "
+    "-client-ca (or CELLWAY_GRPC_TLS_…), or CELLWAY_GRPC_PLAINTEXT_BEYOND_LOOPBACK=true"
 )
 
 
@@ -97,9 +98,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
     Raises:
         TokenNeeded: the API would be open to the network.
-        OSError: a port is taken.
+        OSError: a port is taken, or the TLS files can't be used.
     """
     check_exposure(settings)
+    if settings.grpc_tls is not None:
+        # Before anything starts.
+        TlsFiles(*settings.grpc_tls).read()
     topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
     stack = contextlib.AsyncExitStack()
     async with stack:
@@ -129,6 +133,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             )
             stack.push_async_callback(app.state.operations.close)
             group(run(embedded(app), sock))
+        if {"api", "topology"} & set(settings.roles):
+            group(Retention(topology, changes_kept(settings)).run())
         if "topology" in settings.roles:
             group(HealthMonitor(topology, settings.health_interval_s).run())
         yield plane
@@ -247,6 +253,13 @@ def _decider(
     if lookup is not None:
         stack.push_async_callback(lookup.close)
     return view, lookup
+
+
+def changes_kept(settings: Settings) -> Kept:
+    """What is kept of the change feed."""
+    return Kept(
+        settings.changes_kept_days, settings.changes_kept_revisions, settings.changes_archive
+    )
 
 
 def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:

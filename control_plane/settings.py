@@ -87,6 +87,12 @@ class Settings(BaseSettings):
     ``data_dir`` for PostgreSQL. Keep it out of what is restored together with the database."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=60)
     """How often other processes' commits are looked for."""
+    changes_kept_days: float = Field(default=90, ge=0, le=36_500)
+    """How long the change feed, and with it the audit, is kept; 0: for ever."""
+    changes_kept_revisions: int = Field(default=100_000_000, ge=0)
+    """How many revisions of it at most; 0: any number."""
+    changes_archive: Path | None = None
+    """A file that what is forgotten of it is appended to first, one change a line (JSON)."""
     health_interval_s: float = Field(default=2.0, ge=0, le=3600)
     """How often the control plane probes cells that have a health check; 0: never."""
 
@@ -119,7 +125,9 @@ class Settings(BaseSettings):
     def _grpc(self) -> Settings:
         files = (self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca)
         if any(files) and not all(files):
-            raise ValueError("grpc_tls_certificate, _key and _client_ca belong together: set all")
+            names = ("grpc_tls_certificate", "grpc_tls_key", "grpc_tls_client_ca")
+            lacking = ", ".join(n for n, file in zip(names, files, strict=True) if not file)
+            raise ValueError(f"the three files of grpc_tls_… belong together: {lacking} is missing")
         if all(files) and self.classifier_protocol == "grpc":
             raise ValueError(
                 "classifier_protocol grpc: Envoy calls it in plaintext, which a port with TLS "

@@ -55,4 +55,6 @@ async def audit(
     return {
         "items": [change.as_dict() for change in found],
         "next": paging.encode([str(part) for part in following]) if following else None,
+        # Read after the page: what was pruned meanwhile isn't told as kept.
+        "oldest": await run_in_threadpool(topology.oldest_change),
     }

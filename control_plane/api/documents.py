@@ -425,10 +425,14 @@ class TopologyWritten(_Written):
 
 
 class AuditList(_Document):
-    """A page of the audit; go on with ``cursor`` = ``next``. It may be short, and more follow."""
+    """A page of the audit; go on with ``cursor`` = ``next``. It may be short, and more follow.
+
+    ``oldest``: changes up to this revision are no longer kept; 0: all are.
+    """
 
     items: list[ChangeDocument]
     next: str | None
+    oldest: int
 
 
 Responses = dict[int | str, dict[str, Any]]

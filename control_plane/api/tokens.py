@@ -30,7 +30,7 @@ async def list_tokens(request: Request) -> dict[str, Any]:
 async def create_token(request: Request, body: TokenBody, write: WriteOptions) -> JSONResponse:
     """Make a token. Its secret is in this answer and nowhere else.
 
-    The answer is not kept under an Idempotency-Key; a repetition finds the name taken (409).
+    The answer is not kept under an Idempotency-Key; a repetition makes none (409).
     """
     topology: Topology = request.app.state.topology
     life = None if body.expires_in_s is None else timedelta(seconds=body.expires_in_s)

@@ -96,6 +96,8 @@ def restore(url: str, backup: Path) -> int:
         revision = max(revision, known) + 1
         made.execute("UPDATE revisions SET revision = ?, edge_revision = ?", (revision, revision))
         made.execute("UPDATE revisions SET oldest_change = ?", (revision,))
+        if replaced.exists():
+            _keep_cell_ids(made, replaced)
     with new.open("rb") as file:
         os.fsync(file.fileno())
     new.rename(target)
@@ -142,6 +144,20 @@ def _set_aside(target: Path, replaced: Path) -> int:
             raise Refused(f"restoring {target}", why)
     target.rename(replaced)
     return known
+
+
+def _keep_cell_ids(restored: sqlite3.Connection, replaced: Path) -> None:
+    """What cells the replaced database knew: no other gets their ids."""
+    restored.execute("ATTACH ? AS replaced", (str(replaced),))
+    try:
+        for side in ("main", "replaced"):
+            known = f"SELECT 1 FROM {side}.sqlite_master WHERE name = 'cell_ids'"  # noqa: S608 - no text from outside
+            if restored.execute(known).fetchone() is None:
+                # Of an earlier version: the mark file has to do.
+                return
+        restored.execute("INSERT OR IGNORE INTO main.cell_ids SELECT * FROM replaced.cell_ids")
+    finally:
+        restored.execute("DETACH replaced")
 
 
 def _revision(connection: sqlite3.Connection) -> int:

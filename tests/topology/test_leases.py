@@ -20,6 +20,7 @@ from control_plane.topology.errors import (
     TopologyError,
 )
 from control_plane.topology.model import CellState, ClaimSpec, RecordSpec, RecordStatus
+from control_plane.topology.records import LeaseBacklog
 from control_plane.topology.service import Topology
 
 ME = "tester"
@@ -297,7 +298,7 @@ def test_open_leases_are_listed_by_uuid(two: Topology) -> None:
 
 
 def test_open_leases_are_told_by_age_of_the_databases_clock(two: Topology) -> None:
-    assert two.lease_ages() == []
+    assert two.lease_backlog() == LeaseBacklog(0, 0.0)
     old = begin(two, [route("a")], cell=2)
     begin(two, [route("b")])
     begin(two, [route("c")])
@@ -307,10 +308,10 @@ def test_open_leases_are_told_by_age_of_the_databases_clock(two: Topology) -> No
         earlier = at - timedelta(hours=2)
         where = schema.leases.c.uuid == old
         connection.execute(update(schema.leases).where(where).values({created: earlier}))
-    ages = two.lease_ages()
-    assert [(one.cell, one.open) for one in ages] == [("cell-2", 1), ("cell-1", 2)]
-    assert 7200 <= ages[0].oldest_s < 7200 + 600
-    assert 0 <= ages[1].oldest_s < 600
+    backlog = two.lease_backlog()
+    assert (backlog.open, 7200 <= backlog.oldest_s < 7200 + 600) == (3, True)
+    oldest = two.oldest_leases()[0]
+    assert (oldest.cell, 7200 <= oldest.age_s < 7200 + 600) == ("cell-2", True)
 
 
 def test_settled_leases_are_forgotten_after_a_day(

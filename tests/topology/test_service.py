@@ -17,7 +17,8 @@ from control_plane.topology.errors import (
     Refused,
     StaleVersion,
 )
-from control_plane.topology.idempotency import Remembered
+from control_plane.topology.feed import Pruned
+from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.model import (
     CellSpec,
     CellState,
@@ -60,7 +61,7 @@ def test_a_snapshot_reads_what_has_changed_and_is_the_truth(two: Topology) -> No
     for state in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
         two.update_cell("cell-2", spec(2, state=state), actor=ME, force=True)
     two.delete_cell("cell-2", actor=ME)
-    two.create_cell(spec(2, id=second[1].id), actor=ME)
+    two.create_cell(spec(2), actor=ME)
     assert two.snapshot().cells == two.cells()
     two.set_cell_health("cell-3", healthy=False, actor=ME)
     assert two.snapshot().cells == two.cells()
@@ -297,7 +298,7 @@ def test_only_cells_and_the_active_ruleset_touch_the_edge(two: Topology) -> None
 def test_the_feed_says_when_it_no_longer_reaches_back(two: Topology) -> None:
     for number in range(5):
         two.claim([ClaimSpec("route", f"r{number}", "cell-1")], actor=ME)
-    assert two.prune_changes(3) == 4
+    assert two.prune_changes(keep=3) == Pruned(4, 4, more=False)
     with pytest.raises(Gone) as caught:
         two.changes(3)
     assert caught.value.oldest == 4
@@ -323,8 +324,10 @@ def test_hints_come_after_the_commit(two: Topology) -> None:
 def test_answers_are_remembered_by_key(two: Topology) -> None:
     answer = Remembered("f", 201, "[]", "{}")
     assert two.recall("k") is None
-    two.remember("k", answer)
+    assert two.remember(Once("k", "f"), answer)
     assert two.recall("k") == answer
+    assert not two.remember(Once("k", "f"), Remembered("f", 409, "[]", "{}"))
+    assert two.recall("k") == answer, "who came first answers"
     assert two.revision() == 2
 
 
