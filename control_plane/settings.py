@@ -39,8 +39,9 @@ class Settings(BaseSettings):
     """Where API, gRPC and classifier listen."""
     api_port: int = Field(default=8000, ge=0, le=65535)
     grpc_port: int = Field(default=18000, ge=0, le=65535)
-    grpc_threads: int = Field(default=16, ge=1, le=256)
-    """Topology Service calls on the database at once."""
+    grpc_threads: int = Field(default=64, ge=1, le=256)
+    """Topology Service calls on the database at once. Twice the largest group commit: while one
+    group is written the next one gathers."""
     grpc_max_calls: int = Field(default=256, ge=1, le=10_000)
     """Such calls running or waiting at once; more get RESOURCE_EXHAUSTED."""
     grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
