@@ -18,10 +18,12 @@ ANSWER_S = 1.0
 """How long a control plane that runs may take to say so."""
 PROBE_S = 0.5
 """How often one that does not is asked again."""
+KEEPALIVE_S = 10.0
+"""How often a silent connection is pinged; the control plane allows twice as many."""
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_SENT_BYTES),
     # Silence is broken sooner than Envoy would: a restarted one must not wait for a frozen one.
-    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_time_ms", round(KEEPALIVE_S * 1000)),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),

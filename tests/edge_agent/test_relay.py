@@ -15,14 +15,16 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from control_plane.edge_agent import saver
+from control_plane.edge_agent import saver, upstream
 from control_plane.edge_agent.agent import AgentSettings, RunningAgent, running
-from control_plane.edge_agent.upstream import ADS
+from control_plane.edge_agent.upstream import ADS, KEEPALIVE_S
+from control_plane.xds import transport
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
 from control_plane.xds.resource import CDS, LDS, Resource
 from control_plane.xds.server import XdsServer
 from control_plane.xds.snapshot import Snapshot
+from control_plane.xds.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
 from tests.e2e.ports import unused_port
 from tests.plane import until
 
@@ -44,7 +46,7 @@ class Plane:
         self.cache = SnapshotCache()
         self.cache.set(snapshot)
         self.xds = XdsServer(self.cache, Fleet())
-        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        self._server = grpc.aio.server(options=grpc_options())
         self.xds.register(self._server)
         health = HealthServicer()
         await health.set(ADS, health_pb2.HealthCheckResponse.SERVING)
@@ -60,8 +62,14 @@ class Plane:
 class Client:
     """What an Envoy does for clusters and listeners: asks for all, and acknowledges what comes."""
 
-    def __init__(self, port: int, node: str = "n1", group: str = "edge") -> None:
-        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    def __init__(
+        self, port: int, node: str = "n1", group: str = "edge", *, keepalive_s: float = 7200
+    ) -> None:
+        pings = (
+            ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
+            ("grpc.http2.max_pings_without_data", 0),
+        )
+        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=pings)
         self._stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(self._channel)
         self._node, self._group = node, group
         self.has: dict[str, dict[str, str]] = {CDS: {}, LDS: {}}
@@ -146,6 +154,33 @@ async def test_changes_pass_through_and_are_kept(tmp_path: Path) -> None:
         await until(lambda: agent.store.newest and agent.store.newest.revision == 3)
         assert set(agent.store.newest.snapshot.of_type(CDS)) == {"b"}
     await plane.stop()
+
+
+async def test_pings_on_a_silent_stream_end_neither_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten times as fast as in truth, and ten times as much is allowed: gRPC pings once a second at most.
+    monkeypatch.setattr(transport, "MIN_CLIENT_PING_INTERVAL_S", MIN_CLIENT_PING_INTERVAL_S / 10)
+    monkeypatch.setattr(upstream, "_OPTIONS", _pinging_every(KEEPALIVE_S / 10))
+    plane = Plane()
+    await plane.start(edge(1, "a"))
+    async with running(AgentSettings(f"127.0.0.1:{plane.port}", tmp_path, port=0)) as agent:
+        client = Client(agent.port, keepalive_s=KEEPALIVE_S / 10)
+        async with client.connected():
+            await until(lambda: client.clusters() == {"a"})
+            await asyncio.sleep(8 * KEEPALIVE_S / 10)
+            assert not client.ended()
+            # It is still the first stream, all the way.
+            plane.cache.set(edge(2, "a", "b"))
+            await until(lambda: client.clusters() == {"a", "b"})
+        await client.close()
+    await plane.stop()
+
+
+def _pinging_every(interval_s: float) -> tuple[tuple[str, int], ...]:
+    options = dict(upstream._OPTIONS)
+    options["grpc.keepalive_time_ms"] = round(interval_s * 1000)
+    return tuple(options.items())
 
 
 async def test_one_that_knows_nothing_is_served_from_disk_until_the_control_plane_is_back(
