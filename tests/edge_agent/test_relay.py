@@ -83,12 +83,12 @@ class Client:
         self._node, self._group = node, group
         self.has: dict[str, dict[str, str]] = {CDS: {}, LDS: {}}
         self.received: list[Any] = []
-        self.error: grpc.aio.AioRpcError | None = None
+        self.error = ""
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         call = self._stub.DeltaAggregatedResources()
-        self.error = None
+        self.error = ""
         for type_url in (CDS, LDS):
             request = discovery_pb2.DeltaDiscoveryRequest(
                 type_url=type_url, initial_resource_versions=self.has[type_url]
@@ -119,14 +119,15 @@ class Client:
                 # If the stream has ended meanwhile, the next response says why.
                 with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                     await call.write(acknowledged)
-        except grpc.aio.AioRpcError as error:
-            self.error = error
+        except grpc.aio.AioRpcError:
+            code, details = await upstream.final_status(call)
+            self.error = details or code.name
 
     def clusters(self) -> set[str]:
         return set(self.has[CDS])
 
     def ended(self) -> bool:
-        return self.error is not None
+        return bool(self.error)
 
     async def __aenter__(self) -> Client:
         return self
@@ -253,7 +254,7 @@ async def test_an_older_control_plane_is_not_passed_on(tmp_path: Path, older: Sn
             async with client.connected():
                 await until(client.ended)
             assert not client.received
-            assert "this edge has had 5" in str(client.error.details())
+            assert "this edge has had 5" in client.error
             assert agent.metrics.registry.get_sample_value("cellway_agent_older_refused_total") == 1
             # Envoy comes again at once, and has its last good configuration.
             async with client.connected():
@@ -269,7 +270,7 @@ async def test_others_are_told_why_not(tmp_path: Path) -> None:
                 await until(lambda: client.clusters() == {"a"})
             async with Client(agent.port, node="n2") as other, other.connected():
                 await until(other.ended)
-            assert "this is 'n1''s agent" in str(other.error.details())
+            assert "this is 'n1''s agent" in other.error
             async with grpc.aio.insecure_channel(f"127.0.0.1:{agent.port}") as channel:
                 stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel)
                 with pytest.raises(grpc.aio.AioRpcError, match="delta xDS only"):
@@ -314,3 +315,21 @@ async def test_what_could_not_be_written_is_alarmed_and_tried_again(
                 broken = False
                 await until(lambda: alarmed() == 0)
                 assert agent.store.newest.revision == 6
+
+
+async def test_the_control_planes_word_is_told_even_if_a_write_meets_the_end() -> None:
+    class Call:
+        """Says first what grpc.aio puts there when a write fails, then the status as it came."""
+
+        said = iter(["Internal error from Core", "Internal error from Core"])
+
+        async def details(self) -> str:
+            return next(self.said, "you may not")
+
+        async def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.PERMISSION_DENIED
+
+    assert await upstream.final_status(Call()) == (
+        grpc.StatusCode.PERMISSION_DENIED,
+        "you may not",
+    )
