@@ -187,7 +187,11 @@ def _gateway(plane: Running, metrics: Metrics) -> Gateway:
 
 @contextlib.asynccontextmanager
 async def _tasks() -> AsyncIterator[Callable[..., None]]:
-    """Background tasks that end with the block; one that fails ends the program."""
+    """Background tasks that end with the block; the first that fails ends the program.
+
+    Others that fail after it are only logged: another cancellation would break off the stopping of
+    what runs, and a gRPC server that is not stopped to its end keeps the process from ending.
+    """
     tasks: set[asyncio.Task[None]] = set()
     owner = asyncio.current_task()
 
@@ -199,7 +203,7 @@ async def _tasks() -> AsyncIterator[Callable[..., None]]:
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             log.critical("a part has failed", exc_info=task.exception())
-            if owner is not None:
+            if owner is not None and not owner.cancelling():
                 owner.cancel()
 
     try:
@@ -332,7 +336,6 @@ async def _start_xds(
         )
         publisher.publish()
         group(publisher.run())
-    await server.start()
 
     async def stop() -> None:
         await servicer.enter_graceful_shutdown()
@@ -341,6 +344,7 @@ async def _start_xds(
         await server.stop(GRACE_S)
 
     stack.push_async_callback(stop)
+    await server.start()
     return publisher
 
 
