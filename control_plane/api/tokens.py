@@ -9,7 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import TokenCreated, TokenList, TokenWritten, answers
+from control_plane.api.documents import answers
+from control_plane.api.operator_documents import (
+    TokenCreated,
+    TokenList,
+    TokenWritten,
+)
 from control_plane.api.roles import ADMIN
 from control_plane.api.schemas import TokenBody
 from control_plane.api.write import WriteOptions
