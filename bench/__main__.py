@@ -10,6 +10,7 @@ from bench import (
     compile,  # noqa: A004
     data_plane,
     fleet,
+    imports,
     memory,
     propagation,
 )
@@ -21,6 +22,7 @@ run_loop(classify.main(rounds=7, seconds=1.5))
 classifier.main(rounds=5, seconds=1.0)
 claims.main()
 claim_load.main(seconds=10.0)
+imports.main(rounds=2)
 compile.main(cells=1000, changes=200)
 run_loop(memory.main(nodes=1000, cells=1000, claims=1_000_000))
 # Last: it pins this process to one core.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from control_plane.topology import transfer
 from control_plane.topology.backup import back_up, restore
+from control_plane.topology.database import CACHE_KIB, CHECKPOINT_PAGES
 from control_plane.topology.errors import AlreadyExists, Gone, Invalid, NotFound, Refused
 from control_plane.topology.model import CellState, ClaimSpec, RecordSpec
 from control_plane.topology.service import Topology
@@ -255,3 +256,13 @@ def test_revisions_of_the_feed_stay_in_order_through_an_import(two: Topology) ->
     feed = two.changes(2)
     assert len(feed) == 51
     assert all(a.revision <= b.revision for a, b in pairwise(feed))
+
+
+def test_an_import_into_sqlite_copies_few_pages_twice(tmp_path: Path) -> None:
+    """With SQLite's own bounds most of an import's pages go to disk at each of its commits."""
+    topology = Topology.open(f"sqlite:///{tmp_path}/cellway.db")
+    with topology.engine.connect() as connection:
+        cache = connection.exec_driver_sql("PRAGMA cache_size").scalar_one()
+        log = connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one()
+    topology.close()
+    assert (cache, log) == (-CACHE_KIB, CHECKPOINT_PAGES)
