@@ -27,6 +27,7 @@ from control_plane.topology.model import (
     Endpoint,
     SequenceRange,
 )
+from control_plane.topology.normalise import can_be_kept
 from control_plane.topology.transaction import Transaction
 
 _T = schema.cells
@@ -111,6 +112,8 @@ class KnownCells:
 
 def get(connection: Connection, name: str) -> Cell:
     """The cell of this name; raises `NotFound`."""
+    if not can_be_kept(name):
+        raise NotFound("cell", name)
     row = connection.execute(select(_T).where(_T.c.name == name)).one_or_none()
     if row is None:
         raise NotFound("cell", name)

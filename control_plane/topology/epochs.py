@@ -79,7 +79,7 @@ def freed(tx: Transaction, owners: Sequence[tuple[str, str, int]]) -> None:
             for x in (bucket, value, cell, shard(bucket, value), at)
         ]
         tx.execute([Statement(_BURY.replace("{rows}", rows(len(chunk), 5)), params)])
-    if tx.revision % _PRUNE_EVERY == 0:
+    if tx.due(_PRUNE_EVERY):
         _prune(tx)
 
 

@@ -26,6 +26,7 @@ from control_plane.topology.model import (
     Endpoint,
     SequenceRange,
 )
+from control_plane.topology.operations import Subject
 from control_plane.topology.schema import metadata
 from control_plane.topology.service import Topology
 from control_plane.topology.store import Store, migrate, pending_migrations
@@ -319,6 +320,22 @@ def test_hints_come_after_the_commit(two: Topology) -> None:
     stop()
     two.claim([ClaimSpec("route", "c", "cell-1")], actor=ME)
     assert seen == [(3, 3)]
+
+
+@pytest.mark.parametrize("text", ["p\x00", "p\ud800"])
+def test_text_that_no_database_keeps_is_refused(two: Topology, text: str) -> None:
+    with pytest.raises(Invalid, match="a NUL or a lone surrogate"):
+        two.claim([ClaimSpec("route", "a", "cell-1", subject=text)], actor=ME)
+    for name in (text, f"cell-1{text}"):
+        with pytest.raises(NotFound):
+            two.cell(name)
+        with pytest.raises(NotFound):
+            two.release_cell(name, reason="r", actor=ME)
+    with pytest.raises(Invalid, match="a NUL or a lone surrogate"):
+        two.transfer(Subject(text=text), "cell-1", "cell-2", reason="r", actor=ME)
+    with pytest.raises(Invalid, match="lone surrogate"):
+        two.put_ruleset("r", f'{{"a": "{text}"}}', actor=ME)
+    assert two.claim([ClaimSpec("route", "a", "cell-1")], actor=text).revision == 3
 
 
 def test_answers_are_remembered_by_key(two: Topology) -> None:

@@ -131,6 +131,29 @@ def test_what_is_taken_is_rejected_and_what_stands_so_is_present(two: Topology) 
     assert two.revision() == revision, "nothing new, no revision"
 
 
+def test_what_a_lease_holds_is_not_counted_as_present(two: Topology) -> None:
+    creating = two.begin_update(1, [RecordSpec("route", "a")], [], actor=ME).value.uuid
+    two.claim([ClaimSpec("route", "b", "cell-1")], actor=ME)
+    destroying = two.begin_update(1, [], [RecordSpec("route", "b")], actor=ME).value.uuid
+    done, rejects = load(two, [line("a"), line("b"), line("c")])
+    assert (done.created, done.present) == (1, 0)
+    assert [one.reason for one in rejects] == [
+        f"lease {creating} of cell-1 holds route:a: import it again later",
+        f"lease {destroying} of cell-1 holds route:b: import it again later",
+    ]
+    two.rollback_update(1, creating, actor=ME)
+    two.commit_update(1, destroying, actor=ME)
+    done, rejects = load(two, [one.text for one in rejects])
+    assert (done.created, rejects) == (2, [])
+
+
+def test_text_that_no_database_keeps_is_rejected(two: Topology) -> None:
+    lines = [line("a", subject="p\x00"), line("b", source="\ud800"), line("c", subject="p")]
+    done, rejects = load(two, lines)
+    assert (done.created, [one.line for one in rejects]) == (1, [1, 2])
+    assert all("a NUL or a lone surrogate" in one.reason for one in rejects)
+
+
 def test_a_broken_off_import_resumes_at_its_line(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
