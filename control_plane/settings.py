@@ -74,8 +74,11 @@ class Settings(BaseSettings):
     envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
     edge_cache_entries: int = Field(default=50_000, ge=0, le=5_000_000)
     """Answers that each Envoy worker keeps at most; 0: the classifier is asked each time."""
-    edge_cache_stale_s: float = Field(default=3600.0, ge=0)
-    """How long after its end an answer may serve while the classifier is out of reach."""
+    edge_cache_stale_s: float = Field(default=3600.0, ge=0, le=86_400)
+    """How long after its end an answer may serve while the classifier is out of reach, in seconds.
+
+    A day at the most: a freed name's last owner, by whom its next voids answers, is known for two.
+    """
     debug_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """Callers (CIDR) whose responses show cell, rule, tier and revision."""
     api_token: SecretStr | None = None
