@@ -104,6 +104,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     if settings.grpc_tls is not None:
         # Before anything starts.
         TlsFiles(*settings.grpc_tls).read()
+    if settings.redis_url is not None and settings.database_url.startswith("sqlite"):
+        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
     topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
     stack = contextlib.AsyncExitStack()
     async with stack:

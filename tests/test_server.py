@@ -42,3 +42,11 @@ async def test_parts_that_fail_one_after_the_other_do_not_break_off_the_stopping
             await asyncio.Event().wait()
     failed = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
     assert failed == ["the first part", "the second part"]
+
+
+async def test_a_redis_that_is_not_used_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with plane_with(tmp_path, roles=("api",), redis_url="redis://127.0.0.1:1"):
+        pass
+    assert "redis_url is not used" in caplog.text
