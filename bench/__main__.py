@@ -12,12 +12,14 @@ from bench import (
     fleet,
     imports,
     memory,
+    moves,
     propagation,
 )
 from control_plane.server import run_loop
 
 run_loop(data_plane.main(rounds=5, seconds=2.0))
 run_loop(propagation.main(changes=50))
+run_loop(moves.main(moves=200))
 run_loop(classify.main(rounds=7, seconds=1.5))
 classifier.main(rounds=5, seconds=1.0)
 claims.main()

@@ -7,7 +7,7 @@ import contextlib
 import json
 import multiprocessing
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -141,9 +141,17 @@ def plane_settings(directory: Path, **settings: Any) -> Settings:
 
 @contextlib.asynccontextmanager
 async def cellway(
-    directory: Path, target: int, cells: int, ruleset: str, tenants: int = 0, **settings: Any
+    directory: Path,
+    target: int | Sequence[int],
+    cells: int,
+    ruleset: str,
+    tenants: int = 0,
+    **settings: Any,
 ) -> AsyncIterator[tuple[Running, int]]:
-    """The whole system with so many cells behind one upstream; yields it and the edge's port."""
+    """The whole system with so many cells behind one upstream, or a port for each.
+
+    Yields it and the edge's port.
+    """
     chosen = plane_settings(directory, **settings)
     async with running(chosen) as plane:
         await asyncio.to_thread(fill, plane.topology, target, cells, ruleset, tenants)
@@ -159,15 +167,18 @@ async def cellway(
             await envoy.stop()
 
 
-def fill(topology: Topology, target: int, cells: int, ruleset: str, tenants: int) -> None:
+def fill(
+    topology: Topology, target: int | Sequence[int], cells: int, ruleset: str, tenants: int
+) -> None:
     """Fill a topology: cells with one endpoint at the port ``target``, tenants and a ruleset."""
     actor = f"bench {os.getpid()}"
-    for number in range(1, cells + 1):
+    ports = [target] * cells if isinstance(target, int) else target
+    for number, port in enumerate(ports, 1):
         topology.create_cell(
             CellSpec(
                 f"cell-{number}",
                 f"cell-{number}.example.com",
-                (Endpoint("127.0.0.1", target),),
+                (Endpoint("127.0.0.1", port),),
                 session_prefix=f"cell-{number}",
                 state=CellState.ACTIVE,
             ),

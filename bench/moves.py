@@ -1,0 +1,187 @@
+"""How long a moved tenant's requests still go to its old cell.
+
+    python -m bench.moves [--moves N]
+
+A client keeps asking for one tenant through the edge cache of a real Envoy, over several
+connections, while the tenant moves from cell to cell. What counts is the last request that the old
+cell received, from the moment that the move was committed: `move_p50_ms` and `move_p99_ms`; 0 where
+there was none after the commit. The cells are one process with two ports, the client is another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import shutil
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+from bench.load import scratch
+from bench.results import Figure, report
+from bench.world import cellway
+from control_plane.event_loop import run_loop
+from control_plane.listening import bind, port_of
+from control_plane.server import Running
+from control_plane.topology.model import ClaimSpec
+from control_plane.topology.operations import Subject
+
+CELLS = ("cell-1", "cell-2")
+CONNECTIONS = 4
+SETTLE_S = 0.1
+"""After a move, until the next: far longer than any request may go astray."""
+DEADLINE_S = 5.0
+MAX_MOVES = 2000
+_REQUEST = b"GET /t/mover/x HTTP/1.1\r\nhost: bench\r\n\r\n"
+_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+class _Cell(asyncio.Protocol):
+    """Notes when it was last asked; all processes of a machine have one monotonic clock."""
+
+    def __init__(self, name: str, last: dict[str, float]) -> None:
+        self._name = name
+        self._last = last
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._last[self._name] = time.monotonic()
+        self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))  # type: ignore[attr-defined]
+
+
+def _cells(told: Connection, socks: list[socket.socket]) -> None:
+    """Serve; answer each message with when each cell was last asked."""
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        last = dict.fromkeys(CELLS, 0.0)
+        for name, sock in zip(CELLS, socks, strict=True):
+
+            def cell(name: str = name) -> _Cell:
+                return _Cell(name, last)
+
+            await loop.create_server(cell, sock=sock)
+        stopped = asyncio.Event()
+
+        def asked() -> None:
+            try:
+                told.recv()
+            except EOFError:
+                stopped.set()
+            else:
+                told.send(dict(last))
+
+        loop.add_reader(told.fileno(), asked)
+        await stopped.wait()
+
+    run_loop(serve())
+
+
+def _client(port: int, seconds: float) -> None:
+    """Ask again and again, for so long at the most."""
+
+    async def ask() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.closing(writer):
+            while True:
+                writer.write(_REQUEST)
+                head = await reader.readuntil(b"\r\n\r\nok")
+                if not head.startswith(b"HTTP/1.1 200"):
+                    raise RuntimeError(f"not 200: {head[:200]!r}")
+
+    async def together() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                for _ in range(CONNECTIONS):
+                    group.create_task(ask())
+
+    run_loop(together())
+
+
+@contextlib.contextmanager
+def _processes() -> Iterator[tuple[list[int], Connection, multiprocessing.context.SpawnContext]]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    socks = [bind("127.0.0.1", 0) for _ in CELLS]
+    cells = context.Process(target=_cells, args=(theirs, socks), daemon=True)
+    cells.start()
+    theirs.close()
+    try:
+        yield [port_of(sock) for sock in socks], ours, context
+    finally:
+        ours.close()
+        cells.join()
+        for sock in socks:
+            sock.close()
+
+
+async def measure(moves: int) -> list[float]:
+    """Seconds from each commit until the old cell was asked for the last time."""
+    directory = scratch()
+    try:
+        with _processes() as (ports, cells, context):
+            async with cellway(directory, ports, len(CELLS), "generic") as (plane, edge):
+                claim = ClaimSpec("tenant", "mover", CELLS[0], "mover")
+                plane.topology.claim([claim], actor="bench")
+                most = moves * (SETTLE_S + DEADLINE_S)
+                client = context.Process(target=_client, args=(edge, most), daemon=True)
+                client.start()
+                try:
+                    return await _moves(plane, cells, moves)
+                finally:
+                    client.terminate()
+                    client.join()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _moves(plane: Running, cells: Connection, moves: int) -> list[float]:
+    late: list[float] = []
+    await _asked(cells, CELLS[0], 0.0)
+    for number in range(moves):
+        old, new = CELLS[number % 2], CELLS[(number + 1) % 2]
+        committed: list[float] = []
+        stop = plane.topology.subscribe(lambda _, at=committed: at.append(time.monotonic()))  # type: ignore[misc]
+        subject = Subject(text="mover")
+        await asyncio.to_thread(
+            plane.topology.transfer, subject, old, new, reason="bench", actor="bench"
+        )
+        stop()
+        await _asked(cells, new, committed[0])
+        await asyncio.sleep(SETTLE_S)
+        last = await asyncio.to_thread(_last, cells)
+        late.append(max(0.0, last[old] - committed[0]))
+    return late
+
+
+async def _asked(cells: Connection, name: str, after: float) -> None:
+    """Wait, bounded, until a cell is asked."""
+    async with asyncio.timeout(DEADLINE_S):
+        while (await asyncio.to_thread(_last, cells))[name] <= after:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
+def _last(cells: Connection) -> dict[str, float]:
+    cells.send(None)
+    told: dict[str, float] = cells.recv()
+    return told
+
+
+async def main(moves: int) -> None:
+    """Measure and report."""
+    ordered = sorted(1000 * late for late in await measure(min(moves, MAX_MOVES)))
+    p99 = ordered[min(len(ordered) - 1, round(len(ordered) * 0.99))]
+    figures = {"move_p50_ms": statistics.median(ordered), "move_p99_ms": p99}
+    report({name: Figure(value, "ms", "lower", "", moves) for name, value in figures.items()})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--moves", type=int, default=200)
+    run_loop(main(parser.parse_args().moves))
