@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bench import (
+    claim_load,
     claims,
     classifier,
     classify,
     compile,  # noqa: A004
     data_plane,
     fleet,
+    imports,
     memory,
     propagation,
 )
@@ -19,6 +21,8 @@ run_loop(propagation.main(changes=50))
 run_loop(classify.main(rounds=7, seconds=1.5))
 classifier.main(rounds=5, seconds=1.0)
 claims.main()
+claim_load.main(seconds=10.0)
+imports.main(rounds=2)
 compile.main(cells=1000, changes=200)
 run_loop(memory.main(nodes=1000, cells=1000, claims=1_000_000))
 # Last: it pins this process to one core.

@@ -15,25 +15,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import multiprocessing
-import os
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import grpc
 
+from bench.process import process, processor_seconds
 from bench.results import Figure, report
 from control_plane.grpc_api.generated.classify_service_pb2 import ClassifyRequest
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.server import run_loop, running
+from control_plane.server import run_loop, running, until_signal
 from control_plane.settings import Settings
 from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
 from control_plane.topology.service import Topology
@@ -64,30 +62,7 @@ async def _classify(told: Connection, url: str) -> None:
     settings = Settings(database_url=url, roles=("topology",), grpc_port=0, health_interval_s=0)
     async with running(settings) as plane:
         told.send(plane.ports.grpc)
-        await asyncio.Event().wait()
-
-
-def _run(
-    serve: Callable[[Connection, str], Coroutine[Any, Any, None]], told: Connection, url: str
-) -> None:
-    run_loop(serve(told, url))
-
-
-@contextmanager
-def _process(
-    serve: Callable[[Connection, str], Coroutine[Any, Any, None]], url: str
-) -> Iterator[tuple[int, int]]:
-    """A server in a process of its own; yields its process id and port."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(serve, theirs, url), daemon=True)
-    process.start()
-    try:
-        assert process.pid is not None
-        yield process.pid, ours.recv()
-    finally:
-        process.terminate()
-        process.join()
+        await until_signal()
 
 
 def _load(url: str) -> None:
@@ -111,11 +86,6 @@ class Server:
     pid: int
     port: int
     method: str
-
-    def processor_seconds(self) -> float:
-        """User and system time of the process so far."""
-        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +113,9 @@ async def speed(server: Server, requests: Sequence[bytes], seconds: float) -> Sp
                 at += IN_FLIGHT
                 done += 1
 
-        started, used = time.perf_counter(), server.processor_seconds()
+        started, used = time.perf_counter(), processor_seconds(server.pid)
         await asyncio.gather(*(client(number) for number in range(IN_FLIGHT)))
-        used = server.processor_seconds() - used
+        used = processor_seconds(server.pid) - used
         return Speed(done / used, done / (time.perf_counter() - started))
 
 
@@ -163,8 +133,8 @@ async def main(rounds: int, seconds: float) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = f"sqlite:///{folder}/classify.db"
         await asyncio.to_thread(_load, url)
-        empty = Server(*stack.enter_context(_process(_empty, url)), EMPTY)
-        ours = Server(*stack.enter_context(_process(_classify, url)), CLASSIFY)
+        empty = Server(*stack.enter_context(process(_empty, url)), EMPTY)
+        ours = Server(*stack.enter_context(process(_classify, url)), CLASSIFY)
         for server in (empty, ours):
             await speed(server, requests, seconds / 2)
         for _ in range(rounds):

@@ -84,7 +84,7 @@ class Metrics:
         )
         self._propagation = Histogram(
             "cellway_propagation_seconds",
-            "Publication to acknowledgement by a node",
+            "Publication of a revision to its first acknowledgement by a node",
             buckets=_SECONDS,
             registry=registry,
         )
@@ -119,7 +119,7 @@ class Metrics:
         self._published_at = {revision: self._clock()}
 
     def acked(self, revision: int) -> None:
-        """A node runs everything up to this revision."""
+        """A node runs everything up to this revision; only the first to say so is timed."""
         at = self._published_at.get(revision)
         if at is not None and revision > self._last_acked:
             self._last_acked = revision

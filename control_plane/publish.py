@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-
-from sqlalchemy.exc import DBAPIError
+from typing import Any
 
 from control_plane.compiler.compile import EdgeCompiler
 from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
+from control_plane.topology.database import DRIVER_ERRORS
 from control_plane.topology.errors import Unavailable
 from control_plane.topology.lookup import ClaimLookup
 from control_plane.topology.model import Cell, CellState
@@ -26,6 +26,8 @@ from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
 log = logging.getLogger(__name__)
+SLOW_S = 5.0
+"""How long the database may take to answer until that raises the alarm."""
 
 
 @lru_cache(maxsize=4)
@@ -112,8 +114,14 @@ class Publisher:
         """Why the newest revision is not published, if it is not."""
 
     def publish(self) -> None:
-        """Publish the newest revision now, unless a guard refuses; then ``alarm`` says why."""
-        state = self._topology.snapshot()
+        """Publish the newest revision now, unless a guard refuses; then ``alarm`` says why.
+
+        Blocks while the database is read: for a start, when nobody is served yet.
+        """
+        self._put(self._topology.snapshot())
+
+    def _put(self, state: TopologySnapshot) -> None:
+        """Publish a state, if it is newer than the last."""
         last = self._last
         if last is not None and state.revision <= last.snapshot.revision:
             return
@@ -132,21 +140,43 @@ class Publisher:
         self._last = _Published(state.edge_revision, snapshot)
         self._on_published(state.revision)
 
-    def _follow(self, lookup: ClaimLookup) -> None:
+    async def _follow(self, reader: _Reader) -> None:
         """Publish what is new. Without a database the fleet keeps what it has, and we go on."""
         # Kept until it is published: the look-up tells of a change only once.
-        self._behind |= self._wake.is_set()
+        behind = self._behind or self._wake.is_set()
         self._wake.clear()
+        self._behind = False
         try:
-            self._behind |= lookup.changed()
-            if self._behind:
-                self.alarm = None
-                self.publish()
+            state = await self._waited_for(asyncio.to_thread(reader.read, behind=behind))
+        except (Unavailable, *DRIVER_ERRORS) as error:
+            self._unknown(str(error))
+            return
+        if state is not None:
+            self.alarm = None
             self._behind = False
-        except (Unavailable, DBAPIError) as error:
-            self._behind = True
-            self.alarm = f"the newest revision is not known: {error}"
-            log.error("%s", self.alarm)  # noqa: TRY400 - the database is away, not a bug
+            self._put(state)
+
+    async def _waited_for[T](self, reading: Coroutine[Any, Any, T]) -> T:
+        """What a thread reads: the alarm is raised when that takes long, but it stays the one read.
+
+        Who is cancelled leaves when the thread is done, or after `SLOW_S`: it uses a connection
+        that is closed next.
+        """
+        task = asyncio.create_task(reading)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=SLOW_S)
+            if not done:
+                self._unknown(f"the database has not answered for {SLOW_S} s")
+                await asyncio.wait({task})
+        except asyncio.CancelledError:
+            await asyncio.wait({task}, timeout=SLOW_S)
+            raise
+        return task.result()
+
+    def _unknown(self, why: str) -> None:
+        self._behind = True
+        self.alarm = f"the newest revision is not known: {why}"
+        log.error("%s", self.alarm)
 
     def _woken(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
         def hint(_: int) -> None:
@@ -158,17 +188,38 @@ class Publisher:
         """Publish on each wake-up of this process's commits, and look for others' regularly."""
         loop = asyncio.get_running_loop()
         stop = self._topology.subscribe(self._woken(loop))
-        lookup = self._topology.claim_lookup()
+        reader = _Reader(self._topology)
+        self._behind = True
         try:
-            self.publish()
             while True:
+                await self._follow(reader)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_interval_s):
                         await self._wake.wait()
-                self._follow(lookup)
         finally:
             stop()
-            lookup.close()
+            reader.close()
+
+
+class _Reader:
+    """Reads the topology when it has changed; blocks. In one thread at a time."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._lookup: ClaimLookup | None = None
+
+    def read(self, *, behind: bool) -> TopologySnapshot | None:
+        """The newest state, if anything was committed since the last call, or if ``behind``."""
+        if self._lookup is None:
+            self._lookup = self._topology.claim_lookup()
+        # Asked for in any case: a commit after it must not be missed by the next call.
+        changed = self._lookup.changed()
+        return self._topology.snapshot() if changed or behind else None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._lookup is not None:
+            self._lookup.close()
 
 
 __all__ = ["EdgeSnapshots", "Publisher"]

@@ -16,11 +16,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
 from control_plane.claim_counts import ClaimCounts
+from control_plane.classifier.cached_lookup import CachedLookup, open_cached_lookup
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
@@ -41,7 +41,10 @@ from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
+from control_plane.retention import Kept, Retention
 from control_plane.settings import Settings, check_exposure
+from control_plane.topology.database import DRIVER_ERRORS
+from control_plane.topology.errors import Unavailable
 from control_plane.topology.service import Topology
 from control_plane.wakeups import WakeUps
 from control_plane.worker_directory import worker_directory
@@ -60,8 +63,8 @@ HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 LOOKUP_THREADS = 4
 """Look-ups of claims at once on PostgreSQL, each over a connection of its own."""
 LOOPBACK_ONLY = (
-    "gRPC listens on loopback only, since it has no TLS: set CELLWAY_GRPC_TLS_CERTIFICATE, _KEY "
-    "and _CLIENT_CA, or CELLWAY_GRPC_PLAINTEXT_BEYOND_LOOPBACK=true"
+    "gRPC listens on loopback only, since it has no TLS: set --grpc-tls-certificate, -key and "
+    "-client-ca (or CELLWAY_GRPC_TLS_…), or CELLWAY_GRPC_PLAINTEXT_BEYOND_LOOPBACK=true"
 )
 
 
@@ -95,9 +98,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
     Raises:
         TokenNeeded: the API would be open to the network.
-        OSError: a port is taken.
+        OSError: a port is taken, or the TLS files can't be used.
     """
     check_exposure(settings)
+    if settings.grpc_tls is not None:
+        # Before anything starts.
+        TlsFiles(*settings.grpc_tls).read()
     topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
     stack = contextlib.AsyncExitStack()
     async with stack:
@@ -127,6 +133,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             )
             stack.push_async_callback(app.state.operations.close)
             group(run(embedded(app), sock))
+        if {"api", "topology"} & set(settings.roles):
+            group(Retention(topology, changes_kept(settings)).run())
         if "topology" in settings.roles:
             group(HealthMonitor(topology, settings.health_interval_s).run())
         yield plane
@@ -179,7 +187,11 @@ def _gateway(plane: Running, metrics: Metrics) -> Gateway:
 
 @contextlib.asynccontextmanager
 async def _tasks() -> AsyncIterator[Callable[..., None]]:
-    """Background tasks that end with the block; one that fails ends the program."""
+    """Background tasks that end with the block; the first that fails ends the program.
+
+    Others that fail after it are only logged: another cancellation would break off the stopping of
+    what runs, and a gRPC server that is not stopped to its end keeps the process from ending.
+    """
     tasks: set[asyncio.Task[None]] = set()
     owner = asyncio.current_task()
 
@@ -191,7 +203,7 @@ async def _tasks() -> AsyncIterator[Callable[..., None]]:
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             log.critical("a part has failed", exc_info=task.exception())
-            if owner is not None:
+            if owner is not None and not owner.cancelling():
                 owner.cancel()
 
     try:
@@ -215,9 +227,7 @@ async def _start_classifier(
     if settings.classifier_workers == 0:
         sock = bind(settings.host, settings.classifier_port)
         plane.ports.classifier = port_of(sock)
-        view = LiveView(plane.topology)
-        stack.callback(view.close)
-        lookup = plane.topology.batched_lookup()
+        view, lookup = _decider(plane, metrics, stack)
         group(ClassifierServer(view, metrics, lookup).run(sock))
         return
     workers = Workers(
@@ -225,6 +235,7 @@ async def _start_classifier(
         port=settings.classifier_port,
         count=settings.classifier_workers,
         database_url=settings.database_url,
+        redis_url=settings.redis_url,
         directory=worker_files,
         restart_s=settings.classifier_restart_s,
         observer=metrics,
@@ -234,6 +245,25 @@ async def _start_classifier(
     plane.workers = workers.processes
     await workers.start()
     group(workers.run())
+
+
+def _decider(
+    plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack
+) -> tuple[LiveView, CachedLookup | None]:
+    """What one of the two classifiers decides with."""
+    view = LiveView(plane.topology)
+    stack.callback(view.close)
+    lookup = open_cached_lookup(plane.topology, metrics, plane.settings.redis_url)
+    if lookup is not None:
+        stack.push_async_callback(lookup.close)
+    return view, lookup
+
+
+def changes_kept(settings: Settings) -> Kept:
+    """What is kept of the change feed."""
+    return Kept(
+        settings.changes_kept_days, settings.changes_kept_revisions, settings.changes_archive
+    )
 
 
 def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
@@ -272,9 +302,8 @@ async def _start_xds(
         services += api.register(server, counts)
     if "classifier" in settings.roles:
         services.append("envoy.service.auth.v3.Authorization")
-        view = LiveView(plane.topology)
-        stack.callback(view.close)
-        Authorization(view, metrics).register(server)
+        view, lookup = _decider(plane, metrics, stack)
+        Authorization(view, metrics, lookup).register(server)
     cache = SnapshotCache()
     if "xds" in settings.roles:
         plane.xds = XdsServer(
@@ -307,7 +336,6 @@ async def _start_xds(
         )
         publisher.publish()
         group(publisher.run())
-    await server.start()
 
     async def stop() -> None:
         await servicer.enter_graceful_shutdown()
@@ -316,6 +344,7 @@ async def _start_xds(
         await server.stop(GRACE_S)
 
     stack.push_async_callback(stop)
+    await server.start()
     return publisher
 
 
@@ -323,7 +352,7 @@ def _newest(topology: Topology) -> Callable[[], int]:
     def read() -> int:
         try:
             return topology.revision()
-        except SQLAlchemyError as error:
+        except (Unavailable, *DRIVER_ERRORS) as error:
             raise RevisionUnknown(str(error)) from error
 
     return read

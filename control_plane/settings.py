@@ -32,13 +32,16 @@ class Settings(BaseSettings):
 
     database_url: str = Field(default="sqlite:///.cellway/cellway.db", repr=False)
     """May hold a password, so it is not in what is printed of settings."""
+    redis_url: str | None = Field(default=None, repr=False)
+    """redis://, rediss:// or unix://; with PostgreSQL, classifiers share look-ups there."""
     roles: tuple[Role, ...] = ALL_ROLES
     host: str = "127.0.0.1"
     """Where API, gRPC and classifier listen."""
     api_port: int = Field(default=8000, ge=0, le=65535)
     grpc_port: int = Field(default=18000, ge=0, le=65535)
-    grpc_threads: int = Field(default=16, ge=1, le=256)
-    """Topology Service calls on the database at once."""
+    grpc_threads: int = Field(default=64, ge=1, le=256)
+    """Topology Service calls on the database at once. Twice the largest group commit: while one
+    group is written the next one gathers."""
     grpc_max_calls: int = Field(default=256, ge=1, le=10_000)
     """Such calls running or waiting at once; more get RESOURCE_EXHAUSTED."""
     grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
@@ -85,8 +88,22 @@ class Settings(BaseSettings):
     ``data_dir`` for PostgreSQL. Keep it out of what is restored together with the database."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=60)
     """How often other processes' commits are looked for."""
+    changes_kept_days: float = Field(default=90, ge=0, le=36_500)
+    """How long the change feed, and with it the audit, is kept; 0: for ever."""
+    changes_kept_revisions: int = Field(default=100_000_000, ge=0)
+    """How many revisions of it at most; 0: any number."""
+    changes_archive: Path | None = None
+    """A file that what is forgotten of it is appended to first, one change a line (JSON)."""
     health_interval_s: float = Field(default=2.0, ge=0, le=3600)
     """How often the control plane probes cells that have a health check; 0: never."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            # Without the URL itself: it may hold a password.
+            raise ValueError("give redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://FILE")
+        return url
 
     @field_validator("debug_networks")
     @classmethod
@@ -109,7 +126,9 @@ class Settings(BaseSettings):
     def _grpc(self) -> Settings:
         files = (self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca)
         if any(files) and not all(files):
-            raise ValueError("grpc_tls_certificate, _key and _client_ca belong together: set all")
+            names = ("grpc_tls_certificate", "grpc_tls_key", "grpc_tls_client_ca")
+            lacking = ", ".join(n for n, file in zip(names, files, strict=True) if not file)
+            raise ValueError(f"the three files of grpc_tls_… belong together: {lacking} is missing")
         if all(files) and self.classifier_protocol == "grpc":
             raise ValueError(
                 "classifier_protocol grpc: Envoy calls it in plaintext, which a port with TLS "

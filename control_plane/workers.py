@@ -47,6 +47,7 @@ class Workers:
         port: int,
         count: int,
         database_url: str,
+        redis_url: str | None = None,
         directory: Path,
         restart_s: float,
         observer: Observer,
@@ -58,6 +59,8 @@ class Workers:
             "CELLWAY_DATABASE_URL": database_url,
             "PROMETHEUS_MULTIPROC_DIR": str(directory),
         }
+        if redis_url is not None:
+            self._environment["CELLWAY_REDIS_URL"] = redis_url
         self._directory = directory
         self._restart_s = restart_s
         self._observer = observer

@@ -19,7 +19,9 @@ local concat, tonumber, random, max = table.concat, tonumber, math.random, math.
 
 local MAX_KEY = 1024 -- bytes; a longer key is asked for each time
 local NEGATIVE_MS = 2000 -- an answer that lives no longer goes to the cache of unknown keys
-local REPORT_EVERY = 1000 -- requests; then counts are sent even if nothing was asked
+local REPORT_MS = 1000 -- counts go to the classifier with a question, and no more often than that
+local REPORT_HITS_MS = 10000 -- so long after the last report they are sent even if nothing is asked
+local OPTIONS = { timeout_ms = TIMEOUT_MS, send_xff = false }
 
 -- A bounded cache in two generations: what is used moves to the young one, and when that is full
 -- the old one is dropped as a whole.
@@ -30,7 +32,7 @@ end
 local positive = new_cache(MAX_POSITIVE)
 local negative = new_cache(MAX_NEGATIVE) -- of its own, so that random keys can't push out good ones
 local counts = { hits = 0, misses = 0, stale = 0, evictions = 0, misdirected = 0 }
-local unreported = 0
+local reported_at = 0
 local usual_host = nil -- the first that was seen
 
 local function put(cache, key, entry)
@@ -66,7 +68,7 @@ local function forget(cache, key)
 end
 
 local epochs_text, floor, epochs = nil, 0, {}
-local newest = nil -- the newest revision that the epochs tell of
+local newest = "-" -- the newest revision that the epochs tell of
 
 local function read_epochs(text)
   if text == epochs_text then
@@ -74,11 +76,12 @@ local function read_epochs(text)
   end
   epochs_text, epochs = text, {}
   floor = tonumber(match(text or "", "^(%d+);")) or math.huge
-  newest = floor
+  local known = floor
   for shard, revision in gmatch(text or "", "(%d+):(%d+)") do
     epochs[tonumber(shard)] = tonumber(revision)
-    newest = max(newest, tonumber(revision))
+    known = max(known, tonumber(revision))
   end
+  newest = known < math.huge and string.format("%d", known) or "-"
 end
 
 -- Whether no owner in the entry's shards, and no cell or rule, has changed since it was computed.
@@ -150,7 +153,7 @@ local function route(handle, headers, entry, tier)
   handle:clearRouteCache()
 end
 
-local function report()
+local function report(now)
   local text = concat({
     "hits=", counts.hits, " misses=", counts.misses, " stale=", counts.stale,
     " evictions=", counts.evictions, " entries=", positive.size + negative.size,
@@ -159,38 +162,18 @@ local function report()
   for what in pairs(counts) do
     counts[what] = 0
   end
-  unreported = 0
+  reported_at = now
   return text
 end
 
--- With known, the revision that the answer may be as old as; without, it is read anew.
-local function ask(handle, headers, path, known)
-  local question = {
-    [":method"] = "GET",
-    [":path"] = path,
-    [":authority"] = headers:get(":authority"),
-    ["x-cellway-method"] = headers:get(":method"),
-    ["x-cellway-edge-counts"] = report(),
-  }
-  if known and known < math.huge then
-    -- So that the classifier may keep owners, too: it must not answer from before this.
-    question["x-cellway-known"] = string.format("%d", known)
-  end
-  for index = 1, #ASK do
-    question[ASK[index]] = headers:get(ASK[index])
-  end
-  local options = { timeout_ms = TIMEOUT_MS, send_xff = false }
-  local ok, answer = pcall(handle.httpCall, handle, CLUSTER, question, nil, options)
-  if ok and answer[":status"] == "200" and answer["x-cellway-cell"] then
-    return answer
-  end
-  return nil
-end
-
+-- What an answer says: cell and rule, and if it may be kept, revision, time to live in ms and shards.
 local function entry_of(answer, now)
-  local entry = { cell = answer["x-cellway-cell"], rule = answer["x-cellway-rule"] or "-" }
-  local revision, ttl, list = match(answer["x-cellway-cache"] or "", "^(%d+) (%d+) ?([%d,]*)$")
-  if revision then
+  local cell, rule, revision, ttl, list = match(answer, "^(%S+) (%S+) ?(%d*) ?(%d*) ?([-%d,]*)$")
+  if not cell then
+    return nil
+  end
+  local entry = { cell = cell, rule = rule }
+  if list ~= "" then
     entry.revision, entry.ttl, entry.shards = tonumber(revision), tonumber(ttl), {}
     for shard in gmatch(list, "%d+") do
       entry.shards[#entry.shards + 1] = tonumber(shard)
@@ -199,6 +182,31 @@ local function entry_of(answer, now)
     entry.ends = now + entry.ttl * (0.9 + 0.1 * random())
   end
   return entry
+end
+
+-- With known, the revision that the answer may be as old as; with "-", it is read anew.
+local function ask(handle, headers, path, now, known)
+  local question = {
+    [":method"] = "GET",
+    [":path"] = path,
+    [":authority"] = headers:get(":authority"),
+    ["x-cellway-known"] = known,
+  }
+  local method = headers:get(":method")
+  if method ~= "GET" then
+    question["x-cellway-method"] = method
+  end
+  if now - reported_at >= REPORT_MS then
+    question["x-cellway-edge-counts"] = report(now)
+  end
+  for index = 1, #ASK do
+    question[ASK[index]] = headers:get(ASK[index])
+  end
+  local ok, answer = pcall(handle.httpCall, handle, CLUSTER, question, nil, OPTIONS)
+  if ok and answer["x-cellway-answer"] then
+    return entry_of(answer["x-cellway-answer"], now)
+  end
+  return nil
 end
 
 local function keep(entry, own_key, rest_key, spec)
@@ -254,9 +262,9 @@ local function ask_again(handle, headers)
   if received ~= "0" then
     return -- the body went to the first cell, so this route's 503 it is
   end
-  local answer = ask(handle, headers, path, nil)
-  if answer and answer["x-cellway-cell"] ~= cell then
-    route(handle, handle:headers(), entry_of(answer, handle:timestamp()), "classifier")
+  local made = ask(handle, headers, path, handle:timestamp(), "-")
+  if made and made.cell ~= cell then
+    route(handle, handle:headers(), made, "classifier")
   end
 end
 
@@ -273,12 +281,12 @@ function envoy_on_request(handle)
   local own_key = own_key_of(name, spec, headers, path)
   local entry = kept(own_key)
   if entry and now < entry.ends then
-    counts.hits, unreported = counts.hits + 1, unreported + 1
+    counts.hits = counts.hits + 1
     route(handle, headers, entry, "edge-cache")
-    if unreported >= REPORT_EVERY then
+    if now - reported_at >= REPORT_HITS_MS then
       handle:httpCall(CLUSTER, {
         [":method"] = "POST", [":path"] = "/", [":authority"] = "edge",
-        ["x-cellway-edge-counts"] = report(),
+        ["x-cellway-edge-counts"] = report(now),
       }, nil, { asynchronous = true, timeout_ms = TIMEOUT_MS })
     end
     return
@@ -291,10 +299,9 @@ function envoy_on_request(handle)
     return
   end
   counts.misses = counts.misses + 1
-  local answer = ask(handle, headers, path, newest)
+  local made = ask(handle, headers, path, now, newest)
   headers = handle:headers() -- what was got before a call may not be used after it
-  if answer then
-    local made = entry_of(answer, now)
+  if made then
     keep(made, own_key, rest_key, spec)
     route(handle, headers, made, "classifier")
     return

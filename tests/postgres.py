@@ -128,6 +128,22 @@ class Postgres:
             self._process.wait(STOP_S)
 
     @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """SIGSTOP to all its processes, then SIGCONT: it takes connections, and never answers."""
+        stopped = [self.pid]
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            # The postmaster is stopped: no more come.
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            for child in map(int, children):
+                os.kill(child, signal.SIGSTOP)
+                stopped.append(child)
+            yield
+        finally:
+            for pid in reversed(stopped):
+                os.kill(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
     def database(self, name: str) -> Iterator[str]:
         """A fresh database; yields its URL and drops it in the end."""
         with psycopg.connect(self.url(), autocommit=True) as connection:

@@ -11,14 +11,9 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import (
-    CellDocument,
-    CellList,
-    CellWritten,
-    OperationStarted,
-    answers,
-)
+from control_plane.api.documents import CellDocument, CellList, CellWritten, answers
 from control_plane.api.operations import accepted, would_do
+from control_plane.api.operator_documents import OperationStarted
 from control_plane.api.roles import ADMIN, OPERATOR, VIEWER
 from control_plane.api.running import Operations
 from control_plane.api.schemas import CellBody, ReasonBody

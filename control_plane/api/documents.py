@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from control_plane.api.problem import MEDIA_TYPE
 from control_plane.topology.model import CellState
-from control_plane.topology.progress import OperationState
-from control_plane.topology.tokens import Scope
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """An answer's body, or a part of one."""
+
     # An answer with a member that is not described is a test's failure, not a client's.
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
 
@@ -29,21 +29,21 @@ class Problem(BaseModel):
     code: str = Field("", description="the kind of error, for programs")
 
 
-class TLSDocument(_Document):
+class TLSDocument(Document):
     """TLS from Envoy to the cell."""
 
     server_name: str | None
     ca_file: str | None
 
 
-class RangeDocument(_Document):
+class RangeDocument(Document):
     """Ids of which the cell hands out its own."""
 
     minval: int
     maxval: int
 
 
-class CellDocument(_Document):
+class CellDocument(Document):
     """A cell as stored."""
 
     id: int
@@ -63,7 +63,7 @@ class CellDocument(_Document):
     accepts_new: bool
 
 
-class ClaimDocument(_Document):
+class ClaimDocument(Document):
     """A claim as stored."""
 
     bucket: str
@@ -77,7 +77,7 @@ class ClaimDocument(_Document):
     created_at: str
 
 
-class RulesetSummary(_Document):
+class RulesetSummary(Document):
     """A version of a ruleset, without its document."""
 
     name: str
@@ -93,7 +93,7 @@ class RulesetDocument(RulesetSummary):
     document: JsonValue
 
 
-class ActiveRuleset(_Document):
+class ActiveRuleset(Document):
     """The version that routes; only ``active: false`` where none does."""
 
     active: bool
@@ -104,7 +104,7 @@ class ActiveRuleset(_Document):
     document: JsonValue = None
 
 
-class FindingDocument(_Document):
+class FindingDocument(Document):
     """What is wrong or doubtful about a ruleset."""
 
     severity: Literal["error", "warning"]
@@ -114,13 +114,13 @@ class FindingDocument(_Document):
     mend: str
 
 
-class Findings(_Document):
+class Findings(Document):
     """Everything that lint found."""
 
     findings: list[FindingDocument]
 
 
-class ChangeDocument(_Document):
+class ChangeDocument(Document):
     """An entry of the change feed."""
 
     revision: int
@@ -133,35 +133,37 @@ class ChangeDocument(_Document):
     at: str
 
 
-class CellList(_Document):
+class CellList(Document):
     """Every cell."""
 
     items: list[CellDocument]
     next: str | None
 
 
-class ClaimList(_Document):
+class ClaimList(Document):
     """A page of claims; go on with ``cursor`` = ``next``."""
 
     items: list[ClaimDocument]
     next: str | None
 
 
-class RulesetList(_Document):
+class RulesetList(Document):
     """Every version of every ruleset."""
 
     items: list[RulesetSummary]
     next: str | None
 
 
-class ChangeList(_Document):
+class ChangeList(Document):
     """A page of changes; go on with ``since`` = ``next``."""
 
     items: list[ChangeDocument]
     next: int | None
 
 
-class _Written(_Document):
+class Written(Document):
+    """What a write answers with."""
+
     revision: int
     dry_run: bool = False
     changes: list[ChangeDocument] = Field(
@@ -169,26 +171,26 @@ class _Written(_Document):
     )
 
 
-class CellWritten(_Written):
+class CellWritten(Written):
     """A cell after a write."""
 
     cell: CellDocument
 
 
-class ClaimsWritten(_Written):
+class ClaimsWritten(Written):
     """The claims that were made or released."""
 
     claims: list[ClaimDocument]
 
 
-class RulesetWritten(_Written):
+class RulesetWritten(Written):
     """A ruleset after a write."""
 
     ruleset: RulesetSummary
     findings: list[FindingDocument] = Field(default_factory=list)
 
 
-class StepDocument(_Document):
+class StepDocument(Document):
     """What one rule had to say."""
 
     rule: str
@@ -196,7 +198,7 @@ class StepDocument(_Document):
     why: str
 
 
-class Explained(_Document):
+class Explained(Document):
     """A decision with its trace."""
 
     cell: str | None
@@ -209,7 +211,7 @@ class Explained(_Document):
     revision: int
 
 
-class TypeDocument(_Document):
+class TypeDocument(Document):
     """One type of resource on one node."""
 
     type: str
@@ -220,7 +222,7 @@ class TypeDocument(_Document):
     rejected: list[str]
 
 
-class NodeDocument(_Document):
+class NodeDocument(Document):
     """One Envoy."""
 
     id: str
@@ -234,7 +236,7 @@ class NodeDocument(_Document):
     types: list[TypeDocument]
 
 
-class FleetDocument(_Document):
+class FleetDocument(Document):
     """Every Envoy, and why the newest revision is not published, if it is not."""
 
     revision: int
@@ -242,7 +244,7 @@ class FleetDocument(_Document):
     items: list[NodeDocument]
 
 
-class Ready(_Document):
+class Ready(Document):
     """Whether the control plane does its work."""
 
     status: Literal["ok", "alarm"]
@@ -250,144 +252,13 @@ class Ready(_Document):
     alarm: str | None
 
 
-class OperationDocument(_Document):
-    """Work that goes on after its request was answered."""
-
-    id: str
-    kind: str
-    target: str
-    state: OperationState
-    done: int
-    total: int | None
-    detail: str
-    actor: str
-    started_at: str
-    updated_at: str
-
-
-class OperationList(_Document):
-    """A page of operations, the newest first."""
-
-    items: list[OperationDocument]
-    next: str | None
-
-
-class OperationStarted(_Document):
-    """It has begun; a dry run says what it would do instead."""
-
-    operation: OperationDocument | None = None
-    dry_run: bool = False
-    kind: str | None = None
-    target: str | None = None
-    total: int | None = None
-
-
-class LeaseDocument(_Document):
-    """An open lease; ``creating`` and ``destroying`` count the claims that it holds."""
-
-    lease: str
-    cell: str
-    cell_id: int
-    created_at: str
-    age_s: float
-    creating: int
-    destroying: int
-
-
-class LeaseList(_Document):
-    """A page of open leases, the oldest first."""
-
-    items: list[LeaseDocument]
-    next: str | None
-
-
-class LeaseSettled(_Document):
-    """A lease that was settled by an operator."""
-
-    lease: LeaseDocument
-    outcome: Literal["committed", "rolled back"]
-    revision: int
-    dry_run: bool = False
-    changes: list[ChangeDocument] = Field(default_factory=list)
-
-
-class Transferred(_Written):
+class Transferred(Written):
     """Claims that changed their cell; of a dry run, the first changes only."""
 
     moved: int
 
 
-class MarkDocument(_Document):
-    """The highest id ever allotted, as the database and the mark file know it."""
-
-    mark: int
-    floor: int
-    outside: int | None
-    restored: bool = Field(description="the database is older than the file: confirm first")
-
-
-class SequenceUseDocument(_Document):
-    """How far a cell's ranges are used."""
-
-    cell: str
-    allotted: int
-    used: int
-    share: float
-    alarming: bool
-
-
-class SequenceList(_Document):
-    """Every cell with ranges, and the marks."""
-
-    items: list[SequenceUseDocument]
-    mark: MarkDocument
-
-
-class CellSequences(SequenceUseDocument):
-    """A cell's ranges, and how far they are used."""
-
-    ranges: list[RangeDocument]
-
-
-class Allotted(_Written):
-    """A range of ids that a cell got."""
-
-    cell: str
-    range: RangeDocument
-
-
-class TokenDocument(_Document):
-    """A token, without its secret."""
-
-    id: str
-    name: str
-    scope: Scope
-    created_at: str
-    created_by: str
-    expires_at: str | None
-    revoked_at: str | None
-
-
-class TokenList(_Document):
-    """Every token."""
-
-    items: list[TokenDocument]
-    next: str | None
-
-
-class TokenWritten(_Written):
-    """A token after a write."""
-
-    token: TokenDocument
-
-
-class TokenCreated(TokenWritten):
-    """A new token; ``secret`` is what to send, and is told only here."""
-
-    secret: str | None = None
-
-
-class RejectDocument(_Document):
+class RejectDocument(Document):
     """A line that was not taken, and why."""
 
     line: int
@@ -395,7 +266,7 @@ class RejectDocument(_Document):
     text: str
 
 
-class ImportDone(_Document):
+class ImportDone(Document):
     """What became of the lines."""
 
     created: int
@@ -407,7 +278,7 @@ class ImportDone(_Document):
     changes: list[ChangeDocument] = Field(default_factory=list)
 
 
-class TopologyDocument(_Document):
+class TopologyDocument(Document):
     """Cells and rulesets as files have them. Of the active ruleset, the version that routes."""
 
     revision: int
@@ -416,7 +287,7 @@ class TopologyDocument(_Document):
     active: str | None
 
 
-class TopologyWritten(_Written):
+class TopologyWritten(Written):
     """What was changed, or would be. ``unmanaged``: cells that the document doesn't name."""
 
     changed: list[ChangeDocument]
@@ -424,11 +295,15 @@ class TopologyWritten(_Written):
     base_revision: int
 
 
-class AuditList(_Document):
-    """A page of the audit; go on with ``cursor`` = ``next``. It may be short, and more follow."""
+class AuditList(Document):
+    """A page of the audit; go on with ``cursor`` = ``next``. It may be short, and more follow.
+
+    ``oldest``: changes up to this revision are no longer kept; 0: all are.
+    """
 
     items: list[ChangeDocument]
     next: str | None
+    oldest: int
 
 
 Responses = dict[int | str, dict[str, Any]]

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
-import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from control_plane.api.once import OncePerKey
 from control_plane.api.problem import problem, topology_problem
 from control_plane.api.roles import CALLER, OPEN_PATHS, Caller
 from control_plane.topology.errors import TopologyError
-from control_plane.topology.idempotency import Remembered
 from control_plane.topology.service import Topology
 from control_plane.topology.tokens import PREFIX, Scope
 
 MAX_BODY_BYTES = 2 << 20
 MAX_DISCARDED_BYTES = 32 << 20
 MAX_DISCARD_S = 5.0
-MAX_KEY_CHARS = 255
 _SCHEME = b"bearer "
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ANYBODY = Caller("", "anybody", Scope.ADMIN)
@@ -39,7 +36,7 @@ class Guard:
         self._app = app
         self._topology = topology
         self._token = token
-        self._in_flight: set[str] = set()
+        self._once = OncePerKey(topology)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -76,8 +73,14 @@ class Guard:
             return
         key = headers.get(b"idempotency-key", b"").decode("latin-1")
         if key:
+
+            async def carry(answer: Send) -> None:
+                await self._app(scope, _replay(body, receive), answer)
+
+            parts = (scope["method"].encode(), scope["raw_path"], scope["query_string"], body)
+            request = b"\0".join(parts)
             try:
-                await self._once(key, scope, body, receive, send)
+                await self._once.carry_out(key, caller.id, request, carry, send)
             except TopologyError as error:
                 await topology_problem(error)(scope, receive, send)
         else:
@@ -96,83 +99,6 @@ class Guard:
             token = await run_in_threadpool(self._topology.verify_token, text)
             return None if token is None else Caller(token.id, token.name, token.scope)
         return _ANYBODY if self._token is None else None
-
-    async def _once(
-        self, key: str, scope: Message, body: bytes, receive: Receive, send: Send
-    ) -> None:
-        """Carry a write out once per Idempotency-Key (IETF draft 07: 400, 409, 422)."""
-        if len(key) > MAX_KEY_CHARS:
-            detail = f"Idempotency-Key is longer than {MAX_KEY_CHARS} characters"
-            await problem(400, detail, code="invalid")(scope, receive, send)
-            return
-        request = b"\0".join(
-            (scope["method"].encode(), scope["raw_path"], scope["query_string"], body)
-        )
-        fingerprint = hashlib.sha256(request).hexdigest()
-        caller: Caller = scope[CALLER]
-        if caller.id:
-            # Keys of one caller are nothing to another.
-            key = hashlib.sha256(f"{caller.id}\0{key}".encode()).hexdigest()
-        if key in self._in_flight:
-            detail = "a request with this Idempotency-Key is still being carried out"
-            await problem(409, detail, code="in-flight")(scope, receive, send)
-            return
-        self._in_flight.add(key)
-        try:
-            before = await run_in_threadpool(self._topology.recall, key)
-            if before is not None and before.fingerprint != fingerprint:
-                detail = "this Idempotency-Key was used for another request"
-                await problem(422, detail, code="key-reused")(scope, receive, send)
-            elif before is not None:
-                await _resend(before, send)
-            else:
-                recorder = _Recorder()
-                await self._app(scope, _replay(body, receive), recorder.take)
-                if recorder.worth_keeping:
-                    answer = recorder.remembered(fingerprint)
-                    # Before the client has it: then it may repeat the request at once.
-                    await run_in_threadpool(self._topology.remember, key, answer)
-                await recorder.release(send)
-        finally:
-            self._in_flight.discard(key)
-
-
-class _Recorder:
-    """Holds a response until it is remembered."""
-
-    def __init__(self) -> None:
-        self.status = 500
-        self._messages: list[Message] = []
-
-    async def take(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        self._messages.append(message)
-
-    @property
-    def worth_keeping(self) -> bool:
-        """Whether a repetition may have it: no error of ours, no refusal, and no secret."""
-        headers = dict(self._messages[0]["headers"]) if self._messages else {}
-        secret = headers.get(b"cache-control") == b"no-store"
-        return self.status < 500 and self.status != 403 and not secret
-
-    async def release(self, send: Send) -> None:
-        for message in self._messages:
-            await send(message)
-
-    def remembered(self, fingerprint: str) -> Remembered:
-        headers = [
-            (name.decode(), value.decode("latin-1")) for name, value in self._messages[0]["headers"]
-        ]
-        body = b"".join(message.get("body", b"") for message in self._messages[1:])
-        return Remembered(fingerprint, self.status, json.dumps(headers), body.decode())
-
-
-async def _resend(answer: Remembered, send: Send) -> None:
-    headers = [(n.encode(), v.encode("latin-1")) for n, v in json.loads(answer.headers)]
-    headers.append((b"idempotency-replayed", b"true"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body.encode()})
 
 
 async def _discard(receive: Receive) -> None:

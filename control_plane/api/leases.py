@@ -11,14 +11,14 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
-from control_plane.api.documents import (
+from control_plane.api.documents import answers
+from control_plane.api.operations import accepted, would_do
+from control_plane.api.operator_documents import (
     LeaseDocument,
     LeaseList,
     LeaseSettled,
     OperationStarted,
-    answers,
 )
-from control_plane.api.operations import accepted, would_do
 from control_plane.api.roles import OPERATOR, VIEWER
 from control_plane.api.running import Operations
 from control_plane.api.schemas import SettleAllBody, SettleBody

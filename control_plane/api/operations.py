@@ -10,7 +10,11 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
-from control_plane.api.documents import OperationDocument, OperationList, answers
+from control_plane.api.documents import answers
+from control_plane.api.operator_documents import (
+    OperationDocument,
+    OperationList,
+)
 from control_plane.api.roles import VIEWER
 from control_plane.topology.progress import Operation
 from control_plane.topology.service import Topology

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import (
+from control_plane.api.documents import answers
+from control_plane.api.operator_documents import (
     Allotted,
     CellSequences,
     MarkDocument,
     SequenceList,
     SequenceUseDocument,
-    answers,
 )
 from control_plane.api.roles import ADMIN, OPERATOR, VIEWER
 from control_plane.api.schemas import AllotBody, ReportBody

@@ -9,7 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import TokenCreated, TokenList, TokenWritten, answers
+from control_plane.api.documents import answers
+from control_plane.api.operator_documents import (
+    TokenCreated,
+    TokenList,
+    TokenWritten,
+)
 from control_plane.api.roles import ADMIN
 from control_plane.api.schemas import TokenBody
 from control_plane.api.write import WriteOptions
@@ -30,7 +35,7 @@ async def list_tokens(request: Request) -> dict[str, Any]:
 async def create_token(request: Request, body: TokenBody, write: WriteOptions) -> JSONResponse:
     """Make a token. Its secret is in this answer and nowhere else.
 
-    The answer is not kept under an Idempotency-Key; a repetition finds the name taken (409).
+    The answer is not kept under an Idempotency-Key; a repetition makes none (409).
     """
     topology: Topology = request.app.state.topology
     life = None if body.expires_in_s is None else timedelta(seconds=body.expires_in_s)

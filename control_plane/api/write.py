@@ -10,7 +10,7 @@ from fastapi import Depends, Header, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 
-from control_plane.api.guard import MAX_KEY_CHARS
+from control_plane.api.once import MAX_KEY_CHARS
 from control_plane.api.problem import ProblemError
 from control_plane.api.roles import actor_of
 from control_plane.topology.model import Written

@@ -11,7 +11,9 @@ from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from google.rpc import code_pb2
 
 from control_plane.classifier.answer import Observer, answer_headers
-from control_plane.classifier.view import LiveView, NoRuleset
+from control_plane.classifier.cached_lookup import CachedLookup
+from control_plane.classifier.failures import FAILURES, Failures
+from control_plane.classifier.view import LiveView
 from control_plane.routing.model import Request
 
 _OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
@@ -20,19 +22,30 @@ _OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_O
 class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc]  # untyped
     """``envoy.service.auth.v3.Authorization`` over a view."""
 
-    def __init__(self, view: LiveView, observer: Observer) -> None:
+    def __init__(
+        self, view: LiveView, observer: Observer, lookup: CachedLookup | None = None
+    ) -> None:
+        """With ``lookup``, claims are looked up by it and nothing blocks; else ``view`` does it."""
         self._view = view
         self._observer = observer
+        self._lookup = lookup
+        self._failures = Failures(observer)
 
     async def Check(  # noqa: N802 - the name in the protocol
         self, request: Any, context: grpc.aio.ServicerContext[Any, Any]
     ) -> Any:
-        """Decide; the answer is OK with headers, or UNAVAILABLE without a ruleset."""
+        """Decide; the answer is OK with headers, or UNAVAILABLE where that can't be done now."""
         started = time.perf_counter()
+        asked = request_of(request)
         try:
-            decision = self._view.decide(request_of(request)).decision
-        except NoRuleset:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "no ruleset is active")
+            if self._lookup is None:
+                decision = self._view.decide(asked).decision
+            else:
+                # An edge that asks over gRPC has no cache, and does not say what it knows.
+                decision = (await self._view.decide_with(self._lookup, asked, None)).decision
+        except FAILURES as error:
+            reason = self._failures.reason(error)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, reason.value)
         response = external_auth_pb2.CheckResponse()
         response.status.code = code_pb2.OK
         for name, value in answer_headers(decision):

@@ -19,11 +19,9 @@ import httptools
 
 from control_plane.classifier.answer import Answers, Observer
 from control_plane.classifier.cached_lookup import CachedLookup
-from control_plane.classifier.owner_cache import OwnerCache
-from control_plane.classifier.view import LiveView, NoRuleset, Unsettled, Verdict
+from control_plane.classifier.failures import FAILURES, Failures, Reason
+from control_plane.classifier.view import LiveView, Verdict
 from control_plane.routing.model import Request
-from control_plane.topology.batched_lookup import BatchedLookup, TooManyLookups
-from control_plane.topology.errors import TopologyError
 
 log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 256 * 1024
@@ -38,8 +36,9 @@ METHOD_HEADER = b"x-cellway-method"
 """The client's method, from an edge that can't send each. No client can send it: see the edge."""
 COUNTS_HEADER = b"x-cellway-edge-counts"
 KNOWN_HEADER = b"x-cellway-known"
-"""The newest revision among floor and epochs that the edge runs with. Who sends it may be answered
-from the cache; nothing older than that is used."""
+"""The newest revision among floor and epochs that the edge runs with, or ``-`` if it has none yet.
+Who sends one may be answered from the cache; nothing older than that is used. And who sends this
+header is an edge's cache, which wants its answer in one header."""
 _REVISION = re.compile(rb"[0-9]{1,18}")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 MAX_NAMES = 1024
@@ -58,10 +57,7 @@ def unable(why: str) -> bytes:
     )
 
 
-_NO_RULESET = unable("no ruleset is active")
-_UNSETTLED = unable("cells or ruleset change all the time")
-_NO_DATABASE = unable("the database can't be read")
-_TOO_MANY = unable("too many look-ups wait for the database")
+_UNABLE = {reason: unable(reason.value) for reason in Reason}
 _FAILED = unable("the classifier failed")
 
 
@@ -69,11 +65,12 @@ class ClassifierServer:
     """Answers questions on a listening socket."""
 
     def __init__(
-        self, view: LiveView, observer: Observer, lookup: BatchedLookup | None = None
+        self, view: LiveView, observer: Observer, lookup: CachedLookup | None = None
     ) -> None:
         """With ``lookup``, claims are looked up by it and nothing blocks; else ``view`` does it."""
         self.view = view
-        self.lookup = None if lookup is None else CachedLookup(lookup, OwnerCache(), observer)
+        self.lookup = lookup
+        self.failures = Failures(observer)
         self.answering: set[asyncio.Task[None]] = set()
         self.answers = Answers()
         self.observer = observer
@@ -94,42 +91,31 @@ class ClassifierServer:
                 task.cancel()
             for connection in tuple(self.connections):
                 connection.close()
-            if self.lookup is not None:
-                await self.lookup.close()
 
-    def answer(self, request: Request) -> bytes:
-        """The whole response to a question."""
+    def answer(self, request: Request, *, cache: bool) -> bytes:
+        """The whole response to a question, of an edge's ``cache`` or of its ext_authz filter."""
         started = time.perf_counter()
         try:
             verdict = self.view.decide(request)
-        except (NoRuleset, Unsettled, TopologyError) as error:
-            return self._unable(error)
-        return self._able(verdict, started)
+        except FAILURES as error:
+            return _UNABLE[self.failures.reason(error)]
+        return self._able(verdict, started, cache=cache)
 
-    async def answer_with(self, lookup: CachedLookup, request: Request, known: int | None) -> bytes:
+    async def answer_with(
+        self, lookup: CachedLookup, request: Request, known: int | None, *, cache: bool
+    ) -> bytes:
         """The same without blocking; see `LiveView.decide_with`."""
         started = time.perf_counter()
         try:
             verdict = await self.view.decide_with(lookup, request, known)
-        except (NoRuleset, Unsettled, TopologyError) as error:
-            return self._unable(error)
-        return self._able(verdict, started)
+        except FAILURES as error:
+            return _UNABLE[self.failures.reason(error)]
+        return self._able(verdict, started, cache=cache)
 
-    def _able(self, verdict: Verdict, started: float) -> bytes:
-        response = self.answers.response(verdict)
+    def _able(self, verdict: Verdict, started: float, *, cache: bool) -> bytes:
+        response = self.answers.response(verdict, cache=cache)
         self.observer.classified(verdict.decision, time.perf_counter() - started)
         return response
-
-    def _unable(self, error: NoRuleset | Unsettled | TopologyError) -> bytes:
-        if isinstance(error, NoRuleset):
-            return _NO_RULESET
-        if isinstance(error, Unsettled):
-            return _UNSETTLED
-        if isinstance(error, TooManyLookups):
-            self.observer.refused()
-            return _TOO_MANY
-        log.error("a question is not answered: %s", error)
-        return _NO_DATABASE
 
 
 class _Connection(asyncio.Protocol):
@@ -138,6 +124,7 @@ class _Connection(asyncio.Protocol):
     __slots__ = (
         *(
             "_authority",
+            "_cache",
             "_headers",
             "_known",
             "_method",
@@ -156,7 +143,7 @@ class _Connection(asyncio.Protocol):
         self._received = 0
         self._quiet_s = 0.0
         self._closing = False
-        self._queue: deque[tuple[Request, int | None]] = deque()
+        self._queue: deque[tuple[Request, int | None, bool]] = deque()
         self.on_message_begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -203,6 +190,7 @@ class _Connection(asyncio.Protocol):
         self._authority = b""
         self._method: str | None = None
         self._known: int | None = None
+        self._cache = False
         self._headers: list[tuple[str, bytes]] = []
 
     def on_url(self, url: bytes) -> None:
@@ -231,8 +219,9 @@ class _Connection(asyncio.Protocol):
         """Between the edge and us: no rule sees it."""
         if name == METHOD_HEADER and _METHOD.fullmatch(value):
             self._method = value.decode("ascii")
-        elif name == KNOWN_HEADER and _REVISION.fullmatch(value):
-            self._known = int(value)
+        elif name == KNOWN_HEADER:
+            self._cache = True
+            self._known = int(value) if _REVISION.fullmatch(value) else None
         elif name == COUNTS_HEADER:
             self._server.observer.edge_counted(value)
 
@@ -244,9 +233,9 @@ class _Connection(asyncio.Protocol):
         method = self._method or self._parser.get_method().decode("ascii")
         request = Request(method, self._authority, self._url, tuple(self._headers))
         if self._server.lookup is None:
-            self._transport.write(self._server.answer(request))
+            self._transport.write(self._server.answer(request, cache=self._cache))
         else:
-            self._queue.append((request, self._known))
+            self._queue.append((request, self._known, self._cache))
             if len(self._queue) == 1:
                 self._answer_queue(self._server.lookup)
         if not self._parser.should_keep_alive():
@@ -261,7 +250,8 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, lookup: CachedLookup) -> None:
         while self._queue:
-            answer = await self._server.answer_with(lookup, *self._queue[0])
+            request, known, cache = self._queue[0]
+            answer = await self._server.answer_with(lookup, request, known, cache=cache)
             self._queue.popleft()
             if self._transport.is_closing():
                 return

@@ -13,13 +13,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from control_plane.routing.model import ClaimKey
-from control_plane.topology.lookup import Seen, normalised
+from control_plane.topology.lookup import Epochs, Seen, normalised
 
 MAX_ENTRIES = 65_536
 KEPT_S = 60.0
 NEGATIVE_KEPT_S = 1.0
+SHARED_KEPT_S = 10.0
+"""Of what another process looked up: it has lived before."""
 JITTER = 0.1
 """Times are shortened by up to this share, so that entries made together don't end together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An owner, as of a revision."""
+
+    revision: int
+    owner: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +45,64 @@ class OwnerCache:
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
         self._entries: OrderedDict[ClaimKey, _Entry] = OrderedDict()
         self._max_entries = max_entries
+        self.evictions = 0
+        self.database = ""
+        """The database that all this is of, as `Seen` names it."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self._entries.clear()
         self._epochs: Mapping[int, int] = {}
         self._newest_epoch = -1
         self._revision = -1
         self._edge_revision = -1
-        self.evictions = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def knows(self, seen: Seen) -> bool:
-        """Take note of what a look-up saw; False if epochs are newer than those known here."""
+        """Take note of what a look-up saw; False if epochs are newer than those known here.
+
+        What is known of another database is forgotten.
+        """
+        if seen.database != self.database:
+            self.database = seen.database
+            self._forget()
         if seen.epoch > self._newest_epoch:
             return False
         if seen.revision > self._revision:
             self._revision, self._edge_revision = seen.revision, seen.edge_revision
         return True
 
-    def learn(self, revision: int, edge_revision: int, epochs: Mapping[int, int]) -> None:
-        """All epochs, as of a revision; older news is ignored."""
-        if revision >= self._revision:
-            self._revision, self._edge_revision = revision, edge_revision
-            self._epochs = epochs
-            self._newest_epoch = max(epochs.values(), default=0)
+    def learn(self, news: Epochs) -> None:
+        """All epochs, as of a revision; news that is older, or of another database, is ignored."""
+        if news.revision >= self._revision and news.database == self.database:
+            self._revision, self._edge_revision = news.revision, news.edge_revision
+            self._epochs = news.epochs
+            self._newest_epoch = max(news.epochs.values(), default=0)
+
+    def lacks(self, keys: Sequence[ClaimKey], at_least: int) -> list[ClaimKey]:
+        """The keys, normalised, that `get` would need and that are not here.
+
+        None of them where it would not help to have them: for an edge that knows more than is
+        known here.
+        """
+        params, _, places = normalised(keys)
+        if at_least > self._revision or places is not None:
+            return []
+        asked = zip(params[::2], params[1::2], strict=True)
+        return [key for key in asked if key not in self._entries]
+
+    def admit(self, found: Sequence[tuple[ClaimKey, Entry]], now: float) -> None:
+        """Take over what another process saw in this database.
+
+        Not what is newer than what is known here: with it, owners would not be of one moment.
+        What epochs make void, `get` finds.
+        """
+        for key, entry in found:
+            if entry.revision <= self._revision:
+                self._keep(key, _Entry(entry.revision, now + SHARED_KEPT_S, entry.owner))
+        self._make_room()
 
     def get(self, keys: Sequence[ClaimKey], at_least: int, now: float) -> Seen | None:
         """The owners, if each is known, for an edge that knows everything up to ``at_least``."""
@@ -89,11 +134,16 @@ class OwnerCache:
         for place, owner in enumerate(seen.owners):
             kept = NEGATIVE_KEPT_S if owner is None else KEPT_S
             key = (params[2 * place], params[2 * place + 1])
-            old = self._entries.get(key)
-            if old is not None and old.revision > seen.revision:
-                continue
-            self._entries[key] = _Entry(seen.revision, now + kept * share, owner)
+            self._keep(key, _Entry(seen.revision, now + kept * share, owner))
+        self._make_room()
+
+    def _keep(self, key: ClaimKey, entry: _Entry) -> None:
+        old = self._entries.get(key)
+        if old is None or old.revision <= entry.revision:
+            self._entries[key] = entry
             self._entries.move_to_end(key)
+
+    def _make_room(self) -> None:
         while len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)
             self.evictions += 1

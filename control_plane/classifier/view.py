@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,12 +11,15 @@ from control_plane.routing.evaluate import Evaluation
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
-from control_plane.topology.lookup import Seen
+from control_plane.topology.errors import Unavailable
+from control_plane.topology.lookup import ClaimLookup, Seen
 from control_plane.topology.model import CellState
 from control_plane.topology.service import Topology
 
 MAX_STARTS = 8
 """How often a question is begun anew because a cell or the ruleset changed meanwhile."""
+RELOAD_S = 1.0
+"""How long a question waits for cells and ruleset to be read anew; the edge has long given up."""
 
 
 class NoRuleset(Exception):
@@ -58,26 +62,52 @@ class LiveView:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        self._lookup = topology.claim_lookup()
+        # Opened by who needs it: a connection that listens and is never read holds up the server.
+        self._lookup: ClaimLookup | None = None
+        self._reloading: asyncio.Task[None] | None = None
         self._edge = Edge(-1, Cells(()), None, None)
         self.reload()
 
     def close(self) -> None:
         """Give the database connection back."""
-        self._lookup.close()
+        if self._lookup is not None:
+            self._lookup.close()
 
     async def decide_with(
         self, lookup: CachedLookup, request: Request, known: int | None
     ) -> Verdict:
         """`decide` without blocking; with ``known``, as of any time since that revision.
 
-        Raises what ``lookup`` raises, too.
+        Raises what ``lookup`` raises, too, and `Unavailable` where cells and ruleset can't be read
+        within `RELOAD_S`.
         """
-        question = _Question(self, request, trace=False)
+        question = _Question(self._edge, request, trace=False)
         said = question.resume(None)
         while not isinstance(said, Verdict):
-            said = question.resume(await lookup.look(said, known))
+            # A cache that has not heard of these cells and ruleset can't answer for them.
+            at_least = None if known is None else max(known, self._edge.revision)
+            seen = await lookup.look(said, at_least)
+            if question.holds(seen):
+                said = question.resume(seen)
+                continue
+            if seen.edge_revision != self._edge.revision:
+                await self._reload_off_loop()
+            question.start(self._edge)
+            said = question.resume(None)
         return said
+
+    async def _reload_off_loop(self) -> None:
+        """`reload` in a thread, one at a time; who needs it meanwhile waits for the same.
+
+        That may be too early a read for who joins: then it is needed once more.
+        """
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(asyncio.to_thread(self.reload))
+            self._reloading.add_done_callback(_retrieve)
+        await asyncio.wait({self._reloading}, timeout=RELOAD_S)
+        if not self._reloading.done():
+            raise Unavailable(f"cells and ruleset can't be read within {RELOAD_S} s")
+        self._reloading.result()
 
     @property
     def revision(self) -> int:
@@ -91,11 +121,19 @@ class LiveView:
             NoRuleset: none is active.
             Unsettled: cells or ruleset change all the time.
         """
-        question = _Question(self, request, trace=trace)
+        if self._lookup is None:
+            self._lookup = self._topology.claim_lookup()
+        question = _Question(self._edge, request, trace=trace)
         look = self._lookup.look
         said = question.resume(None)
         while not isinstance(said, Verdict):
-            said = question.resume(look(said))
+            seen = look(said)
+            if question.holds(seen):
+                said = question.resume(seen)
+                continue
+            self.reload()
+            question.start(self._edge)
+            said = question.resume(None)
         return said
 
     @property
@@ -114,27 +152,32 @@ class LiveView:
         self._edge = Edge(snapshot.edge_revision, cells, document, ruleset)
 
 
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Whoever waited has the error; if nobody did, the next reload meets it again."""
+    if not task.cancelled():
+        task.exception()
+
+
 class _Question:
     """A request to be decided on one revision of cells and ruleset, sans I/O."""
 
     __slots__ = (
         *("_edge", "_evaluation", "_negative", "_request", "_revision", "_said"),
-        *("_shards", "_starts", "_trace", "_view"),
+        *("_shards", "_starts", "_trace"),
     )
 
-    def __init__(self, view: LiveView, request: Request, *, trace: bool) -> None:
-        self._view = view
+    def __init__(self, edge: Edge, request: Request, *, trace: bool) -> None:
         self._request = request
         self._trace = trace
         self._starts = 0
-        self._start()
+        self.start(edge)
 
-    def _start(self) -> None:
-        """Begin, or begin anew with other cells or another ruleset."""
+    def start(self, edge: Edge) -> None:
+        """Begin, or begin anew with other cells or another ruleset; raises `Unsettled`."""
         self._starts += 1
         if self._starts > MAX_STARTS:
             raise Unsettled(f"cells or ruleset changed {MAX_STARTS} times during one question")
-        self._edge = edge = self._view.edge
+        self._edge = edge
         self._revision = -1
         self._shards: tuple[int, ...] = ()
         self._negative = False
@@ -145,16 +188,16 @@ class _Question:
                 edge.ruleset, self._request, edge.cells, trace=self._trace
             )
 
+    def holds(self, seen: Seen) -> bool:
+        """Whether what was seen is of the question's cells and ruleset; if not, `start` anew."""
+        return seen.edge_revision == self._edge.revision
+
     def resume(self, seen: Seen | None) -> Verdict | tuple[ClaimKey, ...]:
         """Go on with what was seen of the claims asked for: the verdict, or claims to look up.
 
-        No claims at all: only what is committed is to be seen. Raises as `LiveView.decide` does.
+        No claims at all: only what is committed is to be seen. Raises `NoRuleset`.
         """
         if seen is not None:
-            if seen.edge_revision != self._edge.revision:
-                self._view.reload()
-                self._start()
-                return self.resume(None)
             if self._revision < 0:
                 self._revision = seen.revision
             if self._said is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from control_plane.cli.client import Exit, Failure
 from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
 from control_plane.envoy_process import Envoy
-from control_plane.server import Running, run_loop, running, serve, until_signal
+from control_plane.retention import Retention
+from control_plane.server import Running, changes_kept, run_loop, running, serve, until_signal
 from control_plane.settings import Settings, TokenNeeded
 from control_plane.topology import backup
 from control_plane.topology.errors import AlreadyExists, NotFound, Refused, TopologyError
@@ -153,6 +155,21 @@ def restore_database(url: str, file: Path) -> int:
     """Put a copy in a SQLite database's place; the revision that it goes on from."""
     with _told():
         return backup.restore(url, file)
+
+
+def prune_database(settings: Settings, *, dry_run: bool) -> tuple[int, int]:
+    """Forget old changes; how many, and up to which revision they are gone."""
+    kept = changes_kept(settings)
+    with _told():
+        topology = Topology.open(settings.database_url, migrate_first=False)
+    with contextlib.closing(topology), _told():
+        if dry_run:
+            return kept.prunable(topology)
+        try:
+            rows = asyncio.run(Retention(topology, kept).round())
+        except OSError as error:
+            raise Failure(f"nothing more was forgotten: the archive: {error}") from error
+        return rows, topology.oldest_change()
 
 
 def advance_database(url: str, above: int) -> int:

@@ -66,11 +66,15 @@ def fleet_status(ctx: typer.Context) -> None:
 
 def changes(
     ctx: typer.Context,
-    since: Annotated[int, typer.Option(help="after this revision")] = 0,
+    since: Annotated[
+        int | None, typer.Option(min=0, help="after this revision; default: all that is kept")
+    ] = None,
     watch: Annotated[bool, typer.Option(help="go on until Ctrl-C")] = False,
 ) -> None:
     """Show what changed, when and by whom; with --watch and -o json one change a line."""
     output = of(ctx).output
+    if since is None:
+        since = of(ctx).client.get("/v1/audit", limit=1)["oldest"]
     if not watch:
         _show_changes(list(_changes(ctx, since)), output)
         return
@@ -99,10 +103,13 @@ def audit(
         if not colon or not value:
             raise Failure(f"{claim!r} is not bucket:value; write route:gitlab-org", Exit.USAGE)
         params |= {"bucket": bucket, "value": value}
-    items, more = of(ctx).client.items("/v1/audit", limit, **params)
+    client = of(ctx).client
+    items, more = client.items("/v1/audit", limit, **params)
     _show_changes(items, of(ctx).output)
     if more:
         messages.print(f"there are more; raise --limit (now {limit})")
+    elif oldest := client.get("/v1/audit", limit=1)["oldest"]:
+        messages.print(f"what was up to revision {oldest} is no longer kept")
 
 
 def _changes(ctx: typer.Context, since: int) -> Iterator[dict[str, Any]]:

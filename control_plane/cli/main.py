@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli import agent, cells, claims, files, look, operations, rules, run, tokens
+from control_plane.cli import (
+    agent,
+    cells,
+    claims,
+    database,
+    files,
+    look,
+    operations,
+    rules,
+    run,
+    tokens,
+)
 from control_plane.cli.client import Failure
 from control_plane.cli.context import Context
 from control_plane.cli.output import Format, messages
@@ -19,7 +30,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(look.fleet, name="fleet")
 app.add_typer(run.envoy, name="envoy")
 run.envoy.command("agent")(agent.envoy_agent)
-app.add_typer(run.db, name="db")
+app.add_typer(database.db, name="db")
 app.add_typer(operations.app, name="operations")
 app.add_typer(tokens.app, name="token")
 app.command("audit")(look.audit)

@@ -18,7 +18,7 @@ from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
 from control_plane.edge_agent.upstream import ClientTls, ControlPlane
 from control_plane.event_loop import until_signal
-from control_plane.xds.transport import MAX_SENT_BYTES
+from control_plane.xds.transport import MAX_SENT_BYTES, ping_options
 
 log = logging.getLogger(__name__)
 MAX_STREAMS = 16
@@ -77,6 +77,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
                 ("grpc.max_send_message_length", MAX_SENT_BYTES),
                 ("grpc.max_receive_message_length", MAX_SENT_BYTES),
                 ("grpc.so_reuseport", 0),
+                *ping_options(),
             ),
             maximum_concurrent_rpcs=MAX_STREAMS,
         )
@@ -84,8 +85,8 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         port = _bind(server, settings.host, settings.port)
         writing = asyncio.create_task(saver.run())
         stack.push_async_callback(_end, writing)
-        await server.start()
         stack.push_async_callback(server.stop, GRACE_S)
+        await server.start()
         yield RunningAgent(port, store, metrics)
 
 

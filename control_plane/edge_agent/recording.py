@@ -62,7 +62,8 @@ class Recording:
 
     def _first(self, kind: _Type, request: Any) -> None:
         known = self._known.of_type(request.type_url)
-        for name, version in request.initial_resource_versions.items():
+        # Over a copy: a protobuf map that is written to while it is iterated passes over entries.
+        for name, version in dict(request.initial_resource_versions).items():
             resource = known.get(name)
             if resource is not None and resource.version == version:
                 kind.has[name] = resource

@@ -14,7 +14,7 @@ from control_plane.edge_agent.metrics import AgentMetrics
 from control_plane.edge_agent.recording import Recording
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import Kept, OlderRevision, SnapshotStore
-from control_plane.edge_agent.upstream import ADS, ControlPlane
+from control_plane.edge_agent.upstream import ADS, ControlPlane, final_status
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.delta import DeltaSession
 from control_plane.xds.fleet import Fleet
@@ -152,9 +152,9 @@ class Relay:
 
     async def _ended(self, error: Exception, call: Any, context: _Context) -> NoReturn:
         """End Envoy's stream the way that the control plane's ended."""
-        code, details = await call.code(), await call.details()
+        code, details = await final_status(call)
         log.warning("the control plane's stream has ended: %s", details or error)
-        await context.abort(code or grpc.StatusCode.UNAVAILABLE, details or str(error))
+        await context.abort(code, details or str(error))
 
     async def _up(self, recording: Recording, requests: AsyncIterator[Any], call: Any) -> None:
         async for request in requests:

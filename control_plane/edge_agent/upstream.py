@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,15 @@ ANSWER_S = 1.0
 """How long a control plane that runs may take to say so."""
 PROBE_S = 0.5
 """How often one that does not is asked again."""
+STATUS_S = 1.0
+"""How long the status of a stream whose end a write has met may still take to come."""
+_MET_BY_A_WRITE = "Internal error from Core"
+KEEPALIVE_S = 10.0
+"""How often a silent connection is pinged; the control plane allows twice as many."""
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_SENT_BYTES),
     # Silence is broken sooner than Envoy would: a restarted one must not wait for a frozen one.
-    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_time_ms", round(KEEPALIVE_S * 1000)),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -97,3 +103,16 @@ class ControlPlane:
     async def close(self) -> None:
         """Close the channel."""
         await self._channel.close(None)
+
+
+async def final_status(call: Any) -> tuple[grpc.StatusCode, str]:
+    """The status that the other side has ended a call with, and its text.
+
+    A write that meets the end makes grpc.aio put a status of its own there, which says nothing,
+    until the true one is read (``set_internal_error`` in grpc/aio/_call.py): within `STATUS_S`.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STATUS_S):
+            while await call.details() == _MET_BY_A_WRITE:  # noqa: ASYNC110 - gRPC has none
+                await asyncio.sleep(0.01)
+    return await call.code(), await call.details() or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import ssl
 import threading
@@ -32,14 +33,49 @@ class TlsFiles:
         """The files as gRPC takes them.
 
         Raises:
-            OSError: one can't be read; as ssl.SSLError, one is no PEM or the key does not fit.
+            OSError: one can't be read or is no PEM, or the key does not fit; says which.
         """
+        certificate = _content("certificate", self.certificate)
+        key = _content("key", self.key)
+        client_ca = _content("client CA", self.client_ca)
         # gRPC would find out only during a handshake, and then serve nobody.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, self.key)
-        context.load_verify_locations(self.client_ca)
-        pair = (self.key.read_bytes(), self.certificate.read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair], self.client_ca.read_bytes())
+        try:
+            context.load_verify_locations(self.client_ca)
+        except ssl.SSLError as error:
+            raise _unusable("client CA", self.client_ca, "no certificates in PEM") from error
+        self._check_pair(context)
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca)
+
+    def _check_pair(self, context: ssl.SSLContext) -> None:
+        def no_password() -> str:
+            # OpenSSL would ask on the terminal, and wait.
+            raise _unusable("key", self.key, "it is encrypted: keep it in plain PEM")
+
+        try:
+            # As authorities: this says whether the file has certificates at all.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self.certificate)
+        except ssl.SSLError as error:
+            raise _unusable("certificate", self.certificate, "no certificate in PEM") from error
+        try:
+            context.load_cert_chain(self.certificate, self.key, no_password)
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                why = f"it does not belong to the certificate {self.certificate}"
+            else:
+                why = f"no private key in PEM ({error.reason or error.strerror})"
+            raise _unusable("key", self.key, why) from error
+
+
+def _content(what: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unusable(what, path, error.strerror or str(error)) from error
+
+
+def _unusable(what: str, path: Path, why: str) -> OSError:
+    return OSError(errno.EINVAL, f"gRPC's TLS files can't be used: the {what} {path}: {why}")
 
 
 class ReloadingTls:
@@ -50,14 +86,13 @@ class ReloadingTls:
     """
 
     def __init__(self, files: TlsFiles, failed: Callable[[], None]) -> None:
-        """Raises OSError (as which ssl.SSLError counts) when the files can't be used."""
+        """Raises OSError when the files can't be used."""
         self._files = files
         self._failed = failed
-        try:
-            self._seen = files.signature()
-            self._first = files.read()
-        except OSError as error:
-            raise OSError(error.errno, f"the TLS files can't be used: {error}") from error
+        # It says best what is wrong.
+        files.read()
+        self._seen = files.signature()
+        self._first = files.read()
         self._lock = threading.Lock()
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -82,7 +117,7 @@ class ReloadingTls:
                     return None
             except OSError as error:
                 if signature != self._seen:
-                    log.error("TLS files can't be used, the old ones stay: %s", error)  # noqa: TRY400
+                    log.error("the old TLS files stay: %s", error.strerror)  # noqa: TRY400
                     self._failed()
                 self._seen = signature
                 return None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from control_plane.topology import schema
+from control_plane.topology import epochs, schema
 from control_plane.topology.database import parse_url
 from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
 from control_plane.topology.store import Store
@@ -96,6 +96,8 @@ def restore(url: str, backup: Path) -> int:
         revision = max(revision, known) + 1
         made.execute("UPDATE revisions SET revision = ?, edge_revision = ?", (revision, revision))
         made.execute("UPDATE revisions SET oldest_change = ?", (revision,))
+        if replaced.exists():
+            _keep_cell_ids(made, replaced)
     with new.open("rb") as file:
         os.fsync(file.fileno())
     new.rename(target)
@@ -118,6 +120,9 @@ def advance(store: Store, above: int) -> int:
         new = max(tx.revision, above + 1)
         values = {"revision": new, "edge_revision": new, "oldest_change": new}
         tx.connection.execute(update(schema.revisions).values(**values))
+        tx.revision = new
+        # What caches have seen of the revisions that are gone must not outlive them.
+        epochs.restored(tx)
         return new
 
     return store.write("restore", work)[0]
@@ -139,6 +144,20 @@ def _set_aside(target: Path, replaced: Path) -> int:
             raise Refused(f"restoring {target}", why)
     target.rename(replaced)
     return known
+
+
+def _keep_cell_ids(restored: sqlite3.Connection, replaced: Path) -> None:
+    """What cells the replaced database knew: no other gets their ids."""
+    restored.execute("ATTACH ? AS replaced", (str(replaced),))
+    try:
+        for side in ("main", "replaced"):
+            known = f"SELECT 1 FROM {side}.sqlite_master WHERE name = 'cell_ids'"  # noqa: S608 - no text from outside
+            if restored.execute(known).fetchone() is None:
+                # Of an earlier version: the mark file has to do.
+                return
+        restored.execute("INSERT OR IGNORE INTO main.cell_ids SELECT * FROM replaced.cell_ids")
+    finally:
+        restored.execute("DETACH replaced")
 
 
 def _revision(connection: sqlite3.Connection) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 from collections.abc import Sequence
 from typing import Any, LiteralString
 
@@ -17,7 +19,7 @@ from sqlalchemy import Engine
 
 from control_plane.topology.database import CONNECT_TIMEOUT_S
 from control_plane.topology.errors import TopologyError, Unavailable
-from control_plane.topology.lookup import Seen, normalised, seen_of
+from control_plane.topology.lookup import Epochs, Seen, normalised, seen_of
 
 CONNECTIONS = 2
 """Statements on their way at once."""
@@ -35,21 +37,82 @@ LEFT JOIN claims c ON c.bucket = k.bucket AND c.value = k.value"""
 _EPOCHS_SQL = """
 SELECT r.revision, r.edge_revision, e.shard, e.revision
 FROM revisions r LEFT JOIN epochs e ON true"""
+_DATABASE_SQL = """
+SELECT s.system_identifier, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), d.oid,
+    'revisions'::regclass::oid
+FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()"""
+"""What tells histories of revisions apart: the cluster, its timeline (another one after each
+promotion or recovery to a point in time), the database, and the table (another after a restore)."""
 _Key = tuple[str, str]
-_Row = tuple[Sequence[Any], int]
-"""Both revisions and owners; the newest epoch."""
+_Row = tuple[Sequence[Any], int, str]
+"""Both revisions and owners; the newest epoch; the database."""
 _Batch = Sequence[tuple[list[str], asyncio.Future[_Row]]]
 
 
 class _Link:
     """A connection that may be there."""
 
-    def __init__(self) -> None:
-        self.connection: psycopg.AsyncConnection[Any] | None = None
+    def __init__(self, target: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        self._target = target
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._late = False
+        self.database = ""
+        """The name of the database, once connected; "" on a server that can't tell."""
+
+    async def rows(self, sql: LiteralString, params: Sequence[list[str]] = ()) -> list[Any]:
+        """What a statement gives; connects where needed.
+
+        Raises:
+            psycopg.Error: the server refuses, or is lost.
+            TimeoutError: to connect, or the answer, takes longer than `LOOK_S`.
+        """
+        if self._connection is None:
+            arguments, options = self._target
+            options = options | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_S}
+            async with asyncio.timeout(LOOK_S):
+                self._connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+            self.database = await self._named()
+        return await self._rows(sql, params)
+
+    async def _named(self) -> str:
+        """The database's name. A hot standby has none: it may be behind what others have seen."""
+        try:
+            (row,) = await self._rows(_DATABASE_SQL)
+        except psycopg.Error:
+            if self._connection is None or self._connection.closed:
+                raise
+            return ""
+        return "-".join(map(str, row))
+
+    async def _rows(self, sql: LiteralString, params: Sequence[list[str]] = ()) -> list[Any]:
+        connection = self._connection
+        assert connection is not None
+        self._late = False
+        # Not asyncio.timeout: psycopg answers a cancellation by asking the server to cancel, too,
+        # and waits for that; for many seconds if the server hangs.
+        alarm = asyncio.get_running_loop().call_later(LOOK_S, self.cut)
+        try:
+            cursor = await connection.execute(sql, params, prepare=True)
+        except psycopg.OperationalError as error:
+            if self._late:
+                raise TimeoutError(f"no answer within {LOOK_S} s") from error
+            raise
+        finally:
+            alarm.cancel()
+        return await cursor.fetchall()
+
+    def cut(self) -> None:
+        """Have what waits for an answer fail at once."""
+        self._late = True
+        if self._connection is not None and not self._connection.closed:
+            # A duplicate, so that closing it leaves psycopg its own.
+            number = os.dup(self._connection.fileno())
+            with socket.socket(fileno=number) as sock, contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     async def close(self) -> None:
         """Close it, if it is there."""
-        connection, self.connection = self.connection, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(psycopg.Error):
                 await connection.close()
@@ -66,9 +129,10 @@ class BatchedLookup:
         arguments, options = engine.dialect.create_connect_args(engine.url)
         self._target = (tuple(arguments), dict(options))
         self._waiting: list[tuple[list[str], asyncio.Future[_Row]]] = []
-        self._links = [_Link() for _ in range(CONNECTIONS)]
+        self._links = [_Link(self._target) for _ in range(CONNECTIONS)]
         self._idle = list(self._links)
         self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def waiting(self) -> int:
@@ -77,10 +141,15 @@ class BatchedLookup:
 
     async def close(self) -> None:
         """Break off what is on its way, and close every connection."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        self._closed = True
+        _fail(self._waiting, "the look-up was broken off")
+        self._waiting.clear()
         for link in self._links:
+            link.cut()
+        if self._running:
+            # Who is connecting is not cut off, but has a bound.
+            await asyncio.wait(self._running, timeout=2 * LOOK_S)
+        for link in tuple(self._links):
             await link.close()
 
     async def look(self, keys: Sequence[_Key]) -> Seen:
@@ -90,6 +159,8 @@ class BatchedLookup:
             TooManyLookups: `MAX_WAITING` wait already.
             Unavailable: the database can't be reached, or does not answer within `LOOK_S`.
         """
+        if self._closed:
+            raise Unavailable("the look-up is closed")
         if len(self._waiting) >= MAX_WAITING:
             raise TooManyLookups(f"{MAX_WAITING} look-ups wait for the database")
         params, shards, places = normalised(keys)
@@ -97,22 +168,23 @@ class BatchedLookup:
         self._waiting.append((params, future))
         if self._idle:
             self._send(self._idle.pop())
-        row, epoch = await future
-        return seen_of(row, len(keys), shards, places)._replace(epoch=epoch)
+        row, epoch, database = await future
+        seen = seen_of(row, len(keys), shards, places)
+        return seen._replace(epoch=epoch, database=database)
 
-    async def epochs(self) -> tuple[int, int, dict[int, int]]:
-        """Revision, edge revision and all epochs, as of one moment; raises as `look` does."""
-        link = _Link()
+    async def epochs(self) -> Epochs:
+        """All epochs, as of one moment; raises as `look` does."""
+        link = _Link(self._target)
+        self._links.append(link)
         try:
-            async with asyncio.timeout(LOOK_S):
-                cursor = await self._execute(link, (), _EPOCHS_SQL)
-                rows = await cursor.fetchall()
+            rows = await link.rows(_EPOCHS_SQL)
         except (psycopg.Error, TimeoutError) as error:
-            raise Unavailable(str(error).strip() or f"no answer within {LOOK_S} s") from error
+            raise Unavailable(_why(error)) from error
         finally:
+            self._links.remove(link)
             await link.close()
         epochs = {shard: at for _, _, shard, at in rows if shard is not None}
-        return rows[0][0], rows[0][1], epochs
+        return Epochs(rows[0][0], rows[0][1], epochs, link.database)
 
     def _send(self, link: _Link) -> None:
         task = asyncio.create_task(self._work(link))
@@ -126,10 +198,9 @@ class BatchedLookup:
                 batch = self._waiting[:MAX_BATCH]
                 del self._waiting[:MAX_BATCH]
                 try:
-                    async with asyncio.timeout(LOOK_S):
-                        await self._ask(link, batch)
+                    await self._ask(link, batch)
                 except (psycopg.Error, TimeoutError) as error:
-                    _fail(batch, str(error).strip() or f"no answer within {LOOK_S} s")
+                    _fail(batch, _why(error))
                     await link.close()
                 finally:
                     _fail(batch, "the look-up was broken off")
@@ -144,11 +215,12 @@ class BatchedLookup:
                 keys.setdefault(key, len(keys))
         arrays = ([bucket for bucket, _ in keys], [value for _, value in keys])
         try:
-            cursor = await self._execute(link, arrays)
+            rows = await link.rows(_SQL, arrays)
         except psycopg.OperationalError:
             await link.close()
-            cursor = await self._execute(link, arrays)
-        rows = await cursor.fetchall()
+            if self._closed:
+                raise
+            rows = await link.rows(_SQL, arrays)
         known, epoch = rows[0][:2], rows[0][2] or 0
         owners: list[int | None] = [None] * len(keys)
         for _, _, _, number, owner in rows:
@@ -158,16 +230,11 @@ class BatchedLookup:
             if not future.done():
                 asked = zip(params[::2], params[1::2], strict=True)
                 row = (*known, *(owners[keys[key]] for key in asked))
-                future.set_result((row, epoch))
+                future.set_result((row, epoch, link.database))
 
-    async def _execute(
-        self, link: _Link, params: Sequence[list[str]], sql: LiteralString = _SQL
-    ) -> psycopg.AsyncCursor[Any]:
-        if link.connection is None:
-            arguments, options = self._target
-            options = options | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_S}
-            link.connection = await psycopg.AsyncConnection.connect(*arguments, **options)
-        return await link.connection.execute(sql, params, prepare=True)
+
+def _why(error: Exception) -> str:
+    return str(error).strip() or f"no answer within {LOOK_S} s"
 
 
 def _fail(batch: _Batch, why: str) -> None:

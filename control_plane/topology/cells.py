@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from control_plane.topology import schema, sequences
+from control_plane.topology import cell_ids, schema, sequences
 from control_plane.topology.errors import (
     AlreadyExists,
     Invalid,
@@ -27,6 +27,7 @@ from control_plane.topology.model import (
     Endpoint,
     SequenceRange,
 )
+from control_plane.topology.normalise import can_be_kept
 from control_plane.topology.transaction import Transaction
 
 _T = schema.cells
@@ -111,6 +112,8 @@ class KnownCells:
 
 def get(connection: Connection, name: str) -> Cell:
     """The cell of this name; raises `NotFound`."""
+    if not can_be_kept(name):
+        raise NotFound("cell", name)
     row = connection.execute(select(_T).where(_T.c.name == name)).one_or_none()
     if row is None:
         raise NotFound("cell", name)
@@ -118,12 +121,13 @@ def get(connection: Connection, name: str) -> Cell:
 
 
 def create(tx: Transaction, spec: CellSpec) -> Cell:
-    """Add a cell; raises `Invalid` or `AlreadyExists`."""
+    """Add a cell; raises `Invalid` or `AlreadyExists`, also for the id of a deleted cell."""
     spec.check()
     existing = all_cells(tx.connection)
-    cell_id = spec.id or max((cell.id for cell in existing), default=0) + 1
+    cell_id = spec.id or cell_ids.next_id(tx)
     cell = _from_spec(spec, cell_id, healthy=True, version=tx.revision)
     _check_unique(cell, existing)
+    cell_ids.give(tx, cell)
     sequences.allot(tx, cell)
     tx.connection.execute(insert(_T), [_columns(cell)])
     tx.touches_edge = True
@@ -164,6 +168,7 @@ def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
     leases = schema.leases
     tx.connection.execute(delete(leases).where(leases.c.cell_id == before.id))
     sequences.forget_cell(tx, before.id)
+    cell_ids.retire(tx, before)
     tx.connection.execute(delete(_T).where(_T.c.id == before.id))
     tx.touches_edge = True
     tx.log("cell", "delete", name, before.as_dict(), None)

@@ -19,7 +19,7 @@ from control_plane.topology.errors import (
     Refused,
 )
 from control_plane.topology.model import Claim, ClaimSpec, RecordStatus
-from control_plane.topology.normalise import normalise, normalise_spelled
+from control_plane.topology.normalise import can_be_kept, normalise, normalise_spelled
 from control_plane.topology.transaction import Transaction
 
 MAX_BATCH = 1000
@@ -162,6 +162,8 @@ def _row(spec: ClaimSpec, value: str, cell_id: int, tx: Transaction) -> dict[str
         text = getattr(spec, field)
         if text is not None and len(text) > 160:
             raise Invalid(Problem(field, "too long", "at most 160 characters"))
+        if text is not None and not can_be_kept(text):
+            raise Invalid(Problem(field, f"{text!r} has a NUL or a lone surrogate", "leave it out"))
     return {
         "bucket": spec.bucket,
         "value": value,

@@ -14,18 +14,27 @@ from alembic.script import ScriptDirectory
 from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from control_plane.topology.errors import Invalid, Problem
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a transaction on SQLite waits for another process's write before it fails."""
+CACHE_KIB = 16 * 1024
+"""SQLite's page cache, of each connection. With the default, 2 MiB, an import's transaction writes
+pages out and reads them again."""
+CHECKPOINT_PAGES = 4000
+"""Pages in SQLite's log (16 MiB) before they are copied to the database. Claims come in no order:
+with the default, 1000, an import copies most pages at each commit, twice the bytes in all."""
 CONNECT_TIMEOUT_S = 5
 READERS = 10
 """Connections for reads to PostgreSQL, at most, per process; one more writes."""
 CHANNEL = "cellway_revision"
 """PostgreSQL's NOTIFY channel; a notification carries a revision and is a hint only."""
+DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, sqlite3.Error)
+"""What fails on a database and is not told as `Unavailable`: a full disk, a pool without a free
+connection, a table that is not there."""
 
 
 def parse_url(url: str) -> URL:
@@ -99,6 +108,8 @@ def _sqlite(url: URL) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        cursor.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

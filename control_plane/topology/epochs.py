@@ -64,6 +64,11 @@ def moved(tx: Transaction, keys: Iterable[_Key]) -> None:
     _raise(tx, {shard(*key) for key in keys})
 
 
+def restored(tx: Transaction) -> None:
+    """Any owner may be another than before: raise all epochs."""
+    _raise(tx, range(SHARDS))
+
+
 def freed(tx: Transaction, owners: Sequence[tuple[str, str, int]]) -> None:
     """Claims (bucket, normalised value, cell's id) were freed: remember their last owners."""
     at = stored(tx.connection, tx.at)
@@ -74,7 +79,7 @@ def freed(tx: Transaction, owners: Sequence[tuple[str, str, int]]) -> None:
             for x in (bucket, value, cell, shard(bucket, value), at)
         ]
         tx.execute([Statement(_BURY.replace("{rows}", rows(len(chunk), 5)), params)])
-    if tx.revision % _PRUNE_EVERY == 0:
+    if tx.due(_PRUNE_EVERY):
         _prune(tx)
 
 

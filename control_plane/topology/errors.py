@@ -61,10 +61,16 @@ class Refused(TopologyError):
 
 
 class Gone(TopologyError):
-    """The change feed no longer reaches back that far; start from a fresh snapshot."""
+    """The change feed no longer reaches back that far; start from a fresh snapshot.
+
+    Changes up to ``oldest`` are gone.
+    """
 
     def __init__(self, oldest: int) -> None:
-        super().__init__(f"changes before revision {oldest} are no longer kept; read a snapshot")
+        super().__init__(
+            f"changes up to revision {oldest} are no longer kept: start anew: note the current"
+            " revision (GET /v1/topology), read what you follow, and go on since that revision"
+        )
         self.oldest = oldest
 
 
@@ -84,6 +90,14 @@ class LeaseSettled(TopologyError):
         super().__init__(f"lease {lease!r} is {outcome} already and stays so")
         self.lease = lease
         self.outcome = outcome
+
+
+class KeyTaken(TopologyError):
+    """Another request has the idempotency key; nothing of this one was done."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"another request under the idempotency key {key!r} was quicker")
+        self.key = key
 
 
 class Contention(TopologyError):

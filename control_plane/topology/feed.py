@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from datetime import UTC
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, false, func, or_, select, update
 
 from control_plane.topology import schema
 from control_plane.topology.errors import Gone
 from control_plane.topology.model import Change
+from control_plane.topology.statements import clock, moment
+from control_plane.topology.transaction import Transaction
 
 MAX_PAGE = 1000
 WINDOW = 10_000
 """Revisions that one page of `newest` looks at."""
+PRUNE_ROWS = 1000
+"""Changes that one step of `prune` forgets, unless a single revision has more."""
+Archive = Callable[[Sequence[Change]], None]
 _T = schema.changes
 
 
@@ -41,7 +48,7 @@ def since(
     Raises:
         Gone: the feed has been pruned past ``after``.
     """
-    oldest = _floor(connection)
+    oldest = oldest_change(connection)
     if after < oldest:
         raise Gone(oldest)
     query = select(_T).where(_T.c.revision > after).order_by(_T.c.revision, _T.c.ordinal)
@@ -81,7 +88,7 @@ def newest(
     Looks at `WINDOW` revisions at most: a rare actor costs several short pages, not one long scan.
     """
     before = before or (revision(connection) + 1, 0)
-    oldest = int(connection.execute(select(schema.revisions.c.oldest_change)).scalar_one())
+    oldest = oldest_change(connection)
     floor = max(before[0] - WINDOW, oldest)
     query = select(_T).where(_T.c.revision > floor, _T.c.revision <= before[0])
     earlier = (_T.c.revision < before[0]) | (_T.c.ordinal < before[1])
@@ -97,24 +104,80 @@ def newest(
     return [_change(row) for row in rows], (floor, 2**31 - 1) if floor > oldest else None
 
 
-def prune(connection: Connection, keep: int) -> int:
-    """Forget all but the last ``keep`` revisions; returns the oldest revision still covered.
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one step of pruning did. ``oldest``: changes up to this revision are gone by now."""
 
-    What is forgotten stays so: with a larger ``keep`` than before the feed grows back only as new
-    changes come.
+    oldest: int
+    rows: int
+    more: bool
+    """Whether another step would find something."""
+
+
+def prune(
+    tx: Transaction, older_than: timedelta | None, keep: int | None, archive: Archive | None
+) -> Pruned:
+    """Forget the oldest revisions, `PRUNE_ROWS` changes at a time or one whole revision.
+
+    Those that are older than an age by the database's clock, or not among the last ``keep``. Both
+    None: nothing. What is forgotten stays so. ``archive`` gets it first, and gets it again if the
+    transaction is tried again.
     """
-    floor = max(_floor(connection), revision(connection) - keep)
-    connection.execute(delete(_T).where(_T.c.revision <= floor))
-    connection.execute(update(schema.revisions).values(oldest_change=floor))
-    return floor
+    connection = tx.connection
+    goes = _goes(tx, older_than, keep)
+    order = (_T.c.revision, _T.c.ordinal)
+    head = select(_T).order_by(*order).limit(PRUNE_ROWS)
+    rows = list(takewhile(goes, connection.execute(head).all()))
+    full = len(rows) == PRUNE_ROWS
+    if full:
+        # The last revision may go on past the limit.
+        whole = [row for row in rows if row.revision < rows[-1].revision]
+        last = select(_T).where(_T.c.revision == rows[-1].revision).order_by(*order)
+        rows = whole or list(connection.execute(last).all())
+    oldest = oldest_change(connection)
+    if not rows:
+        return Pruned(oldest, 0, more=False)
+    if archive is not None:
+        archive([_change(row) for row in rows])
+    # After a restore there are changes below the floor, too.
+    oldest = max(oldest, rows[-1].revision)
+    connection.execute(delete(_T).where(_T.c.revision <= rows[-1].revision))
+    connection.execute(update(schema.revisions).values(oldest_change=oldest))
+    return Pruned(oldest, len(rows), more=full)
 
 
-def _floor(connection: Connection) -> int:
+def prunable(
+    connection: Connection, older_than: timedelta | None, keep: int | None
+) -> tuple[int, int]:
+    """How many changes `prune` would forget step by step, and up to which revision."""
+    going = [_T.c.revision <= revision(connection) - keep] if keep is not None else []
+    if older_than is not None:
+        going.append(_T.c.at < clock(connection) - older_than)
+    query = select(func.count(), func.max(_T.c.revision)).where(or_(false(), *going))
+    rows, last = connection.execute(query).one()
+    return int(rows), max(oldest_change(connection), last or 0)
+
+
+def _goes(
+    tx: Transaction, older_than: timedelta | None, keep: int | None
+) -> Callable[[Row[Any]], bool]:
+    before = tx.at - older_than if older_than is not None else None
+    upto = revision(tx.connection) - keep if keep is not None else 0
+
+    def goes(row: Row[Any]) -> bool:
+        return row.revision <= upto or (before is not None and moment(row.at) < before)
+
+    return goes
+
+
+def oldest_change(connection: Connection) -> int:
+    """Changes up to this revision are no longer kept; 0: all are."""
     return int(connection.execute(select(schema.revisions.c.oldest_change)).scalar_one())
 
 
 def _change(row: Row[Any]) -> Change:
-    at = row.at if row.at.tzinfo else row.at.replace(tzinfo=UTC)
     before = json.loads(row.before) if row.before else None
     after = json.loads(row.after) if row.after else None
-    return Change(row.revision, row.kind, row.action, row.key, before, after, row.actor, at)
+    return Change(
+        row.revision, row.kind, row.action, row.key, before, after, row.actor, moment(row.at)
+    )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from control_plane.topology import batch, leases, records
-from control_plane.topology.model import Lease, LeaseAge, Record, RecordSpec, Written
+from control_plane.topology.model import Lease, Record, RecordSpec, Written
 from control_plane.topology.store import Store
 
 
@@ -77,14 +77,6 @@ class LeaseCalls:
             return records.open_leases(
                 connection, cell_id, after=after, limit=limit, created_after=created_after
             )
-
-    def lease_ages(self) -> list[LeaseAge]:
-        """Each cell that has open leases, how many, and how old the oldest is: cause for alarm.
-
-        A lease never expires: reconciliation with its cell settles it, or an operator does.
-        """
-        with self._store.read() as connection:
-            return records.lease_ages(connection)
 
     def records(
         self,

@@ -17,13 +17,11 @@ from typing import Any, Literal
 
 from sqlalchemy import delete, select
 
-from control_plane.topology import epochs, schema
+from control_plane.topology import conflicts, epochs, schema
 from control_plane.topology.batch import Batch, Creation
 from control_plane.topology.errors import (
-    AlreadyExists,
     Invalid,
     LeaseSettled,
-    Locked,
     NotFound,
     Problem,
     Refused,
@@ -78,6 +76,7 @@ UPDATE claims SET status = 'active', lease = NULL, updated_at = {_NOW}
 WHERE lease = ? AND status = ?"""  # noqa: S608 - no text from outside
 _APPLY_REPLACEMENTS = f"""
 UPDATE claims SET status = 'active', lease = NULL, updated_at = {_NOW},
+    revision = (SELECT revision FROM revisions), subject = NULL, source = NULL,
     (uuid, subject_type, subject_id, source_type, source_id, user_data, spelling, created_at) =
     (SELECT r.uuid, r.subject_type, r.subject_id, r.source_type, r.source_id, r.user_data,
         r.spelling, r.created_at
@@ -138,11 +137,9 @@ def begin(
             return _not_opened(tx, cell_id, idempotency_key, fingerprint)
         made = sum(one.count for one in done[: len(creates)])
         marked = sum(one.count for one in done[len(creates) : len(creates) + len(destroys)])
-        if marked < len(batch.destroys):
-            _explain_destroys(tx, batch, lease, cell_id)
-        if made < len(batch.creates):
-            _explain_creates(tx, batch, lease)
-        if tx.revision % _PRUNE_EVERY == 0:
+        if marked < len(batch.destroys) or made < len(batch.creates):
+            conflicts.explain(tx, batch, lease, cell_id)
+        if tx.due(_PRUNE_EVERY):
             _prune(tx)
         return Written(Lease(lease, cell_id, tx.at, tx.at), tx.revision, _changes(entries, tx))
 
@@ -284,53 +281,6 @@ def _not_opened(
     if name is None:
         raise NotFound("cell", str(cell_id))
     raise Refused(f"an update of {name}", "it is retired")
-
-
-def _others(
-    tx: Transaction, keys: Sequence[tuple[str, str]], lease: str
-) -> dict[tuple[str, str], Any]:
-    """The claims of these keys that this lease doesn't hold."""
-    found: dict[tuple[str, str], Any] = {}
-    for chunk in chunked(keys):
-        wanted = in_keys(chunk)
-        sql = (
-            "SELECT c.bucket, c.value, c.cell_id, c.status, c.lease, o.name FROM claims c"  # noqa: S608 - no text from outside
-            f" JOIN cells o ON o.id = c.cell_id WHERE {wanted.sql}"
-            " AND (c.lease IS NULL OR c.lease <> ?)"
-        )
-        for row in tx.execute([Statement(sql, (*wanted.params, lease))])[0].rows:
-            found[row[0], row[1]] = row[2:]
-    return found
-
-
-def _explain_destroys(tx: Transaction, batch: Batch, lease: str, cell_id: int) -> None:
-    """Say why not all claims to be destroyed could be locked."""
-    others = _others(tx, batch.destroys, lease)
-    held_by_us = {
-        (row[0], row[1])
-        for row in tx.execute(
-            [Statement("SELECT bucket, value FROM claims WHERE lease = ?", (lease,))]
-        )[0].rows
-    }
-    for key in batch.destroys:
-        name = f"{key[0]}:{key[1]}"
-        if key not in others and key not in held_by_us:
-            raise NotFound("claim", name)
-        if key in others and others[key][0] != cell_id:
-            raise Refused(f"destroying {name}", f"{others[key][3]} owns it")
-    raise Locked(tuple((f"{b}:{v}", row[2]) for (b, v), row in others.items() if row[2]))
-
-
-def _explain_creates(tx: Transaction, batch: Batch, lease: str) -> None:
-    """Say why not all claims could be created."""
-    keys = [(spec.bucket, spec.value) for spec in batch.creates]
-    others = _others(tx, keys, lease)
-    # What is being destroyed may soon be free; all else stays taken, for all that is known.
-    going = {key: row for key, row in others.items() if row[1] == "destroying"}
-    taken = [(f"{b}:{v}", row[3]) for (b, v), row in others.items() if (b, v) not in going]
-    if taken:
-        raise AlreadyExists("claim", tuple(sorted(taken)))
-    raise Locked(tuple((f"{b}:{v}", row[2]) for (b, v), row in going.items()))
 
 
 def _settled_before(tx: Transaction, cell_id: int, lease: str, outcome: Outcome) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import psycopg
@@ -24,7 +25,8 @@ class Seen(NamedTuple):
 
     ``edge_revision``: the last change, as of then, to a cell or the active ruleset. ``shards``: of
     the keys; a key that can't be claimed belongs to nobody and has none. ``epoch``: the newest
-    epoch of all shards, where the look-up tells it.
+    epoch of all shards, and ``database`` which one it is, where the look-up tells them: another
+    database, or an older state of the same one that was made the newest, has another name.
     """
 
     revision: int
@@ -32,6 +34,17 @@ class Seen(NamedTuple):
     owners: Sequence[int | None]
     shards: Sequence[int]
     epoch: int = 0
+    database: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """The epochs of all shards, as of a revision, in a database that is named as in `Seen`."""
+
+    revision: int
+    edge_revision: int
+    epochs: Mapping[int, int]
+    database: str = ""
 
 
 class ClaimLookup(Protocol):

@@ -15,6 +15,7 @@ from control_plane.topology.errors import Invalid, Problem
 MAX_ENDPOINTS = 256
 MAX_LABELS = 64
 MAX_WEIGHT = 1000
+MAX_CELL_ID = 2**31 - 1
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _LABEL = re.compile(r"[A-Za-z0-9._/-]{1,63}\Z")
@@ -92,7 +93,12 @@ class CellSpec:
         need(
             _NAME.match(self.name), "name", f"{self.name!r} is no name", "1 to 63 of a-z, 0-9 and -"
         )
-        need(self.id is None or 0 < self.id < 2**31, "id", "out of range", "a number from 1 on")
+        need(
+            self.id is None or 0 < self.id <= MAX_CELL_ID,
+            "id",
+            "out of range",
+            "a number from 1 on",
+        )
         need(_is_address(self.address), "address", f"{self.address!r} is no address", "host[:port]")
         count = len(self.endpoints)
         need(1 <= count <= MAX_ENDPOINTS, "endpoints", f"{count} given", f"1 to {MAX_ENDPOINTS}")
@@ -307,16 +313,6 @@ class Lease:
     cell_id: int
     created_at: datetime
     updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseAge:
-    """How many leases a cell has open, and how old the oldest is, by the database's clock."""
-
-    cell_id: int
-    cell: str
-    open: int
-    oldest_s: float
 
 
 @dataclass(frozen=True, slots=True)

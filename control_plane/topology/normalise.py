@@ -112,6 +112,16 @@ def normalise(bucket: str, value: str) -> str:
     return result
 
 
+def can_be_kept(text: str) -> bool:
+    """Whether any database keeps it: PostgreSQL has no NUL in text, none has half a surrogate."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
+    return "\x00" not in text
+
+
 def normalise_spelled(bucket: str, value: str) -> tuple[str, str | None]:
     """A value to be claimed, normalised; and as it was sent, None where that is the same.
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, delete, func, select, tuple_, update
 from control_plane.topology import epochs, feed, schema
 from control_plane.topology.errors import Invalid, Locked, NotFound, Problem, Refused
 from control_plane.topology.model import CellState, Change
-from control_plane.topology.normalise import normalise
+from control_plane.topology.normalise import can_be_kept, normalise
 from control_plane.topology.statements import chunked
 from control_plane.topology.transaction import Transaction
 
@@ -35,6 +35,9 @@ class Subject:
         if (self.text is None) == (self.id <= 0):
             mend = "give a type and an id from 1 on, or the text"
             raise Invalid(Problem("subject", "names no subject", mend))
+        if self.text is not None and not can_be_kept(self.text):
+            mend = "leave it out"
+            raise Invalid(Problem("subject", f"{self.text!r} has a NUL or a lone surrogate", mend))
 
     def __str__(self) -> str:
         return self.text if self.text is not None else f"{self.type}:{self.id}"
@@ -135,6 +138,8 @@ def audit(
 
 def _cell(connection: Connection, name: str) -> tuple[int, str]:
     cells = schema.cells.c
+    if not can_be_kept(name):
+        raise NotFound("cell", name)
     row = connection.execute(select(cells.id, cells.state).where(cells.name == name)).one_or_none()
     if row is None:
         raise NotFound("cell", name)

@@ -51,7 +51,11 @@ class OperatorCalls:
             return records.count_leases(connection, cells.get(connection, cell).id)
 
     def lease_backlog(self) -> LeaseBacklog:
-        """How many leases are open, and how old the oldest is."""
+        """How many leases are open, and how old the oldest is: cause for alarm.
+
+        By the database's clock. A lease never expires: reconciliation with its cell settles it, or
+        an operator does; `oldest_leases` tells whose it is.
+        """
         with self._store.read() as connection:
             return records.backlog(connection)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, and_, func, literal_column, or_,
 
 from control_plane.topology import schema
 from control_plane.topology.errors import Invalid, NotFound, Problem
-from control_plane.topology.model import Lease, LeaseAge, Record, RecordSpec, RecordStatus
+from control_plane.topology.model import Lease, Record, RecordSpec, RecordStatus
 from control_plane.topology.normalise import normalise
 from control_plane.topology.statements import chunked, clock, moment
 
@@ -91,34 +91,6 @@ def open_leases(
     return [
         Lease(row.uuid, row.cell_id, moment(row.created_at), moment(row.updated_at)) for row in rows
     ]
-
-
-def lease_ages(connection: Connection) -> list[LeaseAge]:
-    """Each cell that has open leases, the oldest lease first."""
-    cells = schema.cells.c
-    on_server = connection.dialect.name == "postgresql"
-    clock = "clock_timestamp()" if on_server else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-    query = (
-        select(
-            _L.c.cell_id,
-            cells.name,
-            func.count().label("open"),
-            func.min(_L.c.created_at).label("oldest"),
-            literal_column(clock).label("now"),
-        )
-        .join(schema.cells, cells.id == _L.c.cell_id)
-        .where(_L.c.settled_at.is_(None))
-        .group_by(_L.c.cell_id, cells.name)
-        .order_by(func.min(_L.c.created_at))
-    )
-    return [
-        LeaseAge(row.cell_id, row.name, row.open, max(0.0, _age_s(row.oldest, row.now)))
-        for row in connection.execute(query)
-    ]
-
-
-def _age_s(since: datetime, now: str | datetime) -> float:
-    return (moment(now) - moment(since)).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

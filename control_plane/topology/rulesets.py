@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Select, insert, select, update
 from control_plane.topology import schema
 from control_plane.topology.errors import Invalid, NotFound, Problem, StaleVersion
 from control_plane.topology.model import Ruleset
+from control_plane.topology.normalise import can_be_kept
 from control_plane.topology.transaction import Transaction
 
 MAX_DOCUMENT_BYTES = 1 << 20
@@ -67,6 +68,8 @@ def put(tx: Transaction, name: str, document: str, expected: int | None) -> Rule
     """Keep a new version, not active; the same text as the newest is not kept twice."""
     if not _NAME.match(name):
         raise Invalid(Problem("name", f"{name!r} is no name", "1 to 64 of a-z, 0-9, _ and -"))
+    if not can_be_kept(document):
+        raise Invalid(Problem("document", "it has a lone surrogate", "write whole characters"))
     if len(document.encode()) > MAX_DOCUMENT_BYTES:
         mend = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
         raise Invalid(Problem("document", "too large", mend))

@@ -62,6 +62,19 @@ cells = Table(
 )
 """``details`` is JSON: endpoints, tls, health_check_path, sequence_ranges, labels."""
 
+cell_ids = Table(
+    "cell_ids",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("cell", String(63), nullable=False),
+    Column("given_at", DateTime(timezone=True), nullable=False),
+    Column("deleted_at", DateTime(timezone=True), nullable=True),
+)
+"""Every id that a cell ever had, and that cell's name. Never shrinks.
+
+``deleted_at`` is NULL for a living cell, and for one that a restore has lost.
+"""
+
 claims = Table(
     "claims",
     metadata,
@@ -252,8 +265,12 @@ idempotency = Table(
     Column("headers", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
+    Column("since", BigInteger, nullable=True),
     Index("ix_idempotency_at", "at"),
 )
+"""Requests that were carried out under a key, and their answers. ``status`` is HTTP's, or below 100
+where there is none (see `idempotency`). ``since``: the revision before the first write.
+"""
 
 tokens = Table(
     "tokens",

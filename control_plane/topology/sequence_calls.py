@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from control_plane.topology import cells, sequences
+from control_plane.topology import cell_ids, cells, sequences
 from control_plane.topology.model import Cell, SequenceRange, Written
 from control_plane.topology.sequences import SequenceMark, SequenceUse
 from control_plane.topology.store import Store
@@ -84,5 +84,8 @@ class SequenceCalls:
 
     def raise_sequence_mark(self) -> None:
         """Have the mark file know what the database knows; other processes may have allotted."""
-        if self._store.sequence_mark is not None:
-            self._store.sequence_mark.raise_to(self.sequence_mark().mark)
+        file = self._store.sequence_mark
+        if file is not None:
+            with self._store.read() as connection:
+                known, cell = sequences.mark(connection).mark, cell_ids.highest(connection)
+            file.raise_to(known, cell=cell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -13,7 +14,7 @@ from control_plane.topology import cells, claims, epochs, feed, idempotency, rul
 from control_plane.topology.batched_lookup import BatchedLookup
 from control_plane.topology.desired import DesiredCalls
 from control_plane.topology.errors import TopologyError
-from control_plane.topology.idempotency import Remembered
+from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.lease_calls import LeaseCalls
 from control_plane.topology.lookup import ClaimLookup, open_lookup
 from control_plane.topology.mark_file import MarkFile
@@ -301,20 +302,43 @@ class Topology(
         with self._store.read() as connection:
             return feed.since(connection, since, limit=limit, kinds=kinds)
 
-    def prune_changes(self, keep: int) -> int:
-        """Forget all but the last ``keep`` revisions of the feed."""
-        return self._store.write("prune", lambda tx: feed.prune(tx.connection, keep))[0]
+    def prune_changes(
+        self,
+        *,
+        older_than: timedelta | None = None,
+        keep: int | None = None,
+        archive: feed.Archive | None = None,
+    ) -> feed.Pruned:
+        """One bounded step of forgetting old changes; call again while there are ``more``.
+
+        What is older than an age, or not among the last ``keep`` revisions; ``archive`` gets it
+        first. The audit forgets it, too.
+        """
+        return self._store.write("prune", lambda tx: feed.prune(tx, older_than, keep, archive))[0]
+
+    def prunable_changes(
+        self, *, older_than: timedelta | None = None, keep: int | None = None
+    ) -> tuple[int, int]:
+        """What `prune_changes` would forget: how many, up to which revision. Reads them all."""
+        with self._store.read() as connection:
+            return feed.prunable(connection, older_than, keep)
+
+    def oldest_change(self) -> int:
+        """Changes up to this revision are no longer kept; 0: all are."""
+        with self._store.read() as connection:
+            return feed.oldest_change(connection)
 
     def recall(self, key: str) -> Remembered | None:
-        """The answer kept under an idempotency key."""
+        """What is known under an idempotency key."""
         with self._store.read() as connection:
             return idempotency.recall(connection, key)
 
-    def remember(self, key: str, answer: Remembered) -> None:
-        """Keep an answer under an idempotency key."""
-        self._store.write(
-            "idempotency", lambda tx: idempotency.remember(tx.connection, key, answer)
-        )
+    def remember(self, request: Once, answer: Remembered) -> bool:
+        """Keep a request's answer under its key; False if another request has the key."""
+        return self._store.write(
+            "idempotency",
+            lambda tx: idempotency.remember(tx.connection, request, answer, tx.at),
+        )[0]
 
 
 def _written[T](value: T, tx: Transaction, *, dry_run: bool) -> Written[T]:

@@ -16,7 +16,7 @@ import psycopg
 from sqlalchemy import ColumnElement, Connection, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
-from control_plane.topology import schema
+from control_plane.topology import idempotency, schema
 from control_plane.topology.database import (
     driver_error,
     is_conflict,
@@ -93,7 +93,9 @@ class Store:
         Raises:
             Contention: others were in the way ``TRIES`` times.
             Unavailable: the database can't be reached, or was lost during the commit.
+            KeyTaken: another request has the idempotency key that this one is under.
         """
+        once = idempotency.under_way()
 
         def attempt(connection: Connection) -> tuple[tuple[T, Transaction], bool]:
             query = select(schema.revisions.c.revision, self._clock).with_for_update()
@@ -101,6 +103,8 @@ class Store:
             at = moment(row.now) if row.now else datetime.now(UTC)
             tx = Transaction(connection, row.revision + 1, bounded(actor), at)
             tx.sequence_mark = self.sequence_mark
+            if once is not None:
+                once.keep(connection, row.revision, at)
             done = work(tx)
             tx.abandoned |= dry_run
             if (tx.changes or tx.appended) and not tx.abandoned:
@@ -114,6 +118,8 @@ class Store:
             done, tx = self._transact(attempt)
         finally:
             self._pass_on()
+        if once is not None and not tx.abandoned:
+            once.written = True
         if tx.took_revision and not tx.abandoned:
             self.tell(tx.revision)
         return done, tx
@@ -133,8 +139,14 @@ class Store:
         the same transaction, each with its own revision and its own success or failure. Raises as
         `write` does.
         """
+        once = idempotency.under_way()
 
-        job: Job[T] = Job(statements, finish, bounded(actor))
+        def finish_once(tx: Transaction, results: list[Result]) -> T:
+            if once is not None:
+                once.keep(tx.connection, tx.revision - 1, tx.at)
+            return finish(tx, results)
+
+        job: Job[T] = Job(statements, finish_once, bounded(actor))
         with self._queueing:
             self._queue.append(job)
         while not job.done:
@@ -148,6 +160,8 @@ class Store:
             else:
                 job.woken.wait()
                 job.woken.clear()
+        if once is not None and job.error is None and job.tx is not None:
+            once.written |= not job.tx.abandoned
         return job.result()
 
     def _pass_on(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,6 +54,14 @@ class Transaction:
             Change(self.revision, kind, action, key, before, after, self.actor, self.at)
         )
 
+    def due(self, every: int) -> bool:
+        """True in about one of so many transactions.
+
+        Not by the revision itself: of one client that begins and commits in turn, all begins have
+        even revisions or all have odd ones.
+        """
+        return zlib.crc32(str(self.revision).encode()) % every == 0
+
     def execute(self, statements: Sequence[Statement]) -> list[Result]:
         """Run fixed statements in this transaction."""
         return execute(self.connection, statements)
@@ -60,7 +69,8 @@ class Transaction:
 
 def bounded(actor: str) -> str:
     """An actor's name as it is kept; PostgreSQL keeps no NUL in text."""
-    return actor[:256].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    known = actor[:256].encode(errors="replace").decode()
+    return known.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def take_revision(tx: Transaction) -> None:

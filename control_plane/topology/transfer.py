@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Row, literal_column, select, tuple_
 from control_plane.topology import batch, epochs, schema
 from control_plane.topology.errors import Invalid, Problem
 from control_plane.topology.model import RecordSpec, RecordStatus
-from control_plane.topology.normalise import normalise_spelled
+from control_plane.topology.normalise import can_be_kept, normalise_spelled
 from control_plane.topology.statements import (
     Statement,
     chunked,
@@ -179,6 +179,8 @@ def _text(given: dict[str, Any], name: str) -> str | None:
     found = given.get(name)
     if found is not None and not (isinstance(found, str) and len(found) <= MAX_TEXT):
         raise Invalid(Problem(name, "no text or too long", f"at most {MAX_TEXT} characters"))
+    if found is not None and not can_be_kept(found):
+        raise Invalid(Problem(name, f"{found!r} has a NUL or a lone surrogate", "leave it out"))
     return found
 
 
@@ -226,10 +228,14 @@ def _take(tx: Transaction, wanted: list[_Line]) -> tuple[int, int, list[Reject]]
         standing = _standing(tx, [line.key for line in lines])
         fresh = [line for line in lines if standing[line.key][0] == line.uuid]
         for line in lines:
-            old, owner, values = standing[line.key]
+            old, owner, values, lease = standing[line.key]
             if old == line.uuid:
                 continue
-            if (owner, values) == (line.cell, line.values):
+            if lease is not None:
+                # It may be gone tomorrow, or become another.
+                why = f"lease {lease} of {owner} holds {':'.join(line.key)}: import it again later"
+                rejects.append(line.rejected(why))
+            elif (owner, values) == (line.cell, line.values):
                 present += 1
             else:
                 why = f"{':'.join(line.key)} is claimed already (owner: {owner})"
@@ -242,19 +248,22 @@ def _take(tx: Transaction, wanted: list[_Line]) -> tuple[int, int, list[Reject]]
     return made, present, rejects
 
 
-def _standing(tx: Transaction, keys: list[_Key]) -> dict[_Key, tuple[str, str, tuple[Any, ...]]]:
-    """Uuid, owner and attributes of each claim."""
-    found: dict[_Key, tuple[str, str, tuple[Any, ...]]] = {}
+_Standing = tuple[str, str, tuple[Any, ...], str | None]
+
+
+def _standing(tx: Transaction, keys: list[_Key]) -> dict[_Key, _Standing]:
+    """Uuid, owner, attributes and lease of each claim."""
+    found: dict[_Key, _Standing] = {}
     for chunk in chunked(keys):
         wanted = in_keys(chunk)
         sql = (
             "SELECT c.bucket, c.value, c.uuid, o.name, c.spelling, c.subject, c.source,"  # noqa: S608 - no text from outside
-            " c.subject_type, c.subject_id, c.source_type, c.source_id, c.user_data"
+            " c.subject_type, c.subject_id, c.source_type, c.source_id, c.user_data, c.lease"
             f" FROM claims c JOIN cells o ON o.id = c.cell_id WHERE {wanted.sql}"
         )
         for row in execute(tx.connection, [Statement(sql, wanted.params)])[0].rows:
-            values = (*row[4:10], *(None if not one else bytes(one) for one in row[10:]))
-            found[row[0], row[1]] = (row[2], row[3], values)
+            values = (*row[4:10], *(None if not one else bytes(one) for one in row[10:12]))
+            found[row[0], row[1]] = (row[2], row[3], values, row[12])
     return found
 
 

@@ -236,3 +236,26 @@ def test_a_claims_audit_goes_on_where_it_ended(api: httpx.Client, topology: Topo
         if cursor is None:
             break
     assert keys == [("claim", "delete"), ("claim", "create")] * 3
+
+
+def test_a_reader_that_was_away_too_long_starts_anew(api: httpx.Client, topology: Topology) -> None:
+    for number in range(8):
+        topology.set_cell_health("cell-1", healthy=bool(number % 2), actor="health")
+    assert api.get("/v1/audit").json()["oldest"] == 0
+    topology.prune_changes(keep=4)
+    stream = {"accept": "text/event-stream", "last-event-id": "5"}
+    for gone in (
+        api.get("/v1/changes", params={"since": 5}),
+        api.get("/v1/changes", headers={"last-event-id": "0"}),
+        api.get("/v1/changes", headers=stream),
+    ):
+        assert gone.status_code == 410
+        assert gone.headers["content-type"] == "application/problem+json"
+        assert (gone.json()["code"], gone.json()["oldest"]) == ("gone", 6)
+        assert "start anew: note the current revision" in gone.json()["detail"]
+    found = api.get("/v1/changes", params={"since": 6}).json()
+    assert [one["revision"] for one in found["items"]] == [7, 8, 9, 10]
+    audit = api.get("/v1/audit").json()
+    assert (audit["oldest"], len(audit["items"]), audit["next"]) == (6, 4, None)
+    claim = api.get("/v1/audit", params={"bucket": "route", "value": "a"}).json()
+    assert (claim["oldest"], claim["items"]) == (6, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,24 @@ async def test_an_answer_says_what_it_rests_on(plane: Plane) -> None:
     assert await told("/lot") is None
     running.topology.claim([ClaimSpec("tenant", "d", "cell-1")], actor="t")
     assert (await told("/a") or "").startswith(f"{revision + 1} ")
+
+
+async def test_an_edges_cache_gets_all_of_it_in_one_header(plane: Plane) -> None:
+    running, _, client = plane
+    revision = running.topology.revision()
+
+    async def told(path: str, known: str) -> str | None:
+        answer = await client.get(path, headers={"x-cellway-known": known})
+        assert answer.status_code == 204
+        assert set(answer.headers) == {"x-cellway-answer"}
+        header: str | None = answer.headers["x-cellway-answer"]
+        return header
+
+    shard_list = shards(("route", "a"), ("redirect_route", "a"))
+    for known in ("-", "1", str(revision)):
+        assert await told("/a", known) == f"cell-2 chain {revision} 60000 {shard_list}"
+        assert await told("/first", known) == f"cell-1 first {revision} 60000 -"
+        assert re.fullmatch("cell-[12] lot", await told("/lot", known) or "")
 
 
 async def test_the_edge_names_the_clients_method_and_no_rule_sees_internal_headers(

@@ -105,3 +105,31 @@ def test_usage_errors_say_what_to_write(
     ended = cellway(*arguments)
     assert ended.returncode == Exit.USAGE, ended.stderr
     assert says in ended.stderr
+
+
+def test_old_changes_are_forgotten_on_demand(
+    cellway: Cellway, topology: Topology, tmp_path: Path
+) -> None:
+    for number in range(8):
+        topology.set_cell_health("cell-1", healthy=bool(number % 2), actor="health")
+    everything = [change.as_dict() for change in topology.changes(0)]
+    assert json.loads(cellway("changes", "-o", "json").stdout) == everything
+    archive = tmp_path / "old.jsonl"
+    url = ("--database-url", f"sqlite:///{tmp_path}/api.db")
+    prune = ("db", "prune", *url, "--keep-revisions", "4", "-o", "json")
+    asked = cellway(*prune, "--no-input")
+    assert (asked.returncode, "--yes" in asked.stderr) == (Exit.USAGE, True)
+    told = json.loads(cellway(*prune, "--dry-run").stdout)
+    assert told == {"dry_run": True, "forgotten": 6, "oldest": 6}
+    assert topology.changes(0)
+    lost = cellway(*prune, "--yes", "--archive", str(tmp_path / "no" / "where"))
+    assert (lost.returncode, "the archive" in lost.stderr) == (Exit.ERROR, True)
+    assert topology.oldest_change() == 0
+    done = cellway(*prune, "--yes", "--archive", str(archive))
+    assert json.loads(done.stdout) == {"dry_run": False, "forgotten": 6, "oldest": 6}, done.stderr
+    assert [json.loads(line) for line in archive.read_text().splitlines()] == everything[:6]
+    assert json.loads(cellway("changes", "-o", "json").stdout) == everything[6:]
+    late = cellway("changes", "--since", "3")
+    assert (late.returncode, "revision 6 are no longer kept" in late.stderr) == (Exit.ERROR, True)
+    audit = cellway("audit")
+    assert "what was up to revision 6 is no longer kept" in audit.stderr

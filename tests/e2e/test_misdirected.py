@@ -16,8 +16,8 @@ from control_plane import publish
 from control_plane.compiler.epochs import compile_epochs
 from control_plane.topology.model import ClaimSpec
 from control_plane.topology.operations import Subject
-from control_plane.xds.resources import Resource
-from tests.e2e.raw_http import RawConnection, RawResponse, exchange, request_bytes
+from control_plane.xds.resource import Resource
+from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
 from tests.e2e.raw_http2 import RawHttp2Connection
 from tests.e2e.system import System
 from tests.e2e.tenant_cells import TenantCells
@@ -34,11 +34,17 @@ class Edge:
     def __init__(self, system: System, cells: TenantCells) -> None:
         self.system, self.cells = system, cells
         self.address = ("127.0.0.1", system.edge_port)
+        self.connection = RawConnection(self.address)
 
     def tenant(self) -> str:
-        """A new tenant of cell-1, which the edge has been asked for."""
+        """A new tenant of cell-1, which the edge has been asked for.
+
+        Each Envoy worker has a cache of its own, so all comes over one connection.
+        """
+        self.connection.close()
+        self.connection = RawConnection(self.address)
         name = f"tenant-{next(_numbers)}"
-        spec = ClaimSpec("tenant", name, "cell-1", Subject(text=name))
+        spec = ClaimSpec("tenant", name, "cell-1", subject=name)
         self.system.plane.topology.claim([spec], actor="test")
         self.cells.owners[name] = "cell-1"
         self.cells.hasty = False
@@ -54,7 +60,8 @@ class Edge:
         self.cells.owners[name] = "cell-2"
 
     def ask(self, name: str, path: str = "x", **given: object) -> RawResponse:
-        response = exchange(self.address, request_bytes(f"/t/{name}/{path}".encode(), **given))  # type: ignore[arg-type]
+        request = request_bytes(f"/t/{name}/{path}".encode(), **given)
+        response = self.connection.exchange(request)
         assert response is not None
         return response
 
@@ -75,7 +82,8 @@ def patched() -> Iterator[None]:
 
 def start(directory: Path, cells: TenantCells, **settings: object) -> Iterator[Edge]:
     given = {"debug_networks": ("127.0.0.0/8",), "classifier_workers": 0} | settings
-    with System(directory, cells=0, **given) as system:
+    # One worker, so one cache: a new connection is not another's.
+    with System(directory, cells=0, concurrency=1, **given) as system:
         for name, port in cells.ports.items():
             system.add_cell(name, port)
         system.use_ruleset("generic")
@@ -120,22 +128,24 @@ def test_method_and_host_stay(edge: Edge, method: str) -> None:
 
 
 def test_http2(edge: Edge) -> None:
-    name = edge.tenant()
-    edge.move(name)
     with RawHttp2Connection(edge.address) as connection:
-        for body, status in ((b"x", 503), (b"", 200)):
-            head = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"h2.example")]
+
+        def ask(name: str, method: bytes, body: bytes = b"") -> RawResponse:
+            head = [(b":method", method), (b":scheme", b"http"), (b":authority", b"h2.example")]
             path = (b":path", f"/t/{name}/x".encode())
             answered = connection.exchange([*head, path], body=body)
             assert isinstance(answered, RawResponse)
-            assert answered.status == status
-            edge.system.plane.topology.transfer(
-                Subject(text=name), "cell-2", "cell-1", reason="test", actor="test"
-            )
-            edge.cells.owners[name] = "cell-1"
-            edge.ask(name)
+            return answered
+
+        for body, status in ((b"", 200), (b"x", 503)):
+            name = edge.tenant()
+            assert ask(name, b"GET").body == b"cell-1"
             edge.move(name)
-    assert edge.cells.got[0].headers["host"] == "h2.example"
+            edge.cells.got.clear()
+            # A body without a length: no header tells of it.
+            assert ask(name, b"GET", body).status == status
+            assert {got.headers["host"] for got in edge.cells.got} == {"h2.example"}
+            assert ask(name, b"GET").body == b"cell-2"
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -158,11 +168,8 @@ def test_a_421_before_the_bodys_end_is_a_503(edge: Edge) -> None:
     name = edge.tenant()
     edge.move(name)
     edge.cells.hasty = True
-    with RawConnection(edge.address) as connection:
-        head = request_bytes(
-            f"/t/{name}/x".encode(), [("content-length", b"10000000")], method="POST"
-        )
-        refused = connection.exchange(head + b"x" * 100_000)
+    head = request_bytes(f"/t/{name}/x".encode(), [("content-length", b"10000000")], method="POST")
+    refused = edge.connection.exchange(head + b"x" * 100_000)
     assert refused is not None
     assert (refused.status, refused.header("retry-after")) == (503, RETRY_AFTER)
     assert edge.seen() == [("cell-1", "POST")]

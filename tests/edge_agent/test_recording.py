@@ -162,3 +162,9 @@ def test_a_server_that_is_no_cellway_is_not_recorded(stream: Stream) -> None:
     response = discovery_pb2.DeltaDiscoveryResponse(type_url=CDS, system_version_info="v1")
     with pytest.raises(ValueError, match="'v1' is no revision"):
         stream.recording.on_response(response)
+
+
+def test_of_many_that_are_not_known_none_is_passed_over() -> None:
+    names = [f"cluster-{number}" for number in range(300)]
+    request = Stream().ask(CDS, **dict.fromkeys(names, "1"))
+    assert dict(request.initial_resource_versions) == dict.fromkeys(names, "")

@@ -15,14 +15,16 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from control_plane.edge_agent import saver
+from control_plane.edge_agent import saver, upstream
 from control_plane.edge_agent.agent import AgentSettings, RunningAgent, running
-from control_plane.edge_agent.upstream import ADS
+from control_plane.edge_agent.upstream import ADS, KEEPALIVE_S
+from control_plane.xds import transport
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
 from control_plane.xds.resource import CDS, LDS, Resource
 from control_plane.xds.server import XdsServer
 from control_plane.xds.snapshot import Snapshot
+from control_plane.xds.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
 from tests.e2e.ports import unused_port
 from tests.plane import until
 
@@ -36,15 +38,22 @@ def edge(revision: int, *clusters: str, body: bytes = b"") -> Snapshot:
 
 @dataclass
 class Plane:
-    """A control plane that may be stopped, and started with another snapshot."""
+    """A control plane that may be stopped, and started with another snapshot; stopped at the end."""
 
     port: int = field(default_factory=unused_port)
+    _server: grpc.aio.Server | None = None
+
+    async def __aenter__(self) -> Plane:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     async def start(self, snapshot: Snapshot) -> None:
         self.cache = SnapshotCache()
         self.cache.set(snapshot)
         self.xds = XdsServer(self.cache, Fleet())
-        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        self._server = grpc.aio.server(options=grpc_options())
         self.xds.register(self._server)
         health = HealthServicer()
         await health.set(ADS, health_pb2.HealthCheckResponse.SERVING)
@@ -53,25 +62,33 @@ class Plane:
         await self._server.start()
 
     async def stop(self) -> None:
-        self.xds.stop()
-        await self._server.stop(1)
+        if self._server is not None:
+            self.xds.stop()
+            await self._server.stop(1)
+            self._server = None
 
 
 class Client:
     """What an Envoy does for clusters and listeners: asks for all, and acknowledges what comes."""
 
-    def __init__(self, port: int, node: str = "n1", group: str = "edge") -> None:
-        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    def __init__(
+        self, port: int, node: str = "n1", group: str = "edge", *, keepalive_s: float = 7200
+    ) -> None:
+        pings = (
+            ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
+            ("grpc.http2.max_pings_without_data", 0),
+        )
+        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=pings)
         self._stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(self._channel)
         self._node, self._group = node, group
         self.has: dict[str, dict[str, str]] = {CDS: {}, LDS: {}}
         self.received: list[Any] = []
-        self.error: grpc.aio.AioRpcError | None = None
+        self.error = ""
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         call = self._stub.DeltaAggregatedResources()
-        self.error = None
+        self.error = ""
         for type_url in (CDS, LDS):
             request = discovery_pb2.DeltaDiscoveryRequest(
                 type_url=type_url, initial_resource_versions=self.has[type_url]
@@ -96,30 +113,40 @@ class Client:
                 has |= {one.name: one.version for one in response.resources}
                 for name in response.removed_resources:
                     has.pop(name, None)
-                await call.write(
-                    discovery_pb2.DeltaDiscoveryRequest(
-                        type_url=response.type_url, response_nonce=response.nonce
-                    )
+                acknowledged = discovery_pb2.DeltaDiscoveryRequest(
+                    type_url=response.type_url, response_nonce=response.nonce
                 )
-        except grpc.aio.AioRpcError as error:
-            self.error = error
+                # If the stream has ended meanwhile, the next response says why.
+                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    await call.write(acknowledged)
+        except grpc.aio.AioRpcError:
+            code, details = await upstream.final_status(call)
+            self.error = details or code.name
 
     def clusters(self) -> set[str]:
         return set(self.has[CDS])
 
     def ended(self) -> bool:
-        return self.error is not None
+        return bool(self.error)
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._channel.close(None)
 
 
 @contextlib.asynccontextmanager
 async def agent_of(plane: Plane, directory: Path) -> AsyncIterator[tuple[RunningAgent, Client]]:
-    async with running(AgentSettings(f"127.0.0.1:{plane.port}", directory, port=0)) as agent:
-        client = Client(agent.port)
+    settings = AgentSettings(f"127.0.0.1:{plane.port}", directory, port=0)
+    async with running(settings) as agent, Client(agent.port) as client:
         yield agent, client
-        await client.close()
+
+
+@pytest.fixture(autouse=True)
+def _slow_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take longer to answer than a control plane is given, which then is not asked."""
+    monkeypatch.setattr(upstream, "ANSWER_S", WAIT_S)
 
 
 def streams(agent: RunningAgent, source: str) -> Any:
@@ -135,141 +162,174 @@ async def kept(plane: Plane, directory: Path, snapshot: Snapshot) -> None:
 
 
 async def test_changes_pass_through_and_are_kept(tmp_path: Path) -> None:
-    plane = Plane()
-    await plane.start(edge(1, "a"))
-    async with agent_of(plane, tmp_path) as (agent, client), client.connected():
-        await until(lambda: client.clusters() == {"a"})
-        plane.cache.set(edge(2, "a", "b"))
-        await until(lambda: client.clusters() == {"a", "b"})
-        plane.cache.set(edge(3, "b"))
-        await until(lambda: client.clusters() == {"b"})
-        await until(lambda: agent.store.newest and agent.store.newest.revision == 3)
-        assert set(agent.store.newest.snapshot.of_type(CDS)) == {"b"}
-    await plane.stop()
+    async with Plane() as plane:
+        await plane.start(edge(1, "a"))
+        async with agent_of(plane, tmp_path) as (agent, client), client.connected():
+            await until(lambda: client.clusters() == {"a"})
+            plane.cache.set(edge(2, "a", "b"))
+            await until(lambda: client.clusters() == {"a", "b"})
+            plane.cache.set(edge(3, "b"))
+            await until(lambda: client.clusters() == {"b"})
+            await until(lambda: agent.store.newest and agent.store.newest.revision == 3)
+            assert set(agent.store.newest.snapshot.of_type(CDS)) == {"b"}
+
+
+async def test_pings_on_a_silent_stream_end_neither_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten times as fast as in truth, and ten times as much is allowed: gRPC pings once a second at most.
+    monkeypatch.setattr(transport, "MIN_CLIENT_PING_INTERVAL_S", MIN_CLIENT_PING_INTERVAL_S / 10)
+    monkeypatch.setattr(upstream, "_OPTIONS", _pinging_every(KEEPALIVE_S / 10))
+    async with Plane() as plane:
+        await plane.start(edge(1, "a"))
+        async with running(AgentSettings(f"127.0.0.1:{plane.port}", tmp_path, port=0)) as agent:
+            pinging = Client(agent.port, keepalive_s=KEEPALIVE_S / 10)
+            async with pinging as client, client.connected():
+                await until(lambda: client.clusters() == {"a"})
+                await asyncio.sleep(8 * KEEPALIVE_S / 10)
+                assert not client.ended()
+                # It is still the first stream, all the way.
+                plane.cache.set(edge(2, "a", "b"))
+                await until(lambda: client.clusters() == {"a", "b"})
+
+
+def _pinging_every(interval_s: float) -> tuple[tuple[str, int], ...]:
+    options = dict(upstream._OPTIONS)
+    options["grpc.keepalive_time_ms"] = round(interval_s * 1000)
+    return tuple(options.items())
 
 
 async def test_one_that_knows_nothing_is_served_from_disk_until_the_control_plane_is_back(
     tmp_path: Path,
 ) -> None:
-    plane = Plane()
-    await kept(plane, tmp_path, edge(5, "a", "b"))
-    async with agent_of(plane, tmp_path) as (agent, client):
-        async with client.connected():
-            await until(lambda: client.clusters() == {"a", "b"})
-            assert streams(agent, "snapshot") == 1
-            await plane.start(edge(5, "a", "b"))
-            await until(lambda: streams(agent, "snapshot") == 0)
-        async with client.connected():
-            await until(lambda: streams(agent, "live") == 1)
-            # What it was given from disk is what the control plane has.
-            plane.cache.set(edge(6, "a", "b", "c"))
-            await until(lambda: client.clusters() == {"a", "b", "c"})
-            assert sum(len(response.resources) for response in client.received[-1:]) == 1
-    await plane.stop()
+    async with Plane() as plane:
+        await kept(plane, tmp_path, edge(5, "a", "b"))
+        async with agent_of(plane, tmp_path) as (agent, client):
+            async with client.connected():
+                await until(lambda: client.clusters() == {"a", "b"})
+                assert streams(agent, "snapshot") == 1
+                await plane.start(edge(5, "a", "b"))
+                await until(lambda: streams(agent, "snapshot") == 0)
+            async with client.connected():
+                await until(lambda: streams(agent, "live") == 1)
+                # What it was given from disk is what the control plane has.
+                plane.cache.set(edge(6, "a", "b", "c"))
+                await until(lambda: client.clusters() == {"a", "b", "c"})
+                assert sum(len(response.resources) for response in client.received[-1:]) == 1
 
 
 async def test_one_that_runs_something_is_never_given_the_disks_but_waits(tmp_path: Path) -> None:
-    plane = Plane()
-    await kept(plane, tmp_path, edge(5, "a"))
-    async with agent_of(plane, tmp_path) as (agent, client):
-        client.has[CDS] = {"a": "newer than the disk"}
-        async with client.connected():
-            await until(lambda: streams(agent, "waiting") == 1)
-            assert not client.received
-            await plane.start(edge(7, "b"))
-            # The stream that waited goes live: no reconnect.
-            await until(lambda: client.clusters() == {"b"})
-            assert (streams(agent, "waiting"), streams(agent, "live")) == (0, 1)
-            await until(lambda: agent.store.newest.revision == 7)
-    await plane.stop()
+    async with Plane() as plane:
+        await kept(plane, tmp_path, edge(5, "a"))
+        async with agent_of(plane, tmp_path) as (agent, client):
+            client.has[CDS] = {"a": "newer than the disk"}
+            async with client.connected():
+                await until(lambda: streams(agent, "waiting") == 1)
+                assert not client.received
+                await plane.start(edge(7, "b"))
+                # The stream that waited goes live: no reconnect.
+                await until(lambda: client.clusters() == {"b"})
+                assert (streams(agent, "waiting"), streams(agent, "live")) == (0, 1)
+                await until(lambda: agent.store.newest.revision == 7)
 
 
 async def test_what_an_agent_without_a_disk_does_not_know_is_sent_again(tmp_path: Path) -> None:
-    plane = Plane()
-    await plane.start(edge(5, "a", "b"))
-    async with agent_of(plane, tmp_path) as (agent, client):
-        version = Resource.of(CDS, "a", b"").version
-        client.has[CDS] = {"a": version, "b": version, "gone": "x"}
-        async with client.connected():
-            await until(lambda: client.clusters() == {"a", "b"})
-            await until(lambda: agent.store.newest is not None)
-            await until(lambda: set(agent.store.newest.snapshot.of_type(CDS)) == {"a", "b"})
-    await plane.stop()
+    async with Plane() as plane:
+        await plane.start(edge(5, "a", "b"))
+        async with agent_of(plane, tmp_path) as (agent, client):
+            version = Resource.of(CDS, "a", b"").version
+            client.has[CDS] = {"a": version, "b": version, "gone": "x"}
+            async with client.connected():
+                await until(lambda: client.clusters() == {"a", "b"})
+                await until(lambda: agent.store.newest is not None)
+                await until(lambda: set(agent.store.newest.snapshot.of_type(CDS)) == {"a", "b"})
 
 
 @pytest.mark.parametrize("older", [edge(4, "a"), Snapshot(0, [])], ids=["replica", "empty"])
 async def test_an_older_control_plane_is_not_passed_on(tmp_path: Path, older: Snapshot) -> None:
-    plane = Plane()
-    await kept(plane, tmp_path, edge(5, "a", "b"))
-    await plane.start(older)
-    async with agent_of(plane, tmp_path) as (agent, client):
-        async with client.connected():
-            await until(client.ended)
-        assert not client.received
-        assert "this edge has had 5" in str(client.error.details())
-        assert agent.metrics.registry.get_sample_value("cellway_agent_older_refused_total") == 1
-        # Envoy comes again at once, and has its last good configuration.
-        async with client.connected():
-            await until(lambda: client.clusters() == {"a", "b"})
-        assert agent.store.newest.revision == 5
-    await plane.stop()
+    async with Plane() as plane:
+        await kept(plane, tmp_path, edge(5, "a", "b"))
+        await plane.start(older)
+        async with agent_of(plane, tmp_path) as (agent, client):
+            async with client.connected():
+                await until(client.ended)
+            assert not client.received
+            assert "this edge has had 5" in client.error
+            assert agent.metrics.registry.get_sample_value("cellway_agent_older_refused_total") == 1
+            # Envoy comes again at once, and has its last good configuration.
+            async with client.connected():
+                await until(lambda: client.clusters() == {"a", "b"})
+            assert agent.store.newest.revision == 5
 
 
 async def test_others_are_told_why_not(tmp_path: Path) -> None:
-    plane = Plane()
-    await kept(plane, tmp_path, edge(5, "a"))
-    async with agent_of(plane, tmp_path) as (agent, client):
-        async with client.connected():
-            await until(lambda: client.clusters() == {"a"})
-        other = Client(agent.port, node="n2")
-        async with other.connected():
-            await until(other.ended)
-        assert "this is 'n1''s agent" in str(other.error.details())
-        await other.close()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{agent.port}") as channel:
-            stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel)
-            with pytest.raises(grpc.aio.AioRpcError, match="delta xDS only"):
-                async for _ in stub.StreamAggregatedResources(iter(())):
-                    pass
+    async with Plane() as plane:
+        await kept(plane, tmp_path, edge(5, "a"))
+        async with agent_of(plane, tmp_path) as (agent, client):
+            async with client.connected():
+                await until(lambda: client.clusters() == {"a"})
+            async with Client(agent.port, node="n2") as other, other.connected():
+                await until(other.ended)
+            assert "this is 'n1''s agent" in other.error
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{agent.port}") as channel:
+                stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel)
+                with pytest.raises(grpc.aio.AioRpcError, match="delta xDS only"):
+                    async for _ in stub.StreamAggregatedResources(iter(())):
+                        pass
 
 
 async def test_another_groups_snapshot_is_not_served(tmp_path: Path) -> None:
-    plane = Plane()
-    await kept(plane, tmp_path, edge(5, "a"))
-    async with agent_of(plane, tmp_path) as (agent, _):
-        client = Client(agent.port, group="other")
-        async with client.connected():
-            await until(lambda: streams(agent, "waiting") == 1)
-        assert not client.received
-        await client.close()
+    async with Plane() as plane:
+        await kept(plane, tmp_path, edge(5, "a"))
+        async with agent_of(plane, tmp_path) as (agent, _):
+            async with Client(agent.port, group="other") as client, client.connected():
+                await until(lambda: streams(agent, "waiting") == 1)
+            assert not client.received
 
 
 async def test_what_could_not_be_written_is_alarmed_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saver, "RETRY_S", 0.1)
-    plane = Plane()
-    await kept(plane, tmp_path, edge(5, "a"))
-    await plane.start(edge(6, "a", "b"))
-    async with agent_of(plane, tmp_path) as (agent, client):
+    async with Plane() as plane:
+        await kept(plane, tmp_path, edge(5, "a"))
+        await plane.start(edge(6, "a", "b"))
+        async with agent_of(plane, tmp_path) as (agent, client):
 
-        def alarmed() -> Any:
-            return agent.metrics.registry.get_sample_value("cellway_agent_snapshot_unsaved")
+            def alarmed() -> Any:
+                return agent.metrics.registry.get_sample_value("cellway_agent_snapshot_unsaved")
 
-        save, broken = agent.store.save, True
+            save, broken = agent.store.save, True
 
-        def full(one: Any) -> Path:
-            if broken:
-                raise OSError(28, "No space left on device")
-            return save(one)
+            def full(one: Any) -> Path:
+                if broken:
+                    raise OSError(28, "No space left on device")
+                return save(one)
 
-        monkeypatch.setattr(agent.store, "save", full)
-        async with client.connected():
-            await until(lambda: alarmed() == 1)
-            # Envoy has it nevertheless.
-            await until(lambda: client.clusters() == {"a", "b"})
-            assert agent.store.newest.revision == 5
-            broken = False
-            await until(lambda: alarmed() == 0)
-            assert agent.store.newest.revision == 6
-    await plane.stop()
+            monkeypatch.setattr(agent.store, "save", full)
+            async with client.connected():
+                await until(lambda: alarmed() == 1)
+                # Envoy has it nevertheless.
+                await until(lambda: client.clusters() == {"a", "b"})
+                assert agent.store.newest.revision == 5
+                broken = False
+                await until(lambda: alarmed() == 0)
+                assert agent.store.newest.revision == 6
+
+
+async def test_the_control_planes_word_is_told_even_if_a_write_meets_the_end() -> None:
+    class Call:
+        """Says first what grpc.aio puts there when a write fails, then the status as it came."""
+
+        said = iter(["Internal error from Core", "Internal error from Core"])
+
+        async def details(self) -> str:
+            return next(self.said, "you may not")
+
+        async def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.PERMISSION_DENIED
+
+    assert await upstream.final_status(Call()) == (
+        grpc.StatusCode.PERMISSION_DENIED,
+        "you may not",
+    )

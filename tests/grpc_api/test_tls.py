@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import re
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives import serialization
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
@@ -230,3 +236,103 @@ async def test_files_that_can_t_be_used_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="TLS files can't be used"):
         async with running(settings):
             pass
+
+
+def broken(folder: Path, which: str) -> None:
+    authority = Authority()
+    match which:
+        case "missing":
+            (folder / "server.key").unlink()
+        case "a folder":
+            (folder / "server.crt").unlink()
+            (folder / "server.crt").mkdir()
+        case "another's key":
+            (folder / "server.key").write_bytes(authority.sign().key)
+        case "encrypted":
+            key = serialization.load_pem_private_key((folder / "server.key").read_bytes(), None)
+            sealed = serialization.BestAvailableEncryption(b"secret")
+            form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+            (folder / "server.key").write_bytes(key.private_bytes(*form, sealed))
+        case "swapped":
+            key_file = (folder / "server.key").read_bytes()
+            (folder / "server.key").write_bytes((folder / "server.crt").read_bytes())
+            (folder / "server.crt").write_bytes(key_file)
+        case "no key":
+            (folder / "server.key").write_bytes((folder / "server.crt").read_bytes())
+        case "empty":
+            (folder / "server.ca").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("which", "file", "says"),
+    [
+        ("missing", "server.key", "key .*: No such file or directory"),
+        ("a folder", "server.crt", "certificate .*: Is a directory"),
+        ("another's key", "server.key", "key .*: it does not belong to the certificate .*crt"),
+        ("encrypted", "server.key", "key .*: it is encrypted: keep it in plain PEM"),
+        ("swapped", "server.crt", "certificate .*: no certificate in PEM"),
+        ("no key", "server.key", "key .*: no private key in PEM"),
+        ("empty", "server.ca", "client CA .*: no certificates in PEM"),
+    ],
+)
+def test_serve_says_which_file_is_wrong_and_does_not_start(
+    tmp_path: Path, which: str, file: str, says: str
+) -> None:
+    server_files(tmp_path, Authority())
+    broken(tmp_path, which)
+    ended = serve(tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    text = " ".join(ended.stderr.split())
+    assert re.search(f"gRPC's TLS files can't be used: the {says}", text), ended.stderr
+    assert str(tmp_path / file) in text.replace(" ", "")
+    assert not (tmp_path / "t.db").exists(), "nothing was begun"
+    assert "Traceback" not in ended.stderr
+
+
+def serve(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    given = flags or (
+        *("--grpc-tls-certificate", f"{folder}/server.crt"),
+        *("--grpc-tls-key", f"{folder}/server.key"),
+        *("--grpc-tls-client-ca", f"{folder}/server.ca"),
+    )
+    command = [sys.executable, "-m", "control_plane.cli.main", "serve", "--roles", "topology"]
+    return subprocess.run(
+        [*command, "--database-url", f"sqlite:///{folder}/t.db", "--grpc-port", "0", *given],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_flags_belong_together(tmp_path: Path) -> None:
+    ended = serve(tmp_path, "--grpc-tls-key", f"{tmp_path}/server.key")
+    assert ended.returncode == 2
+    lacking = "belong together: grpc_tls_certificate, grpc_tls_client_ca is missing"
+    assert lacking in " ".join(ended.stderr.split())
+
+
+async def test_serve_speaks_tls_with_the_files_of_its_flags(tmp_path: Path) -> None:
+    authority = Authority()
+    server_files(tmp_path, authority)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "control_plane.cli.main", "serve", "--roles", "topology"]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *("--database-url", f"sqlite:///{tmp_path}/t.db", "--grpc-port", str(port)),
+        *("--grpc-tls-certificate", f"{tmp_path}/server.crt"),
+        *("--grpc-tls-key", f"{tmp_path}/server.key"),
+        *("--grpc-tls-client-ca", f"{tmp_path}/server.ca"),
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        pair = authority.sign("spiffe://cellway/admin")
+        async with channel(port, authority.pem, pair) as open_channel:
+            check = open_channel.unary_unary("/grpc.health.v1.Health/Check")
+            assert await check(b"", timeout=30, wait_for_ready=True) == num(1, 1)
+    finally:
+        process.terminate()
+        assert await process.wait() == 0

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control_plane.routing.evaluate import bare_host, decide
+from control_plane.routing.evaluate import decide
+from control_plane.routing.matching import bare_host
 from control_plane.routing.model import Decision, Request, Status, ToCell, Weighted, parse_cookies
 from control_plane.routing.parse import parse
 from control_plane.routing.tokens import encode_routable_token

@@ -106,12 +106,13 @@ class Claims(RuleBasedStateMachine):
         foreign = [k for k in destroys if k in exists and owner[k] != cell]
         if missing or foreign:
             return (NotFound, Refused) if missing and foreign else NotFound if missing else Refused  # type: ignore[return-value]
-        if any(k in making or k in going for k in destroys):
-            return Locked
         new = set(creates) - destroys
-        if any(k in exists and k not in going for k in new):
+        # Destroyed only to be created anew: it never gets free.
+        stays = {k for p in self.pending.values() for k in p.destroys & p.creates.keys()}
+        if any(k in exists and (k not in going or k in stays) for k in new):
             return AlreadyExists
-        return Locked if any(k in going for k in new) else None
+        held = any(k in making or k in going for k in destroys) or any(k in going for k in new)
+        return Locked if held else None
 
     @rule(
         target=settled,

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
-from control_plane.topology import leases, schema
+from control_plane.topology import epochs, leases, schema
 from control_plane.topology.batch import MAX_BYTES
 from control_plane.topology.errors import (
     AlreadyExists,
@@ -20,6 +20,7 @@ from control_plane.topology.errors import (
     TopologyError,
 )
 from control_plane.topology.model import CellState, ClaimSpec, RecordSpec, RecordStatus
+from control_plane.topology.records import LeaseBacklog
 from control_plane.topology.service import Topology
 
 ME = "tester"
@@ -212,6 +213,63 @@ def test_a_replacement_that_is_rolled_back_leaves_the_old_one(two: Topology) -> 
     assert two.record("route", "a").spec.subject_id == 3
 
 
+def test_a_replacement_has_nothing_of_the_old_one(two: Topology) -> None:
+    two.claim([ClaimSpec("route", "a", "cell-1", "group 7", "routes 1")], actor=ME)
+    done = two.commit_update(1, begin(two, [route("a", subject_id=2)], [route("a")]), actor=ME)
+    claim = two.claim_get("route", "a")
+    assert (claim.subject, claim.source, claim.revision) == (None, None, done)
+
+
+def test_a_value_that_is_being_replaced_does_not_get_free(two: Topology) -> None:
+    own(two, "a", "b")
+    lease = begin(two, [route("a", subject_id=1)], [route("a"), route("b")])
+    with pytest.raises(AlreadyExists) as caught:
+        begin(two, [route("a"), route("b")], cell=2)
+    assert caught.value.taken == (("route:a", "cell-1"),), "not: try later"
+    with pytest.raises(Locked):
+        begin(two, [route("b")], cell=2)
+    two.commit_update(1, lease, actor=ME)
+    with pytest.raises(AlreadyExists):
+        begin(two, [route("a")], cell=2)
+    begin(two, [route("b")], cell=2)
+
+
+def test_what_stays_taken_goes_before_what_may_get_free(two: Topology) -> None:
+    own(two, "a")
+    own(two, "theirs", cell=2)
+    begin(two, [], [route("a")])
+    with pytest.raises(AlreadyExists) as caught:
+        begin(two, [route("theirs")], [route("a")])
+    assert caught.value.taken == (("route:theirs", "cell-2"),)
+    begin(two, [], [route("theirs")], cell=2)
+    with pytest.raises(Locked) as held:
+        begin(two, [route("theirs")], [route("a")])
+    assert [key for key, _ in held.value.held] == ["route:a", "route:theirs"], "all of them"
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_a_client_that_begins_and_commits_in_turn_lets_nothing_pile_up(
+    two: Topology, monkeypatch: pytest.MonkeyPatch, odd: bool
+) -> None:
+    """All its begins have even revisions, or all have odd ones."""
+    monkeypatch.setattr(leases, "_PRUNE_EVERY", 4)
+    monkeypatch.setattr(epochs, "_PRUNE_EVERY", 4)
+    monkeypatch.setattr(leases, "SETTLED_KEPT", timedelta(seconds=-5))
+    monkeypatch.setattr(epochs, "KEPT", timedelta(seconds=-5))
+    if odd:
+        own(two, "x")
+        two.claim([ClaimSpec("route", "y", "cell-1")], actor=ME)
+    for number in range(30):
+        two.commit_update(1, begin(two, [route(f"r{number}")]), actor=ME)
+        two.commit_update(1, begin(two, [], [route(f"r{number}")]), actor=ME)
+    with two.engine.connect() as connection:
+        kept = [
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (schema.leases, schema.tombstones)
+        ]
+    assert max(kept) < 30, kept
+
+
 def test_only_what_one_owns_can_be_replaced(two: Topology) -> None:
     own(two, "a", cell=2)
     with pytest.raises(Refused):
@@ -297,7 +355,7 @@ def test_open_leases_are_listed_by_uuid(two: Topology) -> None:
 
 
 def test_open_leases_are_told_by_age_of_the_databases_clock(two: Topology) -> None:
-    assert two.lease_ages() == []
+    assert two.lease_backlog() == LeaseBacklog(0, 0.0)
     old = begin(two, [route("a")], cell=2)
     begin(two, [route("b")])
     begin(two, [route("c")])
@@ -307,10 +365,10 @@ def test_open_leases_are_told_by_age_of_the_databases_clock(two: Topology) -> No
         earlier = at - timedelta(hours=2)
         where = schema.leases.c.uuid == old
         connection.execute(update(schema.leases).where(where).values({created: earlier}))
-    ages = two.lease_ages()
-    assert [(one.cell, one.open) for one in ages] == [("cell-2", 1), ("cell-1", 2)]
-    assert 7200 <= ages[0].oldest_s < 7200 + 600
-    assert 0 <= ages[1].oldest_s < 600
+    backlog = two.lease_backlog()
+    assert (backlog.open, 7200 <= backlog.oldest_s < 7200 + 600) == (3, True)
+    oldest = two.oldest_leases()[0]
+    assert (oldest.cell, 7200 <= oldest.age_s < 7200 + 600) == ("cell-2", True)
 
 
 def test_settled_leases_are_forgotten_after_a_day(

@@ -23,10 +23,12 @@ RULES = {"rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}
 
 def test_open_leases_by_age(two: Topology) -> None:
     assert two.lease_backlog().open == 0
-    begun = [
-        two.begin_update(n % 2 + 1, [RecordSpec("route", f"r{n}")], [], actor=ME).value.uuid
+    made = [
+        two.begin_update(n % 2 + 1, [RecordSpec("route", f"r{n}")], [], actor=ME).value
         for n in range(7)
     ]
+    # SQLite's clock has milliseconds: two may be of one.
+    begun = [one.uuid for one in sorted(made, key=lambda one: (one.created_at, one.uuid))]
     seen: list[str] = []
     after = None
     while page := two.oldest_leases(after=after, limit=2):

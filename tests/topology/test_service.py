@@ -17,7 +17,8 @@ from control_plane.topology.errors import (
     Refused,
     StaleVersion,
 )
-from control_plane.topology.idempotency import Remembered
+from control_plane.topology.feed import Pruned
+from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.model import (
     CellSpec,
     CellState,
@@ -25,6 +26,7 @@ from control_plane.topology.model import (
     Endpoint,
     SequenceRange,
 )
+from control_plane.topology.operations import Subject
 from control_plane.topology.schema import metadata
 from control_plane.topology.service import Topology
 from control_plane.topology.store import Store, migrate, pending_migrations
@@ -60,7 +62,7 @@ def test_a_snapshot_reads_what_has_changed_and_is_the_truth(two: Topology) -> No
     for state in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
         two.update_cell("cell-2", spec(2, state=state), actor=ME, force=True)
     two.delete_cell("cell-2", actor=ME)
-    two.create_cell(spec(2, id=second[1].id), actor=ME)
+    two.create_cell(spec(2), actor=ME)
     assert two.snapshot().cells == two.cells()
     two.set_cell_health("cell-3", healthy=False, actor=ME)
     assert two.snapshot().cells == two.cells()
@@ -297,7 +299,7 @@ def test_only_cells_and_the_active_ruleset_touch_the_edge(two: Topology) -> None
 def test_the_feed_says_when_it_no_longer_reaches_back(two: Topology) -> None:
     for number in range(5):
         two.claim([ClaimSpec("route", f"r{number}", "cell-1")], actor=ME)
-    assert two.prune_changes(3) == 4
+    assert two.prune_changes(keep=3) == Pruned(4, 4, more=False)
     with pytest.raises(Gone) as caught:
         two.changes(3)
     assert caught.value.oldest == 4
@@ -320,11 +322,29 @@ def test_hints_come_after_the_commit(two: Topology) -> None:
     assert seen == [(3, 3)]
 
 
+@pytest.mark.parametrize("text", ["p\x00", "p\ud800"])
+def test_text_that_no_database_keeps_is_refused(two: Topology, text: str) -> None:
+    with pytest.raises(Invalid, match="a NUL or a lone surrogate"):
+        two.claim([ClaimSpec("route", "a", "cell-1", subject=text)], actor=ME)
+    for name in (text, f"cell-1{text}"):
+        with pytest.raises(NotFound):
+            two.cell(name)
+        with pytest.raises(NotFound):
+            two.release_cell(name, reason="r", actor=ME)
+    with pytest.raises(Invalid, match="a NUL or a lone surrogate"):
+        two.transfer(Subject(text=text), "cell-1", "cell-2", reason="r", actor=ME)
+    with pytest.raises(Invalid, match="lone surrogate"):
+        two.put_ruleset("r", f'{{"a": "{text}"}}', actor=ME)
+    assert two.claim([ClaimSpec("route", "a", "cell-1")], actor=text).revision == 3
+
+
 def test_answers_are_remembered_by_key(two: Topology) -> None:
     answer = Remembered("f", 201, "[]", "{}")
     assert two.recall("k") is None
-    two.remember("k", answer)
+    assert two.remember(Once("k", "f"), answer)
     assert two.recall("k") == answer
+    assert not two.remember(Once("k", "f"), Remembered("f", 409, "[]", "{}"))
+    assert two.recall("k") == answer, "who came first answers"
     assert two.revision() == 2
 
 

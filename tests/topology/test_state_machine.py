@@ -79,6 +79,8 @@ class Model:
     claims: dict[Key, str] = field(default_factory=dict)
     rulesets: dict[str, list[str]] = field(default_factory=dict)
     active: tuple[str, int] | None = None
+    given: set[int] = field(default_factory=set)
+    """Ids that a cell has or had."""
 
     def accepts_new(self, name: str) -> bool:
         cell = self.cells[name]
@@ -254,10 +256,11 @@ class TopologyMachine(RuleBasedStateMachine):
         )
         cell = {
             **_written_part(spec),
-            "id": cell_id or max((one["id"] for one in self.model.cells.values()), default=0) + 1,
+            "id": cell_id or max(self.model.given, default=0) + 1,
             "healthy": True,
         }
         taken = name in self.model.cells or self.model.clash(cell)
+        taken = taken or cell_id in self.model.given
         made = self.write(
             lambda: self.topology.create_cell(spec, actor="m", dry_run=dry_run),
             {AlreadyExists} if taken else set(),
@@ -267,6 +270,7 @@ class TopologyMachine(RuleBasedStateMachine):
         )
         if made is not None:
             self.model.cells[name] = {**cell, "version": self.revision}
+            self.model.given.add(made.id)
 
     @rule(
         name=cell_names,
@@ -560,7 +564,7 @@ class TopologyMachine(RuleBasedStateMachine):
     @rule(keep=st.integers(0, 20))
     def prune(self, keep: int) -> None:
         self.floor = max(self.floor, self.revision - keep)
-        assert self.topology.prune_changes(keep) == self.floor
+        assert self.topology.prune_changes(keep=keep).oldest == self.floor
 
     @rule()
     def reopen(self) -> None:
@@ -639,7 +643,7 @@ def test_a_pruned_feed_never_claims_to_reach_back_further(tmp_path: Path) -> Non
     for name in CELLS:
         address = f"{name}.example"
         topology.create_cell(CellSpec(name, address, (Endpoint("10.0.0.1", 443),)), actor="m")
-    assert [topology.prune_changes(keep) for keep in (1, 3)] == [2, 2]
+    assert [topology.prune_changes(keep=keep).oldest for keep in (1, 3)] == [2, 2]
     with pytest.raises(Gone):
         topology.changes(1)
     assert [change.key for change in topology.changes(2)] == ["c"]

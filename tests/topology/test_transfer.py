@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from control_plane.topology import transfer
 from control_plane.topology.backup import back_up, restore
+from control_plane.topology.database import CACHE_KIB, CHECKPOINT_PAGES
 from control_plane.topology.errors import AlreadyExists, Gone, Invalid, NotFound, Refused
 from control_plane.topology.model import CellState, ClaimSpec, RecordSpec
 from control_plane.topology.service import Topology
@@ -128,6 +129,29 @@ def test_what_is_taken_is_rejected_and_what_stands_so_is_present(two: Topology) 
     done, rejects = load(two, lines[:2])
     assert (done.created, done.present, rejects) == (0, 2, [])
     assert two.revision() == revision, "nothing new, no revision"
+
+
+def test_what_a_lease_holds_is_not_counted_as_present(two: Topology) -> None:
+    creating = two.begin_update(1, [RecordSpec("route", "a")], [], actor=ME).value.uuid
+    two.claim([ClaimSpec("route", "b", "cell-1")], actor=ME)
+    destroying = two.begin_update(1, [], [RecordSpec("route", "b")], actor=ME).value.uuid
+    done, rejects = load(two, [line("a"), line("b"), line("c")])
+    assert (done.created, done.present) == (1, 0)
+    assert [one.reason for one in rejects] == [
+        f"lease {creating} of cell-1 holds route:a: import it again later",
+        f"lease {destroying} of cell-1 holds route:b: import it again later",
+    ]
+    two.rollback_update(1, creating, actor=ME)
+    two.commit_update(1, destroying, actor=ME)
+    done, rejects = load(two, [one.text for one in rejects])
+    assert (done.created, rejects) == (2, [])
+
+
+def test_text_that_no_database_keeps_is_rejected(two: Topology) -> None:
+    lines = [line("a", subject="p\x00"), line("b", source="\ud800"), line("c", subject="p")]
+    done, rejects = load(two, lines)
+    assert (done.created, [one.line for one in rejects]) == (1, [1, 2])
+    assert all("a NUL or a lone surrogate" in one.reason for one in rejects)
 
 
 def test_a_broken_off_import_resumes_at_its_line(
@@ -255,3 +279,13 @@ def test_revisions_of_the_feed_stay_in_order_through_an_import(two: Topology) ->
     feed = two.changes(2)
     assert len(feed) == 51
     assert all(a.revision <= b.revision for a, b in pairwise(feed))
+
+
+def test_an_import_into_sqlite_copies_few_pages_twice(tmp_path: Path) -> None:
+    """With SQLite's own bounds most of an import's pages go to disk at each of its commits."""
+    topology = Topology.open(f"sqlite:///{tmp_path}/cellway.db")
+    with topology.engine.connect() as connection:
+        cache = connection.exec_driver_sql("PRAGMA cache_size").scalar_one()
+        log = connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one()
+    topology.close()
+    assert (cache, log) == (-CACHE_KIB, CHECKPOINT_PAGES)

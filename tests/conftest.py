@@ -1,0 +1,47 @@
+"""What holds for every test: it leaves no gRPC server running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc.aio import _server
+
+_running: list[grpc.aio.Server] = []
+"""From the call of ``start`` until ``stop`` is through; what a test has left stays here."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_are_noted() -> Iterator[None]:
+    """Note every server that runs, and hold gRPC's engine for it.
+
+    The engine ends with the last server and channel that are collected, and waits for what was asked of
+    it: where a server was not stopped that is for ever, in whatever test comes next.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        start, stop = _server.Server.start, _server.Server.stop
+
+        async def started(self: Any) -> None:
+            grpc.aio.init_grpc_aio()
+            _running.append(self)
+            await start(self)
+
+        async def stopped(self: Any, grace: float | None) -> None:
+            await stop(self, grace)
+            if self in _running:
+                _running.remove(self)
+                grpc.aio.shutdown_grpc_aio()
+
+        patch.setattr(_server.Server, "start", started)
+        patch.setattr(_server.Server, "stop", stopped)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_server_is_left(_servers_are_noted: None) -> Iterator[None]:
+    before = len(_running)
+    yield
+    left = len(_running) - before
+    assert not left, f"{left} gRPC servers of this test were started, but not stopped to the end"

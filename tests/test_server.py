@@ -1,0 +1,44 @@
+"""The composition root: what happens when its parts fail."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from control_plane.publish import Publisher
+from control_plane.wakeups import WakeUps
+from control_plane.xds.server import XdsServer
+from tests.plane import plane_with
+
+
+async def test_parts_that_fail_one_after_the_other_do_not_break_off_the_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def fails_first(_: object) -> None:
+        await first.wait()
+        raise RuntimeError("the first part")
+
+    async def fails_second(_: object) -> None:
+        await second.wait()
+        raise RuntimeError("the second part")
+
+    stop = XdsServer.stop
+
+    def stopping(self: XdsServer) -> None:
+        second.set()
+        stop(self)
+
+    # What follows is the stopping of gRPC's server; conftest.py checks that it comes to its end.
+    monkeypatch.setattr(XdsServer, "stop", stopping)
+    monkeypatch.setattr(Publisher, "run", fails_first)
+    monkeypatch.setattr(WakeUps, "run", fails_second)
+    with pytest.raises(asyncio.CancelledError):
+        async with plane_with(tmp_path, roles=("xds", "topology")):
+            first.set()
+            await asyncio.Event().wait()
+    failed = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert failed == ["the first part", "the second part"]
