@@ -27,6 +27,7 @@ from envoy_data_plane.google.protobuf import Any as AnyMessage
 from google.protobuf.message import Message as ProtobufMessage
 
 from control_plane.compiler.edge_cache import (
+    compile_empty_421_script,
     compile_misdirected_script,
     compile_script,
     headers_asked,
@@ -37,6 +38,7 @@ from control_plane.compiler.model import (
     CACHE_FILTER,
     CELL_HEADER,
     CLASSIFIER_CLUSTER,
+    EMPTY_421_FILTER,
     EPOCHS_FILTER,
     MISDIRECTED,
     MISDIRECTED_FILTER,
@@ -68,7 +70,8 @@ def asking_filters(
     if uses_edge_cache(ruleset, policy):
         script = compile_script(ruleset, policy, second_try=second_try)
         # A response goes through them the other way round.
-        return [_epochs(), _lua(CACHE_FILTER, script), left, _ask_again()]
+        empty = _lua(EMPTY_421_FILTER, compile_empty_421_script())
+        return [_epochs(), _lua(CACHE_FILTER, script), left, _ask_again(), empty]
     return [_authz(ruleset, policy), *([_clear_after_failure()] if second_try else []), left]
 
 
@@ -77,9 +80,9 @@ class AskingConfig:
     """What routes say to turn the filters on, by filter."""
 
     reading: Mapping[str, ProtobufMessage]
-    """On a route that asks, for methods whose requests have no body as a rule."""
+    """On a route that asks, for requests that have no body as a rule."""
     writing: Mapping[str, ProtobufMessage]
-    """For all others: a cell may answer while their body is still on its way."""
+    """For all others: a cell may answer before their end."""
     again: Mapping[str, ProtobufMessage]
     """On the route of what a cell has answered with 421; empty: such are not asked again."""
 
@@ -93,7 +96,8 @@ def asking_config(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) 
     left = {MISDIRECTED_FILTER: lua_on}
     if uses_edge_cache(ruleset, policy):
         asking = {EPOCHS_FILTER: on, CACHE_FILTER: lua_on, AGAIN_FILTER: on}
-        return AskingConfig(asking, asking | left, {CACHE_FILTER: lua_on} | left)
+        writing = asking | left | {EMPTY_421_FILTER: lua_on}
+        return AskingConfig(asking, writing, {CACHE_FILTER: lua_on} | left)
     check = ext_authz_pb2.ExtAuthzPerRoute()
     check.check_settings.SetInParent()
     asking = {AUTHZ_FILTER: check} | ({AFTER_CLASSIFIER_FILTER: on} if second_try else {}) | left

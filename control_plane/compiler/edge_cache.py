@@ -93,6 +93,12 @@ def compile_misdirected_script() -> str:
     return _locals({"RETRY_AFTER": str(RETRY_AFTER_S)}) + _script("misdirected.lua")
 
 
+def compile_empty_421_script() -> str:
+    """The script that gives a 421 a body."""
+    body = '{"status": 503, "title": "cellway: the cell says that it is not the owner"}\n'
+    return _locals({"BODY": body}) + _script("empty_421.lua")
+
+
 def _locals(constants: Mapping[str, Value]) -> str:
     return "".join(f"local {name} = {to_lua(value)}\n" for name, value in constants.items())
 

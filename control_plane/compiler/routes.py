@@ -172,8 +172,11 @@ class _Table:
         if route == writing:
             return to_route(route)
         made = matcher_pb2.Matcher.OnMatch()
-        made.matcher.CopyFrom(by_header(":method", {"GET": route, "HEAD": route}))
-        made.matcher.on_no_match.CopyFrom(to_route(writing))
+        add(made.matcher, contains("upgrade", ""), to_route(writing))
+        reading = matcher_pb2.Matcher.OnMatch()
+        reading.matcher.CopyFrom(by_header(":method", {"GET": route, "HEAD": route}))
+        reading.matcher.on_no_match.CopyFrom(to_route(writing))
+        made.matcher.on_no_match.CopyFrom(reading)
         return made
 
     def _keyed(

@@ -26,13 +26,15 @@ class TenantCells:
     """Cells in a thread of their own, each on a free port; use as a context manager.
 
     ``owners`` says whose a tenant (``/t/<tenant>/...``) is, as the cells have it; change it at will.
-    A 421 comes at once with ``hasty``, else when the whole request has been read.
+    A 421 comes at once with ``hasty``, and its body is ``refusal``; else when the whole request has
+    been read.
     """
 
     def __init__(self, *cells: str) -> None:
         self.ports = dict.fromkeys(cells, 0)
         self.owners: dict[str, str] = {}
         self.hasty = False
+        self.refusal = b""
         self.got: list[Got] = []
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -96,7 +98,8 @@ class TenantCells:
         misdirected = self.owners.get(target.split("/")[2], name) != name
         if misdirected and self.hasty:
             self.got.append(Got(name, method, target, headers, None))
-            writer.write(b"HTTP/1.1 421 Misdirected Request\r\ncontent-length: 0\r\n\r\n")
+            start = b"HTTP/1.1 421 Misdirected Request\r\ncontent-length: %d\r\n\r\n"
+            writer.write(start % len(self.refusal) + self.refusal)
             await reader.read()
             return False
         body = await _body(headers, reader)

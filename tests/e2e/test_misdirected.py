@@ -6,6 +6,7 @@ The cells know of a move that the edge has not been told of: its epochs are held
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,18 @@ from control_plane.topology.operations import Subject
 from control_plane.xds.resource import Resource
 from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
 from tests.e2e.raw_http2 import RawHttp2Connection
-from tests.e2e.system import System
+from tests.e2e.system import RULESETS, System
 from tests.e2e.tenant_cells import TenantCells
 
 CELLS = ("cell-1", "cell-2")
 RETRY_AFTER = b"5"
 WAIT_S = 20.0
+NATIVE = json.loads((RULESETS / "generic.json").read_text())
+NATIVE |= {"name": "pinned", "description": "cell-1 by a header"}
+_PIN = {"type": "header", "name": "^x-pin$", "regexValue": "^1$"}
+NATIVE["rules"].insert(
+    0, {"id": "pin", "match": _PIN, "action": "proxy", "proxy": {"cell": "cell-1"}}
+)
 _numbers = itertools.count()
 
 
@@ -87,7 +94,9 @@ def start(directory: Path, cells: TenantCells, **settings: object) -> Iterator[E
         for name, port in cells.ports.items():
             system.add_cell(name, port)
         system.use_ruleset("generic")
-        yield Edge(system, cells)
+        edge = Edge(system, cells)
+        yield edge
+        edge.connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +114,10 @@ def test_a_request_without_a_body_is_asked_again_and_the_entry_is_forgotten(edge
     assert (answered.status, answered.body) == (200, b"cell-2")
     assert edge.seen() == [("cell-1", "GET"), ("cell-2", "GET")]
     first, second = edge.cells.got
-    assert second.headers["x-cellway-cell"] == "cell-2"
-    assert (second.target, second.headers | {"x-cellway-cell": ""}) == (
-        first.target,
-        first.headers | {"x-cellway-cell": ""},
-    )
+    assert second.target == first.target
+    cell, tier = "x-cellway-cell", "x-cellway-tier"
+    assert (second.headers[cell], second.headers[tier]) == ("cell-2", "classifier")
+    assert second.headers == first.headers | {cell: "cell-2", tier: "classifier"}
     assert second.target == f"/t/{name}/a%2Fb?q=1&r=%C3%A4"
     edge.cells.got.clear()
     assert edge.ask(name).body == b"cell-2"
@@ -164,15 +172,26 @@ def test_a_body_is_never_sent_twice_and_the_entry_is_forgotten(edge: Edge, chunk
     assert edge.cells.got[-1].body == b"abc"
 
 
-def test_a_421_before_the_bodys_end_is_a_503(edge: Edge) -> None:
+@pytest.mark.parametrize("body", [b"", b"not mine"])
+def test_a_421_before_the_bodys_end_is_a_503(edge: Edge, body: bytes) -> None:
     name = edge.tenant()
     edge.move(name)
-    edge.cells.hasty = True
+    edge.cells.hasty, edge.cells.refusal = True, body
     head = request_bytes(f"/t/{name}/x".encode(), [("content-length", b"10000000")], method="POST")
     refused = edge.connection.exchange(head + b"x" * 100_000)
     assert refused is not None
     assert (refused.status, refused.header("retry-after")) == (503, RETRY_AFTER)
     assert edge.seen() == [("cell-1", "POST")]
+    assert refused.body == body or (not body and refused.body.startswith(b'{"status": 503'))
+
+
+def test_an_upgrade_is_a_503(edge: Edge) -> None:
+    name = edge.tenant()
+    edge.move(name)
+    edge.cells.hasty, edge.cells.refusal = True, b""
+    refused = edge.ask(name, headers=[("connection", b"upgrade"), ("upgrade", b"websocket")])
+    assert (refused.status, refused.header("retry-after")) == (503, RETRY_AFTER)
+    assert edge.seen() == [("cell-1", "GET")]
 
 
 def test_a_second_421_is_a_503(edge: Edge) -> None:
@@ -204,6 +223,17 @@ def test_a_client_can_not_say_that_it_was_misdirected(edge: Edge) -> None:
     (got,) = edge.cells.got
     assert (got.method, got.headers["host"]) == ("GET", "misdirected.invalid")
     assert "x-cellway-misdirected" not in got.headers
+
+
+def test_a_421_of_a_native_route_is_passed_on(edge: Edge) -> None:
+    name = edge.tenant()
+    edge.cells.owners[name] = "cell-2"
+    edge.system.use_ruleset(NATIVE)
+    try:
+        assert edge.ask(name, headers=[("x-pin", b"1")]).status == 421
+        assert edge.seen() == [("cell-1", "GET")]
+    finally:
+        edge.system.use_ruleset("generic")
 
 
 def test_it_is_counted(edge: Edge) -> None:
