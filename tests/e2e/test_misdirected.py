@@ -189,7 +189,7 @@ def test_an_upgrade_is_a_503(edge: Edge) -> None:
     name = edge.tenant()
     edge.move(name)
     edge.cells.hasty, edge.cells.refusal = True, b""
-    refused = edge.ask(name, headers=[("connection", b"upgrade"), ("upgrade", b"websocket")])
+    refused = edge.ask(name, headers=[("connection", b"upgrade"), ("upgrade", b"WebSocket")])
     assert (refused.status, refused.header("retry-after")) == (503, RETRY_AFTER)
     assert edge.seen() == [("cell-1", "GET")]
 
