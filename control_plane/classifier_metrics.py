@@ -26,10 +26,11 @@ _CACHE_COUNTS = {
     "misses": "Questions that a cache could not answer",
     "stale": "Questions that a cache answered beyond an entry's time, since nobody else did",
     "evictions": "Entries that made room for others",
+    "misdirected": "Entries forgotten, and requests asked again if possible, since a cell said 421",
     "errors": "Times that a cache could not be read or written",
 }
 _EDGE_COUNTS = re.compile(
-    rb"(?:(?:hits|misses|stale|evictions|entries)=[0-9]{1,9}(?: (?!$)|$)){1,5}"
+    rb"(?:(?:hits|misses|stale|evictions|misdirected|entries)=[0-9]{1,9}(?: (?!$)|$)){1,6}"
 )
 
 
@@ -135,7 +136,7 @@ class ClassifierMetrics:
                 self.cache_counted("edge", what, int(number))
 
     def cache_counted(self, cache: str, what: str, number: int) -> None:
-        """A cache had so many ``hits``, ``misses``, ``stale``, ``evictions``, ``errors`` more."""
+        """A cache had so many more of what `_CACHE_COUNTS` names (``hits``, ``misses``, ...)."""
         self._caches[what].labels(cache).inc(number)
 
     def flush(self) -> None:

@@ -11,6 +11,7 @@
 --                own and rest (header names), own_query and rest_query, rules (those whose answers
 --                depend on the own inputs only)
 --   ASK          header names to send to the classifier
+--   UNDONE       headers to take off a request that a cell has answered with 421
 --   CLUSTER, TIMEOUT_MS, SECOND_TRY, SHOW_TIER, MAX_POSITIVE, MAX_NEGATIVE, STALE_MS
 
 local find, sub, match, gmatch = string.find, string.sub, string.match, string.gmatch
@@ -30,8 +31,9 @@ end
 
 local positive = new_cache(MAX_POSITIVE)
 local negative = new_cache(MAX_NEGATIVE) -- of its own, so that random keys can't push out good ones
-local counts = { hits = 0, misses = 0, stale = 0, evictions = 0 }
+local counts = { hits = 0, misses = 0, stale = 0, evictions = 0, misdirected = 0 }
 local reported_at = 0
+local usual_host = nil -- the first that was seen
 
 local function put(cache, key, entry)
   if cache.young[key] == nil then
@@ -56,6 +58,13 @@ local function get(cache, key)
     end
   end
   return entry
+end
+
+local function forget(cache, key)
+  if cache.young[key] ~= nil then
+    cache.young[key], cache.size = nil, cache.size - 1
+  end
+  cache.old[key] = nil
 end
 
 local epochs_text, floor, epochs = nil, 0, {}
@@ -134,6 +143,13 @@ local function route(handle, headers, entry, tier)
   if SHOW_TIER then
     headers:add("x-cellway-tier", tier)
   end
+  -- Where the cell answers 421, Envoy puts another host in its place before it comes here again. To
+  -- note each would cost a hit 1 % more.
+  local host = headers:get(":authority")
+  usual_host = usual_host or host
+  if host ~= usual_host then
+    headers:add("x-cellway-host", host)
+  end
   handle:clearRouteCache()
 end
 
@@ -141,8 +157,11 @@ local function report(now)
   local text = concat({
     "hits=", counts.hits, " misses=", counts.misses, " stale=", counts.stale,
     " evictions=", counts.evictions, " entries=", positive.size + negative.size,
+    " misdirected=", counts.misdirected,
   })
-  counts.hits, counts.misses, counts.stale, counts.evictions = 0, 0, 0, 0
+  for what in pairs(counts) do
+    counts[what] = 0
+  end
   reported_at = now
   return text
 end
@@ -165,13 +184,13 @@ local function entry_of(answer, now)
   return entry
 end
 
-local function ask(handle, headers, path, now)
+-- With known, the revision that the answer may be as old as; with "-", it is read anew.
+local function ask(handle, headers, path, now, known)
   local question = {
     [":method"] = "GET",
     [":path"] = path,
     [":authority"] = headers:get(":authority"),
-    -- So that the classifier may keep owners, too: it must not answer from before this.
-    ["x-cellway-known"] = newest,
+    ["x-cellway-known"] = known,
   }
   local method = headers:get(":method")
   if method ~= "GET" then
@@ -206,15 +225,60 @@ local function kept(key)
   return nil
 end
 
+local function own_key_of(name, spec, headers, path)
+  local start = name .. "\n" .. path_start(path, spec.slashes)
+  return inputs(start, headers, spec.own, path, spec.own_query)
+end
+
+-- The mark keeps it apart from the own key, which may have no more in it.
+local function rest_key_of(own_key, spec, headers, path)
+  return inputs(own_key .. "\n+", headers, spec.rest, path, spec.rest_query)
+end
+
+-- A cell has answered 421, and Envoy has begun the request again: as a GET without its body, to a
+-- host of its own, with what it was before in a header. Which route had asked is not known any more.
+local function ask_again(handle, headers)
+  local noted = headers:get("x-cellway-misdirected") or ""
+  local method, received, cell = match(noted, "^(%S+) (%d+) (%S+)$")
+  local host = headers:get("x-cellway-host") or usual_host
+  if not method or not host then
+    return
+  end
+  headers:replace(":method", method)
+  headers:replace(":authority", host)
+  for index = 1, #UNDONE do
+    headers:remove(UNDONE[index])
+  end
+  counts.misdirected = counts.misdirected + 1
+  local path = headers:get(":path")
+  for name, spec in pairs(SPECS) do
+    local own_key = own_key_of(name, spec, headers, path)
+    local rest_key = rest_key_of(own_key, spec, headers, path)
+    for _, key in pairs({ own_key, rest_key }) do
+      forget(positive, key)
+      forget(negative, key)
+    end
+  end
+  if received ~= "0" then
+    return -- the body went to the first cell, so this route's 503 it is
+  end
+  local made = ask(handle, headers, path, handle:timestamp(), "-")
+  if made and made.cell ~= cell then
+    route(handle, handle:headers(), made, "classifier")
+  end
+end
+
 function envoy_on_request(handle)
   local info, headers = handle:streamInfo(), handle:headers()
   local name = info:routeName()
   local spec = SPECS[name]
+  if not spec then
+    return ask_again(handle, headers)
+  end
   read_epochs(info:filterState():get("cellway.epochs"))
   local path = headers:get(":path")
   local now = handle:timestamp()
-  local start = name .. "\n" .. path_start(path, spec.slashes)
-  local own_key = inputs(start, headers, spec.own, path, spec.own_query)
+  local own_key = own_key_of(name, spec, headers, path)
   local entry = kept(own_key)
   if entry and now < entry.ends then
     counts.hits = counts.hits + 1
@@ -227,8 +291,7 @@ function envoy_on_request(handle)
     end
     return
   end
-  -- The mark keeps it apart from the own key, which may have no more in it.
-  local rest_key = inputs(own_key .. "\n+", headers, spec.rest, path, spec.rest_query)
+  local rest_key = rest_key_of(own_key, spec, headers, path)
   local other = kept(rest_key)
   if other and now < other.ends then
     counts.hits = counts.hits + 1
@@ -236,7 +299,7 @@ function envoy_on_request(handle)
     return
   end
   counts.misses = counts.misses + 1
-  local made = ask(handle, headers, path, now)
+  local made = ask(handle, headers, path, now, newest)
   headers = handle:headers() -- what was got before a call may not be used after it
   if made then
     keep(made, own_key, rest_key, spec)

@@ -7,16 +7,39 @@ from functools import cache
 from pathlib import Path
 
 from control_plane.compiler.cache_key import own_key, rest_key
-from control_plane.compiler.model import CLASSIFIER_CLUSTER, TrafficPolicy
+from control_plane.compiler.model import (
+    AUTHZ_FAILED_HEADER,
+    CELL_HEADER,
+    CLASSIFIER_CLUSTER,
+    MISDIRECTED_HEADER,
+    RULE_HEADER,
+    TIER_HEADER,
+    TrafficPolicy,
+)
+from control_plane.routing.evaluate import RETRY_AFTER_S
 from control_plane.routing.ruleset import Rule, Ruleset, Subject
 
-SCRIPT = Path(__file__).parents[2] / "envoy" / "edge_cache.lua"
+_FOLDER = Path(__file__).parents[2] / "envoy"
+_UNDONE = (
+    MISDIRECTED_HEADER,
+    CELL_HEADER,
+    RULE_HEADER,
+    TIER_HEADER,
+    "x-cellway-host",
+    "x-cellway-stale",
+    AUTHZ_FAILED_HEADER,
+    "transfer-encoding",
+)
+"""What the first try has left on a request; of a body there is none where it is asked again."""
+
+AGAIN_ROUTE = "ask again"
+"""The name of the route of what a cell has answered with 421; no asking route has it."""
 Value = str | int | bool | None | Sequence["Value"] | Mapping[str, "Value"]
 
 
 @cache
-def _script() -> str:
-    return SCRIPT.read_text()
+def _script(name: str) -> str:
+    return (_FOLDER / name).read_text()
 
 
 def asking_route(rule: Rule) -> str:
@@ -53,6 +76,7 @@ def compile_script(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool)
     constants: dict[str, Value] = {
         "SPECS": specs,
         "ASK": asked,
+        "UNDONE": _UNDONE,
         "CLUSTER": CLASSIFIER_CLUSTER,
         "TIMEOUT_MS": round(policy.classifier_timeout_s * 1000),
         "SECOND_TRY": second_try,
@@ -61,8 +85,22 @@ def compile_script(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool)
         "MAX_NEGATIVE": max(2, policy.edge_cache_entries // 10),
         "STALE_MS": round(policy.edge_cache_stale_s * 1000),
     }
-    lines = [f"local {name} = {to_lua(value)}" for name, value in constants.items()]
-    return "\n".join(lines) + "\n" + _script()
+    return _locals(constants) + _script("edge_cache.lua")
+
+
+def compile_misdirected_script() -> str:
+    """The script that makes a 503 of a 421 that is left."""
+    return _locals({"RETRY_AFTER": str(RETRY_AFTER_S)}) + _script("misdirected.lua")
+
+
+def compile_empty_421_script() -> str:
+    """The script that gives a 421 a body."""
+    body = '{"status": 503, "title": "cellway: the cell says that it is not the owner"}\n'
+    return _locals({"BODY": body}) + _script("empty_421.lua")
+
+
+def _locals(constants: Mapping[str, Value]) -> str:
+    return "".join(f"local {name} = {to_lua(value)}\n" for name, value in constants.items())
 
 
 def _spec(rule: Rule, rules: Sequence[Rule]) -> dict[str, Value] | None:

@@ -15,8 +15,8 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from google.protobuf.message import Message
 from xds.type.matcher.v3 import matcher_pb2
 
-from control_plane.compiler.asking import asking_config
-from control_plane.compiler.edge_cache import asking_route
+from control_plane.compiler.asking import AskingConfig, asking_config
+from control_plane.compiler.edge_cache import AGAIN_ROUTE, asking_route
 from control_plane.compiler.matchers import (
     Matcher,
     OnMatch,
@@ -32,6 +32,7 @@ from control_plane.compiler.matchers import (
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
     CELL_HEADER,
+    MISDIRECTED,
     ROUTES,
     ROUTES_NAME,
     RULE_HEADER,
@@ -91,7 +92,7 @@ class _Table:
         cells: Cells,
         policy: TrafficPolicy,
         spread: Container[str],
-        asking: Mapping[str, Message],
+        asking: AskingConfig,
     ) -> None:
         self._cells = cells
         self._policy = policy
@@ -141,6 +142,11 @@ class _Table:
         routes = {c.name: self._route(ToCell(c.name, c.id), None) for c in self._cells.all}
         for code in sorted({404, 503, *_statuses(ruleset)}):
             routes[refusal(code)] = self._route(_status(code), None)
+        if self._asking.again:
+            # The edge cache's script asks again; if it gets no other cell, this is the answer.
+            routes[MISDIRECTED] = self._route(_status(503), None)
+            routes[MISDIRECTED].name = AGAIN_ROUTE
+            _turn_on(routes[MISDIRECTED], self._asking.again)
         matcher = by_header(CELL_HEADER, routes)
         # A cell that this edge does not know yet, or no more: refused, never guessed.
         matcher.on_no_match.CopyFrom(to_route(self._route(_status(503), None)))
@@ -156,11 +162,22 @@ class _Table:
             return None
         outcome = _status(503) if isinstance(down, Next) else policy_outcome(down, self._cells)
         route = self._route(outcome, rule)
-        if not down_already:
-            route.name = asking_route(rule)
-            for name, config in self._asking.items():
-                route.typed_per_filter_config[name].Pack(config)
-        return to_route(route)
+        if down_already:
+            return to_route(route)
+        route.name = asking_route(rule)
+        writing = route_components_pb2.Route()
+        writing.CopyFrom(route)
+        _turn_on(route, self._asking.reading)
+        _turn_on(writing, self._asking.writing)
+        if route == writing:
+            return to_route(route)
+        made = matcher_pb2.Matcher.OnMatch()
+        add(made.matcher, contains("upgrade", ""), to_route(writing))
+        reading = matcher_pb2.Matcher.OnMatch()
+        reading.matcher.CopyFrom(by_header(":method", {"GET": route, "HEAD": route}))
+        reading.matcher.on_no_match.CopyFrom(to_route(writing))
+        made.matcher.on_no_match.CopyFrom(reading)
+        return made
 
     def _keyed(
         self, one: NativeRule, lookup: KeyLookup, *, classifier_down: bool
@@ -285,6 +302,11 @@ class _Table:
             route.request_headers_to_add.append(_header(RULE_HEADER, rule.id))
         route.route.timeout.FromMilliseconds(round(self._policy.request_timeout_s * 1000))
         return route
+
+
+def _turn_on(route: route_components_pb2.Route, filters: Mapping[str, Message]) -> None:
+    for name, config in filters.items():
+        route.typed_per_filter_config[name].Pack(config)
 
 
 def _any_path() -> route_components_pb2.Route:

@@ -103,7 +103,7 @@ async def test_the_edges_counts_add_up_and_nonsense_is_counted_as_such(plane: Pl
     _, api, client = plane
     for counts in (
         "hits=1 misses=2 stale=3 evictions=4 entries=5",
-        "hits=10 entries=7",
+        "hits=10 entries=7 misdirected=6",
         "hits=1 misses=",
         "hits=1e9",
         "hits=9999999999",
@@ -116,7 +116,10 @@ async def test_the_edges_counts_add_up_and_nonsense_is_counted_as_such(plane: Pl
         found = await samples(api)
         return [
             found.get((f"cellway_cache_{what}", edge))
-            for what in ("hits_total", "misses_total", "stale_total", "evictions_total", "entries")
-        ] == [11, 2, 3, 4, 7] and found["cellway_edge_counts_malformed_total", ()] == 4
+            for what in (
+                *("hits_total", "misses_total", "stale_total", "evictions_total", "entries"),
+                "misdirected_total",
+            )
+        ] == [11, 2, 3, 4, 7, 6] and found["cellway_edge_counts_malformed_total", ()] == 4
 
     await until(there)

@@ -59,12 +59,19 @@ class System:
     """
 
     def __init__(
-        self, directory: Path, cells: int = 3, *, delta: bool = True, **settings: Any
+        self,
+        directory: Path,
+        cells: int = 3,
+        *,
+        delta: bool = True,
+        concurrency: int = 2,
+        **settings: Any,
     ) -> None:
         self._directory = directory
         self._count = cells
         self._given = settings
         self._delta = delta
+        self._concurrency = concurrency
         self._settings: Settings
         self._envoy: Envoy | None = None
         self._plane_stack = contextlib.AsyncExitStack()
@@ -166,7 +173,8 @@ class System:
             delta=self._delta,
         )
         bootstrap = reconnecting_soon(compile_bootstrap(member))
-        self._envoy = Envoy(bootstrap, self._directory / "envoy")
+        directory = self._directory / "envoy"
+        self._envoy = Envoy(bootstrap, directory, concurrency=self._concurrency)
         self.admin_port = await self._envoy.start()
         assert self._envoy.process is not None
         self.envoy_pid = self._envoy.process.pid

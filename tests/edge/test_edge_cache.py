@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lupa.luajit21 import LuaRuntime
 
-from control_plane.compiler.edge_cache import compile_script, to_lua
+from control_plane.compiler.edge_cache import AGAIN_ROUTE, compile_script, to_lua
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 
@@ -33,6 +33,8 @@ function run(host, names)
   local headers = {}
   function headers.get(_, name) return host.header(name) end
   function headers.add(_, name, value) host.add(name, value) end
+  function headers.replace(_, name, value) host.replace(name, value) end
+  function headers.remove(_, name) host.remove(name) end
   local state = { get = function(_, name) return host.state(name) end }
   local info = {
     routeName = function() return host.route() end,
@@ -76,6 +78,8 @@ class Edge:
     asked: list[dict[str, str]] = field(default_factory=list)
     reports: list[str] = field(default_factory=list)
     classifier: Callable[[Mapping[str, str]], Answer | None] = lambda _: None
+    request: dict[str, str] = field(default_factory=dict)
+    """The newest, as it is after the script."""
 
     def __post_init__(self) -> None:
         policy = TrafficPolicy(edge_cache_entries=self.entries, debug_networks=("127.0.0.0/8",))
@@ -90,11 +94,14 @@ class Edge:
             name.replace("_", "-"): value for name, value in headers.items()
         }
         added: dict[str, str] = {}
+        self.request = given
         cleared: list[bool] = []
         host = self.lua.table_from(
             {
                 "header": given.get,
                 "add": added.__setitem__,
+                "replace": given.__setitem__,
+                "remove": lambda name: given.pop(name, None),
                 "state": lambda name: self.epochs if name == "cellway.epochs" else None,
                 "route": lambda: route,
                 "now": lambda: self.now,
@@ -267,6 +274,83 @@ def test_counts_are_reported_with_a_question_each_second_and_without_one_each_te
     edge.get("/t/a/")
     assert edge.reports[2].startswith("hits=2 misses=0 ")
     assert len(edge.asked) == 3
+
+
+def misdirected(edge: Edge, path: str, noted: str, **headers: str) -> tuple[dict[str, str], bool]:
+    """A request that Envoy has begun again after a cell's 421."""
+    given = {":authority": "misdirected.invalid", "x-cellway-cell": "!misdirected"} | headers
+    given["x-cellway-misdirected"] = noted
+    return edge.get(path, AGAIN_ROUTE, **given)
+
+
+def test_a_421_forgets_the_entry_and_asks_anew() -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5)))
+    edge.get("/t/a/x"), edge.get("/t/b/x")
+    edge.classifier = answering(Answer("cell-2", 5))
+    added, cleared = misdirected(edge, "/t/a/x", "PUT 0 cell-1", x_cellway_rule="tenant")
+    assert (added["x-cellway-cell"], added["x-cellway-tier"], cleared) == (
+        "cell-2",
+        "classifier",
+        True,
+    )
+    assert edge.request == {":path": "/t/a/x", ":authority": "a", ":method": "PUT"}
+    asked = edge.asked[-1]
+    assert (asked["x-cellway-known"], asked["x-cellway-method"]) == ("-", "PUT")
+    assert asked[":authority"] == "a"
+    assert (edge.cell("/t/a/y"), edge.cell("/t/b/y")) == ("cell-2", "cell-1")
+    assert len(edge.asked) == 4
+
+
+def test_a_421_forgets_what_another_rule_answered_for_these_credentials() -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5, rule="token")))
+    edge.cell("/t/a/", x_token="x"), edge.cell("/t/a/", x_token="y")
+    edge.classifier = answering(Answer("cell-2", 5, rule="token"))
+    misdirected(edge, "/t/a/", "GET 0 cell-1", x_token="x")
+    assert edge.cell("/t/a/", x_token="x") == "cell-2"
+    assert edge.cell("/t/a/", x_token="y") == "cell-1"
+
+
+@pytest.mark.parametrize(
+    ("noted", "answer"),
+    [
+        ("POST 3 cell-1", Answer("cell-2", 5)),
+        ("GET 0 cell-1", Answer("cell-1", 5)),
+        ("GET 0 cell-1", None),
+    ],
+)
+def test_what_can_not_be_asked_again_stays_a_503_and_is_forgotten(
+    noted: str, answer: Answer | None
+) -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5)))
+    edge.get("/t/a/")
+    edge.classifier = answering(answer)
+    assert misdirected(edge, "/t/a/", noted) == ({}, False)
+    asked = len(edge.asked)
+    edge.get("/t/a/")
+    assert len(edge.asked) == asked + 1
+
+
+def test_only_an_unusual_host_is_noted_and_either_comes_back() -> None:
+    edge = Edge(classifier=answering(Answer("cell-1", 5)))
+    assert "x-cellway-host" not in edge.get("/t/a/")[0]
+    assert edge.get("/t/a/", **{":authority": "b"})[0]["x-cellway-host"] == "b"
+    edge.classifier = answering(Answer("cell-2", 5))
+    misdirected(edge, "/t/a/", "GET 0 cell-1", x_cellway_host="b")
+    assert edge.request == {":path": "/t/a/", ":authority": "b", ":method": "GET"}
+    misdirected(edge, "/t/a/", "GET 0 cell-1")
+    assert edge.request[":authority"] == "a"
+
+
+def test_random_keys_that_are_forgotten_leave_the_bounds_right() -> None:
+    edge = Edge(entries=20, classifier=answering(Answer("cell-1", 5)))
+    for number in range(500):
+        edge.get(f"/t/{number}/")
+        misdirected(edge, f"/t/{number // 2}/", "GET 0 cell-1")
+    edge.now += 10_000
+    edge.get("/t/last/")
+    last = dict(part.split("=") for part in edge.reports[-1].split())
+    assert 0 <= int(last["entries"]) <= 22
+    assert int(last["misdirected"]) == 500
 
 
 @given(
