@@ -173,9 +173,13 @@ def _open_lookups(plane: Running, stack: contextlib.AsyncExitStack) -> None:
         # Over a network they take their time, during which the loop has other things to do.
         lookups = Work(threads=LOOKUP_THREADS, max_calls=settings.grpc_max_calls)
         stack.push_async_callback(lookups.close)
-    work = Work(threads=settings.grpc_threads, max_calls=settings.grpc_max_calls)
-    stack.push_async_callback(work.close)
-    plane.pools = Pools(work, lookups)
+    begun = Work(threads=settings.grpc_threads, max_calls=settings.grpc_max_calls)
+    stack.push_async_callback(begun.close)
+    # Fewer are needed: a commit waits for one group of writes at the most.
+    threads = max(1, settings.grpc_threads // 2)
+    settled = Work(threads=threads, max_calls=settings.grpc_max_calls)
+    stack.push_async_callback(settled.close)
+    plane.pools = Pools(begun, settled, lookups)
 
 
 def _gateway(plane: Running, metrics: Metrics) -> Gateway:

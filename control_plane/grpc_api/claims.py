@@ -55,10 +55,12 @@ class Claims:
             pooled={
                 "GetRecord": self.get_record,
                 "BeginUpdate": self.begin_update,
-                "CommitUpdate": self.commit_update,
-                "RollbackUpdate": self.rollback_update,
                 "ListLeases": self.list_leases,
                 "ListRecords": self.list_records,
+            },
+            settling={
+                "CommitUpdate": self.commit_update,
+                "RollbackUpdate": self.rollback_update,
             },
         )
 

@@ -44,13 +44,15 @@ class Service:
 
     ``inline`` ones run on the loop. ``lookups`` read the database through a connection of the
     thread they run in: the loop's where that takes microseconds, else one of a pool. ``pooled``
-    ones are transactions and run in a pool.
+    ones are transactions and run in a pool; ``settling`` ones, too, in one of their own: they end
+    what others began, and to refuse them in favour of more beginnings would only add to the load.
     """
 
     descriptor: ServiceDescriptor
     inline: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
     lookups: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
     pooled: Mapping[str, Callable[[Any, Call], Message]] = field(default_factory=dict)
+    settling: Mapping[str, Callable[[Any, Call], Message]] = field(default_factory=dict)
 
 
 class Observer(Protocol):
@@ -65,6 +67,7 @@ class Pools:
     """Where what blocks runs; ``lookups`` None: on the loop."""
 
     transactions: Work
+    settlements: Work
     lookups: Work | None = None
 
 
@@ -127,6 +130,8 @@ def _answerer(
 ) -> Callable[[Any, Context], Awaitable[Message]]:
     if method in service.pooled:
         return partial(_pooled, service.pooled[method], pools.transactions)
+    if method in service.settling:
+        return partial(_pooled, service.settling[method], pools.settlements)
     if method in service.inline:
         return partial(_inline, service.inline[method])
     lookup = service.lookups[method]

@@ -36,6 +36,8 @@ class Job[T]:
     statements: Sequence[Statement]
     finish: Callable[[Transaction, list[Result]], T]
     actor: str
+    ahead: bool = False
+    """Goes before those that are not: it ends what another write began."""
     tx: Transaction | None = None
     value: T | None = None
     error: Exception | None = None
@@ -58,6 +60,17 @@ class Job[T]:
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[return-value]
+
+
+def enqueue(queue: list[Job[Any]], job: Job[Any]) -> None:
+    """Append a job, or put it behind the last of those that go ahead.
+
+    These can't keep the others waiting for ever: each of them was begun by one of the others.
+    """
+    at = len(queue)
+    if job.ahead:
+        at = next((place for place, other in enumerate(queue) if not other.ahead), at)
+    queue.insert(at, job)
 
 
 def take_group(queue: Sequence[Job[Any]], statements: int) -> Sequence[Job[Any]]:

@@ -176,7 +176,7 @@ def settle(
             _commit_destroys(tx, lease, actor)
         return tx.revision
 
-    return store.write_statements(statements, finish, actor=actor)
+    return store.write_statements(statements, finish, actor=actor, ahead=True)
 
 
 def _inserts(sql: str, specs: Sequence[Creation], lease: str) -> list[Statement]:

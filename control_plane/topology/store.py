@@ -28,7 +28,7 @@ from control_plane.topology.database import (
     pending_migrations,
 )
 from control_plane.topology.errors import Contention, Unavailable
-from control_plane.topology.grouping import Job, run_jobs, take_group
+from control_plane.topology.grouping import Job, enqueue, run_jobs, take_group
 from control_plane.topology.mark_file import MarkFile
 from control_plane.topology.statements import Result, Statement, moment
 from control_plane.topology.transaction import Transaction, bounded, take_revision
@@ -130,14 +130,15 @@ class Store:
         finish: Callable[[Transaction, list[Result]], T],
         *,
         actor: str,
+        ahead: bool = False,
     ) -> T:
         """A write of fixed statements, sent together after the one that takes the revision.
 
         They find it and its time in the table ``revisions``, and append to the change feed
         themselves. ``finish`` judges their results: it may run more, raise, or abandon; it is
         called again when the transaction is. Writes of other threads that wait meanwhile go into
-        the same transaction, each with its own revision and its own success or failure. Raises as
-        `write` does.
+        the same transaction, each with its own revision and its own success or failure; one that is
+        ``ahead`` does not queue behind those that are not. Raises as `write` does.
         """
         once = idempotency.under_way()
 
@@ -146,9 +147,9 @@ class Store:
                 once.keep(tx.connection, tx.revision - 1, tx.at)
             return finish(tx, results)
 
-        job: Job[T] = Job(statements, finish_once, bounded(actor))
+        job: Job[T] = Job(statements, finish_once, bounded(actor), ahead)
         with self._queueing:
-            self._queue.append(job)
+            enqueue(self._queue, job)
         while not job.done:
             # Either the writer is free, or who has it will wake the queue's head when done.
             if self._writer.acquire(blocking=False):

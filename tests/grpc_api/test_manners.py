@@ -16,13 +16,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2 as pb
-from control_plane.grpc_api.generated.claims.v1.service_pb2 import BeginUpdateRequest
+from control_plane.grpc_api.generated.claims.v1.service_pb2 import (
+    BeginUpdateRequest,
+    BeginUpdateResponse,
+    CommitUpdateRequest,
+)
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.service import Topology
 from tests.grpc_api.wire import PACKAGE, add_cells, num
 
 BEGIN = f"/{PACKAGE}.claims.v1.ClaimService/BeginUpdate"
+COMMIT = f"/{PACKAGE}.claims.v1.ClaimService/CommitUpdate"
 WAIT_S = 20.0
 SERVICES = [
     f"{PACKAGE}.{name}"
@@ -124,6 +129,25 @@ async def test_an_overloaded_server_says_so(tmp_path: Path) -> None:
             assert await code_of(classify(num(2, 1), timeout=WAIT_S)) is grpc.StatusCode.OK
             lock.rollback()
         assert await asyncio.gather(*taken) == [grpc.StatusCode.OK] * 2
+
+
+async def test_a_commit_is_not_refused_in_favour_of_more_beginnings(tmp_path: Path) -> None:
+    async with up(tmp_path, grpc_threads=1, grpc_max_calls=1) as (_, channel):
+        begin, commit = channel.unary_unary(BEGIN), channel.unary_unary(COMMIT)
+        response = BeginUpdateResponse.FromString(await begin(claiming("a"), timeout=WAIT_S))
+        done = CommitUpdateRequest(cell_id=1, lease_uuid=response.lease_uuid).SerializeToString()
+        with locked(tmp_path) as lock:
+            waiting = asyncio.ensure_future(code_of(begin(claiming("b"), timeout=WAIT_S)))
+            await begun()
+            refused = await code_of(begin(claiming("c"), timeout=WAIT_S))
+            assert refused is grpc.StatusCode.RESOURCE_EXHAUSTED
+            committing = asyncio.ensure_future(code_of(commit(done, timeout=WAIT_S)))
+            await asyncio.sleep(0.1)
+            assert not committing.done()
+            lock.rollback()
+        assert await committing is grpc.StatusCode.OK
+        assert await waiting is grpc.StatusCode.OK
+        assert is_claimed(tmp_path, "a")
 
 
 async def test_more_calls_than_the_port_takes_are_refused(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIt
     live = LiveDirectories(topology)
     work = Work(threads=threads, max_calls=max_calls)
     lookups = None if url.startswith("sqlite") else Work(threads=threads, max_calls=max_calls)
-    api = TopologyApi(topology, live, Pools(work, lookups))
+    api = TopologyApi(topology, live, Pools(work, work, lookups))
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")

@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from control_plane.topology import grouping
@@ -165,3 +167,13 @@ def test_many_threads_at_once(two: Topology) -> None:
     assert len(won) == len(set(won))
     assert sorted(claim.value for claim in two.claims()) == sorted(won)
     assert two.leases() == []
+
+
+@given(st.lists(st.booleans(), max_size=70))
+def test_what_goes_ahead_does_so_in_its_order_and_none_is_lost(ahead: list[bool]) -> None:
+    queue: list[grouping.Job[None]] = []
+    for number, first in enumerate(ahead):
+        grouping.enqueue(queue, grouping.Job((), _none, str(number), first))
+    numbers = [int(one.actor) for one in queue]
+    assert numbers == sorted(range(len(ahead)), key=lambda number: (not ahead[number], number))
+    assert list(grouping.take_group(queue, 1)) == queue[: grouping.MAX_JOBS - 1]
