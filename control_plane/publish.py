@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -109,6 +110,7 @@ class Publisher:
         self._on_published = on_published
         self._last: _Published | None = None
         self._wake = asyncio.Event()
+        self._heard = 0
         self._behind = False
         self.alarm: str | None = None
         """Why the newest revision is not published, if it is not."""
@@ -157,8 +159,9 @@ class Publisher:
     async def _follow(self, reader: _Reader) -> None:
         """Publish what is new. Without a database the fleet keeps what it has, and we go on."""
         # Kept until it is published: the look-up tells of a change only once.
-        behind = self._behind or self._wake.is_set()
+        behind = self._behind or (self._wake.is_set() and not self._is_published(self._heard))
         self._wake.clear()
+        self._heard = 0
         self._behind = False
         try:
             newest = asyncio.to_thread(self._newest, reader, behind=behind)
@@ -195,10 +198,20 @@ class Publisher:
         log.error("%s", self.alarm)
 
     def _woken(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
-        def hint(_: int) -> None:
-            loop.call_soon_threadsafe(self._wake.set)
+        def hint(revision: int) -> None:
+            loop.call_soon_threadsafe(self._hear, revision)
 
         return hint
+
+    def _hear(self, revision: int) -> None:
+        """A revision was committed, 0: some. Of our own the database tells us again: no news."""
+        newest = max(self._heard, revision or sys.maxsize)
+        if not self._is_published(newest):
+            self._heard = newest
+            self._wake.set()
+
+    def _is_published(self, revision: int) -> bool:
+        return self._last is not None and revision <= self._last.snapshot.revision
 
     async def run(self) -> None:
         """Publish on each wake-up of this process's commits, and look for others' regularly."""

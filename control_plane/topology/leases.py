@@ -9,6 +9,7 @@ place, and a begin repeated under its idempotency key gives the same lease.
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -182,16 +183,25 @@ def settle(
 def _inserts(sql: str, specs: Sequence[Creation], lease: str) -> list[Statement]:
     made: list[Statement] = []
     for chunk in chunked(specs):
-        params = [item for spec in chunk for item in _columns(spec)]
+        named = zip(chunk, _uuids(len(chunk)), strict=True)
+        params = [item for spec, name in named for item in _columns(spec, name)]
         made.append(Statement(sql.replace("{rows}", rows(len(chunk), 9)), [*params, lease]))
     return made
 
 
-def _columns(spec: Creation) -> tuple[Any, ...]:
+def _uuids(number: int) -> list[str]:
+    """Random ones. All from one call of the system: each lets other threads go first."""
+    size = 16
+    random = os.urandom(size * number)
+    parts = (random[at : at + size] for at in range(0, len(random), size))
+    return [str(uuid.UUID(bytes=part, version=4)) for part in parts]
+
+
+def _columns(spec: Creation, name: str) -> tuple[Any, ...]:
     return (
         spec.bucket,
         spec.value,
-        str(uuid.uuid4()),
+        name,
         spec.subject_type,
         spec.subject_id,
         spec.source_type,
