@@ -160,9 +160,9 @@ def test_a_begin_is_few_statements(two: Topology, monkeypatch: pytest.MonkeyPatc
     sent: list[int] = []
     real = leases.Store.write_statements
 
-    def count(store: Any, statements: Any, finish: Any, *, actor: str) -> Any:
+    def count(store: Any, statements: Any, finish: Any, **given: Any) -> Any:
         sent.append(1 + len(statements))
-        return real(store, statements, finish, actor=actor)
+        return real(store, statements, finish, **given)
 
     monkeypatch.setattr(leases.Store, "write_statements", count)
     lease = two.begin_update(1, [RecordSpec("route", f"r{n}") for n in range(10)], [], actor="m")
