@@ -67,9 +67,12 @@ def explained(
     Raises:
         ProblemError: (422) the URL is none.
     """
-    authority, target = split_url(url, dict(headers))
+    named, target = split_url(url)
     fields = [(name, value.encode("utf-8", "replace")) for name, value in headers]
-    admitted = admit(method.upper(), target.encode(), authority.encode(), fields)
+    # As a client sends it: Host headers that are given replace the URL's, and all of them go out.
+    given = any(name.lower() == "host" for name, _ in fields)
+    authority = None if given else named.encode()
+    admitted = admit(method.upper(), target.encode(), authority, fields)
     if isinstance(admitted, Refused):
         return {
             "cell": None,
@@ -84,8 +87,8 @@ def explained(
     return decision_document(decide(ruleset, admitted, known, owners))
 
 
-def split_url(url: str, headers: dict[str, str]) -> tuple[str, str]:
-    """Authority and target of an absolute URL or a path; a Host header wins, as in HTTP/1.1.
+def split_url(url: str) -> tuple[str, str]:
+    """Authority ("localhost" if there is none) and target of an absolute URL or a path.
 
     Raises:
         ProblemError: (422) neither http(s)://… nor a path.
@@ -94,9 +97,8 @@ def split_url(url: str, headers: dict[str, str]) -> tuple[str, str]:
     if found is None:
         detail = f"{url[:200]!r} is no URL; write https://host/path or /path"
         raise ProblemError(422, detail, code="invalid")
-    host = next((value for name, value in headers.items() if name.lower() == "host"), None)
     target = found["target"] or "/"
-    return host or found["authority"] or "localhost", f"/{target}" if target[0] == "?" else target
+    return found["authority"] or "localhost", f"/{target}" if target[0] == "?" else target
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
 
+from control_plane.routing.edge_headers import join_values
+
 ClaimKey = tuple[str, str]
 """A claim's bucket and value, e.g. ``("route", "gitlab-org")``."""
 
@@ -83,16 +85,16 @@ class Request:
         method: str = "GET",
         authority: str = "localhost",
     ) -> Request:
-        """Build a request from text; a ``host`` header becomes the authority."""
+        """Build a request from text; ``host`` headers, joined as by Envoy, are the authority.
+
+        ``:authority`` goes before them.
+        """
         pairs = headers.items() if isinstance(headers, Mapping) else headers
-        kept: list[tuple[str, bytes]] = []
-        host = authority.encode()
-        for name, value in pairs:
-            raw = value.encode("utf-8", "surrogateescape")
-            if name.lower() in {"host", ":authority"}:
-                host = raw
-            else:
-                kept.append((name.lower(), raw))
+        kept = [(name.lower(), value.encode("utf-8", "surrogateescape")) for name, value in pairs]
+        named = {":authority", "host"} & {name for name, _ in kept}
+        hosts = [value for name, value in kept if name == min(named, default="")]
+        host = join_values(hosts) if hosts else authority.encode()
+        kept = [field for field in kept if field[0] not in named]
         target = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path
         return cls(method, host, target, tuple(kept))
 
