@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +36,7 @@ class State:
 class Metrics:
     """The server's metrics, and the observers that feed them."""
 
-    def __init__(self, clock: Callable[[], float], worker_directory: Path | None = None) -> None:
-        self._clock = clock
+    def __init__(self, worker_directory: Path | None = None) -> None:
         self.registry = registry = CollectorRegistry()
         self.revision = Gauge("cellway_revision", "Newest published revision", registry=registry)
         self._refused = Gauge(
@@ -84,8 +83,9 @@ class Metrics:
         )
         self._propagation = Histogram(
             "cellway_propagation_seconds",
-            "Publication of a revision to its first acknowledgement by a node",
-            buckets=_SECONDS,
+            "Commit of a revision, as heard of here, to its last acknowledgement by a node "
+            "that was connected when it was published; given up after 60 s",
+            buckets=(*_SECONDS, 30, 60),
             registry=registry,
         )
         self._database = Histogram(
@@ -110,20 +110,14 @@ class Metrics:
         self.cache_counted = classifier.cache_counted
         self.refused = classifier.refused
         registry.register(Together(own, worker_directory))
-        self._published_at: dict[int, float] = {}
-        self._last_acked = 0
 
     def published(self, revision: int) -> None:
         """A revision went out to the fleet."""
         self.revision.set(revision)
-        self._published_at = {revision: self._clock()}
 
-    def acked(self, revision: int) -> None:
-        """A node runs everything up to this revision; only the first to say so is timed."""
-        at = self._published_at.get(revision)
-        if at is not None and revision > self._last_acked:
-            self._last_acked = revision
-            self._propagation.observe(self._clock() - at)
+    def propagated(self, seconds: float) -> None:
+        """The last node of those that were to get a revision runs it, is gone, or was given up."""
+        self._propagation.observe(seconds)
 
     def nacked(self, type_url: str) -> None:
         """A node refused resources of this type."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -100,8 +101,9 @@ class Publisher:
         poll_interval_s: float,
         force: bool = False,
         edge_cache: bool = False,
-        on_published: Callable[[int], None],
+        on_published: Callable[[int, float], None],
     ) -> None:
+        """``on_published`` is told a revision, and when its commit was heard of, monotonic."""
         self._topology = topology
         self._cache = cache
         self._snapshots = EdgeSnapshots(policy, edge_cache=edge_cache)
@@ -111,6 +113,8 @@ class Publisher:
         self._last: _Published | None = None
         self._wake = asyncio.Event()
         self._heard = 0
+        self._since: float | None = None
+        """When the oldest commit that may not be published yet was heard of."""
         self._behind = False
         self.alarm: str | None = None
         """Why the newest revision is not published, if it is not."""
@@ -120,9 +124,10 @@ class Publisher:
 
         Blocks while the database is read: for a start, when nobody is served yet.
         """
+        since = time.monotonic()
         compiled = self._compiled(self._topology.snapshot())
         if compiled is not None:
-            self._put(compiled)
+            self._put(compiled, since)
 
     def _compiled(self, state: TopologySnapshot) -> _Published | None:
         """A state compiled, if it is newer than the last. One call at a time."""
@@ -136,7 +141,7 @@ class Publisher:
             snapshot = self._snapshots.of(state)
         return _Published(state.edge_revision, snapshot)
 
-    def _put(self, compiled: _Published) -> None:
+    def _put(self, compiled: _Published, since: float) -> None:
         revision = compiled.snapshot.revision
         try:
             self._cache.set(compiled.snapshot, force=self._force)
@@ -146,7 +151,7 @@ class Publisher:
             return
         self.alarm = None
         self._last = compiled
-        self._on_published(revision)
+        self._on_published(revision, since)
 
     def _newest(self, reader: _Reader, *, behind: bool) -> tuple[bool, _Published | None]:
         """Whether anything was committed, and what is newer than the last, compiled. Blocks.
@@ -160,20 +165,23 @@ class Publisher:
         """Publish what is new. Without a database the fleet keeps what it has, and we go on."""
         # Kept until it is published: the look-up tells of a change only once.
         behind = self._behind or (self._wake.is_set() and not self._is_published(self._heard))
+        since = time.monotonic() if self._since is None else self._since
         self._wake.clear()
         self._heard = 0
+        self._since = None
         self._behind = False
         try:
             newest = asyncio.to_thread(self._newest, reader, behind=behind)
             changed, compiled = await self._waited_for(newest)
         except (Unavailable, *DRIVER_ERRORS) as error:
+            self._since = since
             self._unknown(str(error))
             return
         if changed:
             self.alarm = None
             self._behind = False
         if compiled is not None:
-            self._put(compiled)
+            self._put(compiled, since)
 
     async def _waited_for[T](self, reading: Coroutine[Any, Any, T]) -> T:
         """What a thread reads: the alarm is raised when that takes long, but it stays the one read.
@@ -199,15 +207,16 @@ class Publisher:
 
     def _woken(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
         def hint(revision: int) -> None:
-            loop.call_soon_threadsafe(self._hear, revision)
+            loop.call_soon_threadsafe(self._hear, revision, time.monotonic())
 
         return hint
 
-    def _hear(self, revision: int) -> None:
+    def _hear(self, revision: int, at: float) -> None:
         """A revision was committed, 0: some. Of our own the database tells us again: no news."""
         newest = max(self._heard, revision or sys.maxsize)
         if not self._is_published(newest):
             self._heard = newest
+            self._since = at if self._since is None else self._since
             self._wake.set()
 
     def _is_published(self, revision: int) -> bool:

@@ -111,7 +111,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     async with stack:
         stack.callback(topology.close)
         worker_files = stack.enter_context(worker_directory(settings.data_dir))
-        metrics = Metrics(time.monotonic, worker_files)
+        metrics = Metrics(worker_files)
         observe_queries(topology.engine, metrics.queried)
         plane = Running(settings, topology, Fleet(metrics), Ports(), metrics.registry)
         group = await stack.enter_async_context(_tasks())
@@ -149,6 +149,7 @@ async def _scrape(
     leases = await run_in_threadpool(plane.topology.lease_backlog)
     sequences = await run_in_threadpool(plane.topology.sequence_uses)
     mark = await run_in_threadpool(plane.topology.sequence_mark)
+    plane.fleet.give_up_late()
     state = State(
         # The fleet belongs to this thread.
         nodes=plane.fleet.nodes(),
@@ -338,7 +339,7 @@ async def _start_xds(
             poll_interval_s=settings.poll_interval_s,
             force=settings.force_shrink,
             edge_cache=settings.edge_cache_entries > 0 and settings.classifier_protocol == "http",
-            on_published=metrics.published,
+            on_published=plane.fleet.published,
         )
         publisher.publish()
         group(publisher.run())

@@ -80,6 +80,33 @@ async def test_a_node_that_refuses_is_counted(tmp_path: Path) -> None:
             call.cancel()
 
 
+async def test_a_revision_is_timed_until_its_nodes_run_it_and_not_without_nodes(
+    tmp_path: Path,
+) -> None:
+    async with plane_with(tmp_path) as (plane, client):
+        add_cell(plane.topology, "cell-1")
+        await until(lambda: plane.xds.cache.get("").revision == plane.topology.revision())
+        assert (await samples(client))["cellway_propagation_seconds_count", ()] == 0
+        async with aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}") as channel:
+            call = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel).DeltaAggregatedResources()
+            node = base_pb2.Node(id="n1", cluster="edge")
+            await call.write(discovery_pb2.DeltaDiscoveryRequest(node=node, type_url=CDS))
+            response = await call.read()
+            await call.write(
+                discovery_pb2.DeltaDiscoveryRequest(type_url=CDS, response_nonce=response.nonce)
+            )
+            before = plane.topology.revision()
+            await until(lambda: plane.fleet.lagging(before) == ())
+            # No ruleset is active, so that the node runs it without having to be sent anything.
+            add_cell(plane.topology, "cell-2")
+            await until(lambda: plane.xds.cache.get("").revision > before)
+            found = await samples(client)
+            assert found["cellway_revision", ()] == plane.topology.revision()
+            assert found["cellway_propagation_seconds_count", ()] == 1
+            assert found["cellway_propagation_seconds_sum", ()] > 0
+            call.cancel()
+
+
 async def test_statements_are_timed_by_verb_and_table(tmp_path: Path) -> None:
     async with plane_with(tmp_path) as (plane, client):
         add_cell(plane.topology)

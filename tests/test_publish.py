@@ -37,7 +37,7 @@ def publishing(topology: Topology, cache: SnapshotCache, *, edge_cache: bool) ->
         TrafficPolicy(),
         poll_interval_s=1,
         edge_cache=edge_cache,
-        on_published=lambda _: None,
+        on_published=lambda _, __: None,
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from control_plane.xds.propagation import Propagation
 from control_plane.xds.session import Session
 from control_plane.xds.type_state import ResourceStatus, TypeStatus
 
@@ -21,8 +23,11 @@ class Observer(Protocol):
     def nacked(self, type_url: str) -> None:
         """A resource of this type was refused."""
 
-    def acked(self, revision: int) -> None:
-        """A node has acknowledged everything up to this revision."""
+    def published(self, revision: int) -> None:
+        """A revision went out to the nodes."""
+
+    def propagated(self, seconds: float) -> None:
+        """Every node that was to get a revision runs it, is gone, or was given up."""
 
     def pushed(self, seconds: float) -> None:
         """A node was sent what a new snapshot changes for it."""
@@ -100,6 +105,7 @@ class Fleet:
         observer: Observer | None = None,
         clock: Callable[[], datetime] = _now,
         max_disconnected: int = MAX_DISCONNECTED,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._nodes: dict[str, _Node] = {}
         self._gone: dict[str, None] = {}
@@ -109,6 +115,21 @@ class Fleet:
         self._clock = clock
         self._joining: dict[str, list[asyncio.Event]] = {}
         self._waiters: set[_Waiter] = set()
+        self._propagation: Propagation[Session] = Propagation(self._propagated, monotonic)
+
+    def _propagated(self, seconds: float) -> None:
+        if self._observer is not None:
+            self._observer.propagated(seconds)
+
+    def published(self, revision: int, since: float) -> None:
+        """A revision went out to the nodes, whose commit was heard of at ``since``, monotonic."""
+        if self._observer is not None:
+            self._observer.published(revision)
+        self._propagation.published(revision, since, lambda session: session.acked_revision)
+
+    def give_up_late(self) -> None:
+        """Count revisions that some node has not acknowledged for too long; see `Propagation`."""
+        self._propagation.give_up()
 
     def connected(self, node_id: str, group: str, version: str, session: Session) -> None:
         """A stream of this node has said who it is."""
@@ -120,6 +141,7 @@ class Fleet:
         node.group, node.version = group, version
         node.sessions.append(session)
         self._nodes[node_id] = node
+        self._propagation.joined(session)
         for joined in self._joining.pop(node_id, ()):
             joined.set()
         for waiter in self._waiters:
@@ -134,8 +156,7 @@ class Fleet:
             if self._observer is not None:
                 self._observer.nacked(type_url)
         session.nacks.clear()
-        if self._observer is not None and not session.waiting:
-            self._observer.acked(session.acked_revision)
+        self._propagation.acknowledged(session, session.acked_revision)
         for waiter in self._waiters:
             if session.acked_revision >= waiter.revision:
                 self._no_longer_lacks(waiter, session)
@@ -158,6 +179,7 @@ class Fleet:
             del self._gone[forgotten], self._nodes[forgotten]
         for waiter in self._waiters:
             self._no_longer_lacks(waiter, session)
+        self._propagation.left(session)
 
     @staticmethod
     def _no_longer_lacks(waiter: _Waiter, session: Session) -> None:

@@ -38,7 +38,7 @@ class Replica(Wire):
             self.cache,
             TrafficPolicy(),
             poll_interval_s=1,
-            on_published=lambda _: None,
+            on_published=lambda _, __: None,
         )
 
     async def __aexit__(self, *exc: object) -> None:

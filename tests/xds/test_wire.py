@@ -226,7 +226,7 @@ def test_15_the_publisher_raises_the_alarm_for_what_is_too_large(tmp_path: Path)
         SnapshotCache(max_response_bytes=100),
         TrafficPolicy(),
         poll_interval_s=1,
-        on_published=published.append,
+        on_published=lambda revision, _: published.append(revision),
     )
     publisher.publish()
     assert published == []

@@ -32,9 +32,10 @@ class Wire:
         max_answer_bytes: int = 1 << 20,
         newest: Callable[[], int] | None = None,
         force_shrink: bool = False,
+        fleet: Fleet | None = None,
     ) -> None:
         self.cache = SnapshotCache()
-        self.fleet = Fleet()
+        self.fleet = fleet or Fleet()
         self.xds = XdsServer(
             self.cache, self.fleet, limits, newest=newest, force_shrink=force_shrink
         )
