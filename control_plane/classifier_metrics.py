@@ -12,11 +12,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from control_plane.classifier.cached_lookup import SHARED
 from control_plane.routing.model import Decision, Status, ToCell, Weighted
 
 _FAST = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1)
 
 
+EDGE = "edge"
+"""The caches of all Envoys, as the label of metrics has it."""
 FLUSH_S = 0.1
 """How long a decision may wait until it is counted."""
 
@@ -88,6 +91,10 @@ class ClassifierMetrics:
             what: Counter(f"cellway_cache_{what}", help_text, ["cache"], registry=registry)
             for what, help_text in _CACHE_COUNTS.items()
         }
+        # A rate needs a zero to start from: what alerts watch is there before it happens.
+        for what in ("stale", "misdirected"):
+            self._caches[what].labels(EDGE)
+        self._caches["errors"].labels(SHARED)
         self._entries = Gauge(
             "cellway_cache_entries",
             "Entries of a cache, as the last that told has it",
@@ -131,9 +138,9 @@ class ClassifierMetrics:
         for part in counts.decode("ascii").split():
             what, _, number = part.partition("=")
             if what == "entries":
-                self._entries.labels("edge").set(int(number))
+                self._entries.labels(EDGE).set(int(number))
             else:
-                self.cache_counted("edge", what, int(number))
+                self.cache_counted(EDGE, what, int(number))
 
     def cache_counted(self, cache: str, what: str, number: int) -> None:
         """A cache had so many more of what `_CACHE_COUNTS` names (``hits``, ``misses``, ...)."""

@@ -14,6 +14,7 @@ import typer
 import yaml
 
 from control_plane.cli.main import app
+from control_plane.edge_agent.metrics import AgentMetrics
 from tests.plane import add_cell, plane_with, route_all, samples
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ ids = [alert["alert"] for alert in ALERTS]
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, str]]]:
-    """Labels of each series of a control plane that has done a little of everything."""
+    """Labels of each series of a control plane that has done a little of everything, and an agent."""
 
     async def scrape() -> dict[str, list[dict[str, str]]]:
         async with plane_with(tmp_path_factory.mktemp("p"), classifier_workers=1) as (
@@ -48,6 +49,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
                 await classifier.get(f"http://127.0.0.1:{plane.ports.classifier}/x")
             for name, labels in await samples(client):
                 found.setdefault(name, []).append(dict(labels))
+            for family in AgentMetrics().registry.collect():
+                for sample in family.samples:
+                    found.setdefault(sample.name, []).append(sample.labels)
             return found
 
     return asyncio.run(scrape())
@@ -149,4 +153,5 @@ def test_labels_of_metrics_can_not_be_chosen_by_strangers(
     exported: dict[str, list[dict[str, str]]],
 ) -> None:
     names = {label for series in exported.values() for labels in series for label in labels}
-    assert names <= {"state", "type", "tier", "outcome", "rule", "bucket", "cell", "query", "le"}
+    known = {"state", "type", "tier", "outcome", "rule", "bucket", "cell", "query", "le"}
+    assert names <= known | {"cache", "from"}
