@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from control_plane.cli import sequences
-from control_plane.cli.client import Exit, Failure
+from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
 
@@ -31,7 +31,7 @@ def list_cells(ctx: typer.Context) -> None:
 @app.command("get")
 def get_cell(ctx: typer.Context, name: str) -> None:
     """Show one cell."""
-    show(of(ctx).client.get(f"/v1/cells/{name}"), of(ctx).output)
+    show(of(ctx).client.get(resource("cells", name)), of(ctx).output)
 
 
 @app.command("add")
@@ -96,10 +96,10 @@ def set_cell(
     patch = {key: value for key, value in patch.items() if value is not None}
     if not patch:
         raise Failure("nothing to change; give --state, --weight, …", Exit.USAGE)
-    etag = if_match or client.call("GET", f"/v1/cells/{name}").headers["etag"]
+    etag = if_match or client.call("GET", resource("cells", name)).headers["etag"]
     response = client.call(
         "PATCH",
-        f"/v1/cells/{name}",
+        resource("cells", name),
         body=patch,
         params=of(ctx).write_params(force=force),
         headers={"if-match": etag},
@@ -111,10 +111,10 @@ def set_cell(
 def remove_cell(ctx: typer.Context, name: str) -> None:
     """Delete a retired cell that owns no claim."""
     client = of(ctx).client
-    etag = client.call("GET", f"/v1/cells/{name}").headers["etag"]
+    etag = client.call("GET", resource("cells", name)).headers["etag"]
     of(ctx).confirm(f"delete cell {name}?")
     response = client.call(
-        "DELETE", f"/v1/cells/{name}", params=of(ctx).write_params(), headers={"if-match": etag}
+        "DELETE", resource("cells", name), params=of(ctx).write_params(), headers={"if-match": etag}
     )
     _done(ctx, response.json())
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from control_plane.cli import bulk, leases
-from control_plane.cli.client import Exit, Failure
+from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
 
@@ -18,7 +18,9 @@ app.command("transfer")(leases.transfer)
 app.command("release-all")(leases.release_all)
 app.command("import")(bulk.import_claims)
 app.command("export")(bulk.export_claims)
-Keys = Annotated[list[str], typer.Argument(help="bucket:value, e.g. route:gitlab-org")]
+_KEY_HELP = "bucket:value, e.g. route:gitlab-org"
+Key = Annotated[str, typer.Argument(help=_KEY_HELP)]
+Keys = Annotated[list[str], typer.Argument(help=_KEY_HELP)]
 
 
 def _key(text: str) -> dict[str, str]:
@@ -29,10 +31,10 @@ def _key(text: str) -> dict[str, str]:
 
 
 @app.command("get")
-def get_claim(ctx: typer.Context, key: str) -> None:
+def get_claim(ctx: typer.Context, key: Key) -> None:
     """Show who owns a value."""
     named = _key(key)
-    show(of(ctx).client.get(f"/v1/claims/{named['bucket']}/{named['value']}"), of(ctx).output)
+    show(of(ctx).client.get(resource("claims", named["bucket"], named["value"])), of(ctx).output)
 
 
 @app.command("list")

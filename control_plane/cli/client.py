@@ -6,6 +6,7 @@ import enum
 import getpass
 import os
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -43,6 +44,17 @@ class Failure(Exception):
     def __init__(self, message: str, status: Exit = Exit.ERROR) -> None:
         super().__init__(message)
         self.status = status
+
+
+def resource(*segments: str) -> str:
+    """The path of a resource below ``/v1``, whatever characters its names have.
+
+    Raises `Failure` for what can't be a segment of a URL's path (RFC 3986 section 5.2.4).
+    """
+    for segment in segments:
+        if segment in {"", ".", ".."}:
+            raise Failure(f"{segment!r} can't be a name", Exit.USAGE)
+    return "/v1/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
 class Client:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from control_plane.cli import operations
-from control_plane.cli.client import Exit, Failure
+from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
 
@@ -65,7 +65,9 @@ def settle(
         answer = client.call("POST", "/v1/leases/settle", body=body, params=params).json()
         operations.wait_for(ctx, answer)
         return
-    answer = client.call("POST", f"/v1/leases/{lease}/settle", body=body, params=params).json()
+    assert lease is not None
+    path = resource("leases", lease, "settle")
+    answer = client.call("POST", path, body=body, params=params).json()
     dry = "would be " if answer.get("dry_run") else ""
     messages.print(f"{dry}{answer['outcome']}, revision {answer['revision']}")
     show(answer, of(ctx).output)
@@ -103,7 +105,7 @@ def transfer(
 def release_all(ctx: typer.Context, cell: str, reason: Reason) -> None:
     """Free all claims of a retired cell, in bounded batches; broken off, it can be repeated."""
     of(ctx).confirm(f"release all claims of {cell}?")
-    path = f"/v1/cells/{cell}/release-claims"
+    path = resource("cells", cell, "release-claims")
     answer = of(ctx).client.call(
         "POST", path, body={"reason": reason}, params=of(ctx).write_params()
     )

@@ -94,7 +94,7 @@ def _with_value(argument: str) -> bool:
 def main() -> None:
     """Run; failures go to stderr in one line each, with their exit status."""
     try:
-        app(hoist(sys.argv[1:]))
+        app(hoist(sys.argv[1:]), prog_name="cellway")
     except Failure as failure:
         messages.print(f"cellway: {failure}", style="red", markup=False)
         sys.exit(int(failure.status))

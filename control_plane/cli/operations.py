@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from control_plane.cli.client import Exit, Failure
+from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
 
@@ -37,7 +37,7 @@ def list_operations(ctx: typer.Context) -> None:
 @app.command("get")
 def get_operation(ctx: typer.Context, operation: str) -> None:
     """Show how far an operation is."""
-    show(of(ctx).client.get(f"/v1/operations/{operation}"), of(ctx).output)
+    show(of(ctx).client.get(resource("operations", operation)), of(ctx).output)
 
 
 def bar() -> Progress:
@@ -59,7 +59,7 @@ def wait_for(ctx: typer.Context, answer: dict[str, Any]) -> None:
         task = progress.add_task(operation["kind"], total=operation["total"])
         while operation["state"] == "running":
             time.sleep(POLL_S)
-            operation = client.get(f"/v1/operations/{operation['id']}")
+            operation = client.get(resource("operations", operation["id"]))
             progress.update(task, completed=operation["done"])
     show(operation, of(ctx).output)
     if operation["state"] != "done":

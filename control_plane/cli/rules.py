@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from control_plane.cli.client import Exit, Failure
+from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import Format, messages, show, table_of
 from control_plane.routing.lint import Finding, lint
@@ -65,7 +65,7 @@ def show_rules(
     version: Annotated[int | None, typer.Option()] = None,
 ) -> None:
     """Print a ruleset's document."""
-    answer = of(ctx).client.get(f"/v1/rulesets/{name}", version=version)
+    answer = of(ctx).client.get(resource("rulesets", name), version=version)
     if "document" not in answer:
         raise Failure("no ruleset is active", Exit.NOT_FOUND)
     messages.print(f"{answer['name']} version {answer['version']}")
@@ -147,7 +147,7 @@ def apply_rules(
     client = of(ctx).client
     body = document if isinstance(document, dict) else {"rules": document}
     params = {"dry_run": of(ctx).dry_run or None}
-    answer = client.call("PUT", f"/v1/rulesets/{wanted}", body=body, params=params).json()
+    answer = client.call("PUT", resource("rulesets", wanted), body=body, params=params).json()
     if of(ctx).dry_run:
         messages.print("it can work; nothing was changed (dry run)")
         show(answer, of(ctx).output)
@@ -171,7 +171,7 @@ def _activate(ctx: typer.Context, name: str, version: int) -> None:
         of(ctx)
         .client.call(
             "POST",
-            f"/v1/rulesets/{name}/activate",
+            resource("rulesets", name, "activate"),
             body={"version": version},
             params=of(ctx).write_params(),
         )

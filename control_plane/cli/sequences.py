@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from control_plane.cli.client import resource
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
 
@@ -30,7 +31,7 @@ def list_sequences(ctx: typer.Context) -> None:
 @app.command("show")
 def show_sequences(ctx: typer.Context, cell: str) -> None:
     """A cell's ranges, and how far they are used."""
-    show(of(ctx).client.get(f"/v1/cells/{cell}/sequences"), of(ctx).output)
+    show(of(ctx).client.get(resource("cells", cell, "sequences")), of(ctx).output)
 
 
 @app.command("allot")
@@ -44,7 +45,7 @@ def allot(
 ) -> None:
     """Give a cell the next range, after all that was ever allotted."""
     body = {} if size is None else {"size": size}
-    answer = _post(ctx, f"/v1/cells/{cell}/sequences", body, if_match)
+    answer = _post(ctx, resource("cells", cell, "sequences"), body, if_match)
     span = answer["range"]
     verb = "would allot" if answer.get("dry_run") else f"revision {answer['revision']}: allotted"
     messages.print(f"{verb} {span['minval']}..{span['maxval']} to {cell}")
@@ -54,7 +55,7 @@ def allot(
 @app.command("report")
 def report(ctx: typer.Context, cell: str, last: Annotated[int, typer.Argument(min=1)]) -> None:
     """Note the highest id that a cell has handed out."""
-    show(_post(ctx, f"/v1/cells/{cell}/sequences/report", {"last": last}), of(ctx).output)
+    show(_post(ctx, resource("cells", cell, "sequences", "report"), {"last": last}), of(ctx).output)
 
 
 @app.command("confirm")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli.client import Exit, Failure
+from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import Format, messages, show, table_of
 
@@ -61,7 +61,9 @@ def revoke(
     """End a token: the next request with it is refused."""
     of(ctx).confirm(f"revoke token {token}?")
     answer = (
-        of(ctx).client.call("DELETE", f"/v1/tokens/{token}", params=of(ctx).write_params()).json()
+        of(ctx)
+        .client.call("DELETE", resource("tokens", token), params=of(ctx).write_params())
+        .json()
     )
     messages.print("would be revoked" if answer.get("dry_run") else "revoked")
     show(answer, of(ctx).output)

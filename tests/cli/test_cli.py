@@ -74,10 +74,26 @@ def test_cells_claims_rules_and_explain(cellway: Cellway) -> None:
     assert "route:foo" in cellway("changes").stdout
 
 
+@pytest.mark.parametrize("value", ["who?", "a%2fb", "a/b#c", "ünïcode", "a b", "a;b=c&d"])
+def test_a_value_may_have_any_characters(cellway: Cellway, value: str) -> None:
+    claimed = cellway("claims", "claim", "cell-2", f"tenant:{value}")
+    assert claimed.returncode == 0, claimed.stderr
+    found = cellway("claims", "get", f"tenant:{value}", "-o", "json")
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["value"] == value
+
+
+def test_help_calls_the_command_by_its_name(cellway: Cellway) -> None:
+    assert "Usage: cellway claims get" in cellway("claims", "get", "--help").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
         (("cells", "get", "nowhere"), Exit.NOT_FOUND),
+        (("cells", "get", "../claims"), Exit.NOT_FOUND),
+        (("cells", "get", ".."), Exit.USAGE),
+        (("cells", "get", ""), Exit.USAGE),
         (("claims", "get", "route:nobody"), Exit.NOT_FOUND),
         (("claims", "get", "nonsense"), Exit.USAGE),
         (("cells", "set", "cell-1", "--weight", "3", "--if-match", '"99"'), Exit.CONFLICT),
