@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.engine import make_url
 
 from control_plane.cli.client import Failure
 from control_plane.cli.context import of
@@ -69,6 +68,8 @@ def db_restore(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Put a backup in the database's place; stop every control plane first."""
+    from sqlalchemy.engine import make_url
+
     from control_plane.cli import local
 
     url = settings_of(database_url=database_url).database_url

@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import Format, show
-from control_plane.settings import Settings
 from control_plane.xds.node import NODE_NAME
+
+if TYPE_CHECKING:
+    from control_plane.settings import Settings
 
 envoy = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free one")]
@@ -31,6 +32,10 @@ DatabaseUrl = Annotated[str | None, typer.Option(help="sqlite:///… or postgres
 
 def settings_of(**given: Any) -> Settings:
     """Settings from flags (None: not given), environment and cellway.toml."""
+    from pydantic import ValidationError
+
+    from control_plane.settings import Settings
+
     try:
         return Settings(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
