@@ -11,7 +11,7 @@ import logging
 
 import psycopg
 
-from control_plane.topology.database import CHANNEL, CONNECT_TIMEOUT_S
+from control_plane.topology.database import CHANNEL
 from control_plane.topology.service import Topology
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class WakeUps:
         if engine.dialect.name != "postgresql":
             return
         arguments, options = engine.dialect.create_connect_args(engine.url)
-        given = {**options, "autocommit": True, "connect_timeout": CONNECT_TIMEOUT_S}
+        given = {**options, "autocommit": True}
         while True:
             try:
                 connection = await psycopg.AsyncConnection.connect(*arguments, **given)

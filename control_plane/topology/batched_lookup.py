@@ -17,7 +17,6 @@ from typing import Any, LiteralString
 import psycopg
 from sqlalchemy import Engine
 
-from control_plane.topology.database import CONNECT_TIMEOUT_S
 from control_plane.topology.errors import TopologyError, Unavailable
 from control_plane.topology.lookup import Epochs, Seen, normalised, seen_of
 
@@ -68,7 +67,7 @@ class _Link:
         """
         if self._connection is None:
             arguments, options = self._target
-            options = options | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_S}
+            options = options | {"autocommit": True}
             async with asyncio.timeout(LOOK_S):
                 self._connection = await psycopg.AsyncConnection.connect(*arguments, **options)
             self.database = await self._named()

@@ -27,7 +27,16 @@ pages out and reads them again."""
 CHECKPOINT_PAGES = 4000
 """Pages in SQLite's log (16 MiB) before they are copied to the database. Claims come in no order:
 with the default, 1000, an import copies most pages at each commit, twice the bytes in all."""
-CONNECT_TIMEOUT_S = 5
+_LIBPQ = {
+    "connect_timeout": "5",  # s
+    # A machine that is gone says nothing. Without these the kernel waits for it a quarter of an
+    # hour if something was sent, else for ever.
+    "keepalives_idle": "10",  # s
+    "keepalives_interval": "5",  # s
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",  # ms
+}
+"""Of each connection to PostgreSQL, unless the URL says otherwise."""
 READERS = 10
 """Connections for reads to PostgreSQL, at most, per process; one more writes."""
 CHANNEL = "cellway_revision"
@@ -40,6 +49,9 @@ connection, a table that is not there."""
 def parse_url(url: str) -> URL:
     """A database URL as SQLAlchemy takes it; ``postgresql://`` means psycopg.
 
+    Its query has what libpq is told, also what the URL left out: a connection to a machine that
+    is gone fails within half a minute.
+
     Raises:
         Invalid: neither SQLite nor PostgreSQL.
     """
@@ -48,9 +60,10 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except ArgumentError as error:
         raise Invalid(Problem("database_url", f"{url!r} is no URL", mend)) from error
-    if parsed.drivername in {"postgresql", "postgres"}:
-        return parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+    if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return parsed.update_query_dict({**_LIBPQ, **parsed.query})
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
         raise Invalid(Problem("database_url", f"no driver for {parsed.drivername!r}", mend))
     return parsed
 
@@ -65,7 +78,6 @@ def open_readers(url: URL) -> Engine:
         pool_pre_ping=True,
         pool_size=READERS,
         max_overflow=0,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
     )
 
 
@@ -83,7 +95,6 @@ def open_writer(url: URL, readers: Engine) -> Engine:
         isolation_level="READ COMMITTED",
         pool_size=1,
         max_overflow=0,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
     )
 
     @event.listens_for(engine, "connect")

@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy import Engine, bindparam, select
 
 from control_plane.topology import schema
-from control_plane.topology.database import CHANNEL, CONNECT_TIMEOUT_S, is_lost
+from control_plane.topology.database import CHANNEL, is_lost
 from control_plane.topology.epochs import shard
 from control_plane.topology.errors import Invalid, Unavailable
 from control_plane.topology.normalise import normalise
@@ -219,7 +219,7 @@ class PostgresLookup:
         try:
             arguments, options = self._target
             self._connection: psycopg.Connection[Any] = psycopg.connect(
-                *arguments, **options, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+                *arguments, **options, autocommit=True
             )
             self._connection.execute(f"LISTEN {CHANNEL}")
         except psycopg.OperationalError as error:

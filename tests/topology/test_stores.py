@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -47,6 +48,22 @@ on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 )
 def test_urls_as_operators_write_them(url: str, driver: str) -> None:
     assert parse_url(url).drivername == driver
+
+
+@on_postgresql
+def test_every_connection_notices_a_machine_that_is_gone(url: str) -> None:
+    given = f"{url}{'&' if '?' in url else '?'}keepalives_idle=7"
+    with contextlib.closing(Store(given)) as store:
+        for engine in (store.engine, store._write_engine):
+            with engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                told = driver.info.get_parameters()
+                assert told["keepalives_idle"] == "7", "the URL's own word counts"
+                assert told["tcp_user_timeout"] == "25000"
+        arguments, options = store.engine.dialect.create_connect_args(store.engine.url)
+        assert not arguments
+        assert options["keepalives_count"] == "3", "look-ups and wake-ups connect with these"
 
 
 @pytest.mark.parametrize("url", ["mysql://h/db", "postgresql+asyncpg://h/db", "no url", ""])
