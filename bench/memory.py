@@ -27,7 +27,8 @@ from bench.fleet_nodes import Crowd, simulated
 from bench.load import scratch
 from bench.results import Figure, report
 from bench.world import fill
-from control_plane.compiler.model import ROUTES, ROUTES_NAME
+from control_plane.compiler.epochs import EPOCHS_FILTER
+from control_plane.compiler.model import EXTENSION, ROUTES, ROUTES_NAME
 from control_plane.demo import free_port
 from control_plane.server import run_loop
 from control_plane.topology.service import Topology
@@ -119,7 +120,8 @@ async def measure(nodes: int, cells: int, claims: int, directory: Path) -> dict[
     async with served(directory) as (process, api, grpc_port):
         seen["alone"] = resident_mib(process.pid)
         topology = Topology.open(url)
-        crowd = Crowd(nodes, 50, grpc_port, {ROUTES: (ROUTES_NAME,)})
+        named = {ROUTES: (ROUTES_NAME,), EXTENSION: (EPOCHS_FILTER,)}
+        crowd = Crowd(nodes, 50, grpc_port, named)
         async with simulated(crowd) as fleet:
             await fleet.tell("prepare")
             await fleet.tell("connect")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from control_plane.compiler.asking import uses_edge_cache
 from control_plane.compiler.compile import EdgeCompiler
-from control_plane.compiler.epochs import compile_epochs
+from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
@@ -24,7 +25,7 @@ from control_plane.topology.model import Cell, CellState
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.service import Topology
 from control_plane.xds.cache import OverSize, SnapshotCache, StaleRevision, SuspiciousShrink
-from control_plane.xds.resource import Resource
+from control_plane.xds.resource import ECDS, Resource
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,13 @@ def _parsed(document: str) -> Ruleset:
 class EdgeSnapshots:
     """The fleet's configuration, revision after revision; each is made from the one before.
 
-    With ``edge_cache``, it has the epochs that tell the edge's cache what is void.
+    Where the ruleset's answers are kept at the edge, it has the epochs that tell what of them is
+    void; nowhere else, since no Envoy would ask for them, and none would ever be up to date.
     """
 
-    def __init__(self, policy: TrafficPolicy, *, edge_cache: bool = False) -> None:
+    def __init__(self, policy: TrafficPolicy) -> None:
         self._compiler = EdgeCompiler(policy)
-        self._edge_cache = edge_cache
+        self._policy = policy
         self._last = EMPTY
 
     def at(
@@ -60,9 +62,12 @@ class EdgeSnapshots:
         served = [cell for cell in cells if cell.state is not CellState.RETIRED]
         update = self._compiler.update(served, ruleset, edge_revision)
         put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
-        if self._edge_cache:
+        dropped = list(update.dropped)
+        if uses_edge_cache(ruleset, self._policy):
             put.append(_epochs(edge_revision, epochs or {}))
-        self._last = self._last.altered(revision, put, update.dropped)
+        else:
+            dropped.append((ECDS, EPOCHS_FILTER))
+        self._last = self._last.altered(revision, put, dropped)
         return self._last
 
     def of(self, topology: TopologySnapshot) -> Snapshot:
@@ -74,8 +79,9 @@ class EdgeSnapshots:
 
     def with_epochs(self, snapshot: Snapshot, topology: TopologySnapshot) -> Snapshot:
         """A snapshot at a newer revision at which only claims have changed."""
-        put = [_epochs(topology.floor, topology.epochs)] if self._edge_cache else []
-        return snapshot.altered(topology.revision, put if topology.ruleset else (), ())
+        has_epochs = EPOCHS_FILTER in snapshot.of_type(ECDS)
+        put = [_epochs(topology.floor, topology.epochs)] if has_epochs else []
+        return snapshot.altered(topology.revision, put, ())
 
 
 def _epochs(floor: int, epochs: Mapping[int, int]) -> Resource:
@@ -100,13 +106,12 @@ class Publisher:
         *,
         poll_interval_s: float,
         force: bool = False,
-        edge_cache: bool = False,
         on_published: Callable[[int, float], None],
     ) -> None:
         """``on_published`` is told a revision, and when its commit was heard of, monotonic."""
         self._topology = topology
         self._cache = cache
-        self._snapshots = EdgeSnapshots(policy, edge_cache=edge_cache)
+        self._snapshots = EdgeSnapshots(policy)
         self._poll_interval_s = poll_interval_s
         self._force = force
         self._on_published = on_published

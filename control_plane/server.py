@@ -338,7 +338,6 @@ async def _start_xds(
             traffic_policy(settings, plane.ports),
             poll_interval_s=settings.poll_interval_s,
             force=settings.force_shrink,
-            edge_cache=settings.edge_cache_entries > 0 and settings.classifier_protocol == "http",
             on_published=plane.fleet.published,
         )
         publisher.publish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,11 @@ from control_plane.xds.resource import ECDS
 from control_plane.xds.snapshot import Snapshot
 from tests.plane import add_cell, route_all
 
+UNNAMED = """{"name": "r", "rules": [{"id": "any",
+    "match": {"type": "header", "name": "^x-[a-z]+$", "regexValue": "^(?<t>.+)$"},
+    "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}}]}"""
+"""Which headers its answers depend on can't be named, so they are not kept."""
+
 
 @pytest.fixture
 def topology(tmp_path: Path) -> Iterator[Topology]:
@@ -30,13 +36,12 @@ def topology(tmp_path: Path) -> Iterator[Topology]:
     made.close()
 
 
-def publishing(topology: Topology, cache: SnapshotCache, *, edge_cache: bool) -> Publisher:
+def publishing(topology: Topology, cache: SnapshotCache, **policy: Any) -> Publisher:
     return Publisher(
         topology,
         cache,
-        TrafficPolicy(),
+        TrafficPolicy(**policy),
         poll_interval_s=1,
-        edge_cache=edge_cache,
         on_published=lambda _, __: None,
     )
 
@@ -49,7 +54,7 @@ def test_only_a_change_of_owner_changes_something_and_that_is_the_epochs(
     topology: Topology,
 ) -> None:
     cache = SnapshotCache()
-    publisher = publishing(topology, cache, edge_cache=True)
+    publisher = publishing(topology, cache)
     publisher.publish()
     first = cache.get("")
     assert EPOCHS_FILTER in first.of_type(ECDS)
@@ -64,16 +69,37 @@ def test_only_a_change_of_owner_changes_something_and_that_is_the_epochs(
     assert changed(third, second) == {ECDS: frozenset({EPOCHS_FILTER})}
     assert f":{third.revision}".encode() in third.of_type(ECDS)[EPOCHS_FILTER].body
     fresh = SnapshotCache()
-    publishing(topology, fresh, edge_cache=True).publish()
+    publishing(topology, fresh).publish()
     assert changed(fresh.get(""), third) == {}, "a restarted publisher makes the same"
 
 
-def test_without_the_edge_cache_there_are_no_epochs(topology: Topology) -> None:
+@pytest.mark.parametrize("policy", [{"edge_cache_entries": 0}, {"classifier_protocol": "grpc"}])
+def test_without_the_edge_cache_there_are_no_epochs(
+    topology: Topology, policy: dict[str, Any]
+) -> None:
     cache = SnapshotCache()
-    publisher = publishing(topology, cache, edge_cache=False)
+    publisher = publishing(topology, cache, **policy)
     publisher.publish()
     first = cache.get("")
     assert EPOCHS_FILTER not in first.of_type(ECDS)
     topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
     publisher.publish()
     assert changed(cache.get(""), first) == {}
+
+
+def test_where_a_rulesets_answers_are_not_kept_there_are_no_epochs(topology: Topology) -> None:
+    cache = SnapshotCache()
+    publisher = publishing(topology, cache)
+    publisher.publish()
+    assert EPOCHS_FILTER in cache.get("").of_type(ECDS)
+    topology.put_ruleset("r", UNNAMED, actor="t")
+    topology.activate_ruleset("r", 2, actor="t")
+    publisher.publish()
+    without = cache.get("")
+    assert EPOCHS_FILTER not in without.of_type(ECDS)
+    topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
+    publisher.publish()
+    assert EPOCHS_FILTER not in cache.get("").of_type(ECDS)
+    topology.activate_ruleset("r", 1, actor="t")
+    publisher.publish()
+    assert EPOCHS_FILTER in cache.get("").of_type(ECDS)
