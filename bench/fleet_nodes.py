@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -38,7 +38,7 @@ class Crowd:
     nodes: int
     channels: int
     port: int
-    names: dict[str, tuple[str, ...]]
+    names: Mapping[str, tuple[str, ...]]
     """What each node subscribes to by name, by type; endpoints follow from the clusters."""
     core: int | None = None
 

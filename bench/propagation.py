@@ -2,54 +2,56 @@
 
     python -m bench.propagation [--changes N]
 
-The change moves every anonymous request from one cell to the other, so that it can be seen.
+The change moves every anonymous request from one cell to the other, so that it can be seen. Cells
+and client are processes of their own, as they would be: in the control plane's they would fight
+with it for Python's lock.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import multiprocessing
 import shutil
+import socket
 import statistics
 import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 from bench.load import scratch
 from bench.results import Figure, report
-from bench.world import cellway
-from control_plane.example_cell import cell_app
-from control_plane.listening import bind, embedded, port_of, run
+from bench.world import cellway, upstream
 from control_plane.server import Running, run_loop
 from control_plane.topology.model import CellSpec, CellState, Endpoint
 
 DEADLINE_S = 5.0
+BODIES = (b"old", b"new")
+SETTLE_S = 0.02
+"""After a change, until the next."""
 
 
 async def measure(cells: int, changes: int) -> tuple[list[float], list[float]]:
     """Seconds from commit to ACK, and from commit to the first request that is answered anew."""
     directory = scratch()
-    servers = {name: bind("127.0.0.1", 0) for name in ("old", "new")}
-    tasks = [
-        asyncio.create_task(run(embedded(cell_app(name)), sock)) for name, sock in servers.items()
-    ]
     try:
-        ports = {name: port_of(sock) for name, sock in servers.items()}
-        async with cellway(directory, ports["old"], cells, "passthrough") as (plane, edge):
-            return await _changes(plane, edge, ports, changes)
+        with upstream(BODIES[0]) as old, upstream(BODIES[1]) as new:
+            async with cellway(directory, old, cells, "passthrough") as (plane, edge):
+                with _watcher(edge) as watcher:
+                    return await _changes(plane, watcher, (old, new), changes)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         shutil.rmtree(directory, ignore_errors=True)
 
 
 async def _changes(
-    plane: Running, edge: int, ports: dict[str, int], changes: int
+    plane: Running, watcher: Connection, ports: tuple[int, int], changes: int
 ) -> tuple[list[float], list[float]]:
     acked: list[float] = []
     seen: list[float] = []
     loop = asyncio.get_running_loop()
-    for number in range(changes):
-        wanted = "new" if number % 2 == 0 else "old"
+    for number in range(1, changes + 1):
+        wanted = number % 2
         committed: asyncio.Future[float] = loop.create_future()
 
         def noted(_: int, future: asyncio.Future[float] = committed) -> None:
@@ -57,17 +59,17 @@ async def _changes(
             loop.call_soon_threadsafe(settle, future, now)
 
         stop = plane.topology.subscribe(noted)
-        watching = asyncio.create_task(_first_answer(edge, wanted))
-        await asyncio.sleep(0.02)
+        watcher.send(BODIES[wanted])
+        await asyncio.sleep(SETTLE_S)
         written = await asyncio.to_thread(_point_at, plane, ports[wanted])
         lacking = await plane.fleet.wait(written, DEADLINE_S)
+        now = time.perf_counter()
         if lacking:
             raise RuntimeError(f"not acknowledged by {lacking}")
-        now = time.perf_counter()
         stop()
         at = await committed
         acked.append(now - at)
-        seen.append(await watching - at)
+        seen.append(await asyncio.to_thread(watcher.recv) - at)
     return acked, seen
 
 
@@ -88,21 +90,50 @@ def _point_at(plane: Running, port: int) -> int:
     return plane.topology.update_cell("cell-1", spec, actor="bench").revision
 
 
-async def _first_answer(edge: int, wanted: str) -> float:
-    """Ask again and again, bounded, until this server answers; the time of that."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", edge)
-    deadline = time.perf_counter() + DEADLINE_S
+@contextlib.contextmanager
+def _watcher(edge: int) -> Iterator[Connection]:
+    """A client that is connected; it is sent a body, and answers when that first came back.
+
+    All processes of a machine have one clock.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_watch, args=(theirs, edge), daemon=True)
+    process.start()
+    theirs.close()
     try:
-        while time.perf_counter() < deadline:
-            writer.write(b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n")
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
-            await reader.readexactly(length)
-            if f"x-example-cell: {wanted}".encode() in head.lower():
-                return time.perf_counter()
+        ours.recv()
+        yield ours
     finally:
-        writer.close()
-    raise RuntimeError(f"{wanted} never answered")
+        ours.close()
+        process.join()
+
+
+def _watch(told: Connection, edge: int) -> None:
+    with socket.create_connection(("127.0.0.1", edge), DEADLINE_S) as client:
+        told.send(None)
+        while True:
+            try:
+                wanted: bytes = told.recv()
+            except EOFError:
+                return
+            told.send(_first_answer(client, wanted))
+
+
+def _first_answer(client: socket.socket, wanted: bytes) -> float:
+    """Ask again and again, bounded, until this body comes back; the time of that."""
+    deadline = time.perf_counter() + DEADLINE_S
+    while time.perf_counter() < deadline:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n")
+        answer = b""
+        while not answer.endswith(BODIES):
+            part = client.recv(65536)
+            if not part:
+                raise RuntimeError(f"the edge has closed the connection: {answer!r}")
+            answer += part
+        if answer.endswith(wanted):
+            return time.perf_counter()
+    raise RuntimeError(f"{wanted!r} never came back")
 
 
 async def main(changes: int) -> None:

@@ -23,22 +23,26 @@ from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoin
 from control_plane.topology.service import Topology
 
 RULESETS = Path(__file__).parent.parent / "rulesets"
-_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok"
 _BATCH = 1000
 
 
 class _Answer(asyncio.Protocol):
+    def __init__(self, body: bytes) -> None:
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\ncontent-type: text/plain\r\n\r\n"
+        self._answer = head.encode() + body
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))
+        self._transport.write(self._answer * data.count(b"\r\n\r\n"))
 
 
-def _upstream(told: Connection) -> None:
+def _upstream(told: Connection, body: bytes) -> None:
     async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(_Answer, "127.0.0.1", 0)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Answer(body), "127.0.0.1", 0)
         told.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -46,11 +50,11 @@ def _upstream(told: Connection) -> None:
 
 
 @contextlib.contextmanager
-def upstream() -> Iterator[int]:
+def upstream(body: bytes = b"ok") -> Iterator[int]:
     """The cheapest possible cell, in a process of its own; yields its port."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_upstream, args=(theirs,), daemon=True)
+    process = context.Process(target=_upstream, args=(theirs, body), daemon=True)
     process.start()
     try:
         yield ours.recv()
