@@ -136,8 +136,9 @@ class CellwayRouter:
 
     async def _owner(self, key: ClaimKey) -> int | None:
         bucket, value = key
-        path = f"/v1/claims/{bucket}/{urllib.parse.quote(value, safe='')}"
-        response = await self._http().get(path)
+        # A value may be "..", which would be a step up in a URL's path.
+        named = urllib.parse.quote(value, safe="").replace(".", "%2E")
+        response = await self._http().get(f"/v1/claims/{bucket}/{named}")
         # 422: what can't be claimed belongs to nobody.
         if response.status_code in {404, 422}:
             return None

@@ -68,6 +68,7 @@ def test_real_flows_go_where_envoy_would_send_them(system: System, tmp_path: Pat
         ("/foo/bar", {"cookie": "force-cell=cell-2"}, "cell-2"),
         ("/%66oo/x", {"x-cellway-cell": "cell-2"}, "cell-1"),
         ("/explore", {}, None),
+        ("/users/...json", {}, None),
     ]
     edge_url = f"http://127.0.0.1:{system.edge_port}"
     with (
