@@ -1,0 +1,68 @@
+"""What only HTTP/2 can send, and heads at the limit: however the classifier is asked, all get there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from control_plane.routing.normalise import HttpVersion, Refused, admit
+from tests.e2e.echo_upstream import Arrived, EchoUpstream
+from tests.e2e.raw_http import RawResponse, exchange, request_bytes
+from tests.e2e.raw_http2 import RawHttp2Connection
+from tests.e2e.system import System
+
+TIMEOUT_S = 20.0
+HOST = b"gitlab.example.com"
+WAYS: dict[str, dict[str, Any]] = {
+    "cache": {},
+    "http": {"edge_cache_entries": 0},
+    "grpc": {"classifier_protocol": "grpc"},
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def system(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    directory = tmp_path_factory.mktemp("odd")
+    asked = WAYS[request.param] | {"classifier_timeout_s": 10.0}
+    with EchoUpstream() as upstream, System(directory, cells=0, **asked) as running:
+        running.add_cell("cell-1", upstream.port)
+        running.claim("cell-1", "route:foo")
+        running.use_ruleset("gitlab")
+        yield running
+
+
+@pytest.mark.parametrize("path", [b"/foo/x", b"/-/x"])
+@pytest.mark.parametrize("query", [b"", b"?\xff", b"?a=\xc3\xbc&b", b"?" + b"\xfe" * 5_000])
+@pytest.mark.parametrize("method", ["GET", "get", "FOO", "PRI", "X" * 40])
+def test_http2_methods_and_queries(system: System, method: str, path: bytes, query: bytes) -> None:
+    block = [(b":method", method.encode()), (b":scheme", b"http"), (b":path", path + query)]
+    with RawHttp2Connection(("127.0.0.1", system.edge_port), timeout_s=TIMEOUT_S) as connection:
+        answer = connection.exchange([*block, (b":authority", HOST)])
+    assert isinstance(answer, RawResponse)
+    assert answer.status == 200
+    arrived = Arrived.parse(answer.body)
+    assert (arrived.method, arrived.path) == (method, path + query)
+    admitted = admit(method, path + query, HOST, [], version=HttpVersion.HTTP_2)
+    assert not isinstance(admitted, Refused)
+    assert ("x-cellway-rule", str(system.decide(admitted).rule).encode()) in arrived.headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[("x-a", b"1")] * count for count in (90, 95, 98, 99)]
+    + [[("x-a", b"1" * size)] for size in (60_000, 61_000, 61_300)],
+)
+def test_heads_at_the_limit(system: System, headers: list[tuple[str, bytes]]) -> None:
+    """Envoy's ext_authz may have no room for what it adds; then it is the head that is too large."""
+    assert not isinstance(admit("GET", b"/foo/x", HOST, headers), Refused)
+    request = request_bytes(b"/foo/x", headers, host=HOST)
+    answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+    assert answer is not None
+    if answer.status != 200:
+        assert answer.status == 431
+        limits = r"http\.edge\.ext_authz\.classifier\.request_header_limits_reached"
+        assert any(system.stats(limits).values())
