@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from control_plane.routing.model import Decision
 from control_plane.routing.normalise import HttpVersion, Refused, admit
 from tests.e2e.echo_upstream import Arrived, EchoUpstream
 from tests.e2e.raw_http import RawResponse, exchange, request_bytes
@@ -66,3 +68,33 @@ def test_heads_at_the_limit(system: System, headers: list[tuple[str, bytes]]) ->
         assert answer.status == 431
         limits = r"http\.edge\.ext_authz\.classifier\.request_header_limits_reached"
         assert any(system.stats(limits).values())
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
+    """The edge's own headers, and those of its question, are not taken for the client's."""
+    any_header = {"type": "header", "name": "^.*$", "regexValue": "^(?<value>.+)$"}
+    claims = {"claims": [{"tenant": "${value}"}]}
+    asked = {"id": "asked", "match": any_header, "action": "classify", "classify": claims}
+    other = {"id": "other", "action": "proxy", "proxy": {"cell": "cell-1"}}
+    rules = [asked | {"on_unknown": 404}, other]
+    with (
+        EchoUpstream() as upstream,
+        System(tmp_path, cells=0, **WAYS[way], classifier_timeout_s=10.0) as system,
+    ):
+        system.add_cell("cell-1", upstream.port)
+        system.claim("cell-1", "tenant:a")
+        system.use_ruleset({"name": "headers", "rules": rules})
+        for headers, rule in (
+            ([], b"other"),
+            ([("content-length", b"0"), ("x-request-id", b"a")], b"other"),
+            ([("accept", b"a"), ("x-forwarded-for", b"b")], b"asked"),
+        ):
+            request = request_bytes(b"/x", headers, host=HOST)
+            answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+            assert answer is not None
+            assert answer.status == 200
+            assert ("x-cellway-rule", rule) in Arrived.parse(answer.body).headers
+            decision = system.expected("GET", b"/x", HOST, headers)
+            assert isinstance(decision, Decision)
+            assert str(decision.rule).encode() == rule
