@@ -237,6 +237,9 @@ def _necessary(match: Match) -> Condition | None:
         return Condition(("cookie",), _ANY)
     if match.subject is Subject.QUERY:
         assert match.value is not None
+        if match.value.matches(b""):
+            # Without a "?" there is a query too: an empty one.
+            return None
         # Without its anchors the pattern is found at least wherever it was.
         inner = without(match.value.pattern, "", "", widen=True, start="")
         return Condition((":path",), rf"[^?]*\?{_ANY}?(?:{inner or ''}){_ANY}")
