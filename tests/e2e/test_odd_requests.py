@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,45 @@ def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
             decision = system.expected("GET", b"/x", HOST, headers)
             assert isinstance(decision, Decision)
             assert str(decision.rule).encode() == rule
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_regexes_see_bytes(tmp_path: Path, way: str) -> None:
+    """Whatever text they are part of: natively, and where the classifier is asked."""
+    sent = (b"\xe9", b"\xc3\xa9", b"a\x80", b"aa")
+    rules: list[dict[str, Any]] = [
+        {
+            "id": f"{tier}-{number}",
+            "match": [
+                {"type": "path", "regexValue": f"^/{tier}/{number}$"},
+                {"type": "header", "name": "^x-a$", "regexValue": regex},
+            ],
+            "action": "proxy" if tier == "native" else "classify",
+        }
+        | ({} if tier == "native" else {"classify": {"claims": [{"tenant": "a"}]}})
+        for tier in ("native", "asked")
+        for number, regex in enumerate(("^.$", "^[^a]+$", "^a.$", "é", r"^\pL", "^[à-ü]$"))
+    ]
+    query = {"type": "query_string", "regexValue": r"^\xff$"}
+    claims = {"claims": [{"tenant": "a"}]}
+    rules.append({"id": "query", "match": query, "action": "classify", "classify": claims})
+    with (
+        EchoUpstream() as upstream,
+        System(tmp_path, cells=0, **WAYS[way], classifier_timeout_s=10.0) as system,
+    ):
+        system.add_cell("cell-1", upstream.port)
+        system.claim("cell-1", "tenant:a")
+        system.use_ruleset({"name": "bytes", "rules": rules})
+        block = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/?\xff")]
+        with RawHttp2Connection(("127.0.0.1", system.edge_port), timeout_s=TIMEOUT_S) as connection:
+            response = connection.exchange([*block, (b":authority", HOST)])
+        assert isinstance(response, RawResponse)
+        assert response.status == 200
+        for tier, number, value in itertools.product(("native", "asked"), range(6), sent):
+            path, headers = f"/{tier}/{number}".encode(), [("x-a", value)]
+            request = request_bytes(path, headers, host=HOST)
+            answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+            decision = system.expected("GET", path, HOST, headers)
+            assert answer is not None
+            assert isinstance(decision, Decision)
+            assert (answer.status == 200) is (decision.rule is not None), (path, value)
