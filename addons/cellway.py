@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 METADATA_KEY = "cellway.decision"
 RETRY_AFTER_S = "5"
 MODES = ("route", "observe")
+UPGRADE_REQUIRED = 426
+"""What Envoy answers to HTTP/1.0."""
 
 
 class CannotDecide(Exception):
@@ -184,6 +186,8 @@ def _admitted(flow: http.HTTPFlow) -> Request | Refused:
     if request.is_http2 or request.is_http3:
         authority = request.data.authority or None
         return admit(method, path, authority, fields, version=HttpVersion.HTTP_2)
+    if not request.is_http11:
+        return Refused(UPGRADE_REQUIRED, f"{request.http_version} is not served")
     named = request.data.authority or _proxied_authority(flow)
     return admit(method, b"http://" + named + path if named else path, None, fields)
 

@@ -87,6 +87,11 @@ def test_mitmproxy_itself_refuses_userinfo(reverse: int, target: bytes, hosts: H
     assert seen(ask(reverse, raw_request(target, hosts))) == "400"
 
 
+def test_http10_is_refused(system: System, reverse: int) -> None:
+    request = b"GET /x HTTP/1.0\r\nHost: a.asked\r\n\r\n"
+    assert seen(ask(system.edge_port, request)) == seen(ask(reverse, request)) == "426"
+
+
 ABSOLUTE = [case for case in CASES if case[0].startswith(b"http://b.")]
 ABSOLUTE += [
     (target, hosts)
