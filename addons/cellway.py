@@ -21,19 +21,24 @@ from typing import Any
 import httpx
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
+from mitmproxy.net.http.url import hostport
+from mitmproxy.proxy.mode_specs import RegularMode, UpstreamMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from addons.remote import Edge, RemoteCell, remote_cell
+from control_plane.routing.edge_headers import INTERNAL_PREFIX
 from control_plane.routing.evaluate import steps
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request, Status, ToCell
-from control_plane.routing.normalise import Refused, admit
+from control_plane.routing.normalise import HttpVersion, Refused, admit
 from control_plane.routing.parse import parse
 
 log = logging.getLogger(__name__)
 METADATA_KEY = "cellway.decision"
 RETRY_AFTER_S = "5"
 MODES = ("route", "observe")
+UPGRADE_REQUIRED = 426
+"""What Envoy answers to HTTP/1.0."""
 
 
 class CannotDecide(Exception):
@@ -88,7 +93,7 @@ class CellwayRouter:
         flow.comment = _line(document)
 
     async def _decide(self, flow: http.HTTPFlow) -> dict[str, Any]:
-        request = _admitted(flow.request)
+        request = _admitted(flow)
         if isinstance(request, Refused):
             reason = f"the edge refuses it: {request.reason}"
             self._answer(flow, request.status, reason)
@@ -113,7 +118,7 @@ class CellwayRouter:
             cell = random.choices(names, weights)[0]  # noqa: S311 - spreads load, guards nothing
         document["cell"] = cell
         if ctx.options.cellway_mode == "route":
-            _send_to(flow, edge.endpoints[cell])
+            _send_to(flow, edge.endpoints[cell], request)
         return document
 
     def _answer(self, flow: http.HTTPFlow, status: int, reason: str) -> None:
@@ -133,8 +138,9 @@ class CellwayRouter:
 
     async def _owner(self, key: ClaimKey) -> int | None:
         bucket, value = key
-        path = f"/v1/claims/{bucket}/{urllib.parse.quote(value, safe='')}"
-        response = await self._http().get(path)
+        # A value may be "..", which would be a step up in a URL's path.
+        named = urllib.parse.quote(value, safe="").replace(".", "%2E")
+        response = await self._http().get(f"/v1/claims/{bucket}/{named}")
         # 422: what can't be claimed belongs to nobody.
         if response.status_code in {404, 422}:
             return None
@@ -171,31 +177,56 @@ class CellwayRouter:
         return self._client
 
 
-def _admitted(request: http.Request) -> Request | Refused:
+def _admitted(flow: http.HTTPFlow) -> Request | Refused:
     """The request as the edge would have it."""
-    headers: list[tuple[str, bytes]] = []
-    cookies: list[bytes] = []
-    for name, value in request.headers.fields:
-        lower = name.decode("latin-1").lower()
-        if lower == "cookie" and request.is_http2:
-            # HTTP/2 may split the one Cookie header (RFC 9113 section 8.2.3).
-            cookies.append(value)
-        elif not lower.startswith(":") and lower != "host":
-            headers.append((lower, value))
-    if cookies:
-        headers.append(("cookie", b"; ".join(cookies)))
-    authority = (request.host_header or request.pretty_host).encode("utf-8", "surrogateescape")
-    return admit(request.method, request.data.path, authority, headers)
+    request = flow.request
+    # mitmproxy's `method` is in capitals, whatever was sent.
+    method, path = request.data.method.decode("latin-1"), request.data.path
+    fields = [(name.decode("latin-1"), value) for name, value in request.headers.fields]
+    if request.is_http2 or request.is_http3:
+        authority = request.data.authority or None
+        return admit(method, path, authority, fields, version=HttpVersion.HTTP_2)
+    if not request.is_http11:
+        return Refused(UPGRADE_REQUIRED, f"{request.http_version} is not served")
+    named = request.data.authority or _proxied_authority(flow)
+    return admit(method, b"http://" + named + path if named else path, None, fields)
 
 
-def _send_to(flow: http.HTTPFlow, cell: RemoteCell) -> None:
-    """Point the flow at one of the cell's endpoints; the Host header stays the client's."""
-    host_header = flow.request.host_header
+def _proxied_authority(flow: http.HTTPFlow) -> bytes:
+    """The authority of the absolute-form target that a regular proxy got and has taken apart.
+
+    It goes before the Host headers (RFC 9112 section 3.2.2); empty where it is that of the Host
+    header, as it should be, since that is still as written. In a tunnel, where the server is known
+    before the request, nothing has been taken apart.
+    """
+    request = flow.request
+    tunnelled = flow.server_conn.address is not None
+    if not isinstance(flow.client_conn.proxy_mode, RegularMode) or tunnelled or flow.is_replay:
+        return b""
+    name = request.host.encode("idna").decode("ascii")
+    host = f"[{name}]" if ":" in name else name
+    authority = hostport("http", host, request.port)
+    as_written = request.host_header in {authority, f"{host}:{request.port}"}
+    return b"" if as_written else authority.encode("ascii")
+
+
+def _send_to(flow: http.HTTPFlow, cell: RemoteCell, admitted: Request) -> None:
+    """Point the flow at one of the cell's endpoints, with the host and path that were decided by.
+
+    A client's internal headers do not get there.
+    """
+    request = flow.request
+    for name in {name for name in request.headers if name.lower().startswith(INTERNAL_PREFIX)}:
+        del request.headers[name]
+    if request.data.authority and not isinstance(flow.client_conn.proxy_mode, UpstreamMode):
+        # Else the cell would get an absolute form with its own address.
+        request.authority = ""
     host, _, port = random.choice(cell.endpoints).rpartition(":")  # noqa: S311 - spreads load
-    flow.request.host = host.strip("[]")
-    flow.request.port = int(port)
-    flow.request.scheme = "https" if cell.tls else "http"
-    flow.request.host_header = host_header
+    request.scheme = "https" if cell.tls else "http"
+    request.host = host.strip("[]")
+    request.port = int(port)
+    request.host_header = admitted.authority
+    request.path = admitted.path
 
 
 def _document(decision: Decision) -> dict[str, Any]:

@@ -68,4 +68,5 @@ def request_of(check: Any) -> Request:
         for header in http.header_map.headers
     ] or [(name, value.encode()) for name, value in http.headers.items()]
     plain = tuple((name, value) for name, value in headers if not name.startswith(":"))
-    return Request(http.method, http.host.encode(), http.path.encode(), plain)
+    path = dict(headers).get(":path", http.path.encode())
+    return Request(http.method, http.host.encode(), path, plain)

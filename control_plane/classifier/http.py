@@ -40,7 +40,9 @@ KNOWN_HEADER = b"x-cellway-known"
 Who sends one may be answered from the cache; nothing older than that is used. And who sends this
 header is an edge's cache, which wants its answer in one header."""
 _REVISION = re.compile(rb"[0-9]{1,18}")
-_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LINE = re.compile(rb"(%b) (/[!-~\x80-\xff]*) HTTP/1\.1\r\n" % _METHOD.pattern)
+"""What Envoy may send and the parser refuses: HTTP/2 has any method, and any byte in a query."""
 MAX_NAMES = 1024
 _NAMES: dict[bytes, str] = {}
 """Headers' names as the evaluator has them: to look one up is cheaper than to convert it."""
@@ -124,7 +126,9 @@ class _Connection(asyncio.Protocol):
     __slots__ = (
         *(
             "_authority",
+            "_between",
             "_cache",
+            "_given",
             "_headers",
             "_known",
             "_method",
@@ -133,7 +137,7 @@ class _Connection(asyncio.Protocol):
             "_received",
             "_server",
         ),
-        *("_closing", "_queue", "_transport", "_url"),
+        *("_closing", "_queue", "_start", "_transport", "_url"),
     )
 
     def __init__(self, server: ClassifierServer) -> None:
@@ -145,6 +149,9 @@ class _Connection(asyncio.Protocol):
         self._closing = False
         self._queue: deque[tuple[Request, int | None, bool]] = deque()
         self.on_message_begin()
+        self._between = True
+        self._start = b""
+        self._given: tuple[str, bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; one connection too many is closed at once."""
@@ -163,6 +170,8 @@ class _Connection(asyncio.Protocol):
         """Feed the parser, which calls the methods below."""
         self._quiet_s = 0.0
         self._received += len(data)
+        if self._between:
+            data = self._readable(self._start + data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -176,6 +185,23 @@ class _Connection(asyncio.Protocol):
         if self._received > MAX_REQUEST_BYTES:
             self._refuse(_TOO_LARGE)
 
+    def _readable(self, data: bytes) -> bytes:
+        """A question's beginning with a first line that the parser takes; nothing until it is here.
+
+        What the line says is kept. Most need nothing done.
+        """
+        self._start = b""
+        if data.startswith(b"GET /") and b" HTTP/1.1\r\n" in data and data.isascii():
+            return data
+        if b"\n" not in data:
+            self._start = data
+            return b""
+        line = _LINE.match(data)
+        if line is None:
+            return data
+        self._given = line[1].decode("ascii"), line[2]
+        return b"GET / HTTP/1.1\r\n" + data[line.end() :]
+
     def pause_writing(self) -> None:
         """Who does not read answers gets no further questions read."""
         self._transport.pause_reading()
@@ -186,6 +212,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._between = False
         self._url = b""
         self._authority = b""
         self._method: str | None = None
@@ -228,10 +255,12 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is here: answer it."""
         self._received = 0
+        self._between = True
+        given, self._given = self._given, None
         if self._transport.is_closing():
             return
-        method = self._method or self._parser.get_method().decode("ascii")
-        request = Request(method, self._authority, self._url, tuple(self._headers))
+        method, url = given or (self._parser.get_method().decode("ascii"), self._url)
+        request = Request(self._method or method, self._authority, url, tuple(self._headers))
         if self._server.lookup is None:
             self._transport.write(self._server.answer(request, cache=self._cache))
         else:

@@ -226,9 +226,10 @@ def _authz(ruleset: Ruleset, policy: TrafficPolicy) -> hcm.HttpFilter:
         clear_route_cache=True,
         stat_prefix="classifier",
         allowed_headers=matcher.ListStringMatcher(patterns=_headers_used(ruleset)),
+        # As text, what is no UTF-8 would come as "!".
+        encode_raw_headers=True,
     )
     if policy.classifier_protocol == "grpc":
-        config.encode_raw_headers = True
         config.grpc_service = core.GrpcService(
             envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=CLASSIFIER_CLUSTER), timeout=timeout
         )
@@ -253,7 +254,8 @@ def _authz(ruleset: Ruleset, policy: TrafficPolicy) -> hcm.HttpFilter:
 
 def _headers_used(ruleset: Ruleset) -> list[matcher.StringMatcher]:
     """The least that the classifier must see."""
-    fixed: set[str] = {"cookie"}
+    # The path too, of which the gRPC question otherwise has a text only.
+    fixed: set[str] = {"cookie", ":path"}
     patterns: set[str] = set()
     for rule in ruleset.rules:
         for match in rule.matches:

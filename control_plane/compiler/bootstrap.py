@@ -37,6 +37,8 @@ KEPT_CELL_STATS = (
 )
 """A cell's clusters are named for it. Good and bad answers are counted by endpoint."""
 
+_FEATURES = ("strict_chunk_parsing", "re2_use_latin1_mode")
+
 
 @dataclass(frozen=True, slots=True)
 class MemberTls:
@@ -118,11 +120,11 @@ def _reconnect() -> core.RetryPolicy:
 
 
 def _runtime() -> bootstrap.LayeredRuntime:
-    """A chunk's end that is no CRLF is refused, as RFC 9112 section 7.1 has it."""
-    strict = Struct.from_dict({"envoy.reloadable_features.strict_chunk_parsing": True})
-    return bootstrap.LayeredRuntime(
-        layers=[bootstrap.RuntimeLayer(name="cellway", static_layer=strict)]
-    )
+    """A chunk's end that is no CRLF is refused, as RFC 9112 section 7.1 has it; regexes see bytes
+    (Envoy 1.40's default), as `control_plane.routing.regex` does."""
+    flags = {f"envoy.reloadable_features.{name}": True for name in _FEATURES}
+    layer = bootstrap.RuntimeLayer(name="cellway", static_layer=Struct.from_dict(flags))
+    return bootstrap.LayeredRuntime(layers=[layer])
 
 
 def _address(host: str, port: int) -> core.Address:

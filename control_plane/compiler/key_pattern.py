@@ -67,13 +67,7 @@ class KeyPattern:
 
     def regex(self, keys: Iterable[str]) -> str:
         """RE2 for this pattern around one of the keys, without anchors."""
-        return self._around("|".join(re.escape(key) for key in keys))
-
-    def any_key(self) -> str:
-        """RE2 for this pattern around any key, without anchors."""
-        return self._around("".join(_re2(part) for part in self.key))
-
-    def _around(self, key: str) -> str:
+        key = "|".join(re.escape(key) for key in keys)
         before, after = ("".join(_re2(p) for p in parts) for parts in (self.before, self.after))
         return f"{before}(?:{key}){after}"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from ipaddress import ip_network
 
+from envoy_data_plane.envoy.config.accesslog import v3 as accesslog
 from envoy_data_plane.envoy.config.common.mutation_rules import v3 as mutation
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.listener import v3 as listener
@@ -15,7 +16,13 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager i
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
-from control_plane.compiler.asking import ads, asking_filters, http_filter, pack
+from control_plane.compiler.asking import (
+    ads,
+    asking_filters,
+    http_filter,
+    pack,
+    uses_edge_cache,
+)
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
     CELL_HEADER,
@@ -31,6 +38,7 @@ from control_plane.compiler.model import (
     TrafficPolicy,
 )
 from control_plane.compiler.native import Analysed, needs_second_try
+from control_plane.routing.edge_refusal import HEADERS_TOO_LARGE
 from control_plane.routing.ruleset import Ruleset
 
 
@@ -45,19 +53,21 @@ def compile_listener(
         "envoy.filters.http.router",
         router.Router(dynamic_stats=False, suppress_envoy_headers=True),
     )
+    replies = None if uses_edge_cache(ruleset, policy) else _authz_replies()
     chains = []
     if policy.debug_networks:
         match = listener.FilterChainMatch(
             source_prefix_ranges=[_cidr(network) for network in policy.debug_networks]
         )
-        chains.append(_chain("debug", [*filters, _debug_filter(), routed], policy, match))
+        debugged = _manager([*filters, _debug_filter(), routed], policy, replies)
+        chains.append(_chain("debug", debugged, match))
     edge = listener.Listener(
         name=LISTENER_NAME,
         address=core.Address(
             socket_address=core.SocketAddress(address=policy.edge_host, port_value=policy.edge_port)
         ),
         filter_chains=chains,
-        default_filter_chain=_chain("edge", [*filters, routed], policy, None),
+        default_filter_chain=_chain("edge", _manager([*filters, routed], policy, replies), None),
         per_connection_buffer_limit_bytes=32 * 1024,
     )
     return EnvoyResource(LISTENER, LISTENER_NAME, bytes(edge))
@@ -98,12 +108,8 @@ def _set_header(
 
 
 def _chain(
-    name: str,
-    filters: list[hcm.HttpFilter],
-    policy: TrafficPolicy,
-    match: listener.FilterChainMatch | None,
+    name: str, manager: hcm.HttpConnectionManager, match: listener.FilterChainMatch | None
 ) -> listener.FilterChain:
-    manager = _manager(filters, policy)
     chain = listener.FilterChain(
         name=name,
         filters=[
@@ -117,7 +123,9 @@ def _chain(
     return chain
 
 
-def _manager(filters: list[hcm.HttpFilter], policy: TrafficPolicy) -> hcm.HttpConnectionManager:
+def _manager(
+    filters: list[hcm.HttpFilter], policy: TrafficPolicy, replies: hcm.LocalReplyConfig | None
+) -> hcm.HttpConnectionManager:
     """HTTP as Envoy's edge best practices say; %2F stays, because GitLab's API needs it."""
     return hcm.HttpConnectionManager(
         stat_prefix="edge",
@@ -145,9 +153,31 @@ def _manager(filters: list[hcm.HttpFilter], policy: TrafficPolicy) -> hcm.HttpCo
         early_header_mutation_extensions=[_strip()],
         upgrade_configs=[hcm.HttpConnectionManagerUpgradeConfig(upgrade_type="websocket")],
         generate_request_id=True,
+        local_reply_config=replies,
         server_header_transformation=(
             hcm.HttpConnectionManagerServerHeaderTransformation.PASS_THROUGH
         ),
+    )
+
+
+def _authz_replies() -> hcm.LocalReplyConfig:
+    """431 where Envoy's ext_authz has no room for the classifier's headers, for which it has 500.
+
+    That are requests whose headers, with those that Envoy itself adds, are at the limit already.
+    """
+    compare = accesslog.ComparisonFilter(
+        op=accesslog.ComparisonFilterOp.EQ,
+        value=core.RuntimeUInt32(default_value=500, runtime_key="cellway.authz_replies"),
+    )
+    status = accesslog.AccessLogFilter(
+        status_code_filter=accesslog.StatusCodeFilter(comparison=compare)
+    )
+    by_authz = accesslog.AccessLogFilter(
+        response_flag_filter=accesslog.ResponseFlagFilter(flags=["UAEX"])
+    )
+    both = accesslog.AccessLogFilter(and_filter=accesslog.AndFilter(filters=[status, by_authz]))
+    return hcm.LocalReplyConfig(
+        mappers=[hcm.ResponseMapper(filter=both, status_code=HEADERS_TOO_LARGE)]
     )
 
 

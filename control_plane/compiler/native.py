@@ -76,10 +76,6 @@ class KeyLookup:
         """One of these texts, or a longer one, stands there as the key."""
         return self._holds(self.pattern.regex(texts), _ANY)
 
-    def ends_clearly(self) -> Condition:
-        """A key stands there, and what follows it is UTF-8, so RE2's classes can tell its end."""
-        return self._holds(self.pattern.any_key(), self._end())
-
     def _holds(self, regex: str, end: str) -> Condition:
         return Condition((self.header,), f"{self.start}{regex}{end}")
 
@@ -237,6 +233,9 @@ def _necessary(match: Match) -> Condition | None:
         return Condition(("cookie",), _ANY)
     if match.subject is Subject.QUERY:
         assert match.value is not None
+        if match.value.matches(b""):
+            # Without a "?" there is a query too: an empty one.
+            return None
         # Without its anchors the pattern is found at least wherever it was.
         inner = without(match.value.pattern, "", "", widen=True, start="")
         return Condition((":path",), rf"[^?]*\?{_ANY}?(?:{inner or ''}){_ANY}")

@@ -202,9 +202,6 @@ class _Table:
         if down and not isinstance(policies.on_cell_down, Next):
             refused = self._policy_route(policies.on_cell_down, one.rule)
             add(found.matcher, holds(lookup.holds(down)), _unless_twice(lookup, refused, ask))
-        if cells and lookup.pattern.open_ended and ask is not None:
-            unclear = [holds(lookup.may_hold(cells)), negated(holds(lookup.ends_clearly()))]
-            add(found.matcher, all_of(unclear), ask)
         if not isinstance(policies.on_unknown, Next):
             unknown = [holds(lookup.whole)]
             if cells and ask is None:

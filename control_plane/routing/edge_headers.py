@@ -61,6 +61,10 @@ REMOVED_BY_EDGE = frozenset(
 )
 """Hop-by-hop fields, and Envoy's own that only a trusted peer may send (`use_remote_address`)."""
 
+UNSEEN_BY_RULES = WRITTEN_BY_EDGE | REMOVED_BY_EDGE | {"content-length"}
+"""No rule sees these, whoever evaluates it: what stands there when the classifier is asked is the
+edge's, and a Content-Length is that of the question."""
+
 _JOINED_BY_EDGE = frozenset(
     {
         *("accept", "accept-encoding", "access-control-request-headers"),

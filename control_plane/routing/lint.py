@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from control_plane.routing.edge_headers import INTERNAL_PREFIX, UNSEEN_BY_RULES
 from control_plane.routing.model import Cells
 from control_plane.routing.parse import parse
 from control_plane.routing.policies import POLICY_FIELDS
@@ -74,9 +75,18 @@ def check(ruleset: Ruleset, cells: Cells | None = None) -> list[Finding]:
 
 def _errors(ruleset: Ruleset, cells: Cells | None) -> Iterator[Finding]:
     for rule in ruleset.rules:
+        yield from _unseen(rule)
         yield from _references(rule)
         if cells is not None:
             yield from _names(rule, cells)
+
+
+def _unseen(rule: Rule) -> Iterator[Finding]:
+    for name in (name for match in rule.matches for name in match.literal_names):
+        if name in UNSEEN_BY_RULES or name.startswith(INTERNAL_PREFIX):
+            message = f"no rule can see {name}: the edge removes it or has its own"
+            mend = "match a header that gets to the cell as the client sent it"
+            yield Finding("error", rule.id, "match.name", message, mend)
 
 
 def _references(rule: Rule) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
 
-from control_plane.routing.edge_headers import join_values
+from control_plane.routing.edge_headers import UNSEEN_BY_RULES, join_values
 
 ClaimKey = tuple[str, str]
 """A claim's bucket and value, e.g. ``("route", "gitlab-org")``."""
@@ -102,11 +102,13 @@ class Request:
         """Header values by name; repeated ones joined with ",", as Envoy matches them.
 
         That holds for Cookie too, of which HTTP/1.1 allows one (RFC 6265 section 5.4); the several
-        of HTTP/2 are one, joined with "; ", by the time that anything is matched.
+        of HTTP/2 are one, joined with "; ", by the time that anything is matched. What no rule sees
+        (`edge_headers.UNSEEN_BY_RULES`) is left out.
         """
         joined: dict[str, bytes] = {}
         for name, value in self.headers:
-            joined[name] = joined[name] + b"," + value if name in joined else value
+            if name not in UNSEEN_BY_RULES:
+                joined[name] = joined[name] + b"," + value if name in joined else value
         return joined
 
 

@@ -13,13 +13,15 @@ class RegexError(ValueError):
 
 def _options(*, case_sensitive: bool) -> re2.Options:
     options = re2.Options()
+    # As Envoy since 1.40: each byte is a character, whatever text it is part of.
+    options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False
     options.case_sensitive = case_sensitive
     return options
 
 
 class Regex:
-    """A compiled pattern with search semantics over bytes (UTF-8 mode, as in Envoy)."""
+    """A compiled pattern with search semantics over bytes (Latin-1 mode, as in Envoy)."""
 
     __slots__ = ("_compiled", "_numbers", "case_sensitive", "groups", "pattern")
 
@@ -29,12 +31,13 @@ class Regex:
         self.pattern = pattern
         self.case_sensitive = case_sensitive
         try:
-            self._compiled = re2.compile(pattern, _options(case_sensitive=case_sensitive))
+            self._compiled = re2.compile(pattern.encode(), _options(case_sensitive=case_sensitive))
         except re2.error as error:
             text = error.args[0] if error.args else "invalid pattern"
             raise RegexError(text.decode() if isinstance(text, bytes) else str(text)) from error
-        numbers: dict[str, int] = self._compiled.groupindex
-        self._numbers = tuple(sorted(numbers.items(), key=lambda item: item[1]))
+        numbers: dict[bytes, int] = self._compiled.groupindex
+        named = sorted(numbers.items(), key=lambda item: item[1])
+        self._numbers = tuple((name.decode(), number) for name, number in named)
         self.groups: tuple[str, ...] = tuple(name for name, _ in self._numbers)
 
     def matches(self, subject: bytes) -> bool:
@@ -78,10 +81,10 @@ class RegexSet:
         self._set = re2.Set.SearchSet(options)
         for regex in patterns:
             folded = regex.pattern if regex.case_sensitive else f"(?i:{regex.pattern})"
-            self._set.Add(folded)
+            self._set.Add(folded.encode())
         # Always found. RE2 answers with nothing when it runs out of memory; that must not look
         # like "none of them".
-        self._always = self._set.Add("")
+        self._always = self._set.Add(b"")
         self._set.Compile()
 
     def search(self, subject: bytes) -> frozenset[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -97,3 +98,47 @@ async def test_one_connection_too_many_is_closed(
     with socket.create_connection(("127.0.0.1", plane.ports.classifier)):
         await asyncio.sleep(0.1)
         assert await talk(plane, b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n") == b"<closed>"
+
+
+METHOD = "M" * 40
+ODD_RULES = json.dumps(
+    {
+        "name": "r",
+        "rules": [
+            {"id": rule, "match": match, "action": "classify", "classify": {"type": "FIRST_CELL"}}
+            for rule, match in (
+                ("method", {"type": "method", "regexValue": f"^{METHOD}$"}),
+                ("query", {"type": "query_string", "regexValue": r"^\C$"}),
+            )
+        ],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        (b"GET /x?\xff HTTP/1.1\r\n", b"query"),
+        (METHOD.encode() + b" /x HTTP/1.1\r\n", b"method"),
+        (b"GET /x HTTP/1.1\r\nx-cellway-method: " + METHOD.encode() + b"\r\n", b"method"),
+        (b"POST /x HTTP/1.1\r\na: \xff\r\ncontent-length: 4\r\n", b"-"),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 3, 1000])
+async def test_every_method_and_query_of_http2_is_read(
+    plane: Running, line: bytes, rule: bytes, step: int
+) -> None:
+    plane.topology.put_ruleset("r", ODD_RULES, actor="test")
+    plane.topology.activate_ruleset("r", 1, actor="test")
+    body = b"GET " if b"content-length" in line else b""
+    last = b"GET /x?1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    sent = line + b"host: a\r\n\r\n" + body
+    reader, writer = await asyncio.open_connection("127.0.0.1", plane.ports.classifier)
+    for at in range(0, len(sent), step):
+        writer.write(sent[at : at + step])
+        await asyncio.sleep(0)
+    first = await reader.readuntil(b"\r\n\r\n")
+    assert (b"x-cellway-rule: %b\r\n" % rule) in first
+    writer.write(last)
+    assert b"x-cellway-rule: query\r\n" in await reader.read()
+    writer.close()

@@ -219,6 +219,19 @@ def test_a_rewritten_path_regex_sees_the_path_only(pattern: str, path: str, quer
     assert whole.matches(f"{path}?{query}".encode()) is wanted
 
 
+@given(patterns, st.none() | st.text("ab/%-1?", max_size=8))
+@settings(max_examples=500, deadline=None)
+def test_a_query_rule_asks_whenever_it_may_match(pattern: str, query: str | None) -> None:
+    """A path without "?" has an empty query."""
+    match = {"type": "query_string", "regexValue": pattern}
+    claims = {"claims": [{"route": "a"}]}
+    document = [{"id": "r", "match": match, "action": "classify", "classify": claims}]
+    asking = analyse(parse(json.dumps(document)).rules[0])
+    path = "/x" if query is None else f"/x?{query}"
+    if Regex(pattern).matches((query or "").encode()):
+        assert all(Regex(f"^(?:{one.regex})$").matches(path.encode()) for one in asking.conditions)
+
+
 def test_the_bootstrap_keeps_stats_few_and_the_admin_on_loopback() -> None:
     document = json.loads(compile_bootstrap(FleetMember("n", "g", "xds.example", 18000, 9901)))
     assert document["admin"]["address"]["socketAddress"]["address"] == "127.0.0.1"

@@ -1,8 +1,9 @@
-"""A cleartext HTTP/2 client for tests that must send header blocks no real client would send."""
+"""An HTTP/2 client for tests that must send header blocks no real client would send."""
 
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -33,9 +34,17 @@ class Http2Refusal:
 class RawHttp2Connection:
     """One HTTP/2 connection with prior knowledge; nothing that is sent gets checked."""
 
-    def __init__(self, address: tuple[str, int], *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._socket = socket.create_connection(address, timeout=timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
         self._h2 = H2Connection(
             H2Configuration(
                 client_side=True,

@@ -22,7 +22,7 @@ from control_plane.envoy_process import Envoy
 from control_plane.example_cell import cell_app
 from control_plane.listening import bind, embedded, port_of, run
 from control_plane.routing.evaluate import decide
-from control_plane.routing.model import Cells, Decision
+from control_plane.routing.model import Cells, Decision, Request
 from control_plane.routing.normalise import Refused, admit
 from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
@@ -281,8 +281,10 @@ class System:
     ) -> Decision | Refused:
         """What the evaluator says about a raw request, at the current revision."""
         admitted = admit(method, target, host, headers)
-        if isinstance(admitted, Refused):
-            return admitted
+        return admitted if isinstance(admitted, Refused) else self.decide(admitted)
+
+    def decide(self, admitted: Request) -> Decision:
+        """What the evaluator says about an admitted request, at the current revision."""
         snapshot = self.plane.topology.snapshot()
         assert snapshot.ruleset is not None
         cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)

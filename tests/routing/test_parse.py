@@ -103,6 +103,10 @@ LINTED: list[tuple[list[dict[str, Any]], str, str]] = [
     ([OK | {"proxy": {"cell": "cell-9"}}], "error", "no cell 'cell-9'"),
     ([OK | {"proxy": {"address": "x.example"}}], "error", "no cell has the address"),
     ([OK | {"on_cell_down": {"cell": "nope"}}], "error", "no cell 'nope'"),
+    *(
+        ([OK | {"match": {"type": "header", "name": name}}], "error", "no rule can see")
+        for name in ("^X-Request-Id$", "^(?:a|content-length)$", "^x-cellway-cell$")
+    ),
     ([OK | {"on_cell_down": 503}, OK | {"id": "b"}], "warning", "never reached: a decides"),
     ([OK | {"match": PATH}, OK | {"id": "b", "match": [PATH, PATH | {"regexValue": "z"}]}, OK | {"id": "c"}],
      "warning", "never reached: a has the same match"),
