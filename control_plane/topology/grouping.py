@@ -3,6 +3,10 @@
 Revisions are taken under one lock, so writes can't commit side by side. Under load the time of a
 write is that of its commit to disk; so what queues up while one commits goes in together next,
 each write under a savepoint of its own.
+
+On PostgreSQL a group is first sent as a whole, in one round trip: most writes need nothing more.
+Where one of them does, or fails, all of that is undone, the others are sent once more, and those
+that are left run one after the other.
 """
 
 from __future__ import annotations
@@ -27,9 +31,12 @@ MAX_STATEMENTS = 256
 """Bounds of a group: who comes first shall not wait long for the others."""
 _SAVE = Statement("SAVEPOINT job")
 _UNDO = Statement("ROLLBACK TO SAVEPOINT job")
+_TRIES_AT_ONCE = 2
+_SAVE_ALL = Statement("SAVEPOINT jobs")
+_UNDO_ALL = Statement("ROLLBACK TO SAVEPOINT jobs")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job[T]:
     """A write of fixed statements, and what became of it once it is done."""
 
@@ -38,6 +45,9 @@ class Job[T]:
     actor: str
     ahead: bool = False
     """Goes before those that are not: it ends what another write began."""
+    is_plain: Callable[[list[Result]], bool] | None = None
+    """Whether, with these results, ``finish`` succeeds and doesn't look at what later writes change
+    too. Without it, others are never sent before it is finished."""
     tx: Transaction | None = None
     value: T | None = None
     error: Exception | None = None
@@ -84,14 +94,66 @@ def take_group(queue: Sequence[Job[Any]], statements: int) -> Sequence[Job[Any]]
 
 def run_jobs(jobs: Sequence[Job[Any]], connection: Connection) -> tuple[None, bool]:
     """Run each job; whether there is anything to commit. Nothing counts before the commit."""
-    kept = False
     alone = len(jobs) == 1
-    for job in jobs:
+    left = jobs
+    if not alone and connection.dialect.name == "postgresql":
+        left = _run_plain(jobs, connection)
+    kept = len(left) < len(jobs)
+    for job in left:
         if _succeeds(job, connection, [] if alone else [_SAVE]):
             kept = True
         elif not alone:
             execute(connection, [_UNDO])
     return None, kept
+
+
+def _run_plain(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[Job[Any]]:
+    """Run those of the jobs that are plain; gives the others, of which nothing is done then."""
+    plain: Sequence[Job[Any]] = [job for job in jobs if job.is_plain is not None]
+    for _ in range(_TRIES_AT_ONCE):
+        good = _run_at_once(plain, connection)
+        if len(good) == len(plain):
+            break
+        plain = good
+    else:
+        plain = ()
+    done = set(plain)
+    return [job for job in jobs if job not in done]
+
+
+def _run_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[Job[Any]]:
+    """Run the jobs in one round trip and give those that are plain.
+
+    Where those aren't all, nothing is done.
+    """
+    if not jobs:
+        return jobs
+    try:
+        plain = _sent_at_once(jobs, connection)
+    except (DBAPIError, psycopg.Error) as error:
+        if is_lost(error) or is_conflict(error):
+            raise
+        # Which of them it was, their running one after the other shows.
+        plain = ()
+    if len(plain) < len(jobs):
+        execute(connection, [_UNDO_ALL])
+    return plain
+
+
+def _sent_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[Job[Any]]:
+    """Send the jobs after a savepoint; those that are plain, finished if all are."""
+    sent = [_SAVE_ALL]
+    for job in jobs:
+        sent += (TAKE_REVISION, *job.statements)
+    done = iter(execute(connection, sent)[1:])
+    each = [(job, next(done), [next(done) for _ in job.statements]) for job in jobs]
+    plain = [job for job, _, made in each if job.is_plain is not None and job.is_plain(made)]
+    if len(plain) == len(jobs):
+        for job, taken, made in each:
+            revision, at = taken.rows[0][:2]
+            job.tx = Transaction(connection, revision, job.actor, moment(at), took_revision=True)
+            job.value, job.error = job.finish(job.tx, made), None
+    return plain
 
 
 def _succeeds(job: Job[Any], connection: Connection, before: list[Statement]) -> bool:

@@ -132,19 +132,26 @@ def begin(
         *(epochs.claimed_under(lease) if creates else ()),
     ]
 
+    def changed(results: list[Result]) -> tuple[int, int]:
+        """How many claims were made, and how many marked."""
+        counts = [one.count for one in results[1 : 1 + len(creates) + len(destroys)]]
+        return sum(counts[: len(creates)]), sum(counts[len(creates) :])
+
+    def is_plain(results: list[Result]) -> bool:
+        wanted = (len(batch.creates), len(batch.destroys))
+        return bool(results[0].count) and changed(results) == wanted
+
     def finish(tx: Transaction, results: list[Result]) -> Written[Lease]:
-        opened, *done = results
-        if not opened.count:
+        if not results[0].count:
             return _not_opened(tx, cell_id, idempotency_key, fingerprint)
-        made = sum(one.count for one in done[: len(creates)])
-        marked = sum(one.count for one in done[len(creates) : len(creates) + len(destroys)])
+        made, marked = changed(results)
         if marked < len(batch.destroys) or made < len(batch.creates):
             conflicts.explain(tx, batch, lease, cell_id)
         if tx.due(_PRUNE_EVERY):
             _prune(tx)
         return Written(Lease(lease, cell_id, tx.at, tx.at), tx.revision, _changes(entries, tx))
 
-    return store.write_statements(statements, finish, actor=actor)
+    return store.write_statements(statements, finish, actor=actor, is_plain=is_plain)
 
 
 def settle(
@@ -177,7 +184,12 @@ def settle(
             _commit_destroys(tx, lease, actor)
         return tx.revision
 
-    return store.write_statements(statements, finish, actor=actor, ahead=True)
+    def is_plain(results: list[Result]) -> bool:
+        return bool(results[0].rows) and not results[0].rows[0][0]
+
+    return store.write_statements(
+        statements, finish, actor=actor, ahead=True, is_plain=is_plain if committing else None
+    )
 
 
 def _inserts(sql: str, specs: Sequence[Creation], lease: str) -> list[Statement]:

@@ -131,6 +131,7 @@ class Store:
         *,
         actor: str,
         ahead: bool = False,
+        is_plain: Callable[[list[Result]], bool] | None = None,
     ) -> T:
         """A write of fixed statements, sent together after the one that takes the revision.
 
@@ -138,7 +139,8 @@ class Store:
         themselves. ``finish`` judges their results: it may run more, raise, or abandon; it is
         called again when the transaction is. Writes of other threads that wait meanwhile go into
         the same transaction, each with its own revision and its own success or failure; one that is
-        ``ahead`` does not queue behind those that are not. Raises as `write` does.
+        ``ahead`` does not queue behind those that are not. ``is_plain`` lets others be sent along
+        with it (see `grouping`). Raises as `write` does.
         """
         once = idempotency.under_way()
 
@@ -147,7 +149,8 @@ class Store:
                 once.keep(tx.connection, tx.revision - 1, tx.at)
             return finish(tx, results)
 
-        job: Job[T] = Job(statements, finish_once, bounded(actor), ahead)
+        plain = is_plain if once is None else None
+        job: Job[T] = Job(statements, finish_once, bounded(actor), ahead, plain)
         with self._queueing:
             enqueue(self._queue, job)
         while not job.done:

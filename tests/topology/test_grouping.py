@@ -113,6 +113,68 @@ def test_a_group_is_bounded(two: Topology, transactions: list[int]) -> None:
     assert len(transactions) < 80 / 4
 
 
+@pytest.fixture
+def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of statements of each round trip that a group itself makes."""
+    seen: list[int] = []
+    real = grouping.execute
+
+    def counting(connection: Any, statements: Any) -> Any:
+        seen.append(len(statements))
+        return real(connection, statements)
+
+    monkeypatch.setattr(grouping, "execute", counting)
+    return seen
+
+
+def test_a_group_of_plain_writes_is_one_round_trip_on_a_server(
+    two: Topology, round_trips: list[int]
+) -> None:
+    _, lease = begin(two, "open")
+    round_trips.clear()
+    calls = [partial(begin, two, f"r{n}") for n in range(7)]
+    futures = together(two, [*calls, lambda: two.commit_update(1, lease, actor="m")])
+    assert all(one.exception() is None for one in futures)
+    assert [c.revision for c in two.changes(3) if c.kind == "lease"] == list(range(4, 12))
+    if two._store.engine.dialect.name == "postgresql":
+        # Whoever gets the lock first may run its own alone.
+        assert len(round_trips) <= 2
+    else:
+        assert len(round_trips) == 8
+
+
+def test_writes_that_are_not_plain_leave_the_others_theirs(two: Topology) -> None:
+    """Later ones were sent along with what is undone: they must not see anything of it."""
+    lease = two.begin_update(1, [RecordSpec("route", "old")], [], actor="m").value.uuid
+    two.commit_update(1, lease, actor="m")
+    going = two.begin_update(1, [], [RecordSpec("route", "old")], actor="m").value.uuid
+    dropped = begin(two, "dropped")[1]
+    before = two.revision()
+    futures = together(
+        two,
+        [
+            # It fails, but has made "wanted" before that is known.
+            lambda: begin(two, "wanted", "dropped"),
+            lambda: begin(two, "wanted"),
+            lambda: two.commit_update(1, going, actor="m"),
+            lambda: two.rollback_update(1, dropped, actor="m"),
+            *(partial(begin, two, f"r{n}") for n in range(5)),
+        ],
+    )
+    assert isinstance(futures[1].exception(), AlreadyExists | None)
+    made = [one.result() for one in futures[2:]]
+    wins = [one for one in futures[:2] if one.exception() is None]
+    assert len(wins) == 1
+    steps = [c for c in two.changes(before) if c.kind == "lease"]
+    assert [c.revision for c in steps] == list(range(before + 1, before + 9))
+    numbers = [one if isinstance(one, int) else one[0] for one in (*made, wins[0].result())]
+    assert sorted(numbers) == list(range(before + 1, before + 9))
+    gone = {c.key: c.revision for c in two.changes(before) if c.action == "delete"}
+    assert gone == {"route:old": made[0], "route:dropped": made[1]}
+    owned = two.owners([("route", n) for n in ("old", "wanted", *(f"r{n}" for n in range(5)))])
+    assert owned == [None, *[1] * 6]
+
+
 def test_a_failed_transaction_fails_each_write_of_it(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
