@@ -108,7 +108,7 @@ def plan(topology: Topology, sql: str, params: Any) -> str:
             found = raw.execute(f"EXPLAIN QUERY PLAN {_for_sqlite(sql)}", params).fetchall()
             return "\n".join(row[3] for row in found)
         numbers = itertools.count(1)
-        sql = re.sub(r"%\(\w+\)s|%s", lambda _: f"${next(numbers)}", _for_postgresql(sql))
+        sql = re.sub(r"%\(\w+\)s|%s", lambda _: f"${next(numbers)}", _for_postgresql(sql).decode())
         cursor = raw.cursor()
         cursor.execute(f"EXPLAIN (GENERIC_PLAN) {sql}")
         return "\n".join(row[0] for row in cursor.fetchall())
