@@ -36,18 +36,30 @@ _SAVE_ALL = Statement("SAVEPOINT jobs")
 _UNDO_ALL = Statement("ROLLBACK TO SAVEPOINT jobs")
 
 
-@dataclass(slots=True, eq=False)
-class Job[T]:
-    """A write of fixed statements, and what became of it once it is done."""
+@dataclass(frozen=True, slots=True)
+class Write[T]:
+    """A write of fixed statements, to be sent together after the one that takes the revision.
+
+    They find it and its time in the table ``revisions``, and append to the change feed themselves.
+    """
 
     statements: Sequence[Statement]
     finish: Callable[[Transaction, list[Result]], T]
+    """Judges their results: it may run more, raise, or abandon. It is called again when the
+    transaction is."""
     actor: str
     ahead: bool = False
     """Goes before those that are not: it ends what another write began."""
     is_plain: Callable[[list[Result]], bool] | None = None
     """Whether, with these results, ``finish`` succeeds and doesn't look at what later writes change
     too. Without it, others are never sent before it is finished."""
+
+
+@dataclass(slots=True, eq=False)
+class Job[T]:
+    """A write, and what became of it once it is done."""
+
+    write: Write[T]
     tx: Transaction | None = None
     value: T | None = None
     error: Exception | None = None
@@ -65,6 +77,11 @@ class Job[T]:
         self.done = True
         self.woken.set()
 
+    @property
+    def statements(self) -> Sequence[Statement]:
+        """Those of the write."""
+        return self.write.statements
+
     def result(self) -> T:
         """What ``finish`` returned; raises what it raised."""
         if self.error is not None:
@@ -78,8 +95,8 @@ def enqueue(queue: list[Job[Any]], job: Job[Any]) -> None:
     These can't keep the others waiting for ever: each of them was begun by one of the others.
     """
     at = len(queue)
-    if job.ahead:
-        at = next((place for place, other in enumerate(queue) if not other.ahead), at)
+    if job.write.ahead:
+        at = next((place for place, other in enumerate(queue) if not other.write.ahead), at)
     queue.insert(at, job)
 
 
@@ -109,7 +126,7 @@ def run_jobs(jobs: Sequence[Job[Any]], connection: Connection) -> tuple[None, bo
 
 def _run_plain(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[Job[Any]]:
     """Run those of the jobs that are plain; gives the others, of which nothing is done then."""
-    plain: Sequence[Job[Any]] = [job for job in jobs if job.is_plain is not None]
+    plain: Sequence[Job[Any]] = [job for job in jobs if job.write.is_plain is not None]
     for _ in range(_TRIES_AT_ONCE):
         good = _run_at_once(plain, connection)
         if len(good) == len(plain):
@@ -147,13 +164,18 @@ def _sent_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[
         sent += (TAKE_REVISION, *job.statements)
     done = iter(execute(connection, sent)[1:])
     each = [(job, next(done), [next(done) for _ in job.statements]) for job in jobs]
-    plain = [job for job, _, made in each if job.is_plain is not None and job.is_plain(made)]
+    plain = [job for job, _, made in each if _is_plain(job.write, made)]
     if len(plain) == len(jobs):
         for job, taken, made in each:
             revision, at = taken.rows[0][:2]
-            job.tx = Transaction(connection, revision, job.actor, moment(at), took_revision=True)
-            job.value, job.error = job.finish(job.tx, made), None
+            actor = job.write.actor
+            job.tx = Transaction(connection, revision, actor, moment(at), took_revision=True)
+            job.value, job.error = job.write.finish(job.tx, made), None
     return plain
+
+
+def _is_plain(write: Write[Any], results: list[Result]) -> bool:
+    return write.is_plain is not None and write.is_plain(results)
 
 
 def _succeeds(job: Job[Any], connection: Connection, before: list[Statement]) -> bool:
@@ -163,8 +185,8 @@ def _succeeds(job: Job[Any], connection: Connection, before: list[Statement]) ->
         done = execute(connection, [*before, TAKE_REVISION, *job.statements])
         taken, *results = done[len(before) :]
         revision, at = taken.rows[0][:2]
-        tx = Transaction(connection, revision, job.actor, moment(at), took_revision=True)
-        job.value = job.finish(tx, results)
+        tx = Transaction(connection, revision, job.write.actor, moment(at), took_revision=True)
+        job.value = job.write.finish(tx, results)
     except TopologyError as error:
         job.error = error
         return False

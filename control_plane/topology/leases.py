@@ -27,9 +27,9 @@ from control_plane.topology.errors import (
     Problem,
     Refused,
 )
+from control_plane.topology.grouping import Write
 from control_plane.topology.model import Change, Lease, Written
 from control_plane.topology.statements import Result, Statement, chunked, in_keys, moment, rows
-from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction, bounded
 
 SETTLED_KEPT = timedelta(hours=24)
@@ -104,12 +104,12 @@ class _Entry:
     after: dict[str, Any] | None
 
 
-def begin(
-    store: Store, cell_id: int, batch: Batch, *, actor: str, idempotency_key: str | None
-) -> Written[Lease]:
-    """Create and lock what the batch names under a new lease, or nothing of it.
+def beginning(
+    cell_id: int, batch: Batch, *, actor: str, idempotency_key: str | None
+) -> Write[Written[Lease]]:
+    """Creates and locks what the batch names under a new lease, or nothing of it.
 
-    Raises:
+    The write raises:
         NotFound: no such cell, or a destroyed claim doesn't exist.
         Refused: the cell is retired, or another cell owns a destroyed claim.
         AlreadyExists: values are taken, also by a pending create; lists all of them.
@@ -151,15 +151,15 @@ def begin(
             _prune(tx)
         return Written(Lease(lease, cell_id, tx.at, tx.at), tx.revision, _changes(entries, tx))
 
-    return store.write_statements(statements, finish, actor=actor, is_plain=is_plain)
+    return Write(statements, finish, actor, is_plain=is_plain)
 
 
-def settle(
-    store: Store, cell_id: int, lease: str, outcome: Outcome, *, actor: str, reason: str | None
-) -> int:
-    """Commit or roll back; returns the revision, of the first time if it is settled so already.
+def settling(
+    cell_id: int, lease: str, outcome: Outcome, *, actor: str, reason: str | None
+) -> Write[int]:
+    """Commits or rolls back; gives the revision, of the first time if it is settled so already.
 
-    Raises:
+    The write raises:
         NotFound: the cell has no such lease, or it was settled more than a day ago.
         LeaseSettled: it was settled the other way.
     """
@@ -187,9 +187,7 @@ def settle(
     def is_plain(results: list[Result]) -> bool:
         return bool(results[0].rows) and not results[0].rows[0][0]
 
-    return store.write_statements(
-        statements, finish, actor=actor, ahead=True, is_plain=is_plain if committing else None
-    )
+    return Write(statements, finish, actor, ahead=True, is_plain=is_plain if committing else None)
 
 
 def _inserts(sql: str, specs: Sequence[Creation], lease: str) -> list[Statement]:

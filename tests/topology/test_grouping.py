@@ -175,6 +175,58 @@ def test_writes_that_are_not_plain_leave_the_others_theirs(two: Topology) -> Non
     assert owned == [None, *[1] * 6]
 
 
+def test_writes_of_one_thread_go_together_each_with_its_own_result(
+    two: Topology, transactions: list[int]
+) -> None:
+    _, lease = begin(two, "open")
+    _, other = begin(two, "other")
+    transactions.clear()
+    before = two.revision()
+
+    def wanted(*names: str) -> grouping.Write[Any]:
+        return two.beginning(1, [RecordSpec("route", name) for name in names], [], actor="m")
+
+    jobs = two.carry_out(
+        [
+            wanted("a", "open"),
+            wanted("b"),
+            two.settling(1, other, "rolled back", actor="m"),
+            two.settling(1, lease, "committed", actor="m"),
+            wanted("c"),
+        ]
+    )
+    with pytest.raises(AlreadyExists):
+        jobs[0].result()
+    assert sum(transactions) == 5
+    assert len(transactions) == 1
+    numbers = [jobs[1].result().revision, jobs[2].result(), jobs[3].result()]
+    numbers.append(jobs[4].result().revision)
+    assert sorted(numbers) == list(range(before + 1, before + 5))
+    assert two.owners([("route", n) for n in ("a", "b", "other", "open", "c")]) == [
+        None,
+        1,
+        None,
+        1,
+        1,
+    ]
+    assert two.carry_out([]) == []
+
+
+def test_more_than_a_group_from_many_threads_at_once(two: Topology) -> None:
+    def work(number: int) -> list[int]:
+        writes = [
+            two.beginning(1, [RecordSpec("route", f"{number}-{n}")], [], actor="m")
+            for n in range(40)
+        ]
+        return [job.result().revision for job in two.carry_out(writes)]
+
+    before = two.revision()
+    with ThreadPoolExecutor(4) as pool:
+        numbers = [one for part in pool.map(work, range(4)) for one in part]
+    assert sorted(numbers) == list(range(before + 1, before + 161))
+    assert len(two.leases(1, limit=200)) == 160
+
+
 def test_a_failed_transaction_fails_each_write_of_it(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,9 +244,8 @@ def test_a_statement_that_fails_undoes_its_write_only(two: Topology) -> None:
     store = two._store
 
     def bad() -> None:
-        store.write_statements(
-            [Statement("INSERT INTO cells (id) VALUES (?)", (9,))], _none, actor="m"
-        )
+        wrong = Statement("INSERT INTO cells (id) VALUES (?)", (9,))
+        store.write_statements(grouping.Write([wrong], _none, "m"))
 
     futures = together(two, [lambda: begin(two, "a"), bad, lambda: begin(two, "b"), bad])
     assert [one.exception() is None for one in futures] == [True, False, True, False]
@@ -236,7 +287,7 @@ def test_many_threads_at_once(two: Topology) -> None:
 def test_what_goes_ahead_does_so_in_its_order_and_none_is_lost(ahead: list[bool]) -> None:
     queue: list[grouping.Job[None]] = []
     for number, first in enumerate(ahead):
-        grouping.enqueue(queue, grouping.Job((), _none, str(number), first))
-    numbers = [int(one.actor) for one in queue]
+        grouping.enqueue(queue, grouping.Job(grouping.Write((), _none, str(number), first)))
+    numbers = [int(one.write.actor) for one in queue]
     assert numbers == sorted(range(len(ahead)), key=lambda number: (not ahead[number], number))
     assert list(grouping.take_group(queue, 1)) == queue[: grouping.MAX_JOBS - 1]
