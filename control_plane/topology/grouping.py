@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from control_plane.topology.database import is_conflict, is_lost
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.statements import Result, Statement, execute, moment
-from control_plane.topology.transaction import TAKE_REVISION, Transaction
+from control_plane.topology.transaction import TAKE_QUIETLY, TAKE_REVISION, Transaction
 
 MAX_JOBS = 32
 MAX_STATEMENTS = 256
@@ -161,7 +161,7 @@ def _sent_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[
     """Send the jobs after a savepoint; those that are plain, finished if all are."""
     sent = [_SAVE_ALL]
     for job in jobs:
-        sent += (TAKE_REVISION, *job.statements)
+        sent += (TAKE_REVISION if job is jobs[-1] else TAKE_QUIETLY, *job.statements)
     done = iter(execute(connection, sent)[1:])
     each = [(job, next(done), [next(done) for _ in job.statements]) for job in jobs]
     plain = [job for job, _, made in each if _is_plain(job.write, made)]

@@ -9,12 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
 from control_plane.topology import grouping
+from control_plane.topology.database import CHANNEL
 from control_plane.topology.errors import AlreadyExists, NotFound, TopologyError
 from control_plane.topology.model import RecordSpec
 from control_plane.topology.service import Topology
@@ -225,6 +227,25 @@ def test_more_than_a_group_from_many_threads_at_once(two: Topology) -> None:
         numbers = [one for part in pool.map(work, range(4)) for one in part]
     assert sorted(numbers) == list(range(before + 1, before + 161))
     assert len(two.leases(1, limit=200)) == 160
+
+
+def test_a_group_wakes_other_processes_once(two: Topology, url: str, engine: str) -> None:
+    begin(two, "first")
+    writes = [two.beginning(1, [RecordSpec("route", f"r{n}")], [], actor="m") for n in range(9)]
+    if engine == "sqlite":
+        two.carry_out(writes)
+        assert two.revision() == 12
+        return
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute(f"LISTEN {CHANNEL}")
+        two.carry_out(writes)
+        two.carry_out([two.settling(1, a_lease(two), "rolled back", actor="m")])
+        heard = list(other.notifies(timeout=GENEROUS_S, stop_after=2))
+    assert [int(one.payload) for one in heard] == [12, 13]
+
+
+def a_lease(topology: Topology) -> str:
+    return topology.leases(1)[0].uuid
 
 
 def test_a_failed_transaction_fails_each_write_of_it(
