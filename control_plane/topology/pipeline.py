@@ -36,6 +36,7 @@ class Prepared:
     def __init__(self) -> None:
         self._names: OrderedDict[tuple[bytes, _Types], bytes] = OrderedDict()
         self._uses: OrderedDict[tuple[bytes, _Types], int] = OrderedDict()
+        self._doubtful: list[bytes] = []
         self._made = 0
 
     def name(self, key: tuple[bytes, _Types]) -> bytes | None:
@@ -60,6 +61,16 @@ class Prepared:
         """It is prepared under this name now."""
         self._names[key] = name
 
+    def doubt(self) -> None:
+        """psycopg may have the server forget every prepared statement: it does at a rollback."""
+        self._doubtful += self._names.values()
+        self._names.clear()
+
+    def doubtful(self) -> list[bytes]:
+        """Names of statements that may be there still, but are not to be used; told once."""
+        names, self._doubtful = self._doubtful, []
+        return names
+
     def surplus(self) -> bytes | None:
         """The name of one that is to be forgotten, if there are too many."""
         return self._names.popitem(last=False)[1] if len(self._names) > MAX_PREPARED else None
@@ -67,13 +78,13 @@ class Prepared:
 
 def run(
     raw: psycopg.Connection[Any],
-    prepared: Prepared,
+    prepared: Prepared | None,
     statements: Sequence[tuple[bytes, Sequence[Any]]],
 ) -> list[tuple[int, list[tuple[Any, ...]]]]:
     """Run SQL with ``$1`` for parameters, in order, in a transaction, begun if there is none.
 
     Gives of each the number of rows and the rows themselves. Where one fails, those after it are
-    not run.
+    not run. Without ``prepared``, none is prepared.
 
     Raises:
         psycopg.Error: that of the first that failed; `OperationalError` without a state also
@@ -98,7 +109,7 @@ def run(
 class _Sent:
     """What is under way: which of the answers are those to the statements."""
 
-    def __init__(self, raw: psycopg.Connection[Any], prepared: Prepared) -> None:
+    def __init__(self, raw: psycopg.Connection[Any], prepared: Prepared | None) -> None:
         self._raw = raw
         self._pgconn: PGconn = raw.pgconn
         self._prepared = prepared
@@ -112,12 +123,16 @@ class _Sent:
         pgconn.enter_pipeline_mode()
         if pgconn.transaction_status == TransactionStatus.IDLE and not self._raw.autocommit:
             self._aside(_begin(self._raw))
+        for name in self._prepared.doubtful() if self._prepared else ():
+            # No error where it is gone already, as DEALLOCATE would be.
+            pgconn.send_close_prepared(name)
+            self._answers.append(False)
         fresh: dict[tuple[bytes, _Types], bytes] = {}
         for sql, params in statements:
             values = transformer.dump_sequence(params, [PyFormat.AUTO] * len(params))
             self._send(sql, values, transformer, fresh)
-        while (name := self._prepared.surplus()) is not None:
-            self._aside(b"DEALLOCATE " + name)
+        while self._prepared and (surplus := self._prepared.surplus()) is not None:
+            self._aside(b"DEALLOCATE " + surplus)
         pgconn.pipeline_sync()
         yield from send(pgconn)
         return (yield from self._answered())
@@ -132,16 +147,26 @@ class _Sent:
         types = transformer.types or ()
         formats = transformer.formats
         key = (sql, types)
-        name = self._prepared.name(key) or fresh.get(key)
-        if name is None and (name := self._prepared.wanted(key)) is not None:
-            fresh[key] = name
-            self._pgconn.send_prepare(name, sql, param_types=types)
-            self._answers.append((key, name))
+        name = None if self._prepared is None else self._name(self._prepared, key, fresh)
         if name is None:
             self._pgconn.send_query_params(sql, values, param_types=types, param_formats=formats)
         else:
             self._pgconn.send_query_prepared(name, values, param_formats=formats)
         self._answers.append(True)
+
+    def _name(
+        self,
+        prepared: Prepared,
+        key: tuple[bytes, _Types],
+        fresh: dict[tuple[bytes, _Types], bytes],
+    ) -> bytes | None:
+        """The name of a prepared statement, which is prepared now if it is worth that."""
+        name = prepared.name(key) or fresh.get(key)
+        if name is None and (name := prepared.wanted(key)) is not None:
+            fresh[key] = name
+            self._pgconn.send_prepare(name, key[0], param_types=key[1])
+            self._answers.append((key, name))
+        return name
 
     def _aside(self, sql: bytes) -> None:
         """Send what nobody wants to know of, unless it fails."""
@@ -157,7 +182,7 @@ class _Sent:
             if result.status in {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}:
                 if answer is True:
                     wanted.append(result)
-                elif answer:
+                elif answer and self._prepared is not None:
                     self._prepared.keep(*answer)
             elif failed is None:
                 failed = result

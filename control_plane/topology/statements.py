@@ -14,12 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from control_plane.topology.database import CHANNEL
-from control_plane.topology.pipeline import Prepared, run
+from control_plane.topology.database import CHANNEL, PREPARED
+from control_plane.topology.pipeline import run
 
 ROWS_PER_STATEMENT = 100
 """Rows of one insert at most: bounds the number of statement texts, and SQLite's parameters."""
-_PREPARED = "cellway_prepared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,9 @@ def execute(connection: Connection, statements: Sequence[Statement]) -> list[Res
     raw: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "sqlite":
         return [_on_sqlite(raw, one) for one in statements]
-    # It lives as long as the driver's connection does.
-    prepared = connection.info.setdefault(_PREPARED, Prepared())
     sent = [(_for_postgresql(one.sql), one.params) for one in statements]
-    return [Result(count, found) for count, found in run(raw, prepared, sent)]
+    found = run(raw, connection.info.get(PREPARED), sent)
+    return [Result(count, rows_found) for count, rows_found in found]
 
 
 def _on_sqlite(raw: Any, statement: Statement) -> Result:

@@ -9,10 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.pq import PipelineStatus, TransactionStatus
+from sqlalchemy import text
 
 from control_plane.topology import pipeline
 from control_plane.topology.database import is_lost
+from control_plane.topology.errors import AlreadyExists
+from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint, RecordSpec
 from control_plane.topology.pipeline import Prepared, run
+from control_plane.topology.service import Topology
 from tests.postgres import Postgres
 
 Connection = psycopg.Connection[Any]
@@ -122,3 +126,47 @@ def test_where_prepared_statements_are_gone_the_connection_is_made_anew(raw: Con
         run(raw, prepared, [(b"SELECT 1", ())])
     assert is_lost(caught.value)
     assert raw.closed
+
+
+def test_what_is_in_doubt_is_closed_and_prepared_anew(raw: Connection) -> None:
+    prepared = Prepared()
+    often = [(b"SELECT $1::bigint + 1", (1,))] * (pipeline.PREPARED_FROM + 1)
+    for gone in (False, True):
+        run(raw, prepared, often)
+        raw.commit()
+        prepared.doubt()
+        if gone:
+            raw.execute("DEALLOCATE ALL")
+        assert run(raw, prepared, often) == [(1, [(2,)])] * len(often)
+        assert len(raw.execute("SELECT FROM pg_prepared_statements").fetchall()) == 1
+
+
+def test_nothing_is_prepared_without_a_place_to_note_it(raw: Connection) -> None:
+    run(raw, None, [(b"SELECT $1::bigint + 1", (1,))] * (pipeline.PREPARED_FROM + 3))
+    assert raw.execute("SELECT FROM pg_prepared_statements").fetchall() == []
+
+
+def test_a_rollback_costs_no_connection(server: Postgres) -> None:
+    """psycopg has the server forget every prepared statement then, if it has one of its own."""
+    with server.database("rolled_back") as url:
+        topology = Topology.open(url)
+        spec = CellSpec("c", "c.example", (Endpoint("10.0.0.1", 1),), state=CellState.ACTIVE)
+        topology.create_cell(spec, actor="t")
+
+        def begin(name: str) -> None:
+            topology.begin_update(1, [RecordSpec("route", name)], [], actor="t")
+
+        def backend() -> int:
+            with topology._store._write_engine.connect() as connection:
+                return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+        before = backend()
+        for number in range(3 * pipeline.PREPARED_FROM):
+            begin(f"r{number}")
+            topology.set_cell_health("c", healthy=bool(number % 2), actor="t")
+            topology.claim([ClaimSpec("route", f"s{number}", "c")], actor="t")
+            if number % 7 == 0:
+                with pytest.raises(AlreadyExists):
+                    begin("r0")
+        assert backend() == before
+        topology.close()
