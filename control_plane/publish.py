@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from control_plane.routing.parse import parse
 from control_plane.routing.ruleset import Ruleset
 from control_plane.topology.database import DRIVER_ERRORS
 from control_plane.topology.errors import Unavailable
-from control_plane.topology.lookup import ClaimLookup
+from control_plane.topology.lookup import ClaimLookup, Mark
 from control_plane.topology.model import Cell, CellState
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.service import Topology
@@ -92,6 +92,7 @@ def _epochs(floor: int, epochs: Mapping[int, int]) -> Resource:
 @dataclass(frozen=True, slots=True)
 class _Published:
     edge_revision: int
+    epochs: Mapping[int, int]
     snapshot: Snapshot
 
 
@@ -139,12 +140,14 @@ class Publisher:
         last = self._last
         if last is not None and state.revision <= last.snapshot.revision:
             return None
-        if last is not None and state.edge_revision == last.edge_revision:
-            # Claims don't reach Envoy: the same resources at a newer revision, but for epochs.
-            snapshot = self._snapshots.with_epochs(last.snapshot, state)
-        else:
+        # Claims don't reach Envoy: the same resources at a newer revision, but for epochs.
+        if last is None or state.edge_revision != last.edge_revision:
             snapshot = self._snapshots.of(state)
-        return _Published(state.edge_revision, snapshot)
+        elif state.epochs == last.epochs:
+            snapshot = last.snapshot.at(state.revision)
+        else:
+            snapshot = self._snapshots.with_epochs(last.snapshot, state)
+        return _Published(state.edge_revision, state.epochs, snapshot)
 
     def _put(self, compiled: _Published, since: float) -> None:
         revision = compiled.snapshot.revision
@@ -250,14 +253,35 @@ class _Reader:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         self._lookup: ClaimLookup | None = None
+        self._mark: Mark | None = None
+        self._last: tuple[int, TopologySnapshot] | None = None
+        """A state, and the connection over which it was found to be new."""
 
     def read(self, *, behind: bool) -> TopologySnapshot | None:
-        """The newest state, if anything was committed since the last call, or if ``behind``."""
+        """The newest state, if anything was committed since the last call, or if ``behind``.
+
+        Under load most commits are claims: what these don't change is not read again.
+        """
         if self._lookup is None:
             self._lookup = self._topology.claim_lookup()
-        # Asked for in any case: a commit after it must not be missed by the next call.
-        changed = self._lookup.changed()
-        return self._topology.snapshot() if changed or behind else None
+        # Before the state: a commit after it must not be missed by the next call.
+        mark = self._lookup.mark()
+        if mark == self._mark and not behind:
+            return None
+        self._mark = mark
+        state = self._known(mark) or self._topology.snapshot()
+        self._last = mark.connection, state
+        return state
+
+    def _known(self, mark: Mark) -> TopologySnapshot | None:
+        """The last state at a newer revision, where that is all that is new."""
+        if self._last is None:
+            return None
+        connection, last = self._last
+        known = Mark(mark.revision, last.edge_revision, sum(last.epochs.values()), connection)
+        if known != mark or mark.revision < last.revision:
+            return None
+        return replace(last, revision=mark.revision)
 
     def close(self) -> None:
         """Close the connection."""

@@ -36,6 +36,7 @@ from control_plane.grpc_api.metrics import GrpcMetrics, gateway_counter
 from control_plane.grpc_api.port import GrpcPort, Security
 from control_plane.grpc_api.service import Pools
 from control_plane.grpc_api.tls import TlsFiles
+from control_plane.grpc_api.updates import THREADS, Updates
 from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, port_of, run
@@ -174,13 +175,15 @@ def _open_lookups(plane: Running, stack: contextlib.AsyncExitStack) -> None:
         # Over a network they take their time, during which the loop has other things to do.
         lookups = Work(threads=LOOKUP_THREADS, max_calls=settings.grpc_max_calls)
         stack.push_async_callback(lookups.close)
-    begun = Work(threads=settings.grpc_threads, max_calls=settings.grpc_max_calls)
-    stack.push_async_callback(begun.close)
-    # Fewer are needed: a commit waits for one group of writes at the most.
-    threads = max(1, settings.grpc_threads // 2)
-    settled = Work(threads=threads, max_calls=settings.grpc_max_calls)
-    stack.push_async_callback(settled.close)
-    plane.pools = Pools(begun, settled, lookups)
+    pool = Work(threads=settings.grpc_threads, max_calls=settings.grpc_max_calls)
+    stack.push_async_callback(pool.close)
+    updates = Updates(
+        plane.topology.carry_out,
+        max_calls=settings.grpc_max_calls,
+        threads=min(THREADS, settings.grpc_threads),
+    )
+    stack.push_async_callback(updates.close)
+    plane.pools = Pools(pool, updates, lookups)
 
 
 def _gateway(plane: Running, metrics: Metrics) -> Gateway:

@@ -39,12 +39,12 @@ class Settings(BaseSettings):
     """Where API, gRPC and classifier listen."""
     api_port: int = Field(default=8000, ge=0, le=65535)
     grpc_port: int = Field(default=18000, ge=0, le=65535)
-    grpc_threads: int = Field(default=64, ge=1, le=256)
-    """Topology Service calls on the database at once, and half as many commits and rollbacks
-    beside them. Twice the largest group commit: while one group is written the next one gathers."""
+    grpc_threads: int = Field(default=16, ge=1, le=256)
+    """Topology Service calls on the database at once. Those that begin, commit and roll back
+    updates of claims need none: they are written together."""
     grpc_max_calls: int = Field(default=256, ge=1, le=10_000)
-    """Such calls running or waiting at once, and as many commits and rollbacks beside them; more
-    get RESOURCE_EXHAUSTED."""
+    """Such calls running or waiting at once, as many that begin updates, and as many commits and
+    rollbacks beside them; more get RESOURCE_EXHAUSTED."""
     grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
     """Calls and streams of any kind at once; each Envoy holds one or two streams."""
     grpc_tls_certificate: Path | None = None

@@ -10,8 +10,9 @@ import pytest
 
 from control_plane.compiler.epochs import EPOCHS_FILTER
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.publish import Publisher
+from control_plane.publish import Publisher, _Reader
 from control_plane.topology.model import ClaimSpec
+from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
 from control_plane.xds.cache import SnapshotCache
@@ -103,3 +104,49 @@ def test_where_a_rulesets_answers_are_not_kept_there_are_no_epochs(topology: Top
     topology.activate_ruleset("r", 1, actor="t")
     publisher.publish()
     assert EPOCHS_FILTER in cache.get("").of_type(ECDS)
+
+
+def test_claims_alone_do_not_have_everything_read_again(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    real = topology.snapshot
+
+    def counting() -> TopologySnapshot:
+        reads.append(topology.revision())
+        return real()
+
+    monkeypatch.setattr(topology, "snapshot", counting)
+    reader = _Reader(topology)
+    assert reader.read(behind=False) == real()
+    for name in ("b", "c"):
+        topology.claim([ClaimSpec("route", name, "cell-1")], actor="t")
+        assert reader.read(behind=False) == real()
+        assert reader.read(behind=False) is None
+        assert reader.read(behind=True) == real()
+    assert len(reads) == 1
+    topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
+    assert reader.read(behind=False) == real()
+    topology.set_cell_health("cell-1", healthy=False, actor="t")
+    assert reader.read(behind=False) == real()
+    active = topology.active_ruleset()
+    assert active is not None
+    topology.put_ruleset(active.name, active.document.replace("all", "each"), actor="t")
+    topology.activate_ruleset(active.name, active.version + 1, actor="t")
+    assert reader.read(behind=False) == real()
+    assert len(reads) == 4
+    reader.close()
+
+
+def test_what_another_connection_shows_is_read_in_whole(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be another history behind it: with the same numbers of other changes."""
+    reader = _Reader(topology)
+    reader.read(behind=False)
+    assert reader._lookup is not None
+    mark = reader._lookup.mark()
+    monkeypatch.setattr(reader._lookup, "mark", lambda: mark._replace(connection=2))
+    whole = topology.snapshot()
+    monkeypatch.setattr(topology, "snapshot", lambda: whole)
+    assert reader.read(behind=False) is whole

@@ -22,7 +22,9 @@ from control_plane.grpc_api.records import (
     uuid_text,
 )
 from control_plane.grpc_api.service import Call, Service
+from control_plane.grpc_api.updates import Update
 from control_plane.topology.errors import Invalid, NotFound, Problem
+from control_plane.topology.model import Lease, Written
 from control_plane.topology.service import Topology
 
 PAGE = 100
@@ -41,7 +43,7 @@ _EARLY = (
 
 
 class Claims:
-    """The methods of the service. All but `get_cells` block."""
+    """The methods of the service. All that give a message, but `get_cells`, block."""
 
     def __init__(self, topology: Topology, live: LiveDirectories) -> None:
         self._topology = topology
@@ -54,10 +56,10 @@ class Claims:
             lookups={"GetCells": self.get_cells},
             pooled={
                 "GetRecord": self.get_record,
-                "BeginUpdate": self.begin_update,
                 "ListLeases": self.list_leases,
                 "ListRecords": self.list_records,
             },
+            beginning={"BeginUpdate": self.begin_update},
             settling={
                 "CommitUpdate": self.commit_update,
                 "RollbackUpdate": self.rollback_update,
@@ -82,30 +84,30 @@ class Claims:
                 response.cell_info.CopyFrom(cell_info(cell))
         return response
 
-    def begin_update(self, request: service_pb2.BeginUpdateRequest, call: Call) -> Message:
+    def begin_update(self, request: service_pb2.BeginUpdateRequest, call: Call) -> Update:
         """Lock what is to be created and destroyed under a new lease; all or nothing."""
-        lease = self._topology.begin_update(
+        write = self._topology.beginning(
             _cell_id(request.cell_id),
             specs_of(request.create_records, "create_records"),
             specs_of(request.destroy_records, "destroy_records"),
             actor=call.actor,
             idempotency_key=call.idempotency_key,
-        ).value
-        return service_pb2.BeginUpdateResponse(
-            cell_id=lease.cell_id, lease_uuid=UUID(value=lease.uuid)
         )
+        return Update(write, _begun)
 
-    def commit_update(self, request: service_pb2.CommitUpdateRequest, call: Call) -> Message:
+    def commit_update(self, request: service_pb2.CommitUpdateRequest, call: Call) -> Update:
         """Make a lease's changes final."""
         lease = uuid_text(request.lease_uuid.value, "lease_uuid")
-        self._topology.commit_update(_cell_id(request.cell_id), lease, actor=call.actor)
-        return service_pb2.CommitUpdateResponse()
+        cell_id = _cell_id(request.cell_id)
+        write = self._topology.settling(cell_id, lease, "committed", actor=call.actor)
+        return Update(write, lambda _: service_pb2.CommitUpdateResponse())
 
-    def rollback_update(self, request: service_pb2.RollbackUpdateRequest, call: Call) -> Message:
+    def rollback_update(self, request: service_pb2.RollbackUpdateRequest, call: Call) -> Update:
         """Undo a lease's changes."""
         lease = uuid_text(request.lease_uuid.value, "lease_uuid")
-        self._topology.rollback_update(_cell_id(request.cell_id), lease, actor=call.actor)
-        return service_pb2.RollbackUpdateResponse()
+        cell_id = _cell_id(request.cell_id)
+        write = self._topology.settling(cell_id, lease, "rolled back", actor=call.actor)
+        return Update(write, lambda _: service_pb2.RollbackUpdateResponse())
 
     def list_leases(self, request: service_pb2.ListLeasesRequest, _: Call) -> Message:
         """A page of the cell's open leases; ``next`` is there while there are more."""
@@ -159,6 +161,11 @@ def fitting(records: Sequence[messages_pb2.Record], max_bytes: int) -> int:
         if size > max_bytes and whole:
             return whole
     return len(records)
+
+
+def _begun(done: Written[Lease]) -> Message:
+    lease = done.value
+    return service_pb2.BeginUpdateResponse(cell_id=lease.cell_id, lease_uuid=UUID(value=lease.uuid))
 
 
 def _cell_id(cell_id: int) -> int:

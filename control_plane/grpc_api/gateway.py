@@ -127,7 +127,13 @@ def read_request(body: bytes) -> ClassifyRequest:
     _check_names(document)
     try:
         return json_format.ParseDict(document, ClassifyRequest(), ignore_unknown_fields=True)
-    except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
+    except (
+        json_format.ParseError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise _invalid("body", str(error)) from error
 
 

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 
 from control_plane.grpc_api.guard import caller
 from control_plane.grpc_api.status import CallError, Code, failure
+from control_plane.grpc_api.updates import Update, Updates
 from control_plane.grpc_api.work import Work, late
 from control_plane.topology.errors import TopologyError
 
@@ -44,15 +45,16 @@ class Service:
 
     ``inline`` ones run on the loop. ``lookups`` read the database through a connection of the
     thread they run in: the loop's where that takes microseconds, else one of a pool. ``pooled``
-    ones are transactions and run in a pool; ``settling`` ones, too, in one of their own: they end
-    what others began, and to refuse them in favour of more beginnings would only add to the load.
+    ones are transactions and run in a pool. ``beginning`` and ``settling`` ones are updates of
+    claims, written together with others that wait; settling ones end what others began.
     """
 
     descriptor: ServiceDescriptor
     inline: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
     lookups: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
     pooled: Mapping[str, Callable[[Any, Call], Message]] = field(default_factory=dict)
-    settling: Mapping[str, Callable[[Any, Call], Message]] = field(default_factory=dict)
+    beginning: Mapping[str, Callable[[Any, Call], Update]] = field(default_factory=dict)
+    settling: Mapping[str, Callable[[Any, Call], Update]] = field(default_factory=dict)
 
 
 class Observer(Protocol):
@@ -67,7 +69,7 @@ class Pools:
     """Where what blocks runs; ``lookups`` None: on the loop."""
 
     transactions: Work
-    settlements: Work
+    updates: Updates
     lookups: Work | None = None
 
 
@@ -131,7 +133,9 @@ def _answerer(
     if method in service.pooled:
         return partial(_pooled, service.pooled[method], pools.transactions)
     if method in service.settling:
-        return partial(_pooled, service.settling[method], pools.settlements)
+        return partial(_updated, service.settling[method], pools.updates, settles=True)
+    if method in service.beginning:
+        return partial(_updated, service.beginning[method], pools.updates, settles=False)
     if method in service.inline:
         return partial(_inline, service.inline[method])
     lookup = service.lookups[method]
@@ -182,6 +186,19 @@ async def _pooled(
     remaining = _remaining(context)
     call = _call(context)
     return await work.run(lambda: method(request, call), remaining)
+
+
+async def _updated(
+    method: Callable[[Any, Call], Update],
+    updates: Updates,
+    request: Any,
+    context: Context,
+    *,
+    settles: bool,
+) -> Message:
+    remaining = _remaining(context)
+    prepare = partial(method, request, _call(context))
+    return await updates.run(prepare, remaining, settles=settles)
 
 
 def _remaining(context: Context) -> float | None:

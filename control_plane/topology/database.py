@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from control_plane.topology.errors import Invalid, Problem
+from control_plane.topology.pipeline import Prepared
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a transaction on SQLite waits for another process's write before it fails."""
@@ -39,6 +40,8 @@ _LIBPQ = {
 """Of each connection to PostgreSQL, unless the URL says otherwise."""
 READERS = 10
 """Connections for reads to PostgreSQL, at most, per process; one more writes."""
+PREPARED = "cellway_prepared"
+"""Under this name the writer's connection has its `Prepared`."""
 CHANNEL = "cellway_revision"
 """PostgreSQL's NOTIFY channel; a notification carries a revision and is a hint only."""
 DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, sqlite3.Error)
@@ -98,10 +101,16 @@ def open_writer(url: URL, readers: Engine) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _one_kind_of_number(connection: Any, _: ConnectionPoolEntry) -> None:
+    def _connected(connection: Any, entry: ConnectionPoolEntry) -> None:
+        entry.info[PREPARED] = Prepared()
         # By default the size of each number picks its type, and each mix of types is another
         # prepared statement.
         connection.adapters.register_dumper(int, Int8Dumper)
+
+    @event.listens_for(engine, "rollback")
+    def _rolled_back(connection: Connection) -> None:
+        if not connection.closed and not connection.invalidated:
+            connection.info[PREPARED].doubt()
 
     return engine
 

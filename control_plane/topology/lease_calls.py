@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 from control_plane.topology import batch, leases, records
+from control_plane.topology.grouping import Job, Write
 from control_plane.topology.model import Lease, Record, RecordSpec, Written
 from control_plane.topology.store import Store
 
@@ -36,10 +38,8 @@ class LeaseCalls:
             Locked: another lease holds some; try later.
             Refused: the cell is retired, or another cell owns a destroyed claim.
         """
-        batch.check_key(idempotency_key)
-        wanted = batch.check(creates, destroys)
-        return leases.begin(
-            self._store, cell_id, wanted, actor=actor, idempotency_key=idempotency_key
+        return self._store.write_statements(
+            self.beginning(cell_id, creates, destroys, actor=actor, idempotency_key=idempotency_key)
         )
 
     def commit_update(
@@ -51,7 +51,8 @@ class LeaseCalls:
             NotFound: the cell has no such lease.
             LeaseSettled: it was rolled back.
         """
-        return leases.settle(self._store, cell_id, lease, "committed", actor=actor, reason=reason)
+        write = self.settling(cell_id, lease, "committed", actor=actor, reason=reason)
+        return self._store.write_statements(write)
 
     def rollback_update(
         self, cell_id: int, lease: str, *, actor: str, reason: str | None = None
@@ -62,7 +63,45 @@ class LeaseCalls:
             NotFound: the cell has no such lease.
             LeaseSettled: it was committed.
         """
-        return leases.settle(self._store, cell_id, lease, "rolled back", actor=actor, reason=reason)
+        write = self.settling(cell_id, lease, "rolled back", actor=actor, reason=reason)
+        return self._store.write_statements(write)
+
+    def beginning(
+        self,
+        cell_id: int,
+        creates: Sequence[RecordSpec],
+        destroys: Sequence[RecordSpec],
+        *,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Write[Written[Lease]]:
+        """What `begin_update` does, to be carried out together with others.
+
+        Raises:
+            Invalid: malformed or too large. All else its result tells.
+        """
+        batch.check_key(idempotency_key)
+        wanted = batch.check(creates, destroys)
+        return leases.beginning(cell_id, wanted, actor=actor, idempotency_key=idempotency_key)
+
+    def settling(
+        self,
+        cell_id: int,
+        lease: str,
+        outcome: leases.Outcome,
+        *,
+        actor: str,
+        reason: str | None = None,
+    ) -> Write[int]:
+        """What `commit_update` and `rollback_update` do, to be carried out with others."""
+        return leases.settling(cell_id, lease, outcome, actor=actor, reason=reason)
+
+    def carry_out(self, writes: Sequence[Write[Any]]) -> Sequence[Job[Any]]:
+        """Writes together, each with its own success or failure: `Job.result` gives or raises it.
+
+        Returns when all are done.
+        """
+        return self._store.write_together(writes)
 
     def leases(
         self,

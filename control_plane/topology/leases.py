@@ -27,9 +27,9 @@ from control_plane.topology.errors import (
     Problem,
     Refused,
 )
+from control_plane.topology.grouping import Write
 from control_plane.topology.model import Change, Lease, Written
 from control_plane.topology.statements import Result, Statement, chunked, in_keys, moment, rows
-from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction, bounded
 
 SETTLED_KEPT = timedelta(hours=24)
@@ -104,12 +104,12 @@ class _Entry:
     after: dict[str, Any] | None
 
 
-def begin(
-    store: Store, cell_id: int, batch: Batch, *, actor: str, idempotency_key: str | None
-) -> Written[Lease]:
-    """Create and lock what the batch names under a new lease, or nothing of it.
+def beginning(
+    cell_id: int, batch: Batch, *, actor: str, idempotency_key: str | None
+) -> Write[Written[Lease]]:
+    """Creates and locks what the batch names under a new lease, or nothing of it.
 
-    Raises:
+    The write raises:
         NotFound: no such cell, or a destroyed claim doesn't exist.
         Refused: the cell is retired, or another cell owns a destroyed claim.
         AlreadyExists: values are taken, also by a pending create; lists all of them.
@@ -132,27 +132,34 @@ def begin(
         *(epochs.claimed_under(lease) if creates else ()),
     ]
 
+    def changed(results: list[Result]) -> tuple[int, int]:
+        """How many claims were made, and how many marked."""
+        counts = [one.count for one in results[1 : 1 + len(creates) + len(destroys)]]
+        return sum(counts[: len(creates)]), sum(counts[len(creates) :])
+
+    def is_plain(results: list[Result]) -> bool:
+        wanted = (len(batch.creates), len(batch.destroys))
+        return bool(results[0].count) and changed(results) == wanted
+
     def finish(tx: Transaction, results: list[Result]) -> Written[Lease]:
-        opened, *done = results
-        if not opened.count:
+        if not results[0].count:
             return _not_opened(tx, cell_id, idempotency_key, fingerprint)
-        made = sum(one.count for one in done[: len(creates)])
-        marked = sum(one.count for one in done[len(creates) : len(creates) + len(destroys)])
+        made, marked = changed(results)
         if marked < len(batch.destroys) or made < len(batch.creates):
             conflicts.explain(tx, batch, lease, cell_id)
         if tx.due(_PRUNE_EVERY):
             _prune(tx)
         return Written(Lease(lease, cell_id, tx.at, tx.at), tx.revision, _changes(entries, tx))
 
-    return store.write_statements(statements, finish, actor=actor)
+    return Write(statements, finish, actor, is_plain=is_plain)
 
 
-def settle(
-    store: Store, cell_id: int, lease: str, outcome: Outcome, *, actor: str, reason: str | None
-) -> int:
-    """Commit or roll back; returns the revision, of the first time if it is settled so already.
+def settling(
+    cell_id: int, lease: str, outcome: Outcome, *, actor: str, reason: str | None
+) -> Write[int]:
+    """Commits or rolls back; gives the revision, of the first time if it is settled so already.
 
-    Raises:
+    The write raises:
         NotFound: the cell has no such lease, or it was settled more than a day ago.
         LeaseSettled: it was settled the other way.
     """
@@ -177,7 +184,10 @@ def settle(
             _commit_destroys(tx, lease, actor)
         return tx.revision
 
-    return store.write_statements(statements, finish, actor=actor, ahead=True)
+    def is_plain(results: list[Result]) -> bool:
+        return bool(results[0].rows) and not results[0].rows[0][0]
+
+    return Write(statements, finish, actor, ahead=True, is_plain=is_plain if committing else None)
 
 
 def _inserts(sql: str, specs: Sequence[Creation], lease: str) -> list[Statement]:

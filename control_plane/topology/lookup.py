@@ -47,6 +47,27 @@ class Epochs:
     database: str = ""
 
 
+class Mark(NamedTuple):
+    """What is committed, told in one statement: as long as all but ``revision`` is the same, only
+    claims have changed, and none of them its owner.
+
+    ``edge_revision``: the last change to a cell or the active ruleset. ``epochs``: the sum of all
+    shards' epochs, which grows with each that is raised. ``connection``: how often one was made:
+    the database behind another may have another history.
+    """
+
+    revision: int
+    edge_revision: int
+    epochs: int
+    connection: int = 1
+
+
+_MARK_SQL = (
+    "SELECT revision, edge_revision,"
+    " (SELECT CAST(coalesce(sum(e.revision), 0) AS bigint) FROM epochs e) FROM revisions"
+)
+
+
 class ClaimLookup(Protocol):
     """Looks owners up over a connection of its own. Not thread-safe: one per event loop."""
 
@@ -67,6 +88,9 @@ class ClaimLookup(Protocol):
 
     def changed(self) -> bool:
         """Whether anything was committed, by any process, since the last call."""
+
+    def mark(self) -> Mark:
+        """What is committed now."""
 
 
 def open_lookup(engine: Engine) -> ClaimLookup:
@@ -192,6 +216,10 @@ class SqliteLookup:
         self._seen_version = version
         return changed
 
+    def mark(self) -> Mark:
+        """What is committed now."""
+        return Mark(*self._cursor.execute(_MARK_SQL).fetchone())
+
     def _data_version(self) -> int:
         return int(self._cursor.execute("PRAGMA data_version").fetchone()[0])
 
@@ -212,6 +240,7 @@ class PostgresLookup:
         self._known = (-1, -1)
         self._hinted = False
         self._seen = -1
+        self._connections = 0
         self._open()
         self._seen = self._revision()
 
@@ -224,6 +253,7 @@ class PostgresLookup:
             self._connection.execute(f"LISTEN {CHANNEL}")
         except psycopg.OperationalError as error:
             raise Unavailable(str(error).strip()) from error
+        self._connections += 1
         self._cursor = self._connection.cursor()
         self._polled_at = float("-inf")
         self._connection.add_notify_handler(self._hint)
@@ -288,6 +318,12 @@ class PostgresLookup:
         changed = revision != self._seen
         self._seen = revision
         return changed
+
+    def mark(self) -> Mark:
+        """What is committed now."""
+        row = self._row(_MARK_SQL)
+        assert row is not None
+        return Mark(row[0], row[1], row[2], self._connections)
 
     def _told(self) -> bool:
         """Whether a notification came; reads what has arrived, without waiting."""

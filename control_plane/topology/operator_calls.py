@@ -69,7 +69,8 @@ class OperatorCalls:
         """
         operations.check_reason(reason)
         cell_id = self.open_lease(lease).cell_id
-        return leases.settle(self._store, cell_id, lease, outcome, actor=actor, reason=reason)
+        write = leases.settling(cell_id, lease, outcome, actor=actor, reason=reason)
+        return self._store.write_statements(write)
 
     def settle_leases(
         self,
@@ -100,10 +101,9 @@ class OperatorCalls:
                     connection, cell_id, after=after, limit=SETTLE_PAGE, created_after=None
                 )
             for lease in page:
+                write = leases.settling(cell_id, lease.uuid, outcome, actor=actor, reason=reason)
                 try:
-                    leases.settle(
-                        self._store, cell_id, lease.uuid, outcome, actor=actor, reason=reason
-                    )
+                    self._store.write_statements(write)
                 except LeaseSettled:
                     # The cell was quicker: its word counts.
                     continue

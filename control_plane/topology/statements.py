@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection
 
-from control_plane.topology.database import CHANNEL
+from control_plane.topology.database import CHANNEL, PREPARED
+from control_plane.topology.pipeline import run
 
 ROWS_PER_STATEMENT = 100
 """Rows of one insert at most: bounds the number of statement texts, and SQLite's parameters."""
@@ -43,11 +43,11 @@ def _for_sqlite(sql: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _for_postgresql(sql: str) -> str:
+def _for_postgresql(sql: str) -> bytes:
     notify = f"pg_notify('{CHANNEL}', CAST(revision AS text))"
     sql = sql.replace("{now}", "clock_timestamp()").replace("{notify}", notify)
     first, *rest = sql.split("?")
-    return first + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))
+    return (first + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))).encode()
 
 
 def execute(connection: Connection, statements: Sequence[Statement]) -> list[Result]:
@@ -55,15 +55,9 @@ def execute(connection: Connection, statements: Sequence[Statement]) -> list[Res
     raw: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "sqlite":
         return [_on_sqlite(raw, one) for one in statements]
-    # The server's own $1 placeholders: psycopg would parse a long text again at each use.
-    with raw.pipeline():
-        done = [
-            psycopg.RawCursor(raw).execute(_for_postgresql(one.sql), one.params)
-            for one in statements
-        ]
-    return [
-        Result(cursor.rowcount, cursor.fetchall() if cursor.description else []) for cursor in done
-    ]
+    sent = [(_for_postgresql(one.sql), one.params) for one in statements]
+    found = run(raw, connection.info.get(PREPARED), sent)
+    return [Result(count, rows_found) for count, rows_found in found]
 
 
 def _on_sqlite(raw: Any, statement: Statement) -> Result:

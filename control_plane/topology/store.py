@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -28,9 +29,9 @@ from control_plane.topology.database import (
     pending_migrations,
 )
 from control_plane.topology.errors import Contention, Unavailable
-from control_plane.topology.grouping import Job, enqueue, run_jobs, take_group
+from control_plane.topology.grouping import Job, Write, enqueue, run_jobs, take_group
 from control_plane.topology.mark_file import MarkFile
-from control_plane.topology.statements import Result, Statement, moment
+from control_plane.topology.statements import Result, moment
 from control_plane.topology.transaction import Transaction, bounded, take_revision
 
 TRIES = 6
@@ -124,32 +125,43 @@ class Store:
             self.tell(tx.revision)
         return done, tx
 
-    def write_statements[T](
-        self,
-        statements: Sequence[Statement],
-        finish: Callable[[Transaction, list[Result]], T],
-        *,
-        actor: str,
-        ahead: bool = False,
-    ) -> T:
-        """A write of fixed statements, sent together after the one that takes the revision.
+    def write_statements[T](self, write: Write[T]) -> T:
+        """A write of fixed statements. Writes of other threads that wait meanwhile go into the same
+        transaction, each with its own revision and its own success or failure.
 
-        They find it and its time in the table ``revisions``, and append to the change feed
-        themselves. ``finish`` judges their results: it may run more, raise, or abandon; it is
-        called again when the transaction is. Writes of other threads that wait meanwhile go into
-        the same transaction, each with its own revision and its own success or failure; one that is
-        ``ahead`` does not queue behind those that are not. Raises as `write` does.
+        Raises as `write` does.
         """
         once = idempotency.under_way()
+        if once is None:
+            return self._alone(write).result()
 
         def finish_once(tx: Transaction, results: list[Result]) -> T:
-            if once is not None:
-                once.keep(tx.connection, tx.revision - 1, tx.at)
-            return finish(tx, results)
+            once.keep(tx.connection, tx.revision - 1, tx.at)
+            return write.finish(tx, results)
 
-        job: Job[T] = Job(statements, finish_once, bounded(actor), ahead)
+        job = self._alone(replace(write, finish=finish_once, is_plain=None))
+        if job.error is None and job.tx is not None:
+            once.written |= not job.tx.abandoned
+        return job.result()
+
+    def _alone[T](self, write: Write[T]) -> Job[T]:
+        return self.write_together([write])[0]
+
+    def write_together(self, writes: Sequence[Write[Any]]) -> Sequence[Job[Any]]:
+        """Several writes as if each came from a thread of its own; returns when all are done.
+
+        What became of each its ``result()`` says, or raises.
+        """
+        woken = threading.Event()
+        jobs = [Job(write, woken=woken) for write in writes]
         with self._queueing:
-            enqueue(self._queue, job)
+            for job in jobs:
+                enqueue(self._queue, job)
+        for job in jobs:
+            self._see_done(job)
+        return jobs
+
+    def _see_done(self, job: Job[Any]) -> None:
         while not job.done:
             # Either the writer is free, or who has it will wake the queue's head when done.
             if self._writer.acquire(blocking=False):
@@ -161,9 +173,6 @@ class Store:
             else:
                 job.woken.wait()
                 job.woken.clear()
-        if once is not None and job.error is None and job.tx is not None:
-            once.written |= not job.tx.abandoned
-        return job.result()
 
     def _pass_on(self) -> None:
         """Release the writer, and wake who waits first."""

@@ -19,6 +19,10 @@ from control_plane.topology.statements import Result, Statement, execute
 TAKE_REVISION = Statement(
     "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at, {notify}"
 )
+TAKE_QUIETLY = Statement(
+    "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at"
+)
+"""Wakes nobody: for a write that commits together with a later one that does."""
 _TOUCH_EDGE = Statement("UPDATE revisions SET edge_revision = revision")
 
 

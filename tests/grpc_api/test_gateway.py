@@ -98,6 +98,7 @@ async def test_answers(rest: httpx.AsyncClient, request_json: Any, answer: dict[
         (b"[" * 100_000, 400, 3, "no JSON"),
         (b"1" * 5000, 400, 3, "no JSON"),
         (b'{"type": ' + b"9" * 30 + b"}", 400, 3, "type"),
+        (b'{"type": 1e999}', 400, 3, "infinity"),
     ],
 )  # fmt: skip
 async def test_errors_are_google_rpc_status(

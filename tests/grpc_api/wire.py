@@ -13,6 +13,7 @@ from control_plane.grpc_api.api import TopologyApi
 from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.metrics import GrpcMetrics
 from control_plane.grpc_api.service import Pools
+from control_plane.grpc_api.updates import Updates
 from control_plane.grpc_api.work import Work
 from control_plane.topology.model import (
     CellSpec,
@@ -142,7 +143,8 @@ async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIt
     live = LiveDirectories(topology)
     work = Work(threads=threads, max_calls=max_calls)
     lookups = None if url.startswith("sqlite") else Work(threads=threads, max_calls=max_calls)
-    api = TopologyApi(topology, live, Pools(work, work, lookups))
+    updates = Updates(topology.carry_out, max_calls=max_calls)
+    api = TopologyApi(topology, live, Pools(work, updates, lookups))
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
@@ -155,6 +157,7 @@ async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIt
         await channel.close()
         await server.stop(1)
         await work.close()
+        await updates.close()
         if lookups is not None:
             await lookups.close()
         live.close()

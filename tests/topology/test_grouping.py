@@ -9,12 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
 from control_plane.topology import grouping
+from control_plane.topology.database import CHANNEL
 from control_plane.topology.errors import AlreadyExists, NotFound, TopologyError
 from control_plane.topology.model import RecordSpec
 from control_plane.topology.service import Topology
@@ -113,6 +115,139 @@ def test_a_group_is_bounded(two: Topology, transactions: list[int]) -> None:
     assert len(transactions) < 80 / 4
 
 
+@pytest.fixture
+def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of statements of each round trip that a group itself makes."""
+    seen: list[int] = []
+    real = grouping.execute
+
+    def counting(connection: Any, statements: Any) -> Any:
+        seen.append(len(statements))
+        return real(connection, statements)
+
+    monkeypatch.setattr(grouping, "execute", counting)
+    return seen
+
+
+def test_a_group_of_plain_writes_is_one_round_trip_on_a_server(
+    two: Topology, round_trips: list[int]
+) -> None:
+    _, lease = begin(two, "open")
+    round_trips.clear()
+    calls = [partial(begin, two, f"r{n}") for n in range(7)]
+    futures = together(two, [*calls, lambda: two.commit_update(1, lease, actor="m")])
+    assert all(one.exception() is None for one in futures)
+    assert [c.revision for c in two.changes(3) if c.kind == "lease"] == list(range(4, 12))
+    if two._store.engine.dialect.name == "postgresql":
+        # Whoever gets the lock first may run its own alone.
+        assert len(round_trips) <= 2
+    else:
+        assert len(round_trips) == 8
+
+
+def test_writes_that_are_not_plain_leave_the_others_theirs(two: Topology) -> None:
+    """Later ones were sent along with what is undone: they must not see anything of it."""
+    lease = two.begin_update(1, [RecordSpec("route", "old")], [], actor="m").value.uuid
+    two.commit_update(1, lease, actor="m")
+    going = two.begin_update(1, [], [RecordSpec("route", "old")], actor="m").value.uuid
+    dropped = begin(two, "dropped")[1]
+    before = two.revision()
+    futures = together(
+        two,
+        [
+            # It fails, but has made "wanted" before that is known.
+            lambda: begin(two, "wanted", "dropped"),
+            lambda: begin(two, "wanted"),
+            lambda: two.commit_update(1, going, actor="m"),
+            lambda: two.rollback_update(1, dropped, actor="m"),
+            *(partial(begin, two, f"r{n}") for n in range(5)),
+        ],
+    )
+    assert isinstance(futures[1].exception(), AlreadyExists | None)
+    made = [one.result() for one in futures[2:]]
+    wins = [one for one in futures[:2] if one.exception() is None]
+    assert len(wins) == 1
+    steps = [c for c in two.changes(before) if c.kind == "lease"]
+    assert [c.revision for c in steps] == list(range(before + 1, before + 9))
+    numbers = [one if isinstance(one, int) else one[0] for one in (*made, wins[0].result())]
+    assert sorted(numbers) == list(range(before + 1, before + 9))
+    gone = {c.key: c.revision for c in two.changes(before) if c.action == "delete"}
+    assert gone == {"route:old": made[0], "route:dropped": made[1]}
+    owned = two.owners([("route", n) for n in ("old", "wanted", *(f"r{n}" for n in range(5)))])
+    assert owned == [None, *[1] * 6]
+
+
+def test_writes_of_one_thread_go_together_each_with_its_own_result(
+    two: Topology, transactions: list[int]
+) -> None:
+    _, lease = begin(two, "open")
+    _, other = begin(two, "other")
+    transactions.clear()
+    before = two.revision()
+
+    def wanted(*names: str) -> grouping.Write[Any]:
+        return two.beginning(1, [RecordSpec("route", name) for name in names], [], actor="m")
+
+    jobs = two.carry_out(
+        [
+            wanted("a", "open"),
+            wanted("b"),
+            two.settling(1, other, "rolled back", actor="m"),
+            two.settling(1, lease, "committed", actor="m"),
+            wanted("c"),
+        ]
+    )
+    with pytest.raises(AlreadyExists):
+        jobs[0].result()
+    assert sum(transactions) == 5
+    assert len(transactions) == 1
+    numbers = [jobs[1].result().revision, jobs[2].result(), jobs[3].result()]
+    numbers.append(jobs[4].result().revision)
+    assert sorted(numbers) == list(range(before + 1, before + 5))
+    assert two.owners([("route", n) for n in ("a", "b", "other", "open", "c")]) == [
+        None,
+        1,
+        None,
+        1,
+        1,
+    ]
+    assert two.carry_out([]) == []
+
+
+def test_more_than_a_group_from_many_threads_at_once(two: Topology) -> None:
+    def work(number: int) -> list[int]:
+        writes = [
+            two.beginning(1, [RecordSpec("route", f"{number}-{n}")], [], actor="m")
+            for n in range(40)
+        ]
+        return [job.result().revision for job in two.carry_out(writes)]
+
+    before = two.revision()
+    with ThreadPoolExecutor(4) as pool:
+        numbers = [one for part in pool.map(work, range(4)) for one in part]
+    assert sorted(numbers) == list(range(before + 1, before + 161))
+    assert len(two.leases(1, limit=200)) == 160
+
+
+def test_a_group_wakes_other_processes_once(two: Topology, url: str, engine: str) -> None:
+    begin(two, "first")
+    writes = [two.beginning(1, [RecordSpec("route", f"r{n}")], [], actor="m") for n in range(9)]
+    if engine == "sqlite":
+        two.carry_out(writes)
+        assert two.revision() == 12
+        return
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute(f"LISTEN {CHANNEL}")
+        two.carry_out(writes)
+        two.carry_out([two.settling(1, a_lease(two), "rolled back", actor="m")])
+        heard = list(other.notifies(timeout=GENEROUS_S, stop_after=2))
+    assert [int(one.payload) for one in heard] == [12, 13]
+
+
+def a_lease(topology: Topology) -> str:
+    return topology.leases(1)[0].uuid
+
+
 def test_a_failed_transaction_fails_each_write_of_it(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,9 +265,8 @@ def test_a_statement_that_fails_undoes_its_write_only(two: Topology) -> None:
     store = two._store
 
     def bad() -> None:
-        store.write_statements(
-            [Statement("INSERT INTO cells (id) VALUES (?)", (9,))], _none, actor="m"
-        )
+        wrong = Statement("INSERT INTO cells (id) VALUES (?)", (9,))
+        store.write_statements(grouping.Write([wrong], _none, "m"))
 
     futures = together(two, [lambda: begin(two, "a"), bad, lambda: begin(two, "b"), bad])
     assert [one.exception() is None for one in futures] == [True, False, True, False]
@@ -174,7 +308,7 @@ def test_many_threads_at_once(two: Topology) -> None:
 def test_what_goes_ahead_does_so_in_its_order_and_none_is_lost(ahead: list[bool]) -> None:
     queue: list[grouping.Job[None]] = []
     for number, first in enumerate(ahead):
-        grouping.enqueue(queue, grouping.Job((), _none, str(number), first))
-    numbers = [int(one.actor) for one in queue]
+        grouping.enqueue(queue, grouping.Job(grouping.Write((), _none, str(number), first)))
+    numbers = [int(one.write.actor) for one in queue]
     assert numbers == sorted(range(len(ahead)), key=lambda number: (not ahead[number], number))
     assert list(grouping.take_group(queue, 1)) == queue[: grouping.MAX_JOBS - 1]

@@ -16,6 +16,7 @@ from control_plane.topology.lookup import owner_statement
 from control_plane.topology.model import RecordSpec
 from control_plane.topology.service import Topology
 from control_plane.topology.statements import _for_postgresql, _for_sqlite, in_keys
+from control_plane.topology.store import Store
 from tests.topology.conftest import cell_spec
 
 CLAIMS = 20_000
@@ -108,7 +109,7 @@ def plan(topology: Topology, sql: str, params: Any) -> str:
             found = raw.execute(f"EXPLAIN QUERY PLAN {_for_sqlite(sql)}", params).fetchall()
             return "\n".join(row[3] for row in found)
         numbers = itertools.count(1)
-        sql = re.sub(r"%\(\w+\)s|%s", lambda _: f"${next(numbers)}", _for_postgresql(sql))
+        sql = re.sub(r"%\(\w+\)s|%s", lambda _: f"${next(numbers)}", _for_postgresql(sql).decode())
         cursor = raw.cursor()
         cursor.execute(f"EXPLAIN (GENERIC_PLAN) {sql}")
         return "\n".join(row[0] for row in cursor.fetchall())
@@ -158,13 +159,13 @@ def test_a_hot_read_uses_its_index(filled: Topology, engine: str, name: str) -> 
 def test_a_begin_is_few_statements(two: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     """Revision, lease, claims, feed, epochs and tombstones; then revision, lease, claims, feed."""
     sent: list[int] = []
-    real = leases.Store.write_statements
+    real = Store.write_statements
 
-    def count(store: Any, statements: Any, finish: Any, **given: Any) -> Any:
-        sent.append(1 + len(statements))
-        return real(store, statements, finish, **given)
+    def count(store: Any, write: Any) -> Any:
+        sent.append(1 + len(write.statements))
+        return real(store, write)
 
-    monkeypatch.setattr(leases.Store, "write_statements", count)
+    monkeypatch.setattr(Store, "write_statements", count)
     lease = two.begin_update(1, [RecordSpec("route", f"r{n}") for n in range(10)], [], actor="m")
     two.commit_update(1, lease.value.uuid, actor="m")
     assert sent == [6, 4]
