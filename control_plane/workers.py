@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -70,15 +71,35 @@ class Workers:
         self.processes: list[asyncio.subprocess.Process] = []
 
     async def start(self) -> None:
-        """Start all, and wait until one answers; raises TimeoutError after `START_S`."""
+        """Start all, and wait until one answers.
+
+        Raises:
+            ChildProcessError: all have ended before one answered.
+            TimeoutError: that takes longer than `START_S`.
+        """
         for slot in range(self._count):
             self.processes.append(await self._spawn(slot))
         self._tell()
-        async with asyncio.timeout(START_S):
-            reader, writer = await asyncio.open_connection(self._host, self.port)
+        answer: asyncio.Future[None] = asyncio.create_task(self._first_answer())
+        ends: asyncio.Future[list[int]] = asyncio.gather(
+            *(process.wait() for process in self.processes)
+        )
+        try:
+            async with asyncio.timeout(START_S):
+                await asyncio.wait((answer, ends), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ChildProcessError(f"the classifier's processes have ended: {ends.result()}")
+            await answer
+        finally:
+            answer.cancel()
+            ends.cancel()
+            await asyncio.gather(answer, ends, return_exceptions=True)
+
+    async def _first_answer(self) -> None:
+        reader, writer = await asyncio.open_connection(self._host, self.port)
+        with contextlib.closing(writer):
             writer.write(b"GET / HTTP/1.1\r\nhost: ready\r\nconnection: close\r\n\r\n")
             await reader.readline()
-            writer.close()
 
     async def run(self) -> None:
         """Restart what dies, until cancelled."""

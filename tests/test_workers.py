@@ -18,6 +18,7 @@ from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from control_plane.demo import free_port
 from control_plane.server import Running
 from control_plane.worker_directory import note_worker, orphans, worker_directory
+from control_plane.workers import Workers
 from tests.plane import add_cell, plane_with, route_all, samples, until
 
 DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))
@@ -187,3 +188,48 @@ def test_a_server_that_was_killed_can_be_started_again_on_the_same_ports(tmp_pat
             server.send_signal(ending)
             server.wait(60)
     assert list((tmp_path / "classifier-workers").glob("*/*.pid")) == []
+
+
+class _Unwatched:
+    def workers(self, running: int, wanted: int) -> None:
+        """Nobody wants to know."""
+
+    def worker_restarted(self) -> None:
+        """Nobody wants to know."""
+
+
+async def test_workers_that_die_at_once_are_not_waited_for(tmp_path: Path) -> None:
+    workers = Workers(
+        host="127.0.0.1",
+        port=0,
+        count=2,
+        database_url="mysql://h/db",
+        directory=tmp_path,
+        restart_s=0.1,
+        observer=_Unwatched(),
+    )
+    try:
+        with pytest.raises(ChildProcessError, match=r"have ended: \[1, 1\]"):
+            await workers.start()
+    finally:
+        await workers.stop()
+
+
+@pytest.mark.parametrize("package", ["control_plane", "tests.conftest", "bench.world"])
+def test_grpc_has_no_hand_in_forks(package: str) -> None:
+    """Its handlers ran in the child before the program there did, and crashed some of them."""
+    program = f"""
+import {package}, asyncio, grpc
+async def main():
+    server = grpc.aio.server()
+    server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    process = await asyncio.create_subprocess_exec("true")
+    print(await process.wait())
+    await server.stop(0)
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
