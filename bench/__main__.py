@@ -26,6 +26,6 @@ claims.main()
 claim_load.main(seconds=10.0)
 imports.main(rounds=2)
 compile.main(cells=1000, changes=200)
-run_loop(memory.main(nodes=1000, cells=1000, claims=1_000_000))
+run_loop(memory.main(nodes=1000, cells=1000, claims=10_000_000))
 # Last: it pins this process to one core.
 run_loop(fleet.main(fleet.Size(), changes=10))

@@ -56,6 +56,19 @@ def crowd(plane: Running, size: Size, core: int | None) -> Crowd:
     return Crowd(size.nodes, size.channels, plane.ports.grpc, names, core)
 
 
+async def published(plane: Running) -> None:
+    """Wait until the newest revision is there for nodes to subscribe to.
+
+    Raises:
+        TimeoutError: not in `DEADLINE_S`.
+    """
+    assert plane.xds is not None
+    revision = plane.topology.revision()
+    async with asyncio.timeout(DEADLINE_S):
+        while plane.xds.cache.get(GROUP).revision < revision:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
 async def settled(plane: Running, nodes: int) -> None:
     """Wait until so many nodes are connected and run the newest revision.
 
@@ -150,6 +163,7 @@ async def main(size: Size, changes: int, profile: Path | None = None) -> None:
     try:
         async with running(plane_settings(directory)) as plane:
             await asyncio.to_thread(fill, plane.topology, 20_000, size.cells, "passthrough", 0)
+            await published(plane)
             async with simulated(crowd(plane, size, theirs)) as nodes:
                 with profiled(profile):
                     figures = await _measure(plane, nodes, size, changes)
