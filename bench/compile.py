@@ -19,7 +19,7 @@ from bench.world import RULESETS
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.publish import EdgeSnapshots
 from control_plane.routing.parse import parse
-from control_plane.topology.model import Cell, CellState, Endpoint
+from control_plane.topology.model import Cell, CellState, Endpoint, Snapshot
 from control_plane.xds.snapshot import EMPTY
 
 RULESET = "gitlab.json"
@@ -77,7 +77,7 @@ def _full(count: int) -> float:
     cells = cells_of(count)
     ruleset = parse((RULESETS / RULESET).read_text())
     started = time.perf_counter()
-    snapshot = EdgeSnapshots(TrafficPolicy()).at(1, 1, cells, ruleset)
+    snapshot = EdgeSnapshots(TrafficPolicy()).at(Snapshot(1, 1, 1, cells, None), ruleset)
     snapshot.changed(EMPTY)
     return time.perf_counter() - started
 
@@ -86,13 +86,15 @@ def _incremental(count: int, changes: int, change: Callable[[Cell, int], Cell]) 
     cells = cells_of(count)
     ruleset = parse((RULESETS / RULESET).read_text())
     snapshots = EdgeSnapshots(TrafficPolicy())
-    last = snapshots.at(1, 1, cells, ruleset)
+    last = snapshots.at(Snapshot(1, 1, 1, cells, None), ruleset)
     taken: list[float] = []
     for number in range(1, changes + 1):
         at = (number * 37) % count
         cells = (*cells[:at], change(cells[at], number), *cells[at + 1 :])
         started = time.perf_counter()
-        snapshot = snapshots.at(number + 1, number + 1, cells, ruleset)
+        revision = number + 1
+        state = Snapshot(revision, revision, revision if change is failed else 1, cells, None)
+        snapshot = snapshots.at(state, ruleset)
         assert snapshot.changed(last)
         taken.append(time.perf_counter() - started)
         last = snapshot

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -21,7 +21,7 @@ from control_plane.routing.ruleset import Ruleset
 from control_plane.topology.database import DRIVER_ERRORS
 from control_plane.topology.errors import Unavailable
 from control_plane.topology.lookup import ClaimLookup, Mark
-from control_plane.topology.model import Cell, CellState
+from control_plane.topology.model import CellState
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.service import Topology
 from control_plane.xds.cache import OverSize, SnapshotCache, StaleRevision, SuspiciousShrink
@@ -50,24 +50,17 @@ class EdgeSnapshots:
         self._policy = policy
         self._last = EMPTY
 
-    def at(
-        self,
-        revision: int,
-        edge_revision: int,
-        cells: Sequence[Cell],
-        ruleset: Ruleset,
-        epochs: Mapping[int, int] | None = None,
-    ) -> Snapshot:
-        """The configuration for these cells, without those that are retired."""
-        served = [cell for cell in cells if cell.state is not CellState.RETIRED]
-        update = self._compiler.update(served, ruleset, edge_revision)
+    def at(self, state: TopologySnapshot, ruleset: Ruleset) -> Snapshot:
+        """The configuration for a state's cells, without those that are retired."""
+        served = [cell for cell in state.cells if cell.state is not CellState.RETIRED]
+        update = self._compiler.update(served, ruleset, state.edge_revision)
         put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
         dropped = list(update.dropped)
         if uses_edge_cache(ruleset, self._policy):
-            put.append(_epochs(edge_revision, epochs or {}))
+            put.append(_epochs(state.answers_revision, state.epochs))
         else:
             dropped.append((ECDS, EPOCHS_FILTER))
-        self._last = self._last.altered(revision, put, dropped)
+        self._last = self._last.altered(state.revision, put, dropped)
         return self._last
 
     def of(self, topology: TopologySnapshot) -> Snapshot:
@@ -75,12 +68,12 @@ class EdgeSnapshots:
         if topology.ruleset is None:
             return Snapshot(topology.revision, ())
         ruleset = _parsed(topology.ruleset.document)
-        return self.at(topology.revision, topology.floor, topology.cells, ruleset, topology.epochs)
+        return self.at(topology, ruleset)
 
     def with_epochs(self, snapshot: Snapshot, topology: TopologySnapshot) -> Snapshot:
         """A snapshot at a newer revision at which only claims have changed."""
         has_epochs = EPOCHS_FILTER in snapshot.of_type(ECDS)
-        put = [_epochs(topology.floor, topology.epochs)] if has_epochs else []
+        put = [_epochs(topology.answers_revision, topology.epochs)] if has_epochs else []
         return snapshot.altered(topology.revision, put, ())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import pytest
 from control_plane.compiler.epochs import EPOCHS_FILTER
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.publish import Publisher, _Reader
-from control_plane.topology.model import ClaimSpec
+from control_plane.topology.model import CellState, ClaimSpec, Endpoint
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
 from control_plane.xds.cache import SnapshotCache
-from control_plane.xds.resource import ECDS
+from control_plane.xds.resource import ECDS, EDS
 from control_plane.xds.snapshot import Snapshot
 from tests.plane import add_cell, route_all
 
@@ -72,6 +73,26 @@ def test_only_a_change_of_owner_changes_something_and_that_is_the_epochs(
     fresh = SnapshotCache()
     publishing(topology, fresh).publish()
     assert changed(fresh.get(""), third) == {}, "a restarted publisher makes the same"
+
+
+def test_new_endpoints_void_no_answers_and_a_drain_voids_all(topology: Topology) -> None:
+    cache = SnapshotCache()
+    publisher = publishing(topology, cache)
+    publisher.publish()
+    first = cache.get("")
+    spec = topology.cell("cell-1").spec()
+    topology.update_cell("cell-1", replace(spec, endpoints=(Endpoint("127.0.0.1", 9),)), actor="t")
+    publisher.publish()
+    second = cache.get("")
+    assert changed(second, first) == {EDS: frozenset({"cell:cell-1"})}
+    fresh = SnapshotCache()
+    publishing(topology, fresh).publish()
+    assert changed(fresh.get(""), second) == {}, "a restarted publisher makes the same"
+    topology.set_cell_state("cell-1", CellState.DRAINING, actor="t")
+    publisher.publish()
+    third = cache.get("")
+    assert changed(third, second)[ECDS] == {EPOCHS_FILTER}
+    assert f"{third.revision};".encode() in third.of_type(ECDS)[EPOCHS_FILTER].body
 
 
 @pytest.mark.parametrize("policy", [{"edge_cache_entries": 0}, {"classifier_protocol": "grpc"}])

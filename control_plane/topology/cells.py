@@ -130,7 +130,7 @@ def create(tx: Transaction, spec: CellSpec) -> Cell:
     cell_ids.give(tx, cell)
     sequences.allot(tx, cell)
     tx.connection.execute(insert(_T), [_columns(cell)])
-    tx.touches_edge = True
+    tx.touch_edge(answers=True)
     tx.log("cell", "create", cell.name, None, cell.as_dict())
     return cell
 
@@ -170,7 +170,7 @@ def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
     sequences.forget_cell(tx, before.id)
     cell_ids.retire(tx, before)
     tx.connection.execute(delete(_T).where(_T.c.id == before.id))
-    tx.touches_edge = True
+    tx.touch_edge(answers=True)
     tx.log("cell", "delete", name, before.as_dict(), None)
     return before
 
@@ -211,9 +211,14 @@ def _store(tx: Transaction, before: Cell, after: Cell, *, force: bool) -> Cell:
     if after.sequence_ranges != before.sequence_ranges:
         sequences.allot(tx, after)
     tx.connection.execute(update(_T).where(_T.c.id == after.id).values(new))
-    tx.touches_edge = True
+    tx.touch_edge(answers=_routed_by(old) != _routed_by(new))
     tx.log("cell", "update", after.name, before.as_dict(), after.as_dict())
     return after
+
+
+def _routed_by(columns: dict[str, Any]) -> dict[str, Any]:
+    """What a decision can depend on: all but how a cell is reached, and what people note of it."""
+    return {name: columns[name] for name in columns if name not in {"details", "version"}}
 
 
 def _guard_state(before: Cell, after: Cell) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, false, func, or_, select, update
+from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, update
 
 from control_plane.topology import schema
 from control_plane.topology.errors import Gone
@@ -34,6 +34,14 @@ def revision(connection: Connection) -> int:
 def edge_revision(connection: Connection) -> int:
     """The revision of the last change to a cell or the active ruleset."""
     return int(connection.execute(select(schema.revisions.c.edge_revision)).scalar_one())
+
+
+def answers_revision(connection: Connection) -> int:
+    """The revision of the last change that can change an answer to a request."""
+    row = schema.revisions.c
+    same = row.answers_as_of == row.edge_revision
+    known = case((same, row.answers_revision), else_=row.edge_revision)
+    return int(connection.execute(select(known)).scalar_one())
 
 
 def since(

@@ -359,19 +359,17 @@ class Change:
 class Snapshot:
     """One consistent read. ``edge_revision``: the last change to a cell or the active ruleset.
 
-    ``epochs``: by shard of the claims' keyspace, the revision of the last change of an owner.
+    ``answers_revision``: the last of them that can change which cell a request gets: not new
+    endpoints, nor labels. What caches keep from before it is void. ``epochs``: by shard of the
+    claims' keyspace, the revision of the last change of an owner.
     """
 
     revision: int
     edge_revision: int
+    answers_revision: int
     cells: tuple[Cell, ...]
     ruleset: Ruleset | None
     epochs: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def floor(self) -> int:
-        """What caches keep from before this revision is void."""
-        return self.edge_revision
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def activate(tx: Transaction, name: str, version: int, expected: tuple[str, int]
     tx.connection.execute(
         update(_T).where(_T.c.name == name, _T.c.version == version).values(active=True)
     )
-    tx.touches_edge = True
+    tx.touch_edge(answers=True)
     before = {"name": actual[0], "version": actual[1]} if current else None
     after = {"name": name, "version": version}
     tx.log("ruleset", "activate", f"{name}@{version}", before, after)

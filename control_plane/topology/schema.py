@@ -41,9 +41,14 @@ revisions = Table(
     Column("edge_revision", BigInteger, nullable=False),
     Column("oldest_change", BigInteger, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
+    Column("answers_revision", BigInteger, nullable=True),
+    Column("answers_as_of", BigInteger, nullable=True),
 )
 """One row: the current revision, taken under a lock by each write, so that they commit in order.
 
+``answers_revision``: the last change that can change an answer, as of the ``edge_revision`` in
+``answers_as_of``. At any other ``edge_revision`` it is not known: whoever raised that (an older
+cellway, a restore by hand) did not say, and the change counts as one that can.
 ``at`` is when it was taken, by the database's clock.
 """
 

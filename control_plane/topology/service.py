@@ -125,6 +125,7 @@ class Topology(
             return Snapshot(
                 revision,
                 feed.edge_revision(connection),
+                feed.answers_revision(connection),
                 self._known_cells.read(connection, revision),
                 rulesets.active(connection),
                 epochs.all_epochs(connection),

@@ -24,6 +24,12 @@ TAKE_QUIETLY = Statement(
 )
 """Wakes nobody: for a write that commits together with a later one that does."""
 _TOUCH_EDGE = Statement("UPDATE revisions SET edge_revision = revision")
+_TOUCH_EDGE_ONLY = Statement(
+    "UPDATE revisions SET answers_revision = CASE WHEN answers_as_of = edge_revision"
+    " THEN answers_revision ELSE edge_revision END,"
+    " answers_as_of = revision, edge_revision = revision"
+)
+"""Answers stay as they are."""
 
 
 @dataclass(slots=True)
@@ -37,7 +43,8 @@ class Transaction:
     changes: list[Change] = field(default_factory=list)
     appended: int = 0
     """Entries that went to the change feed past ``changes``, in bulk."""
-    touches_edge: bool = False
+    touched_edge: bool = False
+    touched_answers: bool = False
     sequence_mark: MarkFile | None = None
     before_commit: list[Callable[[], None]] = field(default_factory=list)
     """What must have happened outside the database before the commit; an error rolls back."""
@@ -57,6 +64,11 @@ class Transaction:
         self.changes.append(
             Change(self.revision, kind, action, key, before, after, self.actor, self.at)
         )
+
+    def touch_edge(self, *, answers: bool) -> None:
+        """A cell or the active ruleset changes; ``answers``: so may which cell a request gets."""
+        self.touched_edge = True
+        self.touched_answers = self.touched_answers or answers
 
     def due(self, every: int) -> bool:
         """True in about one of so many transactions.
@@ -81,7 +93,8 @@ def take_revision(tx: Transaction) -> None:
     """Append to the feed and take the revision."""
     if tx.changes:
         tx.connection.execute(insert(schema.changes), _rows(tx))
-    execute(tx.connection, [TAKE_REVISION, _TOUCH_EDGE] if tx.touches_edge else [TAKE_REVISION])
+    touch = [_TOUCH_EDGE if tx.touched_answers else _TOUCH_EDGE_ONLY] if tx.touched_edge else []
+    execute(tx.connection, [TAKE_REVISION, *touch])
     tx.took_revision = True
 
 

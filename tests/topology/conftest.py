@@ -75,7 +75,8 @@ def url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
             connection.execute(f"DELETE FROM {name}".encode())
         connection.execute("UPDATE sequence_marks SET mark = 0, floor = 0")
         connection.execute(
-            "UPDATE revisions SET revision = 0, edge_revision = 0, oldest_change = 0"
+            "UPDATE revisions SET revision = 0, edge_revision = 0, oldest_change = 0,"
+            " answers_revision = NULL, answers_as_of = NULL"
         )
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
 
+from control_plane.routing import model as routing
 from control_plane.topology.errors import (
     AlreadyExists,
     Gone,
@@ -22,6 +24,7 @@ from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.model import (
     CellSpec,
     CellState,
+    CellTLS,
     ClaimSpec,
     Endpoint,
     SequenceRange,
@@ -358,3 +361,59 @@ def test_the_migrations_make_the_schema_that_the_code_has(empty_url: str) -> Non
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
     store.close()
+
+
+LABELLED: dict[str, Any] = {"labels": {"zone": "a"}}
+REACHED: dict[str, Any] = {
+    "endpoints": (Endpoint("10.9.9.9", 443),),
+    "tls": CellTLS("cell-1.internal"),
+    "health_check_path": "/healthz",
+    "sequence_ranges": (SequenceRange(900, 999),),
+}
+ROUTED: dict[str, Any] = {
+    "address": "other.example.com",
+    "session_prefix": "other",
+    "state": CellState.DRAINING,
+    "weight": 7,
+}
+
+
+@pytest.mark.parametrize("field", [*LABELLED, *REACHED, *ROUTED])
+def test_only_what_cells_are_chosen_by_voids_answers(two: Topology, field: str) -> None:
+    before = two.snapshot()
+    changed = replace(two.cell("cell-1").spec(), **{field: (LABELLED | REACHED | ROUTED)[field]})
+    two.update_cell("cell-1", changed, actor=ME)
+    after = two.snapshot()
+    assert after.edge_revision == after.revision == before.revision + 1
+    expected = after.revision if field in ROUTED else before.answers_revision
+    assert after.answers_revision == expected
+
+
+def test_everything_that_a_decision_looks_at_voids_answers(two: Topology) -> None:
+    looked_at = [name for name, kind in vars(routing.Cell).items() if isinstance(kind, property)]
+    assert "session_prefix" in looked_at
+
+    def view() -> list[list[Any]]:
+        return [[getattr(cell, name) for name in looked_at] for cell in two.cells()]
+
+    for field, value in (LABELLED | REACHED).items():
+        before = view()
+        two.update_cell("cell-1", replace(two.cell("cell-1").spec(), **{field: value}), actor=ME)
+        assert view() == before, f"{field} takes part in decisions, so it must void answers"
+    two.set_cell_health("cell-1", healthy=False, actor=ME)
+    assert two.snapshot().answers_revision == two.revision()
+
+
+def test_a_change_that_does_not_say_what_it_touches_voids_answers(two: Topology) -> None:
+    """As by a control plane of before, which runs on while another has migrated already."""
+    spec = two.cell("cell-1").spec()
+    two.update_cell("cell-1", replace(spec, **LABELLED), actor=ME)
+    assert two.snapshot().answers_revision == 2
+    with two._store.engine.begin() as connection:
+        connection.execute(text("UPDATE revisions SET revision = 4, edge_revision = 4"))
+    assert two.snapshot().answers_revision == 4
+    two.update_cell("cell-1", spec, actor=ME)
+    snapshot = two.snapshot()
+    assert (snapshot.edge_revision, snapshot.answers_revision) == (5, 4)
+    two.set_cell_state("cell-1", CellState.DRAINING, actor=ME)
+    assert two.snapshot().answers_revision == 6

@@ -172,6 +172,7 @@ class TopologyMachine(RuleBasedStateMachine):
         self.model = Model()
         self.revision = 0
         self.edge_revision = 0
+        self.answers_revision = 0
         self.floor = 0
         self.follower = Follower()
         self.hints: list[int] = []
@@ -190,6 +191,7 @@ class TopologyMachine(RuleBasedStateMachine):
         dry_run: bool,
         changes: int,
         edge: bool = False,
+        answers: bool = True,
     ) -> T | None:
         """Does a write that must be refused with one of these, or do so many changes.
 
@@ -210,6 +212,8 @@ class TopologyMachine(RuleBasedStateMachine):
         self.revision += 1
         if edge:
             self.edge_revision = self.revision
+        if edge and answers:
+            self.answers_revision = self.revision
         assert written.revision == self.revision
         assert self.hints[told:] == [self.revision]
         assert {change.revision for change in written.changes} == {self.revision}
@@ -400,7 +404,15 @@ class TopologyMachine(RuleBasedStateMachine):
             elif after != before:
                 refused = self._guarded(name, after, force=force)
         made = self.write(
-            call, refused, dry_run=dry_run, changes=int(after != before), edge=after != before
+            call,
+            refused,
+            dry_run=dry_run,
+            changes=int(after != before),
+            edge=after != before,
+            answers=any(
+                before is None or after.get(key) != before[key]
+                for key in ("address", "session_prefix", "state", "weight")
+            ),
         )
         if made is not None and after != before:
             self.model.cells[name] = after | {"version": self.revision}
@@ -577,6 +589,7 @@ class TopologyMachine(RuleBasedStateMachine):
     def what_is_stored_is_what_the_model_says(self) -> None:
         snapshot = self.topology.snapshot()
         assert (snapshot.revision, snapshot.edge_revision) == (self.revision, self.edge_revision)
+        assert snapshot.answers_revision == self.answers_revision
         assert self.topology.revision() == self.revision
         stored = {cell.name: cell.as_dict() for cell in snapshot.cells}
         assert stored == self.model.cells

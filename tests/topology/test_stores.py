@@ -126,6 +126,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0020",
         "0021",
         "0022",
+        "0023",
     )
     migrate(store.engine)
     store.close()
