@@ -19,9 +19,10 @@ log = logging.getLogger(__name__)
 START_S = 30.0
 """How long the first worker may take until it answers."""
 STOP_S = 2.0
-MAX_RESTART_S = 30.0
-CALM_S = 60.0
-"""A worker that has lived this long is restarted without delay growing any further."""
+MAX_RESTART_S = 5.0
+"""Without a worker, what only it can answer is refused: to start anew is cheaper than to wait."""
+CALM_S = 10.0
+"""A worker that has lived this long did start: its end is no reason to wait longer."""
 
 
 class Observer(Protocol):
@@ -34,11 +35,28 @@ class Observer(Protocol):
         """A worker had died and was started again."""
 
 
-class Workers:
-    """Worker processes in numbered slots; one that dies is started again, ever later.
+class RestartDelay:
+    """How long to wait before what has ended is started again: each time twice as long as before.
 
-    The first restart comes after ``restart_s`` (0: never), each next after twice that, at most
-    `MAX_RESTART_S`.
+    It begins with ``first_s``, again after a life of `CALM_S`, and is never more than
+    `MAX_RESTART_S` or, where that is longer, ``first_s``.
+    """
+
+    def __init__(self, first_s: float) -> None:
+        self._first_s = first_s
+        self._next_s = first_s
+
+    def after(self, lived_s: float) -> float:
+        """Seconds to wait after a life of so many."""
+        delay_s = self._first_s if lived_s >= CALM_S else self._next_s
+        self._next_s = min(delay_s * 2, max(self._first_s, MAX_RESTART_S))
+        return delay_s
+
+
+class Workers:
+    """Worker processes in numbered slots; one that dies is started again after a `RestartDelay`.
+
+    It begins with ``restart_s``; 0: what has died stays so.
     """
 
     def __init__(
@@ -124,7 +142,7 @@ class Workers:
                 await process.wait()
 
     async def _keep(self, slot: int) -> None:
-        delay_s = self._restart_s
+        delay = RestartDelay(self._restart_s)
         while True:
             started = time.monotonic()
             code = await self.processes[slot].wait()
@@ -135,11 +153,9 @@ class Workers:
             if self._restart_s == 0:
                 log.error("classifier %d ended with %d and stays so", slot, code)
                 return
-            if time.monotonic() - started > CALM_S:
-                delay_s = self._restart_s
+            delay_s = delay.after(time.monotonic() - started)
             log.error("classifier %d ended with %d; restart in %.1f s", slot, code, delay_s)
             await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, MAX_RESTART_S)
             try:
                 self.processes[slot] = await self._spawn(slot)
             except OSError:

@@ -18,7 +18,7 @@ from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from control_plane.demo import free_port
 from control_plane.server import Running
 from control_plane.worker_directory import note_worker, orphans, worker_directory
-from control_plane.workers import Workers
+from control_plane.workers import RestartDelay, Workers
 from tests.plane import add_cell, plane_with, route_all, samples, until
 
 DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))
@@ -233,3 +233,15 @@ asyncio.run(main())
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_a_worker_that_keeps_dying_is_started_ever_later_but_soon() -> None:
+    delay = RestartDelay(0.5)
+    assert [delay.after(0.1) for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    assert [delay.after(35.0) for _ in range(20)] == [0.5] * 20, "killed now and then"
+    assert delay.after(0.1) == 1.0
+
+
+def test_a_longer_wait_than_the_longest_is_kept_if_it_is_asked_for() -> None:
+    delay = RestartDelay(30.0)
+    assert [delay.after(0.1) for _ in range(3)] == [30.0, 30.0, 30.0]
