@@ -53,13 +53,13 @@ $(VENV)/bin/python:
 
 $(VENV)/.base: requirements/base.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	echo "$(CURDIR)" > $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])")/cellway.pth
+	printf '#!/bin/sh\nexec "%s" -m control_plane.cli.main "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/cellway
+	chmod +x $(BIN)/cellway
 	touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.base
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
-	echo "$(CURDIR)" > $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])")/cellway.pth
-	printf '#!/bin/sh\nexec "%s" -m control_plane.cli.main "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/cellway
-	chmod +x $(BIN)/cellway
 	touch $@
 
 clean:
