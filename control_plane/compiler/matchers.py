@@ -67,6 +67,14 @@ def contains(header: str, text: str) -> Predicate:
     return predicate
 
 
+def starts(header: str, text: str) -> Predicate:
+    """A header's value starts with a text, of at least one character."""
+    predicate = matcher_pb2.Matcher.MatcherList.Predicate()
+    predicate.single_predicate.input.CopyFrom(_header_input(header))
+    predicate.single_predicate.value_match.prefix = text
+    return predicate
+
+
 def all_of(predicates: Sequence[Predicate]) -> Predicate:
     """Every one of at least one predicate."""
     if len(predicates) == 1:

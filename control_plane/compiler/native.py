@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from control_plane.compiler.key_pattern import (
     KeyPattern,
+    Literal,
     leading_literal,
     parse_key_pattern,
     re2_class,
@@ -84,6 +86,26 @@ class KeyLookup:
             return rf"[ \t]*(?:;{_ANY})?" if self.mark else ""
         more = self.pattern.open_ended
         return f"(?:[^{re2_class(more)[1:]}{_ANY})?" if more else _ANY
+
+    def spelled(self, texts: Iterable[str]) -> dict[str, str] | None:
+        """How the header is written, from ``mark`` on, if one of these texts is its key.
+
+        That is as browsers and clients write it: nothing between the mark and the "=", no blanks.
+        If one of these stands in a header in which the mark stands once, then its text is the key:
+        the mark has no "=" and the key no blank. None where that can't be told: something else than
+        fixed text goes before the key, or one key's writing starts another's.
+        """
+        if not all(isinstance(part, Literal) for part in self.pattern.before):
+            return None
+        before = "".join(part.text for part in self.pattern.before if isinstance(part, Literal))
+        after = self.pattern.after[0] if self.pattern.after else None
+        end = after.text if isinstance(after, Literal) else ""
+        head = f"{self.mark}=" if self.mark else ""
+        found = {f"{head}{before}{text}{end}": text for text in texts}
+        ordered = sorted(found)
+        if any(longer.startswith(text) for text, longer in pairwise(ordered)):
+            return None
+        return {text: found[text] for text in ordered}
 
     def twice(self) -> Condition:
         """The mark stands there more than once, so which is meant is for the evaluator to say."""

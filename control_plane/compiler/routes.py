@@ -2,13 +2,14 @@
 
 Element 0 takes what the classifier decided (a hash map over the cell header, which no client can
 set). Then comes one element per rule. A native rule with a key tells by one regex whether a known
-key is there, and halves the known keys by further ones until a cell is left. A key that is unknown
-is a miss, and goes on with the next element, as the rule does.
+key is there, and by a tree of further tests which (`key_tree`). A key that is unknown is a miss,
+and goes on with the next element, as the rule does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import partial
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
@@ -17,6 +18,7 @@ from xds.type.matcher.v3 import matcher_pb2
 
 from control_plane.compiler.asking import AskingConfig, asking_config
 from control_plane.compiler.edge_cache import AGAIN_ROUTE, asking_route
+from control_plane.compiler.key_tree import KeyTree
 from control_plane.compiler.matchers import (
     Matcher,
     OnMatch,
@@ -184,8 +186,7 @@ class _Table:
     ) -> OnMatch | None:
         """A rule with a key: what each known key gets, then unknown ones; a miss goes on.
 
-        One condition tells all keys of serving cells from the rest; halving them finds the cell.
-        A regex more costs next to nothing, once the first has run.
+        One condition tells all keys of serving cells from the rest; a `KeyTree` finds the cell.
         """
         assert isinstance(one.rule.action, Classify)
         keys = known_keys(one.rule.action, self._cells)
@@ -197,7 +198,7 @@ class _Table:
         found = matcher_pb2.Matcher.OnMatch()
         if serving:
             to_cell = matcher_pb2.Matcher.OnMatch()
-            self._halve(to_cell, one, serving, cells)
+            KeyTree(lookup, partial(self._known, one.rule, cells)).fill(to_cell, serving)
             add(found.matcher, holds(lookup.holds(serving)), _unless_twice(lookup, to_cell, ask))
         if down and not isinstance(policies.on_cell_down, Next):
             refused = self._policy_route(policies.on_cell_down, one.rule)
@@ -210,20 +211,9 @@ class _Table:
             add(found.matcher, all_of(unknown), self._policy_route(policies.on_unknown, one.rule))
         return found if found.matcher.matcher_list.matchers else None
 
-    def _halve(
-        self, target: OnMatch, one: NativeRule, texts: Sequence[str], cells: Mapping[str, Cell]
-    ) -> None:
-        """Fill ``target`` so that each text's cell is found in log2 of their number steps."""
-        if len(texts) == 1:
-            cell = cells[texts[0]]
-            target.CopyFrom(to_route(self._route(ToCell(cell.name, cell.id), one.rule)))
-            return
-        assert one.lookup is not None
-        half = len(texts) // 2
-        element = target.matcher.matcher_list.matchers.add()
-        element.predicate.CopyFrom(holds(one.lookup.holds(texts[:half])))
-        self._halve(element.on_match, one, texts[:half], cells)
-        self._halve(target.matcher.on_no_match, one, texts[half:], cells)
+    def _known(self, rule: Rule, cells: Mapping[str, Cell], text: str) -> OnMatch:
+        cell = cells[text]
+        return to_route(self._route(ToCell(cell.name, cell.id), rule))
 
     def _fixed(self, rule: Rule) -> Outcome | None:
         action = rule.action

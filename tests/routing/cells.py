@@ -16,6 +16,8 @@ class FakeCell:
     serving: bool = True
     accepts_new: bool = True
     weight: int = 100
+    prefix: str | None = None
+    """Another session prefix than its name."""
 
     @property
     def name(self) -> str:
@@ -27,7 +29,7 @@ class FakeCell:
 
     @property
     def session_prefix(self) -> str:
-        return f"cell-{self.id}"
+        return self.prefix or f"cell-{self.id}"
 
 
 def cells(*given: FakeCell) -> Cells:
