@@ -7,7 +7,6 @@ from bench import (
     claims,
     classifier,
     classify,
-    compile,  # noqa: A004
     data_plane,
     fleet,
     imports,
@@ -15,6 +14,7 @@ from bench import (
     moves,
     propagation,
 )
+from bench import compile as compiling
 from control_plane.server import run_loop
 
 run_loop(data_plane.main(rounds=5, seconds=2.0))
@@ -25,7 +25,7 @@ classifier.main(rounds=5, seconds=1.0)
 claims.main()
 claim_load.main(seconds=10.0)
 imports.main(rounds=2)
-compile.main(cells=1000, changes=200)
+compiling.main(cells=1000, changes=200)
 run_loop(memory.main(nodes=1000, cells=1000, claims=10_000_000))
 # Last: it pins this process to one core.
 run_loop(fleet.main(fleet.Size(), changes=10))

@@ -179,7 +179,7 @@ def on_sqlite(directory: Path, claims: int, rounds: int) -> dict[str, Figure]:
         connection = sqlite3.connect(directory / "claims.db", autocommit=True)
         connection.execute(_FILL_SQLITE, (claims,))
         cursor = connection.cursor()
-        statement = owner_statement(topology._store.engine)  # noqa: SLF001
+        statement = owner_statement(topology.engine)
 
         def bare(value: str) -> object:
             return cursor.execute(statement, ("route", value)).fetchone()
@@ -196,7 +196,7 @@ def on_postgresql(claims: int, rounds: int, seconds: float) -> dict[str, Figure]
             connection.execute(_FILL_POSTGRESQL, (claims,))
             connection.execute("VACUUM ANALYZE claims")
             cursor = connection.cursor()
-            statement = owner_statement(topology._store.engine).encode()  # noqa: SLF001
+            statement = owner_statement(topology.engine).encode()
 
             def bare(value: str) -> object:
                 return cursor.execute(statement, ("route", value), prepare=True).fetchone()

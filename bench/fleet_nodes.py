@@ -91,7 +91,7 @@ class SimulatedNode:
             for request in self._hello:
                 await call.write(request)
         self._hello = []
-        while (payload := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+        while (payload := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]  # its stubs lack it
             for answer in self._take(
                 discovery_pb2.DeltaDiscoveryResponse.FromString(payload), totals
             ):

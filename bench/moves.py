@@ -19,7 +19,9 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing.connection import Connection
+from typing import cast
 
 from bench.load import scratch
 from bench.results import Figure, report
@@ -48,11 +50,12 @@ class _Cell(asyncio.Protocol):
         self._last = last
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._last[self._name] = time.monotonic()
-        self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))  # type: ignore[attr-defined]
+        self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))
 
 
 def _cells(told: Connection, socks: list[socket.socket]) -> None:
@@ -147,7 +150,7 @@ async def _moves(plane: Running, cells: Connection, moves: int) -> list[float]:
     for number in range(moves):
         old, new = CELLS[number % 2], CELLS[(number + 1) % 2]
         committed: list[float] = []
-        stop = plane.topology.subscribe(lambda _, at=committed: at.append(time.monotonic()))  # type: ignore[misc]
+        stop = plane.topology.subscribe(partial(_note, committed))
         subject = Subject(text="mover")
         await asyncio.to_thread(
             plane.topology.transfer, subject, old, new, reason="bench", actor="bench"
@@ -160,10 +163,14 @@ async def _moves(plane: Running, cells: Connection, moves: int) -> list[float]:
     return late
 
 
+def _note(committed: list[float], _: int) -> None:
+    committed.append(time.monotonic())
+
+
 async def _asked(cells: Connection, name: str, after: float) -> None:
     """Wait, bounded, until a cell is asked."""
     async with asyncio.timeout(DEADLINE_S):
-        while (await asyncio.to_thread(_last, cells))[name] <= after:  # noqa: ASYNC110
+        while (await asyncio.to_thread(_last, cells))[name] <= after:  # noqa: ASYNC110 - asks a process
             await asyncio.sleep(0.002)
 
 

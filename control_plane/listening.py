@@ -40,6 +40,11 @@ def port_of(sock: socket.socket) -> int:
     return int(sock.getsockname()[1])
 
 
+def host_port(host: str, port: int) -> str:
+    """As URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def embedded(app: Any, *, log_level: str = "warning") -> EmbeddedServer:
     """A server for an ASGI app, to be run with `run`."""
     config = uvicorn.Config(

@@ -39,7 +39,7 @@ from control_plane.grpc_api.tls import TlsFiles
 from control_plane.grpc_api.updates import THREADS, Updates
 from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
-from control_plane.listening import bind, embedded, port_of, run
+from control_plane.listening import bind, embedded, host_port, port_of, run
 from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
 from control_plane.retention import Kept, Retention
@@ -332,7 +332,7 @@ async def _start_xds(
     reflection.enable_server_reflection(services, server)
     if settings.grpc_host != settings.host:
         log.warning("%s", LOOPBACK_ONLY)
-    plane.ports.grpc = port.bind(_host_port(settings.grpc_host, settings.grpc_port))
+    plane.ports.grpc = port.bind(host_port(settings.grpc_host, settings.grpc_port))
     publisher = None
     if plane.xds is not None:
         publisher = Publisher(
@@ -381,10 +381,6 @@ def _security(settings: Settings) -> Security | None:
     return Security(TlsFiles(*files), Names(settings.grpc_names()))
 
 
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Run until a signal comes."""
     # From the first moment on: a signal during the start must not leave workers behind.
@@ -393,11 +389,11 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         ports = plane.ports
         announce(f"cellway is up (pid {os.getpid()})")
         if ports.api:
-            announce(f"  API         http://{_host_port(settings.host, ports.api)}")
+            announce(f"  API         http://{host_port(settings.host, ports.api)}")
         if ports.grpc:
-            announce(f"  gRPC (xDS)  {_host_port(settings.grpc_host, ports.grpc)}")
+            announce(f"  gRPC (xDS)  {host_port(settings.grpc_host, ports.grpc)}")
             if settings.grpc_host != settings.host:
                 announce(f"              {LOOPBACK_ONLY}")
         if ports.classifier:
-            announce(f"  classifier  http://{_host_port(settings.host, ports.classifier)}")
+            announce(f"  classifier  http://{host_port(settings.host, ports.classifier)}")
         await signalled

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, update
 
@@ -31,17 +31,21 @@ def revision(connection: Connection) -> int:
     return int(connection.execute(select(schema.revisions.c.revision)).scalar_one())
 
 
-def edge_revision(connection: Connection) -> int:
-    """The revision of the last change to a cell or the active ruleset."""
-    return int(connection.execute(select(schema.revisions.c.edge_revision)).scalar_one())
+class Revisions(NamedTuple):
+    """The last commit, and the last that changed a cell or the active ruleset (`Snapshot`)."""
+
+    revision: int
+    edge_revision: int
+    answers_revision: int
 
 
-def answers_revision(connection: Connection) -> int:
-    """The revision of the last change that can change an answer to a request."""
+def revisions(connection: Connection) -> Revisions:
+    """All of them, as of one moment."""
     row = schema.revisions.c
     same = row.answers_as_of == row.edge_revision
-    known = case((same, row.answers_revision), else_=row.edge_revision)
-    return int(connection.execute(select(known)).scalar_one())
+    answers = case((same, row.answers_revision), else_=row.edge_revision)
+    found = connection.execute(select(row.revision, row.edge_revision, answers)).one()
+    return Revisions(*found)
 
 
 def since(

@@ -121,12 +121,10 @@ class Topology(
     def snapshot(self) -> Snapshot:
         """Cells, active ruleset and epochs at one revision."""
         with self._store.read() as connection:
-            revision = feed.revision(connection)
+            revisions = feed.revisions(connection)
             return Snapshot(
-                revision,
-                feed.edge_revision(connection),
-                feed.answers_revision(connection),
-                self._known_cells.read(connection, revision),
+                *revisions,
+                self._known_cells.read(connection, revisions.revision),
                 rulesets.active(connection),
                 epochs.all_epochs(connection),
             )

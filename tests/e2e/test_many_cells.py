@@ -26,6 +26,16 @@ WRITINGS = (
 )
 
 
+HEADER_RULE = {
+    "id": "header",
+    "match": {"type": "header", "name": "^x-cell$", "regexValue": "^(?<prefix>cell-[0-9]+)-"},
+    "action": "classify",
+    "classify": {"type": "SESSION_PREFIX", "value": "${prefix}"},
+    "on_unknown": 404,
+}
+BY_HEADER = {"name": "header", "rules": [HEADER_RULE]}
+
+
 @pytest.mark.slow
 def test_each_session_reaches_its_cell(tmp_path: Path) -> None:
     choose = random.Random(7)
@@ -35,14 +45,21 @@ def test_each_session_reaches_its_cell(tmp_path: Path) -> None:
         system.use_ruleset("session_prefix")
         for writing in WRITINGS:
             for number in (1, CELLS, *choose.sample(range(1, CELLS + 1), 40)):
-                headers = [("cookie", writing.format(number).encode())]
-                request = request_bytes(b"/x", headers, host=HOST)
-                answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
-                assert answer is not None
-                assert answer.status == 200
-                decision = system.expected("GET", b"/x", HOST, headers)
-                assert isinstance(decision, Decision)
-                assert decision.cell == f"cell-{number}"
-                arrived = Arrived.parse(answer.body).headers
-                assert ("x-cellway-cell", f"cell-{number}".encode()) in arrived, headers
-                assert ("x-cellway-tier", b"classifier") not in arrived, headers
+                check(system, number, ("cookie", writing.format(number).encode()))
+        system.use_ruleset(BY_HEADER)
+        for number in (1, CELLS, *choose.sample(range(1, CELLS + 1), 40)):
+            check(system, number, ("x-cell", f" cell-{number}-cell-1-".encode()))
+
+
+def check(system: System, number: int, header: tuple[str, bytes]) -> None:
+    """This cell, and by Envoy alone."""
+    request = request_bytes(b"/x", [header], host=HOST)
+    answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+    assert answer is not None
+    assert answer.status == 200
+    decision = system.expected("GET", b"/x", HOST, [header])
+    assert isinstance(decision, Decision)
+    assert decision.cell == f"cell-{number}"
+    arrived = Arrived.parse(answer.body).headers
+    assert ("x-cellway-cell", f"cell-{number}".encode()) in arrived, header
+    assert ("x-cellway-tier", b"classifier") not in arrived, header

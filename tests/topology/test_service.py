@@ -409,7 +409,7 @@ def test_a_change_that_does_not_say_what_it_touches_voids_answers(two: Topology)
     spec = two.cell("cell-1").spec()
     two.update_cell("cell-1", replace(spec, **LABELLED), actor=ME)
     assert two.snapshot().answers_revision == 2
-    with two._store.engine.begin() as connection:
+    with two.engine.begin() as connection:
         connection.execute(text("UPDATE revisions SET revision = 4, edge_revision = 4"))
     assert two.snapshot().answers_revision == 4
     two.update_cell("cell-1", spec, actor=ME)
