@@ -14,9 +14,9 @@ from control_plane.topology.model import Cell, CellState
 from control_plane.topology.records import LeaseBacklog
 from control_plane.topology.sequences import SequenceUse
 from control_plane.xds.fleet import NodeStatus
+from control_plane.xds.status import SyncState
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-STATES = ("SYNCED", "STALE", "NACKED", "NOT_SENT", "DISCONNECTED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,8 @@ class Metrics:
     def render(self, state: State) -> bytes:
         """The text for Prometheus, with gauges as of now."""
         tally = Tally(node.state for node in state.nodes)
-        for word in STATES:
-            self._nodes.labels(word).set(tally[word])
+        for state_ in SyncState:
+            self._nodes.labels(state_).set(tally[state_])
         self._cells.clear()
         for cell in state.cells:
             if cell.state not in {CellState.DRAINED, CellState.RETIRED}:
