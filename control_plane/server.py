@@ -26,6 +26,9 @@ from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.database_metrics import observe_queries
+from control_plane.edge_decisions import EdgeDecisions, of_cells
+from control_plane.edge_health import service as edge_health
+from control_plane.edge_health.book import Book
 from control_plane.event_loop import run_loop as run_loop
 from control_plane.event_loop import until_signal as until_signal
 from control_plane.grpc_api.api import TopologyApi
@@ -88,6 +91,8 @@ class Running:
     ports: Ports
     registry: CollectorRegistry
     xds: XdsServer | None = None
+    edges: Book = field(default_factory=Book)
+    """What the Envoys that report to this process hold of their clusters."""
     live: LiveDirectories | None = None
     pools: Pools | None = None
     workers: list[asyncio.subprocess.Process] = field(default_factory=list)
@@ -133,6 +138,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 alarm=lambda: _alarm(plane, publisher),
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
                 gateway=_gateway(plane, metrics),
+                edges=plane.edges,
             )
             stack.push_async_callback(app.state.operations.close)
             group(run(embedded(app), sock))
@@ -140,6 +146,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             group(Retention(topology, changes_kept(settings)).run())
         if "topology" in settings.roles:
             group(HealthMonitor(topology, settings.health_interval_s).run())
+        if plane.xds is not None:
+            group(EdgeDecisions(topology, plane.edges).run())
         yield plane
 
 
@@ -161,6 +169,8 @@ async def _scrape(
         leases=leases,
         sequences=sequences,
         sequences_restored=mark.restored,
+        reporters=len(plane.edges.nodes),
+        edges=of_cells(plane.edges.counts),
     )
     return await run_in_threadpool(metrics.render, state)
 
@@ -324,7 +334,9 @@ async def _start_xds(
         )
         plane.xds.register(server)
         client_status.ClientStatus(plane.fleet).register(server)
-        services += [*SERVICES, client_status.SERVICE]
+        reports = edge_health.HealthReports(plane.edges, metrics)
+        reports.register(server)
+        services += [*SERVICES, client_status.SERVICE, edge_health.SERVICE]
     servicer = HealthServicer()
     for name in ("", *services):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -350,6 +362,7 @@ async def _start_xds(
         await servicer.enter_graceful_shutdown()
         if plane.xds is not None:
             plane.xds.stop()
+            reports.stop()
         await server.stop(GRACE_S)
 
     stack.push_async_callback(stop)
