@@ -146,8 +146,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             group(Retention(topology, changes_kept(settings)).run())
         if "topology" in settings.roles:
             group(HealthMonitor(topology, settings.health_interval_s).run())
-        if plane.xds is not None:
-            group(EdgeDecisions(topology, plane.edges).run())
         yield plane
 
 
@@ -336,6 +334,7 @@ async def _start_xds(
         client_status.ClientStatus(plane.fleet).register(server)
         reports = edge_health.HealthReports(plane.edges, metrics)
         reports.register(server)
+        group(EdgeDecisions(plane.topology, plane.edges).run())
         services += [*SERVICES, client_status.SERVICE, edge_health.SERVICE]
     servicer = HealthServicer()
     for name in ("", *services):

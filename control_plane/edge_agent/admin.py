@@ -158,3 +158,7 @@ def _status(flags: Mapping[str, Any]) -> int:
     else:
         status = health_check_pb2.HEALTHY
     return status
+
+
+def _eds_unhealthy(flags: Mapping[str, Any]) -> bool:
+    return flags.get("eds_health_status") in _EDS_UNHEALTHY

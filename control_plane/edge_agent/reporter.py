@@ -110,7 +110,7 @@ class Reporter:
             await asyncio.wait({ended}, timeout=self._interval_s)
             if ended.done():
                 code, details = await final_status(call)
-                raise Refused(f"{code.name}: {details}")
+                raise Refused(f"the control plane has ended the stream: {code.name} {details}")
             await self._look(view)
             now = self._clock()
             gone, changed = view.news(now)
