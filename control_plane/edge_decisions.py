@@ -94,6 +94,7 @@ class EdgeDecisions:
         except Exception:
             # A database that is away: what the book holds is written when it is back.
             self.failures += 1
+            self._changed.set()
             log.exception("what the edges hold could not be written down")
             await asyncio.sleep(min(MAX_PAUSE_S, PAUSE_S * 2 ** min(self.failures, 10)))
         else:
