@@ -17,7 +17,7 @@ def hello(node: str, group: str = "edge") -> bytes:
     made: Any = hds_pb2.HealthCheckRequestOrEndpointHealthResponse()
     made.health_check_request.node.id = node
     made.health_check_request.node.cluster = group
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 def report(**clusters: list[int]) -> bytes:
@@ -30,4 +30,4 @@ def report(**clusters: list[int]) -> bytes:
         locality = one.locality_endpoints_health.add()
         for status in statuses:
             locality.endpoints_health.add(health_status=status)
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
