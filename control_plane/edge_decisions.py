@@ -70,6 +70,7 @@ class EdgeDecisions:
         self._due = 0.0
         self._decided_at: dict[str, float] = {}
         self._put_off = False
+        self._disbelieved: frozenset[str] = frozenset()
         self.failures = 0
         """Steps that failed, in a row."""
 
@@ -120,6 +121,10 @@ class EdgeDecisions:
         decided = await run_in_threadpool(note, self._replica, counts, held=self._decided_at.keys())
         self._written, self._due = counts, now + REFRESH_S
         self._put_off = bool(decided.put_off)
+        if decided.disbelieved and not self._disbelieved:
+            count = len(decided.disbelieved)
+            log.error("most edges can't reach %d cells that others can: not believed", count)
+        self._disbelieved = decided.disbelieved
         for name, up in decided.changed.items():
             self._decided_at[name] = now
             log.warning("%s is %s, by what the edges hold", name, "up" if up else "down")

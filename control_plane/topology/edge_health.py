@@ -33,10 +33,13 @@ _T = schema.edge_health
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a decision has changed, and which cells it has left as they were for a while."""
+    """What a decision has changed, and which cells it has left as they were: for a while, or
+    because what edges say of so many can't be believed.
+    """
 
     changed: Mapping[str, bool]
-    put_off: frozenset[str]
+    put_off: frozenset[str] = frozenset()
+    disbelieved: frozenset[str] = frozenset()
 
 
 class EdgeHealth:
@@ -90,16 +93,16 @@ class EdgeHealth:
 
         self._store.write("edges", work)
 
-    def verdicts(self, within: timedelta = FRESH) -> Mapping[str, bool]:
-        """By cell's name, whether edges can reach it, by what was written lately."""
+    def verdicts(self, within: timedelta = FRESH) -> Mapping[str, bool | None]:
+        """By cell's name, whether it is up, by what was written lately; None: it stays as it is."""
         with self._store.read() as connection:
             return _verdicts(connection, within)
 
 
 def _verdicts(
     connection: Connection, within: timedelta, now_of: Transaction | None = None
-) -> Mapping[str, bool]:
-    """A cell is up if at least half of the edges that have a word can reach it."""
+) -> Mapping[str, bool | None]:
+    """What all edges together say."""
     rows = connection.execute(select(_T.c.cells, _T.c.at)).all()
     if not rows:
         return {}
@@ -111,12 +114,29 @@ def _verdicts(
             for name, (can, can_not) in json.loads(row.cells).items():
                 up[name] += can
                 down[name] += can_not
-    return {name: up[name] >= down[name] for name in up if up[name] + down[name] > 0}
+    return judge({name: (up[name], down[name]) for name in up})
 
 
-def _decide(tx: Transaction, wanted: Mapping[str, bool], held: frozenset[str]) -> Decided:
+def judge(counts: Mapping[str, tuple[int, int]]) -> Mapping[str, bool | None]:
+    """By cell's name, whether it is up, by how many edges can reach it and how many can't.
+
+    A cell is down if more than half can't. But where that takes more than half of the cells from
+    edges that can reach them, the many edges are more likely cut off than the cells are dead: None.
+    """
+    known = {name: pair for name, pair in counts.items() if any(pair)}
+    taken = {name for name, (up, down) in known.items() if down > up > 0}
+    too_many = len(taken) * 2 > len(known)
+    return {
+        name: None if too_many and name in taken else up >= down
+        for name, (up, down) in known.items()
+    }
+
+
+def _decide(tx: Transaction, verdicts: Mapping[str, bool | None], held: frozenset[str]) -> Decided:
+    wanted = {name: up for name, up in verdicts.items() if up is not None}
+    disbelieved = frozenset(verdicts.keys() - wanted.keys())
     if not wanted:
-        return Decided({}, frozenset())
+        return Decided({}, disbelieved=disbelieved)
     table = schema.cells
     rows = tx.connection.execute(select(table.c.name, table.c.healthy, table.c.state)).all()
     changes = {
@@ -127,4 +147,4 @@ def _decide(tx: Transaction, wanted: Mapping[str, bool], held: frozenset[str]) -
     changed = {name: up for name, up in changes.items() if name not in held}
     for name, up in changed.items():
         cells.set_health(tx, name, healthy=up)
-    return Decided(changed, frozenset(changes) & held)
+    return Decided(changed, frozenset(changes) & held, disbelieved)

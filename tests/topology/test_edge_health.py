@@ -6,6 +6,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import update
 
 from control_plane.topology import edge_health, schema
@@ -42,7 +44,7 @@ ALL = {"cell-1", "cell-2", "cell-3"}
 def test_a_cell_is_down_if_more_than_half_of_all_edges_cannot_reach_it(
     three: Topology, first: tuple[int, int], second: tuple[int, int], is_up: bool
 ) -> None:
-    three.edge_health.note("a", {"cell-1": first})
+    three.edge_health.note("a", {"cell-1": first, "cell-2": (1, 0)})
     three.edge_health.note("b", {"cell-1": second})
     assert three.cell("cell-1").healthy is is_up
     three.edge_health.note("a", {"cell-1": (9, 0)})
@@ -52,7 +54,10 @@ def test_a_cell_is_down_if_more_than_half_of_all_edges_cannot_reach_it(
 def test_two_control_planes_with_different_halves_never_contradict_each_other(
     three: Topology,
 ) -> None:
-    halves = {"a": {"cell-1": (0, 3), "cell-2": (3, 0)}, "b": {"cell-1": (2, 0), "cell-2": (0, 2)}}
+    halves = {
+        "a": {"cell-1": (0, 3), "cell-2": (3, 0), "cell-3": (3, 0)},
+        "b": {"cell-1": (2, 0), "cell-2": (0, 2)},
+    }
     for replica, counts in halves.items():
         three.edge_health.note(replica, counts)
     revision = three.revision()
@@ -74,10 +79,10 @@ def test_the_word_of_a_control_plane_that_is_gone_or_has_stopped_no_longer_count
     three: Topology,
 ) -> None:
     three.edge_health.note("gone", {"cell-1": (0, 3), "cell-2": (0, 1)})
-    three.edge_health.note("here", {"cell-1": (1, 0)})
+    three.edge_health.note("here", {"cell-1": (1, 0), "cell-3": (1, 0)})
     assert up(three) == {"cell-3"}
     three.edge_health.withdraw("gone")
-    assert three.edge_health.verdicts() == {"cell-1": True}
+    assert three.edge_health.verdicts() == {"cell-1": True, "cell-3": True}
     assert three.edge_health.verdicts(edge_health.KEPT)["cell-2"] is False, "remembered for a while"
     three.edge_health.note("here", {"cell-1": (1, 0)})
     assert up(three) == {"cell-1", "cell-3"}, "of cell-2 nobody has a word: left to the probe"
@@ -91,6 +96,37 @@ def test_the_word_of_a_control_plane_that_is_gone_or_has_stopped_no_longer_count
             "here",
             "new",
         }
+
+
+def test_edges_that_are_cut_off_take_no_cells_from_those_that_are_not(three: Topology) -> None:
+    cut_off = {"cell-1": (0, 2), "cell-2": (0, 2), "cell-3": (0, 2)}
+    three.edge_health.note("b", {"cell-1": (1, 0), "cell-2": (1, 0), "cell-3": (0, 1)})
+    decided = three.edge_health.note("a", cut_off)
+    assert decided.disbelieved == {"cell-1", "cell-2"}
+    # Nobody can reach the third.
+    assert up(three) == {"cell-1", "cell-2"}
+    assert three.edge_health.probed({"cell-1": False}) == {}, "as they are: no probe's affair"
+    three.edge_health.note("b", {})
+    assert up(three) == set()
+    # A cell that came back is not held back either by what is not believed.
+    three.edge_health.note("a", {})
+    three.edge_health.note("b", dict.fromkeys(ALL, (1, 0)))
+    assert up(three) == ALL
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(0, 3), st.integers(0, 3))))
+def test_what_nobody_can_reach_is_down_and_what_all_can_reach_is_up(
+    counts: dict[str, tuple[int, int]],
+) -> None:
+    verdicts = edge_health.judge(counts)
+    assert verdicts.keys() == {name for name, pair in counts.items() if pair != (0, 0)}
+    for name, verdict in verdicts.items():
+        can, can_not = counts[name]
+        if not can or not can_not:
+            assert verdict is bool(can)
+        assert verdict is None or verdict is (can >= can_not)
+    taken = [name for name, verdict in verdicts.items() if verdict is False and counts[name][0]]
+    assert len(taken) * 2 <= len(verdicts)
 
 
 def test_a_probe_has_no_say_where_an_edge_has(three: Topology) -> None:
