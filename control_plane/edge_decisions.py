@@ -32,6 +32,8 @@ SETTLE_S = 1.0
 """After the first report: the others of a fleet that comes back are on their way."""
 HOLD_S = 2.0
 """How long a cell stays as it was decided at least."""
+WITHDRAW_S = 2.0
+"""How long a control plane that stops may take to say so."""
 MAX_PAUSE_S = 30.0
 """Between tries that fail."""
 _PREFIX = cell_cluster("")
@@ -85,9 +87,15 @@ class EdgeDecisions:
                 await self._guarded_step()
         finally:
             if self._written is not None:
-                # In this thread: there is no waiting in a task that is cancelled.
-                with contextlib.suppress(Exception):
-                    self._topology.edge_health.withdraw(self._replica)
+                await self._withdraw()
+
+    async def _withdraw(self) -> None:
+        """Take our word back; if the database is away, it becomes old by itself."""
+        try:
+            async with asyncio.timeout(WITHDRAW_S):
+                await run_in_threadpool(self._topology.edge_health.withdraw, self._replica)
+        except Exception:
+            log.warning("what the edges held could not be taken back", exc_info=True)
 
     async def _guarded_step(self) -> None:
         try:

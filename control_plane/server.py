@@ -44,11 +44,9 @@ from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, host_port, port_of, run
 from control_plane.metrics import Metrics, State
-from control_plane.publish import Publisher
+from control_plane.publish import Publisher, newest_revision
 from control_plane.retention import Kept, Retention
 from control_plane.settings import Settings, check_exposure
-from control_plane.topology.database import DRIVER_ERRORS
-from control_plane.topology.errors import Unavailable
 from control_plane.topology.service import Topology
 from control_plane.wakeups import WakeUps
 from control_plane.worker_directory import worker_directory
@@ -56,7 +54,6 @@ from control_plane.workers import Workers
 from control_plane.xds import client_status
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
-from control_plane.xds.newest import RevisionUnknown
 from control_plane.xds.server import SERVICES, XdsServer
 from control_plane.xds.transport import grpc_options
 
@@ -327,7 +324,7 @@ async def _start_xds(
         plane.xds = XdsServer(
             cache,
             plane.fleet,
-            newest=_newest(plane.topology),
+            newest=newest_revision(plane.topology),
             force_shrink=settings.force_shrink,
         )
         plane.xds.register(server)
@@ -367,16 +364,6 @@ async def _start_xds(
     stack.push_async_callback(stop)
     await server.start()
     return publisher
-
-
-def _newest(topology: Topology) -> Callable[[], int]:
-    def read() -> int:
-        try:
-            return topology.revision()
-        except (Unavailable, *DRIVER_ERRORS) as error:
-            raise RevisionUnknown(str(error)) from error
-
-    return read
 
 
 def _alarm(plane: Running, publisher: Publisher | None) -> str | None:

@@ -9,6 +9,7 @@ for all: so equal reports on equal ground are read once, and their result is sha
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,9 @@ from envoy.config.core.v3 import health_check_pb2
 from envoy.service.health.v3 import hds_pb2
 from google.protobuf.message import DecodeError
 
-MAX_REPORT_BYTES = 4 << 20
+MAX_REPORT_BYTES = 2 << 20
+LARGE_BYTES = 128 << 10
+"""A report of more takes some tens of milliseconds to read."""
 MAX_CLUSTERS = 10_000
 """Of one node."""
 MAX_ENDPOINTS = 50_000
@@ -111,14 +114,17 @@ class _Sizes:
     endpoints: int = 0
 
 
+type _Key = tuple[View, bytes]
+
+
 class Views:
     """Makes views from reports; equal reports on equal views give the same view."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[View, bytes], View] = OrderedDict()
+        self._known: OrderedDict[_Key, View] = OrderedDict()
 
-    def after(self, before: View, payload: bytes) -> View:
-        """What an edge holds after a report.
+    async def after(self, before: View, payload: bytes) -> View:
+        """What an edge holds after a report. A large one that is new is read in a thread.
 
         Raises:
             BadReport: it can't be read.
@@ -126,17 +132,27 @@ class Views:
         """
         key = before, hashlib.blake2b(payload, digest_size=16).digest()
         known = self._known.get(key)
-        if known is not None:
-            self._known.move_to_end(key)
-            return known
-        changed = dict(_clusters(payload))
-        made = View({**before.clusters, **changed}) if changed else before
-        if len(made.clusters) > MAX_CLUSTERS:
-            raise TooMuch(f"{len(made.clusters)} clusters; at most {MAX_CLUSTERS}")
-        self._known[key] = made
+        if known is None:
+            if len(payload) > LARGE_BYTES:
+                known = await asyncio.to_thread(view_after, before, payload)
+            else:
+                known = view_after(before, payload)
+        self._known[key] = known
+        self._known.move_to_end(key)
         if len(self._known) > _SHARED:
             self._known.popitem(last=False)
-        return made
+        return known
+
+
+def view_after(before: View, payload: bytes) -> View:
+    """What an edge holds after a report; raises as `Views.after` does."""
+    changed = dict(_clusters(payload))
+    if not changed:
+        return before
+    made = View({**before.clusters, **changed})
+    if len(made.clusters) > MAX_CLUSTERS:
+        raise TooMuch(f"{len(made.clusters)} clusters; at most {MAX_CLUSTERS}")
+    return made
 
 
 def _clusters(payload: bytes) -> Iterator[tuple[str, Held]]:

@@ -129,7 +129,7 @@ class _Stream:
             except TimeoutError:
                 raise BadReport(f"no node was named in {HELLO_S:g} s") from None
             while message is not None:
-                self._take(message)
+                await self._take(message)
                 message = await self._next()
         finally:
             if self._reporter is not None:
@@ -139,7 +139,7 @@ class _Stream:
         message = await self._context.read()
         return None if message is grpc.aio.EOF else message  # type: ignore[attr-defined]
 
-    def _take(self, message: Message) -> None:
+    async def _take(self, message: Message) -> None:
         now = self._service.now()
         self._allowance.take(now)
         if message.broken:
@@ -149,7 +149,7 @@ class _Stream:
         elif self._reporter is None:
             raise BadReport("the first message has to name the node")
         else:
-            self._ground = self._views.after(self._ground, message.payload)
+            self._ground = await self._views.after(self._ground, message.payload)
             self._book.hear(self._reporter, self._ground, now)
 
     def _named(self, node: Any, now: float) -> None:
