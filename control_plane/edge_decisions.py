@@ -34,7 +34,7 @@ HOLD_S = 2.0
 """How long a cell stays as it was decided at least."""
 WITHDRAW_S = 2.0
 """How long a control plane that stops may take to say so."""
-MAX_PAUSE_S = 30.0
+MAX_PAUSE_S = 2.0
 """Between tries that fail."""
 _PREFIX = cell_cluster("")
 

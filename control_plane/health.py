@@ -30,7 +30,9 @@ TIMEOUT_S = 1.0
 MAX_PROBES = 64
 """Probes under way at once."""
 REPORTERS_RETURN_S = 10.0
-"""How long after its start a control plane leaves to the edges what they decided before it."""
+"""How long a control plane leaves to the edges what they decided last, after its start or after a
+time without a database, in which nobody could write down what they hold.
+"""
 MAX_PAUSE_S = 30.0
 """Between rounds that fail."""
 
@@ -49,7 +51,7 @@ class HealthMonitor:
         self._topology = topology
         self._interval_s = interval_s
         self._clock = clock
-        self._started = clock()
+        self._blind_until = clock() + REPORTERS_RETURN_S
         self._failures: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(MAX_PROBES)
         self.failed_rounds = 0
@@ -65,13 +67,14 @@ class HealthMonitor:
             except Exception:
                 # A database that is away, a cell that nobody foresaw: the next round tells.
                 self.failed_rounds += 1
+                self._blind_until = self._clock() + REPORTERS_RETURN_S
                 log.exception("this round of probes came to nothing")
             else:
                 self.failed_rounds = 0
 
     async def round(self) -> None:
         """Probe each cell that is not the edges' once, and note what changed."""
-        alone = self._clock() - self._started >= REPORTERS_RETURN_S
+        alone = self._clock() >= self._blind_until
         verdicts = self._topology.edge_health.verdicts
         theirs = await run_in_threadpool(verdicts, FRESH if alone else KEPT)
         ours = [

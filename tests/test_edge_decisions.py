@@ -168,3 +168,32 @@ async def test_after_a_start_the_edges_have_time_to_come_back_before_the_probe_d
     now = REPORTERS_RETURN_S
     await monitor.round()
     assert topology.cell("a").healthy is True
+
+
+async def test_nor_does_it_right_after_a_time_without_a_database(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topology.edge_health.note("edges", {"a": (0, 1)})
+    topology.edge_health.withdraw("edges")
+    now = 0.0
+    monitor = HealthMonitor(topology, 0.001, lambda: now)
+    now = REPORTERS_RETURN_S
+    cells, rounds = topology.cells, 0
+
+    def failing() -> Any:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            raise OperationalError("SELECT", {}, Exception("gone"))
+        return cells()
+
+    monkeypatch.setattr(topology, "cells", failing)
+    # The first round fails before it could decide; in the ones after it the edges are waited for.
+    task = asyncio.create_task(monitor.run())
+    await until(lambda: rounds > 3)
+    assert topology.edge_health.verdicts() == {}
+    assert topology.cell("a").healthy is False
+    now = 2 * REPORTERS_RETURN_S
+    await until(lambda: topology.cell("a").healthy)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

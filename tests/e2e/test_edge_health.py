@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -129,6 +131,14 @@ def actor_of_last_change(system: System) -> str:
     return str(system.plane.topology.changes(system.plane.topology.revision() - 1)[-1].actor)
 
 
+def status(system: System) -> str:
+    """What `cellway fleet status` says."""
+    command = [sys.executable, "-m", "control_plane.cli.main"]
+    command += ["--server", str(system.api.base_url), "fleet", "status"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stderr
+
+
 def decided(system: System, cell: str, status: int) -> None:
     until(lambda: explained(system, cell) == status)
     until(lambda: answered(system, cell) == status)
@@ -152,6 +162,7 @@ def test_a_dead_cell_gets_what_the_ruleset_says_and_one_that_comes_up_is_used(
         (seen, _) = system.api.get("/v1/fleet").json()["cells"]
         assert seen == {"cell": "a", "edges_up": 0, "edges_down": 1, "healthy": 0, "total": 1}
         assert 'cellway_cell_edges{cell="a",holds="down"} 1.0' in system.api.get("/metrics").text
+        assert "a: 1 of 1 nodes that report hold no endpoint healthy (0 of 1" in status(system)
         # Registered before it is up, and only then started, elsewhere.
         again = PickyCell("a")
         moved = {"endpoints": [f"127.0.0.1:{again.port}"]}
