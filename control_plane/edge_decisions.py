@@ -57,8 +57,11 @@ class EdgeDecisions:
         book: Book,
         clock: Callable[[], float] = time.monotonic,
         *,
+        connected: Callable[[], int] = lambda: 0,
         settle_s: float = SETTLE_S,
     ) -> None:
+        """``connected`` says how many Envoys are connected, whether or not they report."""
+        self._connected = connected
         self._topology = topology
         self._book = book
         self._clock = clock
@@ -68,6 +71,7 @@ class EdgeDecisions:
         book.on_change = self._changed.set
         self._settled_at: float | None = None
         self._written: dict[str, tuple[int, int]] | None = None
+        self._silent = 0
         """What stands in the database; None: nothing of ours does."""
         self._due = 0.0
         self._decided_at: dict[str, float] = {}
@@ -119,15 +123,18 @@ class EdgeDecisions:
         }
         if not self._has_settled(counts, now):
             return
-        if counts == self._written and now < self._due and not self._put_off:
+        silent = max(0, self._connected() - len(self._book.nodes))
+        same = (counts, silent) == (self._written, self._silent)
+        if same and now < self._due and not self._put_off:
             return
         if not counts and not self._written:
             # Nobody reports, and that is what stands there.
             return
         self._decided_at = {name: at for name, at in self._decided_at.items() if now - at < HOLD_S}
         note = self._topology.edge_health.note
-        decided = await run_in_threadpool(note, self._replica, counts, held=self._decided_at.keys())
-        self._written, self._due = counts, now + REFRESH_S
+        held = self._decided_at.keys()
+        decided = await run_in_threadpool(note, self._replica, counts, silent=silent, held=held)
+        self._written, self._silent, self._due = counts, silent, now + REFRESH_S
         self._put_off = bool(decided.put_off)
         if decided.disbelieved and not self._disbelieved:
             count = len(decided.disbelieved)

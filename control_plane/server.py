@@ -331,7 +331,8 @@ async def _start_xds(
         client_status.ClientStatus(plane.fleet).register(server)
         reports = edge_health.HealthReports(plane.edges, metrics)
         reports.register(server)
-        group(EdgeDecisions(plane.topology, plane.edges).run())
+        connected = lambda: plane.fleet.connected_nodes  # noqa: E731
+        group(EdgeDecisions(plane.topology, plane.edges, connected=connected).run())
         services += [*SERVICES, client_status.SERVICE, edge_health.SERVICE]
     servicer = HealthServicer()
     for name in ("", *services):

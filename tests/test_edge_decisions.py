@@ -37,7 +37,10 @@ class Fleet:
         self.now = 100.0
         self.topology = topology
         self.book = Book()
-        self.decisions = EdgeDecisions(topology, self.book, lambda: self.now)
+        self.connected = 0
+        self.decisions = EdgeDecisions(
+            topology, self.book, lambda: self.now, connected=lambda: self.connected
+        )
         self._streams: dict[str, Any] = {}
         self.notes = 0
         note = topology.edge_health.note
@@ -92,6 +95,18 @@ async def test_a_change_is_written_at_once_and_the_same_every_few_seconds(
     # A hand that sets it otherwise does not last.
     topology.set_cell_health("a", healthy=True, actor="hand")
     assert await fleet.step(REFRESH_S) == {"b"}
+
+
+async def test_a_fleet_most_of_which_does_not_report_is_not_taken_all_of_its_cells(
+    topology: Topology,
+) -> None:
+    fleet = Fleet(topology)
+    fleet.connected = 3
+    fleet.say("n1", a=CANNOT, b=CANNOT)
+    await fleet.step()
+    assert await fleet.step(SETTLE_S) == {"a", "b"}
+    fleet.connected = 1
+    assert await fleet.step() == set()
 
 
 async def test_a_cell_that_flaps_changes_only_so_often_and_then_as_it_is(

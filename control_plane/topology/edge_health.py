@@ -53,6 +53,7 @@ class EdgeHealth:
         replica: str,
         counts: Mapping[str, tuple[int, int]],
         *,
+        silent: int = 0,
         held: Collection[str] = (),
     ) -> Decided:
         """Write what this control plane's edges hold, and set the cells by what all edges hold.
@@ -60,12 +61,14 @@ class EdgeHealth:
         Args:
             replica: whose edges they are.
             counts: by cell's name, how many of them can reach it and how many can't.
+            silent: how many more edges it has, that don't report.
             held: cells that must not change now.
         """
-        document = json.dumps({name: list(pair) for name, pair in sorted(counts.items())})
+        pairs = {name: list(pair) for name, pair in sorted(counts.items())}
+        document = json.dumps({"cells": pairs, "silent": silent})
 
         def work(tx: Transaction) -> Decided:
-            row = {"cells": document, "at": tx.at}
+            row = {"said": document, "at": tx.at}
             done = tx.connection.execute(update(_T).where(_T.c.replica == replica).values(**row))
             if done.rowcount == 0:
                 tx.connection.execute(insert(_T).values(replica=replica, **row))
@@ -103,28 +106,32 @@ def _verdicts(
     connection: Connection, within: timedelta, now_of: Transaction | None = None
 ) -> Mapping[str, bool | None]:
     """What all edges together say."""
-    rows = connection.execute(select(_T.c.cells, _T.c.at)).all()
+    rows = connection.execute(select(_T.c.said, _T.c.at)).all()
     if not rows:
         return {}
     now = now_of.at if now_of is not None else clock(connection)
     up: Counter[str] = Counter()
     down: Counter[str] = Counter()
+    silent = 0
     for row in rows:
         if now - moment(row.at) < within:
-            for name, (can, can_not) in json.loads(row.cells).items():
+            said = json.loads(row.said)
+            silent += said["silent"]
+            for name, (can, can_not) in said["cells"].items():
                 up[name] += can
                 down[name] += can_not
-    return judge({name: (up[name], down[name]) for name in up})
+    return judge({name: (up[name], down[name]) for name in up}, silent)
 
 
-def judge(counts: Mapping[str, tuple[int, int]]) -> Mapping[str, bool | None]:
+def judge(counts: Mapping[str, tuple[int, int]], silent: int = 0) -> Mapping[str, bool | None]:
     """By cell's name, whether it is up, by how many edges can reach it and how many can't.
 
     A cell is down if more than half can't. But where that takes more than half of the cells from
-    edges that can reach them, the many edges are more likely cut off than the cells are dead: None.
+    edges that can reach them, or from ``silent`` ones that may, those that can't are more likely
+    cut off than the cells are dead: None.
     """
     known = {name: pair for name, pair in counts.items() if any(pair)}
-    taken = {name for name, (up, down) in known.items() if down > up > 0}
+    taken = {name for name, (up, down) in known.items() if down > up and (up or silent)}
     too_many = len(taken) * 2 > len(known)
     return {
         name: None if too_many and name in taken else up >= down

@@ -312,11 +312,11 @@ edge_health = Table(
     "edge_health",
     metadata,
     Column("replica", String(36), primary_key=True),
-    Column("cells", Text, nullable=False),
+    Column("said", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
 )
 """What the edges that report to each control plane hold: a row each, rewritten every few seconds.
 
-``cells`` is JSON: by cell's name, how many edges can reach it and how many can't. No row says
-anything after its ``at`` has become old.
+``said`` is JSON: ``cells``, by name, how many edges can reach it and how many can't; ``silent``,
+how many more edges there are that don't report. A row whose ``at`` is old says nothing.
 """

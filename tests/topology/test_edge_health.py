@@ -114,6 +114,16 @@ def test_edges_that_are_cut_off_take_no_cells_from_those_that_are_not(three: Top
     assert up(three) == ALL
 
 
+def test_one_that_reports_among_many_that_do_not_takes_no_more_than_half(three: Topology) -> None:
+    nothing = dict.fromkeys(ALL, (0, 1))
+    assert three.edge_health.note("a", nothing, silent=5).disbelieved == ALL
+    assert up(three) == ALL
+    one = {"cell-1": (0, 1), "cell-2": (1, 0), "cell-3": (1, 0)}
+    assert three.edge_health.note("a", one, silent=5).changed == {"cell-1": False}
+    three.edge_health.note("a", nothing)
+    assert up(three) == set()
+
+
 @given(st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(0, 3), st.integers(0, 3))))
 def test_what_nobody_can_reach_is_down_and_what_all_can_reach_is_up(
     counts: dict[str, tuple[int, int]],

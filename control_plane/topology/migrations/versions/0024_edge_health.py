@@ -13,7 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "edge_health",
         sa.Column("replica", sa.String(36), nullable=False),
-        sa.Column("cells", sa.Text(), nullable=False),
+        sa.Column("said", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("replica", name="pk_edge_health"),
     )
