@@ -26,6 +26,9 @@ from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.database_metrics import observe_queries
+from control_plane.edge_decisions import EdgeDecisions, of_cells
+from control_plane.edge_health import service as edge_health
+from control_plane.edge_health.book import Book
 from control_plane.event_loop import run_loop as run_loop
 from control_plane.event_loop import until_signal as until_signal
 from control_plane.grpc_api.api import TopologyApi
@@ -41,11 +44,9 @@ from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
 from control_plane.listening import bind, embedded, host_port, port_of, run
 from control_plane.metrics import Metrics, State
-from control_plane.publish import Publisher
+from control_plane.publish import Publisher, newest_revision
 from control_plane.retention import Kept, Retention
 from control_plane.settings import Settings, check_exposure
-from control_plane.topology.database import DRIVER_ERRORS
-from control_plane.topology.errors import Unavailable
 from control_plane.topology.service import Topology
 from control_plane.wakeups import WakeUps
 from control_plane.worker_directory import worker_directory
@@ -53,7 +54,6 @@ from control_plane.workers import Workers
 from control_plane.xds import client_status
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
-from control_plane.xds.newest import RevisionUnknown
 from control_plane.xds.server import SERVICES, XdsServer
 from control_plane.xds.transport import grpc_options
 
@@ -88,6 +88,8 @@ class Running:
     ports: Ports
     registry: CollectorRegistry
     xds: XdsServer | None = None
+    edges: Book = field(default_factory=Book)
+    """What the Envoys that report to this process hold of their clusters."""
     live: LiveDirectories | None = None
     pools: Pools | None = None
     workers: list[asyncio.subprocess.Process] = field(default_factory=list)
@@ -133,6 +135,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 alarm=lambda: _alarm(plane, publisher),
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
                 gateway=_gateway(plane, metrics),
+                edges=plane.edges,
             )
             stack.push_async_callback(app.state.operations.close)
             group(run(embedded(app), sock))
@@ -161,6 +164,8 @@ async def _scrape(
         leases=leases,
         sequences=sequences,
         sequences_restored=mark.restored,
+        reporters=len(plane.edges.nodes),
+        edges=of_cells(plane.edges.counts),
     )
     return await run_in_threadpool(metrics.render, state)
 
@@ -319,12 +324,16 @@ async def _start_xds(
         plane.xds = XdsServer(
             cache,
             plane.fleet,
-            newest=_newest(plane.topology),
+            newest=newest_revision(plane.topology),
             force_shrink=settings.force_shrink,
         )
         plane.xds.register(server)
         client_status.ClientStatus(plane.fleet).register(server)
-        services += [*SERVICES, client_status.SERVICE]
+        reports = edge_health.HealthReports(plane.edges, metrics)
+        reports.register(server)
+        connected = lambda: plane.fleet.connected_nodes  # noqa: E731
+        group(EdgeDecisions(plane.topology, plane.edges, connected=connected).run())
+        services += [*SERVICES, client_status.SERVICE, edge_health.SERVICE]
     servicer = HealthServicer()
     for name in ("", *services):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -350,21 +359,12 @@ async def _start_xds(
         await servicer.enter_graceful_shutdown()
         if plane.xds is not None:
             plane.xds.stop()
+            reports.stop()
         await server.stop(GRACE_S)
 
     stack.push_async_callback(stop)
     await server.start()
     return publisher
-
-
-def _newest(topology: Topology) -> Callable[[], int]:
-    def read() -> int:
-        try:
-            return topology.revision()
-        except (Unavailable, *DRIVER_ERRORS) as error:
-            raise RevisionUnknown(str(error)) from error
-
-    return read
 
 
 def _alarm(plane: Running, publisher: Publisher | None) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
+from control_plane.edge_agent.agent import reporting_to
 from control_plane.envoy_process import Envoy
 from control_plane.retention import Retention
 from control_plane.server import Running, changes_kept, run_loop, running, serve, until_signal
@@ -57,7 +58,8 @@ async def everything(settings: Settings) -> AsyncIterator[tuple[Running, Envoy, 
         try:
             if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
                 raise Failure(f"envoy does not reach the control plane: {proxy.tail()}")
-            yield plane, proxy, admin
+            async with reporting_to(f"127.0.0.1:{plane.ports.grpc}", admin):
+                yield plane, proxy, admin
         finally:
             await proxy.stop()
 
