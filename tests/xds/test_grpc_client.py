@@ -1,0 +1,141 @@
+"""gRPC's own xDS client (``xds:///``) against our server: it is no Envoy, and asks for less."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from control_plane.xds.resource import CDS, EDS, LDS, RDS
+from tests.xds.grpc_world import (
+    CLUSTER,
+    Backend,
+    client_bootstrap,
+    cluster,
+    endpoints,
+    listener,
+    routes,
+    snapshot,
+)
+from tests.xds.wire import Wire, until
+
+NODE = "grpc-client"
+CURRENT_S = 2.0
+"""How long a client may take to be current: far less than any time-out of the server's."""
+ROOT = Path(__file__).parents[2]
+
+
+class Caller:
+    """The client's process, which calls when it is told to."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def call(self, *, wait: bool = True) -> str:
+        """Who answered, or the name of the status."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"wait\n" if wait else b"now\n")
+        async with asyncio.timeout(15):
+            return (await self._process.stdout.readline()).decode().strip()
+
+    async def comes_from(self, name: str) -> None:
+        """Call until this is who answers."""
+        async with asyncio.timeout(15):
+            while await self.call() != name:
+                pass
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    async with Wire(force_shrink=True) as made:
+        yield made
+
+
+@pytest.fixture
+async def caller(wire: Wire) -> AsyncIterator[Caller]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.xds.grpc_caller"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        cwd=ROOT,
+        env={**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": client_bootstrap(wire.port, NODE)},
+    )
+    yield Caller(process)
+    process.kill()
+    await process.wait()
+
+
+async def test_it_follows_every_change_and_is_waited_for(wire: Wire, caller: Caller) -> None:
+    async with Backend("one") as one, Backend("two") as two:
+        wire.cache.set(snapshot(1, listener(), routes(), cluster(), endpoints(one.port)))
+        assert await caller.call() == "one"
+        assert await wire.fleet.wait(1, CURRENT_S) == ()
+        (node,) = wire.fleet.nodes()
+        assert (node.id, node.state) == (NODE, "SYNCED")
+        assert {status.type_url for status in node.types} == {CDS, EDS, LDS, RDS}
+
+        wire.cache.set(snapshot(2, listener(), routes(), cluster(), endpoints(two.port)))
+        assert await wire.fleet.wait(2, CURRENT_S) == ()
+        await caller.comes_from("two")
+
+        other = "other-cluster"
+        added = (cluster(other), endpoints(one.port, name=other))
+        moved = snapshot(3, listener(), routes(other), cluster(), endpoints(two.port), *added)
+        wire.cache.set(moved)
+        assert await wire.fleet.wait(3, CURRENT_S) == ()
+        await caller.comes_from("one")
+
+        wire.cache.set(snapshot(4, listener(), routes(other), *added))
+        assert await wire.fleet.wait(4, CURRENT_S) == ()
+        assert await caller.call() == "one"
+        held = {(one.type_url, one.name) for one in wire.fleet.resources(NODE) if one.version}
+        assert (CDS, CLUSTER) not in held
+
+
+async def test_a_removal_is_seen(wire: Wire, caller: Caller) -> None:
+    async with Backend("one") as one:
+        parts = (listener(), routes(), cluster(), endpoints(one.port))
+        wire.cache.set(snapshot(1, *parts))
+        assert await caller.call() == "one"
+        wire.cache.set(snapshot(2), force=True)
+        assert await wire.fleet.wait(2, CURRENT_S) == ()
+        async with asyncio.timeout(15):
+            while (said := await caller.call(wait=False)) == "one":
+                pass
+        assert said == "UNAVAILABLE"
+        wire.cache.set(snapshot(3, *parts))
+        assert await caller.call() == "one"
+        assert await wire.fleet.wait(3, CURRENT_S) == ()
+
+
+async def test_what_it_asks_for_may_come_later(wire: Wire, caller: Caller) -> None:
+    async with Backend("one") as one:
+        wire.cache.set(snapshot(1))
+        calling = asyncio.create_task(caller.call())
+        await until(lambda: bool(wire.fleet.nodes()))
+        assert await wire.fleet.wait(1, CURRENT_S) == ()
+        wire.cache.set(snapshot(2, listener(), routes(), cluster(), endpoints(one.port)))
+        assert await calling == "one"
+        assert await wire.fleet.wait(2, CURRENT_S) == ()
+
+
+async def test_a_refused_change_is_told_and_a_good_one_heals(wire: Wire, caller: Caller) -> None:
+    async with Backend("one") as one, Backend("two") as two:
+        parts = (listener(), routes(), cluster())
+        wire.cache.set(snapshot(1, *parts, endpoints(one.port)))
+        assert await caller.call() == "one"
+        # The same address twice: gRPC refuses it.
+        wire.cache.set(snapshot(2, *parts, endpoints(two.port, two.port)))
+        await until(lambda: wire.fleet.nodes()[0].state == "NACKED")
+        assert await wire.fleet.wait(2, 0.05) == (NODE,)
+        assert await caller.call() == "one"
+        wire.cache.set(snapshot(3, *parts, endpoints(two.port)))
+        assert await wire.fleet.wait(3, CURRENT_S) == ()
+        await caller.comes_from("two")
