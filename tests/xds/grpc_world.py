@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +24,8 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
 from control_plane.xds.snapshot import Snapshot
 
+ROOT = Path(__file__).parents[2]
+NODE = "grpc-client"
 TARGET, ROUTES, CLUSTER = "greeter", "greeter-routes", "greeter-cluster"
 METHOD = "/cellway.test.Greeter/Who"
 ADS = config_source_pb2.ConfigSource(
@@ -26,14 +33,53 @@ ADS = config_source_pb2.ConfigSource(
 )
 
 
-def client_bootstrap(xds_port: int, node: str) -> str:
+def client_bootstrap(xds_port: int) -> str:
     """The content of ``GRPC_XDS_BOOTSTRAP_CONFIG``."""
     server = {
         "server_uri": f"127.0.0.1:{xds_port}",
         "channel_creds": [{"type": "insecure"}],
         "server_features": ["xds_v3"],
     }
-    return json.dumps({"xds_servers": [server], "node": {"id": node, "cluster": "edge"}})
+    return json.dumps({"xds_servers": [server], "node": {"id": NODE, "cluster": "edge"}})
+
+
+class Caller:
+    """The client's process, which calls when it is told to."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def call(self, *, wait: bool = True) -> str:
+        """Who answered, or the name of the status."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"wait\n" if wait else b"now\n")
+        async with asyncio.timeout(15):
+            return (await self._process.stdout.readline()).decode().strip()
+
+    async def comes_from(self, name: str) -> None:
+        """Call until this is who answers."""
+        async with asyncio.timeout(15):
+            while await self.call() != name:
+                pass
+
+
+@contextlib.asynccontextmanager
+async def calling(xds_port: int, *command: str) -> AsyncIterator[Caller]:
+    """A client that a command starts: gRPC takes its xDS bootstrap from a process's environment."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        cwd=ROOT,
+        env={**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": client_bootstrap(xds_port)},
+    )
+    try:
+        yield Caller(process)
+    finally:
+        process.kill()
+        await process.wait()
 
 
 class Backend:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from control_plane.xds.resource import CDS, EDS, LDS, RDS
 from tests.xds.grpc_world import (
     CLUSTER,
+    NODE,
     Backend,
-    client_bootstrap,
+    Caller,
+    calling,
     cluster,
     endpoints,
     listener,
@@ -23,31 +23,8 @@ from tests.xds.grpc_world import (
 )
 from tests.xds.wire import Wire, until
 
-NODE = "grpc-client"
 CURRENT_S = 2.0
 """How long a client may take to be current: far less than any time-out of the server's."""
-ROOT = Path(__file__).parents[2]
-
-
-class Caller:
-    """The client's process, which calls when it is told to."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def call(self, *, wait: bool = True) -> str:
-        """Who answered, or the name of the status."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(b"wait\n" if wait else b"now\n")
-        async with asyncio.timeout(15):
-            return (await self._process.stdout.readline()).decode().strip()
-
-    async def comes_from(self, name: str) -> None:
-        """Call until this is who answers."""
-        async with asyncio.timeout(15):
-            while await self.call() != name:
-                pass
 
 
 @pytest.fixture
@@ -58,18 +35,8 @@ async def wire() -> AsyncIterator[Wire]:
 
 @pytest.fixture
 async def caller(wire: Wire) -> AsyncIterator[Caller]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.xds.grpc_caller"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        cwd=ROOT,
-        env={**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": client_bootstrap(wire.port, NODE)},
-    )
-    yield Caller(process)
-    process.kill()
-    await process.wait()
+    async with calling(wire.port, sys.executable, "-m", "tests.xds.grpc_caller") as made:
+        yield made
 
 
 async def test_it_follows_every_change_and_is_waited_for(wire: Wire, caller: Caller) -> None:
@@ -111,7 +78,7 @@ async def test_a_removal_is_seen(wire: Wire, caller: Caller) -> None:
                 pass
         assert said == "UNAVAILABLE"
         wire.cache.set(snapshot(3, *parts))
-        assert await caller.call() == "one"
+        await caller.comes_from("one")
         assert await wire.fleet.wait(3, CURRENT_S) == ()
 
 
@@ -139,3 +106,12 @@ async def test_a_refused_change_is_told_and_a_good_one_heals(wire: Wire, caller:
         wire.cache.set(snapshot(3, *parts, endpoints(two.port)))
         assert await wire.fleet.wait(3, CURRENT_S) == ()
         await caller.comes_from("two")
+
+
+CASES = (
+    test_it_follows_every_change_and_is_waited_for,
+    test_a_removal_is_seen,
+    test_what_it_asks_for_may_come_later,
+    test_a_refused_change_is_told_and_a_good_one_heals,
+)
+"""For ``make interop``, which does the same with grpc-go's client."""
