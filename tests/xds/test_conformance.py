@@ -23,8 +23,8 @@ from tests.xds.xds_client import (
     tags,
 )
 
-NAMED = (CDS, EDS, RDS, RTDS)
-"""A type with a full state and a wildcard, and three without."""
+NAMED = (CDS, EDS, RTDS)
+"""A type with a full state and a wildcard, and two without."""
 MAX_TRIES = 10
 """So often at the most is a refused resource sent again before something changes."""
 

@@ -265,6 +265,24 @@ async def test_removals_do_not_wait_for_types_that_are_never_asked_for(
     assert await wire.fleet.wait(2, WAIT_S) == ()
 
 
+@each(AGGREGATED)
+async def test_routes_do_not_wait_for_endpoints_of_clusters_that_are_not_asked_for(
+    wire: Wire, client: XdsClient
+) -> None:
+    """A public harness answers every response as if it were of the type that it asked for first."""
+    publish(wire, 1, (RDS, tags("r")), (EDS, tags("e")))
+    await client.subscribe(RDS, "r")
+    await client.take(RDS)
+    await client.subscribe(EDS, "e")
+    stray = await client.next(EDS)
+    if client.variant.delta:
+        await client.send(RDS, response_nonce=stray.nonce)
+    else:
+        await client.send(RDS, response_nonce=stray.nonce, resource_names=["r"])
+    publish(wire, 2, (RDS, tags("r", "2")), (EDS, tags("e")))
+    assert (await client.next(RDS)).resources == tags("r", "2")
+
+
 @each(SINGLE)
 async def test_a_node_is_current_when_each_of_its_streams_is(wire: Wire, client: XdsClient) -> None:
     publish(wire, 1, (CDS, tags("a")), (LDS, tags("l")))

@@ -94,6 +94,7 @@ class _Stream:
         self.call = call
         self.introduced = False
         self.ended = False
+        self.nonces: set[str] = set()
         self._came: dict[str, asyncio.Queue[Any]] = {}
         self._reader = asyncio.create_task(self._read())
 
@@ -218,11 +219,14 @@ class XdsClient:
 
     async def next(self, type_url: str) -> Answer:
         """The next response of this type."""
+        stream = self._stream(type_url)
         async with asyncio.timeout(WAIT_S):
-            message = await self._stream(type_url).came(type_url).get()
+            message = await stream.came(type_url).get()
         assert message is not None, f"the stream ended: {await self.status(type_url)}"
         answer = self._read(message)
         assert answer.nonce
+        assert answer.nonce not in stream.nonces
+        stream.nonces.add(answer.nonce)
         self._subscription(type_url).nonce = answer.nonce
         return answer
 
