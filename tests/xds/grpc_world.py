@@ -24,6 +24,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
 from control_plane.xds.snapshot import Snapshot
 
+MANY_CALLS = 20
 ROOT = Path(__file__).parents[2]
 NODE = "grpc-client"
 TARGET, ROUTES, CLUSTER = "greeter", "greeter-routes", "greeter-cluster"
@@ -61,6 +62,12 @@ class Caller:
         """Call until this is who answers."""
         async with asyncio.timeout(15):
             while await self.call() != name:
+                pass
+
+    async def come_from(self, names: set[str]) -> None:
+        """Call until many answers in turn come from all of these, and from nobody else."""
+        async with asyncio.timeout(15):
+            while {await self.call() for _ in range(MANY_CALLS)} != names:
                 pass
 
 
@@ -119,13 +126,14 @@ def listener() -> Resource:
     return Resource.of(LDS, TARGET, made.SerializeToString(deterministic=True))
 
 
-def routes(cluster: str = CLUSTER) -> Resource:
-    """Everything goes to one cluster."""
+def routes(*clusters: str) -> Resource:
+    """Everything goes to one cluster, or to each of several in turn."""
     made = route_pb2.RouteConfiguration(name=ROUTES)
     host = made.virtual_hosts.add(name="all", domains=["*"])
     route = host.routes.add()
     route.match.prefix = ""
-    route.route.cluster = cluster
+    for name in clusters or (CLUSTER,):
+        route.route.weighted_clusters.clusters.add(name=name).weight.value = 1
     return Resource.of(RDS, ROUTES, made.SerializeToString())
 
 

@@ -49,9 +49,9 @@ def own(api_type: str) -> dict[str, Any]:
 
 
 def bootstrap(
-    xds_port: int, api_type: str, *, clusters: dict[str, Any], listeners: bool = True
+    xds_port: int, api_type: str, *, clusters: dict[str, Any], listeners: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """An Envoy that takes listeners, if any, from a stream of their own."""
+    """An Envoy that takes its clusters, and listeners if it has any, from these sources."""
     options = f"{TYPE}.upstreams.http.v3.HttpProtocolOptions"
     http2 = {"@type": options, "explicit_http_config": {"http2_protocol_options": {}}}
     address = {"socket_address": {"address": "127.0.0.1", "port_value": xds_port}}
@@ -68,10 +68,10 @@ def bootstrap(
         },
     }
     dynamic: dict[str, Any] = {"cds_config": clusters}
-    if "ads" in clusters:
+    if ADS in (clusters, listeners):
         dynamic["ads_config"] = stream(api_type)
-    if listeners:
-        dynamic["lds_config"] = own(api_type)
+    if listeners is not None:
+        dynamic["lds_config"] = listeners
     return {
         "node": {"id": NODE, "cluster": "edge"},
         "dynamic_resources": dynamic,
@@ -119,11 +119,11 @@ def routes(tag: str) -> Resource:
     return parsed(RDS, route_pb2.RouteConfiguration(), {"name": "routes", "virtual_hosts": [host]})
 
 
-def asked(envoy: EnvoyProcess) -> str:
-    with urllib.request.urlopen(
-        f"http://127.0.0.1:{envoy.listener_port('edge')}/", timeout=5
-    ) as answer:
-        return str(answer.read().decode())
+def asked(envoy: EnvoyProcess) -> tuple[str, dict[str, str]]:
+    """The body and the headers of an answer of the listener's."""
+    url = f"http://127.0.0.1:{envoy.listener_port('edge')}/"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode(), dict(answer.headers.items())
 
 
 def clusters_of(envoy: EnvoyProcess) -> set[str]:
@@ -148,18 +148,18 @@ async def test_it_is_current_when_each_stream_has_what_it_asked_for(
     cells = {name: cluster(name, source) for name in ("a", "b", "c")}
     both = (cells["a"], cells["b"], endpoints(1, name="a"), endpoints(2, name="b"))
     wire.cache.set(Snapshot(1, [*fixed, *both, routes("one")]))
-    asks = bootstrap(wire.port, api_type, clusters=source)
+    asks = bootstrap(wire.port, api_type, clusters=source, listeners=own(api_type))
     async with EnvoyProcess(asks, tmp_path) as envoy:
         assert await wire.fleet.wait(1, CURRENT_S) == ()
         (node,) = wire.fleet.nodes()
         assert (node.id, node.state, node.acked_revision) == (NODE, "SYNCED", 1)
         assert {status.type_url for status in node.types} == {CDS, EDS, LDS, RDS}
-        assert await asyncio.to_thread(asked, envoy) == "one"
+        assert (await asyncio.to_thread(asked, envoy))[0] == "one"
 
         more = (cells["c"], endpoints(3, name="c"))
         wire.cache.set(Snapshot(2, [*fixed, *both, *more, routes("two")]))
         assert await wire.fleet.wait(2, CURRENT_S) == ()
-        assert await asyncio.to_thread(asked, envoy) == "two"
+        assert (await asyncio.to_thread(asked, envoy))[0] == "two"
         assert await asyncio.to_thread(clusters_of, envoy) == {"a", "b", "c"}
 
         less = (cells["a"], endpoints(4, name="a"), *more)
@@ -179,7 +179,7 @@ async def test_one_that_asks_for_clusters_only_is_current_with_those(
     a, b = (cluster(name, ADS) for name in "ab")
     eds = (endpoints(1, name="a"), endpoints(2, name="b"))
     wire.cache.set(Snapshot(1, [a, b, *eds, *rest]))
-    asks = bootstrap(wire.port, api_type, clusters=ADS, listeners=False)
+    asks = bootstrap(wire.port, api_type, clusters=ADS, listeners=None)
     async with EnvoyProcess(asks, tmp_path) as envoy:
         assert await wire.fleet.wait(1, CURRENT_S) == ()
         wire.cache.set(Snapshot(2, [a, eds[0], *rest]))
@@ -193,7 +193,7 @@ async def test_a_fresh_system_does_not_keep_it_waiting(
 ) -> None:
     """Unanswered, Envoy would wait 15 s for its clusters, and 15 s more for its listeners."""
     source = own(api_type)
-    asks = bootstrap(wire.port, api_type, clusters=source)
+    asks = bootstrap(wire.port, api_type, clusters=source, listeners=own(api_type))
     async with EnvoyProcess(asks, tmp_path, start_timeout_s=CURRENT_S):
         wire.cache.set(Snapshot(1, [cluster("a", source), endpoints(1, name="a")]))
         assert await wire.fleet.wait(1, CURRENT_S) == ()

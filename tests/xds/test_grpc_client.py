@@ -108,10 +108,29 @@ async def test_a_refused_change_is_told_and_a_good_one_heals(wire: Wire, caller:
         await caller.comes_from("two")
 
 
+async def test_what_was_good_in_a_refused_change_is_not_forgotten(
+    wire: Wire, caller: Caller
+) -> None:
+    """gRPC takes the good resources of a response and refuses the others."""
+    async with Backend("one") as one, Backend("two") as two, Backend("new") as new:
+        parts = (listener(), routes("a", "b"), cluster("a"), cluster("b"))
+        eds = (endpoints(one.port, name="a"), endpoints(two.port, name="b"))
+        wire.cache.set(snapshot(1, *parts, *eds))
+        await caller.come_from({"one", "two"})
+        bad = endpoints(two.port, two.port, name="b")
+        wire.cache.set(snapshot(2, *parts, endpoints(new.port, name="a"), bad))
+        await until(lambda: wire.fleet.nodes()[0].state == "NACKED")
+        await caller.come_from({"new", "two"})
+        wire.cache.set(snapshot(3, *parts, *eds))
+        assert await wire.fleet.wait(3, CURRENT_S) == ()
+        await caller.come_from({"one", "two"})
+
+
 CASES = (
     test_it_follows_every_change_and_is_waited_for,
     test_a_removal_is_seen,
     test_what_it_asks_for_may_come_later,
     test_a_refused_change_is_told_and_a_good_one_heals,
+    test_what_was_good_in_a_refused_change_is_not_forgotten,
 )
 """For ``make interop``, which does the same with grpc-go's client."""
