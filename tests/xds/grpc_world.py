@@ -61,13 +61,13 @@ class Caller:
     async def comes_from(self, name: str) -> None:
         """Call until this is who answers."""
         async with asyncio.timeout(15):
-            while await self.call() != name:
+            while await self.call(wait=False) != name:
                 pass
 
     async def come_from(self, names: set[str]) -> None:
         """Call until many answers in turn come from all of these, and from nobody else."""
         async with asyncio.timeout(15):
-            while {await self.call() for _ in range(MANY_CALLS)} != names:
+            while {await self.call(wait=False) for _ in range(MANY_CALLS)} != names:
                 pass
 
 
