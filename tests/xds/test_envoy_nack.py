@@ -60,10 +60,9 @@ async def running(
 
 
 async def refused(wire: Wire, revision: int) -> None:
-    """Wait until the node says that it has refused something, and is not taken for current."""
-    await until(lambda: any(status.error for status in wire.fleet.nodes()[0].types))
-    assert wire.fleet.nodes()[0].state == "NACKED"
-    assert await wire.fleet.wait(revision, 0.5) == (wire.fleet.nodes()[0].id,)
+    """Wait until the node has refused something; it is not taken for current then."""
+    await until(lambda: [node.state for node in wire.fleet.nodes()] == ["NACKED"])
+    assert await wire.fleet.wait(revision, 0.2) == (wire.fleet.nodes()[0].id,)
 
 
 def cluster(name: str, timeout: str = "1s", **fields: Any) -> Resource:
