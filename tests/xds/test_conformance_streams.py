@@ -202,6 +202,35 @@ async def test_what_a_delta_client_has_and_what_is_no_more_is_told(
     assert await wire.fleet.wait(1, WAIT_S) == ()
 
 
+@each(tuple(variant for variant in DELTA if variant.aggregated))
+async def test_one_that_comes_back_is_not_current_before_it_has_asked_for_all_it_runs(
+    wire: Wire, client: XdsClient
+) -> None:
+    """It still runs routes that it has not told of, and that name the cluster which is to go."""
+    publish(wire, 1, (CDS, tags("ab")), (RDS, tags("r")))
+    await client.subscribe(CDS)
+    await client.take(CDS)
+    await client.subscribe(RDS, "r")
+    await client.take(RDS)
+    held = {
+        url: {name: one.version for name, one in wire.cache.get("edge").of_type(url).items()}
+        for url in (CDS, RDS)
+    }
+    await client.leave(CDS, RDS)
+    await until(lambda: not wire.fleet.nodes()[0].connected)
+    publish(wire, 2, (CDS, tags("a")), (RDS, tags("r", "2")))
+    await client.send(CDS, initial_resource_versions=held[CDS])
+    await client.silent(CDS)
+    assert await wire.fleet.wait(2, 0.01) == ("n1",)
+    await client.send(RDS, initial_resource_versions=held[RDS], resource_names_subscribe=["r"])
+    routes = await client.next(RDS)
+    assert routes.resources == tags("r", "2")
+    await client.silent(CDS)
+    await client.ack(routes)
+    assert (await client.take(CDS)).removed == ("b",)
+    assert await wire.fleet.wait(2, WAIT_S) == ()
+
+
 @each(SOTW)
 async def test_a_sotw_client_comes_back_with_a_version(wire: Wire, client: XdsClient) -> None:
     """A nonce of a former stream means nothing on a new one."""
