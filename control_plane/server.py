@@ -289,6 +289,7 @@ def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
         classifier_protocol=settings.classifier_protocol,
         classifier_timeout_s=settings.classifier_timeout_s,
         debug_networks=settings.debug_networks,
+        dns_resolvers=settings.dns_resolvers(),
         edge_cache_entries=settings.edge_cache_entries,
         edge_cache_stale_s=settings.edge_cache_stale_s,
     )
