@@ -156,6 +156,9 @@ def _probe(cluster: cluster_pb2.Cluster, cell: UpstreamCell, policy: TrafficPoli
     """
     # What the topology or DNS has withdrawn is gone at once, however well it is.
     cluster.ignore_health_on_host_removal = True
+    # What a probe finds counts at once: by default Envoy gathers such news for a second, in which
+    # an address that a name has just moved to gets nothing.
+    cluster.common_lb_config.update_merge_window.SetInParent()
     # All endpoints dead means a dead cell; panic routing to them would hide that.
     cluster.common_lb_config.healthy_panic_threshold.value = 0
     if cell.health_check_path is not None:

@@ -20,13 +20,14 @@ _TTL_S = 1
 class DnsServer:
     """Answers A and AAAA questions over UDP. Use as a context manager.
 
-    Names without records get NXDOMAIN, `silent` names no answer at all, and `slow` names theirs
+    Names without records get NXDOMAIN, `silent` names
+    no answer at all (with a type: none to questions for that), and `slow` names theirs
     after so many seconds.
     """
 
     def __init__(self) -> None:
         self.records: dict[str, tuple[str, ...]] = {}
-        self.silent: set[str] = set()
+        self.silent: set[str | tuple[str, int]] = set()
         self.slow: dict[str, float] = {}
         self.asked: Counter[str] = Counter()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -58,7 +59,7 @@ class DnsServer:
                 return
             name, kind, end = _read(question)
             self.asked[name] += 1
-            if name in self.silent:
+            if name in self.silent or (name, kind) in self.silent:
                 continue
             delay = self.slow.get(name, 0)
             if delay:
