@@ -34,9 +34,14 @@ DNS_QUERY_TRIES = 2
 """The second try has twice the time, so that a name without an answer is given up after 3 s."""
 DNS_REFRESH_MS = 5000
 DNS_FAILURE_REFRESH_MS = 500
+SIGNATURES = (
+    *("ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256", "rsa_pkcs1_sha256"),
+    *("ecdsa_secp384r1_sha384", "rsa_pss_rsae_sha384", "rsa_pkcs1_sha384"),
+    *("ecdsa_secp521r1_sha512", "rsa_pss_rsae_sha512", "rsa_pkcs1_sha512", "ed25519"),
+)
+"""What cells may sign handshakes with: Envoy's own list, with P-521 and Ed25519, without SHA-1."""
 PROBE_TIMEOUT_MS = 1000
 UNHEALTHY_INTERVAL_MS = 1000
-SYSTEM_TRUST_STORE = "/etc/ssl/certs/ca-certificates.crt"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -138,8 +143,9 @@ def _tls(cluster: cluster_pb2.Cluster, cell: UpstreamCell) -> None:
     parameters = context.common_tls_context.tls_params
     parameters.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_2
     parameters.tls_maximum_protocol_version = common_pb2.TlsParameters.TLSv1_3
+    parameters.signature_algorithms.extend(SIGNATURES)
     validation = context.common_tls_context.validation_context
-    validation.trusted_ca.filename = cell.tls.ca_file or SYSTEM_TRUST_STORE
+    validation.trusted_ca.filename = cell.tls.trust_file
     san = validation.match_typed_subject_alt_names.add()
     kinds = common_pb2.SubjectAltNameMatcher.SanType
     san.san_type = kinds.IP_ADDRESS if name.is_ip else kinds.DNS

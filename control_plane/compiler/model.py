@@ -60,7 +60,7 @@ class TLS(Protocol):
     """TLS from Envoy to a cell."""
 
     @property
-    def ca_file(self) -> str | None: ...
+    def trust_file(self) -> str: ...
 
 
 class ServerName(Protocol):

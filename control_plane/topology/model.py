@@ -14,6 +14,7 @@ from control_plane.topology.endpoint import ServerName, address_problem, host_pr
 from control_plane.topology.errors import Invalid, Problem
 
 MAX_ENDPOINTS = 256
+SYSTEM_TRUST_STORE = "/etc/ssl/certs/ca-certificates.crt"
 MAX_LABELS = 64
 MAX_WEIGHT = 1000
 MAX_CELL_ID = 2**31 - 1
@@ -52,6 +53,11 @@ class CellTLS:
 
     server_name: str | None = None
     ca_file: str | None = None
+
+    @property
+    def trust_file(self) -> str:
+        """The authorities that are trusted (PEM)."""
+        return self.ca_file or SYSTEM_TRUST_STORE
 
     def problems(self) -> Iterator[Problem]:
         """Yield what Envoy would refuse."""

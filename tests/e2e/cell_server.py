@@ -82,6 +82,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def finish(self) -> None:
         self.server.cell.connections.discard(self.request)
         super().finish()
+        self.request.close()
 
     def do_GET(self) -> None:
         cell = self.server.cell
