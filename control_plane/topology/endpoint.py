@@ -67,10 +67,12 @@ class ServerName:
     def of(cls, host: str) -> ServerName:
         """The server name for a host, or for an address (``host[:port]`` or ``[v6][:port]``)."""
         name = host if _is_ip(host) else _split(host)[0]
-        if _is_ip(name):
-            family = socket.AF_INET6 if ":" in name else socket.AF_INET
-            return cls(socket.inet_ntop(family, socket.inet_pton(family, name)), is_ip=True)
-        return cls(name.removesuffix(".").lower(), is_ip=False)
+        try:
+            ip = ipaddress.ip_address(name)
+        except ValueError:
+            return cls(name.removesuffix(".").lower(), is_ip=False)
+        family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
+        return cls(socket.inet_ntop(family, ip.packed), is_ip=True)
 
 
 def address_problem(address: str) -> tuple[str, str] | None:
