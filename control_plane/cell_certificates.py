@@ -14,6 +14,7 @@ import ipaddress
 import ssl
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from control_plane.topology.endpoint import ServerName
 from control_plane.topology.model import Cell, Endpoint
@@ -77,9 +78,10 @@ def check_name(connection: ssl.SSLObject, name: ServerName) -> None:
         ssl.SSLCertVerificationError: with the names that it has.
     """
     certificate = connection.getpeercert() or {}
-    names = [(str(kind), str(text)) for kind, text in certificate.get("subjectAltName", ())]
+    # Pairs such as ("DNS", "a.test"); the type of this dictionary says less.
+    names: tuple[Any, ...] = tuple(certificate.get("subjectAltName", ()))
     if not any(_carries(kind, text, name) for kind, text in names):
-        raise ssl.SSLCertVerificationError(1, f"no certificate for {name.text}, but {names}")
+        raise ssl.SSLCertVerificationError(1, f"no certificate for {name.text}, but for {names}")
 
 
 def _carries(kind: str, text: str, name: ServerName) -> bool:

@@ -79,6 +79,10 @@ def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
+def is_left(server: CellServer) -> bool:
+    return not server.connections
+
+
 def at(server: CellServer, host: str = "127.0.0.1") -> list[str]:
     return [f"{host}:{server.port}"]
 
@@ -100,7 +104,7 @@ def test_a_withdrawn_endpoint_gets_no_request_and_no_request_is_lost(
             steady.go_on(80)
             assert steady.take().keys() == {Answer(cell, 200, given.name)}
             # Idle connections are closed; the prober's, too.
-            until(lambda gone=withdrawn: not gone.connections)
+            until(partial(is_left, withdrawn))
 
 
 def test_a_request_under_way_at_a_withdrawn_endpoint_is_answered(

@@ -68,7 +68,7 @@ def test_a_cell_that_changes_its_endpoint_takes_only_clusters(system: System) ->
     system.add_cell("cell-11", system.cell_ports["cell-1"])
     session = b"_gitlab_session=cell-11-a"
     assert served_by(system, b"/-/x", session) == "cell-1"
-    others = ("Listener", "RouteConfiguration", "TypedExtensionConfig")
+    others = ("Listener", "RouteConfiguration")
     before = [of_type(system, kind) for kind in others]
     change(system, "cell-11", endpoints=[f"127.0.0.1:{system.cell_ports['cell-3']}"])
     assert served_by(system, b"/-/x", session) == "cell-3"
