@@ -241,7 +241,7 @@ def revocation(root: x509.Certificate, made: x509.Certificate) -> bytes:
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Each case is a cell, numbered in its order."""
     directory = tmp_path_factory.mktemp("system")
-    with System(directory, cells=0) as made, contextlib.ExitStack() as stack:
+    with System(directory, cells=0, classifier_workers=0) as made, contextlib.ExitStack() as stack:
         made.use_ruleset("session_prefix")
         bodies = []
         for number, case in enumerate(CASES.values(), 1):

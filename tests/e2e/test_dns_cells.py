@@ -36,7 +36,8 @@ def dns() -> Iterator[DnsServer]:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator[System]:
     directory: Path = tmp_path_factory.mktemp("system")
-    with System(directory, cells=0, edge_dns_resolvers=(dns.address,)) as made:
+    resolvers = (dns.address,)
+    with System(directory, cells=0, classifier_workers=0, edge_dns_resolvers=resolvers) as made:
         made.use_ruleset("session_prefix")
         yield made
 
