@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     edge_dns_resolvers: tuple[str, ...] = ()
     """DNS servers (IP address or IP:port) that Envoys ask for the names of cells; none: those of
     each Envoy's machine."""
+    edge_ipv6: bool | None = None
+    """Whether the machines of all Envoys know IPv6 (an Envoy whose kernel does not is ended by a
+    name with an IPv6 address). Default: whether this one does."""
     envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
     edge_cache_entries: int = Field(default=50_000, ge=0, le=5_000_000)
     """Answers that each Envoy worker keeps at most; 0: the classifier is asked each time."""

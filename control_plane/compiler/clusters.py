@@ -120,7 +120,8 @@ def _assignment(name: str, endpoints: Iterable[Endpoint]) -> endpoint_pb2.Cluste
 def _dns(cluster: cluster_pb2.Cluster, policy: TrafficPolicy) -> None:
     """Have Envoy resolve the endpoints' names: every address of a name is an endpoint."""
     dns = dns_cluster_pb2.DnsCluster()
-    dns.dns_lookup_family = dns_pb2.DnsLookupFamily.ALL
+    families = dns_pb2.DnsLookupFamily
+    dns.dns_lookup_family = families.ALL if policy.ipv6 else families.V4_ONLY
     dns.dns_refresh_rate.FromMilliseconds(DNS_REFRESH_MS)
     dns.dns_failure_refresh_rate.base_interval.FromMilliseconds(DNS_FAILURE_REFRESH_MS)
     dns.dns_failure_refresh_rate.max_interval.FromMilliseconds(DNS_REFRESH_MS)

@@ -117,6 +117,8 @@ class TrafficPolicy:
 
     None: those of each Envoy's machine.
     """
+    ipv6: bool = True
+    """Whether every Envoy's machine knows IPv6: on one that does not, an AAAA record ends Envoy."""
     edge_cache_entries: int = 50_000
     """Answers that each Envoy worker keeps at most; 0: none, the classifier is asked each time."""
     edge_cache_stale_s: float = 3600.0

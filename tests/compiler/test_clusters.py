@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
@@ -211,3 +212,15 @@ def test_names_are_asked_of_the_servers_that_are_set_and_given_up_in_time() -> N
     servers = [(s.socket_address.address, s.socket_address.port_value) for s in resolver.resolvers]
     assert servers == [("127.0.0.1", 5353), ("::1", 53)]
     assert (resolver.query_timeout_seconds.value, resolver.query_tries.value) == (1, 2)
+
+
+@pytest.mark.parametrize(("ipv6", "families"), [(True, "ALL"), (False, "V4_ONLY")])
+def test_an_envoy_whose_machine_has_no_ipv6_asks_for_no_such_address(
+    ipv6: bool, families: str
+) -> None:
+    """It would be ended by one: Envoy 1.40 aborts."""
+    cell = cell_of(CellSpec("cell-1", "a.test", (Endpoint("a.test", 1),)))
+    body = compile_cell(cell, TrafficPolicy(ipv6=ipv6)).body
+    dns = dns_cluster_pb2.DnsCluster()
+    cluster_pb2.Cluster.FromString(body).cluster_type.typed_config.Unpack(dns)
+    assert dns_pb2.DnsLookupFamily.Name(dns.dns_lookup_family) == families
