@@ -27,7 +27,7 @@ from control_plane.topology.model import Cell, CellSpec, CellState, CellTLS, End
 from tests.e2e.envoy_process import ENVOY_BINARY
 from tests.grpc_api.certificates import Authority
 
-EXAMPLES = 3000
+EXAMPLES = 2000
 ODD_HOSTS = (
     *("localhost", "localhost.", "LOCALHOST", "a.b.c", "a.b.c.", ".", "..", ".a", "a..b", "a.", "_a.b"),
     *("a_b", "_", "-a", "a-", "a--b", "xn--a", "*", "*.a", "a b", "a/b", "a\x00b", "é.test", "a%b"),
