@@ -15,11 +15,10 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
+from control_plane.cell_certificates import connect
 from control_plane.topology.edge_health import FRESH, KEPT, PROBED
 from control_plane.topology.model import Cell, Endpoint
 from control_plane.topology.service import Topology
@@ -118,11 +117,8 @@ async def _answers(endpoint: Endpoint, cell: Cell) -> bool:
         "user-agent: cellway-health\r\nconnection: close\r\n\r\n"
     )
     try:
-        context, server_name = _tls(cell)
         async with asyncio.timeout(TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(
-                endpoint.host, endpoint.port, ssl=context, server_hostname=server_name
-            )
+            reader, writer = await connect(endpoint, cell)
             try:
                 writer.write(request.encode())
                 await writer.drain()
@@ -132,22 +128,8 @@ async def _answers(endpoint: Endpoint, cell: Cell) -> bool:
     except ssl.SSLError as error:
         log.warning("%s at %s: %s", cell.name, endpoint, error)
         return False
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, ValueError):
+        # ValueError: a host or server name from before they were checked, that can't be encoded.
         return False
     parts = status.split()
     return len(parts) > 1 and parts[1].startswith(b"2")
-
-
-def _tls(cell: Cell) -> tuple[ssl.SSLContext | None, str | None]:
-    """What Envoy asks of the cell's certificate; raises OSError if the CA file can't be read."""
-    if cell.tls is None:
-        return None, None
-    ca_file = cell.tls.ca_file
-    changed_ns = Path(ca_file).stat().st_mtime_ns if ca_file else 0
-    return _context(ca_file, changed_ns), cell.tls.server_name or cell.address.partition(":")[0]
-
-
-@lru_cache(maxsize=256)
-def _context(ca_file: str | None, changed_ns: int) -> ssl.SSLContext:  # noqa: ARG001 - a cache key
-    """Trust in a CA file as of its last change, or in the system's store."""
-    return ssl.create_default_context(cafile=ca_file)

@@ -35,6 +35,15 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
+def has_ipv6() -> bool:
+    """Whether this machine's kernel knows IPv6; it need not have an address."""
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 def port_of(sock: socket.socket) -> int:
     """The port that a socket is bound to."""
     return int(sock.getsockname()[1])

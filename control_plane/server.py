@@ -42,7 +42,7 @@ from control_plane.grpc_api.tls import TlsFiles
 from control_plane.grpc_api.updates import THREADS, Updates
 from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
-from control_plane.listening import bind, embedded, host_port, port_of, run
+from control_plane.listening import bind, embedded, has_ipv6, host_port, port_of, run
 from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher, newest_revision
 from control_plane.retention import Kept, Retention
@@ -294,6 +294,8 @@ def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
         classifier_protocol=settings.classifier_protocol,
         classifier_timeout_s=settings.classifier_timeout_s,
         debug_networks=settings.debug_networks,
+        dns_resolvers=settings.dns_resolvers(),
+        ipv6=has_ipv6() if settings.edge_ipv6 is None else settings.edge_ipv6,
         edge_cache_entries=settings.edge_cache_entries,
         edge_cache_stale_s=settings.edge_cache_stale_s,
     )

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
     edge_host: str = "127.0.0.1"
     edge_port: int = Field(default=10000, ge=0, le=65535)
+    edge_dns_resolvers: tuple[str, ...] = ()
+    """DNS servers (IP address or IP:port) that Envoys ask for the names of cells; none: those of
+    each Envoy's machine."""
+    edge_ipv6: bool | None = None
+    """Whether the machines of all Envoys know IPv6 (an Envoy whose kernel does not is ended by a
+    name with an IPv6 address). Default: whether this one does."""
     envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
     edge_cache_entries: int = Field(default=50_000, ge=0, le=5_000_000)
     """Answers that each Envoy worker keeps at most; 0: the classifier is asked each time."""
@@ -126,6 +132,13 @@ class Settings(BaseSettings):
         """Flags win over the environment, which wins over cellway.toml."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
+    @field_validator("edge_dns_resolvers")
+    @classmethod
+    def _resolvers(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        for server in servers:
+            _resolver(server)
+        return servers
+
     @model_validator(mode="after")
     def _grpc(self) -> Settings:
         files = (self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca)
@@ -156,6 +169,10 @@ class Settings(BaseSettings):
             CallerRole.NODE: self.grpc_node_name,
         }
 
+    def dns_resolvers(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of each DNS server that Envoys ask."""
+        return tuple(_resolver(server) for server in self.edge_dns_resolvers)
+
     @property
     def mark_file(self) -> Path:
         """Where the sequences' high-water mark is."""
@@ -182,6 +199,19 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _resolver(server: str) -> tuple[str, int]:
+    """Read ``IP``, ``IP:port`` or ``[IPv6]:port``; raises ValueError."""
+    if server.startswith("["):
+        host, _, port = server[1:].partition("]:")
+    elif server.count(":") == 1:
+        host, _, port = server.partition(":")
+    else:
+        host, port = server, "53"
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+        raise ValueError(f"{server!r}: give IP:port or [IPv6]:port")
+    return str(ipaddress.ip_address(host)), int(port)
 
 
 class TokenNeeded(Exception):

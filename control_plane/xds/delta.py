@@ -76,8 +76,7 @@ class DeltaSession(Session):
     def _unsubscribe(self, type_url: str, subscription: Subscription, names: set[str]) -> None:
         if "*" in names:
             subscription.wildcard = False
-            dropped = subscription.has.keys() | subscription.refused.keys()
-            subscription.forget(dropped - subscription.names)
+            subscription.forget(subscription.told_of() - subscription.names)
         names = names - {"*"}
         if names & subscription.names:
             self._name(type_url, subscription, subscription.names - names)

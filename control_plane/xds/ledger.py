@@ -26,6 +26,13 @@ from control_plane.xds.snapshot import EMPTY, OfType, Snapshot
 from control_plane.xds.subscription import ANY, Doubt, Response, Subscription
 from control_plane.xds.trials import split
 
+MAX_UNSERVED = 1000
+"""Types that are not served here and that one client may ask for; they go unanswered."""
+
+
+class ProtocolError(Exception):
+    """The client broke the protocol; the stream ends with INVALID_ARGUMENT."""
+
 
 class Ledger:
     """The subscriptions of one stream's client, and the account of what it runs."""
@@ -43,6 +50,7 @@ class Ledger:
         self._snapshot: Snapshot = EMPTY
         self._shared: Snapshot = EMPTY
         """The snapshot over which what the client has is kept; see `Held`."""
+        self._unserved: set[str] = set()
         self._nonce = 0
         self.nacks: list[tuple[str, str]] = []
         """(type, the client's error text) since the shell last looked."""
@@ -60,19 +68,31 @@ class Ledger:
         doubts: dict[str, Doubt] = {}
         for type_url in self._subscribed:
             subscription = self._types[type_url]
-            names = frozenset(subscription.uncertain)
-            if subscription.outstanding is not None:
-                names |= subscription.outstanding.names()
+            versions = dict(subscription.uncertain)
+            if (response := subscription.outstanding) is not None:
+                sent = {one.name: one.version for one in response.resources}
+                for name in response.names():
+                    version = sent.get(name, "")
+                    versions[name] = ANY if versions.get(name, version) != version else version
             doubts[type_url] = (
-                Doubt(names, subscription.good, subscription.remembered, subscription.refused)
+                Doubt(versions, subscription.good, subscription.remembered, subscription.refused)
                 if type_url in REFUSED_STAYS_REFUSED
-                else Doubt(names)
+                else Doubt(versions)
             )
         return doubts
 
     def _subscription(self, type_url: str) -> Subscription | None:
-        """Return the subscription of a type; None for a type that is not served here."""
-        return self._types.get(type_url)
+        """Return the subscription of a type; None for a type that is not served here.
+
+        Raises:
+            ProtocolError: more than `MAX_UNSERVED` other types were asked for.
+        """
+        subscription = self._types.get(type_url)
+        if subscription is None:
+            self._unserved.add(type_url)
+            if len(self._unserved) > MAX_UNSERVED:
+                raise ProtocolError(f"{len(self._unserved)} types that are not served were named")
+        return subscription
 
     def _begin(self, type_url: str) -> None:
         """Note that the client has asked for a type for the first time."""
@@ -88,8 +108,14 @@ class Ledger:
         """Take what is in doubt from an earlier stream as uncertain."""
         doubt = self._doubts.pop(type_url, Doubt())
         wants = subscription.wants
-        subscription.distrust({name: ANY for name in doubt.names if wants(name)})
-        subscription.pending |= subscription.uncertain.keys()
+        # A client that names the very version has accepted it.
+        doubtful = {
+            name: version
+            for name, version in doubt.versions.items()
+            if wants(name) and (subscription.has.get(name) or "") != version
+        }
+        subscription.distrust(doubtful)
+        subscription.pending |= doubtful.keys()
         subscription.refused |= {name: one for name, one in doubt.refused.items() if wants(name)}
         if type_url in REFUSED_STAYS_REFUSED:
             self._remember(subscription, doubt, self._snapshot.of_type(type_url))
@@ -105,12 +131,17 @@ class Ledger:
             for name, version in subscription.has.items()
             if name in published and published[name].version == version
         }
-        subscription.remembered = dict.fromkeys(doubt.names, ANY) | dict(doubt.remembered)
+        subscription.remembered = dict.fromkeys(doubt.versions, ANY) | dict(doubt.remembered)
 
     def _due(self, type_url: str, subscription: Subscription) -> Sequence[Resource]:
         """Return what the client is to be sent now of a type."""
         one_by_one = type_url in REFUSED_STAYS_REFUSED
-        return due(subscription, self._snapshot.whole(type_url), one_by_one=one_by_one)
+        return due(subscription, self._published(type_url, subscription), one_by_one=one_by_one)
+
+    def _published(self, type_url: str, subscription: Subscription) -> OfType:
+        """Return the resources of a type as this client is to see them."""
+        del subscription
+        return self._snapshot.whole(type_url)
 
     def _send(
         self,

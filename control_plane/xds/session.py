@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 
-from control_plane.xds.ledger import Ledger
+from control_plane.xds.ledger import Ledger, ProtocolError
 from control_plane.xds.resource import (
     CDS,
     EDS,
@@ -36,10 +36,6 @@ GATE_TIMEOUT_S = 10.0
 SETTLE_S = 1.0
 """A client that has named no further type for so long has named all that it wants."""
 _Typed = tuple[str, Subscription]
-
-
-class ProtocolError(Exception):
-    """The client broke the protocol; the stream ends with INVALID_ARGUMENT."""
 
 
 class Confirmation(Enum):
@@ -229,11 +225,15 @@ class Session(Ledger, ABC):
                     response = self._update(type_url, subscription)
                     if response is not None:
                         responses.append(response)
-            if any(s.outstanding or s.trials or self._warming(url, s) for url, s in phase):
-                done = False
-                if not self.ungated:
-                    return False
+            open_ = [url for url, s in phase if s.outstanding or s.trials or self._warming(url, s)]
+            done &= not open_
+            if not self.ungated and any(self._gates(url) for url in open_):
+                return False
         return done
+
+    def _gates(self, type_url: str) -> bool:
+        """Return whether later phases wait for a type: endpoints alone hold up nothing."""
+        return type_url != EDS or CDS in self._subscribed
 
     def _warming(self, type_url: str, subscription: Subscription) -> bool:
         """Return whether the client has clusters whose endpoints it has not asked for yet."""
@@ -329,3 +329,6 @@ def legacy_wildcard(type_url: str) -> bool:
     Only for listeners and clusters: for on-demand types it would return the whole world.
     """
     return type_url in FULL_STATE_TYPES
+
+
+__all__ = ["GATE_TIMEOUT_S", "SETTLE_S", "ProtocolError", "Session", "legacy_wildcard"]

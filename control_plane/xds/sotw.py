@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from control_plane.xds.held import Held
-from control_plane.xds.resource import CDS, FULL_STATE_TYPES, Resource, length_delimited
+from control_plane.xds.resource import CDS, FULL_STATE_TYPES, RTDS, Resource, length_delimited
 from control_plane.xds.session import Session, legacy_wildcard
 from control_plane.xds.snapshot import OfType
 from control_plane.xds.subscription import Response, Subscription
@@ -61,13 +61,16 @@ class SotwSession(Session):
         subscription.named_before = named_before or bool(names)
         wildcard = "*" in names or (not names and not named_before and legacy_wildcard(type_url))
         names.discard("*")
-        # A new name is answered even if its resource is unchanged, and so is a new wildcard.
-        subscription.resend |= names - subscription.names
+        # A new name is answered even if its resource is unchanged, and so is a new wildcard. Of
+        # types whose responses are the whole truth, so is a name that does not exist.
+        new = names - subscription.names
+        subscription.resend |= new
         if wildcard and not subscription.wildcard:
             subscription.pending |= self._snapshot.of_type(type_url).keys()
             subscription.owed = True
-        narrowed = subscription.wildcard and not wildcard
-        lost = set(subscription.has if narrowed else subscription.names) - names
+        elif new and type_url in FULL_STATE_TYPES:
+            subscription.owed = True
+        lost = subscription.told_of() - names
         subscription.wildcard = wildcard
         self._name(type_url, subscription, names)
         if not wildcard:
@@ -93,6 +96,18 @@ class SotwSession(Session):
             subscription.good = resources
             subscription.pending, subscription.owed = set(), False
             subscription.acked_version = version
+
+    def _published(self, type_url: str, subscription: Subscription) -> OfType:
+        """Return the resources of a type, with empty layers for runtime names that do not exist.
+
+        A booting Envoy waits for each of its layers, and nothing else tells it that there is none.
+        """
+        published = super()._published(type_url, subscription)
+        missing = subscription.names - published.names if type_url == RTDS else frozenset()
+        if not missing:
+            return published
+        empty = {name: _empty_layer(name) for name in missing}
+        return OfType({**published.resources, **empty})
 
     def _update(self, type_url: str, subscription: Subscription) -> Response | None:
         on_trial = bool(subscription.trials)
@@ -163,6 +178,11 @@ class SotwSession(Session):
             }
             subscription.uncertain.clear()
             subscription.acknowledge({})
+
+
+def _empty_layer(name: str) -> Resource:
+    """Return an ``envoy.service.runtime.v3.Runtime`` with a name (field 1) and nothing in it."""
+    return Resource.of(RTDS, name, length_delimited(1, name.encode()))
 
 
 def _is_stale(subscription: Subscription, nonce: str) -> bool:

@@ -62,15 +62,15 @@ class Refusal:
 class Doubt:
     """What a stream that ended leaves open about a type; the next one begins with it."""
 
-    names: frozenset[str] = frozenset()
-    """Names of which it is not known what runs."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """By name, the version that may run, for all that is known; `ANY`, and empty for nothing."""
     good: Mapping[str, Resource] = field(default_factory=dict)
     remembered: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     """As in `Subscription`, where what was refused can't just be sent again."""
 
     def __bool__(self) -> bool:
-        return bool(self.names or self.remembered)
+        return bool(self.versions or self.remembered)
 
 
 @dataclass(slots=True)
@@ -126,6 +126,10 @@ class Subscription:
     def in_doubt(self) -> bool:
         """Whether something that the client runs is not known, or not what it should run."""
         return bool(self.uncertain or self.trials or self.refused)
+
+    def told_of(self) -> set[str]:
+        """Return the names that the client has been sent, whatever it did with them."""
+        return {*self.has, *self.refused, *self.uncertain}
 
     def forget(self, names: Iterable[str]) -> None:
         """Drop names that the client has unsubscribed from, which makes it drop them, too."""

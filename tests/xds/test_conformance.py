@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.xds.resource import CDS, EDS, LDS, RDS, RTDS
+from control_plane.xds.resource import CDS, EDS, LDS, RDS, REFUSED_STAYS_REFUSED, RTDS
 from tests.xds.wire import Wire
 from tests.xds.xds_client import (
     TYPES,
@@ -36,6 +36,10 @@ def short(type_url: str) -> str:
 
 
 of_each_type = pytest.mark.parametrize("url", TYPES, ids=short)
+of_bundled_types = pytest.mark.parametrize(
+    "url", [url for url in TYPES if url not in REFUSED_STAYS_REFUSED], ids=short
+)
+of_solitary_types = pytest.mark.parametrize("url", sorted(REFUSED_STAYS_REFUSED), ids=short)
 of_some_types = pytest.mark.parametrize("url", NAMED, ids=short)
 
 
@@ -51,7 +55,7 @@ async def client(wire: Wire, variant: Variant) -> AsyncIterator[XdsClient]:
         yield made
 
 
-@of_each_type
+@of_bundled_types
 async def test_names_asked_for_come_in_one_response_and_others_do_not(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
@@ -64,7 +68,19 @@ async def test_names_asked_for_come_in_one_response_and_others_do_not(
     assert await wire.fleet.wait(1, WAIT_S) == ()
 
 
-@of_each_type
+@of_solitary_types
+async def test_filters_and_secrets_come_one_at_a_time(
+    wire: Wire, client: XdsClient, url: str
+) -> None:
+    publish(wire, 1, (url, tags("abcd")))
+    await client.subscribe(url, "c", "a")
+    answers = await client.settle(url)
+    assert client.holds(url) == tags("ac")
+    assert len(answers) == 2
+    assert await wire.fleet.wait(1, WAIT_S) == ()
+
+
+@of_bundled_types
 async def test_a_change_is_sent_once_and_only_to_who_asked_for_it(
     wire: Wire, client: XdsClient, url: str
 ) -> None:

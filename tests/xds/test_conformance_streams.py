@@ -10,12 +10,12 @@ import grpc
 import pytest
 from envoy.config.core.v3 import base_pb2
 
+from control_plane.xds.ledger import MAX_UNSERVED
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, RTDS
 from tests.xds.wire import Wire, until
 from tests.xds.xds_client import VARIANTS, WAIT_S, Variant, XdsClient, publish, tags
 
 UNSERVED = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
-MAX_UNSERVED = 1000
 """A stream that names so many types that are not served is ended."""
 AGGREGATED = tuple(variant for variant in VARIANTS if variant.aggregated)
 SINGLE = tuple(variant for variant in VARIANTS if not variant.aggregated)
@@ -90,7 +90,7 @@ async def test_only_so_many_types_that_are_not_served_may_be_named(
         await client.send(f"{UNSERVED}{number}")
     await client.silent(UNSERVED)
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-        for number in range(MAX_UNSERVED):
+        for number in range(MAX_UNSERVED + 1):
             await client.send(f"{UNSERVED}{number}")
     # Which of the two finds out first decides the code.
     assert await client.status(UNSERVED) is not grpc.StatusCode.OK
