@@ -39,7 +39,16 @@ from control_plane.grpc_api.tls import TlsFiles
 from control_plane.grpc_api.updates import THREADS, Updates
 from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
-from control_plane.listening import bind, embedded, host_port, port_of, run
+from control_plane.listening import (
+    bind,
+    check_free,
+    embedded,
+    host_port,
+    numeric,
+    port_of,
+    reachable,
+    run,
+)
 from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
 from control_plane.retention import Kept, Retention
@@ -61,6 +70,9 @@ log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+API_PORT = "--api-port (CELLWAY_API_PORT)"
+GRPC_PORT = "--grpc-port (CELLWAY_GRPC_PORT)"
+CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 LOOKUP_THREADS = 4
 """Look-ups of claims at once on PostgreSQL, each over a connection of its own."""
 LOOPBACK_ONLY = (
@@ -122,7 +134,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await _start_classifier(plane, metrics, worker_files, stack, group)
         publisher = await _start_xds(plane, metrics, stack, group)
         if "api" in settings.roles:
-            sock = bind(settings.host, settings.api_port)
+            sock = bind(settings.host, settings.api_port, API_PORT)
             plane.ports.api = port_of(sock)
             counts = ClaimCounts(topology.count_claims, time.monotonic)
             stack.push_async_callback(counts.close)
@@ -235,7 +247,7 @@ async def _start_classifier(
     if "classifier" not in settings.roles:
         return
     if settings.classifier_workers == 0:
-        sock = bind(settings.host, settings.classifier_port)
+        sock = bind(settings.host, settings.classifier_port, CLASSIFIER_PORT)
         plane.ports.classifier = port_of(sock)
         view, lookup = _decider(plane, metrics, stack)
         group(ClassifierServer(view, metrics, lookup).run(sock))
@@ -249,6 +261,7 @@ async def _start_classifier(
         directory=worker_files,
         restart_s=settings.classifier_restart_s,
         observer=metrics,
+        setting=CLASSIFIER_PORT,
     )
     stack.push_async_callback(workers.stop)
     plane.ports.classifier = workers.port
@@ -281,11 +294,10 @@ def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
     grpc_too = settings.classifier_protocol == "grpc"
     port = (ports.grpc if grpc_too else ports.classifier) or settings.classifier_port
     host = settings.grpc_host if grpc_too else settings.host
-    host = host if host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
     return TrafficPolicy(
-        edge_host=settings.edge_host,
+        edge_host=numeric(settings.edge_host),
         edge_port=settings.edge_port,
-        classifiers=(ClassifierAddress(host, port),),
+        classifiers=(ClassifierAddress(reachable(host), port),),
         classifier_protocol=settings.classifier_protocol,
         classifier_timeout_s=settings.classifier_timeout_s,
         debug_networks=settings.debug_networks,
@@ -332,7 +344,9 @@ async def _start_xds(
     reflection.enable_server_reflection(services, server)
     if settings.grpc_host != settings.host:
         log.warning("%s", LOOPBACK_ONLY)
-    plane.ports.grpc = port.bind(host_port(settings.grpc_host, settings.grpc_port))
+    # gRPC itself would only say that it failed.
+    check_free(settings.grpc_host, settings.grpc_port, GRPC_PORT)
+    plane.ports.grpc = port.bind(host_port(numeric(settings.grpc_host), settings.grpc_port))
     publisher = None
     if plane.xds is not None:
         publisher = Publisher(

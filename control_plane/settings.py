@@ -71,8 +71,11 @@ class Settings(BaseSettings):
     classifier_protocol: Literal["http", "grpc"] = "http"
     classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
     edge_host: str = "127.0.0.1"
+    """Where Envoys listen: an IP address (``::``: IPv4 too) or ``localhost``."""
     edge_port: int = Field(default=10000, ge=0, le=65535)
     envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
+    drain_s: float = Field(default=20, ge=0, le=3600)
+    """How long `cellway up` waits at its end for requests under way, in seconds."""
     edge_cache_entries: int = Field(default=50_000, ge=0, le=5_000_000)
     """Answers that each Envoy worker keeps at most; 0: the classifier is asked each time."""
     edge_cache_stale_s: float = Field(default=3600.0, ge=0, le=86_400)
@@ -108,6 +111,18 @@ class Settings(BaseSettings):
             # Without the URL itself: it may hold a password.
             raise ValueError("give redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://FILE")
         return url
+
+    @field_validator("edge_host")
+    @classmethod
+    def _edge_host(cls, host: str) -> str:
+        if host == "localhost":
+            return host
+        try:
+            return str(ipaddress.ip_address(host))
+        except ValueError as error:
+            # Another machine's Envoy would know another address by a name, or none.
+            text = "give an IP address of the Envoys' machine, 0.0.0.0 or :: for all, or localhost"
+            raise ValueError(text) from error
 
     @field_validator("debug_networks")
     @classmethod
