@@ -50,7 +50,7 @@ def test_an_empty_database_takes_nothing_away(cells: int, delta: bool, tmp_path:
         assert serves(system)
         # A ruleset alone is still an empty topology: no cell would be left.
         kept = system.write("PUT", "/v1/rulesets/r", RULES)
-        system.write("POST", "/v1/rulesets/r/activate", kept["ruleset"])
+        system.write("POST", "/v1/rulesets/r/activate", {"version": kept["ruleset"]["version"]})
         assert system.api.get("/readyz").status_code == 503
         assert serves(system)
         # What is put back is published, and the node is held back no longer.
