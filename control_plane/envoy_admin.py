@@ -64,10 +64,13 @@ class EnvoyAdmin:
             AdminSilent: see there.
         """
         await self.stop_accepting()
-        end = asyncio.get_running_loop().time() + bound_s
-        while (left := await self.under_way()) and asyncio.get_running_loop().time() < end:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + bound_s
+        while True:
+            left = await self.under_way()
+            if not left or loop.time() >= end:
+                return left
             await asyncio.sleep(POLL_S)
-        return left
 
     async def _call(self, method: str, path: str) -> httpx.Response:
         try:

@@ -149,7 +149,9 @@ class SlowCell:
         self._ready = threading.Event()
         self.waiting = 0
         self.port = 0
-        threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True).start()
+        threading.Thread(
+            target=self._loop.run_until_complete, args=(self._serve(),), daemon=True
+        ).start()
         assert self._ready.wait(START_S)
 
     def answer(self) -> None:
