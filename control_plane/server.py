@@ -300,6 +300,7 @@ def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
         classifiers=(ClassifierAddress(reachable(host), port),),
         classifier_protocol=settings.classifier_protocol,
         classifier_timeout_s=settings.classifier_timeout_s,
+        cell_idle_timeout_s=settings.cell_idle_timeout_s,
         debug_networks=settings.debug_networks,
         edge_cache_entries=settings.edge_cache_entries,
         edge_cache_stale_s=settings.edge_cache_stale_s,

@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     """Where Envoys listen: an IP address (``::``: IPv4 too) or ``localhost``."""
     edge_port: int = Field(default=10000, ge=0, le=65535)
     envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
+    cell_idle_timeout_s: float = Field(default=1.0, gt=0, le=3600)
+    """How long Envoys keep a connection to a cell without a request: less than any cell does."""
     drain_s: float = Field(default=20, ge=0, le=3600)
     """How long `cellway up` waits at its end for requests under way, in seconds."""
     edge_cache_entries: int = Field(default=50_000, ge=0, le=5_000_000)

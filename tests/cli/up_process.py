@@ -144,25 +144,25 @@ class SlowCell:
     """Answers each request only when it is told to; counts those that wait."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._go = asyncio.Event()
+        self._stop = asyncio.Event()
         self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self.waiting = 0
         self.port = 0
-        threading.Thread(
-            target=self._loop.run_until_complete, args=(self._serve(),), daemon=True
-        ).start()
-        assert self._ready.wait(START_S)
 
     def answer(self) -> None:
-        """Answer all."""
+        """Answer all, those that wait and those to come."""
         self._loop.call_soon_threadsafe(self._go.set)
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
-        await server.serve_forever()
+        async with server:
+            await self._stop.wait()
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -170,3 +170,13 @@ class SlowCell:
         await self._go.wait()
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         writer.close()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(START_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._go.set)
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(START_S)
