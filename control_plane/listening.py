@@ -72,12 +72,15 @@ def check_free(host: str, port: int, setting: str) -> None:
     _bound(host, port, setting, lambda _: None).close()
 
 
-def reserve(host: str, port: int, setting: str = "another port") -> socket.socket:
+def reserve(
+    host: str, port: int, setting: str = "another port", *, beside: bool = False
+) -> socket.socket:
     """Take a port, or with 0 any free one, for a process of ours that listens with SO_REUSEPORT.
 
     Envoy's workers listen so, which lets a second Envoy of the same user take a share of the
     connections without a word. As long as the socket is open, only who asks for SO_REUSEPORT can
     bind the port, and nobody can reserve it. It gets no connections, because it does not listen.
+    With ``beside``, processes of ours listen on it already.
 
     Raises:
         OSError: as `bind`.
@@ -88,11 +91,16 @@ def reserve(host: str, port: int, setting: str = "another port") -> socket.socke
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
-    return _bound(host, port, setting, share)
+    return _bound(host, port, setting, share, shared=beside)
 
 
 def _bound(
-    host: str, port: int, setting: str, then: Callable[[socket.socket], None]
+    host: str,
+    port: int,
+    setting: str,
+    then: Callable[[socket.socket], None],
+    *,
+    shared: bool = False,
 ) -> socket.socket:
     address = numeric(host)
     try:
@@ -101,6 +109,7 @@ def _bound(
         raise OSError(error.errno, f"can't listen on {host}: {error.strerror}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
         if sock.family is socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
         sock.bind((address, port))

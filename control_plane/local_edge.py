@@ -79,8 +79,10 @@ class LocalEdge:
         ports = await self._ports_of_left()
         if self.port == 0 and ports:
             self.port = ports[0]
-        if self.port not in ports:
-            self._reserve()
+        self._reserved = reserve(
+            self._settings.edge_host, self.port, EDGE_PORT, beside=self.port in ports
+        )
+        self.port = port_of(self._reserved)
 
     async def _ports_of_left(self) -> list[int]:
         if self._left is None:
@@ -92,10 +94,6 @@ class LocalEdge:
             await self._left.stop()
             return []
         return sorted(port for host, port in listening if host == self._host)
-
-    def _reserve(self) -> None:
-        self._reserved = reserve(self._settings.edge_host, self.port, EDGE_PORT)
-        self.port = port_of(self._reserved)
 
     def give_back(self) -> None:
         """Let others have the port."""
@@ -120,8 +118,6 @@ class LocalEdge:
             with contextlib.suppress(AdminSilent):
                 await left.admin.drain(self._settings.drain_s)
             await left.stop()
-        if self._reserved is None:
-            self._reserve()
         if self._settings.envoy_admin_port:
             with reserve("127.0.0.1", self._settings.envoy_admin_port, ADMIN_PORT):
                 pass

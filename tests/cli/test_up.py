@@ -100,7 +100,9 @@ def test_every_part_listens_and_is_found(host: str, tmp_path: Path) -> None:
                 url = f"http://{host_port(address, plane.settings.edge_port)}/"
                 async with httpx.AsyncClient(trust_env=False) as client:
                     # Nothing listens where the cell should be: the edge does its part.
-                    assert (await client.get(url)).status_code == 503
+                    answer = await client.get(url)
+                    assert answer.status_code == 503
+                    assert answer.headers["x-cellway-cell"] == "c"
 
     run_loop(main())
 
