@@ -21,7 +21,6 @@ from control_plane.envoy_process import Envoy, LeftEnvoy
 from control_plane.listening import numeric, port_of, reserve
 from control_plane.server import Running
 from control_plane.settings import Settings
-from control_plane.xds.fleet import NodeStatus
 
 EDGE_PORT = "--edge-port (CELLWAY_EDGE_PORT), 0 for any free one"
 ADMIN_PORT = "--envoy-admin-port (CELLWAY_ENVOY_ADMIN_PORT)"
@@ -133,26 +132,25 @@ class LocalEdge:
             return False
         end = asyncio.get_running_loop().time() + LISTENS_S
         while (self._host, self.port) not in await admin.listens_on():
-            refused = _errors(plane, node_id)
+            errors = refused(plane, node_id)
             late = asyncio.get_running_loop().time() > end
-            if LISTENER in refused or late:
+            if LISTENER in errors or late:
                 where = f"the edge does not listen on {self._settings.edge_host}:{self.port}"
-                words = "; ".join(refused.values()) or f"Envoy has not said why in {LISTENS_S:g} s"
+                words = "; ".join(errors.values()) or f"Envoy has not said why in {LISTENS_S:g} s"
                 raise NoEdge(f"{where}: {words}")
             await asyncio.sleep(POLL_S)
         return True
 
 
-def _errors(plane: Running, node_id: str) -> dict[str, str]:
-    """What the node has refused, in Envoy's words, by type."""
-    node = _node(plane, node_id)
-    if node is None:
-        return {}
-    return {one.type_url.rpartition(".")[2]: one.error for one in node.types if one.error}
-
-
-def _node(plane: Running, node_id: str) -> NodeStatus | None:
-    return next((node for node in plane.fleet.nodes() if node.id == node_id), None)
+def refused(plane: Running, node_id: str) -> dict[str, str]:
+    """Return what a node has refused, in Envoy's words, by type."""
+    return {
+        one.type_url.rpartition(".")[2]: one.error
+        for node in plane.fleet.nodes()
+        if node.id == node_id
+        for one in node.types
+        if one.error
+    }
 
 
 async def drain(proxy: Envoy, admin: EnvoyAdmin, bound_s: float, say: Say) -> None:

@@ -14,7 +14,7 @@ from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_boo
 from control_plane.envoy_admin import EnvoyAdmin
 from control_plane.envoy_process import Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.listening import host_port, reachable
-from control_plane.local_edge import LocalEdge, NoEdge, drain, only_one
+from control_plane.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.retention import Retention
 from control_plane.server import Running, changes_kept, run_loop, running, serve, until_signal
 from control_plane.settings import Settings, TokenNeeded
@@ -79,8 +79,13 @@ async def everything(settings: Settings) -> AsyncIterator[tuple[Running, Envoy, 
 async def _joined(plane: Running, edge: LocalEdge, proxy: Envoy, admin: int) -> None:
     if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
         raise Failure(f"envoy does not reach the control plane: {proxy.tail()}")
-    if not await edge.listens(plane, LOCAL_NODE, EnvoyAdmin(admin)):
+    listens = await edge.listens(plane, LOCAL_NODE, EnvoyAdmin(admin))
+    if plane.xds is not None and plane.xds.alarm is not None:
+        _say(f"ALARM: {plane.xds.alarm}")
+    elif not listens:
         _say("no ruleset is active: the edge listens when one is (cellway rules apply)")
+    for type_name, words in refused(plane, LOCAL_NODE).items():
+        _say(f"Envoy refuses a {type_name}: {words}")
 
 
 def _say(text: str) -> None:
