@@ -1,8 +1,8 @@
 """Starts and stops an Envoy on this machine, and takes over one that an earlier run has left.
 
-An Envoy outlives its parent, so that a killed `cellway up` cuts no traffic. Whether one still runs
-from a directory is told by a lock on a file there: Envoy inherits the locked file and holds it as
-long as it lives, so that no process id that was given anew can deceive us. The file holds its
+The Envoy of `cellway up` outlives it, so that traffic goes on when that is killed. Whether one still
+runs from a directory is told by a lock on a file there: Envoy inherits the locked file and holds it
+as long as it lives, so that no process id that was given anew can deceive us. The file holds its
 process id.
 """
 
@@ -103,14 +103,18 @@ class LeftEnvoy:
 
 
 class Envoy:
-    """One Envoy process, in a session of its own so that it outlives its parent."""
+    """One Envoy process, in a session of its own, so that signals of a terminal don't reach it."""
 
-    def __init__(self, bootstrap: str, directory: Path, *, concurrency: int = 2) -> None:
+    def __init__(
+        self, bootstrap: str, directory: Path, *, concurrency: int = 2, outlive: bool = False
+    ) -> None:
+        """With ``outlive`` it goes on when its parent is killed."""
         directory.mkdir(parents=True, exist_ok=True)
         self._bootstrap = bootstrap
         self._directory = directory
         self._log = directory / "envoy.log"
         self._concurrency = concurrency
+        self._outlive = outlive
         self._left: LeftEnvoy | None = None
         self.process: asyncio.subprocess.Process | None = None
 
@@ -165,8 +169,8 @@ class Envoy:
             envoy_binary(),
             *("-c", str(config)),
             *("--concurrency", str(self._concurrency)),
-            # Otherwise it asks the kernel to end it when its parent ends.
-            "--disable-hot-restart",
+            # With hot restart it asks the kernel to end it when its parent ends.
+            "--disable-hot-restart" if self._outlive else "--use-dynamic-base-id",
             *("--admin-address-path", str(admin)),
             *("--log-path", str(self._log)),
             *("--drain-time-s", str(DRAIN_S)),

@@ -59,9 +59,11 @@ def only_one(data_dir: Path) -> Iterator[None]:
 class LocalEdge:
     """The edge's port, from before the control plane starts, and later its Envoy."""
 
-    def __init__(self, settings: Settings, say: Say) -> None:
+    def __init__(self, settings: Settings, say: Say, *, outlive: bool) -> None:
+        """With ``outlive`` the Envoy goes on when this process is killed."""
         self._settings = settings
         self._say = say
+        self._outlive = outlive
         self._directory = settings.data_dir / "envoy"
         self._host = numeric(settings.edge_host)
         self._reserved: socket.socket | None = None
@@ -107,7 +109,7 @@ class LocalEdge:
             OSError: there is none, or a port is taken.
         """
         left = LeftEnvoy.find(self._directory)
-        proxy = Envoy(bootstrap, self._directory)
+        proxy = Envoy(bootstrap, self._directory, outlive=self._outlive)
         if left is not None and left.runs(bootstrap):
             self._say(f"Envoy of an earlier run (pid {left.pid}) has served on: going on with it")
             return proxy, proxy.adopt(left)

@@ -51,8 +51,12 @@ def up_here(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def everything(settings: Settings) -> AsyncIterator[tuple[Running, Envoy, int]]:
+async def everything(
+    settings: Settings, *, outlive: bool = False
+) -> AsyncIterator[tuple[Running, Envoy, int]]:
     """A control plane and an Envoy that runs what it says; yields (plane, envoy, admin port).
+
+    With ``outlive`` the Envoy goes on when this process is killed.
 
     Raises:
         Failure: the edge would not work.
@@ -61,7 +65,7 @@ async def everything(settings: Settings) -> AsyncIterator[tuple[Running, Envoy, 
         text = "the Envoy of `cellway up` has no certificate: leave grpc_tls_* out, or use serve"
         raise Failure(text, Exit.REFUSED)
     with only_one(settings.data_dir):
-        edge = LocalEdge(settings, _say)
+        edge = LocalEdge(settings, _say, outlive=outlive)
         try:
             await edge.take_port()
             chosen = settings.model_copy(update={"edge_port": edge.port})
@@ -107,7 +111,7 @@ def local_bootstrap(settings: Settings, plane: Running) -> str:
 async def _up(settings: Settings) -> None:
     # From the first moment on: a signal during the start must not leave an Envoy behind.
     signalled = asyncio.create_task(until_signal())
-    async with everything(settings) as (plane, proxy, admin):
+    async with everything(settings, outlive=True) as (plane, proxy, admin):
         edge = host_port(settings.edge_host, plane.settings.edge_port)
         messages.print(f"edge (Envoy)  http://{edge}")
         messages.print(f"Envoy admin   http://127.0.0.1:{admin} (log: {proxy.log})")
