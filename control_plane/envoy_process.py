@@ -1,9 +1,9 @@
 """Starts and stops an Envoy on this machine, and takes over one that an earlier run has left.
 
-The Envoy of `cellway up` outlives it, so that traffic goes on when that is killed. Whether one still
-runs from a directory is told by a lock on a file there: Envoy inherits the locked file and holds it
-as long as it lives, so that no process id that was given anew can deceive us. The file holds its
-process id.
+The Envoy of `cellway up` outlives it, so that traffic goes on when that is killed. Whether one
+still runs from a directory is told by a lock on a file there: Envoy inherits the locked file and
+holds it as long as it lives, so that no process id that was given anew can deceive us. The file
+holds its process id.
 """
 
 from __future__ import annotations

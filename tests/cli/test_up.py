@@ -168,7 +168,8 @@ def test_what_does_not_end_does_not_hold_it_up(by: str, tmp_path: Path) -> None:
 
 
 def test_the_envoy_of_a_killed_one_serves_on_and_is_gone_on_with(tmp_path: Path) -> None:
-    with SlowCell() as cell, Up(tmp_path) as up:
+    # A worker, too: a killed one leaves it, and it holds the port that the next one needs.
+    with SlowCell() as cell, Up(tmp_path, classifier_workers=1) as up:
         cell.answer()
         up.start().route(cell.port)
         up.signal(signal.SIGKILL)
