@@ -24,6 +24,14 @@ class EnvoyAdmin:
 
     port: int
 
+    async def live(self) -> bool:
+        """Whether it is neither starting nor draining.
+
+        Raises:
+            AdminSilent: see there.
+        """
+        return bool((await self._call("GET", "/server_info")).json()["state"] == "LIVE")
+
     async def listens_on(self) -> frozenset[tuple[str, int]]:
         """Return address and port of each active listener.
 

@@ -71,7 +71,7 @@ class LocalEdge:
         self.port = settings.edge_port
 
     async def take_port(self) -> None:
-        """Reserve the port, unless an Envoy that was left here listens on it.
+        """Reserve the port, which an Envoy that was left here may listen on already.
 
         Raises:
             OSError: it is taken, or there is no such address.
@@ -110,7 +110,7 @@ class LocalEdge:
         """
         left = LeftEnvoy.find(self._directory)
         proxy = Envoy(bootstrap, self._directory, outlive=self._outlive)
-        if left is not None and left.runs(bootstrap):
+        if left is not None and left.runs(bootstrap) and await _is_live(left):
             self._say(f"Envoy of an earlier run (pid {left.pid}) has served on: going on with it")
             return proxy, proxy.adopt(left)
         if left is not None:
@@ -144,6 +144,14 @@ class LocalEdge:
         return True
 
 
+async def _is_live(left: LeftEnvoy) -> bool:
+    """Whether it serves; one that was draining when its parent was killed would never again."""
+    try:
+        return await left.admin.live()
+    except AdminSilent:
+        return False
+
+
 def refused(plane: Running, node_id: str) -> dict[str, str]:
     """Return what a node has refused, in Envoy's words, by type."""
     return {
@@ -159,6 +167,8 @@ async def drain(proxy: Envoy, admin: EnvoyAdmin, bound_s: float, say: Say) -> No
     """Let what is under way end, at most ``bound_s`` seconds, and say so if anything is."""
     try:
         await admin.stop_accepting()
+        # What has come in already, and Envoy has not read yet, is under way too.
+        await asyncio.sleep(POLL_S)
         under_way = await admin.under_way()
         if not under_way or not proxy.running:
             return

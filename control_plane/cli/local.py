@@ -11,7 +11,7 @@ from typing import Any
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
-from control_plane.envoy_admin import EnvoyAdmin
+from control_plane.envoy_admin import AdminSilent, EnvoyAdmin
 from control_plane.envoy_process import Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.listening import host_port, reachable
 from control_plane.local_edge import LocalEdge, NoEdge, drain, only_one, refused
@@ -34,7 +34,7 @@ def run_guarded(main: Coroutine[Any, Any, None]) -> None:
         run_loop(main)
     except TokenNeeded as error:
         raise Failure(str(error), Exit.REFUSED) from error
-    except (NoEdge, EnvoyEnded, EnvoyLeft) as error:
+    except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge) as error:
         raise Failure(str(error)) from error
     except OSError as error:
         raise Failure(error.strerror or str(error)) from error

@@ -195,6 +195,21 @@ def test_the_envoy_of_a_killed_one_serves_on_and_is_gone_on_with(tmp_path: Path)
         assert up.left is None
 
 
+def test_an_envoy_that_was_draining_when_its_parent_was_killed_is_replaced(tmp_path: Path) -> None:
+    with SlowCell() as cell, Up(tmp_path) as up, ThreadPoolExecutor(1) as pool:
+        up.start().route(cell.port)
+        pool.submit(up.ask)
+        until(lambda: cell.waiting == 1)
+        up.signal(signal.SIGTERM)
+        until(lambda: "draining: 1 requests" in up.said)
+        up.signal(signal.SIGKILL)
+        up.wait()
+        cell.answer()
+        up.start()
+        assert "is drained" in up.said
+        assert up.ask() == 200
+
+
 def test_an_envoy_of_ones_own_says_in_the_fleet_that_its_port_is_taken(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
