@@ -39,20 +39,11 @@ from control_plane.grpc_api.tls import TlsFiles
 from control_plane.grpc_api.updates import THREADS, Updates
 from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
-from control_plane.listening import (
-    bind,
-    check_free,
-    embedded,
-    host_port,
-    numeric,
-    port_of,
-    reachable,
-    run,
-)
+from control_plane.listening import bind, embedded, host_port, numeric, port_of, reachable, run
 from control_plane.metrics import Metrics, State
 from control_plane.publish import Publisher
 from control_plane.retention import Kept, Retention
-from control_plane.settings import Settings, check_exposure
+from control_plane.settings import API_PORT, CLASSIFIER_PORT, GRPC_PORT, Settings, check_exposure
 from control_plane.topology.database import DRIVER_ERRORS
 from control_plane.topology.errors import Unavailable
 from control_plane.topology.service import Topology
@@ -70,9 +61,6 @@ log = logging.getLogger(__name__)
 GRACE_S = 2.0
 """How long streams and requests may take to end at shutdown."""
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-API_PORT = "--api-port (CELLWAY_API_PORT)"
-GRPC_PORT = "--grpc-port (CELLWAY_GRPC_PORT)"
-CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 LOOKUP_THREADS = 4
 """Look-ups of claims at once on PostgreSQL, each over a connection of its own."""
 LOOPBACK_ONLY = (
@@ -345,9 +333,7 @@ async def _start_xds(
     reflection.enable_server_reflection(services, server)
     if settings.grpc_host != settings.host:
         log.warning("%s", LOOPBACK_ONLY)
-    # gRPC itself would only say that it failed.
-    check_free(settings.grpc_host, settings.grpc_port, GRPC_PORT)
-    plane.ports.grpc = port.bind(host_port(numeric(settings.grpc_host), settings.grpc_port))
+    plane.ports.grpc = port.bind(settings.grpc_host, settings.grpc_port, GRPC_PORT)
     publisher = None
     if plane.xds is not None:
         publisher = Publisher(

@@ -20,6 +20,10 @@ from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.identity import Role as CallerRole
 
 Role = Literal["api", "xds", "classifier", "topology"]
+API_PORT = "--api-port (CELLWAY_API_PORT)"
+"""How messages name a setting that can be changed."""
+GRPC_PORT = "--grpc-port (CELLWAY_GRPC_PORT)"
+CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
 
 
