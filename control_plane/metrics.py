@@ -53,6 +53,11 @@ class Metrics:
             "cellway_ruleset_active", "1 if a ruleset routes, 0 if none does", registry=registry
         )
         self._nodes = Gauge("cellway_fleet_nodes", "Envoys by state", ["state"], registry=registry)
+        self._outdated = Gauge(
+            "cellway_fleet_outdated_nodes",
+            "Connected Envoys that are older than the fleet needs",
+            registry=registry,
+        )
         self._nacks = Counter(
             "cellway_xds_nacks_total", "Resources refused", ["type"], registry=registry
         )
@@ -168,7 +173,9 @@ class Metrics:
 
     def render(self, state: State) -> bytes:
         """The text for Prometheus, with gauges as of now."""
-        tally = Tally(node.state for node in state.nodes)
+        nodes = tuple(state.nodes)
+        tally = Tally(node.state for node in nodes)
+        self._outdated.set(sum(node.connected and bool(node.outdated) for node in nodes))
         for state_ in SyncState:
             self._nodes.labels(state_).set(tally[state_])
         self._cells.clear()

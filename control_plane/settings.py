@@ -20,6 +20,10 @@ from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.identity import Role as CallerRole
 
 Role = Literal["api", "xds", "classifier", "topology"]
+API_PORT = "--api-port (CELLWAY_API_PORT)"
+"""How messages name a setting that can be changed."""
+GRPC_PORT = "--grpc-port (CELLWAY_GRPC_PORT)"
+CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
 
 
@@ -71,6 +75,7 @@ class Settings(BaseSettings):
     classifier_protocol: Literal["http", "grpc"] = "http"
     classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
     edge_host: str = "127.0.0.1"
+    """Where Envoys listen: an IP address (``::``: IPv4 too) or ``localhost``."""
     edge_port: int = Field(default=10000, ge=0, le=65535)
     edge_dns_resolvers: tuple[str, ...] = ()
     """DNS servers (IP address or IP:port) that Envoys ask for the names of cells; none: those of
@@ -79,6 +84,10 @@ class Settings(BaseSettings):
     """Whether the machines of all Envoys know IPv6 (an Envoy whose kernel does not is ended by a
     name with an IPv6 address). Default: whether this one does."""
     envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
+    cell_idle_timeout_s: float = Field(default=1.0, gt=0, le=3600)
+    """How long Envoys keep a connection to a cell without a request: less than any cell does."""
+    drain_s: float = Field(default=20, ge=0, le=3600)
+    """How long `cellway up` waits at its end for requests under way, in seconds."""
     edge_cache_entries: int = Field(default=50_000, ge=0, le=5_000_000)
     """Answers that each Envoy worker keeps at most; 0: the classifier is asked each time."""
     edge_cache_stale_s: float = Field(default=3600.0, ge=0, le=86_400)
@@ -114,6 +123,18 @@ class Settings(BaseSettings):
             # Without the URL itself: it may hold a password.
             raise ValueError("give redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://FILE")
         return url
+
+    @field_validator("edge_host")
+    @classmethod
+    def _edge_host(cls, host: str) -> str:
+        if host == "localhost":
+            return host
+        try:
+            return str(ipaddress.ip_address(host))
+        except ValueError as error:
+            # Another machine's Envoy would know another address by a name, or none.
+            text = "give an IP address of the Envoys' machine, 0.0.0.0 or :: for all, or localhost"
+            raise ValueError(text) from error
 
     @field_validator("debug_networks")
     @classmethod

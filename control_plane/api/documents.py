@@ -228,6 +228,7 @@ class NodeDocument(Document):
     id: str
     group: str
     version: str
+    outdated: str | None
     connected: bool
     connected_at: str
     last_message_at: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import address_pb2, health_check_pb2
@@ -12,6 +13,7 @@ from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from google.protobuf import any_pb2
 
 from control_plane.compiler.model import (
     CLASSIFIER_CLUSTER,
@@ -58,6 +60,7 @@ def compile_cell(cell: UpstreamCell, policy: TrafficPolicy) -> EnvoyResource:
     cluster.track_cluster_stats.per_endpoint_stats = True
     cluster.lb_policy = cluster_pb2.Cluster.LbPolicy.LEAST_REQUEST
     _common(cluster, policy)
+    _close_idle(cluster, policy.cell_idle_timeout_s)
     if cell.tls is not None:
         _tls(cluster, cell)
     if all(endpoint.is_ip for endpoint in cell.endpoints):
@@ -101,6 +104,21 @@ def _common(cluster: cluster_pb2.Cluster, policy: TrafficPolicy) -> None:
     threshold.max_pending_requests.value = MAX_PENDING
     threshold.max_requests.value = MAX_REQUESTS
     threshold.max_retries.value = MAX_RETRIES
+
+
+@lru_cache(maxsize=4)
+def _idle_options(seconds: float) -> any_pb2.Any:
+    options = http_protocol_options_pb2.HttpProtocolOptions()
+    options.explicit_http_config.http_protocol_options.SetInParent()
+    options.common_http_protocol_options.idle_timeout.FromMilliseconds(round(seconds * 1000))
+    packed = any_pb2.Any()
+    packed.Pack(options)
+    return packed
+
+
+def _close_idle(cluster: cluster_pb2.Cluster, seconds: float) -> None:
+    """Close kept connections before the cell does, as a request may be on its way (ADR 15)."""
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_idle_options(seconds))
 
 
 def _socket(host: str, port: int) -> address_pb2.SocketAddress:

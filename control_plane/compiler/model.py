@@ -105,6 +105,8 @@ class TrafficPolicy:
     """``http`` or ``grpc``."""
     classifier_timeout_s: float = 0.25
     connect_timeout_s: float = 1.0
+    cell_idle_timeout_s: float = 1.0
+    """How long a connection to a cell is kept without a request."""
     request_timeout_s: float = 0.0
     """Whole request; 0: none, because cells have long polls and large uploads."""
     stream_idle_timeout_s: float = 300.0

@@ -15,6 +15,7 @@ import re2
 from envoy.admin.v3 import config_dump_shared_pb2
 from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 
+from control_plane.xds.envoy_version import parsed
 from control_plane.xds.fleet import Fleet, NodeStatus
 from control_plane.xds.resource import SDS
 from control_plane.xds.status import ResourceState, ResourceStatus
@@ -110,6 +111,9 @@ def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, cont
     """One node's ClientConfig."""
     config = csds_pb2.ClientConfig()
     config.node.id, config.node.cluster = node.id, node.group
+    if numbers := parsed(node.version):
+        version = config.node.user_agent_build_version.version
+        version.major_number, version.minor_number, version.patch = numbers
     for status in resources:
         shown = config.generic_xds_configs.add(
             type_url=status.type_url,

@@ -6,8 +6,9 @@ from typing import Any
 
 from control_plane.xds.held import Held
 from control_plane.xds.light_request import as_light, named_versions
-from control_plane.xds.resource import CDS, length_delimited
+from control_plane.xds.resource import length_delimited
 from control_plane.xds.session import Session, legacy_wildcard
+from control_plane.xds.shrink import GUARDED
 from control_plane.xds.subscription import Response, Subscription
 
 
@@ -50,7 +51,7 @@ class DeltaSession(Session):
             self._returning = True
         if legacy_wildcard(type_url) and (not subscribe or forgot):
             self._make_wildcard(type_url, subscription)
-        if self._returning and type_url == CDS:
+        if request.initial_resource_versions and type_url in GUARDED:
             self._guard_shrink()
 
     def _make_wildcard(self, type_url: str, subscription: Subscription) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from control_plane.xds.envoy_version import outdated
 from control_plane.xds.propagation import Propagation
 from control_plane.xds.session import Session
 from control_plane.xds.status import ResourceStatus, SyncState, TypeStatus
@@ -48,12 +49,18 @@ class NodeStatus:
     state: SyncState
     types: tuple[TypeStatus, ...]
 
+    @property
+    def outdated(self) -> str:
+        """Why an Envoy of this version should not be in the fleet; empty if it may."""
+        return outdated(self.version)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {
             "id": self.id,
             "group": self.group,
             "version": self.version,
+            "outdated": self.outdated or None,
             "connected": self.connected,
             "connected_at": self.connected_at.isoformat(),
             "last_message_at": self.last_message_at.isoformat(),

@@ -23,7 +23,7 @@ and a new listener warms until its routes are.
 """
 PUSH_ORDER = tuple(type_url for phase in PHASES for type_url in phase)
 SHRINK_GUARD_FROM = 4
-"""With fewer clusters than this, any number of them may go at once."""
+"""With fewer clusters of cells than this, any number of them but all may go at once."""
 FULL_STATE_TYPES = frozenset({CDS, LDS})
 """Types with a wildcard, whose state-of-the-world responses are the whole truth."""
 REFUSED_STAYS_REFUSED = frozenset({ECDS, SDS})

@@ -26,8 +26,8 @@ from control_plane.xds.resource import (
     FULL_STATE_TYPES,
     PHASES,
     PUSH_ORDER,
-    SHRINK_GUARD_FROM,
 )
+from control_plane.xds.shrink import GUARDED, counted, refusal
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.status import ResourceStatus, TypeStatus, resource_statuses, type_status
 from control_plane.xds.subscription import NEVER, Response, Subscription
@@ -95,8 +95,8 @@ class Session(Ledger, ABC):
         self._snapshot = snapshot
         self.ungated = False
         for subscription in self._types.values():
-            for name, refusal in subscription.refused.items():
-                subscription.refused[name] = refusal.sooner()
+            for name, refused in subscription.refused.items():
+                subscription.refused[name] = refused.sooner()
         if not self._subscribed:
             self._share()
         if self.shrunk:
@@ -155,7 +155,7 @@ class Session(Ledger, ABC):
     def statuses(self) -> tuple[TypeStatus, ...]:
         """Return each subscribed type's state."""
         return tuple(
-            type_status(type_url, subscription, self.shrunk if type_url == CDS else "")
+            type_status(type_url, subscription, self.shrunk if type_url in GUARDED else "")
             for type_url, subscription in self._types.items()
             if type_url in self._subscribed
         )
@@ -303,24 +303,25 @@ class Session(Ledger, ABC):
         """Return the response that removes what is to go, if anything is."""
 
     def _guard_shrink(self) -> None:
-        """Refuse to take most clusters from a client, as an empty database after a restart would.
+        """Refuse to take most of what it serves by from a client, as an empty database would.
 
         The cache's own guard compares with what this process has published before; it can't when
         the process is new.
         """
-        subscription = self._types.get(CDS)
-        if subscription is None or not self.guards_shrink:
-            return
-        before = len(subscription.has)
-        whole = self._snapshot.whole(CDS)
-        unlike = subscription.has.unlike(whole.names, whole.versions)
-        kept = len(whole.names) - sum(name not in subscription.has for name in unlike)
         self.shrunk = ""
-        if before >= SHRINK_GUARD_FROM and kept * 2 < before:
-            self.shrunk = (
-                f"the node has {before} clusters and would keep {kept}: nothing is sent to it; "
-                "force it if that is meant"
-            )
+        if self.guards_shrink:
+            asked = [type_url for type_url in GUARDED if type_url in self._subscribed]
+            self.shrunk = refusal({type_url: self._counts(type_url) for type_url in asked})
+
+    def _counts(self, type_url: str) -> tuple[int, int]:
+        """Return how many resources of a type the client has, and would have in the end."""
+        has = self._types[type_url].has
+        offered = self._snapshot.whole(type_url)
+        if len(has) == len(offered.names) and not has.unlike(offered.names, offered.versions):
+            return len(has), len(has)
+        # Clusters keep their names; what else there is may be the same by another name.
+        kept = [name for name in has if name in offered.names] if type_url == CDS else offered.names
+        return counted(type_url, has), counted(type_url, kept)
 
 
 def legacy_wildcard(type_url: str) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from control_plane.xds.held import Held
-from control_plane.xds.resource import CDS, FULL_STATE_TYPES, RTDS, Resource, length_delimited
+from control_plane.xds.resource import FULL_STATE_TYPES, RTDS, Resource, length_delimited
 from control_plane.xds.session import Session, legacy_wildcard
+from control_plane.xds.shrink import GUARDED, counted
 from control_plane.xds.snapshot import OfType
 from control_plane.xds.subscription import Response, Subscription
 
@@ -25,7 +26,8 @@ class SotwSession(Session):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._has_clusters = False
+        self._returned: set[str] = set()
+        """Guarded types of which the client has something."""
 
     def on_request(self, request: Any) -> list[Response]:
         """Handle a DiscoveryRequest: first, changed names, ACK or NACK."""
@@ -49,11 +51,10 @@ class SotwSession(Session):
             self._distrust(type_url, subscription)
         return self.pump()
 
-    def _guard_shrink(self) -> None:
-        """A returning client does not say which clusters it has, so only none at all is refused."""
-        self.shrunk = ""
-        if self.guards_shrink and self._has_clusters and not self._snapshot.of_type(CDS):
-            self.shrunk = "the node has clusters and would keep none: nothing is sent to it"
+    def _counts(self, type_url: str) -> tuple[int, int]:
+        """A returning client only says whether it has any: by a version that is not nothing's."""
+        after = counted(type_url, self._snapshot.of_type(type_url))
+        return int(type_url in self._returned), after
 
     def _subscribe(self, type_url: str, subscription: Subscription, names: set[str]) -> None:
         """Take the names of a request, which are all that the client wants from now on."""
@@ -84,8 +85,8 @@ class SotwSession(Session):
         The version is that of the last response that the client accepted. It is not to be relied on
         where the client has refused one since; see `Ledger.doubt`.
         """
-        if type_url == CDS:
-            self._has_clusters = True
+        if type_url in GUARDED and version != _version(()):
+            self._returned.add(type_url)
             self._guard_shrink()
         resources = dict(self._snapshot.of_type(type_url))
         if self._doubts.get(type_url) or not subscription.wildcard or not resources:

@@ -202,8 +202,9 @@ async def test_a_new_server_with_a_shrunk_database_takes_nothing_from_a_node(lef
         call = wire.stub.DeltaAggregatedResources()
         await call.write(first(initial_resource_versions=has))
         await until(lambda: wire.xds.alarm is not None)
-        assert f"n1: the node has 10 clusters and would keep {left}" in str(wire.xds.alarm)
-        assert "would keep" in wire.fleet.nodes()[0].types[0].error
+        lost = "n1: of 10 clusters of cells 4 would be left" if left else "n1: all clusters"
+        assert lost in str(wire.xds.alarm)
+        assert "force-shrink" in wire.fleet.nodes()[0].types[0].error
         assert await wire.fleet.wait(1, 0.05) == ("n1",)
         # Once the database is whole again, the node goes on.
         wire.cache.set(many(2, 9))
