@@ -18,6 +18,9 @@ from control_plane.routing.model import Request
 
 _OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
 
+RULESET_CONTEXT = "ruleset"
+"""The context extension in which an edge's route tells by which ruleset (a digest) to decide."""
+
 
 class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc]  # untyped
     """``envoy.service.auth.v3.Authorization`` over a view."""
@@ -37,15 +40,17 @@ class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: igno
         """Decide; the answer is OK with headers, or UNAVAILABLE where that can't be done now."""
         started = time.perf_counter()
         asked = request_of(request)
+        ruleset = request.attributes.context_extensions.get(RULESET_CONTEXT)
         try:
             if self._lookup is None:
-                decision = self._view.decide(asked).decision
+                verdict = self._view.decide(asked, ruleset)
             else:
                 # An edge that asks over gRPC has no cache, and does not say what it knows.
-                decision = (await self._view.decide_with(self._lookup, asked, None)).decision
+                verdict = await self._view.decide_with(self._lookup, asked, None, ruleset)
         except FAILURES as error:
             reason = self._failures.reason(error)
             await context.abort(grpc.StatusCode.UNAVAILABLE, reason.value)
+        decision = verdict.decision
         response = external_auth_pb2.CheckResponse()
         response.status.code = code_pb2.OK
         for name, value in answer_headers(decision):
