@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lupa.luajit21 import LuaRuntime
 
-from control_plane.compiler.edge_cache import AGAIN_ROUTE, compile_script, to_lua
+from control_plane.compiler.asking_names import asking_names
+from control_plane.compiler.edge_cache import compile_script, to_lua
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.parse import parse
 
@@ -28,9 +29,28 @@ RULESET = parse(
         ]
     )
 )  # fmt: skip
+NAMES = asking_names(RULESET, second_try=True)
+DIGEST = RULESET.digest
 HARNESS = """
-function run(host, names)
+local headers_of = setmetatable({}, { __mode = "k" })
+local plain_pairs = pairs
+
+-- Envoy's header map, which is no table, can be gone through.
+function pairs(what)
+  local host = headers_of[what]
+  if not host then
+    return plain_pairs(what)
+  end
+  local at = 0
+  return function()
+    at = at + 1
+    return host.name(at), host.value(at)
+  end
+end
+
+function run(host)
   local headers = {}
+  headers_of[headers] = host
   function headers.get(_, name) return host.header(name) end
   function headers.add(_, name, value) host.add(name, value) end
   function headers.replace(_, name, value) host.replace(name, value) end
@@ -84,10 +104,10 @@ class Edge:
     def __post_init__(self) -> None:
         policy = TrafficPolicy(edge_cache_entries=self.entries, debug_networks=("127.0.0.0/8",))
         self.lua = LuaRuntime(unpack_returned_tuples=True)
-        self.lua.execute(compile_script(RULESET, policy, second_try=True) + HARNESS)
+        self.lua.execute(compile_script(policy) + HARNESS)
 
     def get(
-        self, path: str, route: str = "ask:tenant", **headers: str
+        self, path: str, route: str = NAMES.by_rule["tenant"], **headers: str
     ) -> tuple[dict[str, str], bool]:
         """The headers that were added, and whether the route is to be looked up again."""
         given = {":path": path, ":authority": "a", ":method": "GET"} | {
@@ -99,6 +119,8 @@ class Edge:
         host = self.lua.table_from(
             {
                 "header": given.get,
+                "name": lambda at: next(iter([*given][at - 1 : at]), None),
+                "value": lambda at: next(iter([*given.values()][at - 1 : at]), None),
                 "add": added.__setitem__,
                 "replace": given.__setitem__,
                 "remove": lambda name: given.pop(name, None),
@@ -140,11 +162,12 @@ def test_what_was_answered_is_not_asked_again() -> None:
     assert first[1]
     assert second[1]
     assert edge.asked[0] == {
-        ":method": "GET", ":path": "/t/a/x?q=1", ":authority": "a", "x-cellway-known": "1",
+        ":method": "GET", ":path": "/t/a/x?q=1", ":authority": "a",
+        "x-cellway-known": f"1 {DIGEST}",
     }  # fmt: skip
     edge.get("/t/b/x", **{":method": "POST"})
     assert edge.asked[1] == {
-        ":method": "GET", ":path": "/t/b/x", ":authority": "a", "x-cellway-known": "1",
+        ":method": "GET", ":path": "/t/b/x", ":authority": "a", "x-cellway-known": f"1 {DIGEST}",
         "x-cellway-method": "POST",
     }  # fmt: skip
 
@@ -174,7 +197,8 @@ def test_a_raised_epoch_forgets_its_shard_and_no_other() -> None:
     edge.get("/t/a/"), edge.get("/t/b/")
     edge.epochs = "1;1:6"
     edge.get("/t/a/"), edge.get("/t/b/")
-    assert [asked["x-cellway-known"] for asked in edge.asked] == ["1", "1", "6"]
+    known = [asked["x-cellway-known"] for asked in edge.asked]
+    assert known == [f"{revision} {DIGEST}" for revision in (1, 1, 6)]
     assert [asked[":path"] for asked in edge.asked] == ["/t/a/", "/t/b/", "/t/a/"]
     # That answer was computed at revision 5 once more, before the move: it is not kept.
     edge.get("/t/a/")
@@ -280,7 +304,7 @@ def misdirected(edge: Edge, path: str, noted: str, **headers: str) -> tuple[dict
     """A request that Envoy has begun again after a cell's 421."""
     given = {":authority": "misdirected.invalid", "x-cellway-cell": "!misdirected"} | headers
     given["x-cellway-misdirected"] = noted
-    return edge.get(path, AGAIN_ROUTE, **given)
+    return edge.get(path, NAMES.again, **given)
 
 
 def test_a_421_forgets_the_entry_and_asks_anew() -> None:
@@ -295,7 +319,7 @@ def test_a_421_forgets_the_entry_and_asks_anew() -> None:
     )
     assert edge.request == {":path": "/t/a/x", ":authority": "a", ":method": "PUT"}
     asked = edge.asked[-1]
-    assert (asked["x-cellway-known"], asked["x-cellway-method"]) == ("-", "PUT")
+    assert (asked["x-cellway-known"], asked["x-cellway-method"]) == (f"- {DIGEST}", "PUT")
     assert asked[":authority"] == "a"
     assert (edge.cell("/t/a/y"), edge.cell("/t/b/y")) == ("cell-2", "cell-1")
     assert len(edge.asked) == 4
