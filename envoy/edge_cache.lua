@@ -11,7 +11,8 @@
 -- ruleset in front of this, but:
 --   UNDONE       headers to take off a request that a cell has answered with 421
 --   UNSENT       headers that are never sent to the classifier
---   CLUSTER, TIMEOUT_MS, SHOW_TIER, MAX_POSITIVE (0: nothing is kept), MAX_NEGATIVE, STALE_MS
+--   KEEPS        whether answers are kept here; else there are no epochs, and no 421 comes back here
+--   CLUSTER, TIMEOUT_MS, SHOW_TIER, MAX_POSITIVE, MAX_NEGATIVE, STALE_MS
 
 local find, sub, match, gmatch = string.find, string.sub, string.match, string.gmatch
 local concat, tonumber, random, max = table.concat, tonumber, math.random, math.max
@@ -99,7 +100,7 @@ local function read_spec(name)
   local path, own, rest, rules = match(inputs, "^path=(%S+) own=(%S*) rest=(%S*) rules=(%S*)$")
   if path then
     spec.slashes, spec.rules = tonumber(path), {}
-    if MAX_POSITIVE > 0 then
+    if KEEPS then
       spec.own, spec.own_query = read_list(own)
       spec.rest, spec.rest_query = read_list(rest)
     end
@@ -199,12 +200,14 @@ local function route(handle, headers, entry, tier)
   if SHOW_TIER then
     headers:add("x-cellway-tier", tier)
   end
-  -- Where the cell answers 421, Envoy puts another host in its place before it comes here again. To
-  -- note each would cost a hit 1 % more.
-  local host = headers:get(":authority")
-  usual_host = usual_host or host
-  if host ~= usual_host then
-    headers:add("x-cellway-host", host)
+  if KEEPS then
+    -- Where the cell answers 421, Envoy puts another host in its place before it comes here again. To
+    -- note each would cost a hit 1 % more.
+    local host = headers:get(":authority")
+    usual_host = usual_host or host
+    if host ~= usual_host then
+      headers:add("x-cellway-host", host)
+    end
   end
   handle:clearRouteCache()
 end
@@ -358,12 +361,15 @@ end
 -- changed; else the route that asked does what the rule says.
 local function go_on_without(handle, spec, entry, now)
   local headers = handle:headers()
-  read_epochs(handle:streamInfo():filterState():get("cellway.epochs"))
-  if entry and holds(entry) and now < entry.ends + STALE_MS then
-    counts.stale = counts.stale + 1
-    headers:add("x-cellway-stale", "1")
-    route(handle, headers, entry, "edge-cache")
-  elseif spec.second_try then
+  if entry then
+    read_epochs(handle:streamInfo():filterState():get("cellway.epochs"))
+    if holds(entry) and now < entry.ends + STALE_MS then
+      counts.stale = counts.stale + 1
+      headers:add("x-cellway-stale", "1")
+      return route(handle, headers, entry, "edge-cache")
+    end
+  end
+  if spec.second_try then
     headers:add("x-envoy-auth-failure-mode-allowed", "true")
     handle:clearRouteCache()
   end
@@ -388,7 +394,9 @@ function envoy_on_request(handle)
   if not spec.rules then
     return ask_again(handle, spec, headers)
   end
-  read_epochs(info:filterState():get("cellway.epochs"))
+  if KEEPS then
+    read_epochs(info:filterState():get("cellway.epochs"))
+  end
   local path = headers:get(":path")
   local now = handle:timestamp()
   local own_key, rest_key, entry

@@ -96,9 +96,12 @@ def test_new_endpoints_void_no_answers_and_a_drain_voids_all(topology: Topology)
     assert f"{third.revision};".encode() in third.of_type(ECDS)[EPOCHS_FILTER].body
 
 
-def test_without_the_edge_cache_there_are_no_epochs(topology: Topology) -> None:
+@pytest.mark.parametrize("policy", [{"edge_cache_entries": 0}, {"classifier_protocol": "grpc"}])
+def test_without_the_edge_cache_there_are_no_epochs(
+    topology: Topology, policy: dict[str, Any]
+) -> None:
     cache = SnapshotCache()
-    publisher = publishing(topology, cache, classifier_protocol="grpc")
+    publisher = publishing(topology, cache, **policy)
     publisher.publish()
     first = cache.get("")
     assert EPOCHS_FILTER not in first.of_type(ECDS)

@@ -60,7 +60,7 @@ RULESET_CONTEXT = "ruleset"
 
 def has_epochs(policy: TrafficPolicy) -> bool:
     """Whether the edge is told which answers are void: where it may keep any."""
-    return policy.classifier_protocol == "http"
+    return policy.classifier_protocol == "http" and policy.edge_cache_entries > 0
 
 
 def asking_filters(policy: TrafficPolicy) -> list[hcm.HttpFilter]:
@@ -68,9 +68,12 @@ def asking_filters(policy: TrafficPolicy) -> list[hcm.HttpFilter]:
     left = _at_421(_lua(MISDIRECTED_FILTER, compile_misdirected_script()))
     if policy.classifier_protocol == "grpc":
         return [_authz(policy), _clear_after_failure(), left]
+    script = _lua(CACHE_FILTER, compile_script(policy))
+    if not has_epochs(policy):
+        return [script, left]
     # A response goes through them the other way round.
     empty = _at_421(_lua(EMPTY_421_FILTER, compile_empty_421_script()))
-    return [_epochs(), _lua(CACHE_FILTER, compile_script(policy)), left, _ask_again(), empty]
+    return [_epochs(), script, left, _ask_again(), empty]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,9 @@ def asking_config(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) 
         return AskingConfig(asking, asking, {})
     lua_on = lua_pb2.LuaPerRoute()
     lua_on.filter_context.SetInParent()
+    if not has_epochs(policy):
+        asking = {CACHE_FILTER: lua_on} | left
+        return AskingConfig(asking, asking, {})
     asking = {EPOCHS_FILTER: on, CACHE_FILTER: lua_on, AGAIN_FILTER: on}
     writing = asking | left | {EMPTY_421_FILTER: on}
     return AskingConfig(asking, writing, {CACHE_FILTER: lua_on} | left)
