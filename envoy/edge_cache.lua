@@ -227,6 +227,10 @@ end
 
 -- What an answer says: cell and rule, and if it may be kept, revision, time to live in ms and shards.
 local function entry_of(answer, now)
+  if not KEEPS then
+    local cell, rule = match(answer, "^(%S+) (%S+)")
+    return cell and { cell = cell, rule = rule }
+  end
   local cell, rule, revision, ttl, list = match(answer, "^(%S+) (%S+) ?(%d*) ?(%d*) ?([-%d,]*)$")
   if not cell then
     return nil
@@ -398,7 +402,7 @@ function envoy_on_request(handle)
     read_epochs(info:filterState():get("cellway.epochs"))
   end
   local path = headers:get(":path")
-  local now = handle:timestamp()
+  local now = KEEPS and handle:timestamp() or 0
   local own_key, rest_key, entry
   if spec.own then
     own_key = own_key_of(spec, headers, path)

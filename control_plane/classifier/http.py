@@ -41,6 +41,8 @@ Who sends one may be answered from the cache; nothing older than that is used. A
 the digest of the ruleset to decide by; without it, the active one decides. And who sends this
 header is an edge's script, which wants its answer in one header."""
 _REVISION = re.compile(rb"[0-9]{1,18}")
+MAX_KNOWN = 256
+_KNOWN: dict[bytes, tuple[int | None, str | None]] = {}
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LINE = re.compile(rb"(%b) (/[!-~\x80-\xff]*) HTTP/1\.1\r\n" % _METHOD.pattern)
 """What Envoy may send and the parser refuses: HTTP/2 has any method, and any byte in a query."""
@@ -62,6 +64,16 @@ def unable(why: str) -> bytes:
 
 _UNABLE = {reason: unable(reason.value) for reason in Reason}
 _FAILED = unable("the classifier failed")
+
+
+def _read_known(value: bytes) -> tuple[int | None, str | None]:
+    """The revision and the digest in a `KNOWN_HEADER`, kept for all who send the same."""
+    known, _, digest = value.partition(b" ")
+    read = int(known) if _REVISION.fullmatch(known) else None, digest.decode("latin-1") or None
+    if len(_KNOWN) >= MAX_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[value] = read
+    return read
 
 
 class ClassifierServer:
@@ -241,6 +253,10 @@ class _Connection(asyncio.Protocol):
         if name == b"host":
             self._authority = value
             return
+        if name == KNOWN_HEADER:
+            self._cache = True
+            self._known, self._digest = _KNOWN.get(value) or _read_known(value)
+            return
         known = _NAMES.get(name)
         if known is None:
             known = name.lower().decode("latin-1")
@@ -258,11 +274,6 @@ class _Connection(asyncio.Protocol):
         """Between the edge and us: no rule sees it."""
         if name == METHOD_HEADER and _METHOD.fullmatch(value):
             self._method = value.decode("ascii")
-        elif name == KNOWN_HEADER:
-            self._cache = True
-            known, _, digest = value.partition(b" ")
-            self._known = int(known) if _REVISION.fullmatch(known) else None
-            self._digest = digest.decode("latin-1") or None
         elif name == COUNTS_HEADER:
             self._server.observer.edge_counted(value)
 
