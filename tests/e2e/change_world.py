@@ -8,6 +8,7 @@ that of the old or of the new revision.
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -176,7 +177,7 @@ class ChangeWorld:
         self.done.append(text)
         begun, before = time.monotonic(), self._timeline.newest
         self._withheld |= set(_keys(self._snapshot()))
-        expected = self._would_refuse(after)
+        expected = bool(after.refused())
         answer = self._put(after, REFUSED_S if expected else FLEET_S)
         if answer.status_code not in {200, 504}:
             self.done[-1] += f" (not taken: {answer.status_code} {answer.text[:200]})"
@@ -188,7 +189,7 @@ class ChangeWorld:
         """The control plane has answered a write, or is up again."""
         snapshot = self._snapshot()
         must = self._must_be_refused(snapshot)
-        view = self._view(unreachable=must - self._accepted.keys())
+        view = self._view(must - self._accepted.keys())
         ended = time.monotonic()
         self._timeline.add(begun, (*before, view))
         if done and must:
@@ -203,20 +204,25 @@ class ChangeWorld:
         self._judge()
 
     def _move(self, move: MoveClaim, after: Wanted) -> None:
+        """Free a name and claim it for another cell: until then its last owner may answer."""
         self.done.append(repr(move))
+        begun, before = time.monotonic(), self._timeline.newest
+        self._withheld |= set(_keys(self._snapshot()))
         key = {"bucket": "tenant", "value": move.tenant}
-        for path, body in (
-            ("/v1/claims/release", {"claims": [key]}),
-            ("/v1/claims", {"claims": [{**key, "cell": move.cell}]}),
-        ):
-            begun, before = time.monotonic(), self._timeline.newest
-            self._withheld |= set(_keys(self._snapshot()))
-            wait = REFUSED_S if self._must_be_refused(self._snapshot()) else FLEET_S
-            answer = self._system.api.post(f"{path}?wait=fleet&timeout={wait:.0f}s", json=body)
-            if answer.status_code not in {200, 201, 504}:
-                raise self._wrong(f"{path}: {answer.text}")
-            self.wanted = after
-            self._changed(begun, before, done=answer.status_code != 504, said=answer.text)
+        self._claims("/v1/claims/release", key)
+        self._timeline.add(begun, (*before, self._view(self._unreachable())))
+        answer = self._claims("/v1/claims", {**key, "cell": move.cell})
+        self.wanted = after
+        done = answer.status_code != 504
+        self._changed(begun, self._timeline.newest, done=done, said=answer.text)
+
+    def _claims(self, path: str, claim: Mapping[str, str]) -> httpx.Response:
+        wait_s = REFUSED_S if self._must_be_refused(self._snapshot()) else FLEET_S
+        path = f"{path}?wait=fleet&timeout={round(wait_s * 1000)}ms"
+        answer = self._system.api.post(path, json={"claims": [claim]})
+        if answer.status_code not in {200, 201, 504}:
+            raise self._wrong(f"{path}: {answer.text}")
+        return answer
 
     def _set_file(self, operation: SetFile, after: Wanted) -> None:
         self.done.append(repr(operation))
@@ -242,7 +248,10 @@ class ChangeWorld:
             self._accepted.clear()
             self._withheld.clear()
             self._close_old()
-            self._system.restart_envoy()
+            with self._steady.paused():
+                self._system.restart_envoy()
+                if not self._until(self._listens, FLEET_S):
+                    raise self._wrong(f"Envoy is up, but serves nothing: {self._fleet()}")
         must = self._must_be_refused(self._snapshot())
         done = not must and self._until(self._synced, FLEET_S)
         self._changed(begun, (*before, *down), done=done, said="after a restart")
@@ -278,8 +287,8 @@ class ChangeWorld:
             )
         return View(outcomes, backends_of(self.wanted), unreachable)
 
-    def _would_refuse(self, after: Wanted) -> bool:
-        return bool(after.refused())
+    def _unreachable(self) -> frozenset[str]:
+        return self._must_be_refused(self._snapshot()) - self._accepted.keys()
 
     def _must_be_refused(self, snapshot: Snapshot) -> frozenset[str]:
         """The cells whose cluster Envoy does not run, and can't take at present."""
@@ -404,6 +413,12 @@ class ChangeWorld:
             (one["type"], one["state"], one["error"], one["rejected"]) for one in node["types"]
         ]
         return f"{node['state']} {types}"
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self._system.edge_port), timeout=1).close()
+            return True
+        return False
 
     def _synced(self) -> bool:
         node = self._node()

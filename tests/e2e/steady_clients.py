@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -143,6 +145,7 @@ class SteadyClients:
         self._records: list[Record] = []
         self._clients: list[Client] = []
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.closed = 0
@@ -154,14 +157,26 @@ class SteadyClients:
             taken, self._records = self._records, []
         return taken
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Ask nothing, with no connection open: the edge is going to be down."""
+        with self._asking:
+            for client in self._clients:
+                client.close()
+            yield
+            self._connect()
+
+    def _connect(self) -> None:
+        self._clients = [Http1(self._port, "steady"), Http2(self._port, "steady")]
+
     def _run(self) -> None:
         try:
-            self._clients = [Http1(self._port, "steady"), Http2(self._port, "steady")]
+            self._connect()
             while not self._stop.is_set():
-                for index, client in enumerate(self._clients):
-                    for probe in PROBES:
-                        self._ask(index, client, probe)
-                        client = self._clients[index]
+                for index, probe in itertools.product(range(2), PROBES):
+                    with self._asking:
+                        self._ask(index, self._clients[index], probe)
+                    self._stop.wait(PAUSE_S)
         except BaseException as error:  # noqa: BLE001 - handed to the test's thread
             self.error = error
 
@@ -172,7 +187,6 @@ class SteadyClients:
         if client.closed:
             self.closed += 1
             self._clients[index] = type(client)(self._port, "steady")  # type: ignore[call-arg]
-        self._stop.wait(PAUSE_S)
 
     def __enter__(self) -> Self:
         self._thread.start()
