@@ -22,6 +22,7 @@ GOING_AWAY = -1
 """The status of a request that met a GOAWAY without an error: a client asks again elsewhere."""
 PAUSE_S = 0.002
 TIMEOUT_S = 15.0
+MAX_REASON = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Answer:
     cell: str = ""
     backend: str = ""
     tier: str = ""
+    reason: str = ""
+    """The beginning of the body, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ def _answer(response: RawResponse | None) -> Answer:
         fields.get(SENT_FOR_HEADER, ""),
         fields.get(BACKEND_HEADER, ""),
         fields.get("x-cellway-tier", ""),
+        response.body[:MAX_REASON].decode("latin-1"),
     )
 
 
@@ -186,7 +190,7 @@ class SteadyClients:
             self._records.append(record)
         if client.closed:
             self.closed += 1
-            self._clients[index] = type(client)(self._port, "steady")  # type: ignore[call-arg]
+            self._clients[index] = type(client)(self._port, "steady")
 
     def __enter__(self) -> Self:
         self._thread.start()
