@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.e2e.change_rules import FORMS, Form, ruleset
+from tests.e2e.change_rules import FORMS, MAY_BE_REFUSED, Form, ruleset
 
 CELLS = tuple(f"cell-{number}" for number in range(1, 7))
 AT_FIRST = 4
@@ -59,6 +59,11 @@ class Wanted:
     rules: tuple[tuple[str, Form], ...]
     claims: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(CA_FILES, "good"))
+
+    @property
+    def odd_rules(self) -> bool:
+        """Whether Envoy may refuse the rules."""
+        return any(form.looks_at == MAY_BE_REFUSED for _, form in self.rules)
 
     def refused(self) -> frozenset[str]:
         """The cells of which Envoy refuses the cluster if it is sent now."""

@@ -33,6 +33,7 @@ FORMS: Mapping[str, dict[str, Any]] = {
     "path 2": _claim(type="path", regexValue="^/[^/]+/(?<t>[^/]+)"),
     "tenant header": _claim(type="header", name="^x-tenant$", regexValue="^(?<t>.+)$"),
     "other header": _claim(type="header", name="^x-other$", regexValue="^(?<t>.+)$"),
+    "wide header": _claim(type="header", name="^x-t.{1,200}$", regexValue="^(?<t>.+)$"),
     "tenant cookie": _claim(type="cookie", name="^tenant$", regexValue="^(?<t>.+)$"),
     "query": _claim(type="query_string", regexValue="(?:^|&)tenant=(?<t>[^&]+)"),
     "host": _claim(type="host", regexValue="^(?<t>[^.]+)[.]"),
@@ -48,6 +49,10 @@ FORMS: Mapping[str, dict[str, Any]] = {
         "action": "proxy",
     },
 }
+
+
+MAY_BE_REFUSED = "wide header"
+"""Envoy bounds the size of a regex (its program has more than 100 instructions) in some places."""
 
 
 def ruleset(rules: Sequence[tuple[str, Form]]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ FLEET_S = 20.0
 """How long a change that nothing is wrong with may take, mending and trying again included."""
 REFUSED_S = 1.5
 """How long a change is waited for that Envoy must refuse."""
+ODD_S = 4.0
+"""How long one is waited for that Envoy may refuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +161,19 @@ class ChangeWorld:
         self.done.append(text)
         begun, before = time.monotonic(), self._checks.timeline.newest
         self._checks.before_a_change()
-        answer = self._put(after, REFUSED_S if after.refused() else FLEET_S)
+        answer = self._put(after, self._patience(bool(after.refused()), after))
         if answer.status_code not in {200, 504}:
             self.done[-1] += f" (not taken: {answer.status_code} {answer.text[:200]})"
             return
         self.wanted = after
         done = answer.status_code == 200
         self._checks.check(after, begun, before, done=done, said=answer.text)
+
+    @staticmethod
+    def _patience(refused: bool, wanted: Wanted) -> float:
+        if refused:
+            return REFUSED_S
+        return ODD_S if wanted.odd_rules else FLEET_S
 
     def _move(self, move: MoveClaim, after: Wanted) -> None:
         """Free a name and claim it for another cell: until then its last owner may answer."""
@@ -183,7 +191,8 @@ class ChangeWorld:
         self._checks.check(after, begun, timeline.newest, done=done, said=answer.text)
 
     def _claims(self, path: str, claim: Mapping[str, str]) -> httpx.Response:
-        wait_s = REFUSED_S if self._checks.must_be_refused(self.wanted) else FLEET_S
+        refused = bool(self._checks.must_be_refused(self.wanted))
+        wait_s = self._patience(refused, self.wanted)
         path = f"{path}?wait=fleet&timeout={round(wait_s * 1000)}ms"
         answer = self._system.api.post(path, json={"claims": [claim]})
         if answer.status_code not in {200, 201, 504}:
@@ -199,7 +208,7 @@ class ChangeWorld:
         self._write_file(operation.file, operation.state)
         self.wanted = after
         if refused_before and not checks.must_be_refused(after):
-            done = until(checks.synced, FLEET_S)
+            done = until(checks.synced, self._patience(False, after))
             said = f"{operation.file} is mended, but stays refused"
             checks.check(after, begun, before, done=done, said=said)
 
@@ -222,7 +231,7 @@ class ChangeWorld:
                 if not until(self._listens, FLEET_S):
                     raise Wrong(f"Envoy is up, but serves nothing: {checks.fleet()}")
         must = checks.must_be_refused(self.wanted)
-        done = not must and until(checks.synced, FLEET_S)
+        done = not must and until(checks.synced, self._patience(False, self.wanted))
         checks.check(self.wanted, time.monotonic(), before, done=done, said="after a restart")
 
     def _put(self, wanted: Wanted, wait_s: float) -> httpx.Response:

@@ -7,7 +7,9 @@ keeps its hosts, not the message, so each cluster's addresses are compared.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import ipaddress
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -195,6 +197,8 @@ def _address(host: Mapping[str, Any]) -> str:
 
 
 def _host_port(host: str, port: int) -> str:
+    with contextlib.suppress(ValueError):
+        host = str(ipaddress.ip_address(host))
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
