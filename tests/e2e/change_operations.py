@@ -219,6 +219,18 @@ class Restart:
 Operation = Put | MoveClaim | SetFile | Restart
 
 
+def drained_first(before: Wanted, after: Wanted) -> Wanted | None:
+    """The step before ``after`` in which those that go are drained; None where none has to be."""
+    leaving = [
+        name
+        for name, cell in after.cells.items()
+        if not cell.served and before.cells[name].state not in {"retired", "drained"}
+    ]
+    for name in leaving:
+        before = _with_cell(before, name, state="drained")
+    return before if leaving else None
+
+
 def _with_cell(wanted: Wanted, name: str, **fields: Any) -> Wanted:
     return replace(wanted, cells={**wanted.cells, name: replace(wanted.cells[name], **fields)})
 

@@ -29,6 +29,7 @@ from tests.e2e.change_operations import (
     SetFile,
     Wanted,
     at_first,
+    drained_first,
     topology_document,
 )
 from tests.e2e.change_system import ChangingSystem
@@ -51,6 +52,8 @@ class Variant:
     agent: bool = False
     drains_allowed: bool = False
     """Whether the edge may close connections while things change."""
+    retires_at_once: bool = False
+    """Whether cells that serve are retired by force."""
 
     @property
     def restarts(self) -> tuple[str, ...]:
@@ -154,10 +157,16 @@ class ChangeWorld:
             self._set_file(operation, after)
 
     def _write(self, text: str, after: Wanted) -> None:
-        """One write of cells and rules."""
+        """Cells and rules; a cell is drained before it is retired, as the guards ask for."""
         after = replace(after, claims=self.wanted.claims, files=self.wanted.files)
         if after == self.wanted:
             return
+        drained = drained_first(self.wanted, after)
+        if drained is not None and not self.variant.retires_at_once:
+            self._write_one(f"{text}, drained first", drained)
+        self._write_one(text, after)
+
+    def _write_one(self, text: str, after: Wanted) -> None:
         self.done.append(text)
         begun, before = time.monotonic(), self._checks.timeline.newest
         self._checks.before_a_change()
