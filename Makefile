@@ -31,7 +31,7 @@ bench: $(VENV)/.dev
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 
-# GitLab's Go client against this server; needs Go.
+# GitLab's Go client and grpc-go's xDS client against this server; needs Go.
 interop: $(VENV)/.dev
 	$(BIN)/python -m tests.interop
 

@@ -1,8 +1,10 @@
-"""Probes cells from the control plane, so that a dead cell gets what the ruleset says.
+"""Decides whether cells are up, so that a dead cell gets what the ruleset says.
 
 Envoy's own checks take dead endpoints out at once; this tells the *decision* that a whole cell is
-down. It never marks more than half of the probed cells down: then it is more likely that the
-prober is cut off.
+down. The edges decide it, where any of them reports what it holds (`EdgeDecisions`): requests go
+where they can reach. For a cell of which no edge has a word, the control plane probes by itself
+(`HealthMonitor`); it never marks more than half of the probed cells down, since then it is more
+likely that the prober is cut off.
 """
 
 from __future__ import annotations
@@ -10,15 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections import Counter
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.topology.errors import TopologyError
-from control_plane.topology.model import Cell, CellState, Endpoint
+from control_plane.cell_certificates import connect
+from control_plane.topology.edge_health import FRESH, KEPT, PROBED
+from control_plane.topology.model import Cell, Endpoint
 from control_plane.topology.service import Topology
 
 log = logging.getLogger(__name__)
@@ -26,51 +28,80 @@ FAILURES_TO_DOWN = 3
 TIMEOUT_S = 1.0
 MAX_PROBES = 64
 """Probes under way at once."""
-_PROBED = frozenset({CellState.CANARY, CellState.ACTIVE, CellState.CORDONED, CellState.DRAINING})
+REPORTERS_RETURN_S = 10.0
+"""How long a control plane leaves to the edges what they decided last, after its start or after a
+time without a database, in which nobody could write down what they hold.
+"""
+MAX_PAUSE_S = 30.0
+"""Between rounds that fail."""
 
 
 class HealthMonitor:
-    """Marks cells down after three failed rounds, and up after one good one."""
+    """Marks cells of which no edge has a word: down after three failed rounds, up after one good
+    one, and up where there is nothing to probe.
+    """
 
-    def __init__(self, topology: Topology, interval_s: float) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        interval_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._topology = topology
         self._interval_s = interval_s
+        self._clock = clock
+        self._blind_until = clock() + REPORTERS_RETURN_S
         self._failures: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(MAX_PROBES)
+        self.failed_rounds = 0
+        """In a row."""
 
     async def run(self) -> None:
         """Probe for ever; an interval of 0 probes nothing."""
         while self._interval_s > 0:
-            await asyncio.sleep(self._interval_s)
+            late = self._interval_s * 2 ** min(self.failed_rounds, 10)
+            await asyncio.sleep(min(late, max(MAX_PAUSE_S, self._interval_s)))
             try:
                 await self.round()
-            except (TopologyError, SQLAlchemyError):
-                # A cell that was removed meanwhile, a database that is away: the next round tells.
+            except Exception:
+                # A database that is away, a cell that nobody foresaw: the next round tells.
+                self.failed_rounds += 1
+                self._blind_until = self._clock() + REPORTERS_RETURN_S
                 log.exception("this round of probes came to nothing")
+            else:
+                self.failed_rounds = 0
 
     async def round(self) -> None:
-        """Probe each cell that has a health check once, and note what changed."""
-        cells = [
+        """Probe each cell that is not the edges' once, and note what changed."""
+        alone = self._clock() >= self._blind_until
+        verdicts = self._topology.edge_health.verdicts
+        theirs = await run_in_threadpool(verdicts, FRESH if alone else KEPT)
+        ours = [
             cell
             for cell in await run_in_threadpool(self._topology.cells)
-            if cell.health_check_path is not None and cell.state in _PROBED
+            if cell.state in PROBED and cell.name not in theirs
         ]
+        found = await self._probe([cell for cell in ours if cell.health_check_path is not None])
+        # Only edges take a cell down that has no health check.
+        found |= {cell.name: True for cell in ours if cell.health_check_path is None}
+        if any(found.get(cell.name, cell.healthy) != cell.healthy for cell in ours):
+            changed = await run_in_threadpool(self._topology.edge_health.probed, found)
+            for name, up in changed.items():
+                log.warning("%s is %s, by our own probe", name, "up" if up else "down")
+
+    async def _probe(self, cells: list[Cell]) -> dict[str, bool]:
+        """By name, whether cells are up; nothing if what was found is not believed."""
         for name in self._failures.keys() - {cell.name for cell in cells}:
             del self._failures[name]
         alive = await asyncio.gather(*(self._alive(cell) for cell in cells))
         for cell, good in zip(cells, alive, strict=True):
             self._failures[cell.name] = 0 if good else self._failures[cell.name] + 1
-        down = {c.name for c in cells if self._failures[c.name] >= FAILURES_TO_DOWN}
-        if len(down) * 2 > len(cells):
-            log.error("%d of %d cells don't answer: not believed", len(down), len(cells))
-            return
-        for cell in cells:
-            healthy = cell.name not in down
-            if healthy != cell.healthy:
-                log.warning("%s is %s", cell.name, "up" if healthy else "down")
-                await run_in_threadpool(
-                    self._topology.set_cell_health, cell.name, healthy=healthy, actor="health"
-                )
+        found = {cell.name: self._failures[cell.name] < FAILURES_TO_DOWN for cell in cells}
+        down = sum(not up for up in found.values())
+        if down * 2 > len(cells):
+            log.error("%d of %d cells don't answer: not believed", down, len(cells))
+            return {}
+        return found
 
     async def _alive(self, cell: Cell) -> bool:
         for endpoint in cell.endpoints:
@@ -86,11 +117,8 @@ async def _answers(endpoint: Endpoint, cell: Cell) -> bool:
         "user-agent: cellway-health\r\nconnection: close\r\n\r\n"
     )
     try:
-        context, server_name = _tls(cell)
         async with asyncio.timeout(TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(
-                endpoint.host, endpoint.port, ssl=context, server_hostname=server_name
-            )
+            reader, writer = await connect(endpoint, cell)
             try:
                 writer.write(request.encode())
                 await writer.drain()
@@ -100,22 +128,8 @@ async def _answers(endpoint: Endpoint, cell: Cell) -> bool:
     except ssl.SSLError as error:
         log.warning("%s at %s: %s", cell.name, endpoint, error)
         return False
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, ValueError):
+        # ValueError: a host or server name from before they were checked, that can't be encoded.
         return False
     parts = status.split()
     return len(parts) > 1 and parts[1].startswith(b"2")
-
-
-def _tls(cell: Cell) -> tuple[ssl.SSLContext | None, str | None]:
-    """What Envoy asks of the cell's certificate; raises OSError if the CA file can't be read."""
-    if cell.tls is None:
-        return None, None
-    ca_file = cell.tls.ca_file
-    changed_ns = Path(ca_file).stat().st_mtime_ns if ca_file else 0
-    return _context(ca_file, changed_ns), cell.tls.server_name or cell.address.partition(":")[0]
-
-
-@lru_cache(maxsize=256)
-def _context(ca_file: str | None, changed_ns: int) -> ssl.SSLContext:  # noqa: ARG001 - a cache key
-    """Trust in a CA file as of its last change, or in the system's store."""
-    return ssl.create_default_context(cafile=ca_file)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from control_plane.classifier_metrics import ClassifierMetrics, Together
+from control_plane.edge_health.book import Count
 from control_plane.topology.model import Cell, CellState
 from control_plane.topology.records import LeaseBacklog
 from control_plane.topology.sequences import SequenceUse
 from control_plane.xds.fleet import NodeStatus
+from control_plane.xds.status import SyncState
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-STATES = ("SYNCED", "STALE", "NACKED", "NOT_SENT", "DISCONNECTED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class State:
     leases: LeaseBacklog
     sequences: Iterable[SequenceUse]
     sequences_restored: bool
+    reporters: int = 0
+    """Nodes that report which endpoints they hold healthy."""
+    edges: Mapping[str, Count] = field(default_factory=dict)
+    """What they hold, by cell."""
 
 
 class Metrics:
@@ -48,6 +53,11 @@ class Metrics:
             "cellway_ruleset_active", "1 if a ruleset routes, 0 if none does", registry=registry
         )
         self._nodes = Gauge("cellway_fleet_nodes", "Envoys by state", ["state"], registry=registry)
+        self._outdated = Gauge(
+            "cellway_fleet_outdated_nodes",
+            "Connected Envoys that are older than the fleet needs",
+            registry=registry,
+        )
         self._nacks = Counter(
             "cellway_xds_nacks_total", "Resources refused", ["type"], registry=registry
         )
@@ -61,6 +71,23 @@ class Metrics:
             "cellway_cell_up",
             "1 if a cell answers its health checks; drained and retired ones are left out",
             ["cell"],
+            registry=registry,
+        )
+        self._reporters = Gauge(
+            "cellway_edge_reporters",
+            "Envoys that report which endpoints they hold healthy",
+            registry=registry,
+        )
+        self._edges = Gauge(
+            "cellway_cell_edges",
+            "Reporting Envoys by what they hold of a cell: some endpoint healthy (up), none (down)",
+            ["cell", "holds"],
+            registry=registry,
+        )
+        self._reports_refused = Counter(
+            "cellway_edge_reports_refused_total",
+            "Streams of such reports that were ended for breaking the protocol or a bound",
+            ["code"],
             registry=registry,
         )
         self._claims = Gauge("cellway_claims", "Claims", ["bucket"], registry=registry)
@@ -123,6 +150,10 @@ class Metrics:
         """A node refused resources of this type."""
         self._nacks.labels(type_url.rpartition(".")[2]).inc()
 
+    def report_refused(self, code: str) -> None:
+        """A stream of reports was ended with this gRPC status."""
+        self._reports_refused.labels(code).inc()
+
     def pushed(self, seconds: float) -> None:
         """A node was sent what a new snapshot changes for it."""
         self._push.observe(seconds)
@@ -142,13 +173,22 @@ class Metrics:
 
     def render(self, state: State) -> bytes:
         """The text for Prometheus, with gauges as of now."""
-        tally = Tally(node.state for node in state.nodes)
-        for word in STATES:
-            self._nodes.labels(word).set(tally[word])
+        nodes = tuple(state.nodes)
+        tally = Tally(node.state for node in nodes)
+        self._outdated.set(sum(node.connected and bool(node.outdated) for node in nodes))
+        for state_ in SyncState:
+            self._nodes.labels(state_).set(tally[state_])
         self._cells.clear()
         for cell in state.cells:
             if cell.state not in {CellState.DRAINED, CellState.RETIRED}:
                 self._cells.labels(cell.name).set(cell.healthy)
+        self._reporters.set(state.reporters)
+        self._edges.clear()
+        for cell in state.cells:
+            # Only of cells that exist: what a node calls its clusters is its own affair.
+            if (count := state.edges.get(cell.name)) is not None:
+                self._edges.labels(cell.name, "up").set(count.up)
+                self._edges.labels(cell.name, "down").set(count.down)
         self._claims.clear()
         for bucket, number in state.claims.items():
             self._claims.labels(bucket).set(number)

@@ -25,6 +25,7 @@ from control_plane.topology.model import CellState
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.service import Topology
 from control_plane.xds.cache import OverSize, SnapshotCache, StaleRevision, SuspiciousShrink
+from control_plane.xds.newest import RevisionUnknown
 from control_plane.xds.resource import ECDS, Resource
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
@@ -283,3 +284,15 @@ class _Reader:
 
 
 __all__ = ["EdgeSnapshots", "Publisher"]
+
+
+def newest_revision(topology: Topology) -> Callable[[], int]:
+    """What reads the newest committed revision; that raises `RevisionUnknown`."""
+
+    def read() -> int:
+        try:
+            return topology.revision()
+        except (Unavailable, *DRIVER_ERRORS) as error:
+            raise RevisionUnknown(str(error)) from error
+
+    return read

@@ -24,8 +24,10 @@ from control_plane.classifier.cached_lookup import CachedLookup, open_cached_loo
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
-from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.database_metrics import observe_queries
+from control_plane.edge_decisions import EdgeDecisions, of_cells
+from control_plane.edge_health import service as edge_health
+from control_plane.edge_health.book import Book
 from control_plane.event_loop import run_loop as run_loop
 from control_plane.event_loop import until_signal as until_signal
 from control_plane.grpc_api.api import TopologyApi
@@ -39,21 +41,25 @@ from control_plane.grpc_api.tls import TlsFiles
 from control_plane.grpc_api.updates import THREADS, Updates
 from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
-from control_plane.listening import bind, embedded, host_port, port_of, run
+from control_plane.listening import (
+    bind,
+    embedded,
+    host_port,
+    port_of,
+    run,
+)
 from control_plane.metrics import Metrics, State
-from control_plane.publish import Publisher
+from control_plane.publish import Publisher, newest_revision
 from control_plane.retention import Kept, Retention
-from control_plane.settings import Settings, check_exposure
-from control_plane.topology.database import DRIVER_ERRORS
-from control_plane.topology.errors import Unavailable
+from control_plane.settings import API_PORT, CLASSIFIER_PORT, GRPC_PORT, Settings, check_exposure
 from control_plane.topology.service import Topology
+from control_plane.traffic import traffic_policy
 from control_plane.wakeups import WakeUps
 from control_plane.worker_directory import worker_directory
 from control_plane.workers import Workers
 from control_plane.xds import client_status
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.fleet import Fleet
-from control_plane.xds.newest import RevisionUnknown
 from control_plane.xds.server import SERVICES, XdsServer
 from control_plane.xds.transport import grpc_options
 
@@ -88,6 +94,8 @@ class Running:
     ports: Ports
     registry: CollectorRegistry
     xds: XdsServer | None = None
+    edges: Book = field(default_factory=Book)
+    """What the Envoys that report to this process hold of their clusters."""
     live: LiveDirectories | None = None
     pools: Pools | None = None
     workers: list[asyncio.subprocess.Process] = field(default_factory=list)
@@ -122,7 +130,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await _start_classifier(plane, metrics, worker_files, stack, group)
         publisher = await _start_xds(plane, metrics, stack, group)
         if "api" in settings.roles:
-            sock = bind(settings.host, settings.api_port)
+            sock = bind(settings.host, settings.api_port, API_PORT)
             plane.ports.api = port_of(sock)
             counts = ClaimCounts(topology.count_claims, time.monotonic)
             stack.push_async_callback(counts.close)
@@ -133,6 +141,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 alarm=lambda: _alarm(plane, publisher),
                 token=settings.api_token.get_secret_value() if settings.api_token else None,
                 gateway=_gateway(plane, metrics),
+                edges=plane.edges,
             )
             stack.push_async_callback(app.state.operations.close)
             group(run(embedded(app), sock))
@@ -161,6 +170,8 @@ async def _scrape(
         leases=leases,
         sequences=sequences,
         sequences_restored=mark.restored,
+        reporters=len(plane.edges.nodes),
+        edges=of_cells(plane.edges.counts),
     )
     return await run_in_threadpool(metrics.render, state)
 
@@ -235,7 +246,7 @@ async def _start_classifier(
     if "classifier" not in settings.roles:
         return
     if settings.classifier_workers == 0:
-        sock = bind(settings.host, settings.classifier_port)
+        sock = bind(settings.host, settings.classifier_port, CLASSIFIER_PORT)
         plane.ports.classifier = port_of(sock)
         view, lookup = _decider(plane, metrics, stack)
         group(ClassifierServer(view, metrics, lookup).run(sock))
@@ -249,6 +260,7 @@ async def _start_classifier(
         directory=worker_files,
         restart_s=settings.classifier_restart_s,
         observer=metrics,
+        setting=CLASSIFIER_PORT,
     )
     stack.push_async_callback(workers.stop)
     plane.ports.classifier = workers.port
@@ -273,24 +285,6 @@ def changes_kept(settings: Settings) -> Kept:
     """What is kept of the change feed."""
     return Kept(
         settings.changes_kept_days, settings.changes_kept_revisions, settings.changes_archive
-    )
-
-
-def traffic_policy(settings: Settings, ports: Ports) -> TrafficPolicy:
-    """What the fleet is told about traffic."""
-    grpc_too = settings.classifier_protocol == "grpc"
-    port = (ports.grpc if grpc_too else ports.classifier) or settings.classifier_port
-    host = settings.grpc_host if grpc_too else settings.host
-    host = host if host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
-    return TrafficPolicy(
-        edge_host=settings.edge_host,
-        edge_port=settings.edge_port,
-        classifiers=(ClassifierAddress(host, port),),
-        classifier_protocol=settings.classifier_protocol,
-        classifier_timeout_s=settings.classifier_timeout_s,
-        debug_networks=settings.debug_networks,
-        edge_cache_entries=settings.edge_cache_entries,
-        edge_cache_stale_s=settings.edge_cache_stale_s,
     )
 
 
@@ -319,12 +313,16 @@ async def _start_xds(
         plane.xds = XdsServer(
             cache,
             plane.fleet,
-            newest=_newest(plane.topology),
+            newest=newest_revision(plane.topology),
             force_shrink=settings.force_shrink,
         )
         plane.xds.register(server)
         client_status.ClientStatus(plane.fleet).register(server)
-        services += [*SERVICES, client_status.SERVICE]
+        reports = edge_health.HealthReports(plane.edges, metrics)
+        reports.register(server)
+        connected = lambda: plane.fleet.connected_nodes  # noqa: E731
+        group(EdgeDecisions(plane.topology, plane.edges, connected=connected).run())
+        services += [*SERVICES, client_status.SERVICE, edge_health.SERVICE]
     servicer = HealthServicer()
     for name in ("", *services):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -332,13 +330,15 @@ async def _start_xds(
     reflection.enable_server_reflection(services, server)
     if settings.grpc_host != settings.host:
         log.warning("%s", LOOPBACK_ONLY)
-    plane.ports.grpc = port.bind(host_port(settings.grpc_host, settings.grpc_port))
+    plane.ports.grpc = port.bind(settings.grpc_host, settings.grpc_port, GRPC_PORT)
     publisher = None
     if plane.xds is not None:
         publisher = Publisher(
             plane.topology,
             cache,
-            traffic_policy(settings, plane.ports),
+            traffic_policy(
+                settings, grpc_port=plane.ports.grpc, classifier_port=plane.ports.classifier
+            ),
             poll_interval_s=settings.poll_interval_s,
             force=settings.force_shrink,
             on_published=plane.fleet.published,
@@ -350,21 +350,12 @@ async def _start_xds(
         await servicer.enter_graceful_shutdown()
         if plane.xds is not None:
             plane.xds.stop()
+            reports.stop()
         await server.stop(GRACE_S)
 
     stack.push_async_callback(stop)
     await server.start()
     return publisher
-
-
-def _newest(topology: Topology) -> Callable[[], int]:
-    def read() -> int:
-        try:
-            return topology.revision()
-        except (Unavailable, *DRIVER_ERRORS) as error:
-            raise RevisionUnknown(str(error)) from error
-
-    return read
 
 
 def _alarm(plane: Running, publisher: Publisher | None) -> str | None:

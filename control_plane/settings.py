@@ -20,6 +20,10 @@ from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.identity import Role as CallerRole
 
 Role = Literal["api", "xds", "classifier", "topology"]
+API_PORT = "--api-port (CELLWAY_API_PORT)"
+"""How messages name a setting that can be changed."""
+GRPC_PORT = "--grpc-port (CELLWAY_GRPC_PORT)"
+CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
 
 
@@ -71,8 +75,19 @@ class Settings(BaseSettings):
     classifier_protocol: Literal["http", "grpc"] = "http"
     classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
     edge_host: str = "127.0.0.1"
+    """Where Envoys listen: an IP address (``::``: IPv4 too) or ``localhost``."""
     edge_port: int = Field(default=10000, ge=0, le=65535)
+    edge_dns_resolvers: tuple[str, ...] = ()
+    """DNS servers (IP address or IP:port) that Envoys ask for the names of cells; none: those of
+    each Envoy's machine."""
+    edge_ipv6: bool | None = None
+    """Whether the machines of all Envoys know IPv6 (an Envoy whose kernel does not is ended by a
+    name with an IPv6 address). Default: whether this one does."""
     envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
+    cell_idle_timeout_s: float = Field(default=1.0, gt=0, le=3600)
+    """How long Envoys keep a connection to a cell without a request: less than any cell does."""
+    drain_s: float = Field(default=20, ge=0, le=3600)
+    """How long `cellway up` waits at its end for requests under way, in seconds."""
     edge_cache_entries: int = Field(default=50_000, ge=0, le=5_000_000)
     """Answers that each Envoy worker keeps at most; 0: the classifier is asked each time."""
     edge_cache_stale_s: float = Field(default=3600.0, ge=0, le=86_400)
@@ -109,6 +124,18 @@ class Settings(BaseSettings):
             raise ValueError("give redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://FILE")
         return url
 
+    @field_validator("edge_host")
+    @classmethod
+    def _edge_host(cls, host: str) -> str:
+        if host == "localhost":
+            return host
+        try:
+            return str(ipaddress.ip_address(host))
+        except ValueError as error:
+            # Another machine's Envoy would know another address by a name, or none.
+            text = "give an IP address of the Envoys' machine, 0.0.0.0 or :: for all, or localhost"
+            raise ValueError(text) from error
+
     @field_validator("debug_networks")
     @classmethod
     def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -125,6 +152,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags win over the environment, which wins over cellway.toml."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("edge_dns_resolvers")
+    @classmethod
+    def _resolvers(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        for server in servers:
+            _resolver(server)
+        return servers
 
     @model_validator(mode="after")
     def _grpc(self) -> Settings:
@@ -156,6 +190,10 @@ class Settings(BaseSettings):
             CallerRole.NODE: self.grpc_node_name,
         }
 
+    def dns_resolvers(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of each DNS server that Envoys ask."""
+        return tuple(_resolver(server) for server in self.edge_dns_resolvers)
+
     @property
     def mark_file(self) -> Path:
         """Where the sequences' high-water mark is."""
@@ -182,6 +220,19 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _resolver(server: str) -> tuple[str, int]:
+    """Read ``IP``, ``IP:port`` or ``[IPv6]:port``; raises ValueError."""
+    if server.startswith("["):
+        host, _, port = server[1:].partition("]:")
+    elif server.count(":") == 1:
+        host, _, port = server.partition(":")
+    else:
+        host, port = server, "53"
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+        raise ValueError(f"{server!r}: give IP:port or [IPv6]:port")
+    return str(ipaddress.ip_address(host)), int(port)
 
 
 class TokenNeeded(Exception):

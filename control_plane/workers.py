@@ -70,7 +70,9 @@ class Workers:
         directory: Path,
         restart_s: float,
         observer: Observer,
+        setting: str = "another port",
     ) -> None:
+        """``setting`` is what to change if the port is taken, for the message."""
         self._host = host
         self._count = count
         self._environment = os.environ | {
@@ -84,7 +86,7 @@ class Workers:
         self._restart_s = restart_s
         self._observer = observer
         self._stopping = False
-        self._socket: socket.socket | None = bind(host, port)
+        self._socket: socket.socket | None = bind(host, port, setting)
         self.port = port_of(self._socket)
         self.processes: list[asyncio.subprocess.Process] = []
 

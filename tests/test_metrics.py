@@ -62,16 +62,18 @@ async def test_a_node_that_refuses_is_counted(tmp_path: Path) -> None:
             call = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel).DeltaAggregatedResources()
             node = base_pb2.Node(id="n1", cluster="edge")
             await call.write(discovery_pb2.DeltaDiscoveryRequest(node=node, type_url=CDS))
-            response = await call.read()
-            refusal = discovery_pb2.DeltaDiscoveryRequest(
-                type_url=CDS, response_nonce=response.nonce
-            )
-            refusal.error_detail.message = "no"
-            await call.write(refusal)
+            # Both clusters at once, then each of them alone.
+            for _ in range(3):
+                response = await call.read()
+                refusal = discovery_pb2.DeltaDiscoveryRequest(
+                    type_url=CDS, response_nonce=response.nonce
+                )
+                refusal.error_detail.message = "no"
+                await call.write(refusal)
             await until(lambda: plane.fleet.nodes()[0].state == "NACKED")
             found = await samples(client)
             assert found["cellway_fleet_nodes", (("state", "NACKED"),)] == 1
-            assert found["cellway_xds_nacks_total", (("type", "Cluster"),)] == 1
+            assert found["cellway_xds_nacks_total", (("type", "Cluster"),)] == 3
             plane.topology.set_cell_health("cell-1", healthy=False, actor="test")
             await call.write(discovery_pb2.DeltaDiscoveryRequest(type_url=CDS))
             add_cell(plane.topology, "cell-2")

@@ -17,7 +17,7 @@ from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
 from control_plane.xds.cache import SnapshotCache
-from control_plane.xds.resource import ECDS, EDS
+from control_plane.xds.resource import CDS, ECDS
 from control_plane.xds.snapshot import Snapshot
 from tests.plane import add_cell, route_all
 
@@ -84,7 +84,7 @@ def test_new_endpoints_void_no_answers_and_a_drain_voids_all(topology: Topology)
     topology.update_cell("cell-1", replace(spec, endpoints=(Endpoint("127.0.0.1", 9),)), actor="t")
     publisher.publish()
     second = cache.get("")
-    assert changed(second, first) == {EDS: frozenset({"cell:cell-1"})}
+    assert changed(second, first) == {CDS: frozenset({"cell:cell-1"})}
     fresh = SnapshotCache()
     publishing(topology, fresh).publish()
     assert changed(fresh.get(""), second) == {}, "a restarted publisher makes the same"

@@ -28,6 +28,7 @@ from control_plane.api.guard import Guard
 from control_plane.api.roles import check_scope
 from control_plane.api.running import Operations
 from control_plane.api.strict_query import strict_query
+from control_plane.edge_health.book import Book
 from control_plane.grpc_api.gateway import Gateway
 from control_plane.topology.service import Topology
 from control_plane.xds.fleet import Fleet
@@ -47,6 +48,7 @@ def create_app(
     alarm: Callable[[], str | None],
     token: str | None = None,
     gateway: Gateway | None = None,
+    edges: Book | None = None,
 ) -> FastAPI:
     """The API over a topology and a fleet; with ``token``, every call but the probes needs
     it, or a token of the topology's whose scope suffices.
@@ -64,6 +66,7 @@ def create_app(
     )
     app.state.topology = topology
     app.state.fleet = nodes
+    app.state.edges = edges or Book()
     app.state.metrics = metrics
     app.state.alarm = alarm
     app.state.operations = Operations(topology)

@@ -228,12 +228,24 @@ class NodeDocument(Document):
     id: str
     group: str
     version: str
+    outdated: str | None
     connected: bool
     connected_at: str
     last_message_at: str
     acked_revision: int
     state: str
     types: list[TypeDocument]
+    reports_health: bool
+
+
+class CellAtEdges(Document):
+    """What the Envoys that report hold of a cell."""
+
+    cell: str
+    edges_up: int = Field(description="Envoys that hold an endpoint of it healthy")
+    edges_down: int = Field(description="Envoys that hold none healthy")
+    healthy: int = Field(description="endpoints held healthy, summed over those Envoys")
+    total: int = Field(description="endpoints, summed over those Envoys")
 
 
 class FleetDocument(Document):
@@ -242,6 +254,7 @@ class FleetDocument(Document):
     revision: int
     alarm: str | None
     items: list[NodeDocument]
+    cells: list[CellAtEdges]
 
 
 class Ready(Document):

@@ -11,6 +11,8 @@ from starlette.responses import Response
 
 from control_plane.api.documents import FleetDocument, Ready, answers
 from control_plane.api.roles import VIEWER
+from control_plane.edge_decisions import of_cells
+from control_plane.edge_health.book import Book
 from control_plane.xds.fleet import Fleet
 
 router = APIRouter(tags=["fleet"])
@@ -20,13 +22,28 @@ router = APIRouter(tags=["fleet"])
     "/v1/fleet", response_model=None, responses=answers(FleetDocument), openapi_extra=VIEWER
 )
 async def get_fleet(request: Request) -> dict[str, Any]:
-    """Each Envoy: what it runs, and what it refused and why."""
+    """Each Envoy: what it runs, and what it refused and why; and what those hold of each cell that
+    report which endpoints they hold healthy."""
     fleet: Fleet = request.app.state.fleet
+    edges: Book = request.app.state.edges
     revision = await run_in_threadpool(request.app.state.topology.revision)
+    reporting = edges.nodes
     return {
         "revision": revision,
         "alarm": request.app.state.alarm(),
-        "items": [node.as_dict() for node in fleet.nodes()],
+        "items": [
+            node.as_dict() | {"reports_health": node.id in reporting} for node in fleet.nodes()
+        ],
+        "cells": [
+            {
+                "cell": name,
+                "edges_up": count.up,
+                "edges_down": count.down,
+                "healthy": count.healthy,
+                "total": count.total,
+            }
+            for name, count in sorted(of_cells(edges.counts).items())
+        ],
     }
 
 

@@ -38,6 +38,10 @@ def envoy_agent(
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="of Prometheus metrics, on loopback")
     ] = None,
+    envoy_admin: Annotated[
+        str | None,
+        typer.Option(help="host:port of Envoy's admin interface: report which endpoints it holds"),
+    ] = None,
     tls_certificate: PemFile = None,
     tls_key: PemFile = None,
     tls_ca: PemFile = None,
@@ -52,6 +56,7 @@ def envoy_agent(
     """
     host, port = _address("--listen", listen)
     _address("--xds", xds)
+    admin = None if envoy_admin is None else _address("--envoy-admin", envoy_admin)
     if not _is_loopback(host):
         raise Failure(f"--listen {listen!r}: give a loopback address, 127.0.0.1:18002", Exit.USAGE)
     start_logging()
@@ -65,7 +70,7 @@ def envoy_agent(
     elif tls_certificate or tls_key or tls_ca or tls_server_name:
         mend = "give all of --tls-certificate, --tls-key, --tls-ca and --tls-server-name"
         raise Failure(f"the TLS options belong together: {mend}", Exit.USAGE)
-    settings = AgentSettings(xds, snapshot_dir, host, port, metrics_port, tls)
+    settings = AgentSettings(xds, snapshot_dir, host, port, metrics_port, tls, admin)
     try:
         run_loop(serve(settings, messages.print))
     except OSError as error:

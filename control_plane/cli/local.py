@@ -11,7 +11,11 @@ from typing import Any
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
-from control_plane.envoy_process import Envoy
+from control_plane.edge_agent.agent import reporting_to
+from control_plane.envoy_admin import AdminSilent, EnvoyAdmin
+from control_plane.envoy_process import Envoy, EnvoyEnded, EnvoyLeft
+from control_plane.listening import host_port, reachable
+from control_plane.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.retention import Retention
 from control_plane.server import Running, changes_kept, run_loop, running, serve, until_signal
 from control_plane.settings import Settings, TokenNeeded
@@ -31,6 +35,8 @@ def run_guarded(main: Coroutine[Any, Any, None]) -> None:
         run_loop(main)
     except TokenNeeded as error:
         raise Failure(str(error), Exit.REFUSED) from error
+    except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge) as error:
+        raise Failure(str(error)) from error
     except OSError as error:
         raise Failure(error.strerror or str(error)) from error
 
@@ -46,38 +52,80 @@ def up_here(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def everything(settings: Settings) -> AsyncIterator[tuple[Running, Envoy, int]]:
-    """A control plane and an Envoy that runs what it says; yields (plane, envoy, admin port)."""
+async def everything(
+    settings: Settings, *, outlive: bool = False
+) -> AsyncIterator[tuple[Running, Envoy, int]]:
+    """A control plane and an Envoy that runs what it says; yields (plane, envoy, admin port).
+
+    With ``outlive`` the Envoy goes on when this process is killed.
+
+    Raises:
+        Failure: the edge would not work.
+    """
     if settings.grpc_tls is not None:
         text = "the Envoy of `cellway up` has no certificate: leave grpc_tls_* out, or use serve"
         raise Failure(text, Exit.REFUSED)
-    async with running(settings) as plane:
-        proxy = Envoy(local_bootstrap(settings, plane), settings.data_dir / "envoy")
-        admin = await proxy.start()
+    with only_one(settings.data_dir):
+        edge = LocalEdge(settings, _say, outlive=outlive)
         try:
-            if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
-                raise Failure(f"envoy does not reach the control plane: {proxy.tail()}")
-            yield plane, proxy, admin
+            await edge.take_port()
+            chosen = settings.model_copy(update={"edge_port": edge.port})
+            async with running(chosen) as plane:
+                proxy, admin = await edge.run(local_bootstrap(chosen, plane))
+                try:
+                    await _joined(plane, edge, proxy, admin)
+                    xds = host_port(reachable(settings.grpc_host), plane.ports.grpc)
+                    async with reporting_to(xds, admin):
+                        yield plane, proxy, admin
+                finally:
+                    await proxy.stop()
         finally:
-            await proxy.stop()
+            edge.give_back()
+
+
+async def _joined(plane: Running, edge: LocalEdge, proxy: Envoy, admin: int) -> None:
+    if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
+        raise Failure(f"envoy does not reach the control plane: {proxy.tail()}")
+    listens = await edge.listens(plane, LOCAL_NODE, EnvoyAdmin(admin))
+    if plane.xds is not None and plane.xds.alarm is not None:
+        _say(f"ALARM: {plane.xds.alarm}")
+    elif not listens:
+        _say("no ruleset is active: the edge listens when one is (cellway rules apply)")
+    for type_name, words in refused(plane, LOCAL_NODE).items():
+        _say(f"Envoy refuses a {type_name}: {words}")
+
+
+def _say(text: str) -> None:
+    messages.print(text, markup=False)
 
 
 def local_bootstrap(settings: Settings, plane: Running) -> str:
     """The bootstrap of this machine's Envoy."""
     member = FleetMember(
-        LOCAL_NODE, "local", "127.0.0.1", plane.ports.grpc, settings.envoy_admin_port
+        LOCAL_NODE,
+        "local",
+        reachable(settings.grpc_host),
+        plane.ports.grpc,
+        settings.envoy_admin_port,
     )
     return compile_bootstrap(member)
 
 
 async def _up(settings: Settings) -> None:
-    async with everything(settings) as (plane, proxy, admin):
-        messages.print(f"edge (Envoy)  http://{settings.edge_host}:{settings.edge_port}")
+    # From the first moment on: a signal during the start must not leave an Envoy behind.
+    signalled = asyncio.create_task(until_signal())
+    async with everything(settings, outlive=True) as (plane, proxy, admin):
+        edge = host_port(settings.edge_host, plane.settings.edge_port)
+        messages.print(f"edge (Envoy)  http://{edge}")
         messages.print(f"Envoy admin   http://127.0.0.1:{admin} (log: {proxy.log})")
-        messages.print(f"API           http://{settings.host}:{plane.ports.api}")
-        messages.print(f"gRPC (xDS)    {settings.host}:{plane.ports.grpc}")
+        messages.print(f"API           http://{host_port(settings.host, plane.ports.api)}")
+        messages.print(f"gRPC (xDS)    {host_port(settings.grpc_host, plane.ports.grpc)}")
         messages.print("Ctrl-C stops everything.")
-        await until_signal()
+        await signalled
+        again = asyncio.create_task(until_signal())
+        draining = asyncio.create_task(drain(proxy, EnvoyAdmin(admin), settings.drain_s, _say))
+        await asyncio.wait({again, draining}, return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
 
 
 def member_tls(files: tuple[Path | None, ...], server_name: str) -> MemberTls | None:

@@ -54,14 +54,30 @@ def fleet_status(ctx: typer.Context) -> None:
     answer = of(ctx).client.get("/v1/fleet")
     if answer["alarm"]:
         messages.print(f"ALARM: {answer['alarm']}", style="bold red", markup=False)
+    for node in answer["items"]:
+        if node["outdated"]:
+            messages.print(f"OUTDATED: {node['id']}: {node['outdated']}", style="red", markup=False)
     rows = [
-        (n["id"], n["group"], n["state"], n["acked_revision"], n["version"], n["last_message_at"],
+        (n["id"], n["group"], n["state"], n["acked_revision"], _version(n), n["last_message_at"],
+         "yes" if n["reports_health"] else "no",
          "; ".join(f"{t['type']}: {t['error']}" for t in n["types"] if t["error"]))
         for n in answer["items"]
     ]  # fmt: skip
-    columns = ("NODE", "GROUP", "STATE", "REVISION", "ENVOY", "LAST HEARD", "ERROR")
+    columns = ("NODE", "GROUP", "STATE", "REVISION", "ENVOY", "LAST HEARD", "REPORTS", "ERROR")
     messages.print(f"revision {answer['revision']}, {len(rows)} nodes")
+    for cell in answer["cells"]:
+        if cell["edges_down"]:
+            edges = cell["edges_up"] + cell["edges_down"]
+            messages.print(
+                f"{cell['cell']}: {cell['edges_down']} of {edges} nodes that report hold no "
+                f"endpoint healthy ({cell['healthy']} of {cell['total']} endpoints are)",
+                markup=False,
+            )
     show(answer, of(ctx).output, table_of(columns, rows))
+
+
+def _version(node: dict[str, Any]) -> str:
+    return f"{node['version']} (outdated)" if node["outdated"] else str(node["version"])
 
 
 def changes(

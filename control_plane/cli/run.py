@@ -106,6 +106,10 @@ def up_command(
     classifier_workers: Annotated[int | None, typer.Option(min=0, max=64)] = None,
     classifier_protocol: Annotated[str | None, typer.Option(help="http or grpc")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="database and Envoy's files")] = None,
+    drain_s: Annotated[
+        float | None, typer.Option(min=0, help="seconds for requests under way at the end")
+    ] = None,
+    force_shrink: Annotated[bool | None, typer.Option(help="publish a shrunk fleet")] = None,
 ) -> None:
     """Run everything on this machine, Envoy included."""
     start_logging()
@@ -120,6 +124,8 @@ def up_command(
         classifier_workers=classifier_workers,
         classifier_protocol=classifier_protocol,
         data_dir=data_dir,
+        drain_s=drain_s,
+        force_shrink=force_shrink,
     )
     from control_plane.cli import local
 
@@ -151,6 +157,7 @@ def envoy_bootstrap(
         raise Failure("--tls-certificate, --tls-key and --tls-ca belong together", Exit.USAGE)
     from control_plane.cli import local
 
+    host = host.removeprefix("[").removesuffix("]")
     tls = local.member_tls(files, tls_server_name or host)
     text = local.bootstrap(node_id, group, host, int(port), admin_port, sotw=sotw, tls=tls)
     if of(ctx).output is Format.YAML:

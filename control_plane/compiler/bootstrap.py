@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 
 from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap
 from envoy_data_plane.envoy.config.cluster import v3 as cluster
@@ -151,7 +152,9 @@ def _xds_cluster(member: FleetMember) -> cluster.Cluster:
     )
     return cluster.Cluster(
         name=XDS_CLUSTER,
-        type=cluster.ClusterDiscoveryType.STRICT_DNS,
+        type=_discovery(member.xds_host),
+        # Of a name with both, the control plane may listen on one family only.
+        dns_lookup_family=cluster.ClusterDnsLookupFamily.ALL,
         connect_timeout=timedelta(seconds=2),
         transport_socket=None if member.tls is None else _tls(member.tls),
         typed_extension_protocol_options={
@@ -169,6 +172,15 @@ def _xds_cluster(member: FleetMember) -> cluster.Cluster:
             )
         ),
     )
+
+
+def _discovery(host: str) -> cluster.ClusterDiscoveryType:
+    """How Envoy finds the control plane: an address needs no DNS, which may know no IPv6."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return cluster.ClusterDiscoveryType.STRICT_DNS
+    return cluster.ClusterDiscoveryType.STATIC
 
 
 def _tls(files: MemberTls) -> core.TransportSocket:

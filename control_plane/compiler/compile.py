@@ -124,7 +124,7 @@ class EdgeCompiler:
         return shared, analysed
 
     def _compiled(self, cell: UpstreamCell) -> _Kept:
-        resources = tuple(compile_cell(cell, self._policy))
+        resources = (compile_cell(cell, self._policy),)
         facet = (
             cell.id,
             cell.name,

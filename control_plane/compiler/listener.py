@@ -63,14 +63,23 @@ def compile_listener(
         chains.append(_chain("debug", debugged, match))
     edge = listener.Listener(
         name=LISTENER_NAME,
-        address=core.Address(
-            socket_address=core.SocketAddress(address=policy.edge_host, port_value=policy.edge_port)
-        ),
+        address=_address(policy),
         filter_chains=chains,
         default_filter_chain=_chain("edge", _manager([*filters, routed], policy, replies), None),
         per_connection_buffer_limit_bytes=32 * 1024,
     )
     return EnvoyResource(LISTENER, LISTENER_NAME, bytes(edge))
+
+
+def _address(policy: TrafficPolicy) -> core.Address:
+    """Where the edge listens; ``::`` takes IPv4 too, as everywhere else in this system."""
+    return core.Address(
+        socket_address=core.SocketAddress(
+            address=policy.edge_host,
+            port_value=policy.edge_port,
+            ipv4_compat=policy.edge_host == "::",
+        )
+    )
 
 
 def compile_debug_filter(revision: int) -> EnvoyResource:

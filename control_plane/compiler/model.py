@@ -10,7 +10,6 @@ from control_plane.routing.model import Cell
 
 _TYPE = "type.googleapis.com/envoy."
 CLUSTER = f"{_TYPE}config.cluster.v3.Cluster"
-ENDPOINTS = f"{_TYPE}config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = f"{_TYPE}config.listener.v3.Listener"
 ROUTES = f"{_TYPE}config.route.v3.RouteConfiguration"
 EXTENSION = f"{_TYPE}config.core.v3.TypedExtensionConfig"
@@ -61,9 +60,16 @@ class TLS(Protocol):
     """TLS from Envoy to a cell."""
 
     @property
-    def server_name(self) -> str | None: ...
+    def trust_file(self) -> str: ...
+
+
+class ServerName(Protocol):
+    """What a cell's certificate must carry."""
+
     @property
-    def ca_file(self) -> str | None: ...
+    def text(self) -> str: ...
+    @property
+    def is_ip(self) -> bool: ...
 
 
 class UpstreamCell(Cell, Protocol):
@@ -73,6 +79,8 @@ class UpstreamCell(Cell, Protocol):
     def endpoints(self) -> Sequence[Endpoint]: ...
     @property
     def tls(self) -> TLS | None: ...
+    @property
+    def server_name(self) -> ServerName: ...
     @property
     def health_check_path(self) -> str | None: ...
 
@@ -97,6 +105,8 @@ class TrafficPolicy:
     """``http`` or ``grpc``."""
     classifier_timeout_s: float = 0.25
     connect_timeout_s: float = 1.0
+    cell_idle_timeout_s: float = 1.0
+    """How long a connection to a cell is kept without a request."""
     request_timeout_s: float = 0.0
     """Whole request; 0: none, because cells have long polls and large uploads."""
     stream_idle_timeout_s: float = 300.0
@@ -104,6 +114,13 @@ class TrafficPolicy:
     """CIDRs of callers whose responses carry the x-cellway- debug headers."""
     max_request_headers_kb: int = 60
     health_check_interval_s: float = 5.0
+    dns_resolvers: tuple[tuple[str, int], ...] = ()
+    """IP addresses and ports of the DNS servers that are asked for the names of cells.
+
+    None: those of each Envoy's machine.
+    """
+    ipv6: bool = True
+    """Whether every Envoy's machine knows IPv6: on one that does not, an AAAA record ends Envoy."""
     edge_cache_entries: int = 50_000
     """Answers that each Envoy worker keeps at most; 0: none, the classifier is asked each time."""
     edge_cache_stale_s: float = 3600.0

@@ -52,6 +52,7 @@ from control_plane.compiler.native import (
     known_keys,
     needs_second_try,
 )
+from control_plane.compiler.retries import RETRY_ELSEWHERE
 from control_plane.routing.evaluate import RETRY_AFTER_S, policy_outcome
 from control_plane.routing.model import Cell, Cells, Outcome, Status, ToCell, Weighted
 from control_plane.routing.ruleset import (
@@ -274,13 +275,12 @@ class _Table:
         return route
 
     def _retry(self, action: route_components_pb2.RouteAction, cells: Iterable[str]) -> None:
-        """Try once more where a cell has another endpoint to try; preparing for that costs 7 %.
+        """Try again where a cell has another endpoint to try; preparing for that costs 7 %.
 
-        Nothing of the request was seen by the cell, so it is safe.
+        Only what no endpoint can have seen, whatever the method: see ADR 15.
         """
         if any(name in self._spread for name in cells):
-            action.retry_policy.retry_on = "connect-failure,refused-stream"
-            action.retry_policy.num_retries.value = 1
+            action.retry_policy.CopyFrom(RETRY_ELSEWHERE)
 
     def _to_cells(self, rule: Rule | None) -> route_components_pb2.Route:
         """A route without its target."""

@@ -12,8 +12,10 @@ from pathlib import Path
 import grpc
 from prometheus_client import start_http_server
 
-from control_plane.edge_agent.metrics import AgentMetrics
+from control_plane.edge_agent.admin import Admin
+from control_plane.edge_agent.metrics import AgentMetrics, ReporterMetrics
 from control_plane.edge_agent.relay import Relay
+from control_plane.edge_agent.reporter import Reporter
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
 from control_plane.edge_agent.upstream import ClientTls, ControlPlane
@@ -39,6 +41,9 @@ class AgentSettings:
     metrics_port: int | None = None
     """On ``host``; None: nowhere."""
     tls: ClientTls | None = None
+    envoy_admin: tuple[str, int] | None = None
+    """Host and port of the admin interface of the Envoy whose view of its endpoints is reported;
+    None: nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,35 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         stack.push_async_callback(_end, writing)
         stack.push_async_callback(server.stop, GRACE_S)
         await server.start()
+        if settings.envoy_admin is not None:
+            counts = ReporterMetrics(metrics.registry)
+            await stack.enter_async_context(reporting(settings.envoy_admin, plane, counts))
         yield RunningAgent(port, store, metrics)
+
+
+@contextlib.asynccontextmanager
+async def reporting(
+    admin: tuple[str, int], plane: ControlPlane, metrics: ReporterMetrics | None = None
+) -> AsyncIterator[None]:
+    """Report what the Envoy with this admin interface holds healthy, until the block is left."""
+    envoy = Admin(*admin)
+    task = asyncio.create_task(Reporter(envoy, plane, metrics).run())
+    try:
+        yield
+    finally:
+        await _end(task)
+        await envoy.close()
+
+
+@contextlib.asynccontextmanager
+async def reporting_to(xds: str, admin_port: int) -> AsyncIterator[None]:
+    """`reporting` for an Envoy on this machine, over a plaintext connection of its own."""
+    plane = ControlPlane(xds)
+    try:
+        async with reporting(("127.0.0.1", admin_port), plane):
+            yield
+    finally:
+        await plane.close()
 
 
 def _load(store: SnapshotStore, metrics: AgentMetrics) -> None:

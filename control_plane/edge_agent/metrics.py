@@ -47,3 +47,23 @@ class AgentMetrics:
             "Times that the control plane was at an older revision than this edge",
             registry=registry,
         )
+
+
+class ReporterMetrics:
+    """What the reporter of an Envoy's view of its endpoints tells Prometheus."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self.reporting = Gauge(
+            "cellway_agent_reporting",
+            "1 while the control plane is told which endpoints Envoy holds healthy",
+            registry=registry,
+        )
+        self.reports = Counter(
+            "cellway_agent_reports", "Messages to the control plane", registry=registry
+        )
+        self.restarts = Counter(
+            "cellway_agent_report_restarts",
+            "Times that reporting began anew: Envoy or the control plane was away",
+            registry=registry,
+        )

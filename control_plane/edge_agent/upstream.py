@@ -10,11 +10,13 @@ from typing import Any
 
 import grpc
 from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
+from envoy.service.health.v3 import hds_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from control_plane.xds.transport import MAX_SENT_BYTES
 
 ADS = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
+HDS = hds_pb2.DESCRIPTOR.services_by_name["HealthDiscoveryService"].full_name
 ANSWER_S = 1.0
 """How long a control plane that runs may take to say so."""
 PROBE_S = 0.5
@@ -73,6 +75,12 @@ class ControlPlane:
             request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
             response_deserializer=None,
         )
+        message = hds_pb2.HealthCheckRequestOrEndpointHealthResponse
+        self._report: Any = self._channel.stream_stream(
+            f"/{HDS}/StreamHealthCheck",
+            request_serializer=message.SerializeToString,
+            response_deserializer=None,
+        )
         self.trouble = ""
         """Why it was not there when last asked; empty: it was."""
 
@@ -99,6 +107,10 @@ class ControlPlane:
     def stream(self) -> Any:
         """A delta ADS call: takes DeltaDiscoveryRequests, gives bytes."""
         return self._open()
+
+    def report_stream(self) -> Any:
+        """A call that takes what an Envoy holds healthy (see `edge_health.report`)."""
+        return self._report()
 
     async def close(self) -> None:
         """Close the channel."""

@@ -14,6 +14,7 @@ from control_plane.grpc_api.guard import Guard
 from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.metrics import GrpcMetrics
 from control_plane.grpc_api.tls import ReloadingTls, TlsFiles
+from control_plane.listening import check_free, host_port, numeric
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,11 @@ class GrpcPort:
             interceptors=interceptors, options=options, maximum_concurrent_rpcs=max_rpcs
         )
 
-    def bind(self, address: str) -> int:
-        """Listen on ``host:port``; gives the port. Raises OSError where it can't."""
+    def bind(self, host: str, port: int, setting: str = "another port") -> int:
+        """Listen; gives the port. Raises OSError as `control_plane.listening.bind` does."""
+        # gRPC itself would only say that it failed.
+        check_free(host, port, setting)
+        address = host_port(numeric(host), port)
         try:
             if self._tls is None:
                 return self.server.add_insecure_port(address)

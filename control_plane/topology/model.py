@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from control_plane.topology.endpoint import Endpoint as Endpoint
+from control_plane.topology.endpoint import ServerName, address_problem, host_problem
 from control_plane.topology.errors import Invalid, Problem
 
 MAX_ENDPOINTS = 256
+SYSTEM_TRUST_STORE = "/etc/ssl/certs/ca-certificates.crt"
 MAX_LABELS = 64
 MAX_WEIGHT = 1000
 MAX_CELL_ID = 2**31 - 1
@@ -51,6 +53,22 @@ class CellTLS:
 
     server_name: str | None = None
     ca_file: str | None = None
+
+    @property
+    def trust_file(self) -> str:
+        """The authorities that are trusted (PEM)."""
+        return self.ca_file or SYSTEM_TRUST_STORE
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what Envoy would refuse."""
+        if self.server_name is not None:
+            wrong = host_problem(self.server_name)
+            if wrong is not None:
+                yield Problem("tls.server_name", f"{self.server_name!r} {wrong[0]}", wrong[1])
+        if self.ca_file is not None and not (self.ca_file and self.ca_file.isprintable()):
+            yield Problem(
+                "tls.ca_file", f"{self.ca_file!r} is no file name", "a path in Envoy's file system"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +117,10 @@ class CellSpec:
             "out of range",
             "a number from 1 on",
         )
-        need(_is_address(self.address), "address", f"{self.address!r} is no address", "host[:port]")
+        wrong = address_problem(self.address)
+        if wrong is not None:
+            found.append(Problem("address", f"{self.address!r} {wrong[0]}", wrong[1]))
+        found.extend(() if self.tls is None else self.tls.problems())
         count = len(self.endpoints)
         need(1 <= count <= MAX_ENDPOINTS, "endpoints", f"{count} given", f"1 to {MAX_ENDPOINTS}")
         need(
@@ -135,18 +156,6 @@ class CellSpec:
         return found
 
 
-def _is_address(address: str) -> bool:
-    try:
-        Endpoint.parse(address if _has_port(address) else f"{address}:443")
-    except Invalid:
-        return False
-    return True
-
-
-def _has_port(address: str) -> bool:
-    return bool(re.search(r"(?:^[^:]+|\]):[0-9]+\Z", address))
-
-
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A cell as stored. ``version`` is the revision of its last change, and its ETag."""
@@ -164,6 +173,12 @@ class Cell:
     weight: int
     healthy: bool
     version: int
+
+    @property
+    def server_name(self) -> ServerName:
+        """The name that its certificate must carry, if it has TLS."""
+        named = self.tls.server_name if self.tls is not None else None
+        return ServerName.of(named or self.address)
 
     @property
     def serving(self) -> bool:

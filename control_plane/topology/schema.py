@@ -307,3 +307,16 @@ operations = Table(
     Index("ix_operations_started_at", "started_at"),
 )
 """Work that goes on after its request was answered, so that each replica can tell of it."""
+
+edge_health = Table(
+    "edge_health",
+    metadata,
+    Column("replica", String(36), primary_key=True),
+    Column("said", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+"""What the edges that report to each control plane hold: a row each, rewritten every few seconds.
+
+``said`` is JSON: ``cells``, by name, how many edges can reach it and how many can't; ``silent``,
+how many more edges there are that don't report. A row whose ``at`` is old says nothing.
+"""

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from control_plane.topology import cells, claims, epochs, feed, idempotency, rulesets
 from control_plane.topology.batched_lookup import BatchedLookup
 from control_plane.topology.desired import DesiredCalls
+from control_plane.topology.edge_health import EdgeHealth
 from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.lease_calls import LeaseCalls
@@ -59,6 +60,7 @@ class Topology(
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.edge_health = EdgeHealth(store)
         self._known_cells = cells.KnownCells()
 
     @classmethod

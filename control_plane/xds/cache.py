@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from control_plane.xds.resource import CDS, SHRINK_GUARD_FROM
+from control_plane.xds.shrink import GUARDED, counted, refusal
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
 MAX_RESPONSE_BYTES = 48 << 20
@@ -16,7 +16,7 @@ class StaleRevision(Exception):
 
 
 class SuspiciousShrink(Exception):
-    """A snapshot that is empty, or has lost more than half of its clusters, without force."""
+    """A snapshot that has lost what an Envoy serves by, without force; see `shrink`."""
 
 
 class OverSize(Exception):
@@ -75,8 +75,13 @@ class SnapshotCache:
 
 
 def _guard_shrink(current: Snapshot, snapshot: Snapshot) -> None:
-    before, after = len(current.of_type(CDS)), len(snapshot.of_type(CDS))
-    if current.types and not snapshot.types:
-        raise SuspiciousShrink("the new snapshot is empty")
-    if before >= SHRINK_GUARD_FROM and after * 2 < before:
-        raise SuspiciousShrink(f"{before} clusters would become {after}")
+    counts = {
+        type_url: (
+            counted(type_url, current.of_type(type_url)),
+            counted(type_url, snapshot.of_type(type_url)),
+        )
+        for type_url in GUARDED
+        if current.whole(type_url) is not snapshot.whole(type_url)
+    }
+    if refused := refusal(counts):
+        raise SuspiciousShrink(refused)

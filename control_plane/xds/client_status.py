@@ -15,28 +15,29 @@ import re2
 from envoy.admin.v3 import config_dump_shared_pb2
 from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 
+from control_plane.xds.envoy_version import parsed
 from control_plane.xds.fleet import Fleet, NodeStatus
 from control_plane.xds.resource import SDS
-from control_plane.xds.type_state import ResourceStatus
+from control_plane.xds.status import ResourceState, ResourceStatus
 
 SERVICE = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name
 MAX_ANSWER_BYTES = 32 << 20
 MAX_MATCHERS = 100
 MAX_REQUESTS_PER_STREAM = 1000
 _CONFIG_STATUS = {
-    "ACKED": csds_pb2.SYNCED,
-    "NACKED": csds_pb2.ERROR,
-    "SENT": csds_pb2.STALE,
-    "REQUESTED": csds_pb2.NOT_SENT,
-    "MISSING": csds_pb2.NOT_SENT,
+    ResourceState.ACKED: csds_pb2.SYNCED,
+    ResourceState.NACKED: csds_pb2.ERROR,
+    ResourceState.SENT: csds_pb2.STALE,
+    ResourceState.REQUESTED: csds_pb2.NOT_SENT,
+    ResourceState.MISSING: csds_pb2.NOT_SENT,
 }
 _Resource = config_dump_shared_pb2.ClientResourceStatus
 _CLIENT_STATUS = {
-    "ACKED": _Resource.ACKED,
-    "NACKED": _Resource.NACKED,
-    "SENT": _Resource.REQUESTED,
-    "REQUESTED": _Resource.REQUESTED,
-    "MISSING": _Resource.DOES_NOT_EXIST,
+    ResourceState.ACKED: _Resource.ACKED,
+    ResourceState.NACKED: _Resource.NACKED,
+    ResourceState.SENT: _Resource.REQUESTED,
+    ResourceState.REQUESTED: _Resource.REQUESTED,
+    ResourceState.MISSING: _Resource.DOES_NOT_EXIST,
 }
 
 
@@ -110,6 +111,9 @@ def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, cont
     """One node's ClientConfig."""
     config = csds_pb2.ClientConfig()
     config.node.id, config.node.cluster = node.id, node.group
+    if numbers := parsed(node.version):
+        version = config.node.user_agent_build_version.version
+        version.major_number, version.minor_number, version.patch = numbers
     for status in resources:
         shown = config.generic_xds_configs.add(
             type_url=status.type_url,
@@ -118,7 +122,7 @@ def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, cont
             config_status=_CONFIG_STATUS[status.state],
             client_status=_CLIENT_STATUS[status.state],
         )
-        if status.state == "NACKED":
+        if status.state is ResourceState.NACKED:
             shown.error_state.details = status.error
             shown.error_state.version_info = status.refused_version
         # Who may ask for statuses need not be one who may read private keys.

@@ -1,4 +1,4 @@
-"""The incremental (delta) variant of a session."""
+"""The incremental ("delta") variant of a session."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 from control_plane.xds.held import Held
 from control_plane.xds.light_request import as_light, named_versions
-from control_plane.xds.resource import CDS, length_delimited
+from control_plane.xds.resource import length_delimited
 from control_plane.xds.session import Session, legacy_wildcard
-from control_plane.xds.type_state import Response, TypeState
+from control_plane.xds.shrink import GUARDED
+from control_plane.xds.subscription import Response, Subscription
 
 
 class DeltaSession(Session):
@@ -17,93 +18,98 @@ class DeltaSession(Session):
     def on_request(self, request: Any) -> list[Response]:
         """Handle a DeltaDiscoveryRequest: a subscription change, an ACK or NACK, or both."""
         type_url = request.type_url
-        state = self._state(type_url)
+        subscription = self._subscription(type_url)
+        if subscription is None:
+            return []
         first = type_url not in self._subscribed
-        self._subscribed.add(type_url)
         subscribe = set(request.resource_names_subscribe)
         unsubscribe = set(request.resource_names_unsubscribe)
         if first:
-            self._first(type_url, state, request, subscribe)
+            self._begin(type_url)
+            self._resume(type_url, subscription, request, subscribe)
         elif request.response_nonce:
             error = request.error_detail.message if request.HasField("error_detail") else None
-            self._answered(type_url, state, request.response_nonce, error)
+            self._answered(type_url, subscription, request.response_nonce, error)
         # Subscription changes count even if the nonce is stale: they are not repeated.
-        self._subscribe(type_url, state, subscribe)
-        self._unsubscribe(type_url, state, unsubscribe)
+        self._subscribe(type_url, subscription, subscribe, again=not first)
+        self._unsubscribe(type_url, subscription, unsubscribe)
+        if first:
+            self._distrust(type_url, subscription)
         return self.pump()
 
-    def _first(self, type_url: str, state: TypeState, request: Any, subscribe: set[str]) -> None:
+    def _resume(
+        self, type_url: str, subscription: Subscription, request: Any, subscribe: set[str]
+    ) -> None:
+        """Take what a client says with its first request of a type: what it has already."""
         forgot = _forgets_wildcard(request.node) and bool(request.initial_resource_versions)
-        if legacy_wildcard(type_url) and (not subscribe or forgot):
-            self._make_wildcard(type_url, state)
         if request.initial_resource_versions:
             self._share()
             whole = self._snapshot.whole(type_url)
             versions = named_versions(as_light(request), whole.entries, whole.versions)
-            state.has = Held.of(versions, whole.versions)
-            state.look_at |= versions.keys()
+            subscription.has = Held.of(versions, whole.versions)
+            subscription.pending |= versions.keys()
             self._returning = True
-            if type_url == CDS:
-                self._guard_shrink()
+        if legacy_wildcard(type_url) and (not subscribe or forgot):
+            self._make_wildcard(type_url, subscription)
+        if request.initial_resource_versions and type_url in GUARDED:
+            self._guard_shrink()
 
-    def _make_wildcard(self, type_url: str, state: TypeState) -> None:
-        state.wildcard = True
-        state.look_at |= self._snapshot.whole(type_url).names
+    def _make_wildcard(self, type_url: str, subscription: Subscription) -> None:
+        subscription.wildcard = True
+        subscription.pending |= self._snapshot.whole(type_url).names
+        # A wildcard that gives nothing is answered, too, so that a booting client goes on.
+        subscription.owed = not subscription.has
 
-    def _subscribe(self, type_url: str, state: TypeState, names: set[str]) -> None:
+    def _subscribe(
+        self, type_url: str, subscription: Subscription, names: set[str], *, again: bool
+    ) -> None:
         if "*" in names:
-            self._make_wildcard(type_url, state)
+            self._make_wildcard(type_url, subscription)
         named = names - {"*"}
         if not named:
             return
-        # Subscribing to what one has means: send it again.
-        state.resend |= named & state.names
-        if state.wildcard:
-            state.resend |= named & state.has.keys()
-        self._named(type_url, state, state.names | named)
-        state.look_at |= named
+        if again:
+            # The client has dropped what it may have had under a name that it subscribes to.
+            subscription.resend |= named
+        subscription.pending |= named
+        self._name(type_url, subscription, subscription.names | named)
 
-    def _unsubscribe(self, type_url: str, state: TypeState, names: set[str]) -> None:
+    def _unsubscribe(self, type_url: str, subscription: Subscription, names: set[str]) -> None:
         if "*" in names:
-            state.wildcard = False
-            for name in set(state.has) - state.names:
-                state.has.pop(name)
+            subscription.wildcard = False
+            subscription.forget(subscription.told_of() - subscription.names)
         names = names - {"*"}
-        if names & state.names:
-            self._named(type_url, state, state.names - names)
-        for name in names:
-            state.gone.discard(name)
-            if state.wildcard:
-                # The client dropped it and must be told again what the wildcard gives: the
-                # resource, or that there is none.
-                state.resend.add(name)
-                if self._target(type_url, name, state) is None:
-                    state.gone.add(name)
-            else:
-                state.has.pop(name, None)
-                state.rejected.pop(name, None)
+        if names & subscription.names:
+            self._name(type_url, subscription, subscription.names - names)
+        if subscription.wildcard:
+            # The client dropped them and must be told again what the wildcard gives: the resource,
+            # or that there is none.
+            subscription.resend |= names
+        else:
+            subscription.forget(names)
 
-    def _update(self, type_url: str, state: TypeState) -> Response | None:
-        due = self._due(type_url, state)
-        if not due and not self._owes_answer(state):
+    def _update(self, type_url: str, subscription: Subscription) -> Response | None:
+        offered = self._due(type_url, subscription)
+        if not offered and not subscription.owed:
             return None
-        return self._send(type_url, state, due, (), str(self._snapshot.revision))
+        # tuple() of a tuple is that tuple, so that all sessions share it.
+        response = Response(type_url, self._next_nonce(), self._version(), tuple(offered))
+        return self._send(type_url, subscription, response, offered)
 
-    @staticmethod
-    def _owes_answer(state: TypeState) -> bool:
-        """A wildcard that gives nothing is answered once, so that a booting client goes on."""
-        return state.wildcard and not state.has and not state.sent_version
-
-    def _remove(self, type_url: str, state: TypeState) -> Response | None:
-        if not state.gone:
+    def _remove(self, type_url: str, subscription: Subscription) -> Response | None:
+        if not subscription.removed:
             return None
-        removed = tuple(sorted(state.gone))
-        state.gone = set()
-        return self._send(type_url, state, (), removed, str(self._snapshot.revision))
+        removed = tuple(sorted(subscription.removed))
+        subscription.removed = set()
+        response = Response(type_url, self._next_nonce(), self._version(), (), removed)
+        return self._send(type_url, subscription, response, ())
+
+    def _version(self) -> str:
+        return str(self._snapshot.revision)
 
 
 def _forgets_wildcard(node: Any) -> bool:
-    """Whether this Envoy reconnects with the names that its wildcard gave, as if it named them.
+    """Return whether this Envoy names what its wildcard gave when it reconnects, as if it meant it.
 
     So do those before 1.19 (github.com/envoyproxy/envoy, issue 16063).
     """
@@ -115,7 +121,7 @@ def _forgets_wildcard(node: Any) -> bool:
 
 
 def delta_bytes(response: Response) -> bytes:
-    """A serialised DeltaDiscoveryResponse, spliced from resources that are bytes already."""
+    """Return a serialised DeltaDiscoveryResponse, spliced from resources that are bytes already."""
     return b"".join(
         (
             length_delimited(1, response.version.encode()),

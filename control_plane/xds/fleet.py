@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from control_plane.xds.envoy_version import outdated
 from control_plane.xds.propagation import Propagation
 from control_plane.xds.session import Session
-from control_plane.xds.type_state import ResourceStatus, TypeStatus
+from control_plane.xds.status import ResourceStatus, SyncState, TypeStatus
+from control_plane.xds.subscription import Doubt
 
 MAX_DISCONNECTED = 10_000
 """Disconnected nodes that are remembered; the oldest are forgotten first."""
@@ -44,9 +46,13 @@ class NodeStatus:
     connected_at: datetime
     last_message_at: datetime
     acked_revision: int
-    state: str
-    """SYNCED, STALE, NACKED, NOT_SENT or DISCONNECTED."""
+    state: SyncState
     types: tuple[TypeStatus, ...]
+
+    @property
+    def outdated(self) -> str:
+        """Why an Envoy of this version should not be in the fleet; empty if it may."""
+        return outdated(self.version)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -54,6 +60,7 @@ class NodeStatus:
             "id": self.id,
             "group": self.group,
             "version": self.version,
+            "outdated": self.outdated or None,
             "connected": self.connected,
             "connected_at": self.connected_at.isoformat(),
             "last_message_at": self.last_message_at.isoformat(),
@@ -90,6 +97,8 @@ class _Node:
     connected_at: datetime
     last_message_at: datetime
     sessions: list[Session] = field(default_factory=list)
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)
+    """What its last streams left open, by type; see `Session.doubt`."""
     last: NodeStatus | None = None
 
 
@@ -137,7 +146,8 @@ class Fleet:
         node = self._nodes.get(node_id)
         self._gone.pop(node_id, None)
         if node is None or not node.sessions:
-            node = _Node(node_id, group, version, now, now)
+            doubts = node.doubts if node is not None else {}
+            node = _Node(node_id, group, version, now, now, doubts=doubts)
         node.group, node.version = group, version
         node.sessions.append(session)
         self._nodes[node_id] = node
@@ -147,6 +157,11 @@ class Fleet:
         for waiter in self._waiters:
             if session.acked_revision < waiter.revision:
                 waiter.lacking.add(session)
+
+    def doubts(self, node_id: str) -> Mapping[str, Doubt]:
+        """Return what earlier streams of the node left open about what it runs, by type."""
+        node = self._nodes.get(node_id)
+        return node.doubts if node is not None else {}
 
     def heard(self, node_id: str, session: Session) -> None:
         """A message of this node was handled; NACKs are reported from here."""
@@ -171,6 +186,8 @@ class Fleet:
         node = self._nodes[node_id]
         status = _status(node)
         node.sessions.remove(session)
+        merged = {**node.doubts, **session.doubts()}
+        node.doubts = {type_url: doubt for type_url, doubt in merged.items() if doubt}
         if not node.sessions:
             node.last = status
             self._gone[node_id] = None
@@ -260,7 +277,7 @@ class Fleet:
         return ()
 
 
-_ORDER = ("NACKED", "STALE", "NOT_SENT", "SYNCED")
+_ORDER = (SyncState.NACKED, SyncState.STALE, SyncState.NOT_SENT, SyncState.SYNCED)
 
 
 def _status(node: _Node) -> NodeStatus:
@@ -274,12 +291,12 @@ def _status(node: _Node) -> NodeStatus:
             last.connected_at,
             last.last_message_at,
             last.acked_revision,
-            "DISCONNECTED",
+            SyncState.DISCONNECTED,
             last.types,
         )
     types = tuple(status for session in node.sessions for status in session.statuses())
-    words = {status.state for status in types}
-    state = next((word for word in _ORDER if word in words), "NOT_SENT")
+    states = {status.state for status in types}
+    state = next((one for one in _ORDER if one in states), SyncState.NOT_SENT)
     return NodeStatus(
         node.id,
         node.group,

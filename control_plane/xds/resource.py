@@ -23,9 +23,14 @@ and a new listener warms until its routes are.
 """
 PUSH_ORDER = tuple(type_url for phase in PHASES for type_url in phase)
 SHRINK_GUARD_FROM = 4
-"""With fewer clusters than this, any number of them may go at once."""
+"""With fewer clusters of cells than this, any number of them but all may go at once."""
 FULL_STATE_TYPES = frozenset({CDS, LDS})
 """Types with a wildcard, whose state-of-the-world responses are the whole truth."""
+REFUSED_STAYS_REFUSED = frozenset({ECDS, SDS})
+"""Types of which Envoy acknowledges what it has refused when it comes again, and does not apply it.
+
+Envoy compares with the hash of what came last, good or not (seen in 1.40).
+"""
 
 
 def _varint(number: int) -> bytes:
@@ -80,11 +85,3 @@ class Resource:
     def sotw_field(self) -> bytes:
         """Field 2 of a DiscoveryResponse: an Any."""
         return length_delimited(2, self.any_bytes)
-
-
-def empty_endpoints(cluster: str) -> Resource:
-    """An empty ClusterLoadAssignment: what an EDS name that has none gets.
-
-    A removal would unsubscribe Envoy, and silence would leave the cluster warming.
-    """
-    return Resource.of(EDS, cluster, length_delimited(1, cluster.encode()))

@@ -164,12 +164,14 @@ def _service(
     async def serve_sotw(
         _: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, bytes]
     ) -> None:
-        await server.serve(SotwSession(served), context, implied)
+        session = SotwSession(served, gate_timeout_s=server.limits.gate_timeout_s)
+        await server.serve(session, context, implied)
 
     async def serve_delta(
         _: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, bytes]
     ) -> None:
-        await server.serve(DeltaSession(served), context, implied)
+        session = DeltaSession(served, gate_timeout_s=server.limits.gate_timeout_s)
+        await server.serve(session, context, implied)
 
     return grpc.method_handlers_generic_handler(
         service,

@@ -1,188 +1,215 @@
-"""What delta and state-of-the-world streams share: subscriptions, order, ACK and NACK.
+"""What delta and state-of-the-world streams share: order, ACK and NACK, and what is certain.
 
-A session is a pure state machine: requests and snapshots go in, responses come out. The rules are
-those of Envoy's xds_protocol document; the order is make before break: additions go down
-`PHASES`, each gated on the ACK of the one before, then removals go up them.
+A session is a pure state machine: requests, snapshots and the time go in, responses come out. The
+rules are those of Envoy's xds_protocol document.
+
+**Order.** Make before break: additions go down `PHASES`, each gated on the ACK of the one before,
+then removals go up them.
+
+**Certainty.** What was sent is not what runs (`ledger`, docs/adr/0042). A client is up to date only
+when nothing is unanswered, nothing uncertain and nothing refused; until then nothing is removed
+that what is in doubt may refer to. What was refused is sent again alone, with back-off, and
+whenever something is published.
 """
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 
-from control_plane.xds.held import Held
+from control_plane.xds.ledger import Ledger, ProtocolError
 from control_plane.xds.resource import (
     CDS,
     EDS,
     FULL_STATE_TYPES,
     PHASES,
     PUSH_ORDER,
-    SHRINK_GUARD_FROM,
-    Resource,
-    empty_endpoints,
 )
-from control_plane.xds.snapshot import EMPTY, OfType, Snapshot
-from control_plane.xds.type_state import (
-    ResourceStatus,
-    Response,
-    TypeState,
-    TypeStatus,
-    resource_statuses,
-    type_status,
-)
+from control_plane.xds.shrink import GUARDED, counted, refusal
+from control_plane.xds.snapshot import Snapshot
+from control_plane.xds.status import ResourceStatus, TypeStatus, resource_statuses, type_status
+from control_plane.xds.subscription import NEVER, Response, Subscription
+
+GATE_TIMEOUT_S = 10.0
+SETTLE_S = 1.0
+"""A client that has named no further type for so long has named all that it wants."""
+_Typed = tuple[str, Subscription]
 
 
-class ProtocolError(Exception):
-    """The client broke the protocol; the stream ends with INVALID_ARGUMENT."""
+class Confirmation(Enum):
+    """Whether the snapshot is known to be no older than what the client has (docs/adr/0040)."""
+
+    GIVEN = "given"
+    AWAITED = "awaited"
+    LATE = "late"
+    """Awaited for too long: a client that has nothing goes on without."""
 
 
-class Session(ABC):
+class Session(Ledger, ABC):
     """One stream's state machine. Subclasses speak delta or state of the world."""
 
-    def __init__(self, types: Iterable[str] = PUSH_ORDER) -> None:
-        self._types: dict[str, TypeState] = {url: TypeState() for url in types}
-        self._subscribed: set[str] = set()
-        self._snapshot: Snapshot = EMPTY
-        self._shared: Snapshot = EMPTY
-        """The snapshot over which what the client has is kept; see `Held`."""
-        self._in_phases: frozenset[str] = frozenset()
-        self._phase_list: tuple[tuple[tuple[str, TypeState], ...], ...] = ()
-        self._nonce = 0
-        self._ungated = False
-        self._unconfirmed = False
-        self._late = False
+    def __init__(
+        self,
+        types: Iterable[str] = PUSH_ORDER,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        gate_timeout_s: float = GATE_TIMEOUT_S,
+    ) -> None:
+        """Make a session that serves ``types``.
+
+        Args:
+            types: type URLs; requests for others are left unanswered.
+            clock: the time in seconds, from any origin.
+            gate_timeout_s: how long one type may hold back the next (a cluster that never warms, a
+                lost answer).
+        """
+        super().__init__(types, clock)
+        self._gate_timeout_s = gate_timeout_s
+        self._phase_list: tuple[tuple[_Typed, ...], ...] = ()
+        self._awaited: tuple[str, ...] = ()
+        self._awaited_since = 0.0
+        self.ungated = False
+        """Whether an answer is overdue, so that types no longer wait for each other."""
+        self._confirmation = Confirmation.GIVEN
         self._returning = False
         """Whether the client has said that it has something already."""
         self.guards_shrink = True
         self.shrunk = ""
         """Why the client is sent nothing: it would lose most of what it has."""
-        self.nacks: list[tuple[str, str]] = []
-        """(type, Envoy's error text) since the shell last looked."""
         self.acked_revision = 0
+        """The newest revision that the client is known to run, all of it."""
 
-    @property
-    def waiting(self) -> bool:
-        """Whether an answer of the client is awaited."""
-        return any(state.outstanding for state in self._types.values())
-
-    @property
-    def settled(self) -> bool:
-        """Whether the client runs the newest snapshot, all of it."""
-        return self.acked_revision == self._snapshot.revision and not self.waiting
-
-    @property
-    def waiting_for(self) -> tuple[str, ...]:
-        """What is awaited: nonces without answer, "warming", "subscriptions". Empty: nothing."""
-        nonces = [s.outstanding.nonce for s in self._types.values() if s.outstanding is not None]
-        if EDS in self._types and self._warming(EDS, self._types[EDS]):
-            nonces.append("warming")
-        if not self._complete() and any(state.gone for state in self._types.values()):
-            nonces.append("subscriptions")
-        return tuple(nonces)
+    # What the shell asks and tells
 
     def on_snapshot(self, snapshot: Snapshot) -> list[Response]:
-        """A newer snapshot is there; intermediate ones that were never seen don't matter."""
+        """Take a newer snapshot; intermediate ones that were never seen don't matter."""
         if snapshot is self._snapshot:
             return []
         for type_url, names in snapshot.changed(self._snapshot).items():
-            state = self._types.get(type_url)
-            if state is not None and type_url in self._subscribed:
-                if state.wildcard:
-                    state.look_at |= names
-                else:
-                    state.look_at |= names & state.names
+            subscription = self._types.get(type_url)
+            if subscription is not None and type_url in self._subscribed:
+                wanted = names if subscription.wildcard else names & subscription.names
+                subscription.pending |= wanted
         self._snapshot = snapshot
-        self._ungated = False
+        self.ungated = False
+        for subscription in self._types.values():
+            for name, refused in subscription.refused.items():
+                subscription.refused[name] = refused.sooner()
         if not self._subscribed:
             self._share()
         if self.shrunk:
             self._guard_shrink()
         return self.pump()
 
+    def on_time(self) -> list[Response]:
+        """Do what is due by now; to be called at `wake_at`."""
+        if self._awaited and self._clock() >= self._awaited_since + self._gate_timeout_s:
+            self.ungated = True
+        return self.pump()
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `on_time` has something to do, in the clock's seconds; None: not by itself."""
+        if self.held:
+            return None
+        times = [
+            refusal.retry_at
+            for subscription in self._types.values()
+            if subscription.outstanding is None
+            for refusal in subscription.refused.values()
+            if refusal.retry_at != NEVER
+        ]
+        if self._awaited and not self.ungated:
+            times.append(self._awaited_since + self._gate_timeout_s)
+        if self._subscribed and not self._complete():
+            times.append(self._subscribed_at + SETTLE_S)
+        return min(times, default=None)
+
     @property
     def held(self) -> bool:
         """Whether nothing may be sent: see `await_confirmation` and ``shrunk``."""
-        if self.shrunk:
+        if self.shrunk or self._confirmation is Confirmation.AWAITED:
             return True
-        return self._unconfirmed and (self._returning or not self._late)
+        return self._confirmation is Confirmation.LATE and self._returning
 
     def await_confirmation(self) -> None:
         """Send nothing until it is known that the snapshot is not older than what the client has.
 
         Versions are content hashes, which tell other from same but not older from newer.
         """
-        self._unconfirmed = True
+        self._confirmation = Confirmation.AWAITED
 
     def confirmed(self) -> list[Response]:
-        """The snapshot is as new as any that the client can have had before it came."""
-        self._unconfirmed = False
+        """Go on: the snapshot is as new as any that the client can have had before it came."""
+        self._confirmation = Confirmation.GIVEN
         return self.pump()
 
     def confirmation_late(self) -> list[Response]:
-        """A client that has nothing goes on without; one that has something goes on waiting."""
-        self._late = True
+        """Go on with a client that has nothing; one that has something goes on waiting."""
+        if self._confirmation is Confirmation.AWAITED:
+            self._confirmation = Confirmation.LATE
         return self.pump()
 
-    def _guard_shrink(self) -> None:
-        """Refuse to take most clusters from a client, as an empty database after a restart would.
+    def statuses(self) -> tuple[TypeStatus, ...]:
+        """Return each subscribed type's state."""
+        return tuple(
+            type_status(type_url, subscription, self.shrunk if type_url in GUARDED else "")
+            for type_url, subscription in self._types.items()
+            if type_url in self._subscribed
+        )
 
-        The cache's own guard compares with what this process has published before; it can't when
-        the process is new.
-        """
-        state = self._types.get(CDS)
-        if state is None or not self.guards_shrink:
-            return
-        before = len(state.has)
-        whole = self._snapshot.whole(CDS)
-        unlike = state.has.unlike(whole.names, whole.versions)
-        kept = len(whole.names) - sum(name not in state.has for name in unlike)
-        self.shrunk = state.error = ""
-        if before >= SHRINK_GUARD_FROM and kept * 2 < before:
-            self.shrunk = state.error = (
-                f"the node has {before} clusters and would keep {kept}: nothing is sent to it; "
-                "force it if that is meant"
-            )
+    def resources(self) -> Iterator[ResourceStatus]:
+        """Yield each resource that the client has or asked for, by type in push order and name."""
+        for type_url, subscription in self._types.items():
+            if type_url in self._subscribed:
+                yield from resource_statuses(type_url, subscription, self._snapshot)
 
-    def _share(self) -> None:
-        """Keep what the client has as differences from the newest snapshot."""
-        if self._shared is self._snapshot:
-            return
-        changes = self._snapshot.changed(self._shared)
-        for type_url in self._subscribed:
-            versions = self._snapshot.whole(type_url).versions
-            self._types[type_url].has.rebase(versions, changes.get(type_url, ()))
-        self._shared = self._snapshot
-
-    def on_timeout(self) -> list[Response]:
-        """The awaited answer is late: stop gating, so that one type can't freeze all."""
-        self._ungated = True
-        return self.pump()
+    # Order
 
     def pump(self) -> list[Response]:
-        """Everything that may be sent now."""
+        """Return everything that may be sent now."""
         responses: list[Response] = []
         if self.held:
             return responses
-        if self._updates(responses) and self._removals(responses):
-            rejected = any(state.rejected for state in self._types.values())
-            if not rejected and not self.waiting and self._complete():
-                self.acked_revision = self._snapshot.revision
-                self._share()
+        if self._updates(responses) and self._removals(responses) and not self._retry(responses):
+            self._settle()
+        awaited = self._waiting_for()
+        if awaited != self._awaited:
+            self._awaited, self._awaited_since = awaited, self._clock()
         return responses
 
+    def _settle(self) -> None:
+        """Note that the client runs the snapshot, if that is certain."""
+        open_ = any(one.outstanding or one.in_doubt for one in self._types.values())
+        if not open_ and self._subscribed and self._complete():
+            self.acked_revision = self._snapshot.revision
+            self._share()
+
+    def _waiting_for(self) -> tuple[str, ...]:
+        """Return what is awaited of the client: nonces without an answer, endpoints to ask for."""
+        nonces = [s.outstanding.nonce for s in self._types.values() if s.outstanding is not None]
+        if EDS in self._types and self._warming(EDS, self._types[EDS]):
+            nonces.append("warming")
+        return tuple(nonces)
+
     def _complete(self) -> bool:
-        """Whether the client has asked for every type that there is: a booting one has not yet."""
-        return bool(self._subscribed) and all(
+        """Return whether the client has asked for all that it wants.
+
+        That is so when it has asked for every type that is published, or for no further one for a
+        while: a client that reconnects asks for all at once, and some never want some types.
+        """
+        asked_for_all = all(
             type_url in self._subscribed
             for type_url in self._types
             if self._snapshot.of_type(type_url)
         )
+        return asked_for_all or self._clock() >= self._subscribed_at + SETTLE_S
 
-    def _phases(self) -> tuple[tuple[tuple[str, TypeState], ...], ...]:
-        """The subscribed types with their states, by phase."""
-        if len(self._in_phases) < len(self._subscribed):
-            self._in_phases = frozenset(self._subscribed)
+    def _phases(self) -> tuple[tuple[_Typed, ...], ...]:
+        """Return the subscribed types with their subscriptions, by phase."""
+        if sum(map(len, self._phase_list)) < len(self._subscribed):
             self._phase_list = tuple(
                 tuple((url, self._types[url]) for url in phase if url in self._subscribed)
                 for phase in PHASES
@@ -193,203 +220,116 @@ class Session(ABC):
         """Send additions and changes, phase by phase; True once all of them are answered."""
         done = True
         for phase in self._phases():
-            for type_url, state in phase:
-                if state.outstanding is None:
-                    response = self._update(type_url, state)
+            for type_url, subscription in phase:
+                if subscription.outstanding is None:
+                    response = self._update(type_url, subscription)
                     if response is not None:
                         responses.append(response)
-            if any(state.outstanding or self._warming(url, state) for url, state in phase):
-                done = False
-                if not self._ungated:
-                    return False
+            open_ = [url for url, s in phase if s.outstanding or s.trials or self._warming(url, s)]
+            done &= not open_
+            if not self.ungated and any(self._gates(url) for url in open_):
+                return False
         return done
 
-    def _warming(self, type_url: str, state: TypeState) -> bool:
-        """Whether clusters were accepted whose endpoints the client has not asked for yet."""
+    def _gates(self, type_url: str) -> bool:
+        """Return whether later phases wait for a type: endpoints alone hold up nothing."""
+        return type_url != EDS or CDS in self._subscribed
+
+    def _warming(self, type_url: str, subscription: Subscription) -> bool:
+        """Return whether the client has clusters whose endpoints it has not asked for yet."""
         if type_url != EDS or CDS not in self._subscribed:
             return False
         with_endpoints = self._snapshot.whole(EDS).names
-        if state.wildcard or with_endpoints is state.names:
+        if subscription.wildcard or with_endpoints is subscription.names:
             return False
         clusters = self._types[CDS]
         return bool(clusters.has) and any(
-            name in clusters.has and name not in clusters.rejected
-            for name in with_endpoints - state.names
+            name in clusters.has and name not in clusters.refused
+            for name in with_endpoints - subscription.names
         )
-
-    def _named(self, type_url: str, state: TypeState, names: AbstractSet[str]) -> None:
-        """Set the names that the client subscribes to; one set for all that name everything."""
-        everything = self._snapshot.whole(type_url).names
-        state.names = everything if names == everything else frozenset(names)
 
     def _removals(self, responses: list[Response]) -> bool:
         """Send removals in reverse order; True once all of them are answered."""
-        if any(state.rejected for state in self._types.values()):
-            # What was refused may still refer to what would be removed.
-            return True
-        if not self._complete() and not self._ungated:
+        if not self._complete() and not self.ungated:
             # A reconnecting client runs routes that it has not told us of yet.
             self._tell_absent(responses)
-            return not any(state.gone for state in self._types.values())
+            return not any(subscription.removed for subscription in self._types.values())
+        referring: list[Subscription] = []
         for phase in reversed(self._phases()):
-            for type_url, state in reversed(phase):
-                if state.outstanding is None:
-                    response = self._remove(type_url, state)
+            for index, (type_url, subscription) in reversed(list(enumerate(phase))):
+                # What is in doubt may still refer to what would be removed.
+                above = (*referring, *(one for _, one in phase[:index]))
+                if subscription.outstanding is None and not any(one.in_doubt for one in above):
+                    response = self._remove(type_url, subscription)
                     if response is not None:
                         responses.append(response)
-            if any(state.outstanding for _, state in phase) and not self._ungated:
+            if any(one.outstanding for _, one in phase) and not self.ungated:
                 return False
+            referring += [one for _, one in phase]
         return True
 
     def _tell_absent(self, responses: list[Response]) -> None:
         """Answer for names that do not exist and that the client never had."""
-        for type_url, state in self._types.items():
-            absent = {name for name in state.gone if name not in state.has}
-            if absent and state.outstanding is None:
-                kept, state.gone = state.gone - absent, absent
-                response = self._remove(type_url, state)
-                state.gone |= kept
+        for type_url, subscription in self._types.items():
+            absent = {name for name in subscription.removed if name not in subscription.has}
+            if absent and subscription.outstanding is None:
+                later, subscription.removed = subscription.removed - absent, absent
+                response = self._remove(type_url, subscription)
+                subscription.removed |= later
                 if response is not None:
                     responses.append(response)
 
-    @abstractmethod
-    def _update(self, type_url: str, state: TypeState) -> Response | None:
-        """The response with what changed, if anything did."""
+    def _retry(self, responses: list[Response]) -> bool:
+        """Send one refused resource of each type again, alone, where its time has come."""
+        now = self._clock()
+        for type_url, subscription in self._types.items():
+            if subscription.refused and subscription.outstanding is None:
+                due = subscription.retry_due(now)
+                if due:
+                    subscription.trials = (due,)
+                    response = self._update(type_url, subscription) or self._remove(
+                        type_url, subscription
+                    )
+                    if response is not None:
+                        responses.append(response)
+        return bool(responses)
 
     @abstractmethod
-    def _remove(self, type_url: str, state: TypeState) -> Response | None:
-        """The response that removes what is gone, if anything is."""
+    def _update(self, type_url: str, subscription: Subscription) -> Response | None:
+        """Return the response with what changed, if anything did."""
 
-    def _state(self, type_url: str) -> TypeState:
-        state = self._types.get(type_url)
-        if state is None:
-            raise ProtocolError(f"type {type_url!r} is not served here")
-        return state
+    @abstractmethod
+    def _remove(self, type_url: str, subscription: Subscription) -> Response | None:
+        """Return the response that removes what is to go, if anything is."""
 
-    def _target(self, type_url: str, name: str, state: TypeState) -> Resource | None:
-        resource = self._snapshot.of_type(type_url).get(name)
-        if resource is None and type_url == EDS and name in state.names:
-            return empty_endpoints(name)
-        return resource
+    def _guard_shrink(self) -> None:
+        """Refuse to take most of what it serves by from a client, as an empty database would.
 
-    def _due(self, type_url: str, state: TypeState) -> Sequence[Resource]:
-        """Resources to send; what has no resource any more is noted as gone."""
-        if not state.look_at and not state.resend:
-            return ()
-        whole = self._snapshot.whole(type_url)
-        looked_at: AbstractSet[str] = state.look_at
-        if not state.gone and not state.rejected:
-            looked_at = state.has.unlike(state.look_at, whole.versions)
-            if self._all_due(state, looked_at, whole):
-                state.look_at, state.resend = set(), set()
-                return whole.ordered
-        due: list[Resource] = []
-        for name in sorted(looked_at | state.resend):
-            if not state.wants(name):
-                continue
-            target = self._target(type_url, name, state)
-            if target is None:
-                state.rejected.pop(name, None)
-                if name in state.has or name in state.names:
-                    state.gone.add(name)
-                continue
-            state.gone.discard(name)
-            refused = state.rejected.get(name)
-            if refused is not None and refused != target.version:
-                del state.rejected[name]
-                refused = None
-            changed = state.has.get(name) != target.version or name in state.resend
-            if changed and refused is None:
-                due.append(target)
-        # Not clear(): an emptied set keeps its memory, and there is one for each type and node.
-        state.look_at, state.resend = set(), set()
-        return due
+        The cache's own guard compares with what this process has published before; it can't when
+        the process is new.
+        """
+        self.shrunk = ""
+        if self.guards_shrink:
+            asked = [type_url for type_url in GUARDED if type_url in self._subscribed]
+            self.shrunk = refusal({type_url: self._counts(type_url) for type_url in asked})
 
-    @staticmethod
-    def _all_due(state: TypeState, looked_at: AbstractSet[str], whole: OfType) -> bool:
-        """Whether a client that has nothing is to get everything: one answer for all such."""
-        return (
-            not state.has
-            and looked_at == whole.names
-            and (state.wildcard or whole.names <= state.names)
-            and state.resend <= whole.names
-        )
-
-    def _send(
-        self,
-        type_url: str,
-        state: TypeState,
-        resources: Sequence[Resource],
-        removed: tuple[str, ...],
-        version: str,
-    ) -> Response:
-        self._nonce += 1
-        # tuple() of a tuple is that tuple, so that all sessions share it.
-        sent = tuple(resources)
-        response = Response(type_url, str(self._nonce), version, sent, removed)
-        state.outstanding = response
-        state.sent_version = version
-        state.before_outstanding = state.has.copy()
-        whole = self._snapshot.whole(type_url)
-        endpoints = self._types.get(EDS)
-        if type_url == CDS and endpoints is not None:
-            # A changed cluster warms until its endpoints come again, changed or not.
-            changed = {one.name for one in sent if state.has.get(one.name) != one.version}
-            endpoints.resend |= changed & endpoints.names
-        if sent is whole.ordered and not state.has:
-            self._share()
-            state.has = Held(whole.versions)
-            return response
-        for resource in sent:
-            state.has[resource.name] = resource.version
-        for name in removed:
-            state.has.pop(name, None)
-        return response
-
-    def _answered(self, type_url: str, state: TypeState, nonce: str, error: str | None) -> None:
-        """Note an ACK or NACK (error text given) of the outstanding response."""
-        response = state.outstanding
-        if response is None or nonce != response.nonce:
-            return
-        state.outstanding = None
-        if error is None:
-            state.acked_version = response.version
-            state.error = "" if not state.rejected else state.error
-            return
-        state.error = error
-        self.nacks.append((type_url, error))
-        for resource in response.resources:
-            before = state.before_outstanding.get(resource.name)
-            if before == resource.version:
-                continue
-            state.rejected[resource.name] = resource.version
-            if before is None:
-                state.has.pop(resource.name, None)
-            else:
-                state.has[resource.name] = before
-
-    def statuses(self) -> tuple[TypeStatus, ...]:
-        """Each subscribed type's state."""
-        return tuple(
-            type_status(type_url, state)
-            for type_url, state in self._types.items()
-            if type_url in self._subscribed
-        )
-
-    def resources(self) -> Iterator[ResourceStatus]:
-        """Each resource that the client has or asked for, by type in push order and by name."""
-        for type_url, state in self._types.items():
-            if type_url in self._subscribed:
-                yield from resource_statuses(type_url, state, self._snapshot)
-
-    def client_versions(self) -> Mapping[str, Mapping[str, str]]:
-        """What the client has, by type and name (the server's view; for CSDS and tests)."""
-        return {url: dict(self._types[url].has) for url in self._subscribed}
+    def _counts(self, type_url: str) -> tuple[int, int]:
+        """Return how many resources of a type the client has, and would have in the end."""
+        has = self._types[type_url].has
+        offered = self._snapshot.whole(type_url)
+        if len(has) == len(offered.names) and not has.unlike(offered.names, offered.versions):
+            return len(has), len(has)
+        # Clusters keep their names; what else there is may be the same by another name.
+        kept = [name for name in has if name in offered.names] if type_url == CDS else offered.names
+        return counted(type_url, has), counted(type_url, kept)
 
 
 def legacy_wildcard(type_url: str) -> bool:
-    """Whether an empty first request asks for everything.
+    """Return whether an empty first request asks for everything.
 
     Only for listeners and clusters: for on-demand types it would return the whole world.
     """
     return type_url in FULL_STATE_TYPES
+
+
+__all__ = ["GATE_TIMEOUT_S", "SETTLE_S", "ProtocolError", "Session", "legacy_wildcard"]

@@ -7,130 +7,190 @@ from collections.abc import Iterable
 from typing import Any
 
 from control_plane.xds.held import Held
-from control_plane.xds.resource import CDS, FULL_STATE_TYPES, Resource, length_delimited
+from control_plane.xds.resource import FULL_STATE_TYPES, RTDS, Resource, length_delimited
 from control_plane.xds.session import Session, legacy_wildcard
-from control_plane.xds.type_state import Response, TypeState
+from control_plane.xds.shrink import GUARDED, counted
+from control_plane.xds.snapshot import OfType
+from control_plane.xds.subscription import Response, Subscription
 
 
 class SotwSession(Session):
-    """State of the world: each response holds every subscribed resource of its type.
+    """State of the world: a response holds every subscribed resource of its type.
 
-    For clusters and listeners absence means removal, so what is to go is sent along until
-    everything that refers to it is gone.
+    For clusters and listeners absence means removal, even if the client refuses the response. So
+    what is not on offer stays in each response in the version that the client runs: what was
+    refused, what is uncertain and not on trial, and what is to go but may still be referred to.
     """
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._sent: dict[str, dict[str, Resource]] = {}
-        self._good: dict[str, dict[str, Resource]] = {}
-        """What the client accepted last: stands in for what it refused."""
-        self._has_clusters = False
+    keeps_good = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._returned: set[str] = set()
+        """Guarded types of which the client has something."""
 
     def on_request(self, request: Any) -> list[Response]:
         """Handle a DiscoveryRequest: first, changed names, ACK or NACK."""
         type_url = request.type_url
-        state = self._state(type_url)
-        first = type_url not in self._subscribed
-        stale = not first and request.response_nonce != _last_nonce(state, request.response_nonce)
-        if stale:
+        subscription = self._subscription(type_url)
+        if subscription is None:
             return []
-        self._subscribed.add(type_url)
-        if first and request.version_info:
-            self._returning = True
-            if type_url == CDS:
-                self._has_clusters = True
-                self._guard_shrink()
-        if request.response_nonce and not first:
+        first = type_url not in self._subscribed
+        if not first and _is_stale(subscription, request.response_nonce):
+            return []
+        if first:
+            self._begin(type_url)
+            self._returning |= bool(request.version_info)
+        elif request.response_nonce:
             error = request.error_detail.message if request.HasField("error_detail") else None
-            self._answered(type_url, state, request.response_nonce, error)
-            if error is None:
-                self._good[type_url] = self._sent.get(type_url, {})
-            else:
-                self._sent[type_url] = self._good.get(type_url, {})
-        self._names(type_url, state, set(request.resource_names), first=first)
-        if first and state.wildcard and request.version_info:
-            self._resume(type_url, state, request.version_info)
+            self._answered(type_url, subscription, request.response_nonce, error)
+        self._subscribe(type_url, subscription, set(request.resource_names))
+        if first:
+            if request.version_info:
+                self._resume(type_url, subscription, request.version_info)
+            self._distrust(type_url, subscription)
         return self.pump()
 
-    def _guard_shrink(self) -> None:
-        """A returning client does not say which clusters it has, so only none at all is refused."""
-        self.shrunk = ""
-        if self.guards_shrink and self._has_clusters and not self._snapshot.of_type(CDS):
-            self.shrunk = "the node has clusters and would keep none: nothing is sent to it"
-        self._types[CDS].error = self.shrunk
+    def _counts(self, type_url: str) -> tuple[int, int]:
+        """A returning client only says whether it has any: by a version that is not nothing's."""
+        after = counted(type_url, self._snapshot.of_type(type_url))
+        return int(type_url in self._returned), after
 
-    def _names(self, type_url: str, state: TypeState, names: set[str], *, first: bool) -> None:
-        named_before = state.named_before
-        state.named_before = named_before or bool(names)
+    def _subscribe(self, type_url: str, subscription: Subscription, names: set[str]) -> None:
+        """Take the names of a request, which are all that the client wants from now on."""
+        named_before = subscription.named_before
+        subscription.named_before = named_before or bool(names)
         wildcard = "*" in names or (not names and not named_before and legacy_wildcard(type_url))
         names.discard("*")
-        if first or wildcard != state.wildcard or names - state.names:
-            # A new name is answered even if its resource is unchanged.
-            state.resend |= names - state.names
-            if wildcard and not state.wildcard:
-                state.look_at |= self._snapshot.of_type(type_url).keys()
-        for name in state.names - names:
-            state.has.pop(name, None)
-            state.rejected.pop(name, None)
-        state.wildcard = wildcard
-        self._named(type_url, state, names)
+        # A new name is answered even if its resource is unchanged, and so is a new wildcard. Of
+        # types whose responses are the whole truth, so is a name that does not exist.
+        new = names - subscription.names
+        subscription.resend |= new
+        if wildcard and not subscription.wildcard:
+            subscription.pending |= self._snapshot.of_type(type_url).keys()
+            subscription.owed = True
+        elif new and type_url in FULL_STATE_TYPES:
+            subscription.owed = True
+        lost = subscription.told_of() - names
+        subscription.wildcard = wildcard
+        self._name(type_url, subscription, names)
+        if not wildcard:
+            subscription.forget(lost)
+            for name in lost:
+                subscription.good.pop(name, None)
 
-    def _resume(self, type_url: str, state: TypeState, version: str) -> None:
-        """A reconnecting client names the version it runs: if it is ours, nothing is sent."""
+    def _resume(self, type_url: str, subscription: Subscription, version: str) -> None:
+        """Take the version that a reconnecting client runs: if it is ours, nothing is sent.
+
+        The version is that of the last response that the client accepted. It is not to be relied on
+        where the client has refused one since; see `Ledger.doubt`.
+        """
+        if type_url in GUARDED and version != _version(()):
+            self._returned.add(type_url)
+            self._guard_shrink()
         resources = dict(self._snapshot.of_type(type_url))
-        if resources and _version(resources.values()) == version:
+        if self._doubts.get(type_url) or not subscription.wildcard or not resources:
+            return
+        if _version(resources.values()) == version:
             self._share()
-            state.has = Held(self._snapshot.whole(type_url).versions)
-            state.look_at.clear()
-            state.acked_version = version
-            self._sent[type_url] = self._good[type_url] = resources
+            subscription.has = Held(self._snapshot.whole(type_url).versions)
+            subscription.good = resources
+            subscription.pending, subscription.owed = set(), False
+            subscription.acked_version = version
 
-    def _update(self, type_url: str, state: TypeState) -> Response | None:
-        due = self._due(type_url, state)
-        if not due:
-            return None
-        resources = self._wanted(type_url, state)
-        if type_url in FULL_STATE_TYPES:
-            kept = self._sent.get(type_url, {})
-            lingering = {name: kept[name] for name in state.gone if name in kept}
-            resources = {**lingering, **resources}
-        return self._respond(type_url, state, resources)
+    def _published(self, type_url: str, subscription: Subscription) -> OfType:
+        """Return the resources of a type, with empty layers for runtime names that do not exist.
 
-    def _remove(self, type_url: str, state: TypeState) -> Response | None:
-        if not state.gone:
+        A booting Envoy waits for each of its layers, and nothing else tells it that there is none.
+        """
+        published = super()._published(type_url, subscription)
+        missing = subscription.names - published.names if type_url == RTDS else frozenset()
+        if not missing:
+            return published
+        empty = {name: _empty_layer(name) for name in missing}
+        return OfType({**published.resources, **empty})
+
+    def _update(self, type_url: str, subscription: Subscription) -> Response | None:
+        on_trial = bool(subscription.trials)
+        offered = self._due(type_url, subscription)
+        if not offered and not subscription.owed:
             return None
-        gone, state.gone = state.gone, set()
+        full = type_url in FULL_STATE_TYPES
+        # Elsewhere absence means nothing, so a trial need not repeat what is certain.
+        resources = {} if on_trial and not full else self._running(subscription)
+        resources |= {resource.name: resource for resource in offered}
+        return self._respond(type_url, subscription, resources, offered)
+
+    def _remove(self, type_url: str, subscription: Subscription) -> Response | None:
+        if not subscription.removed:
+            return None
+        removed, subscription.removed = subscription.removed, set()
         if type_url not in FULL_STATE_TYPES:
-            for name in gone:
-                # Absence means nothing for this type; its parent's removal ends it.
-                state.has.pop(name, None)
+            # Absence means nothing for this type; its parent's removal ends it.
+            subscription.forget(removed)
             return None
-        if not gone & self._sent.get(type_url, {}).keys():
+        if not removed & subscription.good.keys() and not removed & subscription.uncertain.keys():
             return None
-        for name in gone:
-            state.has.pop(name, None)
-        return self._respond(type_url, state, self._wanted(type_url, state))
+        running = self._running(subscription)
+        resources = {name: one for name, one in running.items() if name not in removed}
+        return self._respond(type_url, subscription, resources, (), removed)
 
-    def _wanted(self, type_url: str, state: TypeState) -> dict[str, Resource]:
-        names = self._snapshot.of_type(type_url).keys() if state.wildcard else state.names
-        found: dict[str, Resource] = {}
-        for name in sorted(names):
-            target = self._target(type_url, name, state)
-            if target is not None and state.rejected.get(name) == target.version:
-                target = self._good.get(type_url, {}).get(name)
-            if target is not None:
-                found[name] = target
-        return found
+    @staticmethod
+    def _running(subscription: Subscription) -> dict[str, Resource]:
+        """Return what the client runs and shall go on running, by name.
 
-    def _respond(self, type_url: str, state: TypeState, resources: dict[str, Resource]) -> Response:
-        version = _version(resources.values())
-        self._sent[type_url] = resources
-        return self._send(type_url, state, tuple(resources.values()), (), version)
+        Besides what it wants that is what is to be removed later.
+        """
+        wanted = (
+            subscription.good.keys()
+            if subscription.wildcard
+            else subscription.names & subscription.good.keys()
+        )
+        return {name: subscription.good[name] for name in wanted}
+
+    def _respond(
+        self,
+        type_url: str,
+        subscription: Subscription,
+        resources: dict[str, Resource],
+        offered: Iterable[Resource],
+        removed: Iterable[str] = (),
+    ) -> Response:
+        ordered = tuple(resources[name] for name in sorted(resources))
+        about = frozenset((*(one.name for one in offered), *removed))
+        response = Response(type_url, self._next_nonce(), _version(ordered), ordered, about=about)
+        return self._send(type_url, subscription, response, tuple(offered))
+
+    def _accepted(
+        self,
+        type_url: str,
+        subscription: Subscription,
+        response: Response,
+        everything: OfType | None,
+    ) -> None:
+        super()._accepted(type_url, subscription, response, everything)
+        if type_url in FULL_STATE_TYPES:
+            # The client runs these, and nothing else.
+            named = {one.name: one for one in response.resources}
+            for name in subscription.has.keys() - named.keys():
+                subscription.has.pop(name)
+            subscription.good = {
+                name: one for name, one in named.items() if subscription.wants(name)
+            }
+            subscription.uncertain.clear()
+            subscription.acknowledge({})
 
 
-def _last_nonce(state: TypeState, given: str) -> str:
-    """The nonce that counts: the outstanding one, else whatever was given."""
-    return state.outstanding.nonce if state.outstanding is not None else given
+def _empty_layer(name: str) -> Resource:
+    """Return an ``envoy.service.runtime.v3.Runtime`` with a name (field 1) and nothing in it."""
+    return Resource.of(RTDS, name, length_delimited(1, name.encode()))
+
+
+def _is_stale(subscription: Subscription, nonce: str) -> bool:
+    """Return whether a request was written before the client had seen the newest response."""
+    if subscription.outstanding is not None:
+        return nonce != subscription.outstanding.nonce
+    return nonce not in {"", subscription.last_nonce}
 
 
 def _version(resources: Iterable[Resource]) -> str:
@@ -141,7 +201,7 @@ def _version(resources: Iterable[Resource]) -> str:
 
 
 def sotw_bytes(response: Response) -> bytes:
-    """A serialised DiscoveryResponse, spliced from resources that are bytes already."""
+    """Return a serialised DiscoveryResponse, spliced from resources that are bytes already."""
     return b"".join(
         (
             length_delimited(1, response.version.encode()),

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -20,10 +19,10 @@ import grpc
 from control_plane.xds.delta import DeltaSession, delta_bytes
 from control_plane.xds.newest import Newest, RevisionUnknown
 from control_plane.xds.node import NODE_NAME
-from control_plane.xds.session import ProtocolError
+from control_plane.xds.session import GATE_TIMEOUT_S, ProtocolError
 from control_plane.xds.sotw import SotwSession, sotw_bytes
+from control_plane.xds.subscription import Response
 from control_plane.xds.transport import MAX_SENT_BYTES
-from control_plane.xds.type_state import Response
 
 if TYPE_CHECKING:
     from control_plane.xds.server import XdsServer
@@ -43,7 +42,7 @@ class Limits:
     response_bytes: int = MAX_SENT_BYTES
     hello_timeout_s: float = 30.0
     """How long a stream may take to say who it is."""
-    gate_timeout_s: float = 10.0
+    gate_timeout_s: float = GATE_TIMEOUT_S
     """How long one type may hold back the next (a cluster that never warms, a lost answer)."""
     confirm_timeout_s: float = 5.0
     """How long a node that has nothing waits for proof that the snapshot is not an old one."""
@@ -78,10 +77,14 @@ class Stream:
         self._queue: deque[Response] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._armed_for: float | None = None
+        """The session's deadline that the timer keeps."""
         self._confirming: asyncio.Task[None] | None = None
         self._confirmed = asyncio.Event()
         self._floor: int | None = None
         """The revision that the cache must have reached before this node is sent anything."""
+        self._logged_nacks: dict[str, str] = {}
+        """The newest error text by type."""
         self.node_id: str | None = None
 
     async def run(self) -> None:
@@ -165,12 +168,14 @@ class Stream:
         self._report()
 
     async def _read(self) -> None:
-        """Handle requests until the client closes its side."""
+        """Handle requests until the client closes its side, and answer them all."""
         if self._first is not None:
             self._handle(self._first)
         # Cheaper than iterating, which is a generator around this.
         while (request := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
             self._handle(request)
+        if self._sender is not None:
+            await asyncio.wait({self._sender})
 
     def _handle(self, request: Any) -> None:
         self._check(request)
@@ -205,28 +210,31 @@ class Stream:
         return payload
 
     def _arm(self) -> None:
-        """Give what is awaited now its time, unless a timer runs: it will look again."""
-        if self._timer is not None or self._session.settled:
+        """Have the session's next deadline kept."""
+        wake_at = self._session.wake_at
+        if wake_at == self._armed_for:
             return
-        awaited = self._session.waiting_for
-        if awaited:
-            limit_s = self._server.limits.gate_timeout_s
+        self._disarm()
+        if wake_at is not None:
+            self._armed_for = wake_at
             self._timer = self._loop.call_later(
-                limit_s, self._guarded, partial(self._late, awaited)
+                max(0.0, wake_at - time.monotonic()), self._guarded, self._on_time
             )
 
     def _disarm(self) -> None:
+        self._armed_for = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _late(self, awaited: tuple[str, ...]) -> None:
-        self._timer = None
-        if awaited == self._session.waiting_for:
+    def _on_time(self) -> None:
+        self._timer = self._armed_for = None
+        ungated = self._session.ungated
+        responses = self._session.on_time()
+        if self._session.ungated and not ungated:
             log.warning("%s: no answer in time; going on", self.node_id)
-            self._send(self._session.on_timeout())
-            self._report()
-        self._arm()
+        self._send(responses)
+        self._report()
 
     def _silent(self, limit_s: float) -> None:
         self.end(ProtocolError(f"no request with a node came in {limit_s:g} s"))
@@ -285,6 +293,7 @@ class Stream:
         text = f"{version.major_number}.{version.minor_number}.{version.patch}"
         self._group = node.cluster
         self._session.on_snapshot(self._server.cache.get(self._group))
+        self._session.doubt(self._server.fleet.doubts(node.id))
         self._server.fleet.connected(node.id, node.cluster, text, self._session)
         self.node_id = node.id
         self._session.guards_shrink = not self._server.force_shrink
@@ -296,5 +305,11 @@ class Stream:
     def _report(self) -> None:
         if self.node_id is not None:
             for type_url, error in self._session.nacks:
-                log.error("%s NACKed %s: %s", self.node_id, type_url, error)
+                self._log_nack(type_url, error)
             self._server.fleet.heard(self.node_id, self._session)
+
+    def _log_nack(self, type_url: str, error: str) -> None:
+        """Log what a client refuses once, not each time that it is sent again."""
+        if self._logged_nacks.get(type_url) != error:
+            self._logged_nacks[type_url] = error
+            log.error("%s NACKed %s: %s", self.node_id, type_url, error)

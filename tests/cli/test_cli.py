@@ -127,6 +127,11 @@ def test_lint_and_bootstrap_need_no_server(cellway: Cellway, tmp_path: Path) -> 
     assert cellway("rules", "lint", str(RULESETS / "gitlab.json")).returncode == 0
     made = cellway("envoy", "bootstrap", "--node-id", "edge-7", "--xds", "cp.example:18000")
     assert json.loads(made.stdout)["node"]["id"] == "edge-7"
+    made = cellway("envoy", "bootstrap", "--node-id", "n", "--xds", "[::1]:18000")
+    (xds,) = json.loads(made.stdout)["staticResources"]["clusters"]
+    (locality,) = xds["loadAssignment"]["endpoints"]
+    (one,) = locality["lbEndpoints"]
+    assert one["endpoint"]["address"]["socketAddress"]["address"] == "::1"
 
 
 def test_serve_refuses_to_be_open_without_a_token(cellway: Cellway) -> None:

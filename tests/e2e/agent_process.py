@@ -28,7 +28,15 @@ class AgentProcess:
     `max_file_bytes` is how large a file it can write (RLIMIT_FSIZE): its full disk.
     """
 
-    def __init__(self, directory: Path, xds_port: int, *, max_file_bytes: int = -1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        xds_port: int,
+        *,
+        max_file_bytes: int = -1,
+        envoy_admin: str | None = None,
+    ) -> None:
+        self._more = () if envoy_admin is None else ("--envoy-admin", envoy_admin)
         self.port = unused_port()
         self.metrics_port = unused_port()
         self.directory = directory / "snapshots"
@@ -51,6 +59,7 @@ class AgentProcess:
                     *("--listen", f"127.0.0.1:{self.port}"),
                     *("--metrics-port", str(self.metrics_port)),
                     *("--snapshot-dir", str(self.directory)),
+                    *self._more,
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -26,6 +26,7 @@ RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_dow
         ({"listen": "18002"}, "--listen '18002' is not host:port"),
         ({"xds": "somewhere"}, "--xds 'somewhere' is not host:port"),
         ({"xds": "somewhere:65536"}, "is not host:port"),
+        ({"envoy_admin": "9901"}, "--envoy-admin '9901' is not host:port"),
         ({"tls_server_name": "plane.example"}, "the TLS options belong together"),
     ],
 )

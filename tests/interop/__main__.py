@@ -1,4 +1,4 @@
-"""``make interop``: GitLab's Go client against this server.
+"""``make interop``: GitLab's Go client and grpc-go's xDS client against this server.
 
 Builds ``main.go`` with the official module and runs it against a server started here. Where the
 module can't be had, that is said, and a client that protoc-gen-go makes of our own ``.proto`` files
@@ -21,6 +21,7 @@ from grpc_tools import protoc
 from control_plane.server import running
 from control_plane.settings import Settings
 from tests.grpc_api.wire import add_cells
+from tests.interop import xds_client
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -121,9 +122,13 @@ def main() -> int:
         folder = Path(scratch)
         official = build(folder)
         status = asyncio.run(drive(folder))
+        xds = xds_client.copy_sources(folder)
+        need(go(xds, "build", "-o", "client", "."))
+        xds_status = asyncio.run(xds_client.drive(xds / "client"))
     client = "GitLab's Go client" if official else "a stand-in made from our own .proto files"
     print(f"{client}: {'passed' if status == 0 else 'FAILED'}")
-    return status
+    print(f"grpc-go's xDS client: {'passed' if xds_status == 0 else 'FAILED'}")
+    return status or xds_status
 
 
 if __name__ == "__main__":

@@ -127,6 +127,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0021",
         "0022",
         "0023",
+        "0024",
     )
     migrate(store.engine)
     store.close()

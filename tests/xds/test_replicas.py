@@ -18,7 +18,7 @@ from control_plane.publish import Publisher
 from control_plane.topology.model import CellSpec, CellState, Endpoint
 from control_plane.topology.service import Topology
 from control_plane.xds.newest import Newest, RevisionUnknown
-from control_plane.xds.resource import CDS, EDS, Resource
+from control_plane.xds.resource import CDS, Resource
 from control_plane.xds.server import Limits
 from control_plane.xds.snapshot import Snapshot
 from tests.xds.wire import Wire, answer, clusters, first, read, until
@@ -71,11 +71,11 @@ async def silent(call: Any) -> bool:
     return False
 
 
-async def endpoints(wire: Wire, node: str, has: dict[str, str] | None = None) -> Any:
+async def the_cluster(wire: Wire, node: str, has: dict[str, str] | None = None) -> Any:
     call = wire.stub.DeltaAggregatedResources()
     versions = has or {}
     await call.write(
-        first(node, EDS, resource_names_subscribe=["cell:c"], initial_resource_versions=versions)
+        first(node, CDS, resource_names_subscribe=["cell:c"], initial_resource_versions=versions)
     )
     return call
 
@@ -90,11 +90,11 @@ async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> No
         quick.topology.update_cell("c", spec(2), actor="t")
         quick.publisher.publish()
         assert quick.cache.get("").revision > slow.cache.get("").revision
-        call = await endpoints(quick, "n1")
+        call = await the_cluster(quick, "n1")
         has = versions_of(await read(call))
         call.cancel()
 
-        moved = await endpoints(slow, "n1", has)
+        moved = await the_cluster(slow, "n1", has)
         await until(lambda: slow.fleet.nodes())
         waiting = asyncio.create_task(moved.read())
         await asyncio.sleep(QUIET_S)
@@ -106,7 +106,7 @@ async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> No
         slow.topology.update_cell("c", spec(3), actor="t")
         slow.publisher.publish()
         newer = versions_of(await waiting)
-        assert newer == {"cell:c": slow.cache.get("").of_type(EDS)["cell:c"].version}
+        assert newer == {"cell:c": slow.cache.get("").of_type(CDS)["cell:c"].version}
         assert newer != has
         moved.cancel()
 
@@ -135,11 +135,11 @@ async def test_state_of_the_world_waits_as_well(url: str) -> None:
 async def test_a_node_that_has_nothing_waits_a_while_only(url: str) -> None:
     async with Replica(url, Limits(confirm_timeout_s=QUIET_S)) as slow:
         slow.publisher.publish()
-        old = slow.cache.get("").of_type(EDS)["cell:c"].version
+        old = slow.cache.get("").of_type(CDS)["cell:c"].version
         slow.topology.update_cell("c", spec(2), actor="t")
-        call = await endpoints(slow, "fresh")
+        call = await the_cluster(slow, "fresh")
         assert versions_of(await read(call)) == {"cell:c": old}
-        returning = await endpoints(slow, "returning", {"cell:c": "another"})
+        returning = await the_cluster(slow, "returning", {"cell:c": "another"})
         assert await silent(returning)
         call.cancel()
 
@@ -202,8 +202,9 @@ async def test_a_new_server_with_a_shrunk_database_takes_nothing_from_a_node(lef
         call = wire.stub.DeltaAggregatedResources()
         await call.write(first(initial_resource_versions=has))
         await until(lambda: wire.xds.alarm is not None)
-        assert f"n1: the node has 10 clusters and would keep {left}" in str(wire.xds.alarm)
-        assert "would keep" in wire.fleet.nodes()[0].types[0].error
+        lost = "n1: of 10 clusters of cells 4 would be left" if left else "n1: all clusters"
+        assert lost in str(wire.xds.alarm)
+        assert "force-shrink" in wire.fleet.nodes()[0].types[0].error
         assert await wire.fleet.wait(1, 0.05) == ("n1",)
         # Once the database is whole again, the node goes on.
         wire.cache.set(many(2, 9))

@@ -14,10 +14,12 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.xds.delta import DeltaSession
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
-from control_plane.xds.session import ProtocolError
+from control_plane.xds.session import GATE_TIMEOUT_S, SETTLE_S
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.sotw import SotwSession
-from tests.xds.envoy_model import DeltaClient, SotwClient, boot, wanted
+from control_plane.xds.status import TypeStatus
+from control_plane.xds.subscription import RETRY_MAX_S
+from tests.xds.envoy_model import Clock, DeltaClient, SotwClient, boot, versions, wanted
 
 
 def res(type_url: str, name: str, body: bytes = b"1") -> Resource:
@@ -32,14 +34,14 @@ def fleet(revision: int, clusters: str, *, routes: bytes = b"r", **bodies: bytes
     return Snapshot(revision, made)
 
 
-def delta(snapshot: Snapshot) -> DeltaClient:
-    session = DeltaSession()
+def delta(snapshot: Snapshot, clock: Clock | None = None) -> DeltaClient:
+    session = DeltaSession(clock=clock or Clock())
     session.on_snapshot(snapshot)
     return DeltaClient(session)
 
 
-def sotw(snapshot: Snapshot) -> SotwClient:
-    session = SotwSession()
+def sotw(snapshot: Snapshot, clock: Clock | None = None) -> SotwClient:
+    session = SotwSession(clock=clock or Clock())
     session.on_snapshot(snapshot)
     return SotwClient(session)
 
@@ -74,9 +76,9 @@ def test_only_what_changed_is_sent() -> None:
 def test_01_a_reconnect_removes_what_vanished_meanwhile() -> None:
     snapshot = fleet(3, "b")
     client = delta(snapshot)
-    versions = {"a": "old", "b": wanted(snapshot, CDS)["b"]}
-    client.has[CDS] = dict(versions)
-    client.take(client.request(CDS, initial_resource_versions=versions))
+    has = {"a": "old", "b": versions(snapshot, CDS)["b"]}
+    client.has[CDS] = {"a": b"old", "b": wanted(snapshot, CDS)["b"]}
+    client.take(client.request(CDS, initial_resource_versions=has))
     client.take(client.request(EDS, "b"))
     client.take(client.request(LDS))
     client.take(client.request(RDS, "routes"))
@@ -89,7 +91,7 @@ def test_01_a_reconnect_with_unchanged_data_sends_nothing() -> None:
     client = delta(snapshot)
     for type_url, names in ((CDS, ()), (EDS, ("a", "b")), (LDS, ()), (RDS, ("routes",))):
         client.take(
-            client.request(type_url, *names, initial_resource_versions=wanted(snapshot, type_url))
+            client.request(type_url, *names, initial_resource_versions=versions(snapshot, type_url))
         )
     assert client.log == []
     assert client.session.acked_revision == 3
@@ -103,11 +105,14 @@ def test_02_a_name_that_does_not_exist_yet_is_sent_when_it_appears() -> None:
     assert client.has[RDS].keys() == {"late"}
 
 
-def test_03_endpoints_that_do_not_exist_are_an_empty_assignment_not_a_removal() -> None:
+def test_03_endpoints_that_do_not_exist_are_told_once_and_sent_when_they_appear() -> None:
     client = delta(Snapshot(1, [res(CDS, "a")]))
     client.take(client.request(CDS))
-    assert (EDS, ("a",), ()) in client.log
-    assert not any(removed for _, _, removed in client.log)
+    client.take(client.request(EDS, ""))
+    assert [entry for entry in client.log if entry[0] == EDS] == [
+        (EDS, (), ("a",)),
+        (EDS, (), ("",)),
+    ]
     client.take(client.session.on_snapshot(fleet(2, "a")))
     assert client.has[EDS] == wanted(fleet(2, "a"), EDS)
 
@@ -129,7 +134,7 @@ def old_envoy(minor: int) -> Any:
 def test_04_an_old_envoy_that_reconnects_by_name_still_has_the_wildcard() -> None:
     snapshot = fleet(1, "ab")
     client = delta(snapshot)
-    have = wanted(snapshot, CDS)
+    have = versions(snapshot, CDS)
     client.take(client.request(CDS, *have, initial_resource_versions=have, node=old_envoy(18)))
     client.take(client.session.on_snapshot(fleet(2, "abc")))
     assert "c" in client.has[CDS]
@@ -138,7 +143,7 @@ def test_04_an_old_envoy_that_reconnects_by_name_still_has_the_wildcard() -> Non
 def test_04_a_newer_one_means_the_names_that_it_says() -> None:
     snapshot = fleet(1, "ab")
     client = delta(snapshot)
-    have = wanted(snapshot, CDS)
+    have = versions(snapshot, CDS)
     client.take(client.request(CDS, *have, initial_resource_versions=have, node=old_envoy(19)))
     client.take(client.session.on_snapshot(fleet(2, "abc")))
     assert "c" not in client.has.get(CDS, {})
@@ -188,10 +193,15 @@ def test_08_state_of_the_world_keeps_the_old_cluster_until_the_routes_are_there(
     assert client.session.acked_revision == 2
 
 
-def test_09_a_refused_version_is_not_sent_again_until_it_changes() -> None:
+def status_of(client: DeltaClient | SotwClient, type_url: str) -> TypeStatus:
+    (status,) = (one for one in client.session.statuses() if one.type_url == type_url)
+    return status
+
+
+def test_09_a_refused_version_is_not_sent_in_a_loop_and_the_others_go_on() -> None:
     client = delta(fleet(1, "ab"))
     boot(client)
-    client.refuses = {"a"}
+    client.refuses_bodies = {b"bad"}
     client.log.clear()
     client.take(client.session.on_snapshot(fleet(2, "ab", a=b"bad")))
     client.take(client.session.on_snapshot(fleet(3, "ab", a=b"bad", routes=b"x")))
@@ -199,9 +209,9 @@ def test_09_a_refused_version_is_not_sent_again_until_it_changes() -> None:
     assert client.has[CDS] == wanted(fleet(1, "ab"), CDS), "the last good version stays"
     assert client.has[RDS] == wanted(fleet(3, "ab", routes=b"x"), RDS), "other types go on"
     assert client.session.acked_revision == 1
-    (status,) = (one for one in client.session.statuses() if one.type_url == CDS)
-    assert (status.state, status.rejected, status.error) == ("NACKED", ("a",), "no good: a")
-    client.refuses = set()
+    status = status_of(client, CDS)
+    assert (status.state, status.rejected) == ("NACKED", ("a",))
+    assert status.error == "Error adding/updating cluster(s) a: no good"
     client.take(client.session.on_snapshot(fleet(4, "ab", a=b"good")))
     assert client.has[CDS] == wanted(fleet(4, "ab", a=b"good"), CDS)
     assert client.session.acked_revision == 4
@@ -210,10 +220,153 @@ def test_09_a_refused_version_is_not_sent_again_until_it_changes() -> None:
 def test_09_state_of_the_world_puts_the_last_good_one_in_for_what_was_refused() -> None:
     client = sotw(fleet(1, "ab"))
     boot(client)
-    client.refuses = {b"bad"}
+    client.refuses_bodies = {b"bad"}
     client.take(client.session.on_snapshot(fleet(2, "ab", a=b"bad")))
     client.take(client.session.on_snapshot(fleet(3, "ab", a=b"bad", b=b"new")))
     assert client.has[CDS] == {"a": b"c", "b": b"new"}
+
+
+@pytest.mark.parametrize("make", [delta, sotw])
+def test_09_after_a_nack_nothing_of_the_response_is_taken_for_granted(make: Any) -> None:
+    # Envoy applies a and c, and refuses b: then a goes back, c goes, and b is mended.
+    client = make(fleet(1, "ab"))
+    boot(client)
+    client.refuses_bodies = {b"bad"}
+    client.take(client.session.on_snapshot(fleet(2, "abc", a=b"moved", b=b"bad")))
+    assert client.has[CDS] == {"a": b"moved", "b": b"c", "c": b"c"}
+    client.take(client.session.on_snapshot(fleet(3, "ab", b=b"mended")))
+    assert client.has[CDS] == wanted(fleet(3, "ab", b=b"mended"), CDS)
+    assert client.session.acked_revision == 3
+    assert {status.state for status in client.session.statuses()} == {"SYNCED"}
+
+
+def test_09_state_of_the_world_boots_with_all_that_is_good() -> None:
+    client = sotw(fleet(1, "abcde", e=b"bad"))
+    client.refuses_bodies = {b"bad"}
+    boot(client)
+    assert client.has[CDS].keys() == set("abcd")
+    client.take(client.session.on_snapshot(fleet(2, "abcdef", e=b"bad")))
+    assert client.has[CDS].keys() == set("abcdf")
+    assert client.session.acked_revision == 0
+    client.take(client.session.on_snapshot(fleet(3, "abcdef", e=b"mended")))
+    assert client.has[CDS] == wanted(fleet(3, "abcdef", e=b"mended"), CDS)
+    assert client.session.acked_revision == 3
+
+
+@pytest.mark.parametrize("make", [delta, sotw])
+def test_09_what_was_refused_for_a_passing_reason_is_tried_again(make: Any) -> None:
+    clock = Clock()
+    client = make(fleet(1, "ab"), clock)
+    client.refuses = {"b"}
+    boot(client)
+    assert status_of(client, CDS).rejected == ("b",)
+    client.refuses = set()
+    waits: list[float] = []
+    while client.session.acked_revision == 0:
+        assert client.session.wake_at is not None
+        waits.append(client.session.wake_at - clock.now)
+        clock.now = client.session.wake_at
+        client.take(client.session.on_time())
+    assert sum(waits) <= RETRY_MAX_S
+    assert client.has[CDS] == wanted(fleet(1, "ab"), CDS)
+    assert status_of(client, CDS).error == ""
+
+
+def test_09_tries_are_spaced_out_but_a_publication_brings_the_next_one_forward() -> None:
+    clock = Clock()
+    client = delta(fleet(1, "a"), clock)
+    client.refuses = {"a"}
+    boot(client)
+    waits = []
+    for _ in range(8):
+        wake_at = client.session.wake_at
+        assert wake_at is not None
+        waits.append(wake_at - clock.now)
+        clock.now = wake_at
+        client.take(client.session.on_time())
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+    clock.now += 1
+    client.refuses = set()
+    client.take(client.session.on_snapshot(fleet(2, "a")))
+    assert client.session.acked_revision == 2
+
+
+def test_09_going_back_to_what_runs_ends_the_error() -> None:
+    client = delta(fleet(1, "ab"))
+    boot(client)
+    client.refuses_bodies = {b"bad"}
+    client.take(client.session.on_snapshot(fleet(2, "ab", a=b"bad")))
+    assert status_of(client, CDS).error
+    client.take(client.session.on_snapshot(fleet(3, "ab")))
+    status = status_of(client, CDS)
+    assert (status.state, status.error) == ("SYNCED", "")
+    assert client.session.acked_revision == 3
+
+
+def test_09_another_version_that_is_refused_alone_leaves_the_first_one_uncertain() -> None:
+    client = delta(fleet(1, "ab"))
+    boot(client)
+    client.refuses_bodies = {b"bad", b"worse"}
+    first = client.session.on_snapshot(fleet(2, "ab", a=b"moved", b=b"bad"))
+    client.session.on_snapshot(fleet(3, "ab", a=b"worse", b=b"bad"))
+    client.take(first)
+    assert client.has[CDS] == {"a": b"moved", "b": b"c"}
+    client.take(client.session.on_snapshot(fleet(4, "ab")))
+    assert client.has[CDS] == wanted(fleet(4, "ab"), CDS)
+    assert client.session.acked_revision == 4
+
+
+def test_09_nothing_goes_that_refused_routes_may_still_name() -> None:
+    client = delta(fleet(1, "ab"))
+    boot(client)
+    client.refuses_bodies = {b"bad routes"}
+    client.take(client.session.on_snapshot(fleet(2, "a", routes=b"bad routes")))
+    assert client.has[CDS].keys() == {"a", "b"}
+    client.take(client.session.on_snapshot(fleet(3, "a", routes=b"good routes")))
+    assert client.has[CDS].keys() == {"a"}
+    assert client.session.acked_revision == 3
+
+
+def test_09_a_refused_cluster_does_not_keep_another_from_going() -> None:
+    client = delta(fleet(1, "ab"))
+    boot(client)
+    client.refuses = {"c"}
+    client.take(client.session.on_snapshot(fleet(2, "ac", routes=b"to a and c")))
+    assert client.has[CDS].keys() == {"a"}
+
+
+def test_09_a_stream_that_ends_in_doubt_leaves_it_to_the_next() -> None:
+    # The client has applied a, but names its old version; meanwhile that is published again.
+    client = delta(fleet(1, "ab"))
+    boot(client)
+    client.refuses_bodies = {b"bad"}
+    responses = client.session.on_snapshot(fleet(2, "ab", a=b"moved", b=b"bad"))
+    ended = client.session
+    client.session = DeltaSession()
+    for response in responses:
+        client.apply(response)
+    assert client.has[CDS]["a"] == b"moved"
+    again = DeltaSession()
+    again.on_snapshot(fleet(3, "ab"))
+    again.doubt(ended.doubts())
+    client.take(client.reconnect(again))
+    assert client.has[CDS] == wanted(fleet(3, "ab"), CDS)
+
+
+def test_09_filters_that_envoy_has_refused_are_tried_again_by_way_of_what_it_runs() -> None:
+    clock = Clock()
+    client = delta(Snapshot(1, [res(ECDS, "f", b"1"), res(ECDS, "g", b"1")]), clock)
+    client.take(client.request(ECDS, "f", "g"))
+    assert client.log == [(ECDS, ("f",), ()), (ECDS, ("g",), ())], "one at a time"
+    client.refuses = {"f"}
+    client.take(client.session.on_snapshot(Snapshot(2, [res(ECDS, "f", b"2"), res(ECDS, "g")])))
+    client.refuses = set()
+    clock.now += 1
+    client.take(client.session.on_time())
+    assert client.has[ECDS]["f"] == b"2"
+    clock.now += 1
+    client.take(client.session.on_time())
+    assert client.session.acked_revision == 2
 
 
 def test_11_an_empty_request_for_an_on_demand_type_is_not_the_whole_world() -> None:
@@ -295,7 +448,7 @@ def test_unsubscribing_a_missing_name_under_the_wildcard_is_answered_with_its_re
 def test_state_of_the_world_once_a_name_was_given_an_empty_list_is_no_wildcard() -> None:
     client = sotw(fleet(1, "ab"))
     client.take(client.request(CDS, "a"))
-    client.names[CDS] = []
+    client.names[CDS] = set()
     client.take(client.request(CDS))
     client.log.clear()
     client.take(client.session.on_snapshot(fleet(2, "abc", a=b"new")))
@@ -331,11 +484,14 @@ def test_state_of_the_world_answers_a_new_name_even_if_nothing_changed() -> None
 
 
 def test_a_slow_type_holds_the_next_one_back_only_until_the_timeout() -> None:
-    client = delta(fleet(1, "a"))
+    clock = Clock()
+    client = delta(fleet(1, "a"), clock)
     boot(client)
     unanswered = client.session.on_snapshot(fleet(2, "ab", routes=b"new"))
     assert [response.type_url for response in unanswered] == [CDS]
-    assert [response.type_url for response in client.session.on_timeout()] == [RDS]
+    assert client.session.wake_at == clock.now + GATE_TIMEOUT_S
+    clock.now += GATE_TIMEOUT_S
+    assert [response.type_url for response in client.session.on_time()] == [RDS]
 
 
 def test_a_slow_node_gets_only_the_newest() -> None:
@@ -358,12 +514,60 @@ def test_an_empty_wildcard_is_answered_once() -> None:
     assert len(client.log) == 1
 
 
-@pytest.mark.parametrize("session", [DeltaSession(), SotwSession()])
-def test_an_unknown_type_is_refused(session: DeltaSession | SotwSession) -> None:
-    request = (
-        discovery_pb2.DeltaDiscoveryRequest(type_url="x")
-        if isinstance(session, DeltaSession)
-        else discovery_pb2.DiscoveryRequest(type_url="x")
-    )
-    with pytest.raises(ProtocolError):
-        session.on_request(request)
+@pytest.mark.parametrize("make", [delta, sotw])
+def test_an_unserved_type_goes_unanswered(make: Any) -> None:
+    client = make(fleet(1, "a"))
+    assert client.request("type.googleapis.com/x.Y", "name") == []
+    boot(client)
+    assert client.session.acked_revision == 1
+
+
+@pytest.mark.parametrize("make", [delta, sotw])
+def test_an_empty_wildcard_is_answered_once_in_both_protocols(make: Any) -> None:
+    client = make(Snapshot(1, []))
+    client.take(client.request(CDS))
+    client.take(client.request(LDS))
+    assert [entry[0] for entry in client.log] == [CDS, LDS]
+    client.take(client.session.on_snapshot(Snapshot(2, [])))
+    assert len(client.log) == 2
+    assert client.session.acked_revision == 2
+
+
+def test_delta_the_wildcard_may_be_given_up_and_taken_again_after_a_nack() -> None:
+    client = delta(fleet(1, "ab"))
+    client.refuses = {"a"}
+    client.take(client.request(CDS, "*"))
+    assert client.has[CDS].keys() == {"b"}
+    client.refuses = set()
+    give_up = discovery_pb2.DeltaDiscoveryRequest(type_url=CDS, resource_names_unsubscribe=["*"])
+    client.take(client.session.on_request(give_up))
+    client.log.clear()
+    client.take(client.request(CDS, "*"))
+    assert (CDS, ("a", "b"), ()) in client.log
+
+
+def test_state_of_the_world_a_wildcard_that_comes_back_gets_everything_again() -> None:
+    client = sotw(fleet(1, "abc"))
+    client.take(client.request(CDS))
+    client.names[CDS] = {"a"}
+    client.take(client.request(CDS))
+    client.log.clear()
+    client.names[CDS] = {"*", "a"}
+    client.take(client.request(CDS))
+    assert client.log[0] == (CDS, 3)
+
+
+@pytest.mark.parametrize("make", [delta, sotw])
+def test_a_stream_that_wants_few_types_counts_once_it_has_settled(make: Any) -> None:
+    # A gRPC client, or an Envoy with a stream of its own for each type.
+    clock = Clock()
+    client = make(fleet(1, "a"), clock)
+    client.take(client.request(CDS, "a"))
+    assert client.session.acked_revision == 0
+    assert client.session.wake_at == clock.now + SETTLE_S
+    clock.now += SETTLE_S
+    client.take(client.session.on_time())
+    assert client.session.acked_revision == 1
+    client.take(client.session.on_snapshot(fleet(2, "a", a=b"new")))
+    assert client.session.acked_revision == 2, "and from then on at once"
+    assert client.session.wake_at is None

@@ -1,0 +1,164 @@
+"""Envoy's admin interface: what is asked of it, and how its answers are read.
+
+Two things are asked (measured with 1,000 cells of two endpoints each, Envoy 1.40): ``/clusters`` as
+JSON says all, and costs Envoy's main thread 24 ms and us 18 ms; the two membership gauges of each
+cluster cost 6 ms and 1 ms, and say for which clusters something may have changed. Those are then
+asked for by name. The gauges alone would not do: they call an endpoint that was never checked
+unhealthy, and during an update two clusters of one name share them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import re2
+from envoy.config.core.v3 import health_check_pb2
+
+MAX_ANSWER_BYTES = 64 << 20
+TIMEOUT_S = 5.0
+_GAUGES = {
+    "type": "Gauges",
+    "format": "json",
+    "filter": r"^cluster\..*\.membership_(healthy|total)$",
+}
+_UNHEALTHY = (
+    "failed_active_health_check",
+    "failed_outlier_check",
+    "excluded_via_immediate_hc_fail",
+)
+_DEGRADED = ("failed_active_degraded_check",)
+_EDS_UNHEALTHY = frozenset({"UNHEALTHY", "DRAINING", "TIMEOUT"})
+
+
+class AdminError(Exception):
+    """Envoy's admin interface did not answer, or not as Envoys do."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeNode:
+    """Who an Envoy says it is."""
+
+    id: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster as the load balancer has it: host, port and health status of each endpoint."""
+
+    stats_name: str
+    """What it is called in stats."""
+    endpoints: tuple[tuple[str, int, int], ...]
+    dynamic: bool = True
+    """Whether it came from a control plane."""
+
+
+class Admin:
+    """One Envoy's admin interface at ``host:port``."""
+
+    def __init__(self, host: str, port: int) -> None:
+        shown = f"[{host}]" if ":" in host else host
+        self._client = httpx.AsyncClient(
+            base_url=f"http://{shown}:{port}", timeout=TIMEOUT_S, trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
+
+    async def node(self) -> EdgeNode | None:
+        """Who it is; None while it has no configuration yet. Raises `AdminError`."""
+        info = await self._json("/server_info", {})
+        try:
+            if info["state"] in ("PRE_INITIALIZING", "INITIALIZING"):
+                return None
+            return EdgeNode(str(info["node"]["id"]), str(info["node"].get("cluster", "")))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise AdminError(f"/server_info is not Envoy's: {error!r}") from error
+
+    async def gauges(self) -> dict[str, int]:
+        """Membership gauges by name. Raises `AdminError`."""
+        return gauges_of(await self._json("/stats", _GAUGES))
+
+    async def clusters(self, names: Iterable[str] | None = None) -> dict[str, Cluster]:
+        """Clusters of these names, with or without a prefix before a colon, or all clusters.
+
+        Raises `AdminError`.
+        """
+        query = {"format": "json"}
+        if names is not None:
+            wanted = "|".join(re2.escape(name) for name in sorted(names))
+            query["filter"] = f"^(?:[^:]*:)?(?:{wanted})$"
+        return clusters_of(await self._json("/clusters", query))
+
+    async def _json(self, path: str, query: Mapping[str, str]) -> Any:
+        content = bytearray()
+        try:
+            async with self._client.stream("GET", path, params=dict(query)) as response:
+                if response.status_code != httpx.codes.OK:
+                    raise AdminError(f"{path}: {response.status_code}")
+                async for chunk in response.aiter_bytes():
+                    content += chunk
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise AdminError(f"{path}: over {MAX_ANSWER_BYTES} bytes")
+            return json.loads(content)
+        except httpx.HTTPError as error:
+            raise AdminError(f"{path}: {error or type(error).__name__}") from error
+        except ValueError as error:
+            raise AdminError(f"{path}: no JSON: {error}") from error
+
+
+def gauges_of(document: Any) -> dict[str, int]:
+    """The answer of ``/stats``; raises `AdminError`."""
+    try:
+        return {stat["name"]: stat["value"] for stat in document["stats"] if "name" in stat}
+    except (KeyError, TypeError) as error:
+        raise AdminError(f"/stats is not Envoy's: {error!r}") from error
+
+
+def clusters_of(document: Any) -> dict[str, Cluster]:
+    """The answer of ``/clusters``; raises `AdminError`."""
+    try:
+        return {
+            status["name"]: Cluster(
+                status.get("observability_name", status["name"]).replace(":", "_"),
+                tuple(map(_endpoint, status.get("host_statuses", ()))),
+                bool(status.get("added_via_api")),
+            )
+            for status in document.get("cluster_statuses", ())
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise AdminError(f"/clusters is not Envoy's: {error!r}") from error
+
+
+def _endpoint(host: Any) -> tuple[str, int, int]:
+    address = host["address"]
+    status = _status(host.get("health_status", {}))
+    if "socket_address" in address:
+        socket = address["socket_address"]
+        return socket["address"], int(socket.get("port_value", 0)), status
+    return str(address.get("pipe", {}).get("path", "")), 0, status
+
+
+def _status(flags: Mapping[str, Any]) -> int:
+    """Envoy's flags of a host as one status: whether the load balancer uses it."""
+    if flags.get("pending_active_hc"):
+        status: int = health_check_pb2.UNKNOWN
+    elif (
+        any(flags.get(name) for name in _UNHEALTHY)
+        or flags.get("eds_health_status") in _EDS_UNHEALTHY
+    ):
+        status = health_check_pb2.UNHEALTHY
+    elif any(flags.get(name) for name in _DEGRADED):
+        status = health_check_pb2.DEGRADED
+    else:
+        status = health_check_pb2.HEALTHY
+    return status
+
+
+def _eds_unhealthy(flags: Mapping[str, Any]) -> bool:
+    return flags.get("eds_health_status") in _EDS_UNHEALTHY

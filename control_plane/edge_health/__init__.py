@@ -1,0 +1,1 @@
+"""Which endpoints the edges hold healthy, as they report it. Knows cluster names, and no cells."""

@@ -1,0 +1,95 @@
+"""What we ask of a local Envoy through its admin port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+ANSWER_S = 5.0
+POLL_S = 0.05
+UNDER_WAY = "http.edge.downstream_rq_active"
+
+
+class AdminSilent(Exception):
+    """The admin port does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyAdmin:
+    """The admin port of an Envoy on this machine."""
+
+    port: int
+
+    async def live(self) -> bool:
+        """Whether it is neither starting nor draining.
+
+        Raises:
+            AdminSilent: see there.
+        """
+        return bool((await self._call("GET", "/server_info")).json()["state"] == "LIVE")
+
+    async def listens_on(self) -> frozenset[tuple[str, int]]:
+        """Return address and port of each active listener.
+
+        Raises:
+            AdminSilent: see there.
+        """
+        document = (await self._call("GET", "/listeners?format=json")).json()
+        addresses = [
+            one["local_address"]["socket_address"] for one in document.get("listener_statuses", [])
+        ]
+        return frozenset((one["address"], int(one["port_value"])) for one in addresses)
+
+    async def under_way(self) -> int:
+        """Return how many requests of the edge have not been answered to their end.
+
+        Raises:
+            AdminSilent: see there.
+        """
+        stats = (await self._call("GET", f"/stats?filter=^{UNDER_WAY}$")).text
+        return sum(int(line.rpartition(":")[2]) for line in stats.splitlines())
+
+    async def stop_accepting(self) -> None:
+        """Close the listening ports, and each connection after the request that is under way.
+
+        Raises:
+            AdminSilent: see there.
+        """
+        await self._call("POST", "/healthcheck/fail")
+        await self._call("POST", "/drain_listeners")
+
+    async def drain(self, bound_s: float) -> int:
+        """Accept nothing more and wait for what is under way, at most ``bound_s`` seconds.
+
+        Returns:
+            How many requests are still under way.
+
+        Raises:
+            AdminSilent: see there.
+        """
+        await self.stop_accepting()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + bound_s
+        while True:
+            left = await self.under_way()
+            if not left or loop.time() >= end:
+                return left
+            await asyncio.sleep(POLL_S)
+
+    async def _call(self, method: str, path: str) -> httpx.Response:
+        try:
+            async with self._client() as client:
+                response = await client.request(method, path)
+                return response.raise_for_status()
+        except httpx.HTTPError as error:
+            raise AdminSilent(f"Envoy's admin port {self.port}: {error}") from error
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
+        base = f"http://127.0.0.1:{self.port}"
+        async with httpx.AsyncClient(base_url=base, timeout=ANSWER_S, trust_env=False) as client:
+            yield client

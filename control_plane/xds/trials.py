@@ -1,0 +1,33 @@
+"""In which groups the resources of a refused response are sent again.
+
+A client that refuses a response applies those of its resources that are good (Envoy and gRPC do;
+the protocol leaves it open), so after a NACK of {a, b, c} nothing is known of any of them. Each
+group that is acknowledged makes its names certain; a group of one that is refused is the culprit,
+and the client goes on with what it had under that name. The error text often names the culprits:
+then one group of all others and one group for each of them are enough. It is a hint only: a name
+that stands in it by accident costs one message more.
+
+Example: {a, b, c} is refused with "c: no such file" → {a, b}, {c}. Refused without a name →
+{a, b}, {c} by halves, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+MAX_SINGLE = 32
+"""Resources that are sent one by one because the error names them; more are found by halves."""
+
+
+def split(names: AbstractSet[str], error: str) -> tuple[frozenset[str], ...]:
+    """Return at least two names in smaller groups, those first that are probably good."""
+    named = frozenset(name for name in names if name and name in error)
+    others = frozenset(names) - named
+    if named and len(named) <= MAX_SINGLE:
+        singles = tuple(frozenset({name}) for name in sorted(named))
+        return (others, *singles) if others else singles
+    if named and others:
+        return others, named
+    ordered = sorted(names)
+    middle = len(ordered) // 2
+    return frozenset(ordered[:middle]), frozenset(ordered[middle:])

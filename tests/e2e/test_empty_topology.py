@@ -1,0 +1,76 @@
+"""A control plane over an empty database takes nothing from an Envoy that serves, however little."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.system import RawClient, System
+from tests.e2e.test_failures import until
+
+AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
+
+
+def prepare(system: System) -> None:
+    system.add_cells()
+    system.use_ruleset(RULES)
+    system.in_step()
+
+
+RULES = {
+    "name": "r",
+    "rules": [{"id": "all", "action": "classify", "classify": {"type": "FIRST_CELL"}}],
+}
+
+
+def empty(system: System, directory: Path) -> None:
+    """Start the control plane again, as if by a wrong database URL."""
+    system.stop_plane()
+    for file in directory.glob("cellway.db*"):
+        file.unlink()
+    system.start_plane()
+    until(lambda: any(node.connected for node in system.plane.fleet.nodes()))
+
+
+def serves(system: System) -> bool:
+    with RawClient(system.edge_port) as client:
+        return client.ask(b"/x")[0] == 200
+
+
+@pytest.mark.parametrize(("cells", "delta"), [(1, True), (2, True), (1, False), (2, False)])
+def test_an_empty_database_takes_nothing_away(cells: int, delta: bool, tmp_path: Path) -> None:
+    with System(tmp_path, cells, delta=delta, **AT_ONCE) as system:
+        prepare(system)
+        assert serves(system)
+        empty(system, tmp_path)
+        until(lambda: system.api.get("/readyz").status_code == 503)
+        assert "force" in system.api.get("/readyz").json()["alarm"]
+        assert serves(system)
+        # A ruleset alone is still an empty topology: no cell would be left.
+        kept = system.write("PUT", "/v1/rulesets/r", RULES)
+        system.write("POST", "/v1/rulesets/r/activate", {"version": kept["ruleset"]["version"]})
+        assert system.api.get("/readyz").status_code == 503
+        assert serves(system)
+        # What is put back is published, and the node is held back no longer.
+        system.add_cells()
+        system.in_step()
+        assert system.api.get("/readyz").status_code == 200
+        assert serves(system)
+
+
+def test_an_operator_who_forces_the_last_cell_out_is_told_what_the_fleet_does(
+    tmp_path: Path,
+) -> None:
+    with System(tmp_path, 1, **AT_ONCE) as system:
+        prepare(system)
+        match = {"if-match": "*"}
+        refused = system.api.patch("/v1/cells/cell-1", json={"state": "retired"}, headers=match)
+        assert refused.status_code == 409
+        system.write("PATCH", "/v1/cells/cell-1?force=true", {"state": "retired"}, **match)
+        until(lambda: system.api.get("/readyz").status_code == 503)
+        told = system.api.get("/readyz").json()["alarm"]
+        assert "all clusters of cells (of which there are 1) would go" in told
+        assert "--force-shrink" in told
+        assert serves(system)

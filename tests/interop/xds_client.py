@@ -1,0 +1,32 @@
+"""grpc-go's own xDS client (``xds:///``) against our server: what grpcio's is tried with."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.xds.grpc_world import calling
+from tests.xds.test_grpc_client import CASES
+from tests.xds.wire import Wire
+
+SOURCES = Path(__file__).with_name("xds")
+
+
+def copy_sources(folder: Path) -> Path:
+    """The Go module, where it may be built."""
+    return Path(shutil.copytree(SOURCES, folder / "xds"))
+
+
+async def drive(program: Path) -> int:
+    """Run every case, each with a server and a client of its own; 0 if all went well."""
+    for case in CASES:
+        async with (
+            Wire(force_shrink=True) as wire,
+            calling(wire.port, str(program)) as caller,
+        ):
+            try:
+                await case(wire, caller)
+            except (AssertionError, TimeoutError) as error:
+                print(f"grpc-go's xDS client: {case.__name__}: {error!r}")
+                return 1
+    return 0

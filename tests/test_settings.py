@@ -1,0 +1,26 @@
+"""Settings that are checked before anything starts."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from control_plane.settings import Settings
+
+
+def test_dns_servers_have_a_port_if_they_say_none() -> None:
+    given = ("10.0.0.1", "10.0.0.2:5353", "::1", "[::1]:5353")
+    assert Settings(edge_dns_resolvers=given).dns_resolvers() == (
+        ("10.0.0.1", 53),
+        ("10.0.0.2", 5353),
+        ("::1", 53),
+        ("::1", 5353),
+    )
+
+
+@pytest.mark.parametrize(
+    "server", ["dns.test", "10.0.0.1:0", "10.0.0.1:x", "[::1]", "", "1.2.3.4:65536"]
+)
+def test_dns_servers_that_envoy_could_not_ask_are_refused(server: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(edge_dns_resolvers=(server,))
