@@ -8,7 +8,7 @@ from typing import Any
 
 from control_plane.cli.local import LOCAL_NODE
 from control_plane.publish import EdgeSnapshots
-from control_plane.server import traffic_policy
+from control_plane.traffic import traffic_policy
 from control_plane.xds.resource import CDS, EDS, LDS, RDS
 from control_plane.xds.snapshot import Snapshot
 from tests.e2e.change_operations import Wanted
@@ -81,8 +81,10 @@ class ChangeChecks:
     def snapshot(self) -> Snapshot:
         """What the topology compiles to, from nothing."""
         plane = self._system.plane
-        snapshots = EdgeSnapshots(traffic_policy(plane.settings, plane.ports))
-        return snapshots.of(plane.topology.snapshot())
+        policy = traffic_policy(
+            plane.settings, grpc_port=plane.ports.grpc, classifier_port=plane.ports.classifier
+        )
+        return EdgeSnapshots(policy).of(plane.topology.snapshot())
 
     def view(self, wanted: Wanted, unreachable: frozenset[str] = frozenset()) -> View:
         """What the evaluator says now about each probe."""
