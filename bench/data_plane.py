@@ -53,6 +53,7 @@ def cases() -> Sequence[Case]:
         Case("native_1000_cells", 1000, "session_prefix", ("/x",), SESSION),
         Case("edge_cache_hit", 10, "generic", hot, tenants=TENANTS),
         Case("classifier_miss", 10, "generic", tuple(tenants), (), TENANTS, "http", none),
+        # Named when ext_authz did this; now the script asks, and keeps nothing.
         Case("classifier_ext_authz", 10, "generic", tuple(tenants), (), TENANTS, "http", 0),
         Case("classifier_grpc", 10, "generic", tuple(tenants), (), TENANTS, "grpc", 0),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from control_plane.compiler.asking import uses_edge_cache
+from control_plane.compiler.asking import has_epochs
 from control_plane.compiler.compile import EdgeCompiler
 from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
 from control_plane.compiler.model import TrafficPolicy
@@ -42,8 +42,9 @@ def _parsed(document: str) -> Ruleset:
 class EdgeSnapshots:
     """The fleet's configuration, revision after revision; each is made from the one before.
 
-    Where the ruleset's answers are kept at the edge, it has the epochs that tell what of them is
-    void; nowhere else, since no Envoy would ask for them, and none would ever be up to date.
+    Where the listener has the filter that shows them, there are the epochs that tell which of the
+    answers kept at the edge are void; nowhere else, since no Envoy would ask for them, and none
+    would ever be up to date.
     """
 
     def __init__(self, policy: TrafficPolicy) -> None:
@@ -56,12 +57,9 @@ class EdgeSnapshots:
         served = [cell for cell in state.cells if cell.state is not CellState.RETIRED]
         update = self._compiler.update(served, ruleset, state.edge_revision)
         put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
-        dropped = list(update.dropped)
-        if uses_edge_cache(ruleset, self._policy):
+        if has_epochs(self._policy):
             put.append(_epochs(state.answers_revision, state.epochs))
-        else:
-            dropped.append((ECDS, EPOCHS_FILTER))
-        self._last = self._last.altered(state.revision, put, dropped)
+        self._last = self._last.altered(state.revision, put, update.dropped)
         return self._last
 
     def of(self, topology: TopologySnapshot) -> Snapshot:
@@ -73,8 +71,8 @@ class EdgeSnapshots:
 
     def with_epochs(self, snapshot: Snapshot, topology: TopologySnapshot) -> Snapshot:
         """A snapshot at a newer revision at which only claims have changed."""
-        has_epochs = EPOCHS_FILTER in snapshot.of_type(ECDS)
-        put = [_epochs(topology.answers_revision, topology.epochs)] if has_epochs else []
+        shown = EPOCHS_FILTER in snapshot.of_type(ECDS)
+        put = [_epochs(topology.answers_revision, topology.epochs)] if shown else []
         return snapshot.altered(topology.revision, put, ())
 
 

@@ -6,17 +6,18 @@
 -- in it last changed its owner) in a filter state string; an answer older than an epoch of its
 -- shards is never used. Entries also end by time, and by the cache's bounds.
 --
--- The compiler puts in front of this:
---   SPECS        by route name, what an answer depends on: slashes (of the path; nil: all of it),
---                own and rest (header names), own_query and rest_query, rules (those whose answers
---                depend on the own inputs only)
---   ASK          header names to send to the classifier
+-- What there is to ask stands in the name of the route (see compiler/asking_names.py): a route table
+-- reaches every request, and this script only new connections. So the compiler puts nothing of any
+-- ruleset in front of this, but:
 --   UNDONE       headers to take off a request that a cell has answered with 421
---   CLUSTER, TIMEOUT_MS, SECOND_TRY, SHOW_TIER, MAX_POSITIVE, MAX_NEGATIVE, STALE_MS
+--   UNSENT       headers that are never sent to the classifier
+--   KEEPS        whether answers are kept here; else there are no epochs, and no 421 comes back here
+--   CLUSTER, TIMEOUT_MS, SHOW_TIER, MAX_POSITIVE, MAX_NEGATIVE, STALE_MS
 
 local find, sub, match, gmatch = string.find, string.sub, string.match, string.gmatch
 local concat, tonumber, random, max = table.concat, tonumber, math.random, math.max
 
+local MAX_SPECS = 4096 -- route names; four times as many as one ruleset can have
 local MAX_KEY = 1024 -- bytes; a longer key is asked for each time
 local NEGATIVE_MS = 2000 -- an answer that lives no longer goes to the cache of unknown keys
 local REPORT_MS = 1000 -- counts go to the classifier with a question, and no more often than that
@@ -65,6 +66,62 @@ local function forget(cache, key)
     cache.young[key], cache.size = nil, cache.size - 1
   end
   cache.old[key] = nil
+end
+
+local specs, specs_known = {}, 0
+local last_id = 0
+
+-- A list of headers in a route's name; nil: they can't be named. And whether the query is among them.
+local function read_list(text)
+  if text == "/" then
+    return nil, false
+  end
+  local names, query = {}, false
+  for name in gmatch(text, "[^,]+") do
+    if name == "?" then
+      query = true
+    else
+      names[#names + 1] = name
+    end
+  end
+  return names, query
+end
+
+-- What a route's name says, for the first time. The id stands for the name in keys; no two names ever
+-- have the same, so an answer to a question of a ruleset that is gone meets no other's.
+local function read_spec(name)
+  local spec = {}
+  local ruleset, second_try, inputs, ask =
+    match(name, "^%a+:?%S* ruleset=(%x*) next=([01]) ?(.*) ask=(%S*)$")
+  if not ruleset then
+    return nil
+  end
+  spec.ruleset, spec.second_try, spec.ask = ruleset, second_try == "1", read_list(ask)
+  local path, own, rest, rules = match(inputs, "^path=(%S+) own=(%S*) rest=(%S*) rules=(%S*)$")
+  if path then
+    spec.slashes, spec.rules = tonumber(path), {}
+    if KEEPS then
+      spec.own, spec.own_query = read_list(own)
+      spec.rest, spec.rest_query = read_list(rest)
+    end
+    for rule in gmatch(rules, "[^,]+") do
+      spec.rules[rule] = true
+    end
+  end
+  return spec
+end
+
+local function learn(name)
+  local spec = read_spec(name)
+  if spec then
+    if specs_known >= MAX_SPECS then
+      specs, specs_known = {}, 0
+    end
+    last_id = last_id + 1
+    spec.id = string.format("%d", last_id)
+    specs[name], specs_known = spec, specs_known + 1
+  end
+  return spec
 end
 
 local epochs_text, floor, epochs = nil, 0, {}
@@ -143,12 +200,14 @@ local function route(handle, headers, entry, tier)
   if SHOW_TIER then
     headers:add("x-cellway-tier", tier)
   end
-  -- Where the cell answers 421, Envoy puts another host in its place before it comes here again. To
-  -- note each would cost a hit 1 % more.
-  local host = headers:get(":authority")
-  usual_host = usual_host or host
-  if host ~= usual_host then
-    headers:add("x-cellway-host", host)
+  if KEEPS then
+    -- Where the cell answers 421, Envoy puts another host in its place before it comes here again. To
+    -- note each would cost a hit 1 % more.
+    local host = headers:get(":authority")
+    usual_host = usual_host or host
+    if host ~= usual_host then
+      headers:add("x-cellway-host", host)
+    end
   end
   handle:clearRouteCache()
 end
@@ -168,6 +227,10 @@ end
 
 -- What an answer says: cell and rule, and if it may be kept, revision, time to live in ms and shards.
 local function entry_of(answer, now)
+  if not KEEPS then
+    local cell, rule = match(answer, "^(%S+) (%S+)")
+    return cell and { cell = cell, rule = rule }
+  end
   local cell, rule, revision, ttl, list = match(answer, "^(%S+) (%S+) ?(%d*) ?(%d*) ?([-%d,]*)$")
   if not cell then
     return nil
@@ -184,13 +247,30 @@ local function entry_of(answer, now)
   return entry
 end
 
--- With known, the revision that the answer may be as old as; with "-", it is read anew.
-local function ask(handle, headers, path, now, known)
+-- All that a rule may look at, where the rules' headers can't be named.
+local function send_all(question, headers)
+  for name, value in pairs(headers) do
+    if not UNSENT[name] and sub(name, 1, 1) ~= ":" and sub(name, 1, 10) ~= "x-cellway-" then
+      local before = question[name]
+      if not before then
+        question[name] = value
+      elseif type(before) == "table" then
+        before[#before + 1] = value
+      else
+        question[name] = { before, value }
+      end
+    end
+  end
+end
+
+-- By the ruleset of the route, whichever the classifier runs by then. With known, the revision that the
+-- answer may be as old as; with "-", it is read anew.
+local function ask(handle, spec, headers, path, now, known)
   local question = {
     [":method"] = "GET",
     [":path"] = path,
     [":authority"] = headers:get(":authority"),
-    ["x-cellway-known"] = known,
+    ["x-cellway-known"] = known .. " " .. spec.ruleset,
   }
   local method = headers:get(":method")
   if method ~= "GET" then
@@ -199,8 +279,13 @@ local function ask(handle, headers, path, now, known)
   if now - reported_at >= REPORT_MS then
     question["x-cellway-edge-counts"] = report(now)
   end
-  for index = 1, #ASK do
-    question[ASK[index]] = headers:get(ASK[index])
+  local names = spec.ask
+  if names then
+    for index = 1, #names do
+      question[names[index]] = headers:get(names[index])
+    end
+  else
+    send_all(question, headers)
   end
   local ok, answer = pcall(handle.httpCall, handle, CLUSTER, question, nil, OPTIONS)
   if ok and answer["x-cellway-answer"] then
@@ -212,7 +297,7 @@ end
 local function keep(entry, own_key, rest_key, spec)
   local key = spec.rules[entry.rule] and own_key or rest_key
   -- The epochs may have come while the question was under way.
-  if entry.revision and #key <= MAX_KEY and holds(entry) then
+  if key and entry.revision and #key <= MAX_KEY and holds(entry) then
     put(entry.ttl <= NEGATIVE_MS and negative or positive, key, entry)
   end
 end
@@ -225,19 +310,34 @@ local function kept(key)
   return nil
 end
 
-local function own_key_of(name, spec, headers, path)
-  local start = name .. "\n" .. path_start(path, spec.slashes)
+local function own_key_of(spec, headers, path)
+  local start = spec.id .. "\n" .. path_start(path, spec.slashes)
   return inputs(start, headers, spec.own, path, spec.own_query)
 end
 
--- The mark keeps it apart from the own key, which may have no more in it.
+-- The mark keeps it apart from the own key, which may have no more in it. Nil: nothing is kept of what
+-- later rules say.
 local function rest_key_of(own_key, spec, headers, path)
-  return inputs(own_key .. "\n+", headers, spec.rest, path, spec.rest_query)
+  return spec.rest and inputs(own_key .. "\n+", headers, spec.rest, path, spec.rest_query)
+end
+
+-- Forget all that this ruleset's routes would answer.
+local function forget_all(ruleset, headers, path)
+  for _, spec in pairs(specs) do
+    if spec.own and spec.ruleset == ruleset then
+      local own_key = own_key_of(spec, headers, path)
+      for _, key in pairs({ own_key, rest_key_of(own_key, spec, headers, path) }) do
+        forget(positive, key)
+        forget(negative, key)
+      end
+    end
+  end
 end
 
 -- A cell has answered 421, and Envoy has begun the request again: as a GET without its body, to a
--- host of its own, with what it was before in a header. Which route had asked is not known any more.
-local function ask_again(handle, headers)
+-- host of its own, with what it was before in a header. Which route had asked is not known any more,
+-- and the ruleset may be another by now: then the request is decided by that, as any that begins.
+local function ask_again(handle, spec, headers)
   local noted = headers:get("x-cellway-misdirected") or ""
   local method, received, cell = match(noted, "^(%S+) (%d+) (%S+)$")
   local host = headers:get("x-cellway-host") or usual_host
@@ -251,71 +351,81 @@ local function ask_again(handle, headers)
   end
   counts.misdirected = counts.misdirected + 1
   local path = headers:get(":path")
-  for name, spec in pairs(SPECS) do
-    local own_key = own_key_of(name, spec, headers, path)
-    local rest_key = rest_key_of(own_key, spec, headers, path)
-    for _, key in pairs({ own_key, rest_key }) do
-      forget(positive, key)
-      forget(negative, key)
-    end
-  end
+  forget_all(spec.ruleset, headers, path)
   if received ~= "0" then
     return -- the body went to the first cell, so this route's 503 it is
   end
-  local made = ask(handle, headers, path, handle:timestamp(), "-")
+  local made = ask(handle, spec, headers, path, handle:timestamp(), "-")
   if made and made.cell ~= cell then
     route(handle, handle:headers(), made, "classifier")
+  end
+end
+
+-- The classifier is out of reach. What was known may serve for a while, unless it is known to have
+-- changed; else the route that asked does what the rule says.
+local function go_on_without(handle, spec, entry, now)
+  local headers = handle:headers()
+  if entry then
+    read_epochs(handle:streamInfo():filterState():get("cellway.epochs"))
+    if holds(entry) and now < entry.ends + STALE_MS then
+      counts.stale = counts.stale + 1
+      headers:add("x-cellway-stale", "1")
+      return route(handle, headers, entry, "edge-cache")
+    end
+  end
+  if spec.second_try then
+    headers:add("x-envoy-auth-failure-mode-allowed", "true")
+    handle:clearRouteCache()
+  end
+end
+
+local function report_hits(handle, now)
+  if now - reported_at >= REPORT_HITS_MS then
+    handle:httpCall(CLUSTER, {
+      [":method"] = "POST", [":path"] = "/", [":authority"] = "edge",
+      ["x-cellway-edge-counts"] = report(now),
+    }, nil, { asynchronous = true, timeout_ms = TIMEOUT_MS })
   end
 end
 
 function envoy_on_request(handle)
   local info, headers = handle:streamInfo(), handle:headers()
   local name = info:routeName()
-  local spec = SPECS[name]
+  local spec = specs[name] or learn(name)
   if not spec then
-    return ask_again(handle, headers)
+    return -- of a control plane that writes other names: the route says what a dead classifier gets
   end
-  read_epochs(info:filterState():get("cellway.epochs"))
+  if not spec.rules then
+    return ask_again(handle, spec, headers)
+  end
+  if KEEPS then
+    read_epochs(info:filterState():get("cellway.epochs"))
+  end
   local path = headers:get(":path")
-  local now = handle:timestamp()
-  local own_key = own_key_of(name, spec, headers, path)
-  local entry = kept(own_key)
-  if entry and now < entry.ends then
-    counts.hits = counts.hits + 1
-    route(handle, headers, entry, "edge-cache")
-    if now - reported_at >= REPORT_HITS_MS then
-      handle:httpCall(CLUSTER, {
-        [":method"] = "POST", [":path"] = "/", [":authority"] = "edge",
-        ["x-cellway-edge-counts"] = report(now),
-      }, nil, { asynchronous = true, timeout_ms = TIMEOUT_MS })
+  local now = KEEPS and handle:timestamp() or 0
+  local own_key, rest_key, entry
+  if spec.own then
+    own_key = own_key_of(spec, headers, path)
+    entry = kept(own_key)
+    if entry and now < entry.ends then
+      counts.hits = counts.hits + 1
+      route(handle, headers, entry, "edge-cache")
+      return report_hits(handle, now)
     end
-    return
+    rest_key = rest_key_of(own_key, spec, headers, path)
+    local other = rest_key and kept(rest_key)
+    if other and now < other.ends then
+      counts.hits = counts.hits + 1
+      return route(handle, headers, other, "edge-cache")
+    end
+    entry = entry or other
+    counts.misses = counts.misses + 1
   end
-  local rest_key = rest_key_of(own_key, spec, headers, path)
-  local other = kept(rest_key)
-  if other and now < other.ends then
-    counts.hits = counts.hits + 1
-    route(handle, headers, other, "edge-cache")
-    return
-  end
-  counts.misses = counts.misses + 1
-  local made = ask(handle, headers, path, now, newest)
-  headers = handle:headers() -- what was got before a call may not be used after it
+  local made = ask(handle, spec, headers, path, now, newest)
   if made then
     keep(made, own_key, rest_key, spec)
-    route(handle, headers, made, "classifier")
-    return
+    -- What was got before a call may not be used after it.
+    return route(handle, handle:headers(), made, "classifier")
   end
-  -- The classifier is out of reach. What was known may serve for a while, unless it is known to
-  -- have changed; else the route that asked does what the rule says.
-  read_epochs(handle:streamInfo():filterState():get("cellway.epochs"))
-  entry = entry or other
-  if entry and holds(entry) and now < entry.ends + STALE_MS then
-    counts.stale = counts.stale + 1
-    headers:add("x-cellway-stale", "1")
-    route(handle, headers, entry, "edge-cache")
-  elseif SECOND_TRY then
-    headers:add("x-envoy-auth-failure-mode-allowed", "true")
-    handle:clearRouteCache()
-  end
+  go_on_without(handle, spec, entry, now)
 end

@@ -17,14 +17,15 @@ from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
 from control_plane.xds.cache import SnapshotCache
-from control_plane.xds.resource import CDS, ECDS
+from control_plane.xds.resource import CDS, ECDS, RDS
 from control_plane.xds.snapshot import Snapshot
-from tests.plane import add_cell, route_all
+from tests.plane import RULESET, add_cell, route_all
 
 UNNAMED = """{"name": "r", "rules": [{"id": "any",
     "match": {"type": "header", "name": "^x-[a-z]+$", "regexValue": "^(?<t>.+)$"},
     "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}}]}"""
 """Which headers its answers depend on can't be named, so they are not kept."""
+GENERIC = (Path(__file__).parents[1] / "rulesets" / "generic.json").read_text()
 
 
 @pytest.fixture
@@ -109,22 +110,22 @@ def test_without_the_edge_cache_there_are_no_epochs(
     assert changed(cache.get(""), first) == {}
 
 
-def test_where_a_rulesets_answers_are_not_kept_there_are_no_epochs(topology: Topology) -> None:
+@pytest.mark.parametrize("policy", [{}, {"edge_cache_entries": 0}, {"classifier_protocol": "grpc"}])
+def test_a_change_of_rules_changes_the_routes_and_the_epochs_and_drains_nothing(
+    topology: Topology, policy: dict[str, Any]
+) -> None:
+    """The names of filter configurations stay, too: the listener says which an Envoy asks for."""
     cache = SnapshotCache()
-    publisher = publishing(topology, cache)
+    publisher = publishing(topology, cache, **policy)
     publisher.publish()
-    assert EPOCHS_FILTER in cache.get("").of_type(ECDS)
-    topology.put_ruleset("r", UNNAMED, actor="t")
-    topology.activate_ruleset("r", 2, actor="t")
-    publisher.publish()
-    without = cache.get("")
-    assert EPOCHS_FILTER not in without.of_type(ECDS)
-    topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
-    publisher.publish()
-    assert EPOCHS_FILTER not in cache.get("").of_type(ECDS)
-    topology.activate_ruleset("r", 1, actor="t")
-    publisher.publish()
-    assert EPOCHS_FILTER in cache.get("").of_type(ECDS)
+    for version, document in enumerate((UNNAMED, GENERIC, RULESET), 2):
+        before = cache.get("")
+        topology.put_ruleset("r", document, actor="t")
+        topology.activate_ruleset("r", version, actor="t")
+        publisher.publish()
+        after = cache.get("")
+        assert set(after.of_type(ECDS)) == set(before.of_type(ECDS))
+        assert set(changed(after, before)) <= {RDS, ECDS}
 
 
 def test_claims_alone_do_not_have_everything_read_again(

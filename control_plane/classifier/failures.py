@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from control_plane.classifier.answer import Observer
+from control_plane.classifier.past_rulesets import UnknownRuleset
 from control_plane.classifier.view import NoRuleset, Unsettled
 from control_plane.topology.batched_lookup import TooManyLookups
 from control_plane.topology.database import DRIVER_ERRORS
@@ -16,7 +17,7 @@ from control_plane.topology.errors import TopologyError
 log = logging.getLogger(__name__)
 LOG_S = 5.0
 """Between two lines about the database; those that are left out are counted in the next."""
-FAILURES = (NoRuleset, Unsettled, TopologyError, *DRIVER_ERRORS)
+FAILURES = (NoRuleset, UnknownRuleset, Unsettled, TopologyError, *DRIVER_ERRORS)
 """What keeps a question from being answered and is no bug of ours."""
 
 
@@ -24,6 +25,7 @@ class Reason(Enum):
     """What the edge is told."""
 
     NO_RULESET = "no ruleset is active"
+    UNKNOWN_RULESET = "there is no ruleset as the edge has"
     UNSETTLED = "cells or ruleset change all the time"
     NO_DATABASE = "the database can't be read"
     TOO_MANY = "too many look-ups wait for the database"
@@ -42,6 +44,8 @@ class Failures:
         """The reason of one of `FAILURES`."""
         if isinstance(error, NoRuleset):
             return Reason.NO_RULESET
+        if isinstance(error, UnknownRuleset):
+            return Reason.UNKNOWN_RULESET
         if isinstance(error, Unsettled):
             return Reason.UNSETTLED
         if isinstance(error, TooManyLookups):

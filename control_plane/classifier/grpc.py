@@ -14,9 +14,14 @@ from control_plane.classifier.answer import Observer, answer_headers
 from control_plane.classifier.cached_lookup import CachedLookup
 from control_plane.classifier.failures import FAILURES, Failures
 from control_plane.classifier.view import LiveView
+from control_plane.routing.edge_headers import UNSEEN_BY_RULES
 from control_plane.routing.model import Request
 
 _OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
+
+_UNREAD = UNSEEN_BY_RULES | {":authority", ":method", ":path", ":scheme"}
+RULESET_CONTEXT = "ruleset"
+"""The context extension in which an edge's route tells by which ruleset (a digest) to decide."""
 
 
 class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc]  # untyped
@@ -37,15 +42,17 @@ class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: igno
         """Decide; the answer is OK with headers, or UNAVAILABLE where that can't be done now."""
         started = time.perf_counter()
         asked = request_of(request)
+        ruleset = request.attributes.context_extensions.get(RULESET_CONTEXT)
         try:
             if self._lookup is None:
-                decision = self._view.decide(asked).decision
+                verdict = self._view.decide(asked, ruleset)
             else:
                 # An edge that asks over gRPC has no cache, and does not say what it knows.
-                decision = (await self._view.decide_with(self._lookup, asked, None)).decision
+                verdict = await self._view.decide_with(self._lookup, asked, None, ruleset)
         except FAILURES as error:
             reason = self._failures.reason(error)
             await context.abort(grpc.StatusCode.UNAVAILABLE, reason.value)
+        decision = verdict.decision
         response = external_auth_pb2.CheckResponse()
         response.status.code = code_pb2.OK
         for name, value in answer_headers(decision):
@@ -63,10 +70,19 @@ class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: igno
 def request_of(check: Any) -> Request:
     """The request that Envoy asks about (raw header bytes where Envoy sends them)."""
     http = check.attributes.request.http
-    headers: list[tuple[str, bytes]] = [
-        (header.key, header.raw_value or header.value.encode())
-        for header in http.header_map.headers
-    ] or [(name, value.encode()) for name, value in http.headers.items()]
-    plain = tuple((name, value) for name, value in headers if not name.startswith(":"))
-    path = dict(headers).get(":path", http.path.encode())
-    return Request(http.method, http.host.encode(), path, plain)
+    path: bytes | None = None
+    headers: list[tuple[str, bytes]] = []
+    # Envoy sends all there are: most are not looked at, since reading one takes a microsecond.
+    for header in http.header_map.headers:
+        name = header.key
+        if name == ":path":
+            path = header.raw_value or header.value.encode()
+        elif name not in _UNREAD:
+            headers.append((name, header.raw_value or header.value.encode()))
+    if path is None and not headers:
+        given = ((name, value.encode()) for name, value in http.headers.items())
+        headers = [(name, value) for name, value in given if name not in _UNREAD]
+        path = http.headers[":path"].encode() if ":path" in http.headers else None
+    if path is None:
+        path = http.path.encode()
+    return Request(http.method, http.host.encode(), path, tuple(headers))

@@ -37,9 +37,12 @@ METHOD_HEADER = b"x-cellway-method"
 COUNTS_HEADER = b"x-cellway-edge-counts"
 KNOWN_HEADER = b"x-cellway-known"
 """The newest revision among floor and epochs that the edge runs with, or ``-`` if it has none yet.
-Who sends one may be answered from the cache; nothing older than that is used. And who sends this
-header is an edge's cache, which wants its answer in one header."""
+Who sends one may be answered from the cache; nothing older than that is used. After a space comes
+the digest of the ruleset to decide by; without it, the active one decides. And who sends this
+header is an edge's script, which wants its answer in one header."""
 _REVISION = re.compile(rb"[0-9]{1,18}")
+MAX_KNOWN = 256
+_KNOWN: dict[bytes, tuple[int | None, str | None]] = {}
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LINE = re.compile(rb"(%b) (/[!-~\x80-\xff]*) HTTP/1\.1\r\n" % _METHOD.pattern)
 """What Envoy may send and the parser refuses: HTTP/2 has any method, and any byte in a query."""
@@ -61,6 +64,16 @@ def unable(why: str) -> bytes:
 
 _UNABLE = {reason: unable(reason.value) for reason in Reason}
 _FAILED = unable("the classifier failed")
+
+
+def _read_known(value: bytes) -> tuple[int | None, str | None]:
+    """The revision and the digest in a `KNOWN_HEADER`, kept for all who send the same."""
+    known, _, digest = value.partition(b" ")
+    read = int(known) if _REVISION.fullmatch(known) else None, digest.decode("latin-1") or None
+    if len(_KNOWN) >= MAX_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[value] = read
+    return read
 
 
 class ClassifierServer:
@@ -94,22 +107,31 @@ class ClassifierServer:
             for connection in tuple(self.connections):
                 connection.close()
 
-    def answer(self, request: Request, *, cache: bool) -> bytes:
-        """The whole response to a question, of an edge's ``cache`` or of its ext_authz filter."""
+    def answer(self, request: Request, digest: str | None, *, cache: bool) -> bytes:
+        """The whole response to a question, of an edge's ``cache`` or of its ext_authz filter.
+
+        ``digest`` names the ruleset to decide by.
+        """
         started = time.perf_counter()
         try:
-            verdict = self.view.decide(request)
+            verdict = self.view.decide(request, digest)
         except FAILURES as error:
             return _UNABLE[self.failures.reason(error)]
         return self._able(verdict, started, cache=cache)
 
     async def answer_with(
-        self, lookup: CachedLookup, request: Request, known: int | None, *, cache: bool
+        self,
+        lookup: CachedLookup,
+        request: Request,
+        known: int | None,
+        digest: str | None,
+        *,
+        cache: bool,
     ) -> bytes:
         """The same without blocking; see `LiveView.decide_with`."""
         started = time.perf_counter()
         try:
-            verdict = await self.view.decide_with(lookup, request, known)
+            verdict = await self.view.decide_with(lookup, request, known, digest)
         except FAILURES as error:
             return _UNABLE[self.failures.reason(error)]
         return self._able(verdict, started, cache=cache)
@@ -128,6 +150,7 @@ class _Connection(asyncio.Protocol):
             "_authority",
             "_between",
             "_cache",
+            "_digest",
             "_given",
             "_headers",
             "_known",
@@ -147,7 +170,7 @@ class _Connection(asyncio.Protocol):
         self._received = 0
         self._quiet_s = 0.0
         self._closing = False
-        self._queue: deque[tuple[Request, int | None, bool]] = deque()
+        self._queue: deque[tuple[Request, int | None, str | None, bool]] = deque()
         self.on_message_begin()
         self._between = True
         self._start = b""
@@ -217,6 +240,7 @@ class _Connection(asyncio.Protocol):
         self._authority = b""
         self._method: str | None = None
         self._known: int | None = None
+        self._digest: str | None = None
         self._cache = False
         self._headers: list[tuple[str, bytes]] = []
 
@@ -228,6 +252,10 @@ class _Connection(asyncio.Protocol):
         """A header."""
         if name == b"host":
             self._authority = value
+            return
+        if name == KNOWN_HEADER:
+            self._cache = True
+            self._known, self._digest = _KNOWN.get(value) or _read_known(value)
             return
         known = _NAMES.get(name)
         if known is None:
@@ -246,9 +274,6 @@ class _Connection(asyncio.Protocol):
         """Between the edge and us: no rule sees it."""
         if name == METHOD_HEADER and _METHOD.fullmatch(value):
             self._method = value.decode("ascii")
-        elif name == KNOWN_HEADER:
-            self._cache = True
-            self._known = int(value) if _REVISION.fullmatch(value) else None
         elif name == COUNTS_HEADER:
             self._server.observer.edge_counted(value)
 
@@ -262,9 +287,10 @@ class _Connection(asyncio.Protocol):
         method, url = given or (self._parser.get_method().decode("ascii"), self._url)
         request = Request(self._method or method, self._authority, url, tuple(self._headers))
         if self._server.lookup is None:
-            self._transport.write(self._server.answer(request, cache=self._cache))
+            answer = self._server.answer(request, self._digest, cache=self._cache)
+            self._transport.write(answer)
         else:
-            self._queue.append((request, self._known, self._cache))
+            self._queue.append((request, self._known, self._digest, self._cache))
             if len(self._queue) == 1:
                 self._answer_queue(self._server.lookup)
         if not self._parser.should_keep_alive():
@@ -279,8 +305,8 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, lookup: CachedLookup) -> None:
         while self._queue:
-            request, known, cache = self._queue[0]
-            answer = await self._server.answer_with(lookup, request, known, cache=cache)
+            request, known, digest, cache = self._queue[0]
+            answer = await self._server.answer_with(lookup, request, known, digest, cache=cache)
             self._queue.popleft()
             if self._transport.is_closing():
                 return

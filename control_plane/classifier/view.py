@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from control_plane.classifier.cached_lookup import CachedLookup
+from control_plane.classifier.past_rulesets import PastRulesets
 from control_plane.routing.evaluate import Evaluation
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request
 from control_plane.routing.parse import parse
@@ -65,6 +66,8 @@ class LiveView:
         # Opened by who needs it: a connection that listens and is never read holds up the server.
         self._lookup: ClaimLookup | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._past = PastRulesets(topology)
+        self._finding = asyncio.Lock()
         self._edge = Edge(-1, Cells(()), None, None)
         self.reload()
 
@@ -74,14 +77,17 @@ class LiveView:
             self._lookup.close()
 
     async def decide_with(
-        self, lookup: CachedLookup, request: Request, known: int | None
+        self, lookup: CachedLookup, request: Request, known: int | None, digest: str | None = None
     ) -> Verdict:
         """`decide` without blocking; with ``known``, as of any time since that revision.
 
         Raises what ``lookup`` raises, too, and `Unavailable` where cells and ruleset can't be read
         within `RELOAD_S`.
         """
-        question = _Question(self._edge, request, trace=False)
+        ruleset = None if digest is None else self._known(digest)
+        if ruleset is None and digest is not None:
+            ruleset = await self._found_off_loop(digest)
+        question = _Question(self._edge, request, ruleset, trace=False)
         said = question.resume(None)
         while not isinstance(said, Verdict):
             # A cache that has not heard of these cells and ruleset can't answer for them.
@@ -109,21 +115,51 @@ class LiveView:
             raise Unavailable(f"cells and ruleset can't be read within {RELOAD_S} s")
         self._reloading.result()
 
+    def _known(self, digest: str) -> Ruleset | None:
+        active = self._edge.ruleset
+        if active is not None and active.digest == digest:
+            return active
+        return self._past.get(digest)
+
+    def _found(self, digest: str) -> Ruleset:
+        """A ruleset that is not known yet, be it newer or older than the active one. Blocks."""
+        if not self._past.is_absent(digest):
+            self.reload()
+        return self._known(digest) or self._past.find(digest)
+
+    async def _found_off_loop(self, digest: str) -> Ruleset:
+        """`_found` in a thread, one at a time; all who need the same wait for that."""
+        try:
+            async with asyncio.timeout(RELOAD_S), self._finding:
+                known = self._known(digest)
+                return await asyncio.to_thread(self._found, digest) if known is None else known
+        except TimeoutError as error:
+            raise Unavailable(f"a ruleset can't be read within {RELOAD_S} s") from error
+
     @property
     def revision(self) -> int:
         """The revision of the cells and ruleset in use."""
         return self._edge.revision
 
-    def decide(self, request: Request, *, trace: bool = False) -> Verdict:
+    def decide(
+        self, request: Request, digest: str | None = None, *, trace: bool = False
+    ) -> Verdict:
         """Decide at the newest committed revision.
+
+        Args:
+            request: What the edge asks about.
+            digest: The ruleset to decide by; without it, the active one.
+            trace: Whether the decision is to have its trace.
 
         Raises:
             NoRuleset: none is active.
+            UnknownRuleset: there is none with this digest.
             Unsettled: cells or ruleset change all the time.
         """
         if self._lookup is None:
             self._lookup = self._topology.claim_lookup()
-        question = _Question(self._edge, request, trace=trace)
+        ruleset = None if digest is None else self._known(digest) or self._found(digest)
+        question = _Question(self._edge, request, ruleset, trace=trace)
         look = self._lookup.look
         said = question.resume(None)
         while not isinstance(said, Verdict):
@@ -148,6 +184,8 @@ class LiveView:
         document = snapshot.ruleset.document if snapshot.ruleset else None
         ruleset = self._edge.ruleset
         if document != self._edge.document:
+            if ruleset is not None:
+                self._past.keep(ruleset)
             ruleset = None if document is None else parse(document)
         self._edge = Edge(snapshot.edge_revision, cells, document, ruleset)
 
@@ -162,12 +200,16 @@ class _Question:
     """A request to be decided on one revision of cells and ruleset, sans I/O."""
 
     __slots__ = (
-        *("_edge", "_evaluation", "_negative", "_request", "_revision", "_said"),
-        *("_shards", "_starts", "_trace"),
+        *("_edge", "_evaluation", "_negative", "_request", "_revision", "_ruleset"),
+        *("_said", "_shards", "_starts", "_trace"),
     )
 
-    def __init__(self, edge: Edge, request: Request, *, trace: bool) -> None:
+    def __init__(
+        self, edge: Edge, request: Request, ruleset: Ruleset | None, *, trace: bool
+    ) -> None:
+        """Without ``ruleset``, the active one decides."""
         self._request = request
+        self._ruleset = ruleset
         self._trace = trace
         self._starts = 0
         self.start(edge)
@@ -183,10 +225,9 @@ class _Question:
         self._negative = False
         self._said: Decision | None = None
         self._evaluation = None
-        if edge.ruleset is not None:
-            self._evaluation = Evaluation(
-                edge.ruleset, self._request, edge.cells, trace=self._trace
-            )
+        ruleset = self._ruleset or edge.ruleset
+        if ruleset is not None:
+            self._evaluation = Evaluation(ruleset, self._request, edge.cells, trace=self._trace)
 
     def holds(self, seen: Seen) -> bool:
         """Whether what was seen is of the question's cells and ruleset; if not, `start` anew."""

@@ -1,6 +1,8 @@
-"""The filters that ask the classifier: the edge cache, or Envoy's ext_authz.
+"""The filters that ask the classifier: the edge cache's script over HTTP, ext_authz over gRPC.
 
-All are off unless a route turns them on, so that native routes pay nothing for them.
+All are off unless a route turns them on, so that native routes pay nothing for them. None depends
+on a ruleset: a connection that is kept alive has the filters that it began with, while each of its
+requests has the newest routes. What there is to ask travels in the routes (see `asking_names`).
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from envoy_data_plane.envoy.extensions.filters.http.ext_authz import v3 as ext_a
 from envoy_data_plane.envoy.extensions.filters.http.lua import v3 as lua
 from envoy_data_plane.envoy.extensions.filters.http.set_filter_state import v3 as filter_state
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
-from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google.protobuf import Any as AnyMessage
 from google.protobuf.message import Message as ProtobufMessage
 from xds.core.v3 import extension_pb2
@@ -33,7 +34,6 @@ from control_plane.compiler.edge_cache import (
     compile_empty_421_script,
     compile_misdirected_script,
     compile_script,
-    headers_asked,
 )
 from control_plane.compiler.model import (
     AGAIN_FILTER,
@@ -46,36 +46,34 @@ from control_plane.compiler.model import (
     MISDIRECTED,
     MISDIRECTED_FILTER,
     MISDIRECTED_HEADER,
-    RULE_HEADER,
-    TIER_HEADER,
     TrafficPolicy,
 )
-from control_plane.routing.ruleset import Ruleset, Subject
+from control_plane.routing.ruleset import Ruleset
 
 AUTHZ_FILTER = "envoy.filters.http.ext_authz"
 AFTER_CLASSIFIER_FILTER = "cellway.after_classifier"
 
 
-def uses_edge_cache(ruleset: Ruleset, policy: TrafficPolicy) -> bool:
-    """Whether the edge keeps answers: not over gRPC, and only where inputs can be named."""
-    return (
-        policy.edge_cache_entries > 0
-        and policy.classifier_protocol == "http"
-        and headers_asked(ruleset) is not None
-    )
+RULESET_CONTEXT = "ruleset"
+"""The context extension of a question over gRPC that tells by which ruleset to decide."""
 
 
-def asking_filters(
-    ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool
-) -> list[hcm.HttpFilter]:
-    """In their order; ``second_try``: a dead classifier may hand over to the next rule."""
+def has_epochs(policy: TrafficPolicy) -> bool:
+    """Whether the edge is told which answers are void: where it may keep any."""
+    return policy.classifier_protocol == "http" and policy.edge_cache_entries > 0
+
+
+def asking_filters(policy: TrafficPolicy) -> list[hcm.HttpFilter]:
+    """In their order."""
     left = _at_421(_lua(MISDIRECTED_FILTER, compile_misdirected_script()))
-    if uses_edge_cache(ruleset, policy):
-        script = compile_script(ruleset, policy, second_try=second_try)
-        # A response goes through them the other way round.
-        empty = _at_421(_lua(EMPTY_421_FILTER, compile_empty_421_script()))
-        return [_epochs(), _lua(CACHE_FILTER, script), left, _ask_again(), empty]
-    return [_authz(ruleset, policy), *([_clear_after_failure()] if second_try else []), left]
+    if policy.classifier_protocol == "grpc":
+        return [_authz(policy), _clear_after_failure(), left]
+    script = _lua(CACHE_FILTER, compile_script(policy))
+    if not has_epochs(policy):
+        return [script, left]
+    # A response goes through them the other way round.
+    empty = _at_421(_lua(EMPTY_421_FILTER, compile_empty_421_script()))
+    return [_epochs(), script, left, _ask_again(), empty]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +89,28 @@ class AskingConfig:
 
 
 def asking_config(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) -> AskingConfig:
-    """What turns on the filters that `asking_filters` has."""
+    """What turns on the filters.
+
+    Args:
+        second_try: Whether a dead classifier may hand a request over to the next rule.
+    """
     on = route_components_pb2.FilterConfig()
     on.config.SetInParent()
+    left = {MISDIRECTED_FILTER: on}
+    if policy.classifier_protocol == "grpc":
+        check = ext_authz_pb2.ExtAuthzPerRoute()
+        check.check_settings.context_extensions[RULESET_CONTEXT] = ruleset.digest
+        next_rule = {AFTER_CLASSIFIER_FILTER: on} if second_try else {}
+        asking = {AUTHZ_FILTER: check} | next_rule | left
+        return AskingConfig(asking, asking, {})
     lua_on = lua_pb2.LuaPerRoute()
     lua_on.filter_context.SetInParent()
-    left = {MISDIRECTED_FILTER: on}
-    if uses_edge_cache(ruleset, policy):
-        asking = {EPOCHS_FILTER: on, CACHE_FILTER: lua_on, AGAIN_FILTER: on}
-        writing = asking | left | {EMPTY_421_FILTER: on}
-        return AskingConfig(asking, writing, {CACHE_FILTER: lua_on} | left)
-    check = ext_authz_pb2.ExtAuthzPerRoute()
-    check.check_settings.SetInParent()
-    asking = {AUTHZ_FILTER: check} | ({AFTER_CLASSIFIER_FILTER: on} if second_try else {}) | left
-    return AskingConfig(asking, asking, {})
+    if not has_epochs(policy):
+        asking = {CACHE_FILTER: lua_on} | left
+        return AskingConfig(asking, asking, {})
+    asking = {EPOCHS_FILTER: on, CACHE_FILTER: lua_on, AGAIN_FILTER: on}
+    writing = asking | left | {EMPTY_421_FILTER: on}
+    return AskingConfig(asking, writing, {CACHE_FILTER: lua_on} | left)
 
 
 def pack(message: Message) -> AnyMessage:
@@ -215,9 +221,13 @@ def _clear_after_failure() -> hcm.HttpFilter:
     return made
 
 
-def _authz(ruleset: Ruleset, policy: TrafficPolicy) -> hcm.HttpFilter:
+def _authz(policy: TrafficPolicy) -> hcm.HttpFilter:
     """Asks the classifier. Failing open is safe: the route that asks is then used itself, and it
-    does what the rule's on_classifier_down says."""
+    does what the rule's on_classifier_down says.
+
+    All headers are sent: which of them rules look at is known to the routes, and no route can tell
+    this filter.
+    """
     timeout = timedelta(seconds=policy.classifier_timeout_s)
     config = ext_authz.ExtAuthz(
         transport_api_version=core.ApiVersion.V3,
@@ -225,49 +235,12 @@ def _authz(ruleset: Ruleset, policy: TrafficPolicy) -> hcm.HttpFilter:
         failure_mode_allow_header_add=True,
         clear_route_cache=True,
         stat_prefix="classifier",
-        allowed_headers=matcher.ListStringMatcher(patterns=_headers_used(ruleset)),
         # As text, what is no UTF-8 would come as "!".
         encode_raw_headers=True,
-    )
-    if policy.classifier_protocol == "grpc":
-        config.grpc_service = core.GrpcService(
+        grpc_service=core.GrpcService(
             envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=CLASSIFIER_CLUSTER), timeout=timeout
-        )
-    else:
-        config.http_service = ext_authz.HttpService(
-            server_uri=core.HttpUri(
-                uri="http://classifier", cluster=CLASSIFIER_CLUSTER, timeout=timeout
-            ),
-            authorization_response=ext_authz.AuthorizationResponse(
-                allowed_upstream_headers=matcher.ListStringMatcher(
-                    patterns=[
-                        matcher.StringMatcher(exact=name)
-                        for name in (CELL_HEADER, RULE_HEADER, TIER_HEADER)
-                    ]
-                ),
-            ),
-        )
+        ),
+    )
     made = http_filter(AUTHZ_FILTER, config)
     made.disabled = True
     return made
-
-
-def _headers_used(ruleset: Ruleset) -> list[matcher.StringMatcher]:
-    """The least that the classifier must see."""
-    # The path too, of which the gRPC question otherwise has a text only.
-    fixed: set[str] = {"cookie", ":path"}
-    patterns: set[str] = set()
-    for rule in ruleset.rules:
-        for match in rule.matches:
-            if match.subject is Subject.HEADER and match.name is not None:
-                if match.literal_names:
-                    fixed |= set(match.literal_names)
-                else:
-                    patterns.add(match.name.pattern)
-    return [
-        *(matcher.StringMatcher(exact=name) for name in sorted(fixed)),
-        *(
-            matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=rf"\C*?(?i:{pattern})\C*"))
-            for pattern in sorted(patterns)
-        ),
-    ]

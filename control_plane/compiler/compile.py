@@ -16,8 +16,8 @@ from control_plane.compiler.model import (
     TrafficPolicy,
     UpstreamCell,
 )
-from control_plane.compiler.native import Analysed, analyse
 from control_plane.compiler.routes import compile_routes
+from control_plane.compiler.rules import Rules, prepare
 from control_plane.routing.model import Cells
 from control_plane.routing.ruleset import Ruleset
 
@@ -62,8 +62,7 @@ class EdgeCompiler:
 
     def __init__(self, policy: TrafficPolicy) -> None:
         self._policy = policy
-        self._ruleset: Ruleset | None = None
-        self._analysed: tuple[Analysed, ...] = ()
+        self._rules: Rules | None = None
         self._cells: dict[str, _Kept] = {}
         self._classifier = compile_classifier(policy.classifiers, policy)
         self._shared: dict[str, EnvoyResource] = {}
@@ -91,13 +90,12 @@ class EdgeCompiler:
         after = before | fresh
         for name in dropped:
             del after[name]
-        shared, analysed = self._compile_shared(cells, ruleset, revision, after, {*fresh, *dropped})
+        shared, rules = self._compile_shared(cells, ruleset, revision, after, {*fresh, *dropped})
         update = _difference(before, fresh, dropped, self._shared, shared)
         if not self._shared:
             update = Update((*update.put, self._classifier), update.dropped)
         # All at once: what fails above leaves nothing half done.
-        self._cells, self._shared = after, shared
-        self._ruleset, self._analysed = ruleset, analysed
+        self._cells, self._shared, self._rules = after, shared, rules
         return update
 
     def _compile_shared(
@@ -107,21 +105,21 @@ class EdgeCompiler:
         revision: int,
         after: Mapping[str, _Kept],
         touched: AbstractSet[str],
-    ) -> tuple[dict[str, EnvoyResource], tuple[Analysed, ...]]:
-        """Listener, routes and debug filter, and the analysed rules, which they are made from."""
-        shared, analysed = dict(self._shared), self._analysed
-        anew = not shared or ruleset is not self._ruleset
-        if anew:
-            analysed = tuple(analyse(rule) for rule in ruleset.rules)
-            shared[LISTENER] = compile_listener(ruleset, analysed, self._policy)
-        if anew or any(
+    ) -> tuple[dict[str, EnvoyResource], Rules]:
+        """Listener, routes and debug filter, and the rules that routes are made from."""
+        shared, rules = dict(self._shared), self._rules
+        if not shared:
+            shared[LISTENER] = compile_listener(self._policy)
+        if rules is None or ruleset is not rules.ruleset:
+            rules = prepare(ruleset)
+        if rules is not self._rules or any(
             _facet(self._cells.get(name)) != _facet(after.get(name)) for name in touched
         ):
             spread = frozenset(name for name, one in after.items() if one.spread)
-            shared[ROUTES] = compile_routes(ruleset, analysed, Cells(cells), self._policy, spread)
+            shared[ROUTES] = compile_routes(rules, Cells(cells), self._policy, spread)
         if self._policy.debug_networks:
             shared[EXTENSION] = compile_debug_filter(revision)
-        return shared, analysed
+        return shared, rules
 
     def _compiled(self, cell: UpstreamCell) -> _Kept:
         resources = (compile_cell(cell, self._policy),)

@@ -1,12 +1,11 @@
-"""The edge cache's script: `envoy/edge_cache.lua` with what it depends on written in front."""
+"""The edge cache's script: `envoy/edge_cache.lua` with its settings written in front."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from control_plane.compiler.cache_key import own_key, rest_key
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
     CELL_HEADER,
@@ -16,8 +15,8 @@ from control_plane.compiler.model import (
     TIER_HEADER,
     TrafficPolicy,
 )
+from control_plane.routing.edge_headers import UNSEEN_BY_RULES
 from control_plane.routing.evaluate import RETRY_AFTER_S
-from control_plane.routing.ruleset import Rule, Ruleset, Subject
 
 _FOLDER = Path(__file__).parents[2] / "envoy"
 _UNDONE = (
@@ -32,8 +31,6 @@ _UNDONE = (
 )
 """What the first try has left on a request; of a body there is none where it is asked again."""
 
-AGAIN_ROUTE = "ask again"
-"""The name of the route of what a cell has answered with 421; no asking route has it."""
 Value = str | int | bool | None | Sequence["Value"] | Mapping[str, "Value"]
 
 
@@ -42,45 +39,15 @@ def _script(name: str) -> str:
     return (_FOLDER / name).read_text()
 
 
-def asking_route(rule: Rule) -> str:
-    """The name of the route that asks the classifier for a rule."""
-    return f"ask:{rule.id}"
-
-
-def is_cacheable(rule: Rule, ruleset: Ruleset) -> bool:
-    """Whether all that the rule's answers depend on can be named."""
-    return _spec(rule, ruleset.rules) is not None
-
-
-def headers_asked(ruleset: Ruleset) -> tuple[str, ...] | None:
-    """The headers that any rule looks at, to be sent along; None if they can't be named."""
-    names = {"cookie"}
-    for rule in ruleset.rules:
-        for match in rule.matches:
-            if match.subject is Subject.HEADER:
-                if not match.literal_names:
-                    return None
-                names |= set(match.literal_names)
-    return tuple(sorted(names - {"host"}))
-
-
-def compile_script(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) -> str:
-    """The whole script for a ruleset whose headers can be named."""
-    specs = {
-        asking_route(rule): spec
-        for rule in ruleset.rules
-        if (spec := _spec(rule, ruleset.rules)) is not None
-    }
-    asked = headers_asked(ruleset)
-    assert asked is not None
+def compile_script(policy: TrafficPolicy) -> str:
+    """Return the whole script. It knows no ruleset: see `asking_names`."""
     constants: dict[str, Value] = {
-        "SPECS": specs,
-        "ASK": asked,
         "UNDONE": _UNDONE,
+        "UNSENT": dict.fromkeys(sorted(UNSEEN_BY_RULES), True),
         "CLUSTER": CLASSIFIER_CLUSTER,
         "TIMEOUT_MS": round(policy.classifier_timeout_s * 1000),
-        "SECOND_TRY": second_try,
         "SHOW_TIER": bool(policy.debug_networks),
+        "KEEPS": policy.edge_cache_entries > 0,
         "MAX_POSITIVE": policy.edge_cache_entries,
         "MAX_NEGATIVE": max(2, policy.edge_cache_entries // 10),
         "STALE_MS": round(policy.edge_cache_stale_s * 1000),
@@ -101,34 +68,6 @@ def compile_empty_421_script() -> str:
 
 def _locals(constants: Mapping[str, Value]) -> str:
     return "".join(f"local {name} = {to_lua(value)}\n" for name, value in constants.items())
-
-
-def _spec(rule: Rule, rules: Sequence[Rule]) -> dict[str, Value] | None:
-    later = rules[rules.index(rule) + 1 :]
-    own, rest = own_key(rule, later), rest_key(rule, later)
-    if own is None or rest is None:
-        return None
-    return {
-        "slashes": own.slashes,
-        "own": own.headers,
-        "own_query": own.query,
-        "rest": tuple(sorted(set(rest.headers) - set(own.headers))),
-        "rest_query": rest.query and not own.query,
-        "rules": dict.fromkeys(_same_inputs(rule, later), True),
-    }
-
-
-def _same_inputs(rule: Rule, later: Iterable[Rule]) -> list[str]:
-    """The rule, and those that follow it at once and look at nothing but what it looks at."""
-    own = own_key(rule, ())
-    assert own is not None
-    found = [rule.id]
-    for one in later:
-        key = own_key(one, ())
-        if key is None or not set(key.headers) <= set(own.headers) or (key.query and not own.query):
-            break
-        found.append(one.id)
-    return found
 
 
 def to_lua(value: Value) -> str:

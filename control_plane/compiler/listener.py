@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from ipaddress import ip_network
 
@@ -21,7 +20,6 @@ from control_plane.compiler.asking import (
     asking_filters,
     http_filter,
     pack,
-    uses_edge_cache,
 )
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
@@ -37,23 +35,22 @@ from control_plane.compiler.model import (
     EnvoyResource,
     TrafficPolicy,
 )
-from control_plane.compiler.native import Analysed, needs_second_try
 from control_plane.routing.edge_refusal import HEADERS_TOO_LARGE
-from control_plane.routing.ruleset import Ruleset
 
 
-def compile_listener(
-    ruleset: Ruleset, analysed: Sequence[Analysed], policy: TrafficPolicy
-) -> EnvoyResource:
-    """The edge's listener: one filter chain, and a second with debug headers for known callers."""
-    filters = asking_filters(ruleset, policy, second_try=needs_second_try(analysed))
+def compile_listener(policy: TrafficPolicy) -> EnvoyResource:
+    """The edge's listener: one filter chain, and a second with debug headers for known callers.
+
+    It depends on no cell and on no ruleset: another listener drains the connections of this one.
+    """
+    filters = asking_filters(policy)
     # Stats by response code cost a tenth of all else, since their names are made anew for each
     # request; the endpoints' own counters of good and bad answers are kept (see clusters).
     routed = http_filter(
         "envoy.filters.http.router",
         router.Router(dynamic_stats=False, suppress_envoy_headers=True),
     )
-    replies = None if uses_edge_cache(ruleset, policy) else _authz_replies()
+    replies = _authz_replies() if policy.classifier_protocol == "grpc" else None
     chains = []
     if policy.debug_networks:
         match = listener.FilterChainMatch(

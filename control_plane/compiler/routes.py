@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from xds.type.matcher.v3 import matcher_pb2
 
 from control_plane.compiler.asking import AskingConfig, asking_config
-from control_plane.compiler.edge_cache import AGAIN_ROUTE, asking_route
+from control_plane.compiler.asking_names import AskingNames
 from control_plane.compiler.key_tree import KeyTree
 from control_plane.compiler.matchers import (
     Matcher,
@@ -50,9 +50,9 @@ from control_plane.compiler.native import (
     KeyLookup,
     NativeRule,
     known_keys,
-    needs_second_try,
 )
 from control_plane.compiler.retries import RETRY_ELSEWHERE
+from control_plane.compiler.rules import Rules
 from control_plane.routing.evaluate import RETRY_AFTER_S, policy_outcome
 from control_plane.routing.model import Cell, Cells, Outcome, Status, ToCell, Weighted
 from control_plane.routing.ruleset import (
@@ -72,18 +72,13 @@ _REASONS = {404: "no such tenant or page is known here", 503: "its cell can't be
 
 
 def compile_routes(
-    ruleset: Ruleset,
-    analysed: Sequence[Analysed],
-    cells: Cells,
-    policy: TrafficPolicy,
-    spread: Container[str],
+    rules: Rules, cells: Cells, policy: TrafficPolicy, spread: Container[str]
 ) -> EnvoyResource:
     """The one RouteConfiguration of the edge; ``spread`` cells have several endpoints."""
-    second_try = needs_second_try(analysed)
-    asking = asking_config(ruleset, policy, second_try=second_try)
-    table = _Table(cells, policy, spread, asking)
+    asking = asking_config(rules.ruleset, policy, second_try=rules.second_try)
+    table = _Table(cells, policy, spread, asking, rules.names)
     host = route_components_pb2.VirtualHost(
-        name="cellway", domains=["*"], matcher=table.matcher(ruleset, analysed)
+        name="cellway", domains=["*"], matcher=table.matcher(rules)
     )
     routes = route_pb2.RouteConfiguration(name=ROUTES_NAME, virtual_hosts=[host])
     return EnvoyResource(ROUTES, ROUTES_NAME, routes.SerializeToString(deterministic=True))
@@ -96,21 +91,23 @@ class _Table:
         policy: TrafficPolicy,
         spread: Container[str],
         asking: AskingConfig,
+        names: AskingNames,
     ) -> None:
         self._cells = cells
         self._policy = policy
         self._spread = spread
         self._asking = asking
+        self._names = names
 
-    def matcher(self, ruleset: Ruleset, analysed: Sequence[Analysed]) -> Matcher:
+    def matcher(self, rules: Rules) -> Matcher:
         matcher = matcher_pb2.Matcher()
-        decided = matcher_pb2.Matcher.OnMatch(matcher=self._decided(ruleset))
+        decided = matcher_pb2.Matcher.OnMatch(matcher=self._decided(rules.ruleset))
         add(matcher, contains(CELL_HEADER, ""), decided)
-        if needs_second_try(analysed):
+        if rules.second_try:
             failed = matcher_pb2.Matcher.OnMatch()
-            self._rules(failed.matcher, analysed, classifier_down=True)
+            self._rules(failed.matcher, rules.analysed, classifier_down=True)
             add(matcher, holds(Condition((AUTHZ_FAILED_HEADER,), "true")), failed)
-        self._rules(matcher, analysed, classifier_down=False)
+        self._rules(matcher, rules.analysed, classifier_down=False)
         return matcher
 
     def _rules(
@@ -148,7 +145,7 @@ class _Table:
         if self._asking.again:
             # The edge cache's script asks again; if it gets no other cell, this is the answer.
             routes[MISDIRECTED] = self._route(_status(503), None)
-            routes[MISDIRECTED].name = AGAIN_ROUTE
+            routes[MISDIRECTED].name = self._names.again
             _turn_on(routes[MISDIRECTED], self._asking.again)
         matcher = by_header(CELL_HEADER, routes)
         # A cell that this edge does not know yet, or no more: refused, never guessed.
@@ -167,7 +164,7 @@ class _Table:
         route = self._route(outcome, rule)
         if down_already:
             return to_route(route)
-        route.name = asking_route(rule)
+        route.name = self._names.by_rule[rule.id]
         writing = route_components_pb2.Route()
         writing.CopyFrom(route)
         _turn_on(route, self._asking.reading)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from control_plane.routing.digest import rules_digest
 from control_plane.routing.policies import read_policies
 from control_plane.routing.problems import Problem, Problems, RulesetError
 from control_plane.routing.regex import Regex, RegexError
@@ -118,7 +119,8 @@ def parse(document: str | bytes | dict[str, Any] | list[Any]) -> Ruleset:
         if one is not None:
             parsed.append(one)
     problems.raise_if_any()
-    return Ruleset(str(raw.get("name", "unnamed")), tuple(parsed), str(raw.get("description", "")))
+    description = str(raw.get("description", ""))
+    return Ruleset(str(raw.get("name", "unnamed")), tuple(parsed), description, rules_digest(raw))
 
 
 def _check_fields(

@@ -200,6 +200,8 @@ class Ruleset:
     name: str
     rules: tuple[Rule, ...]
     description: str = ""
+    digest: str = ""
+    """See `rules_digest`."""
 
     @cached_property
     def _path_prefilter(self) -> _PathPrefilter:

@@ -114,15 +114,17 @@ class Session(Ledger, ABC):
         """When `on_time` has something to do, in the clock's seconds; None: not by itself."""
         if self.held:
             return None
-        times = [
-            refusal.retry_at
-            for subscription in self._types.values()
-            if subscription.outstanding is None
-            for refusal in subscription.refused.values()
-            if refusal.retry_at != NEVER
-        ]
+        times: list[float] = []
         if self._awaited and not self.ungated:
             times.append(self._awaited_since + self._gate_timeout_s)
+        else:
+            times += [
+                one.retry_at
+                for subscription in self._types.values()
+                if subscription.outstanding is None
+                for one in subscription.refused.values()
+                if one.retry_at != NEVER
+            ]
         if self._subscribed and not self._complete():
             times.append(self._subscribed_at + SETTLE_S)
         return min(times, default=None)
@@ -173,7 +175,8 @@ class Session(Ledger, ABC):
         responses: list[Response] = []
         if self.held:
             return responses
-        if self._updates(responses) and self._removals(responses) and not self._retry(responses):
+        done = self._updates(responses) and self._removals(responses)
+        if (done or self.ungated) and not self._retry(responses) and done:
             self._settle()
         awaited = self._waiting_for()
         if awaited != self._awaited:

@@ -70,7 +70,7 @@ class Doubt:
     """As in `Subscription`, where what was refused can't just be sent again."""
 
     def __bool__(self) -> bool:
-        return bool(self.versions or self.remembered)
+        return bool(self.versions or self.remembered or self.good)
 
 
 @dataclass(slots=True)

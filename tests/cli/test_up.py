@@ -125,7 +125,7 @@ def test_a_listener_that_envoy_refuses_ends_it_with_envoys_words(
             route_all(plane.topology)
 
     run_loop(main())
-    monkeypatch.setattr("control_plane.server.numeric", lambda _: "192.0.2.1")
+    monkeypatch.setattr("control_plane.traffic.numeric", lambda _: "192.0.2.1")
     with pytest.raises(Failure, match=r"does not listen on .*cannot bind '192\.0\.2\.1"):
         local.up_here(settings_in(tmp_path))
     assert LeftEnvoy.find(tmp_path / "envoy") is None

@@ -97,6 +97,14 @@ class RawConnection:
             if interim:
                 return RawResponse(status, headers, b"")
 
+    def read_until(self, text: bytes, times: int = 1) -> bool:
+        """Reads until a text has come so often; False if the connection ends before that."""
+        while self._received.count(text) < times:
+            if not self._receive():
+                return False
+        self._received.clear()
+        return True
+
     def is_closed_by_peer(self) -> bool:
         """Whether the server ends the connection within the timeout without sending more."""
         try:

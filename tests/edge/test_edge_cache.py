@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -13,122 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lupa.luajit21 import LuaRuntime
 
-from control_plane.compiler.edge_cache import AGAIN_ROUTE, compile_script, to_lua
-from control_plane.compiler.model import TrafficPolicy
-from control_plane.routing.parse import parse
-
-RULESET = parse(
-    json.dumps(
-        [
-            {"id": "tenant", "match": {"type": "path", "regexValue": "^/t/(?<t>[^/]+)(?:/|$)"},
-             "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}},
-            {"id": "token", "match": {"type": "header", "name": "^x-token$", "regexValue": "^(?<t>.+)$"},
-             "action": "classify", "classify": {"claims": [{"token": "${t}"}]}},
-            {"id": "any", "action": "proxy"},
-        ]
-    )
-)  # fmt: skip
-HARNESS = """
-function run(host, names)
-  local headers = {}
-  function headers.get(_, name) return host.header(name) end
-  function headers.add(_, name, value) host.add(name, value) end
-  function headers.replace(_, name, value) host.replace(name, value) end
-  function headers.remove(_, name) host.remove(name) end
-  local state = { get = function(_, name) return host.state(name) end }
-  local info = {
-    routeName = function() return host.route() end,
-    filterState = function() return state end,
-  }
-  local handle = {
-    streamInfo = function() return info end,
-    headers = function() return headers end,
-    timestamp = function() return host.now() end,
-    clearRouteCache = function() host.clear() end,
-    httpCall = function(_, cluster, question, body, options)
-      return host.call(cluster, question, options), body
-    end,
-  }
-  envoy_on_request(handle)
-end
-"""
-
-
-@dataclass
-class Answer:
-    cell: str
-    revision: int
-    shards: tuple[int, ...] = (1,)
-    rule: str = "tenant"
-    ttl: int = 60_000
-
-    def headers(self) -> dict[str, str]:
-        shards = ",".join(map(str, self.shards)) or "-"
-        kept = f" {self.revision} {self.ttl} {shards}" if self.revision else ""
-        return {":status": "204", "x-cellway-answer": f"{self.cell} {self.rule}{kept}"}
-
-
-@dataclass
-class Edge:
-    """One Envoy worker."""
-
-    entries: int = 1000
-    epochs: str = "1;"
-    now: float = 1_000_000.0
-    asked: list[dict[str, str]] = field(default_factory=list)
-    reports: list[str] = field(default_factory=list)
-    classifier: Callable[[Mapping[str, str]], Answer | None] = lambda _: None
-    request: dict[str, str] = field(default_factory=dict)
-    """The newest, as it is after the script."""
-
-    def __post_init__(self) -> None:
-        policy = TrafficPolicy(edge_cache_entries=self.entries, debug_networks=("127.0.0.0/8",))
-        self.lua = LuaRuntime(unpack_returned_tuples=True)
-        self.lua.execute(compile_script(RULESET, policy, second_try=True) + HARNESS)
-
-    def get(
-        self, path: str, route: str = "ask:tenant", **headers: str
-    ) -> tuple[dict[str, str], bool]:
-        """The headers that were added, and whether the route is to be looked up again."""
-        given = {":path": path, ":authority": "a", ":method": "GET"} | {
-            name.replace("_", "-"): value for name, value in headers.items()
-        }
-        added: dict[str, str] = {}
-        self.request = given
-        cleared: list[bool] = []
-        host = self.lua.table_from(
-            {
-                "header": given.get,
-                "add": added.__setitem__,
-                "replace": given.__setitem__,
-                "remove": lambda name: given.pop(name, None),
-                "state": lambda name: self.epochs if name == "cellway.epochs" else None,
-                "route": lambda: route,
-                "now": lambda: self.now,
-                "clear": lambda: cleared.append(True),
-                "call": self._call,
-            }
-        )
-        self.lua.globals().run(host)
-        return added, bool(cleared)
-
-    def _call(self, cluster: str, question: Any, options: Any) -> Any:
-        assert cluster == "cellway:classifier"
-        asked = dict(question)
-        if "x-cellway-edge-counts" in asked:
-            self.reports.append(asked.pop("x-cellway-edge-counts"))
-        if options["asynchronous"]:
-            return None
-        self.asked.append(asked)
-        answer = self.classifier(asked)
-        return self.lua.table_from(answer.headers() if answer else {":status": "503"})
-
-    def cell(self, path: str, **headers: str) -> str | None:
-        return self.get(path, **headers)[0].get("x-cellway-cell")
-
-
-def answering(answer: Answer | None) -> Callable[[Mapping[str, str]], Answer | None]:
-    return lambda _: answer
+from control_plane.compiler.edge_cache import to_lua
+from tests.edge.lua_edge import DIGEST, NAMES, Answer, Edge, answering
 
 
 def test_what_was_answered_is_not_asked_again() -> None:
@@ -140,11 +23,12 @@ def test_what_was_answered_is_not_asked_again() -> None:
     assert first[1]
     assert second[1]
     assert edge.asked[0] == {
-        ":method": "GET", ":path": "/t/a/x?q=1", ":authority": "a", "x-cellway-known": "1",
+        ":method": "GET", ":path": "/t/a/x?q=1", ":authority": "a",
+        "x-cellway-known": f"1 {DIGEST}",
     }  # fmt: skip
     edge.get("/t/b/x", **{":method": "POST"})
     assert edge.asked[1] == {
-        ":method": "GET", ":path": "/t/b/x", ":authority": "a", "x-cellway-known": "1",
+        ":method": "GET", ":path": "/t/b/x", ":authority": "a", "x-cellway-known": f"1 {DIGEST}",
         "x-cellway-method": "POST",
     }  # fmt: skip
 
@@ -174,7 +58,8 @@ def test_a_raised_epoch_forgets_its_shard_and_no_other() -> None:
     edge.get("/t/a/"), edge.get("/t/b/")
     edge.epochs = "1;1:6"
     edge.get("/t/a/"), edge.get("/t/b/")
-    assert [asked["x-cellway-known"] for asked in edge.asked] == ["1", "1", "6"]
+    known = [asked["x-cellway-known"] for asked in edge.asked]
+    assert known == [f"{revision} {DIGEST}" for revision in (1, 1, 6)]
     assert [asked[":path"] for asked in edge.asked] == ["/t/a/", "/t/b/", "/t/a/"]
     # That answer was computed at revision 5 once more, before the move: it is not kept.
     edge.get("/t/a/")
@@ -280,7 +165,7 @@ def misdirected(edge: Edge, path: str, noted: str, **headers: str) -> tuple[dict
     """A request that Envoy has begun again after a cell's 421."""
     given = {":authority": "misdirected.invalid", "x-cellway-cell": "!misdirected"} | headers
     given["x-cellway-misdirected"] = noted
-    return edge.get(path, AGAIN_ROUTE, **given)
+    return edge.get(path, NAMES.again, **given)
 
 
 def test_a_421_forgets_the_entry_and_asks_anew() -> None:
@@ -295,7 +180,7 @@ def test_a_421_forgets_the_entry_and_asks_anew() -> None:
     )
     assert edge.request == {":path": "/t/a/x", ":authority": "a", ":method": "PUT"}
     asked = edge.asked[-1]
-    assert (asked["x-cellway-known"], asked["x-cellway-method"]) == ("-", "PUT")
+    assert (asked["x-cellway-known"], asked["x-cellway-method"]) == (f"- {DIGEST}", "PUT")
     assert asked[":authority"] == "a"
     assert (edge.cell("/t/a/y"), edge.cell("/t/b/y")) == ("cell-2", "cell-1")
     assert len(edge.asked) == 4

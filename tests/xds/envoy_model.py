@@ -61,14 +61,19 @@ class EnvoyClient:
         seen, self._newest[type_url, name] = self._newest.get((type_url, name)), body
         if type_url in {ECDS, SDS} and seen == body:
             return True
-        if type_url in FULL_STATE_TYPES and self.has[type_url].get(name) == body:
+        return self._is_welcome(type_url, name, body)
+
+    def _is_welcome(self, type_url: str, name: str, body: bytes) -> bool:
+        if self.has[type_url].get(name) == body:
             return True  # What runs already is not looked at again.
         return name not in self.refuses and body not in self.refuses_bodies
 
     def _apply(self, type_url: str, bodies: dict[str, bytes], removed: Iterable[str]) -> str:
         """Apply what is applied of a response; the error text, empty if all of it was good."""
         runs = self.has.setdefault(type_url, {})
-        if self.refuses_whole and any(not self._is_welcome(n, b) for n, b in bodies.items()):
+        if self.refuses_whole and any(
+            not self._is_welcome(type_url, *one) for one in bodies.items()
+        ):
             return "goo.gle/debugproto: Proto constraint validation failed"
         if type_url in FULL_STATE_TYPES:
             bad = [name for name, body in bodies.items() if not self._good(type_url, name, body)]
@@ -86,9 +91,6 @@ class EnvoyClient:
         for name in removed:
             runs.pop(name, None)
         return ""
-
-    def _is_welcome(self, name: str, body: bytes) -> bool:
-        return name not in self.refuses and body not in self.refuses_bodies
 
     def take(self, responses: list[Response]) -> None:
         """Apply responses, and the ones that the answers bring, until nothing is left."""

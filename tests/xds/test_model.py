@@ -164,6 +164,8 @@ class World:
         wake_at = self.session.wake_at
         if wake_at is not None and wake_at <= self.clock.now:
             self.waiting += self.session.on_time()
+            wake_at = self.session.wake_at
+            assert wake_at is None or wake_at > self.clock.now, "it would be woken for nothing"
 
     def answer(self, most: int = MAX_EXCHANGES) -> None:
         """Have the client answer what is on its way, and what its answers bring."""

@@ -1,0 +1,27 @@
+"""A ruleset with what is made of it once, whatever the cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from control_plane.compiler.asking_names import AskingNames, asking_names
+from control_plane.compiler.native import Analysed, analyse, needs_second_try
+from control_plane.routing.ruleset import Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What routes are made from, beside cells and the traffic policy."""
+
+    ruleset: Ruleset
+    analysed: tuple[Analysed, ...]
+    second_try: bool
+    """Whether a dead classifier hands some request over to the next rule."""
+    names: AskingNames
+
+
+def prepare(ruleset: Ruleset) -> Rules:
+    """Analyse a ruleset."""
+    analysed = tuple(analyse(rule) for rule in ruleset.rules)
+    second_try = needs_second_try(analysed)
+    return Rules(ruleset, analysed, second_try, asking_names(ruleset, second_try=second_try))
