@@ -29,7 +29,7 @@ def cell(name: str, host: str = "127.0.0.1") -> Cell:
 
 def snapshot(*cells: Cell) -> Snapshot:
     made = [
-        *(one for each in cells for one in compile_cell(each, TrafficPolicy())),
+        *(compile_cell(each, TrafficPolicy()) for each in cells),
         compile_debug_filter(7),
         compile_epochs(3, {1: 4}),
     ]
