@@ -38,7 +38,7 @@ from tests.e2e.steady_clients import SteadyClients
 
 FLEET_S = 20.0
 """How long a change that nothing is wrong with may take, mending and trying again included."""
-REFUSED_S = 1.5
+REFUSED_S = 0.4
 """How long a change is waited for that Envoy must refuse."""
 ODD_S = 4.0
 """How long one is waited for that Envoy may refuse."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,7 +37,7 @@ from tests.e2e.change_rules import Form
 from tests.e2e.change_world import ChangeWorld, Variant
 
 LONG = bool(os.environ.get("CELLWAY_LONG"))
-EXAMPLES = int(os.environ.get("CELLWAY_CHANGES", "200" if LONG else "5"))
+EXAMPLES = int(os.environ.get("CELLWAY_CHANGES", "200" if LONG else "3"))
 MOST = 10
 """Operations of one sequence."""
 
@@ -87,7 +88,13 @@ class Worlds:
         self.close()
 
 
-def play_many(variant: Variant, *, examples: int, derandomize: bool) -> str:
+def play_many(
+    variant: Variant,
+    *,
+    examples: int,
+    derandomize: bool,
+    before: Iterable[list[Operation]] = (),
+) -> str:
     """Random sequences against one variant, shrunk where one fails; how much was done."""
     begun = time.monotonic()
     with Worlds(variant) as worlds:
@@ -104,7 +111,7 @@ def play_many(variant: Variant, *, examples: int, derandomize: bool) -> str:
         def run(sequence: list[Operation]) -> None:
             worlds.play(sequence)
 
-        for sequence in KNOWN.values():
+        for sequence in before:
             worlds.play(sequence)
         run()
     seconds = time.monotonic() - begun
@@ -198,4 +205,6 @@ VARIANTS = {
 @pytest.mark.timeout(4000 if LONG else 600)
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 def test_what_is_done_is_what_runs(variant: Variant) -> None:
-    print(play_many(variant, examples=EXAMPLES, derandomize=not LONG))
+    # What the agent relays is what the control plane says: the others have seen to that.
+    before = [] if variant.agent and not LONG else KNOWN.values()
+    print(play_many(variant, examples=EXAMPLES, derandomize=not LONG, before=before))
