@@ -28,8 +28,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
 # Everything at once for SOAK_MINUTES: load, changes and faults; looks for wrong cells and leaks.
+# Then for as long sequences of changes, after each of which Envoy's dump is what was published.
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
 
 # GitLab's Go client and grpc-go's xDS client against this server; needs Go.
 interop: $(VENV)/.dev

@@ -163,12 +163,16 @@ class System:
     async def _end_plane(self) -> None:
         await self._plane_stack.aclose()
 
+    async def _xds_port(self) -> int:
+        """Where Envoy finds its configuration."""
+        return self.plane.ports.grpc
+
     async def _begin_envoy(self) -> None:
         member = FleetMember(
             LOCAL_NODE,
             "local",
             "127.0.0.1",
-            self.plane.ports.grpc,
+            await self._xds_port(),
             self._settings.envoy_admin_port,
             delta=self._delta,
         )

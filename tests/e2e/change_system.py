@@ -1,0 +1,42 @@
+"""The whole system for tests of change: an agent may stand between Envoy and the control plane."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Self
+
+from tests.e2e.agent_process import AgentProcess
+from tests.e2e.system import System
+
+
+class ChangingSystem(System):
+    """A `System`; with ``agent`` Envoy is told by `cellway envoy agent`."""
+
+    def __init__(self, directory: Path, cells: int = 0, *, agent: bool, **settings: Any) -> None:
+        super().__init__(directory, cells, **settings)
+        self._with_agent = agent
+        self._agent: AgentProcess | None = None
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
+
+    async def _xds_port(self) -> int:
+        if not self._with_agent:
+            return await super()._xds_port()
+        if self._agent is None:
+            self._agent = AgentProcess(self._directory, self.plane.ports.grpc)
+            await asyncio.to_thread(self._agent.start)
+        return self._agent.port
+
+    def restart_agent(self) -> None:
+        """Kill the agent and start it again; its snapshots stay."""
+        if self._agent is not None:
+            self._agent.kill()
+            self._agent.start()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if self._agent is not None:
+            self._agent.__exit__(*error)

@@ -1,0 +1,31 @@
+"""``make soak``, second part: random sequences of changes, for as many minutes as are given.
+
+The exit status is 0 only if after every change the real Envoy ran what it was said to run, and every
+answer came from the cell that the evaluator names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+
+from tests.e2e.test_changes import VARIANTS, play_many
+
+EXAMPLES = 8
+"""Sequences for each system that is started."""
+
+
+def main() -> None:
+    """``python -m tests.e2e.soak_changes [--minutes N]``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    end = time.monotonic() + parser.parse_args().minutes * 60
+    for variant in itertools.cycle(VARIANTS.values()):
+        print(play_many(variant, examples=EXAMPLES, derandomize=False), flush=True)
+        if time.monotonic() > end:
+            return
+
+
+if __name__ == "__main__":
+    main()

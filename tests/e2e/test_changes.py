@@ -1,0 +1,210 @@
+"""A differential test of change: what the fleet is said to run is what the real Envoy runs.
+
+Sequences that once went wrong are done first, then those that hypothesis makes up. After each change
+that is said to be done, Envoy's own dump is held against the compiled snapshot, and each answer
+against the evaluator. More of them: CELLWAY_CHANGES=500 (examples), CELLWAY_LONG=1, or `make soak`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+from hypothesis import HealthCheck as Check
+from hypothesis import Phase, given, settings
+
+from tests.e2e.change_operations import (
+    HealthCheck,
+    MoveClaim,
+    Operation,
+    Place,
+    Put,
+    Restart,
+    Rules,
+    SetFile,
+    State,
+    Swap,
+    Tls,
+    operations,
+)
+from tests.e2e.change_rules import Form
+from tests.e2e.change_world import ChangeWorld, Variant
+
+LONG = bool(os.environ.get("CELLWAY_LONG"))
+EXAMPLES = int(os.environ.get("CELLWAY_CHANGES", "200" if LONG else "3"))
+MOST = 10
+"""Operations of one sequence."""
+
+
+class Worlds:
+    """One running system for many sequences; a new one after each that fails. Used with `with`."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.asked = 0
+        self.steps = 0
+        self._variant = variant
+        self._world: ChangeWorld | None = None
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+
+    def play(self, sequence: list[Operation]) -> None:
+        """Raises `Wrong` with all that was done since the system's start."""
+        if self._world is None:
+            self._directory = tempfile.TemporaryDirectory(prefix="cellway-changes-")
+            self._world = ChangeWorld(Path(self._directory.name), self._variant).__enter__()
+        try:
+            self._world.play(sequence)
+        except BaseException as error:
+            # Hypothesis shows the shortest; what it came from may matter where that is flaky.
+            print(f"\n{error}\n", flush=True)
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop the system."""
+        world, directory = self._world, self._directory
+        self._world = self._directory = None
+        if world is not None:
+            self.asked += world.asked
+            self.steps += len(world.done)
+            world.__exit__(None, None, None)
+        if directory is not None:
+            directory.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def play_many(
+    variant: Variant,
+    *,
+    examples: int,
+    derandomize: bool,
+    before: Iterable[list[Operation]] = (),
+) -> str:
+    """Random sequences against one variant, shrunk where one fails; how much was done."""
+    begun = time.monotonic()
+    with Worlds(variant) as worlds:
+
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            derandomize=derandomize,
+            database=None,
+            suppress_health_check=list(Check),
+            phases=(Phase.generate, Phase.shrink),
+        )
+        @given(operations(restarts=variant.restarts, most=MOST))
+        def run(sequence: list[Operation]) -> None:
+            worlds.play(sequence)
+
+        for sequence in before:
+            worlds.play(sequence)
+        run()
+    seconds = time.monotonic() - begun
+    return f"{variant}: {worlds.steps} changes, {worlds.asked} requests, {seconds:.0f} s"
+
+
+def rules(*forms: tuple[str, str]) -> Put:
+    return Put((Rules(tuple((rule_id, Form(looks_at)) for rule_id, looks_at in forms)),))
+
+
+MOVED = Place("cell-2", "dns", ("at-3",))
+BACK = Place("cell-2", "ipv4", ("at-2",))
+BAD = Tls("cell-6", "ca-1.pem")
+GOOD = Tls("cell-6", "")
+LACKS = SetFile("ca-1.pem", "missing")
+BESIDE = Put((MOVED, State("cell-5", "active"), State("cell-6", "active"), BAD))
+
+KNOWN: dict[str, list[Operation]] = {
+    "beside a refused cell, and back": [
+        LACKS,
+        BESIDE,
+        Put((BACK, State("cell-5", "retired"), GOOD)),
+    ],
+    "beside a refused cell, which is mended first": [
+        LACKS,
+        BESIDE,
+        Put((GOOD,)),
+        Put((BACK,)),
+        Put((State("cell-5", "retired"),)),
+    ],
+    "beside a refused cell, which is mended last": [
+        LACKS,
+        BESIDE,
+        Put((BACK,)),
+        Put((State("cell-5", "retired"),)),
+        Put((State("cell-6", "retired"),)),
+    ],
+    "a change of a cell is refused and taken back": [
+        LACKS,
+        Put((Tls("cell-1", "ca-1.pem"), Place("cell-3", "other ipv4", ("at-5",)))),
+        Put((Tls("cell-1", ""),)),
+    ],
+    "refused for a passing reason": [
+        SetFile("ca-1.pem", "no PEM"),
+        Put((Tls("cell-3", "ca-1.pem"), State("cell-5", "active"))),
+        SetFile("ca-1.pem", "good"),
+    ],
+    "Envoy starts with a refused cell": [
+        LACKS,
+        Put((State("cell-6", "active"), BAD)),
+        Restart("Envoy"),
+        Put((State("cell-5", "active"),)),
+        MoveClaim("beta", "cell-5"),
+        Put((GOOD,)),
+    ],
+    "the control plane starts with a refused cell": [
+        LACKS,
+        Put((Tls("cell-3", "ca-1.pem"), MOVED)),
+        Restart("control plane"),
+        Put((BACK, State("cell-5", "active"))),
+        SetFile("ca-1.pem", "good"),
+    ],
+    "a rule looks at something else": [
+        rules(("a", "path 2"), ("b", "home cookie")),
+        rules(("a", "tenant header"), ("b", "home header")),
+        rules(("a", "home header"), ("b", "tenant cookie")),
+    ],
+    "a rule that asks is renamed, added and taken away": [
+        rules(("c", "path 1"), ("b", "home cookie")),
+        rules(("c", "path 1"), ("a", "query"), ("b", "home cookie")),
+        rules(("b", "home cookie")),
+    ],
+    "a rule that Envoy may refuse": [rules(("a", "wide header")), rules(("a", "path 1"))],
+    "a checked endpoint goes to another cell": [
+        Put((HealthCheck("cell-1", "/ok"), HealthCheck("cell-2", "/ok"))),
+        Put((Place("cell-1", "ipv4", ("at-5",)),)),
+        Put((Swap("cell-1", "cell-3"),)),
+        Put((Place("cell-1", "dns", ("at-6",)), Place("cell-3", "dns", ("at-1",)))),
+        Put((Place("cell-1", "ipv6", ("at-4",)), Place("cell-3", "ipv4", ("at-6",)))),
+    ],
+}
+
+VARIANTS = {
+    "delta": Variant(),
+    "state of the world": Variant(delta=False),
+    "agent": Variant(agent=True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4000 if LONG else 600)
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_what_is_done_is_what_runs(variant: Variant) -> None:
+    # What the agent relays is what the control plane says: the others have seen to that.
+    before = [] if variant.agent and not LONG else KNOWN.values()
+    print(play_many(variant, examples=EXAMPLES, derandomize=not LONG, before=before))
