@@ -7,11 +7,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from control_plane.xds.held import Held
-from control_plane.xds.resource import FULL_STATE_TYPES, RTDS, Resource, length_delimited
+from control_plane.xds.resource import (
+    FULL_STATE_TYPES,
+    REFUSED_STAYS_REFUSED,
+    RTDS,
+    Resource,
+    length_delimited,
+)
 from control_plane.xds.session import Session, legacy_wildcard
 from control_plane.xds.shrink import GUARDED, counted
 from control_plane.xds.snapshot import OfType
 from control_plane.xds.subscription import Response, Subscription
+from control_plane.xds.trials import named_in
 
 
 class SotwSession(Session):
@@ -28,6 +35,8 @@ class SotwSession(Session):
         super().__init__(*args, **kwargs)
         self._returned: set[str] = set()
         """Guarded types of which the client has something."""
+        self._unknown: set[str] = set()
+        """Full-state types of which the client runs something, and we do not know what."""
 
     def on_request(self, request: Any) -> list[Response]:
         """Handle a DiscoveryRequest: first, changed names, ACK or NACK."""
@@ -85,6 +94,8 @@ class SotwSession(Session):
         The version is that of the last response that the client accepted. It is not to be relied on
         where the client has refused one since; see `Ledger.doubt`.
         """
+        if type_url in FULL_STATE_TYPES:
+            self._unknown.add(type_url)
         if type_url in GUARDED and version != _version(()):
             self._returned.add(type_url)
             self._guard_shrink()
@@ -95,6 +106,7 @@ class SotwSession(Session):
             self._share()
             subscription.has = Held(self._snapshot.whole(type_url).versions)
             subscription.good = resources
+            self._unknown.discard(type_url)
             subscription.pending, subscription.owed = set(), False
             subscription.acked_version = version
 
@@ -111,13 +123,13 @@ class SotwSession(Session):
         return OfType({**published.resources, **empty})
 
     def _update(self, type_url: str, subscription: Subscription) -> Response | None:
-        on_trial = bool(subscription.trials)
+        alone = bool(subscription.trials) or type_url in REFUSED_STAYS_REFUSED
         offered = self._due(type_url, subscription)
         if not offered and not subscription.owed:
             return None
         full = type_url in FULL_STATE_TYPES
-        # Elsewhere absence means nothing, so a trial need not repeat what is certain.
-        resources = {} if on_trial and not full else self._running(subscription)
+        # Elsewhere absence means nothing, so what is sent alone need not repeat what is certain.
+        resources = {} if alone and not full else self._running(type_url, subscription)
         resources |= {resource.name: resource for resource in offered}
         return self._respond(type_url, subscription, resources, offered)
 
@@ -131,22 +143,23 @@ class SotwSession(Session):
             return None
         if not removed & subscription.good.keys() and not removed & subscription.uncertain.keys():
             return None
-        running = self._running(subscription)
+        running = self._running(type_url, subscription)
         resources = {name: one for name, one in running.items() if name not in removed}
         return self._respond(type_url, subscription, resources, (), removed)
 
-    @staticmethod
-    def _running(subscription: Subscription) -> dict[str, Resource]:
+    def _running(self, type_url: str, subscription: Subscription) -> dict[str, Resource]:
         """Return what the client runs and shall go on running, by name.
 
-        Besides what it wants that is what is to be removed later.
+        Besides what it wants that is what is to be removed later. Of a client that came with
+        something, it is not known what that is until it has accepted a whole response: so what it
+        refuses stays in each in the version that it refuses, and it goes on with what it has.
         """
-        wanted = (
-            subscription.good.keys()
-            if subscription.wildcard
-            else subscription.names & subscription.good.keys()
-        )
-        return {name: subscription.good[name] for name in wanted}
+        running = dict(subscription.good)
+        if type_url in self._unknown:
+            running = {**self._snapshot.of_type(type_url), **running}
+        if not subscription.wildcard:
+            running = {name: one for name, one in running.items() if name in subscription.names}
+        return running
 
     def _respond(
         self,
@@ -171,14 +184,46 @@ class SotwSession(Session):
         super()._accepted(type_url, subscription, response, everything)
         if type_url in FULL_STATE_TYPES:
             # The client runs these, and nothing else.
-            named = {one.name: one for one in response.resources}
-            for name in subscription.has.keys() - named.keys():
-                subscription.has.pop(name)
-            subscription.good = {
-                name: one for name, one in named.items() if subscription.wants(name)
-            }
+            self._unknown.discard(type_url)
+            self._drop_absent(subscription, response)
             subscription.uncertain.clear()
             subscription.acknowledge({})
+
+    def _rejected(
+        self, type_url: str, subscription: Subscription, response: Response, error: str
+    ) -> None:
+        """Note a NACK; of a client of which we do not know what it runs, by what its text says.
+
+        To leave out what may be bad, as a trial does, would take it away from such a client. So
+        here the text decides, where it is one that names all that was refused.
+        """
+        if type_url not in self._unknown:
+            super()._rejected(type_url, subscription, response, error)
+            return
+        refused = named_in(error, {one.name for one in response.resources})
+        subscription.error = error
+        for one in response.resources:
+            if not subscription.wants(one.name):
+                continue
+            if refused and one.name not in refused:
+                subscription.has[one.name] = one.version
+                subscription.good[one.name] = one
+                subscription.acknowledge({one.name: one.version})
+                continue
+            if not refused:
+                subscription.distrust({one.name: one.version})
+            subscription.refuse(one.name, one.version, error, self._clock())
+        if refused:
+            self._drop_absent(subscription, response)
+
+    @staticmethod
+    def _drop_absent(subscription: Subscription, response: Response) -> None:
+        """Note that the client does not run what a full-state response does not name."""
+        named = {one.name for one in response.resources}
+        for name in subscription.has.keys() - named:
+            subscription.has.pop(name)
+            subscription.good.pop(name, None)
+        subscription.acknowledge(dict.fromkeys(subscription.uncertain.keys() - named, ""))
 
 
 def _empty_layer(name: str) -> Resource:

@@ -21,7 +21,7 @@ MAX_SINGLE = 32
 
 def split(names: AbstractSet[str], error: str) -> tuple[frozenset[str], ...]:
     """Return at least two names in smaller groups, those first that are probably good."""
-    named = frozenset(name for name in names if name and name in error)
+    named = named_in(error, names) or frozenset(n for n in names if n and n in error)
     others = frozenset(names) - named
     if named and len(named) <= MAX_SINGLE:
         singles = tuple(frozenset({name}) for name in sorted(named))
@@ -31,3 +31,19 @@ def split(names: AbstractSet[str], error: str) -> tuple[frozenset[str], ...]:
     ordered = sorted(names)
     middle = len(ordered) // 2
     return frozenset(ordered[:middle]), frozenset(ordered[middle:])
+
+
+_NAMING = ("Error adding/updating cluster(s) ", "Error adding/updating listener(s) ")
+_CUT = "...(truncated)"
+
+
+def named_in(error: str, names: AbstractSet[str]) -> frozenset[str]:
+    """Return the names that Envoy says it has refused, if those are all; empty if that is unclear.
+
+    So it says it of clusters and listeners: ``Error adding/updating cluster(s) a: why, b: why``.
+    All others of the response are applied then, and what is absent from it is removed (Envoy 1.38
+    to 1.40).
+    """
+    if not error.startswith(_NAMING) or error.rstrip().endswith(_CUT):
+        return frozenset()
+    return frozenset(name for name in names if name and f"{name}: " in error)

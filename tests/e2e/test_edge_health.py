@@ -79,8 +79,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Envoy checks each endpoint several times a second, with traffic or without."""
     compiled = clusters._health_check
 
-    def quickly(cell: Any, policy: Any) -> Any:
-        check = compiled(cell, replace(policy, health_check_interval_s=0.2))
+    def quickly(policy: Any) -> Any:
+        check = compiled(replace(policy, health_check_interval_s=0.2))
         check.no_traffic_interval.FromMilliseconds(200)
         check.no_traffic_healthy_interval.FromMilliseconds(200)
         return check

@@ -117,6 +117,8 @@ class World:
     revision: int = 1
     waiting: list[Response] = field(default_factory=list)
     snapshot: Snapshot = field(default_factory=lambda: Snapshot(0, ()))
+    settled: set[str] = field(default_factory=set)
+    """Clusters that ran when the client was up to date, and were published ever since."""
 
     @property
     def session(self) -> Session:
@@ -158,6 +160,9 @@ class World:
             self.cut(seen=bool(step.answers))
         self.tick()
         self.answer(step.answers)
+        self.settled &= self.snapshot.of_type(CDS).keys()
+        lost = self.settled - client.has[CDS].keys()
+        assert not lost, f"{lost} went, though published all the time"
         self.check()
 
     def tick(self) -> None:
@@ -182,6 +187,7 @@ class World:
         assert all(not status.error for status in self.session.statuses())
         assert {status.state for status in self.session.statuses()} == {"SYNCED"}
         self.check_truth()
+        self.settled = set(self.client.has[CDS])
 
     def check_truth(self) -> None:
         for type_url in (CDS, LDS, RDS, ECDS):
