@@ -314,17 +314,23 @@ class Session(Ledger, ABC):
         self.shrunk = ""
         if self.guards_shrink:
             asked = [type_url for type_url in GUARDED if type_url in self._subscribed]
-            self.shrunk = refusal({type_url: self._counts(type_url) for type_url in asked})
+            counts = {type_url: self._counts(type_url) for type_url in asked}
+            self.shrunk = refusal(counts, self._kept_clusters())
 
     def _counts(self, type_url: str) -> tuple[int, int]:
         """Return how many resources of a type the client has, and would have in the end."""
-        has = self._types[type_url].has
-        offered = self._snapshot.whole(type_url)
-        if len(has) == len(offered.names) and not has.unlike(offered.names, offered.versions):
-            return len(has), len(has)
-        # Clusters keep their names; what else there is may be the same by another name.
-        kept = [name for name in has if name in offered.names] if type_url == CDS else offered.names
-        return counted(type_url, has), counted(type_url, kept)
+        offered = self._snapshot.of_type(type_url)
+        return counted(type_url, self._types[type_url].has), counted(type_url, offered)
+
+    def _kept_clusters(self) -> int | None:
+        """Return how many of its clusters a client would keep; None if it does not say which."""
+        if CDS not in self._types:
+            return None
+        has, offered = self._types[CDS].has, self._snapshot.whole(CDS)
+        unlike = has.unlike(offered.names, offered.versions)
+        if not unlike:
+            return counted(CDS, offered.names)
+        return counted(CDS, (name for name in has if name in offered.names))
 
 
 def legacy_wildcard(type_url: str) -> bool:

@@ -30,18 +30,21 @@ def counted(type_url: str, names: Iterable[str]) -> int:
     return sum(1 for _ in names)
 
 
-def refusal(counts: Mapping[str, tuple[int, int]]) -> str:
+def refusal(counts: Mapping[str, tuple[int, int]], kept: int | None = None) -> str:
     """Return why a change needs an operator's word; empty if it does not.
 
     Args:
         counts: By type, how many resources there are, and how many of a newer snapshot would be in
             their place, each by `counted`. A client that only says that it has some has 1.
+        kept: How many of the clusters would stay, where others may take the place of those that
+            go; None: as many as there would be.
     """
     for type_url, noun in GUARDED.items():
         before, after = counts.get(type_url, (0, 0))
         if before and not after:
             return f"all {noun} (of which there are {before}) would go: {_MEND}"
     before, after = counts.get(CDS, (0, 0))
+    after = after if kept is None else kept
     if before >= SHRINK_GUARD_FROM and after * 2 < before:
         return f"of {before} {GUARDED[CDS]} {after} would be left: {_MEND}"
     return ""

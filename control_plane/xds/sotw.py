@@ -65,6 +65,9 @@ class SotwSession(Session):
         after = counted(type_url, self._snapshot.of_type(type_url))
         return int(type_url in self._returned), after
 
+    def _kept_clusters(self) -> int | None:
+        return None
+
     def _subscribe(self, type_url: str, subscription: Subscription, names: set[str]) -> None:
         """Take the names of a request, which are all that the client wants from now on."""
         named_before = subscription.named_before
