@@ -95,8 +95,9 @@ class Session(Ledger, ABC):
         self._snapshot = snapshot
         self.ungated = False
         for subscription in self._types.values():
-            for name, refused in subscription.refused.items():
-                subscription.refused[name] = refused.sooner()
+            if subscription.refused:
+                for name, refused in subscription.refused.items():
+                    subscription.refused[name] = refused.sooner()
         if not self._subscribed:
             self._share()
         if self.shrunk:
@@ -121,7 +122,7 @@ class Session(Ledger, ABC):
             times += [
                 one.retry_at
                 for subscription in self._types.values()
-                if subscription.outstanding is None
+                if subscription.refused and subscription.outstanding is None
                 for one in subscription.refused.values()
                 if one.retry_at != NEVER
             ]
@@ -203,11 +204,8 @@ class Session(Ledger, ABC):
         That is so when it has asked for every type that is published, or for no further one for a
         while: a client that reconnects asks for all at once, and some never want some types.
         """
-        asked_for_all = all(
-            type_url in self._subscribed
-            for type_url in self._types
-            if self._snapshot.of_type(type_url)
-        )
+        published = self._snapshot.types & self._types.keys()
+        asked_for_all = published <= self._subscribed
         return asked_for_all or self._clock() >= self._subscribed_at + SETTLE_S
 
     def _phases(self) -> tuple[tuple[_Typed, ...], ...]:
@@ -257,6 +255,8 @@ class Session(Ledger, ABC):
             # A reconnecting client runs routes that it has not told us of yet.
             self._tell_absent(responses)
             return not any(subscription.removed for subscription in self._types.values())
+        if not any(subscription.removed for subscription in self._types.values()):
+            return True
         referring: list[Subscription] = []
         for phase in reversed(self._phases()):
             for index, (type_url, subscription) in reversed(list(enumerate(phase))):
@@ -312,10 +312,16 @@ class Session(Ledger, ABC):
         the process is new.
         """
         self.shrunk = ""
-        if self.guards_shrink:
-            asked = [type_url for type_url in GUARDED if type_url in self._subscribed]
+        asked = [url for url in GUARDED if url in self._subscribed and self._loses_some(url)]
+        if self.guards_shrink and asked:
             counts = {type_url: self._counts(type_url) for type_url in asked}
             self.shrunk = refusal(counts, self._kept_clusters())
+
+    def _loses_some(self, type_url: str) -> bool:
+        """Return whether the client may have something of a type that is not published."""
+        has, published = self._types[type_url].has, self._snapshot.whole(type_url)
+        same = len(has) == len(published.names)
+        return not same or bool(has.unlike(published.names, published.versions))
 
     def _counts(self, type_url: str) -> tuple[int, int]:
         """Return how many resources of a type the client has, and would have in the end."""

@@ -113,7 +113,7 @@ class Snapshot:
         """Resources of a type, by name."""
         return self.whole(type_url).resources
 
-    @property
+    @cached_property
     def types(self) -> frozenset[str]:
         """The types that have resources."""
         return frozenset(self._by_type)

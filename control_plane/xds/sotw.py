@@ -65,6 +65,9 @@ class SotwSession(Session):
         after = counted(type_url, self._snapshot.of_type(type_url))
         return int(type_url in self._returned), after
 
+    def _loses_some(self, type_url: str) -> bool:
+        return type_url in self._returned
+
     def _kept_clusters(self) -> int | None:
         return None
 
