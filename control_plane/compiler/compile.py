@@ -7,7 +7,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from control_plane.compiler.clusters import compile_cell, compile_classifier
-from control_plane.compiler.listener import compile_debug_filter, compile_listener
+from control_plane.compiler.debug_filter import compile_debug_filter
+from control_plane.compiler.listener import compile_listener
 from control_plane.compiler.model import (
     EXTENSION,
     LISTENER,

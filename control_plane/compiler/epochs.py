@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from envoy_data_plane.envoy.config.core import v3 as core
-from envoy_data_plane.envoy.extensions.filters.common.set_filter_state import v3 as state_value
-from envoy_data_plane.envoy.extensions.filters.http.set_filter_state import v3 as filter_state
-from envoy_data_plane.google.protobuf import Any as AnyMessage
+from envoy.config.core.v3 import extension_pb2
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 
 from control_plane.compiler.model import EXTENSION, EnvoyResource
 
@@ -20,16 +18,13 @@ EPOCHS_FILTER = "cellway.epochs"
 
 def compile_epochs(floor: int, epochs: Mapping[int, int]) -> EnvoyResource:
     """The filter that sets the filter state object to `epochs_text`."""
-    value = state_value.FilterStateValue(
-        object_key=EPOCHS_FILTER,
-        factory_key="envoy.string",
-        format_string=core.SubstitutionFormatString(
-            text_format_source=core.DataSource(inline_string=epochs_text(floor, epochs))
-        ),
-    )
-    config = filter_state.Config(on_request_headers=[value])
-    wrapped = core.TypedExtensionConfig(name=EPOCHS_FILTER, typed_config=AnyMessage.pack(config))
-    return EnvoyResource(EXTENSION, EPOCHS_FILTER, bytes(wrapped))
+    config = set_filter_state_pb2.Config()
+    value = config.on_request_headers.add()
+    value.object_key, value.factory_key = EPOCHS_FILTER, "envoy.string"
+    value.format_string.text_format_source.inline_string = epochs_text(floor, epochs)
+    wrapped = extension_pb2.TypedExtensionConfig(name=EPOCHS_FILTER)
+    wrapped.typed_config.Pack(config, deterministic=True)
+    return EnvoyResource(EXTENSION, EPOCHS_FILTER, wrapped.SerializeToString(deterministic=True))
 
 
 def epochs_text(floor: int, epochs: Mapping[int, int]) -> str:

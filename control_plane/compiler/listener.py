@@ -23,15 +23,10 @@ from control_plane.compiler.asking import (
 )
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
-    CELL_HEADER,
     DEBUG_FILTER,
-    EXTENSION,
     LISTENER,
     LISTENER_NAME,
-    REVISION_HEADER,
     ROUTES_NAME,
-    RULE_HEADER,
-    TIER_HEADER,
     EnvoyResource,
     TrafficPolicy,
 )
@@ -76,40 +71,6 @@ def _address(policy: TrafficPolicy) -> core.Address:
             port_value=policy.edge_port,
             ipv4_compat=policy.edge_host == "::",
         )
-    )
-
-
-def compile_debug_filter(revision: int) -> EnvoyResource:
-    """The filter that shows a decision to debug callers; a resource of its own, so that a new
-    revision changes nothing else."""
-    shown = {
-        CELL_HEADER: f"%REQ({CELL_HEADER})%",
-        RULE_HEADER: f"%REQ({RULE_HEADER})%",
-        TIER_HEADER: f"%REQ({TIER_HEADER})%",
-        REVISION_HEADER: str(revision),
-    }
-    actions = core.HeaderValueOptionHeaderAppendAction
-    mutations = [
-        _set_header(name, value, actions.OVERWRITE_IF_EXISTS_OR_ADD)
-        for name, value in shown.items()
-    ]
-    # Whoever else decides says so in this header.
-    native = _set_header(TIER_HEADER, "native", actions.ADD_IF_ABSENT)
-    config = header_mutation.HeaderMutation(
-        mutations=header_mutation.Mutations(
-            request_mutations=[native], response_mutations=mutations
-        )
-    )
-    wrapped = core.TypedExtensionConfig(name=DEBUG_FILTER, typed_config=pack(config))
-    return EnvoyResource(EXTENSION, DEBUG_FILTER, bytes(wrapped))
-
-
-def _set_header(
-    name: str, value: str, action: core.HeaderValueOptionHeaderAppendAction
-) -> mutation.HeaderMutation:
-    header = core.HeaderValue(key=name, value=value)
-    return mutation.HeaderMutation(
-        append=core.HeaderValueOption(header=header, append_action=action)
     )
 
 
@@ -224,6 +185,3 @@ def _debug_filter() -> hcm.HttpFilter:
 def _cidr(network: str) -> core.CidrRange:
     parsed = ip_network(network)
     return core.CidrRange(address_prefix=str(parsed.network_address), prefix_len=parsed.prefixlen)
-
-
-__all__ = ["compile_debug_filter", "compile_listener"]
