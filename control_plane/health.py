@@ -46,7 +46,11 @@ class HealthMonitor:
         topology: Topology,
         interval_s: float,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        names: bool = True,
     ) -> None:
+        """With ``names`` false, cells at DNS names are not probed: Envoys ask other DNS servers."""
+        self._names = names
         self._topology = topology
         self._interval_s = interval_s
         self._clock = clock
@@ -81,13 +85,17 @@ class HealthMonitor:
             for cell in await run_in_threadpool(self._topology.cells)
             if cell.state in PROBED and cell.name not in theirs
         ]
-        found = await self._probe([cell for cell in ours if cell.health_check_path is not None])
-        # Only edges take a cell down that has no health check.
-        found |= {cell.name: True for cell in ours if cell.health_check_path is None}
+        found = await self._probe([cell for cell in ours if self._can_probe(cell)])
+        # Only edges take down a cell that we can't probe.
+        found |= {cell.name: True for cell in ours if not self._can_probe(cell)}
         if any(found.get(cell.name, cell.healthy) != cell.healthy for cell in ours):
             changed = await run_in_threadpool(self._topology.edge_health.probed, found)
             for name, up in changed.items():
                 log.warning("%s is %s, by our own probe", name, "up" if up else "down")
+
+    def _can_probe(self, cell: Cell) -> bool:
+        known = self._names or all(endpoint.is_ip for endpoint in cell.endpoints)
+        return cell.health_check_path is not None and known
 
     async def _probe(self, cells: list[Cell]) -> dict[str, bool]:
         """By name, whether cells are up; nothing if what was found is not believed."""

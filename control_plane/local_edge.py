@@ -92,6 +92,7 @@ class LocalEdge:
             listening = await self._left.admin.listens_on()
         except AdminSilent:
             # It is stuck: what it can't tell us it won't serve either.
+            self._say(f"Envoy of an earlier run (pid {self._left.pid}) does not answer: ending it")
             await self._left.stop()
             return []
         return sorted(port for host, port in listening if host == self._host)

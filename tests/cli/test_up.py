@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -191,6 +192,35 @@ def test_the_envoy_of_a_killed_one_serves_on_and_is_gone_on_with(tmp_path: Path)
         up.signal(signal.SIGTERM)
         assert up.wait() == 0
         assert up.left is None
+
+
+@pytest.mark.parametrize("whose", ["its own", "one that was left"])
+def test_an_envoy_that_ends_ends_it_and_is_said(whose: str, tmp_path: Path) -> None:
+    with Up(tmp_path) as up:
+        up.start()
+        if whose == "one that was left":
+            up.signal(signal.SIGKILL)
+            up.wait()
+            up.start()
+        assert up.left is not None
+        os.kill(up.left.pid, signal.SIGKILL)
+        assert up.wait() == 1
+        assert "Envoy has ended" in up.said
+        # So that what restarts it has a whole system again.
+        up.start()
+
+
+@pytest.mark.slow
+def test_an_envoy_that_was_stuck_when_its_parent_was_killed_is_replaced(tmp_path: Path) -> None:
+    with Up(tmp_path) as up:
+        up.start()
+        stuck = up.left
+        assert stuck is not None
+        up.signal(signal.SIGKILL)
+        up.wait()
+        os.kill(stuck.pid, signal.SIGSTOP)
+        up.start()
+        assert f"Envoy of an earlier run (pid {stuck.pid}) does not answer" in up.said
 
 
 def test_an_envoy_that_was_draining_when_its_parent_was_killed_is_replaced(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ OURS = "cellway-health"
 class PickyCell:
     """A cell in a thread of its own, on a free loopback port; used with `with`.
 
-    Whose user-agent is in ``refused`` gets 500 from the health check. Everything else gets 200,
-    with the cell's name in ``x-example-cell``.
+    Whose user-agent is in ``refused`` gets 500 from the health check, and all others get
+    ``well``. Everything else gets 200, with the cell's name in ``x-example-cell``.
     """
 
-    def __init__(self, name: str, *refused: str) -> None:
+    def __init__(self, name: str, *refused: str, well: int = 200) -> None:
         self.name = name
+        self.well = well
         self.refused = set(refused)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -30,9 +31,11 @@ class PickyCell:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 agent = self.headers.get("user-agent", "")
-                bad = self.path == "/-/health" and agent in cell.refused
-                self.send_response(500 if bad else 200)
-                self.send_header("content-length", "0")
+                asked = self.path == "/-/health"
+                status = cell.well if asked else 200
+                self.send_response(500 if asked and agent in cell.refused else status)
+                if status != 204:
+                    self.send_header("content-length", "0")
                 self.send_header("x-example-cell", cell.name)
                 self.end_headers()
 

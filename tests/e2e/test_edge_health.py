@@ -79,8 +79,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Envoy checks each endpoint several times a second, with traffic or without."""
     compiled = clusters._health_check
 
-    def quickly(cell: Any, policy: Any) -> Any:
-        check = compiled(cell, replace(policy, health_check_interval_s=0.2))
+    def quickly(policy: Any) -> Any:
+        check = compiled(replace(policy, health_check_interval_s=0.2))
         check.no_traffic_interval.FromMilliseconds(200)
         check.no_traffic_healthy_interval.FromMilliseconds(200)
         return check
@@ -197,6 +197,16 @@ def test_the_edge_is_believed_and_not_our_probe_which_serves_where_no_edge_repor
         c.refused.add(ENVOY)
         until(lambda: up(system) == set())
         reporting.end()
+
+
+def test_both_probes_take_the_same_answers_for_well(system: System) -> None:
+    answers = dict(zip("abcdefg", (200, 204, 226, 299, 302, 404, 500), strict=True))
+    well = {name for name, status in answers.items() if status < 300}
+    with ExitStack() as stack:
+        cells = (PickyCell(name, well=status) for name, status in answers.items())
+        add(system, *(stack.enter_context(cell) for cell in cells))
+        until(lambda: up(system) == well)
+        until(lambda: {name for name in answers if answered(system, name) == 200} == well)
 
 
 def test_neither_a_restarted_envoy_nor_a_restarted_control_plane_makes_it_flap(
