@@ -134,9 +134,12 @@ class Envoy:
 
     async def ended(self) -> None:
         """Wait until the process has ended."""
-        if self._left is None and self.process is not None:
-            await self.process.wait()
-        while self.running:
+        if self._left is None:
+            if self.process is not None:
+                await self.process.wait()
+            return
+        # It is not our child, so that nobody tells us.
+        while self.running:  # noqa: ASYNC110
             await asyncio.sleep(WATCH_S)
 
     def adopt(self, left: LeftEnvoy) -> int:
