@@ -56,6 +56,7 @@ class HealthMonitor:
         self._clock = clock
         self._blind_until = clock() + REPORTERS_RETURN_S
         self._failures: Counter[str] = Counter()
+        self._believed = True
         self._slots = asyncio.Semaphore(MAX_PROBES)
         self.failed_rounds = 0
         """In a row."""
@@ -106,10 +107,11 @@ class HealthMonitor:
             self._failures[cell.name] = 0 if good else self._failures[cell.name] + 1
         found = {cell.name: self._failures[cell.name] < FAILURES_TO_DOWN for cell in cells}
         down = sum(not up for up in found.values())
-        if down * 2 > len(cells):
+        believed = down * 2 <= len(cells)
+        if self._believed and not believed:
             log.error("%d of %d cells don't answer: not believed", down, len(cells))
-            return {}
-        return found
+        self._believed = believed
+        return found if believed else {}
 
     async def _alive(self, cell: Cell) -> bool:
         for endpoint in cell.endpoints:
