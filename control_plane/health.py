@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import h11
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.cell_certificates import connect
@@ -26,6 +27,8 @@ from control_plane.topology.service import Topology
 log = logging.getLogger(__name__)
 FAILURES_TO_DOWN = 3
 TIMEOUT_S = 1.0
+MAX_HEADER_BYTES = 1 << 20
+READ_BYTES = 1 << 16
 MAX_PROBES = 64
 """Probes under way at once."""
 REPORTERS_RETURN_S = 10.0
@@ -122,24 +125,39 @@ class HealthMonitor:
 
 
 async def _answers(endpoint: Endpoint, cell: Cell) -> bool:
-    request = (
-        f"GET {cell.health_check_path} HTTP/1.1\r\nhost: {cell.address}\r\n"
-        "user-agent: cellway-health\r\nconnection: close\r\n\r\n"
-    )
     try:
         async with asyncio.timeout(TIMEOUT_S):
             reader, writer = await connect(endpoint, cell)
             try:
-                writer.write(request.encode())
-                await writer.drain()
-                status = await reader.readline()
+                status = await _exchange(reader, writer, cell)
             finally:
                 writer.close()
     except ssl.SSLError as error:
         log.warning("%s at %s: %s", cell.name, endpoint, error)
         return False
-    except (OSError, TimeoutError, ValueError):
+    except (OSError, TimeoutError, ValueError, h11.ProtocolError):
         # ValueError: a host or server name from before they were checked, that can't be encoded.
         return False
-    parts = status.split()
-    return len(parts) > 1 and parts[1].startswith(b"2")
+    return 200 <= status < 300
+
+
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cell: Cell) -> int:
+    """Ask, and return the final status once the whole answer has come, as Envoy waits for that.
+
+    0: the cell has closed without an answer.
+    """
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
+    headers = [("host", cell.address), ("user-agent", "cellway-health"), ("connection", "close")]
+    request = h11.Request(method="GET", target=cell.health_check_path or "/", headers=headers)
+    for part in (request, h11.EndOfMessage()):
+        writer.write(connection.send(part) or b"")
+    await writer.drain()
+    status = 0
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(READ_BYTES))
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+        elif not isinstance(event, h11.InformationalResponse | h11.Data):
+            return status
