@@ -182,6 +182,14 @@ def test_the_envoy_of_a_killed_one_serves_on_and_is_gone_on_with(tmp_path: Path)
         with up.api as api:
             (node,) = api.get("/v1/fleet").json()["items"]
         assert (node["state"], node["connected"]) == ("SYNCED", True)
+        # It listens where the next one wants it to.
+        up.signal(signal.SIGKILL)
+        up.wait()
+        up.settings["edge_host"] = "0.0.0.0"
+        up.start()
+        assert f"Envoy of an earlier run (pid {left.pid}) has served on" in up.said
+        assert "http://0.0.0.0:" in up.said
+        assert up.ask() == 200
         # With another port of the control plane its bootstrap is no longer right.
         up.signal(signal.SIGKILL)
         up.wait()
