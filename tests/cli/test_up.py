@@ -202,7 +202,9 @@ def test_the_envoy_of_a_killed_one_serves_on_and_is_gone_on_with(tmp_path: Path)
         assert up.left is None
 
 
-@pytest.mark.parametrize("whose", ["its own", "one that was left"])
+@pytest.mark.parametrize(
+    "whose", ["its own", pytest.param("one that was left", marks=pytest.mark.slow)]
+)
 def test_an_envoy_that_ends_ends_it_and_is_said(whose: str, tmp_path: Path) -> None:
     with Up(tmp_path) as up:
         up.start()
@@ -214,8 +216,6 @@ def test_an_envoy_that_ends_ends_it_and_is_said(whose: str, tmp_path: Path) -> N
         os.kill(up.left.pid, signal.SIGKILL)
         assert up.wait() == 1
         assert "Envoy has ended" in up.said
-        # So that what restarts it has a whole system again.
-        up.start()
 
 
 @pytest.mark.slow
