@@ -24,6 +24,8 @@ STOP_S = 5.0
 DRAIN_S = 10
 """How long connections of an older listener may go on by the rules that they came in under."""
 POLL_S = 0.02
+WATCH_S = 0.5
+"""How often it is looked whether an Envoy that is not our child still lives."""
 CONFIG = "bootstrap.json"
 ADMIN = "admin.address"
 LOCK = "envoy.lock"
@@ -130,6 +132,16 @@ class Envoy:
             return LeftEnvoy.find(self._directory) is not None
         return self.process is not None and self.process.returncode is None
 
+    async def ended(self) -> None:
+        """Wait until the process has ended."""
+        if self._left is None:
+            if self.process is not None:
+                await self.process.wait()
+            return
+        # It is not our child, so that nobody tells us.
+        while self.running:  # noqa: ASYNC110
+            await asyncio.sleep(WATCH_S)
+
     def adopt(self, left: LeftEnvoy) -> int:
         """Go on with one that was left here, instead of `start`; returns its admin port."""
         self._left = left
@@ -187,7 +199,9 @@ class Envoy:
     async def stop(self) -> None:
         """Terminate, and kill what does not end in time."""
         if self._left is not None:
-            await self._left.stop()
+            # If it has ended, its id may be another's by now.
+            if self.running:
+                await self._left.stop()
             return
         if self.process is None or self.process.returncode is not None:
             return

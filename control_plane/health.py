@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import h11
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.cell_certificates import connect
@@ -26,6 +27,8 @@ from control_plane.topology.service import Topology
 log = logging.getLogger(__name__)
 FAILURES_TO_DOWN = 3
 TIMEOUT_S = 1.0
+MAX_HEADER_BYTES = 1 << 20
+READ_BYTES = 1 << 16
 MAX_PROBES = 64
 """Probes under way at once."""
 REPORTERS_RETURN_S = 10.0
@@ -46,12 +49,17 @@ class HealthMonitor:
         topology: Topology,
         interval_s: float,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        names: bool = True,
     ) -> None:
+        """With ``names`` false, cells at DNS names are not probed: Envoys ask other DNS servers."""
+        self._names = names
         self._topology = topology
         self._interval_s = interval_s
         self._clock = clock
         self._blind_until = clock() + REPORTERS_RETURN_S
         self._failures: Counter[str] = Counter()
+        self._believed = True
         self._slots = asyncio.Semaphore(MAX_PROBES)
         self.failed_rounds = 0
         """In a row."""
@@ -81,13 +89,17 @@ class HealthMonitor:
             for cell in await run_in_threadpool(self._topology.cells)
             if cell.state in PROBED and cell.name not in theirs
         ]
-        found = await self._probe([cell for cell in ours if cell.health_check_path is not None])
-        # Only edges take a cell down that has no health check.
-        found |= {cell.name: True for cell in ours if cell.health_check_path is None}
+        found = await self._probe([cell for cell in ours if self._can_probe(cell)])
+        # Only edges take down a cell that we can't probe.
+        found |= {cell.name: True for cell in ours if not self._can_probe(cell)}
         if any(found.get(cell.name, cell.healthy) != cell.healthy for cell in ours):
             changed = await run_in_threadpool(self._topology.edge_health.probed, found)
             for name, up in changed.items():
                 log.warning("%s is %s, by our own probe", name, "up" if up else "down")
+
+    def _can_probe(self, cell: Cell) -> bool:
+        known = self._names or all(endpoint.is_ip for endpoint in cell.endpoints)
+        return cell.health_check_path is not None and known
 
     async def _probe(self, cells: list[Cell]) -> dict[str, bool]:
         """By name, whether cells are up; nothing if what was found is not believed."""
@@ -98,10 +110,11 @@ class HealthMonitor:
             self._failures[cell.name] = 0 if good else self._failures[cell.name] + 1
         found = {cell.name: self._failures[cell.name] < FAILURES_TO_DOWN for cell in cells}
         down = sum(not up for up in found.values())
-        if down * 2 > len(cells):
+        believed = down * 2 <= len(cells)
+        if self._believed and not believed:
             log.error("%d of %d cells don't answer: not believed", down, len(cells))
-            return {}
-        return found
+        self._believed = believed
+        return found if believed else {}
 
     async def _alive(self, cell: Cell) -> bool:
         for endpoint in cell.endpoints:
@@ -112,24 +125,39 @@ class HealthMonitor:
 
 
 async def _answers(endpoint: Endpoint, cell: Cell) -> bool:
-    request = (
-        f"GET {cell.health_check_path} HTTP/1.1\r\nhost: {cell.address}\r\n"
-        "user-agent: cellway-health\r\nconnection: close\r\n\r\n"
-    )
     try:
         async with asyncio.timeout(TIMEOUT_S):
             reader, writer = await connect(endpoint, cell)
             try:
-                writer.write(request.encode())
-                await writer.drain()
-                status = await reader.readline()
+                status = await _exchange(reader, writer, cell)
             finally:
                 writer.close()
     except ssl.SSLError as error:
         log.warning("%s at %s: %s", cell.name, endpoint, error)
         return False
-    except (OSError, TimeoutError, ValueError):
+    except (OSError, TimeoutError, ValueError, h11.ProtocolError):
         # ValueError: a host or server name from before they were checked, that can't be encoded.
         return False
-    parts = status.split()
-    return len(parts) > 1 and parts[1].startswith(b"2")
+    return 200 <= status < 300
+
+
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cell: Cell) -> int:
+    """Ask, and return the final status once the whole answer has come, as Envoy waits for that.
+
+    0: the cell has closed without an answer.
+    """
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
+    headers = [("host", cell.address), ("user-agent", "cellway-health"), ("connection", "close")]
+    request = h11.Request(method="GET", target=cell.health_check_path or "/", headers=headers)
+    for part in (request, h11.EndOfMessage()):
+        writer.write(connection.send(part) or b"")
+    await writer.drain()
+    status = 0
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(READ_BYTES))
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+        elif not isinstance(event, h11.InformationalResponse | h11.Data):
+            return status

@@ -21,6 +21,7 @@ from control_plane.envoy_process import Envoy, LeftEnvoy
 from control_plane.listening import numeric, port_of, reserve
 from control_plane.server import Running
 from control_plane.settings import Settings
+from control_plane.xds.status import SyncState
 
 EDGE_PORT = "--edge-port (CELLWAY_EDGE_PORT), 0 for any free one"
 ADMIN_PORT = "--envoy-admin-port (CELLWAY_ENVOY_ADMIN_PORT)"
@@ -92,9 +93,11 @@ class LocalEdge:
             listening = await self._left.admin.listens_on()
         except AdminSilent:
             # It is stuck: what it can't tell us it won't serve either.
+            self._say(f"Envoy of an earlier run (pid {self._left.pid}) does not answer: ending it")
             await self._left.stop()
             return []
-        return sorted(port for host, port in listening if host == self._host)
+        # At whatever address: with another `edge_host` it is told to listen there instead.
+        return sorted(port for _, port in listening)
 
     def give_back(self) -> None:
         """Let others have the port."""
@@ -159,7 +162,7 @@ def refused(plane: Running, node_id: str) -> dict[str, str]:
         for node in plane.fleet.nodes()
         if node.id == node_id
         for one in node.types
-        if one.error
+        if one.state is SyncState.NACKED
     }
 
 

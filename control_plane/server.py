@@ -148,7 +148,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         if {"api", "topology"} & set(settings.roles):
             group(Retention(topology, changes_kept(settings)).run())
         if "topology" in settings.roles:
-            group(HealthMonitor(topology, settings.health_interval_s).run())
+            # What other DNS servers make of a name, we can't know.
+            names = not settings.edge_dns_resolvers
+            group(HealthMonitor(topology, settings.health_interval_s, names=names).run())
         yield plane
 
 

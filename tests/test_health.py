@@ -145,13 +145,34 @@ async def test_a_renewed_ca_file_is_read_again(topology: Topology, tmp_path: Pat
         assert topology.cell("cell-0").healthy is True
 
 
-async def test_more_than_half_down_is_not_believed(topology: Topology) -> None:
+async def test_a_name_that_only_the_edges_dns_servers_know_is_no_reason_to_take_a_cell_down(
+    topology: Topology,
+) -> None:
+    async with cell() as good:
+        here = Endpoint("cell.elsewhere.invalid", good.port)
+        add_cell(topology, "cell-0", health_check_path="/ok", endpoints=(here,))
+        add_cell(topology, "good", health_check_path="/ok", endpoints=(good,))
+        healthy = []
+        for names in (True, False):
+            monitor = HealthMonitor(topology, 1, names=names)
+            for _ in range(FAILURES_TO_DOWN):
+                await monitor.round()
+            healthy.append(topology.cell("cell-0").healthy)
+    assert healthy == [False, True]
+
+
+async def test_more_than_half_down_is_not_believed(
+    topology: Topology, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("a", "b", "c"):
         add_cell(topology, name, health_check_path="/ok", endpoints=(Endpoint("127.0.0.1", 1),))
     monitor = HealthMonitor(topology, 1)
-    for _ in range(FAILURES_TO_DOWN):
+    for _ in range(FAILURES_TO_DOWN + 2):
         await monitor.round()
     assert all(one.healthy for one in topology.cells())
+    assert [one.getMessage() for one in caplog.records] == [
+        "3 of 3 cells don't answer: not believed"
+    ], "it is said once and not each round"
 
 
 async def test_a_round_that_fails_does_not_end_the_probing(

@@ -121,11 +121,20 @@ async def _up(settings: Settings) -> None:
         messages.print(f"API           http://{host_port(settings.host, plane.ports.api)}")
         messages.print(f"gRPC (xDS)    {host_port(settings.grpc_host, plane.ports.grpc)}")
         messages.print("Ctrl-C stops everything.")
-        await signalled
+        await _until_ended(signalled, proxy)
         again = asyncio.create_task(until_signal())
         draining = asyncio.create_task(drain(proxy, EnvoyAdmin(admin), settings.drain_s, _say))
         await asyncio.wait({again, draining}, return_when=asyncio.FIRST_COMPLETED)
         draining.cancel()
+
+
+async def _until_ended(signalled: asyncio.Task[None], proxy: Envoy) -> None:
+    """Wait for a signal. Without its Envoy nothing serves, so that whoever restarts us should."""
+    dead = asyncio.create_task(proxy.ended())
+    await asyncio.wait({signalled, dead}, return_when=asyncio.FIRST_COMPLETED)
+    dead.cancel()
+    if not signalled.done():
+        raise EnvoyEnded(f"Envoy has ended, so nothing serves any more (its log: {proxy.log})")
 
 
 def member_tls(files: tuple[Path | None, ...], server_name: str) -> MemberTls | None:

@@ -190,6 +190,8 @@ def _probe(cluster: cluster_pb2.Cluster, cell: UpstreamCell, policy: TrafficPoli
         check = _health_check(policy)
         check.http_health_check.path = cell.health_check_path
         check.http_health_check.host = cell.address
+        # As the control plane's own probe: Envoy's default is 200 alone.
+        check.http_health_check.expected_statuses.add(start=200, end=300)
         cluster.health_checks.append(check)
     elif not all(endpoint.is_ip for endpoint in cell.endpoints):
         check = _health_check(policy)

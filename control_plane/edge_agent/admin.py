@@ -107,8 +107,8 @@ class Admin:
                         raise AdminError(f"{path}: over {MAX_ANSWER_BYTES} bytes")
             return json.loads(content)
         except httpx.HTTPError as error:
-            raise AdminError(f"{path}: {error or type(error).__name__}") from error
-        except ValueError as error:
+            raise AdminError(f"{path}: {str(error) or type(error).__name__}") from error
+        except (ValueError, RecursionError) as error:
             raise AdminError(f"{path}: no JSON: {error}") from error
 
 

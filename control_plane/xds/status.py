@@ -16,7 +16,7 @@ class SyncState(StrEnum):
 
     SYNCED = "SYNCED"
     STALE = "STALE"
-    """Something is under way: sent and not answered, or not certain since a NACK."""
+    """Something is under way (sent and not answered, or not certain since a NACK), or held back."""
     NACKED = "NACKED"
     """The client has refused something, and runs an older version of it, or none."""
     NOT_SENT = "NOT_SENT"
@@ -67,7 +67,7 @@ def type_status(type_url: str, subscription: Subscription, held_back: str) -> Ty
     """Return how a type stands; ``held_back`` says why the client is sent nothing, if so."""
     return TypeStatus(
         type_url,
-        _sync_state(subscription),
+        _sync_state(subscription, held_back),
         subscription.acked_version,
         subscription.sent_version,
         held_back or _error(subscription),
@@ -81,10 +81,10 @@ def _error(subscription: Subscription) -> str:
     return "; ".join(words) if words else subscription.error
 
 
-def _sync_state(subscription: Subscription) -> SyncState:
+def _sync_state(subscription: Subscription, held_back: str) -> SyncState:
     if subscription.refused:
         return SyncState.NACKED
-    if subscription.outstanding is not None or subscription.in_doubt:
+    if held_back or subscription.outstanding is not None or subscription.in_doubt:
         return SyncState.STALE
     has = subscription.acked_version or subscription.has
     return SyncState.SYNCED if has else SyncState.NOT_SENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -181,6 +182,14 @@ def test_the_envoy_of_a_killed_one_serves_on_and_is_gone_on_with(tmp_path: Path)
         with up.api as api:
             (node,) = api.get("/v1/fleet").json()["items"]
         assert (node["state"], node["connected"]) == ("SYNCED", True)
+        # It listens where the next one wants it to.
+        up.signal(signal.SIGKILL)
+        up.wait()
+        up.settings["edge_host"] = "0.0.0.0"
+        up.start()
+        assert f"Envoy of an earlier run (pid {left.pid}) has served on" in up.said
+        assert "http://0.0.0.0:" in up.said
+        assert up.ask() == 200
         # With another port of the control plane its bootstrap is no longer right.
         up.signal(signal.SIGKILL)
         up.wait()
@@ -191,6 +200,35 @@ def test_the_envoy_of_a_killed_one_serves_on_and_is_gone_on_with(tmp_path: Path)
         up.signal(signal.SIGTERM)
         assert up.wait() == 0
         assert up.left is None
+
+
+@pytest.mark.parametrize(
+    "whose", ["its own", pytest.param("one that was left", marks=pytest.mark.slow)]
+)
+def test_an_envoy_that_ends_ends_it_and_is_said(whose: str, tmp_path: Path) -> None:
+    with Up(tmp_path) as up:
+        up.start()
+        if whose == "one that was left":
+            up.signal(signal.SIGKILL)
+            up.wait()
+            up.start()
+        assert up.left is not None
+        os.kill(up.left.pid, signal.SIGKILL)
+        assert up.wait() == 1
+        assert "Envoy has ended" in up.said
+
+
+@pytest.mark.slow
+def test_an_envoy_that_was_stuck_when_its_parent_was_killed_is_replaced(tmp_path: Path) -> None:
+    with Up(tmp_path) as up:
+        up.start()
+        stuck = up.left
+        assert stuck is not None
+        up.signal(signal.SIGKILL)
+        up.wait()
+        os.kill(stuck.pid, signal.SIGSTOP)
+        up.start()
+        assert f"Envoy of an earlier run (pid {stuck.pid}) does not answer" in up.said
 
 
 def test_an_envoy_that_was_draining_when_its_parent_was_killed_is_replaced(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ OURS = "cellway-health"
 class PickyCell:
     """A cell in a thread of its own, on a free loopback port; used with `with`.
 
-    Whose user-agent is in ``refused`` gets 500 from the health check. Everything else gets 200,
-    with the cell's name in ``x-example-cell``.
+    Whose user-agent is in ``refused`` gets 500 from the health check, and all others get
+    200, or ``raw`` as it is. Everything else gets 200, with the cell's name in ``x-example-cell``.
     """
 
-    def __init__(self, name: str, *refused: str) -> None:
+    def __init__(self, name: str, *refused: str, raw: bytes | None = None) -> None:
         self.name = name
+        self.raw = raw
         self.refused = set(refused)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -30,8 +31,12 @@ class PickyCell:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 agent = self.headers.get("user-agent", "")
-                bad = self.path == "/-/health" and agent in cell.refused
-                self.send_response(500 if bad else 200)
+                asked = self.path == "/-/health"
+                if asked and cell.raw is not None:
+                    self.wfile.write(cell.raw)
+                    self.close_connection = True
+                    return
+                self.send_response(500 if asked and agent in cell.refused else 200)
                 self.send_header("content-length", "0")
                 self.send_header("x-example-cell", cell.name)
                 self.end_headers()

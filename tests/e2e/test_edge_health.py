@@ -199,6 +199,32 @@ def test_the_edge_is_believed_and_not_our_probe_which_serves_where_no_edge_repor
         reporting.end()
 
 
+def test_both_probes_take_the_same_answers_for_well(system: System) -> None:
+    empty = b"content-length: 0\r\n\r\n"
+    answers = {
+        "aa": b"HTTP/1.1 200 OK\r\n" + empty,
+        "ab": b"HTTP/1.1 204 \r\n\r\n",
+        "ac": b"HTTP/1.1 299 X\r\n" + empty,
+        "ad": b"HTTP/1.0 200 OK\r\n\r\nuntil it closes",
+        "ae": b"HTTP/1.1 103 X\r\nlink: x\r\n\r\nHTTP/1.1 200\r\n" + empty,
+        "af": b"HTTP/1.1 200 OK\r\nx: " + b"y" * 50_000 + b"\r\n" + empty,
+        "ag": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "ba": b"HTTP/1.1 302 X\r\nlocation: /\r\n" + empty,
+        "bb": b"HTTP/1.1 404 200\r\n" + empty,
+        "bc": b"HTTP/1.1 29 X\r\n" + empty,
+        "bd": b"HTTP/1.1 200 OK\r\nno header\r\n" + empty,
+        "be": b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nless",
+        "bf": b"SSH-2.0-x 200\r\n",
+        "bg": b"",
+    }
+    well = {name for name in answers if name.startswith("a")}
+    with ExitStack() as stack:
+        cells = (PickyCell(name, raw=raw) for name, raw in answers.items())
+        add(system, *(stack.enter_context(cell) for cell in cells))
+        until(lambda: up(system) == well)
+        until(lambda: {name for name in answers if answered(system, name) == 200} == well)
+
+
 def test_neither_a_restarted_envoy_nor_a_restarted_control_plane_makes_it_flap(
     system: System,
 ) -> None:

@@ -47,6 +47,8 @@ def test_an_empty_database_takes_nothing_away(cells: int, delta: bool, tmp_path:
         empty(system, tmp_path)
         until(lambda: system.api.get("/readyz").status_code == 503)
         assert "force" in system.api.get("/readyz").json()["alarm"]
+        (node,) = system.api.get("/v1/fleet").json()["items"]
+        assert node["state"] == "STALE", "it does not run what is published"
         assert serves(system)
         # A ruleset alone is still an empty topology: no cell would be left.
         kept = system.write("PUT", "/v1/rulesets/r", RULES)

@@ -176,10 +176,13 @@ async def test_what_changes_is_told(between: Between) -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n{",
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{",
         b'HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{"node": true',
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + b"[" * 100_000, id="deep"
+        ),
     ],
 )
 async def test_an_admin_interface_that_misbehaves_ends_the_word_and_not_the_reporter(
-    between: Between, broken: bytes
+    between: Between, broken: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     plane = between.plane
     await until(lambda: plane.up() == {"cell:a": True})
@@ -187,6 +190,7 @@ async def test_an_admin_interface_that_misbehaves_ends_the_word_and_not_the_repo
     await until(lambda: plane.up() == {})
     between.envoy.broken = None
     await until(lambda: plane.up() == {"cell:a": True})
+    assert "the reporter has failed" not in caplog.text
 
 
 async def test_a_control_plane_that_comes_back_is_told_everything(between: Between) -> None:
