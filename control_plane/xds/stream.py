@@ -174,6 +174,9 @@ class Stream:
         # Cheaper than iterating, which is a generator around this.
         while (request := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
             self._handle(request)
+        if self._confirming is not None:
+            # Until then nothing is sent.
+            await asyncio.wait({self._confirming}, timeout=self._server.limits.confirm_timeout_s)
         if self._sender is not None:
             await asyncio.wait({self._sender})
 
