@@ -117,7 +117,7 @@ class Session(Ledger, ABC):
         times: list[float] = []
         if self._awaited and not self.ungated:
             times.append(self._awaited_since + self._gate_timeout_s)
-        else:
+        elif self._complete() or self.ungated:
             times += [
                 one.retry_at
                 for subscription in self._types.values()
