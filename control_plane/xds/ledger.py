@@ -49,6 +49,8 @@ class Ledger:
         self._subscribed_at = 0.0
         """When the client named its newest type."""
         self._doubts: dict[str, Doubt] = {}
+        self._returning = False
+        """Whether the client has said that it has something already."""
         self._snapshot: Snapshot = EMPTY
         self._shared: Snapshot = EMPTY
         """The snapshot over which what the client has is kept; see `Held`."""
@@ -109,6 +111,10 @@ class Ledger:
     def _distrust(self, type_url: str, subscription: Subscription) -> None:
         """Take what is in doubt from an earlier stream as uncertain."""
         doubt = self._doubts.pop(type_url, Doubt())
+        if type_url in REFUSED_STAYS_REFUSED and not self._returning:
+            # It has been started anew, so it remembers nothing. (Who asks for filters has accepted
+            # clusters or listeners before, which it names when it only comes back.)
+            return
         wants = subscription.wants
         # A client that names the very version has accepted it.
         doubtful = {

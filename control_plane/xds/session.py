@@ -73,8 +73,6 @@ class Session(Ledger, ABC):
         self.ungated = False
         """Whether an answer is overdue, so that types no longer wait for each other."""
         self._confirmation = Confirmation.GIVEN
-        self._returning = False
-        """Whether the client has said that it has something already."""
         self.guards_shrink = True
         self.shrunk = ""
         """Why the client is sent nothing: it would lose most of what it has."""

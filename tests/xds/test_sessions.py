@@ -590,3 +590,29 @@ def test_a_retry_that_waits_for_the_clients_other_types_wakes_nobody() -> None:
     wake_at = session.wake_at
     assert wake_at is not None
     assert wake_at > clock.now
+
+
+@pytest.mark.parametrize("kind", ["delta", "sotw"])
+def test_a_client_that_was_started_anew_is_sent_what_it_had_refused_before(kind: str) -> None:
+    """Such as an Envoy of a newer version, which knows the filter."""
+    clock = Clock()
+    made = delta if kind == "delta" else sotw
+    published = Snapshot(1, [res(CDS, "a"), res(LDS, "edge"), res(ECDS, "filter", b"bad")])
+    before = made(published, clock)
+    before.refuses_bodies = {b"bad"}
+    boot(before)
+    before.take(before.request(ECDS, "filter"))
+    assert status_of(before, ECDS).rejected == ("filter",)
+    doubts = before.session.doubts()
+
+    again = made(published, clock)
+    again.session.doubt(doubts)
+    before.take(before.reconnect(again.session))
+    assert status_of(before, ECDS).state == "NACKED", "the same bytes would only seem to be taken"
+
+    anew = made(published, clock)
+    anew.session.doubt(doubts)
+    boot(anew)
+    anew.take(anew.request(ECDS, "filter"))
+    assert anew.has[ECDS] == {"filter": b"bad"}
+    assert status_of(anew, ECDS).state == "SYNCED"
