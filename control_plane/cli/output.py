@@ -37,7 +37,10 @@ def show(data: Any, output: Format, table: Table | None = None) -> None:
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
     """A plain table."""
-    table = Table(*columns, title=title or None, box=None, pad_edge=False, header_style="bold")
+    table = Table(title=title or None, box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        # A long word (a path, an address with its port) goes on in the next line, all of it.
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     return table

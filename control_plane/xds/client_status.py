@@ -26,6 +26,7 @@ MAX_MATCHERS = 100
 MAX_REQUESTS_PER_STREAM = 1000
 _CONFIG_STATUS = {
     ResourceState.ACKED: csds_pb2.SYNCED,
+    ResourceState.BEHIND: csds_pb2.STALE,
     ResourceState.NACKED: csds_pb2.ERROR,
     ResourceState.SENT: csds_pb2.STALE,
     ResourceState.REQUESTED: csds_pb2.NOT_SENT,
@@ -34,6 +35,7 @@ _CONFIG_STATUS = {
 _Resource = config_dump_shared_pb2.ClientResourceStatus
 _CLIENT_STATUS = {
     ResourceState.ACKED: _Resource.ACKED,
+    ResourceState.BEHIND: _Resource.ACKED,
     ResourceState.NACKED: _Resource.NACKED,
     ResourceState.SENT: _Resource.REQUESTED,
     ResourceState.REQUESTED: _Resource.REQUESTED,

@@ -26,6 +26,8 @@ from control_plane.xds.snapshot import EMPTY, OfType, Snapshot
 from control_plane.xds.subscription import ANY, Doubt, Response, Subscription
 from control_plane.xds.trials import split
 
+MAX_ERROR = 4200
+"""Characters of a client's error text that are kept; Envoy itself cuts it after some 4,100."""
 MAX_UNSERVED = 1000
 """Types that are not served here and that one client may ask for; they go unanswered."""
 
@@ -47,6 +49,8 @@ class Ledger:
         self._subscribed_at = 0.0
         """When the client named its newest type."""
         self._doubts: dict[str, Doubt] = {}
+        self._returning = False
+        """Whether the client has said that it has something already."""
         self._snapshot: Snapshot = EMPTY
         self._shared: Snapshot = EMPTY
         """The snapshot over which what the client has is kept; see `Held`."""
@@ -107,6 +111,10 @@ class Ledger:
     def _distrust(self, type_url: str, subscription: Subscription) -> None:
         """Take what is in doubt from an earlier stream as uncertain."""
         doubt = self._doubts.pop(type_url, Doubt())
+        if type_url in REFUSED_STAYS_REFUSED and not self._returning:
+            # It has been started anew, so it remembers nothing. (Who asks for filters has accepted
+            # clusters or listeners before, which it names when it only comes back.)
+            return
         wants = subscription.wants
         # A client that names the very version has accepted it.
         doubtful = {
@@ -180,8 +188,9 @@ class Ledger:
             subscription.acked_version = response.version
             self._accepted(type_url, subscription, response, everything)
         else:
-            self.nacks.append((type_url, error))
-            self._rejected(type_url, subscription, response, error)
+            words = _one_line(error)
+            self.nacks.append((type_url, words))
+            self._rejected(type_url, subscription, response, words)
 
     def _accepted(
         self,
@@ -253,6 +262,13 @@ class Ledger:
             versions = self._snapshot.whole(type_url).versions
             self._types[type_url].has.rebase(versions, changes.get(type_url, ()))
         self._shared = self._snapshot
+
+
+def _one_line(error: str) -> str:
+    """Return a client's error text as it may be kept, logged and shown on a terminal."""
+    cut = error if len(error) <= MAX_ERROR else error[:MAX_ERROR] + "…"
+    words = "".join(one if one.isprintable() else " " for one in cut).strip()
+    return words or "refused without a word"
 
 
 def _changed(subscription: Subscription, offered: Iterable[Resource]) -> set[str]:

@@ -73,8 +73,6 @@ class Session(Ledger, ABC):
         self.ungated = False
         """Whether an answer is overdue, so that types no longer wait for each other."""
         self._confirmation = Confirmation.GIVEN
-        self._returning = False
-        """Whether the client has said that it has something already."""
         self.guards_shrink = True
         self.shrunk = ""
         """Why the client is sent nothing: it would lose most of what it has."""
@@ -118,7 +116,7 @@ class Session(Ledger, ABC):
         times: list[float] = []
         if self._awaited and not self.ungated:
             times.append(self._awaited_since + self._gate_timeout_s)
-        else:
+        elif self._complete() or self.ungated:
             times += [
                 one.retry_at
                 for subscription in self._types.values()

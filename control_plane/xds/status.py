@@ -10,13 +10,16 @@ from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.subscription import Subscription
 
+MAX_ERRORS = 10
+"""Texts that are shown of a type; the names of what was refused are shown anyway."""
+
 
 class SyncState(StrEnum):
     """How what a client runs compares with what is published."""
 
     SYNCED = "SYNCED"
     STALE = "STALE"
-    """Something is under way (sent and not answered, or not certain since a NACK), or held back."""
+    """Something is to be sent, not answered, or not certain since a NACK; or nothing may be sent."""
     NACKED = "NACKED"
     """The client has refused something, and runs an older version of it, or none."""
     NOT_SENT = "NOT_SENT"
@@ -27,6 +30,8 @@ class ResourceState(StrEnum):
     """How one resource stands with one client."""
 
     ACKED = "ACKED"
+    BEHIND = "BEHIND"
+    """Acknowledged, and not what is published by now."""
     NACKED = "NACKED"
     SENT = "SENT"
     """Sent, with no answer yet, or not certain since a NACK."""
@@ -77,7 +82,9 @@ def type_status(type_url: str, subscription: Subscription, held_back: str) -> Ty
 
 def _error(subscription: Subscription) -> str:
     """Return the client's words about all that it refuses at present."""
-    words = dict.fromkeys(refusal.error for refusal in subscription.refused.values())
+    words = list(dict.fromkeys(refusal.error for refusal in subscription.refused.values()))
+    if len(words) > MAX_ERRORS:
+        words[MAX_ERRORS:] = [f"and {len(words) - MAX_ERRORS} more"]
     return "; ".join(words) if words else subscription.error
 
 
@@ -86,8 +93,9 @@ def _sync_state(subscription: Subscription, held_back: str) -> SyncState:
         return SyncState.NACKED
     if held_back or subscription.outstanding is not None or subscription.in_doubt:
         return SyncState.STALE
-    has = subscription.acked_version or subscription.has
-    return SyncState.SYNCED if has else SyncState.NOT_SENT
+    if not subscription.acked_version and not subscription.has:
+        return SyncState.NOT_SENT
+    return SyncState.STALE if subscription.unsent else SyncState.SYNCED
 
 
 def resource_statuses(
@@ -107,16 +115,16 @@ def _resource_status(
 ) -> ResourceStatus:
     version = subscription.has.get(name) or ""
     published = snapshot.of_type(type_url).get(name)
+    content = published if published is not None and published.version == version else None
     refusal = subscription.refused.get(name)
     if refusal is not None:
         state = ResourceState.NACKED
     elif sent:
         state = ResourceState.SENT
     elif version:
-        state = ResourceState.ACKED
+        state = ResourceState.ACKED if content is not None else ResourceState.BEHIND
     else:
         state = ResourceState.MISSING if published is None else ResourceState.REQUESTED
-    content = published if published is not None and published.version == version else None
     error = refusal.error if refusal is not None else ""
     refused = refusal.version if refusal is not None else ""
     return ResourceStatus(type_url, name, version, state, error, refused, content)

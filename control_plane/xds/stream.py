@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 CONFIRM_RETRY_S = 1.0
 LAST_WRITE_S = 1.0
 """How long a write may still take when the client has broken the protocol."""
+MAX_LOGGED = 100
+"""Error texts of one client that are logged until it is up to date again."""
 log = logging.getLogger(__name__)
 
 
@@ -83,8 +85,10 @@ class Stream:
         self._confirmed = asyncio.Event()
         self._floor: int | None = None
         """The revision that the cache must have reached before this node is sent anything."""
-        self._logged_nacks: dict[str, str] = {}
-        """The newest error text by type."""
+        self._logged_nacks: set[tuple[str, str]] = set()
+        """Types and error texts since the client was last up to date."""
+        self._logged_at = 0
+        """The revision that the client had then."""
         self.node_id: str | None = None
 
     async def run(self) -> None:
@@ -174,6 +178,9 @@ class Stream:
         # Cheaper than iterating, which is a generator around this.
         while (request := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
             self._handle(request)
+        if self._confirming is not None:
+            # Until then nothing is sent.
+            await asyncio.wait({self._confirming}, timeout=self._server.limits.confirm_timeout_s)
         if self._sender is not None:
             await asyncio.wait({self._sender})
 
@@ -310,6 +317,9 @@ class Stream:
 
     def _log_nack(self, type_url: str, error: str) -> None:
         """Log what a client refuses once, not each time that it is sent again."""
-        if self._logged_nacks.get(type_url) != error:
-            self._logged_nacks[type_url] = error
+        if self._session.acked_revision != self._logged_at:
+            self._logged_at = self._session.acked_revision
+            self._logged_nacks.clear()
+        if (type_url, error) not in self._logged_nacks and len(self._logged_nacks) < MAX_LOGGED:
+            self._logged_nacks.add((type_url, error))
             log.error("%s NACKed %s: %s", self.node_id, type_url, error)

@@ -127,6 +127,11 @@ class Subscription:
         """Whether something that the client runs is not known, or not what it should run."""
         return bool(self.uncertain or self.trials or self.refused)
 
+    @property
+    def unsent(self) -> bool:
+        """Whether there may be something to send that has to wait."""
+        return bool(self.pending or self.resend or self.removed or self.owed)
+
     def told_of(self) -> set[str]:
         """Return the names that the client has been sent, whatever it did with them."""
         return {*self.has, *self.refused, *self.uncertain}

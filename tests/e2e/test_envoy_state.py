@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from control_plane.compiler.clusters import compile_cell
-from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
 from control_plane.compiler.debug_filter import compile_debug_filter
+from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.topology.model import Cell, CellState, Endpoint
 from control_plane.xds.resource import CDS, ECDS, EDS, RDS, Resource

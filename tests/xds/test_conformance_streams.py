@@ -11,7 +11,9 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 
 from control_plane.xds.ledger import MAX_UNSERVED
+from control_plane.xds.newest import RevisionUnknown
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, RTDS
+from control_plane.xds.server import Limits
 from tests.xds.wire import Wire, until
 from tests.xds.xds_client import VARIANTS, WAIT_S, Variant, XdsClient, publish, tags
 
@@ -53,6 +55,25 @@ async def test_a_client_that_closes_its_side_at_once_still_gets_its_answer(
     assert await client.status(url) is grpc.StatusCode.OK
     await until(lambda: not wire.fleet.nodes()[0].connected)
     assert wire.xds.streams == 0
+
+
+@each(VARIANTS)
+@pytest.mark.parametrize("known", [True, False], ids=["confirmed", "not confirmed in time"])
+async def test_a_client_that_closes_its_side_while_it_is_held_back_still_gets_its_answer(
+    variant: Variant, *, known: bool
+) -> None:
+    def newest() -> int:
+        if known:
+            return 1
+        raise RevisionUnknown("the database is away")
+
+    limits = Limits(confirm_timeout_s=0.2)
+    async with Wire(limits, newest=newest) as wire, XdsClient(wire, variant) as client:
+        publish(wire, 1, (CDS, tags("a")))
+        await client.subscribe(CDS)
+        await client.finish(CDS)
+        assert (await client.next(CDS)).resources == tags("a")
+        assert await client.status(CDS) is grpc.StatusCode.OK
 
 
 @each(VARIANTS)

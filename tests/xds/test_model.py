@@ -182,6 +182,8 @@ class World:
 
     def check(self) -> None:
         """What the session says is what is true."""
+        if {status.state for status in self.session.statuses()} == {"SYNCED"}:
+            self.check_truth()
         if self.session.acked_revision != self.snapshot.revision:
             return
         assert all(not status.error for status in self.session.statuses())

@@ -18,7 +18,7 @@ from control_plane.xds.session import GATE_TIMEOUT_S, SETTLE_S
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.sotw import SotwSession
 from control_plane.xds.status import TypeStatus
-from control_plane.xds.subscription import RETRY_MAX_S
+from control_plane.xds.subscription import RETRY_MAX_S, Doubt, Refusal
 from tests.xds.envoy_model import Clock, DeltaClient, SotwClient, boot, versions, wanted
 
 
@@ -571,3 +571,48 @@ def test_a_stream_that_wants_few_types_counts_once_it_has_settled(make: Any) -> 
     client.take(client.session.on_snapshot(fleet(2, "a", a=b"new")))
     assert client.session.acked_revision == 2, "and from then on at once"
     assert client.session.wake_at is None
+
+
+def test_a_retry_that_waits_for_the_clients_other_types_wakes_nobody() -> None:
+    """A client that comes back names its types one by one, and has a cluster that is no more."""
+    clock = Clock()
+    before = fleet(1, "ab")
+    session = DeltaSession(clock=clock)
+    good, new = res(ECDS, "filter", b"old"), res(ECDS, "filter", b"new")
+    left = [one for url in (CDS, LDS, RDS) for one in fleet(2, "a").of_type(url).values()]
+    session.on_snapshot(Snapshot(2, [*left, new]))
+    refusal = Refusal(new.version, "no", 1, clock.now, clock.now)
+    session.doubt({ECDS: Doubt(good={"filter": good}, refused={"filter": refusal})})
+    client = DeltaClient(session)
+    client.take(client.request(CDS, initial_resource_versions=versions(before, CDS)))
+    client.take(client.request(ECDS, "filter", initial_resource_versions={"filter": good.version}))
+    session.on_time()
+    wake_at = session.wake_at
+    assert wake_at is not None
+    assert wake_at > clock.now
+
+
+@pytest.mark.parametrize("kind", ["delta", "sotw"])
+def test_a_client_that_was_started_anew_is_sent_what_it_had_refused_before(kind: str) -> None:
+    """Such as an Envoy of a newer version, which knows the filter."""
+    clock = Clock()
+    made = delta if kind == "delta" else sotw
+    published = Snapshot(1, [res(CDS, "a"), res(LDS, "edge"), res(ECDS, "filter", b"bad")])
+    before = made(published, clock)
+    before.refuses_bodies = {b"bad"}
+    boot(before)
+    before.take(before.request(ECDS, "filter"))
+    assert status_of(before, ECDS).rejected == ("filter",)
+    doubts = before.session.doubts()
+
+    again = made(published, clock)
+    again.session.doubt(doubts)
+    before.take(before.reconnect(again.session))
+    assert status_of(before, ECDS).state == "NACKED", "the same bytes would only seem to be taken"
+
+    anew = made(published, clock)
+    anew.session.doubt(doubts)
+    boot(anew)
+    anew.take(anew.request(ECDS, "filter"))
+    assert anew.has[ECDS] == {"filter": b"bad"}
+    assert status_of(anew, ECDS).state == "SYNCED"
