@@ -19,7 +19,7 @@ class SyncState(StrEnum):
 
     SYNCED = "SYNCED"
     STALE = "STALE"
-    """Something is to be sent, not answered, or not certain since a NACK; or nothing may be sent."""
+    """Something is to be sent, not answered or not certain since a NACK, or is held back."""
     NACKED = "NACKED"
     """The client has refused something, and runs an older version of it, or none."""
     NOT_SENT = "NOT_SENT"
