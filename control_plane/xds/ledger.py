@@ -228,30 +228,33 @@ class Ledger:
         """Note that the client runs we do not know what of the response."""
         subscription.error = error
         versions = {one.name: one.version for one in response.resources}
-        names = response.names()
-        doubtful = {
-            name
-            for name in names
-            if subscription.has.get(name) != versions.get(name) or name in subscription.uncertain
-        }
-        doubtful = {name for name in doubtful or names if subscription.wants(name)}
+        doubtful = _doubtful(subscription, response.names(), versions)
         for name in doubtful - versions.keys():
             # A removal. Nothing else tells apart what of it was done, so it is done again later.
             subscription.distrust({name: ANY})
             subscription.refuse(name, "", error, self._clock())
-        doubtful &= versions.keys()
-        if len(doubtful) == 1:
-            (name,) = doubtful
-            again = True
-            if type_url in REFUSED_STAYS_REFUSED:
-                subscription.trials = ()
-                subscription.remembered[name] = versions[name]
-                good = subscription.good.get(name)
-                again = good is not None and good.version != versions[name]
+        sent = doubtful & versions.keys()
+        if len(sent) == 1:
+            (name,) = sent
+            again = self._may_try_again(type_url, subscription, name, versions[name])
             subscription.refuse(name, versions[name], error, self._clock(), again=again)
-        elif doubtful:
-            subscription.distrust({name: versions[name] for name in doubtful})
-            subscription.trials = (*split(doubtful, error), *subscription.trials)
+        elif sent:
+            subscription.distrust({name: versions[name] for name in sent})
+            subscription.trials = (*split(sent, error), *subscription.trials)
+
+    @staticmethod
+    def _may_try_again(type_url: str, subscription: Subscription, name: str, version: str) -> bool:
+        """Return whether it is worth sending a version again that was refused alone.
+
+        Not where the client would acknowledge it without applying it, and nothing good is there
+        to be sent in between.
+        """
+        if type_url not in REFUSED_STAYS_REFUSED:
+            return True
+        subscription.trials = ()
+        subscription.remembered[name] = version
+        good = subscription.good.get(name)
+        return good is not None and good.version != version
 
     def _share(self) -> None:
         """Keep what the client has as differences from the newest snapshot."""
@@ -269,6 +272,21 @@ def _one_line(error: str) -> str:
     cut = error if len(error) <= MAX_ERROR else error[:MAX_ERROR] + "…"
     words = "".join(one if one.isprintable() else " " for one in cut).strip()
     return words or "refused without a word"
+
+
+def _doubtful(
+    subscription: Subscription, names: AbstractSet[str], versions: Mapping[str, str]
+) -> set[str]:
+    """Return which of a refused response's names the client may run in another version now.
+
+    If none could have changed, something in it was refused that the client runs: any of them.
+    """
+    changed = {
+        name
+        for name in names
+        if subscription.has.get(name) != versions.get(name) or name in subscription.uncertain
+    }
+    return {name for name in changed or names if subscription.wants(name)}
 
 
 def _changed(subscription: Subscription, offered: Iterable[Resource]) -> set[str]:

@@ -34,7 +34,8 @@ def split(names: AbstractSet[str], error: str) -> tuple[frozenset[str], ...]:
 
 
 _NAMING = ("Error adding/updating cluster(s) ", "Error adding/updating listener(s) ")
-_CUT = "...(truncated)"
+_CUT = ("...(truncated)", "…")
+"""How a text ends that Envoy has cut, or we (see `ledger`)."""
 
 
 def named_in(error: str, names: AbstractSet[str]) -> frozenset[str]:
