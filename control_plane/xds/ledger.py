@@ -46,8 +46,8 @@ class Ledger:
         self._types: dict[str, Subscription] = {url: Subscription() for url in types}
         self._clock = clock
         self._subscribed: set[str] = set()
-        self._subscribed_at = 0.0
-        """When the client named its newest type."""
+        self._heard_at = 0.0
+        """When the client's newest request came."""
         self._doubts: dict[str, Doubt] = {}
         self._returning = False
         """Whether the client has said that it has something already."""
@@ -91,6 +91,7 @@ class Ledger:
         Raises:
             ProtocolError: more than `MAX_UNSERVED` other types were asked for.
         """
+        self._heard_at = self._clock()
         subscription = self._types.get(type_url)
         if subscription is None:
             self._unserved.add(type_url)
@@ -101,7 +102,6 @@ class Ledger:
     def _begin(self, type_url: str) -> None:
         """Note that the client has asked for a type for the first time."""
         self._subscribed.add(type_url)
-        self._subscribed_at = self._clock()
 
     def _name(self, type_url: str, subscription: Subscription, names: AbstractSet[str]) -> None:
         """Set the names that the client subscribes to; one set for all that name everything."""

@@ -34,7 +34,7 @@ from control_plane.xds.subscription import NEVER, Response, Subscription
 
 GATE_TIMEOUT_S = 10.0
 SETTLE_S = 1.0
-"""A client that has named no further type for so long has named all that it wants."""
+"""A client that has said nothing for so long, and owes no answer, has named all that it wants."""
 _Typed = tuple[str, Subscription]
 
 
@@ -68,6 +68,8 @@ class Session(Ledger, ABC):
         super().__init__(types, clock)
         self._gate_timeout_s = gate_timeout_s
         self._phase_list: tuple[tuple[_Typed, ...], ...] = ()
+        self._declined: set[str] = set()
+        """Types that are published and that the client does not want, as far as can be told."""
         self._awaited: tuple[str, ...] = ()
         self._awaited_since = 0.0
         self.ungated = False
@@ -106,6 +108,7 @@ class Session(Ledger, ABC):
         """Do what is due by now; to be called at `wake_at`."""
         if self._awaited and self._clock() >= self._awaited_since + self._gate_timeout_s:
             self.ungated = True
+        self._decline()
         return self.pump()
 
     @property
@@ -124,8 +127,8 @@ class Session(Ledger, ABC):
                 for one in subscription.refused.values()
                 if one.retry_at != NEVER
             ]
-        if self._subscribed and not self._complete():
-            times.append(self._subscribed_at + SETTLE_S)
+        if self._subscribed and not self._awaited and not self._complete():
+            times.append(self._heard_at + SETTLE_S)
         return min(times, default=None)
 
     @property
@@ -197,14 +200,23 @@ class Session(Ledger, ABC):
         return tuple(nonces)
 
     def _complete(self) -> bool:
-        """Return whether the client has asked for all that it wants.
+        """Return whether the client has asked for all that it wants of what is published.
 
-        That is so when it has asked for every type that is published, or for no further one for a
-        while: a client that reconnects asks for all at once, and some never want some types.
+        A client that reconnects asks for all at once, and a new listener brings a request for its
+        routes; but some clients never want some types. So a type that is published and not asked
+        for is waited for until nothing has been heard of the client for a while.
         """
+        return not self._undecided()
+
+    def _undecided(self) -> frozenset[str]:
         published = self._snapshot.types & self._types.keys()
-        asked_for_all = published <= self._subscribed
-        return asked_for_all or self._clock() >= self._subscribed_at + SETTLE_S
+        return published - self._subscribed - self._declined
+
+    def _decline(self) -> None:
+        """Take what the client has not asked for in good time as what it does not want."""
+        undecided = self._undecided()
+        if undecided and not self._awaited and self._clock() >= self._heard_at + SETTLE_S:
+            self._declined |= undecided
 
     def _phases(self) -> tuple[tuple[_Typed, ...], ...]:
         """Return the subscribed types with their subscriptions, by phase."""

@@ -616,3 +616,22 @@ def test_a_client_that_was_started_anew_is_sent_what_it_had_refused_before(kind:
     anew.take(anew.request(ECDS, "filter"))
     assert anew.has[ECDS] == {"filter": b"bad"}
     assert status_of(anew, ECDS).state == "SYNCED"
+
+
+@pytest.mark.parametrize("make", [delta, sotw])
+def test_a_client_that_waits_for_its_first_listener_is_not_current_before_its_routes(
+    make: Any,
+) -> None:
+    # An Envoy of a fresh system: connected for long when the first ruleset is published.
+    clock = Clock()
+    client = make(Snapshot(1, []), clock)
+    client.take(client.request(CDS))
+    client.take(client.request(LDS))
+    assert client.session.acked_revision == 1
+    clock.now += 100
+    client.take(client.session.on_time())
+    client.take(client.session.on_snapshot(fleet(2, "a")))
+    assert client.has[LDS].keys() == {"edge"}
+    assert client.session.acked_revision == 1, "it has not asked for its routes yet"
+    client.take(client.request(RDS, "routes"))
+    assert client.session.acked_revision == 2
