@@ -179,6 +179,8 @@ class Session(Ledger, ABC):
             return responses
         done = self._updates(responses) and self._removals(responses)
         if (done or self.ungated) and not self._retry(responses) and done:
+            # A retry may have found that there is nothing left to try, and with it a removal free.
+            self._removals(responses)
             self._settle()
         awaited = self._waiting_for()
         if awaited != self._awaited:
@@ -187,15 +189,17 @@ class Session(Ledger, ABC):
 
     def _settle(self) -> None:
         """Note that the client runs the snapshot, if that is certain."""
-        open_ = any(one.outstanding or one.in_doubt for one in self._types.values())
-        if not open_ and self._subscribed and self._complete():
+        unsettled = any(
+            one.outstanding or one.in_doubt or one.removed for one in self._types.values()
+        )
+        if not unsettled and self._subscribed and self._complete():
             self.acked_revision = self._snapshot.revision
             self._share()
 
     def _waiting_for(self) -> tuple[str, ...]:
         """Return what is awaited of the client: nonces without an answer, endpoints to ask for."""
         nonces = [s.outstanding.nonce for s in self._types.values() if s.outstanding is not None]
-        if EDS in self._types and self._warming(EDS, self._types[EDS]):
+        if EDS in self._subscribed and self._warming(EDS, self._types[EDS]):
             nonces.append("warming")
         return tuple(nonces)
 
@@ -236,9 +240,11 @@ class Session(Ledger, ABC):
                     response = self._update(type_url, subscription)
                     if response is not None:
                         responses.append(response)
-            open_ = [url for url, s in phase if s.outstanding or s.trials or self._warming(url, s)]
-            done &= not open_
-            if not self.ungated and any(self._gates(url) for url in open_):
+            awaited = [
+                url for url, s in phase if s.outstanding or s.trials or self._warming(url, s)
+            ]
+            done &= not awaited
+            if not self.ungated and any(self._gates(url) for url in awaited):
                 return False
         return done
 

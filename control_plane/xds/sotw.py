@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from control_plane.xds.held import Held
@@ -17,7 +17,7 @@ from control_plane.xds.resource import (
 from control_plane.xds.session import Session, legacy_wildcard
 from control_plane.xds.shrink import GUARDED, counted
 from control_plane.xds.snapshot import OfType
-from control_plane.xds.subscription import Response, Subscription
+from control_plane.xds.subscription import ANY, Doubt, Response, Subscription
 from control_plane.xds.trials import named_in
 
 
@@ -59,6 +59,18 @@ class SotwSession(Session):
                 self._resume(type_url, subscription, request.version_info)
             self._distrust(type_url, subscription)
         return self.pump()
+
+    def doubts(self) -> Mapping[str, Doubt]:
+        """Return also what a client runs by parts of responses that it refused.
+
+        The version that it names when it comes again is then that of an older response.
+        """
+        doubts = dict(super().doubts())
+        for type_url in self._unknown:
+            names = self._types[type_url].told_of()
+            if names:
+                doubts[type_url] = Doubt(dict.fromkeys(names, ANY))
+        return doubts
 
     def _counts(self, type_url: str) -> tuple[int, int]:
         """A returning client only says whether it has any: by a version that is not nothing's."""
@@ -189,11 +201,17 @@ class SotwSession(Session):
     ) -> None:
         super()._accepted(type_url, subscription, response, everything)
         if type_url in FULL_STATE_TYPES:
-            # The client runs these, and nothing else.
+            # The client runs these, whatever they were sent for, and nothing else.
             self._unknown.discard(type_url)
+            named = {one.name: one.version for one in response.resources}
+            for name, version in named.items():
+                if subscription.wants(name):
+                    subscription.has[name] = version
             self._drop_absent(subscription, response)
             subscription.uncertain.clear()
-            subscription.acknowledge({})
+            for name in subscription.refused.keys() - self._snapshot.of_type(type_url).keys():
+                subscription.unrefuse(name)
+            subscription.acknowledge(named)
 
     def _rejected(
         self, type_url: str, subscription: Subscription, response: Response, error: str
