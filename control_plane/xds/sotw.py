@@ -209,8 +209,10 @@ class SotwSession(Session):
                     subscription.has[name] = version
             self._drop_absent(subscription, response)
             subscription.uncertain.clear()
-            for name in subscription.refused.keys() - self._snapshot.of_type(type_url).keys():
+            published = self._snapshot.of_type(type_url).keys()
+            for name in subscription.refused.keys() - published:
                 subscription.unrefuse(name)
+            subscription.removed |= named.keys() - published
             subscription.acknowledge(named)
 
     def _rejected(
@@ -239,6 +241,11 @@ class SotwSession(Session):
             subscription.refuse(one.name, one.version, error, self._clock())
         if refused:
             self._drop_absent(subscription, response)
+            return
+        for name in response.names() - {one.name for one in response.resources}:
+            # A removal, of which it is not clear whether it was done.
+            subscription.distrust({name: ANY})
+            subscription.refuse(name, "", error, self._clock())
 
     @staticmethod
     def _drop_absent(subscription: Subscription, response: Response) -> None:

@@ -56,6 +56,8 @@ class EnvoyClient:
         self.refuses_whole = False
         """Whether a response with something bad in it is refused before anything is applied."""
         self._newest: dict[tuple[str, str], bytes] = {}
+        self._once_good: set[tuple[str, str, bytes]] = set()
+        """Filters that were applied once: what makes one bad is in its bytes."""
 
     def _good(self, type_url: str, name: str, body: bytes) -> bool:
         seen, self._newest[type_url, name] = self._newest.get((type_url, name)), body
@@ -66,6 +68,8 @@ class EnvoyClient:
     def _is_welcome(self, type_url: str, name: str, body: bytes) -> bool:
         if self.has[type_url].get(name) == body:
             return True  # What runs already is not looked at again.
+        if (type_url, name, body) in self._once_good:
+            return True
         return name not in self.refuses and body not in self.refuses_bodies
 
     def _apply(self, type_url: str, bodies: dict[str, bytes], removed: Iterable[str]) -> str:
@@ -88,6 +92,8 @@ class EnvoyClient:
                 return "malformed IP address: x.example"
             if not (same and type_url in {ECDS, SDS}):
                 runs[name] = bodies[name]
+                if type_url == ECDS:
+                    self._once_good.add((type_url, name, bodies[name]))
         for name in removed:
             runs.pop(name, None)
         return ""
