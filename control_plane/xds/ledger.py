@@ -251,7 +251,7 @@ class Ledger:
         """
         if type_url not in REFUSED_STAYS_REFUSED:
             return True
-        subscription.trials = ()
+        subscription.trials = tuple(group for group in subscription.trials if group != {name})
         subscription.remembered[name] = version
         good = subscription.good.get(name)
         return good is not None and good.version != version

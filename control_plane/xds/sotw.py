@@ -202,7 +202,10 @@ class SotwSession(Session):
         super()._accepted(type_url, subscription, response, everything)
         if type_url in FULL_STATE_TYPES:
             # The client runs these, whatever they were sent for, and nothing else.
-            self._unknown.discard(type_url)
+            if type_url in self._unknown:
+                # What was refused meanwhile may have been another version than the wanted one.
+                self._unknown.discard(type_url)
+                subscription.pending |= self._snapshot.of_type(type_url).keys()
             named = {one.name: one.version for one in response.resources}
             for name, version in named.items():
                 if subscription.wants(name):
@@ -236,8 +239,8 @@ class SotwSession(Session):
                 subscription.good[one.name] = one
                 subscription.acknowledge({one.name: one.version})
                 continue
-            if not refused:
-                subscription.distrust({one.name: one.version})
+            # It may run any older version of it, or, where the text is unclear, this one.
+            subscription.distrust({one.name: ANY})
             subscription.refuse(one.name, one.version, error, self._clock())
         if refused:
             self._drop_absent(subscription, response)

@@ -85,7 +85,9 @@ def _error(subscription: Subscription) -> str:
     words = list(dict.fromkeys(refusal.error for refusal in subscription.refused.values()))
     if len(words) > MAX_ERRORS:
         words[MAX_ERRORS:] = [f"and {len(words) - MAX_ERRORS} more"]
-    return "; ".join(words) if words else subscription.error
+    if words or not subscription.in_doubt:
+        return "; ".join(words)
+    return subscription.error
 
 
 def _sync_state(subscription: Subscription, held_back: str) -> SyncState:

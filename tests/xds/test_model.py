@@ -246,7 +246,7 @@ def world_of(kind: str, first: Shape) -> World:
 
 @pytest.mark.parametrize("kind", ["delta", "sotw"])
 @given(first=shapes, history=st.lists(steps, max_size=8))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_the_client_is_said_to_run_is_what_it_runs(
     kind: str, first: Shape, history: list[Step]
 ) -> None:
