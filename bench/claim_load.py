@@ -32,9 +32,9 @@ import grpc
 
 from bench.process import process, processor_seconds
 from bench.results import Figure, report
-from control_plane.event_loop import run_loop, until_signal
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2, service_pb2
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
+from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
 from control_plane.topology.model import CellSpec, CellState, Endpoint

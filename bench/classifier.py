@@ -28,7 +28,7 @@ from typing import Any
 import uvicorn
 
 from bench.results import Figure, report
-from control_plane.listening import bind, port_of
+from control_plane.process.listening import bind, port_of
 from control_plane.server import run_loop
 from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
 from control_plane.topology.service import Topology

@@ -30,7 +30,7 @@ from bench.load import scratch
 from bench.process import process
 from bench.results import Figure, report
 from control_plane.cli.bulk import PIECE_LINES
-from control_plane.event_loop import until_signal
+from control_plane.process.event_loop import until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
 from control_plane.topology.model import CellSpec, CellState, Endpoint

@@ -26,8 +26,8 @@ from typing import cast
 from bench.load import scratch
 from bench.results import Figure, report
 from bench.world import cellway
-from control_plane.event_loop import run_loop
-from control_plane.listening import bind, port_of
+from control_plane.process.event_loop import run_loop
+from control_plane.process.listening import bind, port_of
 from control_plane.server import Running
 from control_plane.topology.model import ClaimSpec
 from control_plane.topology.operations import Subject

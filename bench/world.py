@@ -16,7 +16,7 @@ import uvloop
 
 from control_plane.cli.local import LOCAL_NODE, local_bootstrap
 from control_plane.demo import free_port
-from control_plane.envoy_process import Envoy
+from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint

@@ -28,8 +28,6 @@ from control_plane.database_metrics import observe_queries
 from control_plane.edge_decisions import EdgeDecisions, of_cells
 from control_plane.edge_health import service as edge_health
 from control_plane.edge_health.book import Book
-from control_plane.event_loop import run_loop as run_loop
-from control_plane.event_loop import until_signal as until_signal
 from control_plane.grpc_api.api import TopologyApi
 from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.gateway import CacheTimes, Gateway
@@ -41,14 +39,10 @@ from control_plane.grpc_api.tls import TlsFiles
 from control_plane.grpc_api.updates import THREADS, Updates
 from control_plane.grpc_api.work import Work
 from control_plane.health import HealthMonitor
-from control_plane.listening import (
-    bind,
-    embedded,
-    host_port,
-    port_of,
-    run,
-)
 from control_plane.metrics import Metrics, State
+from control_plane.process.event_loop import run_loop as run_loop
+from control_plane.process.event_loop import until_signal as until_signal
+from control_plane.process.listening import bind, embedded, host_port, port_of, run
 from control_plane.publish import Publisher, newest_revision
 from control_plane.retention import Kept, Retention
 from control_plane.settings import API_PORT, CLASSIFIER_PORT, GRPC_PORT, Settings, check_exposure

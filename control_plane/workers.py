@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from control_plane.listening import bind, port_of
+from control_plane.process.listening import bind, port_of
 from control_plane.worker_directory import WORKER_MODULE, note_worker
 
 log = logging.getLogger(__name__)

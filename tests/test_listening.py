@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from control_plane.cli.local import bootstrap
-from control_plane.listening import bind, check_free, numeric, port_of, reachable, reserve
+from control_plane.process.listening import bind, check_free, numeric, port_of, reachable, reserve
 
 
 @pytest.mark.parametrize(("host", "address"), [

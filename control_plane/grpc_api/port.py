@@ -14,7 +14,7 @@ from control_plane.grpc_api.guard import Guard
 from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.metrics import GrpcMetrics
 from control_plane.grpc_api.tls import ReloadingTls, TlsFiles
-from control_plane.listening import check_free, host_port, numeric
+from control_plane.process.listening import check_free, host_port, numeric
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class GrpcPort:
         )
 
     def bind(self, host: str, port: int, setting: str = "another port") -> int:
-        """Listen; gives the port. Raises OSError as `control_plane.listening.bind` does."""
+        """Listen; gives the port. Raises OSError as `control_plane.process.listening.bind` does."""
         # gRPC itself would only say that it failed.
         check_free(host, port, setting)
         address = host_port(numeric(host), port)

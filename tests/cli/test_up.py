@@ -14,8 +14,8 @@ import pytest
 
 from control_plane.cli import local
 from control_plane.cli.client import Failure
-from control_plane.envoy_process import LeftEnvoy
-from control_plane.listening import host_port
+from control_plane.process.envoy import LeftEnvoy
+from control_plane.process.listening import host_port
 from control_plane.server import run_loop
 from control_plane.settings import Settings
 from tests.cli.up_process import SlowCell, Up

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import httpx
 
-from control_plane.envoy_process import LeftEnvoy
+from control_plane.process.envoy import LeftEnvoy
 from tests.e2e.ports import unused_port
 from tests.plane import RULESET
 

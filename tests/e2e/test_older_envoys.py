@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from control_plane import envoy_process
+from control_plane.process import envoy
 from tests.e2e.system import RawClient, System
 
 BINARIES = {
@@ -22,7 +22,7 @@ def test_it_takes_everything_and_shows_its_age(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if version in BINARIES:
-        monkeypatch.setattr(envoy_process, "envoy_binary", lambda: str(BINARIES[version]))
+        monkeypatch.setattr(envoy, "envoy_binary", lambda: str(BINARIES[version]))
     with System(tmp_path, 2, **AT_ONCE) as system:
         system.add_cells()
         system.claim("cell-1", "route:foo")

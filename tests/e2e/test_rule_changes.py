@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from control_plane import envoy_process
 from control_plane.classifier.view import LiveView, NoRuleset
+from control_plane.process import envoy
 from control_plane.publish import Publisher
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
@@ -210,7 +210,7 @@ def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(envoy_process, "DRAIN_S", DRAIN_S)
+    patch.setattr(envoy, "DRAIN_S", DRAIN_S)
     yield from started(tmp_path_factory.mktemp("rules"), request.param)
     patch.undo()
 

@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from control_plane.envoy_admin import EnvoyAdmin
+from control_plane.process.envoy_admin import EnvoyAdmin
 
 STOP_S = 5.0
 DRAIN_S = 10
