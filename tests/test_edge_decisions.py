@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from control_plane import edge_decisions as module
-from control_plane.edge_decisions import HOLD_S, REFRESH_S, SETTLE_S, EdgeDecisions
 from control_plane.edge_health.book import Book
 from control_plane.edge_health.report import Held, View
-from control_plane.health import REPORTERS_RETURN_S, HealthMonitor
+from control_plane.jobs import edge_decisions as module
+from control_plane.jobs.cell_health import REPORTERS_RETURN_S, HealthMonitor
+from control_plane.jobs.edge_decisions import HOLD_S, REFRESH_S, SETTLE_S, EdgeDecisions
 from control_plane.topology.service import Topology
 from tests.plane import add_cell, until
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy.exc import OperationalError
 
-from control_plane.health import FAILURES_TO_DOWN, HealthMonitor
+from control_plane.jobs.cell_health import FAILURES_TO_DOWN, HealthMonitor
 from control_plane.topology.model import CellTLS, Endpoint
 from control_plane.topology.service import Topology
 from tests.plane import add_cell, until

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from control_plane import retention
-from control_plane.retention import Kept, Retention
+from control_plane.jobs import change_retention
+from control_plane.jobs.change_retention import Kept, Retention
 from control_plane.server import changes_kept
 from control_plane.settings import Settings
 from control_plane.topology import feed
@@ -54,8 +54,8 @@ async def test_it_goes_on_after_a_failure(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(retention, "FIRST_S", 0)
-    monkeypatch.setattr(retention, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(change_retention, "FIRST_S", 0)
+    monkeypatch.setattr(change_retention, "INTERVAL_S", 0.01)
     archive = tmp_path / "later" / "old.jsonl"
     task = asyncio.create_task(Retention(topology, Kept(0, 2, archive)).run())
     with caplog.at_level(logging.ERROR):

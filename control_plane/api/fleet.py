@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from control_plane.api.documents import FleetDocument, Ready, answers
 from control_plane.api.roles import VIEWER
-from control_plane.edge_decisions import of_cells
 from control_plane.edge_health.book import Book
+from control_plane.jobs.edge_decisions import of_cells
 from control_plane.xds.fleet import Fleet
 
 router = APIRouter(tags=["fleet"])

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from control_plane.cell_certificates import connect
+from control_plane.jobs.cell_certificates import connect
 from tests.e2e.cell_server import CellServer
 from tests.e2e.load import get
 from tests.e2e.raw_http import exchange

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import h11
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.cell_certificates import connect
+from control_plane.jobs.cell_certificates import connect
 from control_plane.topology.edge_health import FRESH, KEPT, PROBED
 from control_plane.topology.model import Cell, Endpoint
 from control_plane.topology.service import Topology
