@@ -72,7 +72,7 @@ def worker(url: str, directory: Path, *profile: str) -> Iterator[tuple[int, int]
         "CELLWAY_DATABASE_URL": url,
         "PROMETHEUS_MULTIPROC_DIR": str(directory),
     }
-    command = [sys.executable, *profile, "-m", "control_plane.classifier_worker"]
+    command = [sys.executable, *profile, "-m", "control_plane.classifier.worker.main"]
     with subprocess.Popen(
         [*command, str(sock.fileno()), "0"], pass_fds=(sock.fileno(),), env=environment
     ) as process:

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from control_plane import claim_counts
-from control_plane.claim_counts import ClaimCounts
+from control_plane.metrics import claim_counts
+from control_plane.metrics.claim_counts import ClaimCounts
 
 
 async def test_a_slow_count_is_made_seldom_and_a_quick_one_each_time() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from control_plane.compiler.epochs import EPOCHS_FILTER
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.publish import Publisher, _Reader
+from control_plane.publisher.publisher import Publisher, _Reader
 from control_plane.topology.model import CellState, ClaimSpec, Endpoint
 from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.operations import Subject

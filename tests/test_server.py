@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.jobs.notifications import WakeUps
-from control_plane.publish import Publisher
+from control_plane.publisher.publisher import Publisher
 from control_plane.xds.server import XdsServer
 from tests.plane import plane_with
 

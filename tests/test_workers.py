@@ -15,10 +15,10 @@ import httpx
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
-from control_plane.demo import free_port
+from control_plane.classifier.worker.directory import note_worker, orphans, worker_directory
+from control_plane.classifier.worker.supervisor import RestartDelay, Workers
+from control_plane.examples.demo import free_port
 from control_plane.server import Running
-from control_plane.worker_directory import note_worker, orphans, worker_directory
-from control_plane.workers import RestartDelay, Workers
 from tests.plane import add_cell, plane_with, route_all, samples, until
 
 DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))
@@ -137,7 +137,8 @@ async def test_a_worker_that_dies_again_and_again_is_started_ever_later(
     delays = [
         record.args[2]
         for record in caplog.records
-        if record.name == "control_plane.workers" and "restart in" in record.msg
+        if record.name == "control_plane.classifier.worker.supervisor"
+        and "restart in" in record.msg
     ]
     assert delays == [0.05, 0.1, 0.2]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from control_plane.demo import free_port
+from control_plane.examples.demo import free_port
 from tests.e2e.system import System
 
 ADDON = Path(__file__).parents[2] / "addons" / "cellway.py"

@@ -18,7 +18,7 @@ import uvloop
 
 from control_plane.cli.local import LOCAL_NODE
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from control_plane.example_cell import cell_app
+from control_plane.examples.cell import cell_app
 from control_plane.process.envoy import Envoy
 from control_plane.process.listening import bind, embedded, port_of, run
 from control_plane.routing.evaluate import decide

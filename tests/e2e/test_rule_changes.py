@@ -19,7 +19,7 @@ import pytest
 
 from control_plane.classifier.view import LiveView, NoRuleset
 from control_plane.process import envoy
-from control_plane.publish import Publisher
+from control_plane.publisher.publisher import Publisher
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
 from control_plane.routing.normalise import Refused, admit

@@ -14,7 +14,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.publish import Publisher
+from control_plane.publisher.publisher import Publisher
 from control_plane.topology.model import CellSpec, CellState, Endpoint
 from control_plane.topology.service import Topology
 from control_plane.xds.newest import Newest, RevisionUnknown

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from control_plane.classifier_metrics import ClassifierMetrics, Together
 from control_plane.edge_health.book import Count
+from control_plane.metrics.aggregate import ClassifierMetrics, Together
 from control_plane.topology.model import Cell, CellState
 from control_plane.topology.records import LeaseBacklog
 from control_plane.topology.sequences import SequenceUse

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 log = logging.getLogger(__name__)
-WORKER_MODULE = "control_plane.classifier_worker"
+WORKER_MODULE = "control_plane.classifier.worker.main"
 END_S = 3.0
 """How long an orphan may take to end before it is killed."""
 

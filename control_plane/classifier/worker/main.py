@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, values
 from control_plane.classifier.cached_lookup import open_cached_lookup
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.view import LiveView
-from control_plane.classifier_metrics import ClassifierMetrics
+from control_plane.metrics.aggregate import ClassifierMetrics
 from control_plane.server import run_loop, until_signal
 from control_plane.topology.service import Topology
 
@@ -41,7 +41,7 @@ async def work(sock: socket.socket, database_url: str, redis_url: str | None = N
 
 
 def main() -> None:
-    """``python -m control_plane.classifier_worker FD SLOT``.
+    """``python -m control_plane.classifier.worker.main FD SLOT``.
 
     The environment has CELLWAY_DATABASE_URL, CELLWAY_REDIS_URL if there is one, and
     PROMETHEUS_MULTIPROC_DIR for the counts: they are kept by slot, so that the next process in a

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from control_plane.classifier.worker.directory import WORKER_MODULE, note_worker
 from control_plane.process.listening import bind, port_of
-from control_plane.worker_directory import WORKER_MODULE, note_worker
 
 log = logging.getLogger(__name__)
 START_S = 30.0
