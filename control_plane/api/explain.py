@@ -14,11 +14,11 @@ from control_plane.api.documents import Explained, answers
 from control_plane.api.problem import ProblemError
 from control_plane.api.roles import VIEWER
 from control_plane.api.schemas import ExplainBody
+from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import Owners, decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
-from control_plane.routing.normalise import Refused, admit
-from control_plane.routing.parse import parse
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.model import Cell, CellState
 from control_plane.topology.service import Topology
 

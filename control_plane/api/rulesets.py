@@ -22,8 +22,8 @@ from control_plane.api.problem import ProblemError, findings_problem
 from control_plane.api.roles import OPERATOR, VIEWER
 from control_plane.api.schemas import ActivateBody
 from control_plane.api.write import WriteOptions
-from control_plane.routing.lint import Finding, lint
 from control_plane.routing.model import Cells
+from control_plane.routing.rules.lint import Finding, lint
 from control_plane.topology.model import Ruleset
 from control_plane.topology.service import Topology
 

@@ -16,8 +16,8 @@ from control_plane.api.problem import ProblemError, findings_problem
 from control_plane.api.roles import OPERATOR, VIEWER
 from control_plane.api.schemas import CellBody, TopologyBody
 from control_plane.api.write import Write, WriteOptions
-from control_plane.routing.lint import lint
 from control_plane.routing.model import Cells
+from control_plane.routing.rules.lint import lint
 from control_plane.topology.desired import Desired, text_of
 from control_plane.topology.model import Cell, CellSpec, Snapshot, Written
 from control_plane.topology.service import Topology

@@ -10,8 +10,8 @@ from control_plane.classifier.cached_lookup import CachedLookup
 from control_plane.classifier.past_rulesets import PastRulesets
 from control_plane.routing.evaluate import Evaluation
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request
-from control_plane.routing.parse import parse
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.errors import Unavailable
 from control_plane.topology.lookup import ClaimLookup, Seen
 from control_plane.topology.model import CellState

@@ -14,9 +14,9 @@ from control_plane.api.explain import explained
 from control_plane.api.problem import ProblemError
 from control_plane.cli.client import Exit, Failure
 from control_plane.routing.model import ClaimKey
-from control_plane.routing.parse import parse
-from control_plane.routing.problems import RulesetError
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.problems import RulesetError
+from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.errors import Invalid
 from control_plane.topology.model import Cell, CellState, Endpoint
 from control_plane.topology.normalise import normalise

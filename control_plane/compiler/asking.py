@@ -48,7 +48,7 @@ from control_plane.compiler.model import (
     MISDIRECTED_HEADER,
     TrafficPolicy,
 )
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.ruleset import Ruleset
 
 AUTHZ_FILTER = "envoy.filters.http.ext_authz"
 AFTER_CLASSIFIER_FILTER = "cellway.after_classifier"

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from control_plane.compiler.cache_key import CacheKey, own_key, rest_key
-from control_plane.routing.ruleset import Rule, Ruleset, Subject
+from control_plane.routing.rules.ruleset import Rule, Ruleset, Subject
 
 MAX_LISTED = 64
 """Headers or rules in one field. Each route has such a list, so a table with more would be huge."""

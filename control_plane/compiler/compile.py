@@ -20,7 +20,7 @@ from control_plane.compiler.model import (
 from control_plane.compiler.routes import compile_routes
 from control_plane.compiler.rules import Rules, prepare
 from control_plane.routing.model import Cells
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.ruleset import Ruleset
 
 
 def compile_edge(

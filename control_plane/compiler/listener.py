@@ -30,7 +30,7 @@ from control_plane.compiler.model import (
     EnvoyResource,
     TrafficPolicy,
 )
-from control_plane.routing.edge_refusal import HEADERS_TOO_LARGE
+from control_plane.routing.admission.refusal import HEADERS_TOO_LARGE
 
 
 def compile_listener(policy: TrafficPolicy) -> EnvoyResource:

@@ -21,7 +21,7 @@ from control_plane.compiler.key_pattern import (
 )
 from control_plane.compiler.regex_rewrite import anchored, without
 from control_plane.routing.model import Cell, Cells
-from control_plane.routing.ruleset import (
+from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
     Match,

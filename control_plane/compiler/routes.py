@@ -55,7 +55,7 @@ from control_plane.compiler.retries import RETRY_ELSEWHERE
 from control_plane.compiler.rules import Rules
 from control_plane.routing.evaluate import RETRY_AFTER_S, policy_outcome
 from control_plane.routing.model import Cell, Cells, Outcome, Status, ToCell, Weighted
-from control_plane.routing.ruleset import (
+from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
     Next,

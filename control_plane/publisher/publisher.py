@@ -16,8 +16,8 @@ from control_plane.compiler.asking import has_epochs
 from control_plane.compiler.compile import EdgeCompiler
 from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.routing.parse import parse
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.database import DRIVER_ERRORS
 from control_plane.topology.errors import Unavailable
 from control_plane.topology.lookup import ClaimLookup, Mark

@@ -13,8 +13,8 @@ from mitmproxy.test import tflow
 
 from addons.cellway import _admitted, _send_to
 from addons.remote import RemoteCell
+from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.model import Request
-from control_plane.routing.normalise import HttpVersion, Refused, admit
 from tests.addons.mitmdump import mitmdump
 from tests.e2e.raw_http import RawConnection, RawResponse, exchange, request_bytes
 from tests.e2e.raw_http2 import Http2Refusal, RawHttp2Connection

@@ -16,7 +16,7 @@ from control_plane.classifier.cached_lookup import CachedLookup
 from control_plane.classifier.past_rulesets import MAX_KEPT, RETRY_S, PastRulesets, UnknownRuleset
 from control_plane.classifier.view import LiveView
 from control_plane.routing.model import ClaimKey, Request, ToCell
-from control_plane.routing.parse import parse
+from control_plane.routing.rules.parse import parse
 from control_plane.topology.lookup import Seen
 from control_plane.topology.model import Ruleset
 from control_plane.topology.service import Topology

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from control_plane.compiler.asking_names import MAX_LISTED, AskingNames, asking_names
 from control_plane.compiler.compile import EdgeCompiler, compile_edge
 from control_plane.compiler.model import LISTENER, ClassifierAddress, TrafficPolicy
-from control_plane.routing.parse import parse
+from control_plane.routing.rules.parse import parse
 from tests.compiler.test_compile import cell
 
 RULESETS = Path(__file__).parents[2] / "rulesets"

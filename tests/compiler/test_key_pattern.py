@@ -10,8 +10,8 @@ from control_plane.compiler.key_pattern import leading_literal, parse_key_patter
 from control_plane.compiler.native import AskClassifier, NativeRule, analyse
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Request
-from control_plane.routing.parse import parse
-from control_plane.routing.regex import Regex
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.regex import Regex
 from tests.routing.cells import FakeCell, cells
 
 

@@ -19,9 +19,9 @@ from control_plane.compiler.matchers import to_route
 from control_plane.compiler.native import KeyLookup, NativeRule, analyse
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Request
-from control_plane.routing.parse import parse
-from control_plane.routing.regex import Regex
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.regex import Regex
+from control_plane.routing.rules.ruleset import Ruleset
 from tests.routing.cells import FakeCell
 
 COOKIE = {"type": "cookie", "name": "^_s_?[0-9a-f]*$"}

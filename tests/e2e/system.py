@@ -21,11 +21,11 @@ from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.examples.cell import cell_app
 from control_plane.process.envoy import Envoy
 from control_plane.process.listening import bind, embedded, port_of, run
+from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision, Request
-from control_plane.routing.normalise import Refused, admit
-from control_plane.routing.parse import parse
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.model import CellState

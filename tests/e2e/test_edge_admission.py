@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.routing.normalise import HttpVersion, Refused, admit
+from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from tests.e2e.echo_upstream import Arrived, EchoUpstream
 from tests.e2e.edge import EDGE_LISTENER, echo_bootstrap
 from tests.e2e.edge_client import EdgeClient, http2_block

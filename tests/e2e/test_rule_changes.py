@@ -20,10 +20,10 @@ import pytest
 from control_plane.classifier.view import LiveView, NoRuleset
 from control_plane.process import envoy
 from control_plane.publisher.publisher import Publisher
+from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
-from control_plane.routing.normalise import Refused, admit
-from control_plane.routing.parse import parse
+from control_plane.routing.rules.parse import parse
 from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
 from tests.e2e.raw_http2 import RawHttp2Connection
 from tests.e2e.system import System

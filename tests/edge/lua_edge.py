@@ -12,7 +12,7 @@ from lupa.luajit21 import LuaRuntime
 from control_plane.compiler.asking_names import asking_names
 from control_plane.compiler.edge_cache import compile_script
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.routing.parse import parse
+from control_plane.routing.rules.parse import parse
 
 RULESET = parse(
     json.dumps(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.model import Request
-from control_plane.routing.normalise import HttpVersion, Refused, admit
 
 FORWARDED = [
     (b"/a/..", b"/"),

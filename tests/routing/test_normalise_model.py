@@ -8,15 +8,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from control_plane.routing.edge_path import normalise_path
-from control_plane.routing.edge_refusal import EdgeRefusal
-from control_plane.routing.normalise import (
+from control_plane.routing.admission.admit import (
     MAX_HEAD_BYTES,
     Admitted,
     HttpVersion,
     Refused,
     admit,
 )
+from control_plane.routing.admission.path import normalise_path
+from control_plane.routing.admission.refusal import EdgeRefusal
 
 # Envoy resolves "..;x" only where it is spelt so: what an encoding or a backslash hides from it is
 # forwarded, and a second Envoy would resolve it.

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.routing.lint import lint
-from control_plane.routing.parse import parse
-from control_plane.routing.problems import RulesetError
-from control_plane.routing.ruleset import Next, Subject, UseStatus
+from control_plane.routing.rules.lint import lint
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.problems import RulesetError
+from control_plane.routing.rules.ruleset import Next, Subject, UseStatus
 from tests.routing.cells import cells
 
 OK: dict[str, Any] = {"id": "a", "action": "proxy"}

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from control_plane.routing.digest import rules_digest
-from control_plane.routing.policies import read_policies
-from control_plane.routing.problems import Problem, Problems, RulesetError
-from control_plane.routing.regex import Regex, RegexError
-from control_plane.routing.ruleset import (
+from control_plane.routing.rules.digest import rules_digest
+from control_plane.routing.rules.policies import read_policies
+from control_plane.routing.rules.problems import Problem, Problems, RulesetError
+from control_plane.routing.rules.regex import Regex, RegexError
+from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
     Match,

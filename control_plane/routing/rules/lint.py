@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from control_plane.routing.edge_headers import INTERNAL_PREFIX, UNSEEN_BY_RULES
+from control_plane.routing.admission.headers import INTERNAL_PREFIX, UNSEEN_BY_RULES
 from control_plane.routing.model import Cells
-from control_plane.routing.parse import parse
-from control_plane.routing.policies import POLICY_FIELDS
-from control_plane.routing.problems import RulesetError
-from control_plane.routing.ruleset import (
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.policies import POLICY_FIELDS
+from control_plane.routing.rules.problems import RulesetError
+from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
     Match,

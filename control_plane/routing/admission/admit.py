@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from control_plane.routing.edge_headers import (
+from control_plane.routing.admission.headers import (
     Header,
     forwarded_fields,
     join_values,
     read_http1_fields,
     read_http2_fields,
 )
-from control_plane.routing.edge_path import normalise_path
-from control_plane.routing.edge_refusal import BAD_REQUEST, HEADERS_TOO_LARGE, EdgeRefusal
-from control_plane.routing.edge_target import (
+from control_plane.routing.admission.path import normalise_path
+from control_plane.routing.admission.refusal import BAD_REQUEST, HEADERS_TOO_LARGE, EdgeRefusal
+from control_plane.routing.admission.target import (
     Target,
     check_http1_authority,
     check_http1_line,

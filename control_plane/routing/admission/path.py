@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from control_plane.routing.edge_refusal import BAD_REQUEST, EdgeRefusal
+from control_plane.routing.admission.refusal import BAD_REQUEST, EdgeRefusal
 
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 """RFC 3986 section 2.3: what is decoded when it comes percent-encoded."""

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from functools import cached_property
 
-from control_plane.routing.regex import Regex, RegexSet
+from control_plane.routing.rules.regex import Regex, RegexSet
 
 
 class Subject(enum.StrEnum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from control_plane.routing.problems import Problems
-from control_plane.routing.ruleset import (
+from control_plane.routing.rules.problems import Problems
+from control_plane.routing.rules.ruleset import (
     Next,
     Policies,
     Policy,

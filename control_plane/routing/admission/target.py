@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from control_plane.routing.edge_refusal import BAD_REQUEST, FORBIDDEN, NOT_FOUND, EdgeRefusal
+from control_plane.routing.admission.refusal import BAD_REQUEST, FORBIDDEN, NOT_FOUND, EdgeRefusal
 
 HTTP1_METHODS = frozenset(
     {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from control_plane.routing.edge_refusal import (
+from control_plane.routing.admission.refusal import (
     BAD_REQUEST,
     FORBIDDEN,
     HEADERS_TOO_LARGE,
