@@ -37,8 +37,8 @@ from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
-from control_plane.topology.model import CellSpec, CellState, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
 from tests.postgres import postgres
 
 CELLS = 50

@@ -30,8 +30,8 @@ import uvicorn
 from bench.results import Figure, report
 from control_plane.process.listening import bind, port_of
 from control_plane.server import run_loop
-from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint
 
 TENANTS = 20_000
 CELLS = 10

@@ -29,8 +29,8 @@ from bench.world import cellway
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
 from control_plane.server import Running
-from control_plane.topology.model import ClaimSpec
 from control_plane.topology.operations import Subject
+from control_plane.topology.values.cell import ClaimSpec
 
 CELLS = ("cell-1", "cell-2")
 CONNECTIONS = 4

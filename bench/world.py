@@ -19,8 +19,8 @@ from control_plane.examples.demo import free_port
 from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running
 from control_plane.settings import Settings
-from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint
 
 RULESETS = Path(__file__).parent.parent / "rulesets"
 _BATCH = 1000

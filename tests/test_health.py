@@ -18,8 +18,8 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy.exc import OperationalError
 
 from control_plane.jobs.cell_health import FAILURES_TO_DOWN, HealthMonitor
-from control_plane.topology.model import CellTLS, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellTLS, Endpoint
 from tests.plane import add_cell, until
 
 NAME = "cell.internal.example"

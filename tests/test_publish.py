@@ -12,10 +12,10 @@ import pytest
 from control_plane.compiler.epochs import EPOCHS_FILTER
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.publisher.publisher import Publisher, _Reader
-from control_plane.topology.model import CellState, ClaimSpec, Endpoint
-from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState, ClaimSpec, Endpoint
+from control_plane.topology.values.cell import Snapshot as TopologySnapshot
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.resource import CDS, ECDS, RDS
 from control_plane.xds.snapshot import Snapshot

@@ -15,8 +15,8 @@ from control_plane.jobs.change_retention import Kept, Retention
 from control_plane.server import changes_kept
 from control_plane.settings import Settings
 from control_plane.topology import feed
-from control_plane.topology.model import CellSpec, CellState, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from control_plane.api.roles import ADMIN, OPERATOR, VIEWER
 from control_plane.api.running import Operations
 from control_plane.api.schemas import CellBody, ReasonBody
 from control_plane.api.write import WriteOptions
-from control_plane.topology.errors import StaleVersion
-from control_plane.topology.model import Cell
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.errors import StaleVersion
 
 router = APIRouter(prefix="/v1/cells", tags=["cells"])
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from control_plane.api.problem import MEDIA_TYPE
-from control_plane.topology.model import CellState
+from control_plane.topology.values.cell import CellState
 
 
 class Document(BaseModel):

@@ -19,8 +19,8 @@ from control_plane.routing.evaluate import Owners, decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
-from control_plane.topology.model import Cell, CellState
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import Cell, CellState
 
 _URL = re.compile(
     r"(?:https?://(?P<authority>[^/?#]+))?(?P<target>[/?*].*)?", re.DOTALL | re.IGNORECASE

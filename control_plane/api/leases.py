@@ -23,8 +23,8 @@ from control_plane.api.roles import OPERATOR, VIEWER
 from control_plane.api.running import Operations
 from control_plane.api.schemas import SettleAllBody, SettleBody
 from control_plane.api.write import WriteOptions
-from control_plane.topology.model import Written
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import Written
 
 router = APIRouter(prefix="/v1/leases", tags=["leases"])
 MAX_AGE_S = 10 * 365 * 86400

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from control_plane.routing.rules.lint import Finding
 from control_plane.routing.rules.problems import RulesetError
-from control_plane.topology.errors import (
+from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
     Gone,

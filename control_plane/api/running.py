@@ -11,9 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.problem import ProblemError
-from control_plane.topology.errors import TopologyError
 from control_plane.topology.progress import Operation, OperationState, Progress
 from control_plane.topology.service import Topology
+from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
 MAX_RUNNING = 8

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.topology.claims import MAX_BATCH
-from control_plane.topology.errors import Invalid, Problem
 from control_plane.topology.leases import Outcome
-from control_plane.topology.model import (
+from control_plane.topology.operations import MAX_REASON, Subject
+from control_plane.topology.sequences import DEFAULT_SIZE
+from control_plane.topology.tokens import MAX_LIFE, Scope
+from control_plane.topology.values.cell import (
     MAX_ENDPOINTS,
     MAX_WEIGHT,
     CellSpec,
@@ -19,9 +21,7 @@ from control_plane.topology.model import (
     Endpoint,
     SequenceRange,
 )
-from control_plane.topology.operations import MAX_REASON, Subject
-from control_plane.topology.sequences import DEFAULT_SIZE
-from control_plane.topology.tokens import MAX_LIFE, Scope
+from control_plane.topology.values.errors import Invalid, Problem
 
 Text = Annotated[str, Field(max_length=1024)]
 

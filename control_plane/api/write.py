@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from control_plane.api.once import MAX_KEY_CHARS
 from control_plane.api.problem import ProblemError
 from control_plane.api.roles import actor_of
-from control_plane.topology.model import Written
+from control_plane.topology.values.cell import Written
 from control_plane.xds.fleet import Fleet
 
 MAX_WAIT_S = 300.0

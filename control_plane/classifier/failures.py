@@ -12,7 +12,7 @@ from control_plane.classifier.past_rulesets import UnknownRuleset
 from control_plane.classifier.view import NoRuleset, Unsettled
 from control_plane.topology.batched_lookup import TooManyLookups
 from control_plane.topology.database import DRIVER_ERRORS
-from control_plane.topology.errors import TopologyError
+from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
 LOG_S = 5.0

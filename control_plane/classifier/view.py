@@ -12,10 +12,10 @@ from control_plane.routing.evaluate import Evaluation
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
-from control_plane.topology.errors import Unavailable
 from control_plane.topology.lookup import ClaimLookup, Seen
-from control_plane.topology.model import CellState
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.errors import Unavailable
 
 MAX_STARTS = 8
 """How often a question is begun anew because a cell or the ruleset changed meanwhile."""

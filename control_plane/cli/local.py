@@ -20,10 +20,10 @@ from control_plane.process.listening import host_port, reachable
 from control_plane.server import Running, changes_kept, run_loop, running, serve, until_signal
 from control_plane.settings import Settings, TokenNeeded
 from control_plane.topology import backup
-from control_plane.topology.errors import AlreadyExists, NotFound, Refused, TopologyError
 from control_plane.topology.service import Topology
 from control_plane.topology.store import Store, migrate, pending_migrations
 from control_plane.topology.transfer import Reject
+from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
 LOCAL_NODE = "local"
 JOIN_S = 15.0

@@ -8,7 +8,7 @@ from control_plane.grpc_api.directory import LiveDirectories, cell_info
 from control_plane.grpc_api.generated import cell_service_pb2, sequence_service_pb2
 from control_plane.grpc_api.generated.cell_service_pb2 import GetCellRequest, GetCellResponse
 from control_plane.grpc_api.service import Service
-from control_plane.topology.errors import NotFound
+from control_plane.topology.values.errors import NotFound
 
 
 def cell_service(live: LiveDirectories) -> Service:

@@ -10,7 +10,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from control_plane.grpc_api.generated.claims.v1.messages_pb2 import Bucket
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.topology.errors import Invalid, Problem
+from control_plane.topology.values.errors import Invalid, Problem
 
 ClaimKey = tuple[str, str]
 BUCKETS: Mapping[int, str] = MappingProxyType(

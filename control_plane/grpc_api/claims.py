@@ -23,9 +23,9 @@ from control_plane.grpc_api.records import (
 )
 from control_plane.grpc_api.service import Call, Service
 from control_plane.grpc_api.updates import Update
-from control_plane.topology.errors import Invalid, NotFound, Problem
-from control_plane.topology.model import Lease, Written
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import Lease, Written
+from control_plane.topology.values.errors import Invalid, NotFound, Problem
 
 PAGE = 100
 """Leases in a page where the client names no limit."""

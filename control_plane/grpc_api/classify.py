@@ -18,8 +18,8 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.grpc_api.service import Service
-from control_plane.topology.errors import Invalid, NotFound, Problem
-from control_plane.topology.model import Cell
+from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.errors import Invalid, NotFound, Problem
 
 MAX_CLAIMS = 100
 """Claims in one chain."""

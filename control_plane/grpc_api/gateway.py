@@ -21,7 +21,7 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.grpc_api.status import CallError, Code, failure
 from control_plane.grpc_api.work import Work
-from control_plane.topology.errors import Invalid, Problem, TopologyError
+from control_plane.topology.values.errors import Invalid, Problem, TopologyError
 
 _HTTP: Mapping[grpc.StatusCode, int] = MappingProxyType(
     {

@@ -21,8 +21,8 @@ from control_plane.grpc_api.claim_types import (
 )
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2 as pb
 from control_plane.grpc_api.generated.types.v1 import claim_pb2, uuid_pb2
-from control_plane.topology.errors import Invalid, Problem
-from control_plane.topology.model import Lease, Record, RecordSpec, RecordStatus
+from control_plane.topology.values.cell import Lease, Record, RecordSpec, RecordStatus
+from control_plane.topology.values.errors import Invalid, Problem
 
 _KEY_FIELD = pb.Source.DESCRIPTOR.fields_by_name["rails_primary_key_id"].number
 _VARINT = 0

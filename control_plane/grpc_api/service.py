@@ -18,7 +18,7 @@ from control_plane.grpc_api.guard import caller
 from control_plane.grpc_api.status import CallError, Code, failure
 from control_plane.grpc_api.updates import Update, Updates
 from control_plane.grpc_api.work import Work, late
-from control_plane.topology.errors import TopologyError
+from control_plane.topology.values.errors import TopologyError
 
 MAX_KEY_CHARS = 255
 _KEY = "idempotency-key"

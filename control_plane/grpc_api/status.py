@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import grpc
 
-from control_plane.topology.errors import (
+from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
     Gone,

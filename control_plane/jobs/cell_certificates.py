@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from control_plane.topology.endpoint import ServerName
-from control_plane.topology.model import Cell, Endpoint
+from control_plane.topology.values.cell import Cell, Endpoint
+from control_plane.topology.values.endpoint import ServerName
 
 _CRL = b"-----BEGIN X509 CRL-----"
 

@@ -21,8 +21,8 @@ from starlette.concurrency import run_in_threadpool
 
 from control_plane.jobs.cell_certificates import connect
 from control_plane.topology.edge_health import FRESH, KEPT, PROBED
-from control_plane.topology.model import Cell, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import Cell, Endpoint
 
 log = logging.getLogger(__name__)
 FAILURES_TO_DOWN = 3

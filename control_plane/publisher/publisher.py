@@ -19,11 +19,11 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.database import DRIVER_ERRORS
-from control_plane.topology.errors import Unavailable
 from control_plane.topology.lookup import ClaimLookup, Mark
-from control_plane.topology.model import CellState
-from control_plane.topology.model import Snapshot as TopologySnapshot
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.cell import Snapshot as TopologySnapshot
+from control_plane.topology.values.errors import Unavailable
 from control_plane.xds.cache import OverSize, SnapshotCache, StaleRevision, SuspiciousShrink
 from control_plane.xds.newest import RevisionUnknown
 from control_plane.xds.resource import ECDS, Resource

@@ -12,9 +12,9 @@ from sqlalchemy import update
 
 from control_plane.topology import epochs, schema
 from control_plane.topology.database import parse_url
-from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
 
 PAGES_AT_ONCE = 4096
 """Pages (of 4 KiB) copied at a time; writers get in between."""

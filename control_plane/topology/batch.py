@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from control_plane.topology.errors import Invalid, Problem
-from control_plane.topology.model import RecordSpec
-from control_plane.topology.normalise import normalise_spelled
+from control_plane.topology.values.cell import RecordSpec
+from control_plane.topology.values.claim_key import normalise_spelled
+from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_RECORDS = 1000
 """Creates and destroys of one update together, as GitLab's clients keep to."""

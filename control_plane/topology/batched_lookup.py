@@ -17,8 +17,8 @@ from typing import Any, LiteralString
 import psycopg
 from sqlalchemy import Engine
 
-from control_plane.topology.errors import TopologyError, Unavailable
 from control_plane.topology.lookup import Epochs, Seen, normalised, seen_of
+from control_plane.topology.values.errors import TopologyError, Unavailable
 
 CONNECTIONS = 2
 """Statements on their way at once."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, insert, select, update
 
 from control_plane.topology import schema
-from control_plane.topology.errors import AlreadyExists, Invalid, Problem
-from control_plane.topology.model import MAX_CELL_ID, Cell
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import MAX_CELL_ID, Cell
+from control_plane.topology.values.errors import AlreadyExists, Invalid, Problem
 
 _T = schema.cell_ids
 

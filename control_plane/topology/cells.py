@@ -11,15 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from control_plane.topology import cell_ids, schema, sequences
-from control_plane.topology.errors import (
-    AlreadyExists,
-    Invalid,
-    NotFound,
-    Problem,
-    Refused,
-    StaleVersion,
-)
-from control_plane.topology.model import (
+from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import (
     TRANSITIONS,
     Cell,
     CellSpec,
@@ -28,8 +21,15 @@ from control_plane.topology.model import (
     Endpoint,
     SequenceRange,
 )
-from control_plane.topology.normalise import can_be_kept
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.claim_key import can_be_kept
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    Invalid,
+    NotFound,
+    Problem,
+    Refused,
+    StaleVersion,
+)
 
 _T = schema.cells
 

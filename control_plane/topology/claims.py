@@ -10,7 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
 
 from control_plane.topology import epochs, schema
-from control_plane.topology.errors import (
+from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import Claim, ClaimSpec, RecordStatus
+from control_plane.topology.values.claim_key import can_be_kept, normalise, normalise_spelled
+from control_plane.topology.values.errors import (
     AlreadyExists,
     Invalid,
     Locked,
@@ -18,9 +21,6 @@ from control_plane.topology.errors import (
     Problem,
     Refused,
 )
-from control_plane.topology.model import Claim, ClaimSpec, RecordStatus
-from control_plane.topology.normalise import can_be_kept, normalise, normalise_spelled
-from control_plane.topology.transaction import Transaction
 
 MAX_BATCH = 1000
 """Claims in one claim or release."""

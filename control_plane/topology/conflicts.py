@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from control_plane.topology.batch import Batch
-from control_plane.topology.errors import AlreadyExists, Locked, NotFound, Refused
 from control_plane.topology.statements import Statement, chunked, in_keys
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.errors import AlreadyExists, Locked, NotFound, Refused
 
 
 def explain(tx: Transaction, batch: Batch, lease: str, cell_id: int) -> NoReturn:

@@ -17,8 +17,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from control_plane.topology.errors import Invalid, Problem
 from control_plane.topology.pipeline import Prepared
+from control_plane.topology.values.errors import Invalid, Problem
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a transaction on SQLite waits for another process's write before it fails."""

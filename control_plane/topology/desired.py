@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control_plane.topology import cells, feed, rulesets
-from control_plane.topology.errors import Gone, NotFound, Refused, StaleVersion
-from control_plane.topology.model import Cell, CellSpec, Change, Written
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import Cell, CellSpec, Change, Written
+from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
 
 _SEEN = frozenset({"healthy", "version"})
 """What a cell's health check changes by itself."""

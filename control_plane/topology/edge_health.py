@@ -17,10 +17,10 @@ from datetime import timedelta
 from sqlalchemy import Connection, delete, insert, select, update
 
 from control_plane.topology import cells, schema
-from control_plane.topology.model import CellState
 from control_plane.topology.statements import clock, moment
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import CellState
 
 FRESH = timedelta(seconds=10)
 """How long the word of a control plane counts after it was last written."""

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, update
 
 from control_plane.topology import schema
-from control_plane.topology.errors import Gone
-from control_plane.topology.model import Change
 from control_plane.topology.statements import clock, moment
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import Change
+from control_plane.topology.values.errors import Gone
 
 MAX_PAGE = 1000
 WINDOW = 10_000

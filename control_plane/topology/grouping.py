@@ -22,9 +22,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from control_plane.topology.database import is_conflict, is_lost
-from control_plane.topology.errors import TopologyError
 from control_plane.topology.statements import Result, Statement, execute, moment
 from control_plane.topology.transaction import TAKE_QUIETLY, TAKE_REVISION, Transaction
+from control_plane.topology.values.errors import TopologyError
 
 MAX_JOBS = 32
 MAX_STATEMENTS = 256

@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, delete, func, select, update
 
 from control_plane.topology import schema
-from control_plane.topology.errors import KeyTaken
 from control_plane.topology.statements import Statement, execute, moment, stored
+from control_plane.topology.values.errors import KeyTaken
 
 MAX_AGE = timedelta(hours=24)
 MAX_ROWS = 10_000

@@ -8,8 +8,8 @@ from typing import Any
 
 from control_plane.topology import batch, leases, records
 from control_plane.topology.grouping import Job, Write
-from control_plane.topology.model import Lease, Record, RecordSpec, Written
 from control_plane.topology.store import Store
+from control_plane.topology.values.cell import Lease, Record, RecordSpec, Written
 
 
 class LeaseCalls:

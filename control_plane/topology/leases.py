@@ -20,17 +20,11 @@ from sqlalchemy import delete, select
 
 from control_plane.topology import conflicts, epochs, schema
 from control_plane.topology.batch import Batch, Creation
-from control_plane.topology.errors import (
-    Invalid,
-    LeaseSettled,
-    NotFound,
-    Problem,
-    Refused,
-)
 from control_plane.topology.grouping import Write
-from control_plane.topology.model import Change, Lease, Written
 from control_plane.topology.statements import Result, Statement, chunked, in_keys, moment, rows
 from control_plane.topology.transaction import Transaction, bounded
+from control_plane.topology.values.cell import Change, Lease, Written
+from control_plane.topology.values.errors import Invalid, LeaseSettled, NotFound, Problem, Refused
 
 SETTLED_KEPT = timedelta(hours=24)
 """How long a settled lease is remembered; a repetition after that finds no lease."""

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, bindparam, select
 from control_plane.topology import schema
 from control_plane.topology.database import CHANNEL, is_lost
 from control_plane.topology.epochs import shard
-from control_plane.topology.errors import Invalid, Unavailable
-from control_plane.topology.normalise import normalise
+from control_plane.topology.values.claim_key import normalise
+from control_plane.topology.values.errors import Invalid, Unavailable
 
 POLL_S = 0.1
 """How long a lost NOTIFY can hide a commit from `ClaimLookup.changed` on PostgreSQL."""

@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from control_plane.topology.errors import Invalid, Problem
+from control_plane.topology.values.errors import Invalid, Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, select, tuple_, update
 
 from control_plane.topology import epochs, feed, schema
-from control_plane.topology.errors import Invalid, Locked, NotFound, Problem, Refused
-from control_plane.topology.model import CellState, Change
-from control_plane.topology.normalise import can_be_kept, normalise
 from control_plane.topology.statements import chunked
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import CellState, Change
+from control_plane.topology.values.claim_key import can_be_kept, normalise
+from control_plane.topology.values.errors import Invalid, Locked, NotFound, Problem, Refused
 
 MAX_TRANSFER = 100_000
 """Claims that one transfer moves at most: it is one transaction."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from control_plane.topology import cells, feed, leases, operations, progress, records
-from control_plane.topology.errors import LeaseSettled
 from control_plane.topology.leases import Outcome
-from control_plane.topology.model import Change, Written
 from control_plane.topology.operations import Subject
 from control_plane.topology.progress import Progress
 from control_plane.topology.records import LeaseBacklog, OpenLease
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import Change, Written
+from control_plane.topology.values.errors import LeaseSettled
 
 MAX_AUDIT = 1000
 SETTLE_PAGE = 100

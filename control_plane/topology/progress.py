@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, tuple_, update
 
 from control_plane.topology import schema
-from control_plane.topology.errors import NotFound, Refused
 from control_plane.topology.statements import clock, moment
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.errors import NotFound, Refused
 
 SILENT = timedelta(seconds=60)
 """Without news for so long, an operation's process has died: it is shown as interrupted."""

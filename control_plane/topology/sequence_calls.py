@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control_plane.topology import cell_ids, cells, sequences
-from control_plane.topology.model import Cell, SequenceRange, Written
 from control_plane.topology.sequences import SequenceMark, SequenceUse
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import Cell, SequenceRange, Written
 
 
 class SequenceCalls:

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from control_plane.topology import schema
-from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
-from control_plane.topology.model import Cell, SequenceRange
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import Cell, SequenceRange
+from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
 
 MAX_ID = 2**63 - 1
 DEFAULT_SIZE = 10**11

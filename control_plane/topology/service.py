@@ -14,12 +14,18 @@ from control_plane.topology import cells, claims, epochs, feed, idempotency, rul
 from control_plane.topology.batched_lookup import BatchedLookup
 from control_plane.topology.desired import DesiredCalls
 from control_plane.topology.edge_health import EdgeHealth
-from control_plane.topology.errors import TopologyError
 from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.lease_calls import LeaseCalls
 from control_plane.topology.lookup import ClaimLookup, open_lookup
 from control_plane.topology.mark_file import MarkFile
-from control_plane.topology.model import (
+from control_plane.topology.operator_calls import OperatorCalls
+from control_plane.topology.progress import OperationCalls
+from control_plane.topology.sequence_calls import SequenceCalls
+from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.topology.tokens import TokenCalls
+from control_plane.topology.transaction import Transaction
+from control_plane.topology.transfer_calls import TransferCalls
+from control_plane.topology.values.cell import (
     Cell,
     CellSpec,
     CellState,
@@ -30,13 +36,7 @@ from control_plane.topology.model import (
     Snapshot,
     Written,
 )
-from control_plane.topology.operator_calls import OperatorCalls
-from control_plane.topology.progress import OperationCalls
-from control_plane.topology.sequence_calls import SequenceCalls
-from control_plane.topology.store import Store, migrate, pending_migrations
-from control_plane.topology.tokens import TokenCalls
-from control_plane.topology.transaction import Transaction
-from control_plane.topology.transfer_calls import TransferCalls
+from control_plane.topology.values.errors import TopologyError
 
 
 class MigrationsPending(TopologyError):

@@ -28,11 +28,11 @@ from control_plane.topology.database import (
     parse_url,
     pending_migrations,
 )
-from control_plane.topology.errors import Contention, Unavailable
 from control_plane.topology.grouping import Job, Write, enqueue, run_jobs, take_group
 from control_plane.topology.mark_file import MarkFile
 from control_plane.topology.statements import Result, moment
 from control_plane.topology.transaction import Transaction, bounded, take_revision
+from control_plane.topology.values.errors import Contention, Unavailable
 
 TRIES = 6
 """How often a write is tried when others are in its way or the connection is lost before it."""

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, insert
 
 from control_plane.topology import schema
 from control_plane.topology.mark_file import MarkFile
-from control_plane.topology.model import Change
 from control_plane.topology.statements import Result, Statement, execute
+from control_plane.topology.values.cell import Change
 
 TAKE_REVISION = Statement(
     "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at, {notify}"

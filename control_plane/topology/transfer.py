@@ -20,9 +20,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, literal_column, select, tuple_
 
 from control_plane.topology import batch, epochs, schema
-from control_plane.topology.errors import Invalid, Problem
-from control_plane.topology.model import RecordSpec, RecordStatus
-from control_plane.topology.normalise import can_be_kept, normalise_spelled
 from control_plane.topology.statements import (
     Statement,
     chunked,
@@ -33,6 +30,9 @@ from control_plane.topology.statements import (
 )
 from control_plane.topology.store import Store
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import RecordSpec, RecordStatus
+from control_plane.topology.values.claim_key import can_be_kept, normalise_spelled
+from control_plane.topology.values.errors import Invalid, Problem
 
 BATCH_LINES = 5000
 """Lines of one transaction."""

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from control_plane.topology import operations
-from control_plane.topology.model import CellState, RecordSpec
 from control_plane.topology.progress import SILENT
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState, RecordSpec
 from tests.api.test_api import serving
 from tests.topology.conftest import cell_spec
 

@@ -17,7 +17,9 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Config, GenerationMode
 
 from control_plane.api.app import create_app
-from control_plane.topology.model import (
+from control_plane.topology.service import Topology
+from control_plane.topology.tokens import Scope
+from control_plane.topology.values.cell import (
     CellSpec,
     CellState,
     ClaimSpec,
@@ -25,8 +27,6 @@ from control_plane.topology.model import (
     RecordSpec,
     SequenceRange,
 )
-from control_plane.topology.service import Topology
-from control_plane.topology.tokens import Scope
 from control_plane.xds.fleet import Fleet
 
 EXAMPLES = {GenerationMode.POSITIVE: 22, GenerationMode.NEGATIVE: 8}

@@ -15,9 +15,9 @@ from sqlalchemy import update
 from control_plane.api import roles
 from control_plane.settings import Settings
 from control_plane.topology import schema
-from control_plane.topology.errors import AlreadyExists, Invalid, NotFound
 from control_plane.topology.service import Topology
 from control_plane.topology.tokens import Scope
+from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound
 from tests.plane import plane_with
 from tests.topology.conftest import cell_spec
 
@@ -210,7 +210,7 @@ async def test_a_lost_database_is_told_as_such(tmp_path: Path) -> None:
         real = plane.topology.verify_token
 
         def lost(_: str) -> None:
-            from control_plane.topology.errors import Unavailable
+            from control_plane.topology.values.errors import Unavailable
 
             raise Unavailable("gone")
 

@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from control_plane.api.schemas import CellBody
 from control_plane.compiler.clusters import compile_cell
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.topology.errors import Invalid
-from control_plane.topology.model import Cell, CellSpec, CellState, CellTLS, Endpoint
+from control_plane.topology.values.cell import Cell, CellSpec, CellState, CellTLS, Endpoint
+from control_plane.topology.values.errors import Invalid
 from tests.e2e.envoy_process import ENVOY_BINARY
 from tests.grpc_api.certificates import Authority
 

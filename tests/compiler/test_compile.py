@@ -27,7 +27,7 @@ from control_plane.compiler.native import AskClassifier, NativeRule, analyse
 from control_plane.compiler.regex_rewrite import anchored, without
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.regex import Regex
-from control_plane.topology.model import Cell, CellState, CellTLS, Endpoint
+from control_plane.topology.values.cell import Cell, CellState, CellTLS, Endpoint
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
 POLICY = TrafficPolicy(

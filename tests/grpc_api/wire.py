@@ -15,14 +15,14 @@ from control_plane.grpc_api.metrics import GrpcMetrics
 from control_plane.grpc_api.service import Pools
 from control_plane.grpc_api.updates import Updates
 from control_plane.grpc_api.work import Work
-from control_plane.topology.model import (
+from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import (
     CellSpec,
     CellState,
     ClaimSpec,
     Endpoint,
     SequenceRange,
 )
-from control_plane.topology.service import Topology
 
 PACKAGE = "gitlab.cells.topology_service"
 ACTOR = "test"

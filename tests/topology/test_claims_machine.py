@@ -26,15 +26,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from control_plane.topology.errors import (
+from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import RecordSpec, RecordStatus
+from control_plane.topology.values.errors import (
     AlreadyExists,
     LeaseSettled,
     Locked,
     NotFound,
     Refused,
 )
-from control_plane.topology.model import RecordSpec, RecordStatus
-from control_plane.topology.service import Topology
 from tests.topology.conftest import cell_spec
 
 CELLS = (1, 2, 3)

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from control_plane.topology.errors import Unavailable
-from control_plane.topology.model import Change, ClaimSpec
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import Change, ClaimSpec
+from control_plane.topology.values.errors import Unavailable
 from tests.postgres import postgres
 from tests.topology.conftest import cell_spec
 from tests.topology.fighter import CELLS

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from control_plane.topology.endpoint import Endpoint, ServerName, address_problem
-from control_plane.topology.errors import Invalid
-from control_plane.topology.model import CellSpec, CellTLS
+from control_plane.topology.values.cell import CellSpec, CellTLS
+from control_plane.topology.values.endpoint import Endpoint, ServerName, address_problem
+from control_plane.topology.values.errors import Invalid
 
 GOOD = (
     "10.0.0.1",

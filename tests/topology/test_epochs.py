@@ -14,10 +14,10 @@ from sqlalchemy import text
 
 from control_plane.topology import epochs
 from control_plane.topology.epochs import shard
-from control_plane.topology.errors import TopologyError
-from control_plane.topology.model import ClaimSpec, RecordSpec
 from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import ClaimSpec, RecordSpec
+from control_plane.topology.values.errors import TopologyError
 
 NAMES = ("a", "b", "c")
 _runs = itertools.count(1)

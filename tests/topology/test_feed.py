@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import func, select, update
 
 from control_plane.topology import feed, schema
-from control_plane.topology.errors import Gone
 from control_plane.topology.feed import Pruned
-from control_plane.topology.model import Change, ClaimSpec
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import Change, ClaimSpec
+from control_plane.topology.values.errors import Gone
 
 ME = "tester"
 WEEK = timedelta(days=7)

@@ -17,11 +17,11 @@ from sqlalchemy import text
 
 from control_plane.topology import grouping
 from control_plane.topology.database import CHANNEL
-from control_plane.topology.errors import AlreadyExists, NotFound, TopologyError
-from control_plane.topology.model import RecordSpec
 from control_plane.topology.service import Topology
 from control_plane.topology.statements import Statement
 from control_plane.topology.store import Store
+from control_plane.topology.values.cell import RecordSpec
+from control_plane.topology.values.errors import AlreadyExists, NotFound, TopologyError
 
 GENEROUS_S = 30.0
 

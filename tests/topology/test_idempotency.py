@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import update
 
 from control_plane.topology import idempotency, schema
-from control_plane.topology.errors import KeyTaken, NotFound
 from control_plane.topology.idempotency import Once, Remembered, once
-from control_plane.topology.model import ClaimSpec, RecordSpec
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import ClaimSpec, RecordSpec
+from control_plane.topology.values.errors import KeyTaken, NotFound
 
 ME = "tester"
 KEYS = 25

@@ -10,7 +10,10 @@ from sqlalchemy import func, select, update
 
 from control_plane.topology import epochs, leases, schema
 from control_plane.topology.batch import MAX_BYTES
-from control_plane.topology.errors import (
+from control_plane.topology.records import LeaseBacklog
+from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec, RecordStatus
+from control_plane.topology.values.errors import (
     AlreadyExists,
     Invalid,
     LeaseSettled,
@@ -19,9 +22,6 @@ from control_plane.topology.errors import (
     Refused,
     TopologyError,
 )
-from control_plane.topology.model import CellState, ClaimSpec, RecordSpec, RecordStatus
-from control_plane.topology.records import LeaseBacklog
-from control_plane.topology.service import Topology
 
 ME = "tester"
 FULL = RecordSpec("username", "Ada", 4, 7, 1, (7).to_bytes(8, "big"), b"\x00any")

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from control_plane.topology.lookup import ClaimLookup, Mark
-from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
 from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint
 
 
 @pytest.fixture

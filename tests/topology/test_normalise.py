@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.topology.errors import Invalid
-from control_plane.topology.normalise import normalise
+from control_plane.topology.values.claim_key import normalise
+from control_plane.topology.values.errors import Invalid
 
 SAME = [
     ("route", "GitLab-Org", "gitlab-org"),

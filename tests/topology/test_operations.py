@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from control_plane.topology import operations
-from control_plane.topology.errors import Invalid, LeaseSettled, Locked, NotFound, Refused
-from control_plane.topology.model import CellState, ClaimSpec, RecordSpec
 from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec
+from control_plane.topology.values.errors import Invalid, LeaseSettled, Locked, NotFound, Refused
 
 ME = "operator"
 WHY = "the data centre burnt down"

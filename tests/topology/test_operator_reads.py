@@ -10,11 +10,11 @@ import pytest
 
 from control_plane.topology.backup import advance
 from control_plane.topology.desired import Desired
-from control_plane.topology.errors import Gone, NotFound, Refused, StaleVersion
-from control_plane.topology.model import ClaimSpec, RecordSpec
 from control_plane.topology.progress import OperationState
 from control_plane.topology.service import Topology
 from control_plane.topology.tokens import Scope
+from control_plane.topology.values.cell import ClaimSpec, RecordSpec
+from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
 from tests.topology.conftest import cell_spec
 
 ME = "operator"

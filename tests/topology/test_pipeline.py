@@ -13,10 +13,10 @@ from sqlalchemy import text
 
 from control_plane.topology import pipeline
 from control_plane.topology.database import is_lost
-from control_plane.topology.errors import AlreadyExists
-from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint, RecordSpec
 from control_plane.topology.pipeline import Prepared, run
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint, RecordSpec
+from control_plane.topology.values.errors import AlreadyExists
 from tests.postgres import Postgres
 
 Connection = psycopg.Connection[Any]

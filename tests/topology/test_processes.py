@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.topology.model import CellSpec, CellState, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
 
 WRITER = """
 import sys

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from control_plane.topology import mark_file
-from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Refused
 from control_plane.topology.mark_file import MarkFile
-from control_plane.topology.model import CellState, SequenceRange
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState, SequenceRange
+from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Refused
 from tests.topology.conftest import cell_spec
 
 ME = "operator"

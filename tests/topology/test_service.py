@@ -11,17 +11,13 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from control_plane.routing import model as routing
-from control_plane.topology.errors import (
-    AlreadyExists,
-    Gone,
-    Invalid,
-    NotFound,
-    Refused,
-    StaleVersion,
-)
 from control_plane.topology.feed import Pruned
 from control_plane.topology.idempotency import Once, Remembered
-from control_plane.topology.model import (
+from control_plane.topology.operations import Subject
+from control_plane.topology.schema import metadata
+from control_plane.topology.service import Topology
+from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.topology.values.cell import (
     CellSpec,
     CellState,
     CellTLS,
@@ -29,10 +25,14 @@ from control_plane.topology.model import (
     Endpoint,
     SequenceRange,
 )
-from control_plane.topology.operations import Subject
-from control_plane.topology.schema import metadata
-from control_plane.topology.service import Topology
-from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    Gone,
+    Invalid,
+    NotFound,
+    Refused,
+    StaleVersion,
+)
 from tests.topology.conftest import cell_spec
 
 ME = "tester"

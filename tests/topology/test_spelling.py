@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from control_plane.topology.errors import AlreadyExists, Invalid, Locked
-from control_plane.topology.model import CellState, ClaimSpec, RecordSpec
-from control_plane.topology.normalise import MAX_SPELLING, normalise, normalise_spelled
 from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec
+from control_plane.topology.values.claim_key import MAX_SPELLING, normalise, normalise_spelled
+from control_plane.topology.values.errors import AlreadyExists, Invalid, Locked
 
 ME = "tester"
 SOURCE = 1

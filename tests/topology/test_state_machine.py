@@ -15,16 +15,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from control_plane.topology.errors import (
-    AlreadyExists,
-    Gone,
-    Invalid,
-    NotFound,
-    Refused,
-    StaleVersion,
-    TopologyError,
-)
-from control_plane.topology.model import (
+from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import (
     TRANSITIONS,
     Cell,
     CellSpec,
@@ -34,7 +26,15 @@ from control_plane.topology.model import (
     SequenceRange,
     Written,
 )
-from control_plane.topology.service import Topology
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    Gone,
+    Invalid,
+    NotFound,
+    Refused,
+    StaleVersion,
+    TopologyError,
+)
 
 Key = tuple[str, str]
 Error = type[TopologyError]

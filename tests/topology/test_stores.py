@@ -16,12 +16,12 @@ from sqlalchemy import text
 
 from control_plane.topology import lookup as lookups
 from control_plane.topology.database import CHANNEL, _alembic, parse_url
-from control_plane.topology.errors import Contention, Invalid
 from control_plane.topology.lookup import ClaimLookup
-from control_plane.topology.model import CellState, ClaimSpec
 from control_plane.topology.service import Topology
 from control_plane.topology.store import TRIES, Store, migrate, pending_migrations
 from control_plane.topology.transaction import Transaction
+from control_plane.topology.values.cell import CellState, ClaimSpec
+from control_plane.topology.values.errors import Contention, Invalid
 from tests.topology.conftest import cell_spec
 
 GENEROUS_S = 20.0

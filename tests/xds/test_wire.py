@@ -19,8 +19,8 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.edge_agent import upstream
 from control_plane.edge_agent.upstream import KEEPALIVE_S
 from control_plane.publisher.publisher import Publisher
-from control_plane.topology.model import CellSpec, CellState, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
 from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, SDS, Resource
 from control_plane.xds.server import Limits

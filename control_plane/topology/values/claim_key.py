@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import idna
 
-from control_plane.topology.errors import Invalid, Problem
+from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_VALUE_BYTES = 1024
 MAX_SPELLING = 1024

@@ -12,7 +12,7 @@ import socket
 import string
 from dataclasses import dataclass
 
-from control_plane.topology.errors import Invalid, Problem
+from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_NAME = 253
 MAX_LABEL = 63

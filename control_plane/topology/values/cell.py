@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from control_plane.topology.endpoint import Endpoint as Endpoint
-from control_plane.topology.endpoint import ServerName, address_problem, host_problem
-from control_plane.topology.errors import Invalid, Problem
+from control_plane.topology.values.endpoint import Endpoint as Endpoint
+from control_plane.topology.values.endpoint import ServerName, address_problem, host_problem
+from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_ENDPOINTS = 256
 SYSTEM_TRUST_STORE = "/etc/ssl/certs/ca-certificates.crt"
