@@ -16,9 +16,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from control_plane.api.problem import problem
-from control_plane.topology import idempotency
-from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.service import Topology
+from control_plane.topology.storage import idempotency
+from control_plane.topology.storage.idempotency import Once, Remembered
 
 MAX_KEY_CHARS = 255
 WAIT_S = 5.0

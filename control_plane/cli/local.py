@@ -21,7 +21,7 @@ from control_plane.server import Running, changes_kept, run_loop, running, serve
 from control_plane.settings import Settings, TokenNeeded
 from control_plane.topology import backup
 from control_plane.topology.service import Topology
-from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.transfer import Reject
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 

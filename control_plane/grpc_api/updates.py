@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 
 from control_plane.grpc_api.status import CallError, Code
 from control_plane.grpc_api.work import late
-from control_plane.topology.grouping import MAX_JOBS, Job, Write
+from control_plane.topology.storage.group_commit import MAX_JOBS, Job, Write
 
 THREADS = 2
 CarryOut = Callable[[Sequence[Write[Any]]], Sequence[Job[Any]]]

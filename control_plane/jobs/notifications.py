@@ -11,8 +11,8 @@ import logging
 
 import psycopg
 
-from control_plane.topology.database import CHANNEL
 from control_plane.topology.service import Topology
+from control_plane.topology.storage.engines import CHANNEL
 
 log = logging.getLogger(__name__)
 RETRY_S = 1.0

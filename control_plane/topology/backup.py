@@ -10,10 +10,11 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from control_plane.topology import epochs, schema
-from control_plane.topology.database import parse_url
-from control_plane.topology.store import Store
-from control_plane.topology.transaction import Transaction
+from control_plane.topology import epochs
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.engines import parse_url
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
 
 PAGES_AT_ONCE = 4096

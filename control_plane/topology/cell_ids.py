@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from control_plane.topology import schema
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import MAX_CELL_ID, Cell
 from control_plane.topology.values.errors import AlreadyExists, Invalid, Problem
 

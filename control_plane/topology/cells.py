@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from control_plane.topology import cell_ids, schema, sequences
-from control_plane.topology.transaction import Transaction
+from control_plane.topology import cell_ids, sequences
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import (
     TRANSITIONS,
     Cell,

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
 
-from control_plane.topology import epochs, schema
-from control_plane.topology.transaction import Transaction
+from control_plane.topology import epochs
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Claim, ClaimSpec, RecordStatus
 from control_plane.topology.values.claim_key import can_be_kept, normalise, normalise_spelled
 from control_plane.topology.values.errors import (

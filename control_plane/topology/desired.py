@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control_plane.topology import cells, feed, rulesets
-from control_plane.topology.store import Store
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, CellSpec, Change, Written
 from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
 

@@ -16,10 +16,11 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from control_plane.topology import cells, schema
-from control_plane.topology.statements import clock, moment
-from control_plane.topology.store import Store
-from control_plane.topology.transaction import Transaction
+from control_plane.topology import cells
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import clock, moment
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import CellState
 
 FRESH = timedelta(seconds=10)

@@ -14,9 +14,9 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, select
 
-from control_plane.topology import schema
-from control_plane.topology.statements import Statement, chunked, in_keys, rows, stored
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import Statement, chunked, in_keys, rows, stored
+from control_plane.topology.storage.transaction import Transaction
 
 SHARDS = 256
 

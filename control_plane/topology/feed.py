@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, update
 
-from control_plane.topology import schema
-from control_plane.topology.statements import clock, moment
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import clock, moment
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Change
 from control_plane.topology.values.errors import Gone
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from control_plane.topology import batch, leases, records
-from control_plane.topology.grouping import Job, Write
-from control_plane.topology.store import Store
+from control_plane.topology.storage.group_commit import Job, Write
+from control_plane.topology.storage.store import Store
 from control_plane.topology.values.cell import Lease, Record, RecordSpec, Written
 
 

@@ -18,11 +18,19 @@ from typing import Any, Literal
 
 from sqlalchemy import delete, select
 
-from control_plane.topology import conflicts, epochs, schema
+from control_plane.topology import conflicts, epochs
 from control_plane.topology.batch import Batch, Creation
-from control_plane.topology.grouping import Write
-from control_plane.topology.statements import Result, Statement, chunked, in_keys, moment, rows
-from control_plane.topology.transaction import Transaction, bounded
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.group_commit import Write
+from control_plane.topology.storage.statements import (
+    Result,
+    Statement,
+    chunked,
+    in_keys,
+    moment,
+    rows,
+)
+from control_plane.topology.storage.transaction import Transaction, bounded
 from control_plane.topology.values.cell import Change, Lease, Written
 from control_plane.topology.values.errors import Invalid, LeaseSettled, NotFound, Problem, Refused
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 import psycopg
 from sqlalchemy import Engine, bindparam, select
 
-from control_plane.topology import schema
-from control_plane.topology.database import CHANNEL, is_lost
 from control_plane.topology.epochs import shard
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.engines import CHANNEL, is_lost
 from control_plane.topology.values.claim_key import normalise
 from control_plane.topology.values.errors import Invalid, Unavailable
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select, tuple_, update
 
-from control_plane.topology import epochs, feed, schema
-from control_plane.topology.statements import chunked
-from control_plane.topology.transaction import Transaction
+from control_plane.topology import epochs, feed
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import chunked
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import CellState, Change
 from control_plane.topology.values.claim_key import can_be_kept, normalise
 from control_plane.topology.values.errors import Invalid, Locked, NotFound, Problem, Refused

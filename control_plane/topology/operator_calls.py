@@ -9,8 +9,8 @@ from control_plane.topology.leases import Outcome
 from control_plane.topology.operations import Subject
 from control_plane.topology.progress import Progress
 from control_plane.topology.records import LeaseBacklog, OpenLease
-from control_plane.topology.store import Store
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Change, Written
 from control_plane.topology.values.errors import LeaseSettled
 

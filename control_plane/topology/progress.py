@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, tuple_, update
 
-from control_plane.topology import schema
-from control_plane.topology.statements import clock, moment
-from control_plane.topology.store import Store
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import clock, moment
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.errors import NotFound, Refused
 
 SILENT = timedelta(seconds=60)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from control_plane.topology import cell_ids, cells, sequences
 from control_plane.topology.sequences import SequenceMark, SequenceUse
-from control_plane.topology.store import Store
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, SequenceRange, Written
 
 

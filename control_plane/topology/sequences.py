@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from control_plane.topology import schema
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, SequenceRange
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
 

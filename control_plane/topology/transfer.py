@@ -19,8 +19,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, literal_column, select, tuple_
 
-from control_plane.topology import batch, epochs, schema
-from control_plane.topology.statements import (
+from control_plane.topology import batch, epochs
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import (
     Statement,
     chunked,
     execute,
@@ -28,8 +29,8 @@ from control_plane.topology.statements import (
     insert_many,
     stored,
 )
-from control_plane.topology.store import Store
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import RecordSpec, RecordStatus
 from control_plane.topology.values.claim_key import can_be_kept, normalise_spelled
 from control_plane.topology.values.errors import Invalid, Problem

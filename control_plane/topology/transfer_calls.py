@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 
 from control_plane.topology import transfer
-from control_plane.topology.store import Store
+from control_plane.topology.storage.store import Store
 from control_plane.topology.transfer import Imported, Reject
 
 

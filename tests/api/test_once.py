@@ -13,9 +13,9 @@ import pytest
 
 from control_plane.api import once as once_api
 from control_plane.api.app import create_app
-from control_plane.topology import idempotency
-from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.service import Topology
+from control_plane.topology.storage import idempotency
+from control_plane.topology.storage.idempotency import Once, Remembered
 from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
 from control_plane.xds.fleet import Fleet
 

@@ -14,8 +14,8 @@ from sqlalchemy import update
 
 from control_plane.api import roles
 from control_plane.settings import Settings
-from control_plane.topology import schema
 from control_plane.topology.service import Topology
+from control_plane.topology.storage import schema
 from control_plane.topology.tokens import Scope
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound
 from tests.plane import plane_with

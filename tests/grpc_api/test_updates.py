@@ -13,7 +13,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from control_plane.grpc_api.status import CallError, Code
 from control_plane.grpc_api.updates import Update, Updates
-from control_plane.topology.grouping import MAX_JOBS, Job, Write
+from control_plane.topology.storage.group_commit import MAX_JOBS, Job, Write
 from control_plane.topology.values.errors import TopologyError
 
 WAIT_S = 10.0

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from control_plane.topology.schema import metadata
 from control_plane.topology.service import Topology
-from control_plane.topology.store import Store, migrate
+from control_plane.topology.storage.schema import metadata
+from control_plane.topology.storage.store import Store, migrate
 from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
 from tests.postgres import Postgres, postgres
 

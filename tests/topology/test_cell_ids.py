@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from control_plane.topology import backup
-from control_plane.topology.database import _alembic
-from control_plane.topology.mark_file import MarkFile, Marks
 from control_plane.topology.service import Topology
-from control_plane.topology.store import Store
+from control_plane.topology.storage.engines import _alembic
+from control_plane.topology.storage.mark_file import MarkFile, Marks
+from control_plane.topology.storage.store import Store
 from control_plane.topology.values.cell import MAX_CELL_ID, CellState
 from control_plane.topology.values.errors import AlreadyExists, Invalid, TopologyError
 from tests.topology.conftest import cell_spec

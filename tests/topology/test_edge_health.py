@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from control_plane.topology import edge_health, schema
+from control_plane.topology import edge_health
 from control_plane.topology.service import Topology
+from control_plane.topology.storage import schema
 from control_plane.topology.values.cell import CellState
 from tests.topology.conftest import cell_spec
 

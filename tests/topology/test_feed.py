@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from control_plane.topology import feed, schema
+from control_plane.topology import feed
 from control_plane.topology.feed import Pruned
 from control_plane.topology.service import Topology
+from control_plane.topology.storage import schema
 from control_plane.topology.values.cell import Change, ClaimSpec
 from control_plane.topology.values.errors import Gone
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from control_plane.topology import grouping
-from control_plane.topology.database import CHANNEL
 from control_plane.topology.service import Topology
-from control_plane.topology.statements import Statement
-from control_plane.topology.store import Store
+from control_plane.topology.storage import group_commit
+from control_plane.topology.storage.engines import CHANNEL
+from control_plane.topology.storage.statements import Statement
+from control_plane.topology.storage.store import Store
 from control_plane.topology.values.cell import RecordSpec
 from control_plane.topology.values.errors import AlreadyExists, NotFound, TopologyError
 
@@ -55,13 +55,13 @@ def together(topology: Topology, calls: list[Callable[[], Any]]) -> list[Future[
 def transactions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of jobs of each transaction."""
     seen: list[int] = []
-    real = grouping.run_jobs
+    real = group_commit.run_jobs
 
     def counting(jobs: Any, connection: Any) -> Any:
         seen.append(len(jobs))
         return real(jobs, connection)
 
-    monkeypatch.setattr("control_plane.topology.store.run_jobs", counting)
+    monkeypatch.setattr("control_plane.topology.storage.store.run_jobs", counting)
     return seen
 
 
@@ -110,7 +110,7 @@ def test_a_group_is_bounded(two: Topology, transactions: list[int]) -> None:
     calls = [partial(begin, two, f"r{n}") for n in range(80)]
     futures = together(two, calls)
     assert sorted(one.result()[0] for one in futures) == list(range(3, 83))
-    assert max(transactions) <= grouping.MAX_JOBS
+    assert max(transactions) <= group_commit.MAX_JOBS
     assert sum(transactions) == 80
     assert len(transactions) < 80 / 4
 
@@ -119,13 +119,13 @@ def test_a_group_is_bounded(two: Topology, transactions: list[int]) -> None:
 def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of statements of each round trip that a group itself makes."""
     seen: list[int] = []
-    real = grouping.execute
+    real = group_commit.execute
 
     def counting(connection: Any, statements: Any) -> Any:
         seen.append(len(statements))
         return real(connection, statements)
 
-    monkeypatch.setattr(grouping, "execute", counting)
+    monkeypatch.setattr(group_commit, "execute", counting)
     return seen
 
 
@@ -185,7 +185,7 @@ def test_writes_of_one_thread_go_together_each_with_its_own_result(
     transactions.clear()
     before = two.revision()
 
-    def wanted(*names: str) -> grouping.Write[Any]:
+    def wanted(*names: str) -> group_commit.Write[Any]:
         return two.beginning(1, [RecordSpec("route", name) for name in names], [], actor="m")
 
     jobs = two.carry_out(
@@ -266,7 +266,7 @@ def test_a_statement_that_fails_undoes_its_write_only(two: Topology) -> None:
 
     def bad() -> None:
         wrong = Statement("INSERT INTO cells (id) VALUES (?)", (9,))
-        store.write_statements(grouping.Write([wrong], _none, "m"))
+        store.write_statements(group_commit.Write([wrong], _none, "m"))
 
     futures = together(two, [lambda: begin(two, "a"), bad, lambda: begin(two, "b"), bad])
     assert [one.exception() is None for one in futures] == [True, False, True, False]
@@ -306,9 +306,11 @@ def test_many_threads_at_once(two: Topology) -> None:
 
 @given(st.lists(st.booleans(), max_size=70))
 def test_what_goes_ahead_does_so_in_its_order_and_none_is_lost(ahead: list[bool]) -> None:
-    queue: list[grouping.Job[None]] = []
+    queue: list[group_commit.Job[None]] = []
     for number, first in enumerate(ahead):
-        grouping.enqueue(queue, grouping.Job(grouping.Write((), _none, str(number), first)))
+        group_commit.enqueue(
+            queue, group_commit.Job(group_commit.Write((), _none, str(number), first))
+        )
     numbers = [int(one.write.actor) for one in queue]
     assert numbers == sorted(range(len(ahead)), key=lambda number: (not ahead[number], number))
-    assert list(grouping.take_group(queue, 1)) == queue[: grouping.MAX_JOBS - 1]
+    assert list(group_commit.take_group(queue, 1)) == queue[: group_commit.MAX_JOBS - 1]

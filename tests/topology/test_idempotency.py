@@ -13,9 +13,9 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import update
 
-from control_plane.topology import idempotency, schema
-from control_plane.topology.idempotency import Once, Remembered, once
 from control_plane.topology.service import Topology
+from control_plane.topology.storage import idempotency, schema
+from control_plane.topology.storage.idempotency import Once, Remembered, once
 from control_plane.topology.values.cell import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import KeyTaken, NotFound
 

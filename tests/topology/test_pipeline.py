@@ -11,10 +11,10 @@ import pytest
 from psycopg.pq import PipelineStatus, TransactionStatus
 from sqlalchemy import text
 
-from control_plane.topology import pipeline
-from control_plane.topology.database import is_lost
-from control_plane.topology.pipeline import Prepared, run
 from control_plane.topology.service import Topology
+from control_plane.topology.storage import libpq_pipeline
+from control_plane.topology.storage.engines import is_lost
+from control_plane.topology.storage.libpq_pipeline import Prepared, run
 from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint, RecordSpec
 from control_plane.topology.values.errors import AlreadyExists
 from tests.postgres import Postgres
@@ -76,17 +76,17 @@ def test_the_first_failure_is_told_and_what_follows_it_is_not_run(raw: Connectio
 def test_what_comes_often_is_prepared_and_no_more_than_so_much(
     raw: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "MAX_PREPARED", 2)
+    monkeypatch.setattr(libpq_pipeline, "MAX_PREPARED", 2)
     prepared = Prepared()
 
     def names() -> set[str]:
         return {name for (name,) in raw.execute("SELECT statement FROM pg_prepared_statements")}
 
-    often = [(b"SELECT $1::bigint + 1", (1,))] * (pipeline.PREPARED_FROM + 3)
+    often = [(b"SELECT $1::bigint + 1", (1,))] * (libpq_pipeline.PREPARED_FROM + 3)
     assert run(raw, prepared, often) == [(1, [(2,)])] * len(often)
     assert names() == {"SELECT $1::bigint + 1"}
     # Another type of the parameter is another statement.
-    same = [(b"SELECT $1::bigint + 1", ("1",))] * (pipeline.PREPARED_FROM + 1)
+    same = [(b"SELECT $1::bigint + 1", ("1",))] * (libpq_pipeline.PREPARED_FROM + 1)
     assert run(raw, prepared, same) == [(1, [(2,)])] * len(same)
     assert len(raw.execute("SELECT FROM pg_prepared_statements").fetchall()) == 2
     # A failure leaves them as they are.
@@ -96,7 +96,7 @@ def test_what_comes_often_is_prepared_and_no_more_than_so_much(
     run(raw, prepared, [(b"ROLLBACK TO SAVEPOINT s", ())])
     for number in range(4):
         sql = b"SELECT %d" % number
-        run(raw, prepared, [(sql, ())] * (pipeline.PREPARED_FROM + 1))
+        run(raw, prepared, [(sql, ())] * (libpq_pipeline.PREPARED_FROM + 1))
         assert run(raw, prepared, often[:1]) == [(1, [(2,)])]
     # The one that is in use all the time has stayed.
     assert names() == {"SELECT $1::bigint + 1", "SELECT 3"}
@@ -120,7 +120,7 @@ def test_a_lost_connection_is_told_as_lost(raw: Connection, server: Postgres) ->
 
 def test_where_prepared_statements_are_gone_the_connection_is_made_anew(raw: Connection) -> None:
     prepared = Prepared()
-    run(raw, prepared, [(b"SELECT 1", ())] * (pipeline.PREPARED_FROM + 1))
+    run(raw, prepared, [(b"SELECT 1", ())] * (libpq_pipeline.PREPARED_FROM + 1))
     raw.execute("DEALLOCATE ALL")
     with pytest.raises(psycopg.OperationalError) as caught:
         run(raw, prepared, [(b"SELECT 1", ())])
@@ -130,7 +130,7 @@ def test_where_prepared_statements_are_gone_the_connection_is_made_anew(raw: Con
 
 def test_what_is_in_doubt_is_closed_and_prepared_anew(raw: Connection) -> None:
     prepared = Prepared()
-    often = [(b"SELECT $1::bigint + 1", (1,))] * (pipeline.PREPARED_FROM + 1)
+    often = [(b"SELECT $1::bigint + 1", (1,))] * (libpq_pipeline.PREPARED_FROM + 1)
     for gone in (False, True):
         run(raw, prepared, often)
         raw.commit()
@@ -142,7 +142,7 @@ def test_what_is_in_doubt_is_closed_and_prepared_anew(raw: Connection) -> None:
 
 
 def test_nothing_is_prepared_without_a_place_to_note_it(raw: Connection) -> None:
-    run(raw, None, [(b"SELECT $1::bigint + 1", (1,))] * (pipeline.PREPARED_FROM + 3))
+    run(raw, None, [(b"SELECT $1::bigint + 1", (1,))] * (libpq_pipeline.PREPARED_FROM + 3))
     assert raw.execute("SELECT FROM pg_prepared_statements").fetchall() == []
 
 
@@ -161,7 +161,7 @@ def test_a_rollback_costs_no_connection(server: Postgres) -> None:
                 return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
         before = backend()
-        for number in range(3 * pipeline.PREPARED_FROM):
+        for number in range(3 * libpq_pipeline.PREPARED_FROM):
             begin(f"r{number}")
             topology.set_cell_health("c", healthy=bool(number % 2), actor="t")
             topology.claim([ClaimSpec("route", f"s{number}", "c")], actor="t")

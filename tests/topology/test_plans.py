@@ -14,8 +14,8 @@ from sqlalchemy import event, text
 from control_plane.topology import leases
 from control_plane.topology.lookup import owner_statement
 from control_plane.topology.service import Topology
-from control_plane.topology.statements import _for_postgresql, _for_sqlite, in_keys
-from control_plane.topology.store import Store
+from control_plane.topology.storage.statements import _for_postgresql, _for_sqlite, in_keys
+from control_plane.topology.storage.store import Store
 from control_plane.topology.values.cell import RecordSpec
 from tests.topology.conftest import cell_spec
 

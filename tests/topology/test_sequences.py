@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control_plane.topology import mark_file
-from control_plane.topology.mark_file import MarkFile
 from control_plane.topology.service import Topology
+from control_plane.topology.storage import mark_file
+from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.values.cell import CellState, SequenceRange
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Refused
 from tests.topology.conftest import cell_spec

@@ -12,11 +12,11 @@ from sqlalchemy import text
 
 from control_plane.routing import model as routing
 from control_plane.topology.feed import Pruned
-from control_plane.topology.idempotency import Once, Remembered
 from control_plane.topology.operations import Subject
-from control_plane.topology.schema import metadata
 from control_plane.topology.service import Topology
-from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.topology.storage.idempotency import Once, Remembered
+from control_plane.topology.storage.schema import metadata
+from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.values.cell import (
     CellSpec,
     CellState,

@@ -15,11 +15,11 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from control_plane.topology import lookup as lookups
-from control_plane.topology.database import CHANNEL, _alembic, parse_url
 from control_plane.topology.lookup import ClaimLookup
 from control_plane.topology.service import Topology
-from control_plane.topology.store import TRIES, Store, migrate, pending_migrations
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage.engines import CHANNEL, _alembic, parse_url
+from control_plane.topology.storage.store import TRIES, Store, migrate, pending_migrations
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import CellState, ClaimSpec
 from control_plane.topology.values.errors import Contention, Invalid
 from tests.topology.conftest import cell_spec

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from control_plane.topology import transfer
 from control_plane.topology.backup import back_up, restore
-from control_plane.topology.database import CACHE_KIB, CHECKPOINT_PAGES
 from control_plane.topology.service import Topology
+from control_plane.topology.storage.engines import CACHE_KIB, CHECKPOINT_PAGES
 from control_plane.topology.transfer import Imported, Reject, last_key
 from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import AlreadyExists, Gone, Invalid, NotFound, Refused

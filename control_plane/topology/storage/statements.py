@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from control_plane.topology.database import CHANNEL, PREPARED
-from control_plane.topology.pipeline import run
+from control_plane.topology.storage.engines import CHANNEL, PREPARED
+from control_plane.topology.storage.libpq_pipeline import run
 
 ROWS_PER_STATEMENT = 100
 """Rows of one insert at most: bounds the number of statement texts, and SQLite's parameters."""

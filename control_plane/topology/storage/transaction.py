@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from control_plane.topology import schema
-from control_plane.topology.mark_file import MarkFile
-from control_plane.topology.statements import Result, Statement, execute
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.mark_file import MarkFile
+from control_plane.topology.storage.statements import Result, Statement, execute
 from control_plane.topology.values.cell import Change
 
 TAKE_REVISION = Statement(

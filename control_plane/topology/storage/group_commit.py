@@ -21,9 +21,9 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from control_plane.topology.database import is_conflict, is_lost
-from control_plane.topology.statements import Result, Statement, execute, moment
-from control_plane.topology.transaction import TAKE_QUIETLY, TAKE_REVISION, Transaction
+from control_plane.topology.storage.engines import is_conflict, is_lost
+from control_plane.topology.storage.statements import Result, Statement, execute, moment
+from control_plane.topology.storage.transaction import TAKE_QUIETLY, TAKE_REVISION, Transaction
 from control_plane.topology.values.errors import TopologyError
 
 MAX_JOBS = 32

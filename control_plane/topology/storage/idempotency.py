@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from control_plane.topology import schema
-from control_plane.topology.statements import Statement, execute, moment, stored
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import Statement, execute, moment, stored
 from control_plane.topology.values.errors import KeyTaken
 
 MAX_AGE = timedelta(hours=24)

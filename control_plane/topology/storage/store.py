@@ -17,8 +17,8 @@ import psycopg
 from sqlalchemy import ColumnElement, Connection, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
-from control_plane.topology import idempotency, schema
-from control_plane.topology.database import (
+from control_plane.topology.storage import idempotency, schema
+from control_plane.topology.storage.engines import (
     driver_error,
     is_conflict,
     is_lost,
@@ -28,10 +28,10 @@ from control_plane.topology.database import (
     parse_url,
     pending_migrations,
 )
-from control_plane.topology.grouping import Job, Write, enqueue, run_jobs, take_group
-from control_plane.topology.mark_file import MarkFile
-from control_plane.topology.statements import Result, moment
-from control_plane.topology.transaction import Transaction, bounded, take_revision
+from control_plane.topology.storage.group_commit import Job, Write, enqueue, run_jobs, take_group
+from control_plane.topology.storage.mark_file import MarkFile
+from control_plane.topology.storage.statements import Result, moment
+from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
 from control_plane.topology.values.errors import Contention, Unavailable
 
 TRIES = 6

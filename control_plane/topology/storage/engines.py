@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from control_plane.topology.pipeline import Prepared
+from control_plane.topology.storage.libpq_pipeline import Prepared
 from control_plane.topology.values.errors import Invalid, Problem
 
 BUSY_TIMEOUT_MS = 10_000
