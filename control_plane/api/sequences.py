@@ -19,7 +19,7 @@ from control_plane.api.operator_documents import (
 from control_plane.api.roles import ADMIN, OPERATOR, VIEWER
 from control_plane.api.schemas import AllotBody, ReportBody
 from control_plane.api.write import WriteOptions
-from control_plane.topology.sequences import SequenceMark, SequenceUse
+from control_plane.topology.cells.sequences import SequenceMark, SequenceUse
 from control_plane.topology.service import Topology
 
 router = APIRouter(prefix="/v1", tags=["sequences"])

@@ -20,7 +20,7 @@ import h11
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.jobs.cell_certificates import connect
-from control_plane.topology.edge_health import FRESH, KEPT, PROBED
+from control_plane.topology.cells.edge_health import FRESH, KEPT, PROBED
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Cell, Endpoint
 

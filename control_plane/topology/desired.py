@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from control_plane.topology import cells, feed, rulesets
+from control_plane.topology import feed, rulesets
+from control_plane.topology.cells import cells
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, CellSpec, Change, Written

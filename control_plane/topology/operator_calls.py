@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from control_plane.topology import cells, feed, leases, operations, progress, records
+from control_plane.topology import feed, leases, operations, progress, records
+from control_plane.topology.cells import cells
 from control_plane.topology.leases import Outcome
 from control_plane.topology.operations import Subject
 from control_plane.topology.progress import Progress

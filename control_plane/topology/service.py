@@ -10,15 +10,16 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from control_plane.topology import cells, claims, epochs, feed, rulesets
+from control_plane.topology import claims, epochs, feed, rulesets
 from control_plane.topology.batched_lookup import BatchedLookup
+from control_plane.topology.cells import cells
+from control_plane.topology.cells.edge_health import EdgeHealth
+from control_plane.topology.cells.sequence_calls import SequenceCalls
 from control_plane.topology.desired import DesiredCalls
-from control_plane.topology.edge_health import EdgeHealth
 from control_plane.topology.lease_calls import LeaseCalls
 from control_plane.topology.lookup import ClaimLookup, open_lookup
 from control_plane.topology.operator_calls import OperatorCalls
 from control_plane.topology.progress import OperationCalls
-from control_plane.topology.sequence_calls import SequenceCalls
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.idempotency import Once, Remembered
 from control_plane.topology.storage.mark_file import MarkFile

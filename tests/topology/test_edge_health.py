@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from control_plane.topology import edge_health
+from control_plane.topology.cells import edge_health
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import schema
 from control_plane.topology.values.cell import CellState

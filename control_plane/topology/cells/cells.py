@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from control_plane.topology import cell_ids, sequences
+from control_plane.topology.cells import ids, sequences
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import (
@@ -126,10 +126,10 @@ def create(tx: Transaction, spec: CellSpec) -> Cell:
     """Add a cell; raises `Invalid` or `AlreadyExists`, also for the id of a deleted cell."""
     spec.check()
     existing = all_cells(tx.connection)
-    cell_id = spec.id or cell_ids.next_id(tx)
+    cell_id = spec.id or ids.next_id(tx)
     cell = _from_spec(spec, cell_id, healthy=True, version=tx.revision)
     _check_unique(cell, existing)
-    cell_ids.give(tx, cell)
+    ids.give(tx, cell)
     sequences.allot(tx, cell)
     tx.connection.execute(insert(_T), [_columns(cell)])
     tx.touch_edge(answers=True)
@@ -176,7 +176,7 @@ def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
     leases = schema.leases
     tx.connection.execute(delete(leases).where(leases.c.cell_id == before.id))
     sequences.forget_cell(tx, before.id)
-    cell_ids.retire(tx, before)
+    ids.retire(tx, before)
     tx.connection.execute(delete(_T).where(_T.c.id == before.id))
     tx.touch_edge(answers=True)
     tx.log("cell", "delete", name, before.as_dict(), None)

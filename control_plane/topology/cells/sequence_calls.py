@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from control_plane.topology import cell_ids, cells, sequences
-from control_plane.topology.sequences import SequenceMark, SequenceUse
+from control_plane.topology.cells import cells, ids, sequences
+from control_plane.topology.cells.sequences import SequenceMark, SequenceUse
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, SequenceRange, Written
@@ -87,5 +87,5 @@ class SequenceCalls:
         file = self._store.sequence_mark
         if file is not None:
             with self._store.read() as connection:
-                known, cell = sequences.mark(connection).mark, cell_ids.highest(connection)
+                known, cell = sequences.mark(connection).mark, ids.highest(connection)
             file.raise_to(known, cell=cell)
