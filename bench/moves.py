@@ -29,7 +29,7 @@ from bench.world import cellway
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
 from control_plane.server import Running
-from control_plane.topology.operations import Subject
+from control_plane.topology.claims.move import Subject
 from control_plane.topology.values.cell import ClaimSpec
 
 CELLS = ("cell-1", "cell-2")

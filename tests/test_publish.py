@@ -12,7 +12,7 @@ import pytest
 from control_plane.compiler.epochs import EPOCHS_FILTER
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.publisher.publisher import Publisher, _Reader
-from control_plane.topology.operations import Subject
+from control_plane.topology.claims.move import Subject
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellState, ClaimSpec, Endpoint
 from control_plane.topology.values.cell import Snapshot as TopologySnapshot

@@ -14,8 +14,8 @@ from control_plane.api.documents import ImportDone, answers
 from control_plane.api.problem import ProblemError
 from control_plane.api.roles import OPERATOR, VIEWER
 from control_plane.api.write import WriteOptions
+from control_plane.topology.claims.bulk import BATCH_LINES, Imported, Reject, last_key
 from control_plane.topology.service import Topology
-from control_plane.topology.transfer import BATCH_LINES, Imported, Reject, last_key
 from control_plane.topology.values.cell import Written
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])

@@ -16,7 +16,7 @@ from control_plane.api.operator_documents import (
     OperationList,
 )
 from control_plane.api.roles import VIEWER
-from control_plane.topology.progress import Operation
+from control_plane.topology.operations import Operation
 from control_plane.topology.service import Topology
 
 router = APIRouter(prefix="/v1/operations", tags=["operations"])

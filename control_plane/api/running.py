@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.problem import ProblemError
-from control_plane.topology.progress import Operation, OperationState, Progress
+from control_plane.topology.operations import Operation, OperationState, Progress
 from control_plane.topology.service import Topology
 from control_plane.topology.values.errors import TopologyError
 

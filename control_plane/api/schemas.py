@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.topology.cells.sequences import DEFAULT_SIZE
-from control_plane.topology.claims import MAX_BATCH
-from control_plane.topology.leases import Outcome
-from control_plane.topology.operations import MAX_REASON, Subject
+from control_plane.topology.claims.leases import Outcome
+from control_plane.topology.claims.move import MAX_REASON, Subject
+from control_plane.topology.claims.plain import MAX_BATCH
 from control_plane.topology.tokens import MAX_LIFE, Scope
 from control_plane.topology.values.cell import (
     MAX_ENDPOINTS,

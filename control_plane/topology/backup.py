@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from control_plane.topology import epochs
+from control_plane.topology.claims import epochs
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.engines import parse_url
 from control_plane.topology.storage.store import Store

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import psycopg
 from sqlalchemy import Engine, bindparam, select
 
-from control_plane.topology.epochs import shard
+from control_plane.topology.claims.epochs import shard
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.engines import CHANNEL, is_lost
 from control_plane.topology.values.claim_key import normalise

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from control_plane.server import Running
-from control_plane.topology.epochs import shard
+from control_plane.topology.claims.epochs import shard
 from control_plane.topology.values.cell import ClaimSpec
 from tests.plane import add_cell, plane_with, samples, until
 

@@ -11,7 +11,7 @@ from control_plane.classifier.owner_cache import (
     Entry,
     OwnerCache,
 )
-from control_plane.topology.epochs import shard
+from control_plane.topology.claims.epochs import shard
 from control_plane.topology.lookup import Epochs, Seen
 
 KEY = ("tenant", "acme")

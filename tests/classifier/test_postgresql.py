@@ -15,8 +15,8 @@ import pytest
 from control_plane.server import Running
 from control_plane.topology import batched_lookup
 from control_plane.topology.batched_lookup import TooManyLookups
-from control_plane.topology.epochs import shard
-from control_plane.topology.operations import Subject
+from control_plane.topology.claims.epochs import shard
+from control_plane.topology.claims.move import Subject
 from control_plane.topology.values.cell import ClaimSpec
 from tests.plane import add_cell, plane_with, samples
 from tests.postgres import Postgres, postgres

@@ -1,6 +1,6 @@
 """A model of classifiers that share look-ups: any interleaving, never an answer that is too old.
 
-Owners move and names are claimed and freed (with epochs as `control_plane.topology.epochs` raises
+Owners move and names are claimed and freed (with epochs as `control_plane.topology.claims.epochs` raises
 them), databases are replaced by others; two processes look up, each statement, each write to the
 shared cache and each read from it on its way for as long as it likes; edges ask with any revision
 that they may know. The caches are the real ones, the database and Redis are dictionaries.
@@ -20,7 +20,7 @@ from control_plane.classifier.cached_lookup import owned
 from control_plane.classifier.owner_cache import NEGATIVE_KEPT_S, Entry, OwnerCache
 from control_plane.classifier.shared_cache import decode, encode, name_of
 from control_plane.routing.model import ClaimKey
-from control_plane.topology.epochs import shard
+from control_plane.topology.claims.epochs import shard
 from control_plane.topology.lookup import Epochs, Seen
 
 NAMES = [("tenant", f"t{n}") for n in range(2)]

@@ -19,7 +19,7 @@ from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from control_plane.classifier.failures import LOG_S, Failures, Reason
 from control_plane.publisher import publisher
 from control_plane.server import Running
-from control_plane.topology.operations import Subject
+from control_plane.topology.claims.move import Subject
 from control_plane.topology.values.cell import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
 from tests.plane import add_cell, plane_with, samples, until

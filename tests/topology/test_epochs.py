@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from control_plane.topology import epochs
-from control_plane.topology.epochs import shard
-from control_plane.topology.operations import Subject
+from control_plane.topology.claims import epochs
+from control_plane.topology.claims.epochs import shard
+from control_plane.topology.claims.move import Subject
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import TopologyError

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from control_plane.topology import epochs, leases
-from control_plane.topology.batch import MAX_BYTES
-from control_plane.topology.records import LeaseBacklog
+from control_plane.topology.claims import epochs, leases
+from control_plane.topology.claims.records import LeaseBacklog
+from control_plane.topology.claims.update import MAX_BYTES
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import schema
 from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec, RecordStatus

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from control_plane.topology.claims.move import Subject
 from control_plane.topology.lookup import ClaimLookup, Mark
-from control_plane.topology.operations import Subject
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint
 

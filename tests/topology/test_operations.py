@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from control_plane.topology import operations
-from control_plane.topology.operations import Subject
+from control_plane.topology.claims import move
+from control_plane.topology.claims.move import Subject
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import Invalid, LeaseSettled, Locked, NotFound, Refused
@@ -87,7 +87,7 @@ def test_what_cannot_move_stays(two: Topology, monkeypatch: pytest.MonkeyPatch) 
     for wrong in (Subject(3, 0), Subject(), Subject(3, 7, "both")):
         with pytest.raises(Invalid):
             two.transfer(wrong, "cell-1", "cell-2", reason=WHY, actor=ME)
-    monkeypatch.setattr(operations, "MAX_TRANSFER", 1)
+    monkeypatch.setattr(move, "MAX_TRANSFER", 1)
     with pytest.raises(Refused, match="more than 1"):
         two.transfer(Subject(3, 7), "cell-1", "cell-2", reason=WHY, actor=ME)
     monkeypatch.undo()
@@ -116,7 +116,7 @@ def test_a_retired_cell_is_emptied_in_bounded_batches(
     two.settle_leases("cell-1", "committed", reason=WHY, actor=ME)
     with pytest.raises(LeaseSettled):
         two.rollback_update(1, lease, actor="c")
-    monkeypatch.setattr(operations, "RELEASE_BATCH", 10)
+    monkeypatch.setattr(move, "RELEASE_BATCH", 10)
     before = two.revision()
     assert two.release_cell("cell-1", reason=WHY, actor=ME) == 26
     assert two.revision() == before + 3, "three transactions"

@@ -10,7 +10,7 @@ import pytest
 
 from control_plane.topology.backup import advance
 from control_plane.topology.desired import Desired
-from control_plane.topology.progress import OperationState
+from control_plane.topology.operations import OperationState
 from control_plane.topology.service import Topology
 from control_plane.topology.tokens import Scope
 from control_plane.topology.values.cell import ClaimSpec, RecordSpec

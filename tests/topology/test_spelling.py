@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from control_plane.topology.operations import Subject
+from control_plane.topology.claims.move import Subject
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec
 from control_plane.topology.values.claim_key import MAX_SPELLING, normalise, normalise_spelled

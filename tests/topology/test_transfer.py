@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control_plane.topology import transfer
 from control_plane.topology.backup import back_up, restore
+from control_plane.topology.claims import bulk
+from control_plane.topology.claims.bulk import Imported, Reject, last_key
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import CACHE_KIB, CHECKPOINT_PAGES
-from control_plane.topology.transfer import Imported, Reject, last_key
 from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import AlreadyExists, Gone, Invalid, NotFound, Refused
 from tests.topology.conftest import cell_spec
@@ -157,7 +157,7 @@ def test_text_that_no_database_keeps_is_rejected(two: Topology) -> None:
 def test_a_broken_off_import_resumes_at_its_line(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "BATCH_LINES", 10)
+    monkeypatch.setattr(bulk, "BATCH_LINES", 10)
     lines = [line(f"r{n}") for n in range(35)] + [line("r3", "cell-2")]
     seen: list[Imported] = []
 

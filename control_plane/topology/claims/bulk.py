@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, literal_column, select, tuple_
 
-from control_plane.topology import batch, epochs
+from control_plane.topology.claims import epochs, update
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import (
     Statement,
@@ -171,7 +171,7 @@ def _attributes(bucket: str, value: str, given: dict[str, Any]) -> tuple[Any, ..
     source_id, user_data = (_bytes(given, name) for name in _BYTES)
     if subject_type or subject_id or source_type or source_id or user_data:
         sent = (subject_type, subject_id, source_type, source_id or b"", user_data or b"")
-        batch.check((RecordSpec(bucket, value, *sent),), ())
+        update.check((RecordSpec(bucket, value, *sent),), ())
     texts = (_text(given, name) for name in _TEXTS)
     return (*texts, subject_type, subject_id, source_type, source_id, user_data)
 

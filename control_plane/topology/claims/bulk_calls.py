@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 
-from control_plane.topology import transfer
+from control_plane.topology.claims import bulk
+from control_plane.topology.claims.bulk import Imported, Reject
 from control_plane.topology.storage.store import Store
-from control_plane.topology.transfer import Imported, Reject
 
 
 class TransferCalls:
@@ -25,7 +25,7 @@ class TransferCalls:
         dry_run: bool = False,
     ) -> Imported:
         """Claim what the lines of NDJSON say; see `transfer.import_claims`."""
-        return transfer.import_claims(
+        return bulk.import_claims(
             self._store,
             lines,
             actor=actor,
@@ -40,4 +40,4 @@ class TransferCalls:
     ) -> Generator[str]:
         """Claims as lines of NDJSON, as of one moment; see `transfer.export_claims`."""
         with self._store.read() as connection:
-            yield from transfer.export_claims(connection, after, limit)
+            yield from bulk.export_claims(connection, after, limit)

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from sqlalchemy import delete, select
 
-from control_plane.topology import conflicts, epochs
-from control_plane.topology.batch import Batch, Creation
+from control_plane.topology.claims import conflicts, epochs
+from control_plane.topology.claims.update import Batch, Creation
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.group_commit import Write
 from control_plane.topology.storage.statements import (

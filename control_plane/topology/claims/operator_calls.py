@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from control_plane.topology import feed, leases, operations, progress, records
+from control_plane.topology import feed
+from control_plane.topology import operations as progress
 from control_plane.topology.cells import cells
-from control_plane.topology.leases import Outcome
-from control_plane.topology.operations import Subject
-from control_plane.topology.progress import Progress
-from control_plane.topology.records import LeaseBacklog, OpenLease
+from control_plane.topology.claims import leases, move, records
+from control_plane.topology.claims.leases import Outcome
+from control_plane.topology.claims.move import Subject
+from control_plane.topology.claims.records import LeaseBacklog, OpenLease
+from control_plane.topology.operations import Progress
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Change, Written
@@ -68,7 +70,7 @@ class OperatorCalls:
             NotFound: there is no such open lease.
             LeaseSettled: its cell was quicker, and settled it the other way.
         """
-        operations.check_reason(reason)
+        move.check_reason(reason)
         cell_id = self.open_lease(lease).cell_id
         write = leases.settling(cell_id, lease, outcome, actor=actor, reason=reason)
         return self._store.write_statements(write)
@@ -91,7 +93,7 @@ class OperatorCalls:
             Invalid: without a reason.
             NotFound: no such cell.
         """
-        operations.check_reason(reason)
+        move.check_reason(reason)
         with self._store.read() as connection:
             cell_id = cells.get(connection, cell).id
         settled = 0
@@ -133,7 +135,7 @@ class OperatorCalls:
         """
 
         def work(tx: Transaction) -> int:
-            return operations.transfer(tx, subject, source, target, reason)
+            return move.transfer(tx, subject, source, target, reason)
 
         moved, tx = self._store.write(actor, work, dry_run=dry_run)
         return Written(
@@ -143,7 +145,7 @@ class OperatorCalls:
     def count_claims_of(self, cell: str) -> int:
         """How many claims a cell has; raises `NotFound`."""
         with self._store.read() as connection:
-            return operations.count_claims(connection, cells.get(connection, cell).id)
+            return move.count_claims(connection, cells.get(connection, cell).id)
 
     def release_cell(
         self, cell: str, *, reason: str, actor: str, progress: Progress = progress.nothing
@@ -158,15 +160,15 @@ class OperatorCalls:
         """
         total = 0
         while True:
-            done, _ = self._store.write(actor, lambda tx: operations.release_some(tx, cell, reason))
+            done, _ = self._store.write(actor, lambda tx: move.release_some(tx, cell, reason))
             total += done
             progress(total)
-            if done < operations.RELEASE_BATCH:
+            if done < move.RELEASE_BATCH:
                 return total
 
     def check_release(self, cell: str, *, reason: str, actor: str) -> None:
         """Raise what `release_cell` would, and keep nothing."""
-        self._store.write(actor, lambda tx: operations.release_some(tx, cell, reason), dry_run=True)
+        self._store.write(actor, lambda tx: move.release_some(tx, cell, reason), dry_run=True)
 
     def audit(
         self, bucket: str, value: str, *, before: int | None = None, limit: int = 100
@@ -177,7 +179,7 @@ class OperatorCalls:
         """
         with self._store.read() as connection:
             limit = min(max(limit, 1), MAX_AUDIT)
-            return operations.audit(connection, bucket, value, limit, before)
+            return move.audit(connection, bucket, value, limit, before)
 
     def audit_all(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from control_plane.topology import batch, leases, records
+from control_plane.topology.claims import leases, records, update
 from control_plane.topology.storage.group_commit import Job, Write
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.cell import Lease, Record, RecordSpec, Written
@@ -80,8 +80,8 @@ class LeaseCalls:
         Raises:
             Invalid: malformed or too large. All else its result tells.
         """
-        batch.check_key(idempotency_key)
-        wanted = batch.check(creates, destroys)
+        update.check_key(idempotency_key)
+        wanted = update.check(creates, destroys)
         return leases.beginning(cell_id, wanted, actor=actor, idempotency_key=idempotency_key)
 
     def settling(

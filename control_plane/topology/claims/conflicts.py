@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from control_plane.topology.batch import Batch
+from control_plane.topology.claims.update import Batch
 from control_plane.topology.storage.statements import Statement, chunked, in_keys
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.errors import AlreadyExists, Locked, NotFound, Refused

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
 
-from control_plane.topology import epochs
+from control_plane.topology.claims import epochs
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Claim, ClaimSpec, RecordStatus
