@@ -26,7 +26,7 @@ import psycopg
 
 from bench.load import scratch
 from bench.results import Figure, report
-from control_plane.topology.lookup import owner_statement
+from control_plane.topology.lookup.interface import owner_statement
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState, Endpoint, RecordSpec
 from tests.postgres import postgres

@@ -14,7 +14,7 @@ from control_plane.jobs import change_retention
 from control_plane.jobs.change_retention import Kept, Retention
 from control_plane.server import changes_kept
 from control_plane.settings import Settings
-from control_plane.topology import feed
+from control_plane.topology import changes
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
 
@@ -37,7 +37,7 @@ def test_the_defaults_are_generous() -> None:
 async def test_a_round_forgets_step_by_step(
     topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "PRUNE_ROWS", 3)
+    monkeypatch.setattr(changes, "PRUNE_ROWS", 3)
     everything = [change.as_dict() for change in topology.changes(0)]
     archive = tmp_path / "old.jsonl"
     assert await Retention(topology, Kept(0, 2, archive)).round() == 8

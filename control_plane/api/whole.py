@@ -18,7 +18,7 @@ from control_plane.api.schemas import CellBody, TopologyBody
 from control_plane.api.write import Write, WriteOptions
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.lint import lint
-from control_plane.topology.desired import Desired, text_of
+from control_plane.topology.maintenance.desired import Desired, text_of
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Cell, CellSpec, Snapshot, Written
 

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from control_plane.classifier.owner_cache import Entry, OwnerCache
 from control_plane.routing.model import ClaimKey
-from control_plane.topology.batched_lookup import BatchedLookup
-from control_plane.topology.lookup import Seen, normalised
+from control_plane.topology.lookup.batched import BatchedLookup
+from control_plane.topology.lookup.interface import Seen, normalised
 from control_plane.topology.service import Topology
 
 CACHE = "classifier"

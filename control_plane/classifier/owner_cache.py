@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from control_plane.routing.model import ClaimKey
-from control_plane.topology.lookup import Epochs, Seen, normalised
+from control_plane.topology.lookup.interface import Epochs, Seen, normalised
 
 MAX_ENTRIES = 65_536
 KEPT_S = 60.0

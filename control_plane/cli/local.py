@@ -19,8 +19,8 @@ from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
 from control_plane.process.listening import host_port, reachable
 from control_plane.server import Running, changes_kept, run_loop, running, serve, until_signal
 from control_plane.settings import Settings, TokenNeeded
-from control_plane.topology import backup
 from control_plane.topology.claims.bulk import Reject
+from control_plane.topology.maintenance import backup
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError

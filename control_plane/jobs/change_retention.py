@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.topology.feed import Archive, Pruned
+from control_plane.topology.changes import Archive, Pruned
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Change
 from control_plane.topology.values.errors import TopologyError

@@ -206,7 +206,7 @@ def test_the_audit_of_everything_goes_page_after_page_newest_first(
         own(topology, 2, *project(number + 1, f"x{number}"))
     whole = [(c.revision, c.key) for c in topology.changes(0)]
     for window in (10_000, 3):
-        monkeypatch.setattr("control_plane.topology.feed.WINDOW", window)
+        monkeypatch.setattr("control_plane.topology.changes.WINDOW", window)
         seen: list[tuple[int, str]] = []
         cursor = None
         while True:

@@ -12,7 +12,7 @@ from control_plane.classifier.owner_cache import (
     OwnerCache,
 )
 from control_plane.topology.claims.epochs import shard
-from control_plane.topology.lookup import Epochs, Seen
+from control_plane.topology.lookup.interface import Epochs, Seen
 
 KEY = ("tenant", "acme")
 SHARD = shard(*KEY)

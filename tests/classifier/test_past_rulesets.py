@@ -17,7 +17,7 @@ from control_plane.classifier.past_rulesets import MAX_KEPT, RETRY_S, PastRulese
 from control_plane.classifier.view import LiveView
 from control_plane.routing.model import ClaimKey, Request, ToCell
 from control_plane.routing.rules.parse import parse
-from control_plane.topology.lookup import Seen
+from control_plane.topology.lookup.interface import Seen
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Ruleset
 from tests.plane import add_cell, plane_with

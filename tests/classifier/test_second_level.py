@@ -17,8 +17,8 @@ from control_plane.classifier.cached_lookup import CachedLookup, open_cached_loo
 from control_plane.classifier.view import LiveView
 from control_plane.routing.model import ClaimKey, Request
 from control_plane.server import Running
-from control_plane.topology.backup import advance
 from control_plane.topology.claims.move import Subject
+from control_plane.topology.maintenance.backup import advance
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import migrate
 from control_plane.topology.values.cell import ClaimSpec

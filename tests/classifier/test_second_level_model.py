@@ -21,7 +21,7 @@ from control_plane.classifier.owner_cache import NEGATIVE_KEPT_S, Entry, OwnerCa
 from control_plane.classifier.shared_cache import decode, encode, name_of
 from control_plane.routing.model import ClaimKey
 from control_plane.topology.claims.epochs import shard
-from control_plane.topology.lookup import Epochs, Seen
+from control_plane.topology.lookup.interface import Epochs, Seen
 
 NAMES = [("tenant", f"t{n}") for n in range(2)]
 PROCESSES = 2

@@ -12,7 +12,7 @@ from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control_plane.topology import backup
+from control_plane.topology.maintenance import backup
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import _alembic
 from control_plane.topology.storage.mark_file import MarkFile, Marks

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from control_plane.topology import feed
-from control_plane.topology.feed import Pruned
+from control_plane.topology import changes
+from control_plane.topology.changes import Pruned
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import schema
 from control_plane.topology.values.cell import Change, ClaimSpec
@@ -78,7 +78,7 @@ def test_what_is_kept_is_young_and_among_so_many(two: Topology) -> None:
 def test_each_step_is_bounded_and_never_splits_a_revision(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "PRUNE_ROWS", 4)
+    monkeypatch.setattr(changes, "PRUNE_ROWS", 4)
     claim(two, *(f"many-{number}" for number in range(9)))
     claim(two, "a", "b", "c")
     claim(two, "d")

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from control_plane.topology.claims.move import Subject
-from control_plane.topology.lookup import ClaimLookup, Mark
+from control_plane.topology.lookup.interface import ClaimLookup, Mark
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from control_plane.topology.backup import advance
-from control_plane.topology.desired import Desired
+from control_plane.topology.maintenance.backup import advance
+from control_plane.topology.maintenance.desired import Desired
 from control_plane.topology.operations import OperationState
 from control_plane.topology.service import Topology
 from control_plane.topology.tokens import Scope

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, text
 
 from control_plane.topology.claims import leases
-from control_plane.topology.lookup import owner_statement
+from control_plane.topology.lookup.interface import owner_statement
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.statements import _for_postgresql, _for_sqlite, in_keys
 from control_plane.topology.storage.store import Store

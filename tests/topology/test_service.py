@@ -11,8 +11,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from control_plane.routing import model as routing
+from control_plane.topology.changes import Pruned
 from control_plane.topology.claims.move import Subject
-from control_plane.topology.feed import Pruned
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.idempotency import Once, Remembered
 from control_plane.topology.storage.schema import metadata

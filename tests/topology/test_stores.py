@@ -14,8 +14,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from control_plane.topology import lookup as lookups
-from control_plane.topology.lookup import ClaimLookup
+from control_plane.topology.lookup import interface as lookups
+from control_plane.topology.lookup.interface import ClaimLookup
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import CHANNEL, _alembic, parse_url
 from control_plane.topology.storage.store import TRIES, Store, migrate, pending_migrations

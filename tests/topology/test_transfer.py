@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control_plane.topology.backup import back_up, restore
 from control_plane.topology.claims import bulk
 from control_plane.topology.claims.bulk import Imported, Reject, last_key
+from control_plane.topology.maintenance.backup import back_up, restore
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import CACHE_KIB, CHECKPOINT_PAGES
 from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select, tuple_, update
 
-from control_plane.topology import feed
+from control_plane.topology import changes as feed
 from control_plane.topology.claims import epochs
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import chunked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from control_plane.topology import feed
+from control_plane.topology import changes
 from control_plane.topology import operations as progress
 from control_plane.topology.cells import cells
 from control_plane.topology.claims import leases, move, records
@@ -194,4 +194,4 @@ class OperatorCalls:
         A page looks at `feed.WINDOW` revisions at most, so it may be short, and more follow.
         """
         with self._store.read() as connection:
-            return feed.newest(connection, kind, actor, before, min(max(limit, 1), MAX_AUDIT))
+            return changes.newest(connection, kind, actor, before, min(max(limit, 1), MAX_AUDIT))

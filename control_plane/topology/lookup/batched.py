@@ -17,7 +17,7 @@ from typing import Any, LiteralString
 import psycopg
 from sqlalchemy import Engine
 
-from control_plane.topology.lookup import Epochs, Seen, normalised, seen_of
+from control_plane.topology.lookup.interface import Epochs, Seen, normalised, seen_of
 from control_plane.topology.values.errors import TopologyError, Unavailable
 
 CONNECTIONS = 2

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from control_plane.topology import feed, rulesets
+from control_plane.topology import changes, rulesets
 from control_plane.topology.cells import cells
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
@@ -69,7 +69,7 @@ def text_of(document: Mapping[str, Any]) -> str:
 
 def _check_base(tx: Transaction, base: int) -> None:
     try:
-        later = feed.since(tx.connection, base, kinds={"cell", "ruleset"})
+        later = changes.since(tx.connection, base, kinds={"cell", "ruleset"})
     except Gone as error:
         raise StaleVersion("topology", "all", base, tx.revision - 1) from error
     for change in later:
