@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from control_plane.compiler.asking_names import AskingNames, asking_names
-from control_plane.compiler.native import Analysed, analyse, needs_second_try
+from control_plane.compiler.native.analyse import Analysed, analyse, needs_second_try
+from control_plane.compiler.route_names import AskingNames, asking_names
 from control_plane.routing.rules.ruleset import Ruleset
 
 

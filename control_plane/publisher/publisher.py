@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from control_plane.compiler.asking import has_epochs
-from control_plane.compiler.compile import EdgeCompiler
+from control_plane.compiler.edge import EdgeCompiler
 from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
+from control_plane.compiler.filters import has_epochs
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset

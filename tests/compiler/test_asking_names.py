@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control_plane.compiler.asking_names import MAX_LISTED, AskingNames, asking_names
-from control_plane.compiler.compile import EdgeCompiler, compile_edge
+from control_plane.compiler.edge import EdgeCompiler, compile_edge
 from control_plane.compiler.model import LISTENER, ClassifierAddress, TrafficPolicy
+from control_plane.compiler.route_names import MAX_LISTED, AskingNames, asking_names
 from control_plane.routing.rules.parse import parse
 from tests.compiler.test_compile import cell
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control_plane.compiler.key_pattern import leading_literal, parse_key_pattern, re2_class
-from control_plane.compiler.native import AskClassifier, NativeRule, analyse
+from control_plane.compiler.native.analyse import AskClassifier, NativeRule, analyse
+from control_plane.compiler.native.key_pattern import leading_literal, parse_key_pattern, re2_class
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Request
 from control_plane.routing.rules.parse import parse

@@ -9,9 +9,9 @@ from typing import Any
 
 from lupa.luajit21 import LuaRuntime
 
-from control_plane.compiler.asking_names import asking_names
 from control_plane.compiler.edge_cache import compile_script
 from control_plane.compiler.model import TrafficPolicy
+from control_plane.compiler.route_names import asking_names
 from control_plane.routing.rules.parse import parse
 
 RULESET = parse(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.compiler.asking_names import AskingNames, asking_names
+from control_plane.compiler.route_names import AskingNames, asking_names
 from control_plane.routing.rules.parse import parse
 from tests.edge.lua_edge import Answer, Edge, answering
 

@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from control_plane.compiler.key_pattern import (
+from control_plane.compiler.native.key_pattern import (
     KeyPattern,
     Literal,
     leading_literal,
     parse_key_pattern,
     re2_class,
 )
-from control_plane.compiler.regex_rewrite import anchored, without
+from control_plane.compiler.native.regex_rewrite import anchored, without
 from control_plane.routing.model import Cell, Cells
 from control_plane.routing.rules.ruleset import (
     Classify,

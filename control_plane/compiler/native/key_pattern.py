@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from control_plane.compiler.regex_rewrite import class_members
+from control_plane.compiler.native.regex_rewrite import class_members
 
 _TOKEN = re.compile(
     r"(?P<members>\[(?!\^)(?:\\.|[^\]\\\[])+\]|\\[dw])(?P<many>\+?)(?![*+?{])"
