@@ -21,7 +21,7 @@ from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
 from control_plane.process.listening import numeric, port_of, reserve
 from control_plane.server import Running
 from control_plane.settings import Settings
-from control_plane.xds.status import SyncState
+from control_plane.xds.session.status import SyncState
 
 EDGE_PORT = "--edge-port (CELLWAY_EDGE_PORT), 0 for any free one"
 ADMIN_PORT = "--envoy-admin-port (CELLWAY_ENVOY_ADMIN_PORT)"

@@ -51,11 +51,11 @@ from control_plane.publisher.publisher import Publisher, newest_revision
 from control_plane.settings import API_PORT, CLASSIFIER_PORT, GRPC_PORT, Settings, check_exposure
 from control_plane.topology.service import Topology
 from control_plane.traffic import traffic_policy
-from control_plane.xds import client_status
-from control_plane.xds.cache import SnapshotCache
-from control_plane.xds.fleet import Fleet
-from control_plane.xds.server import SERVICES, XdsServer
-from control_plane.xds.transport import grpc_options
+from control_plane.xds.fleet import client_status
+from control_plane.xds.fleet.fleet import Fleet
+from control_plane.xds.server.server import SERVICES, XdsServer
+from control_plane.xds.server.transport import grpc_options
+from control_plane.xds.snapshot_cache import SnapshotCache
 
 log = logging.getLogger(__name__)
 GRACE_S = 2.0

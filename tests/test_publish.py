@@ -16,9 +16,9 @@ from control_plane.topology.claims.move import Subject
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellState, ClaimSpec, Endpoint
 from control_plane.topology.values.cell import Snapshot as TopologySnapshot
-from control_plane.xds.cache import SnapshotCache
 from control_plane.xds.resource import CDS, ECDS, RDS
 from control_plane.xds.snapshot import Snapshot
+from control_plane.xds.snapshot_cache import SnapshotCache
 from tests.plane import RULESET, add_cell, route_all
 
 UNNAMED = """{"name": "r", "rules": [{"id": "any",

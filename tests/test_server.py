@@ -9,7 +9,7 @@ import pytest
 
 from control_plane.jobs.notifications import WakeUps
 from control_plane.publisher.publisher import Publisher
-from control_plane.xds.server import XdsServer
+from control_plane.xds.server.server import XdsServer
 from tests.plane import plane_with
 
 

@@ -31,7 +31,7 @@ from control_plane.api.strict_query import strict_query
 from control_plane.edge_health.book import Book
 from control_plane.grpc_api.gateway import Gateway
 from control_plane.topology.service import Topology
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 
 # Before claims: its {bucket}/{value} takes all that is left.
 _ROOMS = (

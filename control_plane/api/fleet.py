@@ -13,7 +13,7 @@ from control_plane.api.documents import FleetDocument, Ready, answers
 from control_plane.api.roles import VIEWER
 from control_plane.edge_health.book import Book
 from control_plane.jobs.edge_decisions import of_cells
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 
 router = APIRouter(tags=["fleet"])
 

@@ -14,7 +14,7 @@ from control_plane.api.once import MAX_KEY_CHARS
 from control_plane.api.problem import ProblemError
 from control_plane.api.roles import actor_of
 from control_plane.topology.values.cell import Written
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 
 MAX_WAIT_S = 300.0
 MAX_CHANGES = 2000

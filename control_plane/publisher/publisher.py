@@ -24,10 +24,15 @@ from control_plane.topology.storage.engines import DRIVER_ERRORS
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.cell import Snapshot as TopologySnapshot
 from control_plane.topology.values.errors import Unavailable
-from control_plane.xds.cache import OverSize, SnapshotCache, StaleRevision, SuspiciousShrink
-from control_plane.xds.newest import RevisionUnknown
 from control_plane.xds.resource import ECDS, Resource
+from control_plane.xds.server.revision_probe import RevisionUnknown
 from control_plane.xds.snapshot import EMPTY, Snapshot
+from control_plane.xds.snapshot_cache import (
+    OverSize,
+    SnapshotCache,
+    StaleRevision,
+    SuspiciousShrink,
+)
 
 log = logging.getLogger(__name__)
 SLOW_S = 5.0

@@ -17,7 +17,7 @@ from control_plane.topology.service import Topology
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.idempotency import Once, Remembered
 from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 
 ROUNDS = 20
 ALLOT = "/v1/cells/cell-1/sequences"

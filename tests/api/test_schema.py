@@ -27,7 +27,7 @@ from control_plane.topology.values.cell import (
     RecordSpec,
     SequenceRange,
 )
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 
 EXAMPLES = {GenerationMode.POSITIVE: 22, GenerationMode.NEGATIVE: 8}
 RULESET = (

@@ -21,7 +21,7 @@ from control_plane.grpc_api.metrics import gateway_counter
 from control_plane.grpc_api.work import Work
 from control_plane.topology.service import Topology
 from control_plane.topology.values.errors import Invalid
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 
 
 async def no_metrics() -> bytes:

@@ -18,12 +18,12 @@ from typing import Any
 
 from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.xds.delta import DeltaSession, delta_bytes
 from control_plane.xds.resource import CDS, ECDS, EDS, FULL_STATE_TYPES, LDS, RDS, SDS
-from control_plane.xds.session import Session
+from control_plane.xds.session.delta import DeltaSession, delta_bytes
+from control_plane.xds.session.session import Session
+from control_plane.xds.session.sotw import SotwSession, sotw_bytes
+from control_plane.xds.session.subscription import Response
 from control_plane.xds.snapshot import Snapshot
-from control_plane.xds.sotw import SotwSession, sotw_bytes
-from control_plane.xds.subscription import Response
 
 _NOUNS = {CDS: "cluster(s)", LDS: "listener(s)"}
 

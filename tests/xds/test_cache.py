@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.xds.cache import (
+from control_plane.xds.resource import CDS, Resource
+from control_plane.xds.server.transport import MAX_SENT_BYTES
+from control_plane.xds.session.delta import DeltaSession, delta_bytes
+from control_plane.xds.snapshot import Snapshot
+from control_plane.xds.snapshot_cache import (
     MAX_RESPONSE_BYTES,
     OverSize,
     SnapshotCache,
     StaleRevision,
     SuspiciousShrink,
 )
-from control_plane.xds.delta import DeltaSession, delta_bytes
-from control_plane.xds.resource import CDS, Resource
-from control_plane.xds.snapshot import Snapshot
-from control_plane.xds.transport import MAX_SENT_BYTES
 
 
 def clusters(revision: int, count: int, body: bytes = b"x") -> Snapshot:

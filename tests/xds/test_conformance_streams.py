@@ -10,10 +10,10 @@ import grpc
 import pytest
 from envoy.config.core.v3 import base_pb2
 
-from control_plane.xds.ledger import MAX_UNSERVED
-from control_plane.xds.newest import RevisionUnknown
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, RTDS
-from control_plane.xds.server import Limits
+from control_plane.xds.server.revision_probe import RevisionUnknown
+from control_plane.xds.server.server import Limits
+from control_plane.xds.session.ledger import MAX_UNSERVED
 from tests.xds.wire import Wire, until
 from tests.xds.xds_client import VARIANTS, WAIT_S, Variant, XdsClient, publish, tags
 

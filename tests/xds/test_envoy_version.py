@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from control_plane.xds.envoy_version import outdated
+from control_plane.xds.fleet.envoy_version import outdated
 
 
 @pytest.mark.parametrize("version", ["1.40.0", "1.40.2", "1.41.0", "2.0.0", "0.0.0", "", "x.y.z"])

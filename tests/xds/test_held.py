@@ -9,9 +9,15 @@ from envoy.service.discovery.v3 import discovery_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.xds.held import Held
-from control_plane.xds.light_request import LightRequest, as_light, entry, named_versions, parsed
 from control_plane.xds.resource import CDS, Resource
+from control_plane.xds.server.delta_request import (
+    LightRequest,
+    as_light,
+    entry,
+    named_versions,
+    parsed,
+)
+from control_plane.xds.session.client_versions import Held
 from control_plane.xds.snapshot import Snapshot
 
 names = st.sampled_from("abcd")

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from control_plane.xds.delta import DeltaSession
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
-from control_plane.xds.session import Session
+from control_plane.xds.session.delta import DeltaSession
+from control_plane.xds.session.session import Session
+from control_plane.xds.session.sotw import SotwSession
+from control_plane.xds.session.subscription import RETRY_MAX_S, Response
 from control_plane.xds.snapshot import Snapshot
-from control_plane.xds.sotw import SotwSession
-from control_plane.xds.subscription import RETRY_MAX_S, Response
 from tests.xds.envoy_model import MAX_EXCHANGES, Clock, DeltaClient, SotwClient, boot, wanted
 
 NAMES = "abcdef"

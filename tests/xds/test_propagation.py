@@ -8,8 +8,8 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.xds.fleet import Fleet
-from control_plane.xds.propagation import Propagation
+from control_plane.xds.fleet.fleet import Fleet
+from control_plane.xds.fleet.propagation import Propagation
 from tests.xds.wire import Wire, answer, clusters, first, read, until
 
 

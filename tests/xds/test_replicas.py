@@ -17,9 +17,9 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.publisher.publisher import Publisher
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
-from control_plane.xds.newest import Newest, RevisionUnknown
 from control_plane.xds.resource import CDS, Resource
-from control_plane.xds.server import Limits
+from control_plane.xds.server.revision_probe import Newest, RevisionUnknown
+from control_plane.xds.server.server import Limits
 from control_plane.xds.snapshot import Snapshot
 from tests.xds.wire import Wire, answer, clusters, first, read, until
 

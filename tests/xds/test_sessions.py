@@ -12,13 +12,13 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.xds.delta import DeltaSession
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
-from control_plane.xds.session import GATE_TIMEOUT_S, SETTLE_S
+from control_plane.xds.session.delta import DeltaSession
+from control_plane.xds.session.session import GATE_TIMEOUT_S, SETTLE_S
+from control_plane.xds.session.sotw import SotwSession
+from control_plane.xds.session.status import TypeStatus
+from control_plane.xds.session.subscription import RETRY_MAX_S, Doubt, Refusal
 from control_plane.xds.snapshot import Snapshot
-from control_plane.xds.sotw import SotwSession
-from control_plane.xds.status import TypeStatus
-from control_plane.xds.subscription import RETRY_MAX_S, Doubt, Refusal
 from tests.xds.envoy_model import Clock, DeltaClient, SotwClient, boot, versions, wanted
 
 

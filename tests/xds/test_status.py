@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from control_plane.xds import subscription
-from control_plane.xds.delta import DeltaSession
-from control_plane.xds.ledger import MAX_ERROR
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, Resource
-from control_plane.xds.session import Session
+from control_plane.xds.session import subscription
+from control_plane.xds.session.delta import DeltaSession
+from control_plane.xds.session.ledger import MAX_ERROR
+from control_plane.xds.session.session import Session
+from control_plane.xds.session.sotw import SotwSession
+from control_plane.xds.session.status import MAX_ERRORS
 from control_plane.xds.snapshot import Snapshot
-from control_plane.xds.sotw import SotwSession
-from control_plane.xds.status import MAX_ERRORS
 from tests.xds.envoy_model import Clock, DeltaClient, SotwClient, boot
 from tests.xds.wire import Wire, answer, clusters, first, read, until
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from control_plane.xds.resource import Resource
+from control_plane.xds.session.subscription import Subscription
 from control_plane.xds.snapshot import Snapshot
-from control_plane.xds.subscription import Subscription
 
 MAX_ERRORS = 10
 """Texts that are shown of a type; the names of what was refused are shown anyway."""

@@ -15,15 +15,15 @@ from envoy.service.route.v3 import rds_pb2
 from envoy.service.runtime.v3 import rtds_pb2
 from envoy.service.secret.v3 import sds_pb2
 
-from control_plane.xds.cache import SnapshotCache
-from control_plane.xds.delta import DeltaSession
-from control_plane.xds.fleet import Fleet
-from control_plane.xds.light_request import LightRequest
-from control_plane.xds.newest import Newest
+from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, PUSH_ORDER, RDS, RTDS, SDS
-from control_plane.xds.session import ProtocolError, Session
-from control_plane.xds.sotw import SotwSession
-from control_plane.xds.stream import Limits, ResponseTooLarge, Stream
+from control_plane.xds.server.delta_request import LightRequest
+from control_plane.xds.server.revision_probe import Newest
+from control_plane.xds.server.stream import Limits, ResponseTooLarge, Stream
+from control_plane.xds.session.delta import DeltaSession
+from control_plane.xds.session.session import ProtocolError, Session
+from control_plane.xds.session.sotw import SotwSession
+from control_plane.xds.snapshot_cache import SnapshotCache
 
 _AGGREGATED = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 _SINGLE = {
@@ -55,7 +55,7 @@ class XdsServer:
         newest: Callable[[], int] | None = None,
         force_shrink: bool = False,
     ) -> None:
-        """``newest`` reads the newest committed revision; see `control_plane.xds.newest.Newest`.
+        """``newest`` reads the newest committed revision; see `control_plane.xds.server.revision_probe.Newest`.
 
         Without it this is the only server that the nodes ever speak to.
         """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from control_plane.xds.held import Held
-from control_plane.xds.light_request import as_light, named_versions
 from control_plane.xds.resource import length_delimited
-from control_plane.xds.session import Session, legacy_wildcard
+from control_plane.xds.server.delta_request import as_light, named_versions
+from control_plane.xds.session.client_versions import Held
+from control_plane.xds.session.session import Session, legacy_wildcard
+from control_plane.xds.session.subscription import Response, Subscription
 from control_plane.xds.shrink import GUARDED
-from control_plane.xds.subscription import Response, Subscription
 
 
 class DeltaSession(Session):

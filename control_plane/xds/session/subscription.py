@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from control_plane.xds.held import Held
 from control_plane.xds.resource import Resource
+from control_plane.xds.session.client_versions import Held
 from control_plane.xds.snapshot import OfType
 
 RETRY_MIN_S = 1.0

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from control_plane.xds.delta import DeltaSession, delta_bytes
-from control_plane.xds.newest import Newest, RevisionUnknown
-from control_plane.xds.node import NODE_NAME
-from control_plane.xds.session import GATE_TIMEOUT_S, ProtocolError
-from control_plane.xds.sotw import SotwSession, sotw_bytes
-from control_plane.xds.subscription import Response
-from control_plane.xds.transport import MAX_SENT_BYTES
+from control_plane.xds.fleet.node import NODE_NAME
+from control_plane.xds.server.revision_probe import Newest, RevisionUnknown
+from control_plane.xds.server.transport import MAX_SENT_BYTES
+from control_plane.xds.session.delta import DeltaSession, delta_bytes
+from control_plane.xds.session.session import GATE_TIMEOUT_S, ProtocolError
+from control_plane.xds.session.sotw import SotwSession, sotw_bytes
+from control_plane.xds.session.subscription import Response
 
 if TYPE_CHECKING:
-    from control_plane.xds.server import XdsServer
+    from control_plane.xds.server.server import XdsServer
 
 CONFIRM_RETRY_S = 1.0
 LAST_WRITE_S = 1.0

@@ -19,12 +19,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from control_plane.xds.held import Held
-from control_plane.xds.offers import due
 from control_plane.xds.resource import CDS, EDS, REFUSED_STAYS_REFUSED, Resource
+from control_plane.xds.session.client_versions import Held
+from control_plane.xds.session.offers import due
+from control_plane.xds.session.subscription import ANY, Doubt, Response, Subscription
+from control_plane.xds.session.trials import split
 from control_plane.xds.snapshot import EMPTY, OfType, Snapshot
-from control_plane.xds.subscription import ANY, Doubt, Response, Subscription
-from control_plane.xds.trials import split
 
 MAX_ERROR = 4200
 """Characters of a client's error text that are kept; Envoy itself cuts it after some 4,100."""

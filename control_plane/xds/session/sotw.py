@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from control_plane.xds.held import Held
 from control_plane.xds.resource import (
     FULL_STATE_TYPES,
     REFUSED_STAYS_REFUSED,
@@ -14,11 +13,12 @@ from control_plane.xds.resource import (
     Resource,
     length_delimited,
 )
-from control_plane.xds.session import Session, legacy_wildcard
+from control_plane.xds.session.client_versions import Held
+from control_plane.xds.session.session import Session, legacy_wildcard
+from control_plane.xds.session.subscription import ANY, Doubt, Response, Subscription
+from control_plane.xds.session.trials import named_in
 from control_plane.xds.shrink import GUARDED, counted
 from control_plane.xds.snapshot import OfType
-from control_plane.xds.subscription import ANY, Doubt, Response, Subscription
-from control_plane.xds.trials import named_in
 
 
 class SotwSession(Session):

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from control_plane.xds.envoy_version import outdated
-from control_plane.xds.propagation import Propagation
-from control_plane.xds.session import Session
-from control_plane.xds.status import ResourceStatus, SyncState, TypeStatus
-from control_plane.xds.subscription import Doubt
+from control_plane.xds.fleet.envoy_version import outdated
+from control_plane.xds.fleet.propagation import Propagation
+from control_plane.xds.session.session import Session
+from control_plane.xds.session.status import ResourceStatus, SyncState, TypeStatus
+from control_plane.xds.session.subscription import Doubt
 
 MAX_DISCONNECTED = 10_000
 """Disconnected nodes that are remembered; the oldest are forgotten first."""

@@ -19,7 +19,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 
-from control_plane.xds.ledger import Ledger, ProtocolError
 from control_plane.xds.resource import (
     CDS,
     EDS,
@@ -27,10 +26,16 @@ from control_plane.xds.resource import (
     PHASES,
     PUSH_ORDER,
 )
+from control_plane.xds.session.ledger import Ledger, ProtocolError
+from control_plane.xds.session.status import (
+    ResourceStatus,
+    TypeStatus,
+    resource_statuses,
+    type_status,
+)
+from control_plane.xds.session.subscription import NEVER, Response, Subscription
 from control_plane.xds.shrink import GUARDED, counted, refusal
 from control_plane.xds.snapshot import Snapshot
-from control_plane.xds.status import ResourceStatus, TypeStatus, resource_statuses, type_status
-from control_plane.xds.subscription import NEVER, Response, Subscription
 
 GATE_TIMEOUT_S = 10.0
 SETTLE_S = 1.0

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from control_plane.xds.resource import Resource
+from control_plane.xds.session.subscription import Subscription
 from control_plane.xds.snapshot import OfType
-from control_plane.xds.subscription import Subscription
 
 
 def due(
