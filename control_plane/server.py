@@ -19,10 +19,10 @@ from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
-from control_plane.classifier.cached_lookup import CachedLookup, open_cached_lookup
+from control_plane.classifier.cache.tiered import CachedLookup, open_cached_lookup
+from control_plane.classifier.decide import LiveView
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import ClassifierServer
-from control_plane.classifier.view import LiveView
 from control_plane.classifier.worker.directory import worker_directory
 from control_plane.classifier.worker.supervisor import Workers
 from control_plane.edge_health import service as edge_health

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from control_plane.classifier.cached_lookup import SHARED
+from control_plane.classifier.cache.tiered import SHARED
 from control_plane.routing.model import Decision, Status, ToCell, Weighted
 
 _FAST = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1)

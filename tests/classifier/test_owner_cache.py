@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from control_plane.classifier.owner_cache import (
+from control_plane.classifier.cache.memory import (
     KEPT_S,
     NEGATIVE_KEPT_S,
     SHARED_KEPT_S,

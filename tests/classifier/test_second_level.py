@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from control_plane.classifier import shared_cache
-from control_plane.classifier.cached_lookup import CachedLookup, open_cached_lookup
-from control_plane.classifier.view import LiveView
+from control_plane.classifier.cache import redis as shared_cache
+from control_plane.classifier.cache.tiered import CachedLookup, open_cached_lookup
+from control_plane.classifier.decide import LiveView
 from control_plane.routing.model import ClaimKey, Request
 from control_plane.server import Running
 from control_plane.topology.claims.move import Subject

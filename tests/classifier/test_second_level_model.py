@@ -16,9 +16,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from control_plane.classifier.cached_lookup import owned
-from control_plane.classifier.owner_cache import NEGATIVE_KEPT_S, Entry, OwnerCache
-from control_plane.classifier.shared_cache import decode, encode, name_of
+from control_plane.classifier.cache.memory import NEGATIVE_KEPT_S, Entry, OwnerCache
+from control_plane.classifier.cache.redis import decode, encode, name_of
+from control_plane.classifier.cache.tiered import owned
 from control_plane.routing.model import ClaimKey
 from control_plane.topology.claims.epochs import shard
 from control_plane.topology.lookup.interface import Epochs, Seen

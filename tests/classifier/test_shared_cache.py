@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.classifier import shared_cache
-from control_plane.classifier.owner_cache import KEPT_S, SHARED_KEPT_S, Entry
-from control_plane.classifier.shared_cache import PAUSE_S, SharedCache, decode, encode, name_of
+from control_plane.classifier.cache import redis
+from control_plane.classifier.cache.memory import KEPT_S, SHARED_KEPT_S, Entry
+from control_plane.classifier.cache.redis import PAUSE_S, SharedCache, decode, encode, name_of
 from control_plane.routing.model import ClaimKey
 from tests.plane import until
 from tests.redis_server import RedisServer, redis_server
@@ -48,7 +48,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may take longer than a question would wait."""
-    monkeypatch.setattr(shared_cache, "ANSWER_S", 0.7)
+    monkeypatch.setattr(redis, "ANSWER_S", 0.7)
 
 
 @pytest.fixture
@@ -95,12 +95,12 @@ async def test_what_one_process_keeps_another_finds(
     with server.client() as client:
         (name,) = client.keys()
         assert name == b"cellway:owner:7-00000001-5-16400:tenant:acme"
-        assert 0 < client.ttl(name) <= shared_cache.KEPT_S
+        assert 0 < client.ttl(name) <= redis.KEPT_S
     assert counts.errors == 0
 
 
 def test_nothing_lives_longer_for_being_shared() -> None:
-    assert shared_cache.KEPT_S + SHARED_KEPT_S <= KEPT_S
+    assert redis.KEPT_S + SHARED_KEPT_S <= KEPT_S
 
 
 async def test_many_questions_at_once_are_few_commands(
@@ -206,8 +206,8 @@ async def test_a_full_redis_is_still_read(
 async def test_what_waits_is_bounded(
     cache: SharedCache, counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_cache, "MAX_WAITING", 3)
-    monkeypatch.setattr(shared_cache, "MAX_UNSENT", 5)
+    monkeypatch.setattr(redis, "MAX_WAITING", 3)
+    monkeypatch.setattr(redis, "MAX_UNSENT", 5)
     cache.put(DB, [(("tenant", f"t{n}"), Entry(1, 1)) for n in range(9)])
     assert len(cache._unsent) == 5
     asked = [asyncio.ensure_future(cache.get(DB, [KEY])) for _ in range(6)]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.classifier.view import LiveView, NoRuleset
+from control_plane.classifier.decide import LiveView, NoRuleset
 from control_plane.process import envoy
 from control_plane.publisher.publisher import Publisher
 from control_plane.routing.admission.admit import Refused, admit

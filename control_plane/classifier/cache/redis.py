@@ -17,8 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from control_plane.classifier.cached_lookup import SHARED, Observer
-from control_plane.classifier.owner_cache import Entry
+from control_plane.classifier.cache.memory import Entry
+from control_plane.classifier.cache.tiered import SHARED, Observer
 from control_plane.routing.model import ClaimKey
 
 log = logging.getLogger(__name__)

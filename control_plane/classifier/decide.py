@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from control_plane.classifier.cached_lookup import CachedLookup
+from control_plane.classifier.cache.tiered import CachedLookup
 from control_plane.classifier.past_rulesets import PastRulesets
 from control_plane.routing.evaluate import Evaluation
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from control_plane.classifier.owner_cache import Entry, OwnerCache
+from control_plane.classifier.cache.memory import Entry, OwnerCache
 from control_plane.routing.model import ClaimKey
 from control_plane.topology.lookup.batched import BatchedLookup
 from control_plane.topology.lookup.interface import Seen, normalised
@@ -29,7 +29,7 @@ class Observer(Protocol):
 
 
 class Shared(Protocol):
-    """A cache that processes share; see `control_plane.classifier.shared_cache`."""
+    """A cache that processes share; see `control_plane.classifier.cache.redis`."""
 
     async def get(self, database: str, keys: Sequence[ClaimKey]) -> list[Entry | None]:
         """What is kept of each key, or None; never fails."""
@@ -51,7 +51,7 @@ def open_cached_lookup(
     shared = None
     if redis_url is not None:
         # Imported by who uses it: it takes as long as all the rest of a classifier's start.
-        from control_plane.classifier.shared_cache import SharedCache
+        from control_plane.classifier.cache.redis import SharedCache
 
         shared = SharedCache(redis_url, observer)
     return CachedLookup(lookup, OwnerCache(), observer, shared)
