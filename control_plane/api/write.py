@@ -10,9 +10,9 @@ from fastapi import Depends, Header, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 
-from control_plane.api.once import MAX_KEY_CHARS
+from control_plane.api.auth import actor_of
+from control_plane.api.middleware.idempotency import MAX_KEY_CHARS
 from control_plane.api.problem import ProblemError
-from control_plane.api.roles import actor_of
 from control_plane.topology.values.cell import Written
 from control_plane.xds.fleet.fleet import Fleet
 

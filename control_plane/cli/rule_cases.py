@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from control_plane.api.explain import explained
 from control_plane.api.problem import ProblemError
+from control_plane.api.routes.explain import explained
 from control_plane.cli.client import Exit, Failure
 from control_plane.routing.model import ClaimKey
 from control_plane.routing.rules.parse import parse

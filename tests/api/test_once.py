@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from control_plane.api import once as once_api
 from control_plane.api.app import create_app
+from control_plane.api.middleware import idempotency as once_api
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.idempotency import Once, Remembered

@@ -14,8 +14,8 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from control_plane.api.documents import ChangeList, answers
-from control_plane.api.roles import VIEWER
+from control_plane.api.auth import VIEWER
+from control_plane.api.schemas.responses import ChangeList, answers
 from control_plane.topology.service import Topology
 
 HEARTBEAT_S = 15.0

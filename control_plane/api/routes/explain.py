@@ -10,10 +10,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import Explained, answers
+from control_plane.api.auth import VIEWER
 from control_plane.api.problem import ProblemError
-from control_plane.api.roles import VIEWER
-from control_plane.api.schemas import ExplainBody
+from control_plane.api.schemas.requests import ExplainBody
+from control_plane.api.schemas.responses import Explained, answers
 from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import Owners, decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell

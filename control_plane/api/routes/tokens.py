@@ -9,14 +9,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import answers
-from control_plane.api.operator_documents import (
-    TokenCreated,
-    TokenList,
-    TokenWritten,
-)
-from control_plane.api.roles import ADMIN
-from control_plane.api.schemas import TokenBody
+from control_plane.api.auth import ADMIN
+from control_plane.api.schemas.operator_responses import TokenCreated, TokenList, TokenWritten
+from control_plane.api.schemas.requests import TokenBody
+from control_plane.api.schemas.responses import answers
 from control_plane.api.write import WriteOptions
 from control_plane.topology.service import Topology
 

@@ -9,9 +9,9 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
-from control_plane.api.documents import AuditList, answers
+from control_plane.api.auth import VIEWER
 from control_plane.api.problem import ProblemError
-from control_plane.api.roles import VIEWER
+from control_plane.api.schemas.responses import AuditList, answers
 from control_plane.topology.claims.operator_calls import MAX_AUDIT
 from control_plane.topology.service import Topology
 

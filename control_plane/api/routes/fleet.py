@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from control_plane.api.documents import FleetDocument, Ready, answers
-from control_plane.api.roles import VIEWER
+from control_plane.api.auth import VIEWER
+from control_plane.api.schemas.responses import FleetDocument, Ready, answers
 from control_plane.edge_health.book import Book
 from control_plane.jobs.edge_decisions import of_cells
 from control_plane.xds.fleet.fleet import Fleet

@@ -9,9 +9,9 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.once import OncePerKey
+from control_plane.api.auth import CALLER, OPEN_PATHS, Caller
+from control_plane.api.middleware.idempotency import OncePerKey
 from control_plane.api.problem import problem, topology_problem
-from control_plane.api.roles import CALLER, OPEN_PATHS, Caller
 from control_plane.topology.service import Topology
 from control_plane.topology.tokens import PREFIX, Scope
 from control_plane.topology.values.errors import TopologyError

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import answers
-from control_plane.api.operator_documents import (
+from control_plane.api.auth import ADMIN, OPERATOR, VIEWER
+from control_plane.api.schemas.operator_responses import (
     Allotted,
     CellSequences,
     MarkDocument,
     SequenceList,
     SequenceUseDocument,
 )
-from control_plane.api.roles import ADMIN, OPERATOR, VIEWER
-from control_plane.api.schemas import AllotBody, ReportBody
+from control_plane.api.schemas.requests import AllotBody, ReportBody
+from control_plane.api.schemas.responses import answers
 from control_plane.api.write import WriteOptions
 from control_plane.topology.cells.sequences import SequenceMark, SequenceUse
 from control_plane.topology.service import Topology

@@ -10,9 +10,9 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
-from control_plane.api.documents import ImportDone, answers
+from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.problem import ProblemError
-from control_plane.api.roles import OPERATOR, VIEWER
+from control_plane.api.schemas.responses import ImportDone, answers
 from control_plane.api.write import WriteOptions
 from control_plane.topology.claims.bulk import BATCH_LINES, Imported, Reject, last_key
 from control_plane.topology.service import Topology

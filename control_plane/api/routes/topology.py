@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import TopologyDocument, TopologyWritten, answers
+from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.problem import ProblemError, findings_problem
-from control_plane.api.roles import OPERATOR, VIEWER
-from control_plane.api.schemas import CellBody, TopologyBody
+from control_plane.api.schemas.requests import CellBody, TopologyBody
+from control_plane.api.schemas.responses import TopologyDocument, TopologyWritten, answers
 from control_plane.api.write import Write, WriteOptions
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.lint import lint

@@ -11,17 +11,17 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
-from control_plane.api.documents import answers
-from control_plane.api.operations import accepted, would_do
-from control_plane.api.operator_documents import (
+from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.background import Operations
+from control_plane.api.routes.operations import accepted, would_do
+from control_plane.api.schemas.operator_responses import (
     LeaseDocument,
     LeaseList,
     LeaseSettled,
     OperationStarted,
 )
-from control_plane.api.roles import OPERATOR, VIEWER
-from control_plane.api.running import Operations
-from control_plane.api.schemas import SettleAllBody, SettleBody
+from control_plane.api.schemas.requests import SettleAllBody, SettleBody
+from control_plane.api.schemas.responses import answers
 from control_plane.api.write import WriteOptions
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Written

@@ -10,7 +10,10 @@ from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import (
+from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.problem import ProblemError, findings_problem
+from control_plane.api.schemas.requests import ActivateBody
+from control_plane.api.schemas.responses import (
     ActiveRuleset,
     Findings,
     RulesetDocument,
@@ -18,9 +21,6 @@ from control_plane.api.documents import (
     RulesetWritten,
     answers,
 )
-from control_plane.api.problem import ProblemError, findings_problem
-from control_plane.api.roles import OPERATOR, VIEWER
-from control_plane.api.schemas import ActivateBody
 from control_plane.api.write import WriteOptions
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.lint import Finding, lint

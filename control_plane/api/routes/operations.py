@@ -10,12 +10,9 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
-from control_plane.api.documents import answers
-from control_plane.api.operator_documents import (
-    OperationDocument,
-    OperationList,
-)
-from control_plane.api.roles import VIEWER
+from control_plane.api.auth import VIEWER
+from control_plane.api.schemas.operator_responses import OperationDocument, OperationList
+from control_plane.api.schemas.responses import answers
 from control_plane.topology.operations import Operation
 from control_plane.topology.service import Topology
 

@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.api.documents import CellDocument, CellList, CellWritten, answers
-from control_plane.api.operations import accepted, would_do
-from control_plane.api.operator_documents import OperationStarted
-from control_plane.api.roles import ADMIN, OPERATOR, VIEWER
-from control_plane.api.running import Operations
-from control_plane.api.schemas import CellBody, ReasonBody
+from control_plane.api.auth import ADMIN, OPERATOR, VIEWER
+from control_plane.api.background import Operations
+from control_plane.api.routes.operations import accepted, would_do
+from control_plane.api.schemas.operator_responses import OperationStarted
+from control_plane.api.schemas.requests import CellBody, ReasonBody
+from control_plane.api.schemas.responses import CellDocument, CellList, CellWritten, answers
 from control_plane.api.write import WriteOptions
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Cell

@@ -10,15 +10,15 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
-from control_plane.api.documents import (
+from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.schemas.requests import ClaimsBody, ReleaseBody, TransferBody
+from control_plane.api.schemas.responses import (
     ClaimDocument,
     ClaimList,
     ClaimsWritten,
     Transferred,
     answers,
 )
-from control_plane.api.roles import OPERATOR, VIEWER
-from control_plane.api.schemas import ClaimsBody, ReleaseBody, TransferBody
 from control_plane.api.write import WriteOptions
 from control_plane.topology.claims.plain import MAX_PAGE
 from control_plane.topology.service import Topology
