@@ -28,15 +28,15 @@ from control_plane.classifier.worker.supervisor import Workers
 from control_plane.edge_health import service as edge_health
 from control_plane.edge_health.book import Book
 from control_plane.grpc_api.api import TopologyApi
+from control_plane.grpc_api.auth.identity import Names
+from control_plane.grpc_api.auth.tls import TlsFiles
 from control_plane.grpc_api.directory import LiveDirectories
-from control_plane.grpc_api.gateway import CacheTimes, Gateway
-from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.metrics import GrpcMetrics, gateway_counter
-from control_plane.grpc_api.port import GrpcPort, Security
-from control_plane.grpc_api.service import Pools
-from control_plane.grpc_api.tls import TlsFiles
-from control_plane.grpc_api.updates import THREADS, Updates
-from control_plane.grpc_api.work import Work
+from control_plane.grpc_api.server.methods import Pools
+from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.server.port import GrpcPort, Security
+from control_plane.grpc_api.server.write_queue import THREADS, Updates
+from control_plane.grpc_api.services.gateway import CacheTimes, Gateway
 from control_plane.jobs.cell_health import HealthMonitor
 from control_plane.jobs.change_retention import Kept, Retention
 from control_plane.jobs.edge_decisions import EdgeDecisions, of_cells

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from control_plane.grpc_api.status import CallError, Code, failure
+from control_plane.grpc_api.wire.status import CallError, Code, failure
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,

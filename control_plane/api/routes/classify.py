@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from control_plane.api.auth import VIEWER
-from control_plane.grpc_api.gateway import Gateway
+from control_plane.grpc_api.services.gateway import Gateway
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 _STATUS = {

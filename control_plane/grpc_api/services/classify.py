@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from control_plane.grpc_api.claim_types import ClaimKey, claim_key
 from control_plane.grpc_api.directory import Directory, LiveDirectories, LiveDirectory
 from control_plane.grpc_api.generated.classify_service_pb2 import (
     CELL_ID,
@@ -17,7 +16,8 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
     ClassifyType,
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.grpc_api.service import Service
+from control_plane.grpc_api.server.methods import Service
+from control_plane.grpc_api.wire.claim_types import ClaimKey, claim_key
 from control_plane.topology.values.cell import Cell
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
 

@@ -10,9 +10,9 @@ from typing import Any, NoReturn, Protocol
 
 import grpc
 
-from control_plane.grpc_api.access import Access
-from control_plane.grpc_api.identity import Caller, Names
-from control_plane.grpc_api.status import Code
+from control_plane.grpc_api.auth.access import Access
+from control_plane.grpc_api.auth.identity import Caller, Names
+from control_plane.grpc_api.wire.status import Code
 
 log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 from control_plane.grpc_api.directory import LiveDirectories, cell_info
 from control_plane.grpc_api.generated import claim_service_pb2 as pb
 from control_plane.grpc_api.generated.claims.v1.messages_pb2 import Source, Subject
-from control_plane.grpc_api.service import Call, Service
-from control_plane.grpc_api.status import CallError, Code
+from control_plane.grpc_api.server.methods import Call, Service
+from control_plane.grpc_api.wire.status import CallError, Code
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Record, RecordSpec
 from control_plane.topology.values.errors import Invalid, Problem

@@ -14,10 +14,10 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from control_plane.grpc_api.guard import caller
-from control_plane.grpc_api.status import CallError, Code, failure
-from control_plane.grpc_api.updates import Update, Updates
-from control_plane.grpc_api.work import Work, late
+from control_plane.grpc_api.auth.guard import caller
+from control_plane.grpc_api.server.pool import Work, late
+from control_plane.grpc_api.server.write_queue import Update, Updates
+from control_plane.grpc_api.wire.status import CallError, Code, failure
 from control_plane.topology.values.errors import TopologyError
 
 MAX_KEY_CHARS = 255

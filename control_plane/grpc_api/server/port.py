@@ -9,11 +9,11 @@ from typing import Any
 
 import grpc
 
-from control_plane.grpc_api.access import access_for
-from control_plane.grpc_api.guard import Guard
-from control_plane.grpc_api.identity import Names
+from control_plane.grpc_api.auth.access import access_for
+from control_plane.grpc_api.auth.guard import Guard
+from control_plane.grpc_api.auth.identity import Names
+from control_plane.grpc_api.auth.tls import ReloadingTls, TlsFiles
 from control_plane.grpc_api.metrics import GrpcMetrics
-from control_plane.grpc_api.tls import ReloadingTls, TlsFiles
 from control_plane.process.listening import check_free, host_port, numeric
 
 

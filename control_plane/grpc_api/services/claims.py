@@ -10,19 +10,19 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from control_plane.grpc_api.claim_types import NUMBERS, bucket_word
 from control_plane.grpc_api.directory import LiveDirectories, cell_info
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2, service_pb2
 from control_plane.grpc_api.generated.types.v1.uuid_pb2 import UUID
-from control_plane.grpc_api.records import (
+from control_plane.grpc_api.server.methods import Call, Service
+from control_plane.grpc_api.server.write_queue import Update
+from control_plane.grpc_api.wire.claim_types import NUMBERS, bucket_word
+from control_plane.grpc_api.wire.records import (
     key_of,
     lease_message,
     record_message,
     specs_of,
     uuid_text,
 )
-from control_plane.grpc_api.service import Call, Service
-from control_plane.grpc_api.updates import Update
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Lease, Written
 from control_plane.topology.values.errors import Invalid, NotFound, Problem

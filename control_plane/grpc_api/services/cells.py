@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from control_plane.grpc_api.directory import LiveDirectories, cell_info
 from control_plane.grpc_api.generated import cell_service_pb2, sequence_service_pb2
 from control_plane.grpc_api.generated.cell_service_pb2 import GetCellRequest, GetCellResponse
-from control_plane.grpc_api.service import Service
+from control_plane.grpc_api.server.methods import Service
 from control_plane.topology.values.errors import NotFound
 
 

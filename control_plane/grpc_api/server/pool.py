@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from control_plane.grpc_api.status import CallError, Code
+from control_plane.grpc_api.wire.status import CallError, Code
 
 
 class Work:

@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 
-from control_plane.grpc_api.classify import classify
 from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.generated.classify_service_pb2 import (
     ClassifyRequest,
@@ -19,8 +18,9 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
     ClassifyType,
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.grpc_api.status import CallError, Code, failure
-from control_plane.grpc_api.work import Work
+from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.services.classify import classify
+from control_plane.grpc_api.wire.status import CallError, Code, failure
 from control_plane.topology.values.errors import Invalid, Problem, TopologyError
 
 _HTTP: Mapping[grpc.StatusCode, int] = MappingProxyType(

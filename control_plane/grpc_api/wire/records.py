@@ -11,7 +11,9 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from control_plane.grpc_api.claim_types import (
+from control_plane.grpc_api.generated.claims.v1 import messages_pb2 as pb
+from control_plane.grpc_api.generated.types.v1 import claim_pb2, uuid_pb2
+from control_plane.grpc_api.wire.claim_types import (
     IDS,
     NUMBERS,
     ClaimKey,
@@ -19,8 +21,6 @@ from control_plane.grpc_api.claim_types import (
     claim_key,
     claim_of,
 )
-from control_plane.grpc_api.generated.claims.v1 import messages_pb2 as pb
-from control_plane.grpc_api.generated.types.v1 import claim_pb2, uuid_pb2
 from control_plane.topology.values.cell import Lease, Record, RecordSpec, RecordStatus
 from control_plane.topology.values.errors import Invalid, Problem
 

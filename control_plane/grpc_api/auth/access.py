@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from control_plane.grpc_api.auth.identity import Caller, Role
 from control_plane.grpc_api.generated import (
     cell_service_pb2,
     claim_service_pb2,
@@ -24,7 +25,6 @@ from control_plane.grpc_api.generated.autz_pb2 import (
     access_control,
 )
 from control_plane.grpc_api.generated.claims.v1 import service_pb2
-from control_plane.grpc_api.identity import Caller, Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from control_plane.grpc_api.status import CallError, Code
-from control_plane.grpc_api.work import late
+from control_plane.grpc_api.server.pool import late
+from control_plane.grpc_api.wire.status import CallError, Code
 from control_plane.topology.storage.group_commit import MAX_JOBS, Job, Write
 
 THREADS = 2

@@ -9,7 +9,7 @@ from control_plane.grpc_api.generated.health_service_pb2 import (
     LivenessProbeResponse,
     ReadinessProbeResponse,
 )
-from control_plane.grpc_api.service import Call, Service
+from control_plane.grpc_api.server.methods import Call, Service
 from control_plane.topology.service import Topology
 
 
