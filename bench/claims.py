@@ -28,7 +28,9 @@ from bench.load import scratch
 from bench.results import Figure, report
 from control_plane.topology.lookup.interface import owner_statement
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, Endpoint, RecordSpec
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.claim import RecordSpec
+from control_plane.topology.values.endpoint import Endpoint
 from tests.postgres import postgres
 
 BATCH = 10

@@ -31,7 +31,9 @@ from bench.results import Figure, report
 from control_plane.process.listening import bind, port_of
 from control_plane.server import run_loop
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 
 TENANTS = 20_000
 CELLS = 10

@@ -34,7 +34,8 @@ from control_plane.process.event_loop import until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 
 CLAIMS = 200_000
 CELLS = 10

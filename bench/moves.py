@@ -30,7 +30,7 @@ from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
 from control_plane.server import Running
 from control_plane.topology.claims.move import Subject
-from control_plane.topology.values.cell import ClaimSpec
+from control_plane.topology.values.claim import ClaimSpec
 
 CELLS = ("cell-1", "cell-2")
 CONNECTIONS = 4

@@ -1,7 +1,7 @@
 """The edge of `cellway up`: its port, its Envoy, and whether the one listens on the other.
 
 Two systems must never share a port, and Envoy would let them (see `reserve` in
-`control_plane.process.listening`), so the port is taken before anything starts. A `cellway up` that was
+`process.listening`), so the port is taken before anything starts. A `cellway up` that was
 killed has left an Envoy that serves on: if that has the same bootstrap, the next one goes on with
 it, and no request is lost; else it is drained and a new one is started.
 """

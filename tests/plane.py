@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 
 WAIT_S = 30.0
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "classify", "classify": {"type": "FIRST_CELL"}}]}'

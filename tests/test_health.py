@@ -19,7 +19,8 @@ from sqlalchemy.exc import OperationalError
 
 from control_plane.jobs.cell_health import FAILURES_TO_DOWN, HealthMonitor
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellTLS, Endpoint
+from control_plane.topology.values.cell import CellTLS
+from control_plane.topology.values.endpoint import Endpoint
 from tests.plane import add_cell, until
 
 NAME = "cell.internal.example"

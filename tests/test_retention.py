@@ -16,7 +16,8 @@ from control_plane.server import changes_kept
 from control_plane.settings import Settings
 from control_plane.topology import changes
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from control_plane.api.auth import actor_of
 from control_plane.api.middleware.idempotency import MAX_KEY_CHARS
 from control_plane.api.problem import ProblemError
-from control_plane.topology.values.cell import Written
+from control_plane.topology.values.change import Written
 from control_plane.xds.fleet.fleet import Fleet
 
 MAX_WAIT_S = 300.0

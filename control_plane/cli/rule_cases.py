@@ -17,8 +17,9 @@ from control_plane.routing.model import ClaimKey
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Ruleset
-from control_plane.topology.values.cell import Cell, CellState, Endpoint
+from control_plane.topology.values.cell import Cell, CellState
 from control_plane.topology.values.claim_key import normalise
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.errors import Invalid
 
 MAX_FILE_BYTES = 8 << 20

@@ -26,7 +26,7 @@ from control_plane.routing.tokens import encode_routable_token
 from control_plane.server import run_loop, until_signal
 from control_plane.settings import Settings
 
-RULESET = Path(__file__).parent.parent / "rulesets" / "gitlab.json"
+RULESET = Path(__file__).parents[2] / "rulesets" / "gitlab.json"
 CELL_START_S = 20.0
 BACKGROUND_REQUESTS = 400
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -11,7 +11,8 @@ from control_plane.grpc_api.generated.cell_info_pb2 import (
     SequenceRange,
 )
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Cell, CellState, Snapshot
+from control_plane.topology.values.cell import Cell, CellState
+from control_plane.topology.values.change import Snapshot
 
 
 def cell_info(cell: Cell) -> CellInfo:

@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from control_plane.topology.values.cell import Cell, Endpoint
-from control_plane.topology.values.endpoint import ServerName
+from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.endpoint import Endpoint, ServerName
 
 _CRL = b"-----BEGIN X509 CRL-----"
 

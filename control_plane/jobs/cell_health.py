@@ -22,7 +22,8 @@ from starlette.concurrency import run_in_threadpool
 from control_plane.jobs.cell_certificates import connect
 from control_plane.topology.cells.edge_health import FRESH, KEPT, PROBED
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Cell, Endpoint
+from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
 FAILURES_TO_DOWN = 3

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from control_plane.topology.changes import Archive, Pruned
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Change
+from control_plane.topology.values.change import Change
 from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)

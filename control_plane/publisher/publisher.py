@@ -22,7 +22,7 @@ from control_plane.topology.lookup.interface import ClaimLookup, Mark
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import DRIVER_ERRORS
 from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.cell import Snapshot as TopologySnapshot
+from control_plane.topology.values.change import Snapshot as TopologySnapshot
 from control_plane.topology.values.errors import Unavailable
 from control_plane.xds.resource import ECDS, Resource
 from control_plane.xds.server.revision_probe import RevisionUnknown

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, 
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import clock, moment
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Change
+from control_plane.topology.values.change import Change
 from control_plane.topology.values.errors import Gone
 
 MAX_PAGE = 1000

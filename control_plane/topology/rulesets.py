@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Ruleset
+from control_plane.topology.values.change import Ruleset
 from control_plane.topology.values.claim_key import can_be_kept
 from control_plane.topology.values.errors import Invalid, NotFound, Problem, StaleVersion
 

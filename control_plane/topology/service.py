@@ -29,17 +29,9 @@ from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.tokens import TokenCalls
-from control_plane.topology.values.cell import (
-    Cell,
-    CellSpec,
-    CellState,
-    Change,
-    Claim,
-    ClaimSpec,
-    Ruleset,
-    Snapshot,
-    Written,
-)
+from control_plane.topology.values.cell import Cell, CellSpec, CellState
+from control_plane.topology.values.change import Change, Ruleset, Snapshot, Written
+from control_plane.topology.values.claim import Claim, ClaimSpec
 from control_plane.topology.values.errors import TopologyError
 
 

@@ -17,7 +17,7 @@ from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import clock, moment
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Written
+from control_plane.topology.values.change import Written
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem
 
 PREFIX = "cw_"

@@ -16,7 +16,8 @@ from control_plane.api.middleware import idempotency as once_api
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.idempotency import Once, Remembered
-from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.fleet.fleet import Fleet
 
 ROUNDS = 20

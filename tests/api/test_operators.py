@@ -13,7 +13,8 @@ import pytest
 from control_plane.topology.claims import move
 from control_plane.topology.operations import SILENT
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellState, RecordSpec
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import RecordSpec
 from tests.api.test_api import serving
 from tests.topology.conftest import cell_spec
 

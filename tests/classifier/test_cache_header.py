@@ -13,7 +13,7 @@ import pytest
 
 from control_plane.server import Running
 from control_plane.topology.claims.epochs import shard
-from control_plane.topology.values.cell import ClaimSpec
+from control_plane.topology.values.claim import ClaimSpec
 from tests.plane import add_cell, plane_with, samples, until
 
 CHAIN = {"claims": [{"route": "${a}"}, {"redirect_route": "${a}"}]}

@@ -19,7 +19,7 @@ from control_plane.routing.model import ClaimKey, Request, ToCell
 from control_plane.routing.rules.parse import parse
 from control_plane.topology.lookup.interface import Seen
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Ruleset
+from control_plane.topology.values.change import Ruleset
 from tests.plane import add_cell, plane_with
 
 REQUEST = Request("GET", b"h", b"/", ())

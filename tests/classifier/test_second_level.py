@@ -21,7 +21,7 @@ from control_plane.topology.claims.move import Subject
 from control_plane.topology.maintenance.backup import advance
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import migrate
-from control_plane.topology.values.cell import ClaimSpec
+from control_plane.topology.values.claim import ClaimSpec
 from tests.classifier.test_shared_cache import Counts
 from tests.plane import add_cell, plane_with, samples, until
 from tests.postgres import Postgres, binaries, postgres

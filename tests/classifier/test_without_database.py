@@ -20,7 +20,7 @@ from control_plane.classifier.failures import LOG_S, Failures, Reason
 from control_plane.publisher import publisher
 from control_plane.server import Running
 from control_plane.topology.claims.move import Subject
-from control_plane.topology.values.cell import ClaimSpec
+from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
 from tests.plane import add_cell, plane_with, samples, until
 from tests.postgres import Postgres, postgres

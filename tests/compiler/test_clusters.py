@@ -22,7 +22,8 @@ from pydantic import ValidationError
 from control_plane.api.schemas.requests import CellBody
 from control_plane.compiler.clusters import compile_cell
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.topology.values.cell import Cell, CellSpec, CellState, CellTLS, Endpoint
+from control_plane.topology.values.cell import Cell, CellSpec, CellState, CellTLS
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.errors import Invalid
 from tests.e2e.envoy_process import ENVOY_BINARY
 from tests.grpc_api.certificates import Authority

@@ -27,7 +27,8 @@ from control_plane.compiler.native.analyse import AskClassifier, NativeRule, ana
 from control_plane.compiler.native.regex_rewrite import anchored, without
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.regex import Regex
-from control_plane.topology.values.cell import Cell, CellState, CellTLS, Endpoint
+from control_plane.topology.values.cell import Cell, CellState, CellTLS
+from control_plane.topology.values.endpoint import Endpoint
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
 POLICY = TrafficPolicy(

@@ -16,7 +16,7 @@ import pytest
 from control_plane.compiler.epochs import compile_epochs
 from control_plane.publisher import publisher
 from control_plane.topology.claims.move import Subject
-from control_plane.topology.values.cell import ClaimSpec
+from control_plane.topology.values.claim import ClaimSpec
 from control_plane.xds.resource import Resource
 from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
 from tests.e2e.raw_http2 import RawHttp2Connection

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.topology.claims.move import Subject
-from control_plane.topology.values.cell import ClaimSpec
+from control_plane.topology.values.claim import ClaimSpec
 from tests.e2e.raw_http import RawConnection, request_bytes
 from tests.e2e.system import System
 

@@ -24,7 +24,7 @@ from control_plane import server as composition
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.jobs.notifications import WakeUps
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import ClaimSpec
+from control_plane.topology.values.claim import ClaimSpec
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.envoy_process import EnvoyProcess
 from tests.e2e.plane_process import PlaneProcess

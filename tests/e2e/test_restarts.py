@@ -13,7 +13,7 @@ import pytest
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Endpoint
+from control_plane.topology.values.endpoint import Endpoint
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.envoy_process import EnvoyProcess
 from tests.e2e.load import Answer, Load, get

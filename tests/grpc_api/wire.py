@@ -16,13 +16,9 @@ from control_plane.grpc_api.server.methods import Pools
 from control_plane.grpc_api.server.pool import Work
 from control_plane.grpc_api.server.write_queue import Updates
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import (
-    CellSpec,
-    CellState,
-    ClaimSpec,
-    Endpoint,
-    SequenceRange,
-)
+from control_plane.topology.values.cell import CellSpec, CellState, SequenceRange
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 
 PACKAGE = "gitlab.cells.topology_service"
 ACTOR = "test"

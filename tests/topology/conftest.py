@@ -13,7 +13,8 @@ import pytest
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.schema import metadata
 from control_plane.topology.storage.store import Store, migrate
-from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 from tests.postgres import Postgres, postgres
 
 ENGINES = ("sqlite", "postgresql")

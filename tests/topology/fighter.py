@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import RecordSpec
+from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,

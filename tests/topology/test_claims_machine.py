@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import RecordSpec, RecordStatus
+from control_plane.topology.values.claim import RecordSpec, RecordStatus
 from control_plane.topology.values.errors import (
     AlreadyExists,
     LeaseSettled,

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Change, ClaimSpec
+from control_plane.topology.values.change import Change
+from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
 from tests.postgres import postgres
 from tests.topology.conftest import cell_spec

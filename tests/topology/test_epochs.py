@@ -16,7 +16,7 @@ from control_plane.topology.claims import epochs
 from control_plane.topology.claims.epochs import shard
 from control_plane.topology.claims.move import Subject
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import ClaimSpec, RecordSpec
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import TopologyError
 
 NAMES = ("a", "b", "c")

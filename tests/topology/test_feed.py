@@ -12,7 +12,8 @@ from control_plane.topology import changes
 from control_plane.topology.changes import Pruned
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import schema
-from control_plane.topology.values.cell import Change, ClaimSpec
+from control_plane.topology.values.change import Change
+from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Gone
 
 ME = "tester"

@@ -20,7 +20,7 @@ from control_plane.topology.storage import group_commit
 from control_plane.topology.storage.engines import CHANNEL
 from control_plane.topology.storage.statements import Statement
 from control_plane.topology.storage.store import Store
-from control_plane.topology.values.cell import RecordSpec
+from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.errors import AlreadyExists, NotFound, TopologyError
 
 GENEROUS_S = 30.0

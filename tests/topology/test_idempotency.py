@@ -16,7 +16,7 @@ from sqlalchemy import update
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import idempotency, schema
 from control_plane.topology.storage.idempotency import Once, Remembered, once
-from control_plane.topology.values.cell import ClaimSpec, RecordSpec
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import KeyTaken, NotFound
 
 ME = "tester"

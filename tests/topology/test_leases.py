@@ -13,7 +13,8 @@ from control_plane.topology.claims.records import LeaseBacklog
 from control_plane.topology.claims.update import MAX_BYTES
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import schema
-from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec, RecordStatus
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec, RecordStatus
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Invalid,

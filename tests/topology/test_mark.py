@@ -10,7 +10,9 @@ import pytest
 from control_plane.topology.claims.move import Subject
 from control_plane.topology.lookup.interface import ClaimLookup, Mark
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from control_plane.topology.claims import move
 from control_plane.topology.claims.move import Subject
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import Invalid, LeaseSettled, Locked, NotFound, Refused
 
 ME = "operator"

@@ -13,7 +13,7 @@ from control_plane.topology.maintenance.desired import Desired
 from control_plane.topology.operations import OperationState
 from control_plane.topology.service import Topology
 from control_plane.topology.tokens import Scope
-from control_plane.topology.values.cell import ClaimSpec, RecordSpec
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
 from tests.topology.conftest import cell_spec
 

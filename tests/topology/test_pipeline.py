@@ -15,7 +15,9 @@ from control_plane.topology.service import Topology
 from control_plane.topology.storage import libpq_pipeline
 from control_plane.topology.storage.engines import is_lost
 from control_plane.topology.storage.libpq_pipeline import Prepared, run
-from control_plane.topology.values.cell import CellSpec, CellState, ClaimSpec, Endpoint, RecordSpec
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.errors import AlreadyExists
 from tests.postgres import Postgres
 

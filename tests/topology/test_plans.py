@@ -16,7 +16,7 @@ from control_plane.topology.lookup.interface import owner_statement
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.statements import _for_postgresql, _for_sqlite, in_keys
 from control_plane.topology.storage.store import Store
-from control_plane.topology.values.cell import RecordSpec
+from control_plane.topology.values.claim import RecordSpec
 from tests.topology.conftest import cell_spec
 
 CLAIMS = 20_000

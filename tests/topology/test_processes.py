@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 
 WRITER = """
 import sys

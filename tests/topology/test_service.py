@@ -17,14 +17,9 @@ from control_plane.topology.service import Topology
 from control_plane.topology.storage.idempotency import Once, Remembered
 from control_plane.topology.storage.schema import metadata
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
-from control_plane.topology.values.cell import (
-    CellSpec,
-    CellState,
-    CellTLS,
-    ClaimSpec,
-    Endpoint,
-    SequenceRange,
-)
+from control_plane.topology.values.cell import CellSpec, CellState, CellTLS, SequenceRange
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Gone,

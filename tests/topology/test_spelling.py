@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from control_plane.topology.claims.move import Subject
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.claim_key import MAX_SPELLING, normalise, normalise_spelled
 from control_plane.topology.values.errors import AlreadyExists, Invalid, Locked
 

@@ -16,16 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import (
-    TRANSITIONS,
-    Cell,
-    CellSpec,
-    CellState,
-    ClaimSpec,
-    Endpoint,
-    SequenceRange,
-    Written,
-)
+from control_plane.topology.values.cell import TRANSITIONS, Cell, CellSpec, CellState, SequenceRange
+from control_plane.topology.values.change import Written
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Gone,

@@ -20,7 +20,8 @@ from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import CHANNEL, _alembic, parse_url
 from control_plane.topology.storage.store import TRIES, Store, migrate, pending_migrations
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import CellState, ClaimSpec
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Contention, Invalid
 from tests.topology.conftest import cell_spec
 

@@ -16,7 +16,8 @@ from control_plane.topology.claims.bulk import Imported, Reject, last_key
 from control_plane.topology.maintenance.backup import back_up, restore
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import CACHE_KIB, CHECKPOINT_PAGES
-from control_plane.topology.values.cell import CellState, ClaimSpec, RecordSpec
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import AlreadyExists, Gone, Invalid, NotFound, Refused
 from tests.topology.conftest import cell_spec
 

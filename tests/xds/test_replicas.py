@@ -16,7 +16,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.publisher.publisher import Publisher
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.resource import CDS, Resource
 from control_plane.xds.server.revision_probe import Newest, RevisionUnknown
 from control_plane.xds.server.server import Limits

@@ -20,7 +20,8 @@ from control_plane.edge_agent import upstream
 from control_plane.edge_agent.upstream import KEEPALIVE_S
 from control_plane.publisher.publisher import Publisher
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, SDS, Resource
 from control_plane.xds.server.server import Limits
 from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options

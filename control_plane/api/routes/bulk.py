@@ -16,7 +16,7 @@ from control_plane.api.schemas.responses import ImportDone, answers
 from control_plane.api.write import WriteOptions
 from control_plane.topology.claims.bulk import BATCH_LINES, Imported, Reject, last_key
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Written
+from control_plane.topology.values.change import Written
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 NDJSON = "application/x-ndjson"

@@ -24,7 +24,7 @@ from control_plane.api.schemas.requests import SettleAllBody, SettleBody
 from control_plane.api.schemas.responses import answers
 from control_plane.api.write import WriteOptions
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Written
+from control_plane.topology.values.change import Written
 
 router = APIRouter(prefix="/v1/leases", tags=["leases"])
 MAX_AGE_S = 10 * 365 * 86400

@@ -25,7 +25,7 @@ from control_plane.api.write import WriteOptions
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.lint import Finding, lint
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Ruleset
+from control_plane.topology.values.change import Ruleset
 
 router = APIRouter(prefix="/v1/rulesets", tags=["rulesets"])
 Document = Annotated[dict[str, Any], Body(description="a ruleset in GitLab's rule format")]

@@ -20,7 +20,8 @@ from control_plane.routing.model import Cells
 from control_plane.routing.rules.lint import lint
 from control_plane.topology.maintenance.desired import Desired, text_of
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Cell, CellSpec, Snapshot, Written
+from control_plane.topology.values.cell import Cell, CellSpec
+from control_plane.topology.values.change import Snapshot, Written
 
 router = APIRouter(prefix="/v1/topology", tags=["topology"])
 _NOT_DECLARED = frozenset({"version", "healthy"})

@@ -17,10 +17,10 @@ from control_plane.topology.values.cell import (
     CellSpec,
     CellState,
     CellTLS,
-    ClaimSpec,
-    Endpoint,
     SequenceRange,
 )
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.errors import Invalid, Problem
 
 Text = Annotated[str, Field(max_length=1024)]

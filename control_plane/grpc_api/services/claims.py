@@ -24,7 +24,8 @@ from control_plane.grpc_api.wire.records import (
     uuid_text,
 )
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Lease, Written
+from control_plane.topology.values.change import Written
+from control_plane.topology.values.claim import Lease
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
 
 PAGE = 100

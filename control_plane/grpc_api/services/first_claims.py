@@ -13,7 +13,7 @@ from control_plane.grpc_api.generated.claims.v1.messages_pb2 import Source, Subj
 from control_plane.grpc_api.server.methods import Call, Service
 from control_plane.grpc_api.wire.status import CallError, Code
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import Record, RecordSpec
+from control_plane.topology.values.claim import Record, RecordSpec
 from control_plane.topology.values.errors import Invalid, Problem
 
 _BUCKET = "route"

@@ -21,7 +21,7 @@ from control_plane.grpc_api.wire.claim_types import (
     claim_key,
     claim_of,
 )
-from control_plane.topology.values.cell import Lease, Record, RecordSpec, RecordStatus
+from control_plane.topology.values.claim import Lease, Record, RecordSpec, RecordStatus
 from control_plane.topology.values.errors import Invalid, Problem
 
 _KEY_FIELD = pb.Source.DESCRIPTOR.fields_by_name["rails_primary_key_id"].number

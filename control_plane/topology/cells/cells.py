@@ -19,10 +19,10 @@ from control_plane.topology.values.cell import (
     CellSpec,
     CellState,
     CellTLS,
-    Endpoint,
     SequenceRange,
 )
 from control_plane.topology.values.claim_key import can_be_kept
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Invalid,

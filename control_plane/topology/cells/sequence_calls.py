@@ -8,7 +8,8 @@ from control_plane.topology.cells import cells, ids, sequences
 from control_plane.topology.cells.sequences import SequenceMark, SequenceUse
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, SequenceRange, Written
+from control_plane.topology.values.cell import Cell, SequenceRange
+from control_plane.topology.values.change import Written
 
 
 class SequenceCalls:

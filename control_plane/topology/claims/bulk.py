@@ -31,7 +31,7 @@ from control_plane.topology.storage.statements import (
 )
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import RecordSpec, RecordStatus
+from control_plane.topology.values.claim import RecordSpec, RecordStatus
 from control_plane.topology.values.claim_key import can_be_kept, normalise_spelled
 from control_plane.topology.values.errors import Invalid, Problem
 

@@ -9,7 +9,8 @@ from typing import Any
 from control_plane.topology.claims import leases, records, update
 from control_plane.topology.storage.group_commit import Job, Write
 from control_plane.topology.storage.store import Store
-from control_plane.topology.values.cell import Lease, Record, RecordSpec, Written
+from control_plane.topology.values.change import Written
+from control_plane.topology.values.claim import Lease, Record, RecordSpec
 
 
 class LeaseCalls:

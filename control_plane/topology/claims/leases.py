@@ -31,7 +31,8 @@ from control_plane.topology.storage.statements import (
     rows,
 )
 from control_plane.topology.storage.transaction import Transaction, bounded
-from control_plane.topology.values.cell import Change, Lease, Written
+from control_plane.topology.values.change import Change, Written
+from control_plane.topology.values.claim import Lease
 from control_plane.topology.values.errors import Invalid, LeaseSettled, NotFound, Problem, Refused
 
 SETTLED_KEPT = timedelta(hours=24)

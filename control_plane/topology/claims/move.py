@@ -12,7 +12,8 @@ from control_plane.topology.claims import epochs
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import chunked
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import CellState, Change
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.change import Change
 from control_plane.topology.values.claim_key import can_be_kept, normalise
 from control_plane.topology.values.errors import Invalid, Locked, NotFound, Problem, Refused
 

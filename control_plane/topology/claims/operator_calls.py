@@ -14,7 +14,7 @@ from control_plane.topology.claims.records import LeaseBacklog, OpenLease
 from control_plane.topology.operations import Progress
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Change, Written
+from control_plane.topology.values.change import Change, Written
 from control_plane.topology.values.errors import LeaseSettled
 
 MAX_AUDIT = 1000

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_,
 from control_plane.topology.claims import epochs
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Claim, ClaimSpec, RecordStatus
+from control_plane.topology.values.claim import Claim, ClaimSpec, RecordStatus
 from control_plane.topology.values.claim_key import can_be_kept, normalise, normalise_spelled
 from control_plane.topology.values.errors import (
     AlreadyExists,

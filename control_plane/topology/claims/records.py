@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, and_, func, literal_column, or_,
 
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import chunked, clock, moment
-from control_plane.topology.values.cell import Lease, Record, RecordSpec, RecordStatus
+from control_plane.topology.values.claim import Lease, Record, RecordSpec, RecordStatus
 from control_plane.topology.values.claim_key import normalise
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
 

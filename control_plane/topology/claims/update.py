@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from control_plane.topology.values.cell import RecordSpec
+from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.claim_key import normalise_spelled
 from control_plane.topology.values.errors import Invalid, Problem
 

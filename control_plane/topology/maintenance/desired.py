@@ -11,7 +11,8 @@ from control_plane.topology import changes, rulesets
 from control_plane.topology.cells import cells
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, CellSpec, Change, Written
+from control_plane.topology.values.cell import Cell, CellSpec
+from control_plane.topology.values.change import Change, Written
 from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
 
 _SEEN = frozenset({"healthy", "version"})

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result, Statement, execute
-from control_plane.topology.values.cell import Change
+from control_plane.topology.values.change import Change
 
 TAKE_REVISION = Statement(
     "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at, {notify}"

@@ -55,7 +55,7 @@ class XdsServer:
         newest: Callable[[], int] | None = None,
         force_shrink: bool = False,
     ) -> None:
-        """``newest`` reads the newest committed revision; see `control_plane.xds.server.revision_probe.Newest`.
+        """``newest`` reads the newest committed revision; see `xds.server.revision_probe`.
 
         Without it this is the only server that the nodes ever speak to.
         """
