@@ -40,7 +40,7 @@ from control_plane.settings import Settings
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
-from tests.postgres import postgres
+from tests.support.postgres import postgres
 
 CELLS = 50
 BOUNDS_MS = (50, 200)

@@ -31,7 +31,7 @@ from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.endpoint import Endpoint
-from tests.postgres import postgres
+from tests.support.postgres import postgres
 
 BATCH = 10
 LOOKUPS = 20_000

@@ -21,7 +21,7 @@ from control_plane.jobs.cell_health import FAILURES_TO_DOWN, HealthMonitor
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellTLS
 from control_plane.topology.values.endpoint import Endpoint
-from tests.plane import add_cell, until
+from tests.support.plane import add_cell, until
 
 NAME = "cell.internal.example"
 

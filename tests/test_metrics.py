@@ -13,7 +13,7 @@ from grpc import aio
 from control_plane.metrics.database import query_name
 from control_plane.topology.values.claim import RecordSpec
 from control_plane.xds.resource import CDS
-from tests.plane import add_cell, plane_with, route_all, samples, until
+from tests.support.plane import add_cell, plane_with, route_all, samples, until
 
 
 async def test_gauges_are_as_of_the_scrape(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.resource import CDS, ECDS, RDS
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
-from tests.plane import RULESET, add_cell, route_all
+from tests.support.plane import RULESET, add_cell, route_all
 
 UNNAMED = """{"name": "r", "rules": [{"id": "any",
     "match": {"type": "header", "name": "^x-[a-z]+$", "regexValue": "^(?<t>.+)$"},

@@ -19,7 +19,7 @@ from control_plane.classifier.worker.directory import note_worker, orphans, work
 from control_plane.classifier.worker.supervisor import RestartDelay, Workers
 from control_plane.examples.demo import free_port
 from control_plane.server import Running
-from tests.plane import add_cell, plane_with, route_all, samples, until
+from tests.support.plane import add_cell, plane_with, route_all, samples, until
 
 DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))
 TIMED = ("cellway_classify_seconds_count", (("outcome", "cell"), ("tier", "classifier")))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from control_plane.examples.demo import free_port
-from tests.e2e.system import System
+from tests.support.system import System
 
 ADDON = Path(__file__).parents[2] / "addons" / "cellway.py"
 START_S = 30.0

@@ -18,7 +18,7 @@ from control_plane.topology.service import Topology
 from control_plane.topology.storage import schema
 from control_plane.topology.tokens import Scope
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound
-from tests.plane import plane_with
+from tests.support.plane import plane_with
 from tests.topology.conftest import cell_spec
 
 ME = "tester"

@@ -20,7 +20,7 @@ from control_plane.routing.rules.parse import parse
 from control_plane.topology.lookup.interface import Seen
 from control_plane.topology.service import Topology
 from control_plane.topology.values.change import Ruleset
-from tests.plane import add_cell, plane_with
+from tests.support.plane import add_cell, plane_with
 
 REQUEST = Request("GET", b"h", b"/", ())
 ABSENT = "0" * 16

@@ -18,8 +18,8 @@ from control_plane.topology.claims.move import Subject
 from control_plane.topology.lookup import batched
 from control_plane.topology.lookup.batched import TooManyLookups
 from control_plane.topology.values.claim import ClaimSpec
-from tests.plane import add_cell, plane_with, samples
-from tests.postgres import Postgres, postgres
+from tests.support.plane import add_cell, plane_with, samples
+from tests.support.postgres import Postgres, postgres
 
 RULE = {
     "id": "tenant",

@@ -22,8 +22,8 @@ from control_plane.server import Running
 from control_plane.topology.claims.move import Subject
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
-from tests.plane import add_cell, plane_with, samples, until
-from tests.postgres import Postgres, postgres
+from tests.support.plane import add_cell, plane_with, samples, until
+from tests.support.postgres import Postgres, postgres
 
 RULE = {
     "id": "tenant",

@@ -14,7 +14,7 @@ from control_plane.cli import rule_cases
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.main import app
 from control_plane.routing.rules.parse import parse
-from tests.e2e.system import RULESETS
+from tests.support.system import RULESETS
 
 RULESET = RULESETS / "gitlab.json"
 FILE: dict[str, Any] = {

@@ -25,8 +25,8 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.topology.values.cell import Cell, CellSpec, CellState, CellTLS
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.errors import Invalid
-from tests.e2e.envoy_process import ENVOY_BINARY
-from tests.grpc_api.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.envoy_process import ENVOY_BINARY
 
 EXAMPLES = 2000
 ODD_HOSTS = (

@@ -12,7 +12,7 @@ from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Request
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.regex import Regex
-from tests.routing.cells import FakeCell, cells
+from tests.support.cells import FakeCell, cells
 
 
 @pytest.mark.parametrize(

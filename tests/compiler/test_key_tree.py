@@ -22,7 +22,7 @@ from control_plane.routing.model import Cells, Request
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.regex import Regex
 from control_plane.routing.rules.ruleset import Ruleset
-from tests.routing.cells import FakeCell
+from tests.support.cells import FakeCell
 
 COOKIE = {"type": "cookie", "name": "^_s_?[0-9a-f]*$"}
 PATTERNS = (

@@ -19,9 +19,9 @@ from tests.e2e.edge_requests import (
     RawRequest,
     RequestMaker,
 )
-from tests.e2e.envoy_process import EnvoyProcess
-from tests.e2e.raw_http import RawConnection, RawResponse, exchange, request_bytes
-from tests.e2e.raw_http2 import Http2Refusal, RawHttp2Connection
+from tests.support.envoy_process import EnvoyProcess
+from tests.support.raw_http import RawConnection, RawResponse, exchange, request_bytes
+from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
 
 HTTP1_FUZZ_REQUESTS = 6000
 HTTP2_FUZZ_REQUESTS = 4000

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.edge import EDGE_LISTENER, echo_bootstrap
-from tests.e2e.envoy_process import EnvoyProcess, EnvoyProcessError
+from tests.support.envoy_process import EnvoyProcess, EnvoyProcessError
 
 NO_UPSTREAM_PORT = 1
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.system import RULESETS, System
+from tests.support.system import RULESETS, System
 from tests.test_publish import UNNAMED
 
 OURS = {path.stem: json.loads(path.read_text()) for path in RULESETS.glob("*.json")}

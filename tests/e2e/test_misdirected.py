@@ -18,10 +18,10 @@ from control_plane.publisher import publisher
 from control_plane.topology.claims.move import Subject
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.xds.resource import Resource
-from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
-from tests.e2e.raw_http2 import RawHttp2Connection
-from tests.e2e.system import RULESETS, System
 from tests.e2e.tenant_cells import TenantCells
+from tests.support.raw_http import RawConnection, RawResponse, request_bytes
+from tests.support.raw_http2 import RawHttp2Connection
+from tests.support.system import RULESETS, System
 
 CELLS = ("cell-1", "cell-2")
 RETRY_AFTER = b"5"

@@ -18,8 +18,8 @@ import pytest
 
 from control_plane.topology.claims.move import Subject
 from control_plane.topology.values.claim import ClaimSpec
-from tests.e2e.raw_http import RawConnection, request_bytes
-from tests.e2e.system import System
+from tests.support.raw_http import RawConnection, request_bytes
+from tests.support.system import System
 
 LONG = bool(os.environ.get("CELLWAY_LONG"))
 TENANTS = 64

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from control_plane.process import envoy
-from tests.e2e.system import RawClient, System
+from tests.support.system import RawClient, System
 
 BINARIES = {
     path.parents[2].name: path for path in sorted(Path("/opt/envoys").glob("*/envoy/_bin/envoy"))

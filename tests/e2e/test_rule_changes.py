@@ -24,10 +24,10 @@ from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
 from control_plane.routing.rules.parse import parse
-from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
-from tests.e2e.raw_http2 import RawHttp2Connection
-from tests.e2e.system import System
 from tests.e2e.talking_cells import EVENT_S, TalkingCells
+from tests.support.raw_http import RawConnection, RawResponse, request_bytes
+from tests.support.raw_http2 import RawHttp2Connection
+from tests.support.system import System
 
 CELLS = ("cell-1", "cell-2", "cell-3", "cell-4")
 HOST = b"cells.example"

@@ -25,8 +25,8 @@ from control_plane.xds.server.server import XdsServer
 from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
-from tests.e2e.ports import unused_port
-from tests.plane import until
+from tests.support.plane import until
+from tests.support.ports import unused_port
 
 WAIT_S = 20.0
 

@@ -13,7 +13,7 @@ from control_plane.routing.rules.lint import lint
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Next, Subject, UseStatus
-from tests.routing.cells import cells
+from tests.support.cells import cells
 
 OK: dict[str, Any] = {"id": "a", "action": "proxy"}
 PATH = {"type": "path", "regexValue": "^/(?<n>[^/]+)"}

@@ -15,7 +15,7 @@ from control_plane.topology.storage.schema import metadata
 from control_plane.topology.storage.store import Store, migrate
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
-from tests.postgres import Postgres, postgres
+from tests.support.postgres import Postgres, postgres
 
 ENGINES = ("sqlite", "postgresql")
 _MIGRATED = "migrated"

@@ -21,7 +21,7 @@ from control_plane.topology.service import Topology
 from control_plane.topology.values.change import Change
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
-from tests.postgres import postgres
+from tests.support.postgres import postgres
 from tests.topology.conftest import cell_spec
 from tests.topology.fighter import CELLS
 

@@ -19,7 +19,7 @@ from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.errors import AlreadyExists
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
 Connection = psycopg.Connection[Any]
 

@@ -24,8 +24,8 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, Resource
 from control_plane.xds.snapshot import Snapshot
-from tests.e2e.envoy_process import EnvoyProcess
-from tests.grpc_api.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.envoy_process import EnvoyProcess
 from tests.xds.grpc_world import endpoints
 from tests.xds.test_envoy_streams import (
     ADS,

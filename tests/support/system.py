@@ -29,7 +29,7 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.values.cell import CellState
-from tests.e2e.ports import unused_port
+from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
 START_S = 60.0

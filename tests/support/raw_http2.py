@@ -20,7 +20,7 @@ from h2.events import (
     StreamReset,
 )
 
-from tests.e2e.raw_http import DEFAULT_TIMEOUT_S, RECEIVE_BYTES, RawResponse
+from tests.support.raw_http import DEFAULT_TIMEOUT_S, RECEIVE_BYTES, RawResponse
 
 
 @dataclass(frozen=True, slots=True)

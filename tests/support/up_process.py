@@ -18,8 +18,8 @@ from typing import Any, Self
 import httpx
 
 from control_plane.process.envoy import LeftEnvoy
-from tests.e2e.ports import unused_port
-from tests.plane import RULESET
+from tests.support.plane import RULESET
+from tests.support.ports import unused_port
 
 START_S = 40.0
 

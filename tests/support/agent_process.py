@@ -16,7 +16,7 @@ from typing import Self
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.ports import unused_port
+from tests.support.ports import unused_port
 
 START_S = 60.0
 END_S = 10.0

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.e2e.ports import unused_port
+from tests.support.ports import unused_port
 
 START_S = 60.0
 END_S = 10.0
