@@ -27,6 +27,7 @@ from control_plane.xds.snapshot import Snapshot
 from tests.support.certificates import Authority
 from tests.support.envoy_process import EnvoyProcess
 from tests.xds.grpc_world import endpoints
+from tests.xds.server.wire import Wire, until
 from tests.xds.test_envoy_streams import (
     ADS,
     PROTOCOLS,
@@ -35,7 +36,6 @@ from tests.xds.test_envoy_streams import (
     bootstrap,
     parsed,
 )
-from tests.xds.wire import Wire, until
 
 CURRENT_S = 5.0
 RETRIED_S = 40.0

@@ -19,7 +19,7 @@ from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.session.status import TypeStatus
 from control_plane.xds.session.subscription import RETRY_MAX_S, Doubt, Refusal
 from control_plane.xds.snapshot import Snapshot
-from tests.xds.envoy_model import Clock, DeltaClient, SotwClient, boot, versions, wanted
+from tests.xds.session.envoy_model import Clock, DeltaClient, SotwClient, boot, versions, wanted
 
 
 def res(type_url: str, name: str, body: bytes = b"1") -> Resource:

@@ -27,7 +27,7 @@ from control_plane.xds.server.server import Limits
 from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
-from tests.xds.wire import Wire, answer, clusters, first, read, until
+from tests.xds.server.wire import Wire, answer, clusters, first, read, until
 
 
 def world(revision: int, body: bytes) -> Snapshot:

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, REFUSED_STAYS_REFUSED, RTDS
-from tests.xds.wire import Wire
-from tests.xds.xds_client import (
+from tests.xds.server.wire import Wire
+from tests.xds.server.xds_client import (
     TYPES,
     VARIANTS,
     WAIT_S,

@@ -14,8 +14,8 @@ from control_plane.xds.session.session import Session
 from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.session.status import MAX_ERRORS
 from control_plane.xds.snapshot import Snapshot
-from tests.xds.envoy_model import Clock, DeltaClient, SotwClient, boot
-from tests.xds.wire import Wire, answer, clusters, first, read, until
+from tests.xds.server.wire import Wire, answer, clusters, first, read, until
+from tests.xds.session.envoy_model import Clock, DeltaClient, SotwClient, boot
 
 CLIENTS: dict[str, tuple[type[Any], type[Any]]] = {
     "delta": (DeltaSession, DeltaClient),

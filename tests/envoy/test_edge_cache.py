@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lupa.luajit21 import LuaRuntime
 
 from control_plane.compiler.edge_cache import to_lua
-from tests.edge.lua_edge import DIGEST, NAMES, Answer, Edge, answering
+from tests.envoy.lua_edge import DIGEST, NAMES, Answer, Edge, answering
 
 
 def test_what_was_answered_is_not_asked_again() -> None:

@@ -23,7 +23,7 @@ from control_plane.server import running
 from control_plane.settings import Settings
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS, Resource
 from control_plane.xds.snapshot import Snapshot
-from tests.xds.wire import Wire, read, until
+from tests.xds.server.wire import Wire, read, until
 
 SERVICES = [
     (cds_pb2_grpc.ClusterDiscoveryServiceStub, "Clusters", CDS),

@@ -14,7 +14,7 @@ from envoy.type.matcher.v3 import node_pb2, string_pb2
 
 from control_plane.xds.resource import CDS, RDS, SDS, Resource
 from control_plane.xds.snapshot import Snapshot
-from tests.xds.wire import WAIT_S, Wire, answer, clusters, first, read, until
+from tests.xds.server.wire import WAIT_S, Wire, answer, clusters, first, read, until
 
 Client = config_dump_shared_pb2.ClientResourceStatus
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.fleet.propagation import Propagation
-from tests.xds.wire import Wire, answer, clusters, first, read, until
+from tests.xds.server.wire import Wire, answer, clusters, first, read, until
 
 
 class Times:

@@ -19,7 +19,14 @@ from control_plane.xds.session.session import Session
 from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.session.subscription import RETRY_MAX_S, Response
 from control_plane.xds.snapshot import Snapshot
-from tests.xds.envoy_model import MAX_EXCHANGES, Clock, DeltaClient, SotwClient, boot, wanted
+from tests.xds.session.envoy_model import (
+    MAX_EXCHANGES,
+    Clock,
+    DeltaClient,
+    SotwClient,
+    boot,
+    wanted,
+)
 
 NAMES = "abcdef"
 FILTERS = ("filter", "other")

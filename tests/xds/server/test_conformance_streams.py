@@ -14,8 +14,8 @@ from control_plane.xds.resource import CDS, EDS, LDS, RDS, RTDS
 from control_plane.xds.server.revision_probe import RevisionUnknown
 from control_plane.xds.server.server import Limits
 from control_plane.xds.session.ledger import MAX_UNSERVED
-from tests.xds.wire import Wire, until
-from tests.xds.xds_client import VARIANTS, WAIT_S, Variant, XdsClient, publish, tags
+from tests.xds.server.wire import Wire, until
+from tests.xds.server.xds_client import VARIANTS, WAIT_S, Variant, XdsClient, publish, tags
 
 UNSERVED = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
 """A stream that names so many types that are not served is ended."""

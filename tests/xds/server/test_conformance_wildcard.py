@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from control_plane.xds.resource import CDS, LDS, REFUSED_STAYS_REFUSED
-from tests.xds.wire import Wire
-from tests.xds.xds_client import (
+from tests.xds.server.wire import Wire
+from tests.xds.server.xds_client import (
     TYPES,
     VARIANTS,
     WAIT_S,

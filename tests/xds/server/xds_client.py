@@ -27,7 +27,7 @@ from envoy.service.status.v3 import csds_pb2
 
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS, Resource
 from control_plane.xds.snapshot import Snapshot
-from tests.xds.wire import Wire
+from tests.xds.server.wire import Wire
 
 WAIT_S = 3.0
 """How long an answer may take: far less than any time-out of the server's."""

@@ -9,7 +9,7 @@ import pytest
 
 from control_plane.compiler.route_names import AskingNames, asking_names
 from control_plane.routing.rules.parse import parse
-from tests.edge.lua_edge import Answer, Edge, answering
+from tests.envoy.lua_edge import Answer, Edge, answering
 
 
 def names_of(*rules: dict[str, Any]) -> AskingNames:

@@ -22,7 +22,7 @@ from control_plane.xds.resource import CDS, Resource
 from control_plane.xds.server.revision_probe import Newest, RevisionUnknown
 from control_plane.xds.server.server import Limits
 from control_plane.xds.snapshot import Snapshot
-from tests.xds.wire import Wire, answer, clusters, first, read, until
+from tests.xds.server.wire import Wire, answer, clusters, first, read, until
 
 QUIET_S = 0.3
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'

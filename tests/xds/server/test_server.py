@@ -17,7 +17,7 @@ from control_plane.xds.server.server import Limits, XdsServer
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
-from tests.xds.wire import WAIT_S, Wire, clusters, first, read
+from tests.xds.server.wire import WAIT_S, Wire, clusters, first, read
 
 
 @pytest.fixture
