@@ -27,7 +27,7 @@ UNNAMED = """{"name": "r", "rules": [{"id": "any",
     "match": {"type": "header", "name": "^x-[a-z]+$", "regexValue": "^(?<t>.+)$"},
     "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}}]}"""
 """Which headers its answers depend on can't be named, so they are not kept."""
-GENERIC = (Path(__file__).parents[1] / "rulesets" / "generic.json").read_text()
+GENERIC = (Path(__file__).parents[2] / "rulesets" / "generic.json").read_text()
 
 
 @pytest.fixture
