@@ -164,7 +164,8 @@ class Ledger:
         subscription.sent_version = response.version
         subscription.owed = False
         whole = self._snapshot.whole(type_url)
-        subscription.outstanding_all = whole if offered is whole.ordered else None
+        # A removal offers nothing, and an empty tuple is the same as any other.
+        subscription.outstanding_all = whole if offered and offered is whole.ordered else None
         endpoints = self._types.get(EDS)
         if type_url == CDS and endpoints is not None:
             # A changed cluster warms until its endpoints come again, changed or not.

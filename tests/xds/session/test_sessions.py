@@ -117,6 +117,17 @@ def test_03_endpoints_that_do_not_exist_are_told_once_and_sent_when_they_appear(
     assert client.has[EDS] == wanted(fleet(2, "a"), EDS)
 
 
+def test_03_what_a_client_has_is_not_forgotten_when_it_is_told_that_another_name_is_absent() -> None:
+    client = delta(Snapshot(1, [res(LDS, "edge")]))
+    published = fleet(2, "a")
+    has = versions(published, EDS)
+    client.take(client.request(EDS, "a", "never", initial_resource_versions=has))
+    assert client.log == [(EDS, (), ("never",))]
+    client.log.clear()
+    client.take(client.session.on_snapshot(published))
+    assert client.log == []
+
+
 def test_04_names_subscribed_with_the_wildcard_stay_wildcard() -> None:
     client = delta(fleet(1, "ab"))
     client.take(client.request(CDS, "*", "a"))
