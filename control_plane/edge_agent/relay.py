@@ -16,7 +16,7 @@ from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import Kept, OlderRevision, SnapshotStore
 from control_plane.edge_agent.upstream import ADS, ControlPlane, final_status
 from control_plane.xds.fleet.fleet import Fleet
-from control_plane.xds.resource import PUSH_ORDER
+from control_plane.xds.resource_types import PUSH_ORDER
 from control_plane.xds.server.server import XdsServer
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.snapshot_cache import SnapshotCache

@@ -16,7 +16,9 @@ from typing import Any
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import DecodeError
 
-from control_plane.xds.resource import PUSH_ORDER, Resource, length_delimited
+from control_plane.xds.protobuf_wire import length_delimited
+from control_plane.xds.resource import Resource
+from control_plane.xds.resource_types import PUSH_ORDER
 from control_plane.xds.snapshot import Snapshot
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from control_plane.metrics.aggregate import ClassifierMetrics, Together
 from control_plane.topology.cells.sequences import SequenceUse
 from control_plane.topology.claims.records import LeaseBacklog
 from control_plane.topology.values.cell import Cell, CellState
-from control_plane.xds.fleet.fleet import NodeStatus
+from control_plane.xds.fleet.node import NodeStatus
 from control_plane.xds.session.status import SyncState
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.xds.resource import CDS, EDS, LDS, RDS, REFUSED_STAYS_REFUSED, RTDS
+from control_plane.xds.resource import CDS, EDS, LDS, RDS, RTDS
+from control_plane.xds.resource_types import FALSE_ACK_TYPES
 from tests.xds.server.wire import Wire
 from tests.xds.server.xds_client import (
     TYPES,
@@ -37,9 +38,9 @@ def short(type_url: str) -> str:
 
 of_each_type = pytest.mark.parametrize("url", TYPES, ids=short)
 of_bundled_types = pytest.mark.parametrize(
-    "url", [url for url in TYPES if url not in REFUSED_STAYS_REFUSED], ids=short
+    "url", [url for url in TYPES if url not in FALSE_ACK_TYPES], ids=short
 )
-of_solitary_types = pytest.mark.parametrize("url", sorted(REFUSED_STAYS_REFUSED), ids=short)
+of_solitary_types = pytest.mark.parametrize("url", sorted(FALSE_ACK_TYPES), ids=short)
 of_some_types = pytest.mark.parametrize("url", NAMED, ids=short)
 
 

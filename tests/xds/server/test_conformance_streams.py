@@ -11,8 +11,8 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, RTDS
+from control_plane.xds.server.limits import Limits
 from control_plane.xds.server.revision_probe import RevisionUnknown
-from control_plane.xds.server.server import Limits
 from control_plane.xds.session.ledger import MAX_UNSERVED
 from tests.xds.server.wire import Wire, until
 from tests.xds.server.xds_client import VARIANTS, WAIT_S, Variant, XdsClient, publish, tags
@@ -199,7 +199,7 @@ async def test_what_a_delta_client_has_already_is_not_sent_again(
     await client.subscribe(CDS)
     answer = await client.next(CDS)
     assert answer.resources == tags("abc")
-    versions = {name: one.version for name, one in wire.cache.get("edge").of_type(CDS).items()}
+    versions = {name: one.version for name, one in wire.cache.newest.of_type(CDS).items()}
     await client.leave(CDS)
     publish(wire, 2, (CDS, {"a": "1", "b": "2"}))
     await client.send(CDS, initial_resource_versions=versions)
@@ -234,7 +234,7 @@ async def test_one_that_comes_back_is_not_current_before_it_has_asked_for_all_it
     await client.subscribe(RDS, "r")
     await client.take(RDS)
     held = {
-        url: {name: one.version for name, one in wire.cache.get("edge").of_type(url).items()}
+        url: {name: one.version for name, one in wire.cache.newest.of_type(url).items()}
         for url in (CDS, RDS)
     }
     await client.leave(CDS, RDS)

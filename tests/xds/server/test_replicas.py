@@ -19,8 +19,8 @@ from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.resource import CDS, Resource
-from control_plane.xds.server.revision_probe import Newest, RevisionUnknown
-from control_plane.xds.server.server import Limits
+from control_plane.xds.server.limits import Limits
+from control_plane.xds.server.revision_probe import RevisionProbe, RevisionUnknown
 from control_plane.xds.snapshot import Snapshot
 from tests.xds.server.wire import Wire, answer, clusters, first, read, until
 
@@ -90,7 +90,7 @@ async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> No
         slow.publisher.publish()
         quick.topology.update_cell("c", spec(2), actor="t")
         quick.publisher.publish()
-        assert quick.cache.get("").revision > slow.cache.get("").revision
+        assert quick.cache.newest.revision > slow.cache.newest.revision
         call = await the_cluster(quick, "n1")
         has = versions_of(await read(call))
         call.cancel()
@@ -107,7 +107,7 @@ async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> No
         slow.topology.update_cell("c", spec(3), actor="t")
         slow.publisher.publish()
         newer = versions_of(await waiting)
-        assert newer == {"cell:c": slow.cache.get("").of_type(CDS)["cell:c"].version}
+        assert newer == {"cell:c": slow.cache.newest.of_type(CDS)["cell:c"].version}
         assert newer != has
         moved.cancel()
 
@@ -136,7 +136,7 @@ async def test_state_of_the_world_waits_as_well(url: str) -> None:
 async def test_a_node_that_has_nothing_waits_a_while_only(url: str) -> None:
     async with Replica(url, Limits(confirm_timeout_s=QUIET_S)) as slow:
         slow.publisher.publish()
-        old = slow.cache.get("").of_type(CDS)["cell:c"].version
+        old = slow.cache.newest.of_type(CDS)["cell:c"].version
         slow.topology.update_cell("c", spec(2), actor="t")
         call = await the_cluster(slow, "fresh")
         assert versions_of(await read(call)) == {"cell:c": old}
@@ -181,11 +181,11 @@ async def test_a_thousand_questions_at_once_are_few_reads_and_none_is_older_than
         reads += 1
         return committed
 
-    newest = Newest(read_it)
-    early = [asyncio.create_task(newest.revision()) for _ in range(500)]
+    probe = RevisionProbe(read_it)
+    early = [asyncio.create_task(probe.newest_revision()) for _ in range(500)]
     await asyncio.sleep(0)
     committed = 1
-    late = [asyncio.create_task(newest.revision()) for _ in range(500)]
+    late = [asyncio.create_task(probe.newest_revision()) for _ in range(500)]
     assert set(await asyncio.gather(*late)) == {1}
     assert set(await asyncio.gather(*early)) <= {0, 1}
     assert reads <= 2

@@ -13,7 +13,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import CDS, LDS, Resource
-from control_plane.xds.server.server import Limits, XdsServer
+from control_plane.xds.server.limits import Limits
+from control_plane.xds.server.server import XdsServer
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache

@@ -23,7 +23,7 @@ from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, SDS, Resource
-from control_plane.xds.server.server import Limits
+from control_plane.xds.server.limits import Limits
 from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache

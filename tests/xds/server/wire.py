@@ -14,7 +14,8 @@ from envoy.service.status.v3 import csds_pb2_grpc
 from control_plane.xds.fleet.client_status import ClientStatus
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import CDS, Resource
-from control_plane.xds.server.server import Limits, XdsServer
+from control_plane.xds.server.limits import Limits
+from control_plane.xds.server.server import XdsServer
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
 

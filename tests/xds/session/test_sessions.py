@@ -14,10 +14,12 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
 from control_plane.xds.session.delta import DeltaSession
-from control_plane.xds.session.session import GATE_TIMEOUT_S, SETTLE_S
+from control_plane.xds.session.order import SETTLE_S
+from control_plane.xds.session.refusal import RETRY_MAX_S, Refusal
+from control_plane.xds.session.session import GATE_TIMEOUT_S
 from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.session.status import TypeStatus
-from control_plane.xds.session.subscription import RETRY_MAX_S, Doubt, Refusal
+from control_plane.xds.session.unsettled import Unsettled
 from control_plane.xds.snapshot import Snapshot
 from tests.xds.session.envoy_model import Clock, DeltaClient, SotwClient, boot, versions, wanted
 
@@ -117,7 +119,9 @@ def test_03_endpoints_that_do_not_exist_are_told_once_and_sent_when_they_appear(
     assert client.has[EDS] == wanted(fleet(2, "a"), EDS)
 
 
-def test_03_what_a_client_has_is_not_forgotten_when_it_is_told_that_another_name_is_absent() -> None:
+def test_03_what_a_client_has_is_not_forgotten_when_it_is_told_that_another_name_is_absent() -> (
+    None
+):
     client = delta(Snapshot(1, [res(LDS, "edge")]))
     published = fleet(2, "a")
     has = versions(published, EDS)
@@ -359,7 +363,7 @@ def test_09_a_stream_that_ends_in_doubt_leaves_it_to_the_next() -> None:
     assert client.has[CDS]["a"] == b"moved"
     again = DeltaSession()
     again.on_snapshot(fleet(3, "ab"))
-    again.doubt(ended.doubts())
+    again.take_over(ended.unsettled())
     client.take(client.reconnect(again))
     assert client.has[CDS] == wanted(fleet(3, "ab"), CDS)
 
@@ -593,7 +597,7 @@ def test_a_retry_that_waits_for_the_clients_other_types_wakes_nobody() -> None:
     left = [one for url in (CDS, LDS, RDS) for one in fleet(2, "a").of_type(url).values()]
     session.on_snapshot(Snapshot(2, [*left, new]))
     refusal = Refusal(new.version, "no", 1, clock.now, clock.now)
-    session.doubt({ECDS: Doubt(good={"filter": good}, refused={"filter": refusal})})
+    session.take_over({ECDS: Unsettled(accepted={"filter": good}, refused={"filter": refusal})})
     client = DeltaClient(session)
     client.take(client.request(CDS, initial_resource_versions=versions(before, CDS)))
     client.take(client.request(ECDS, "filter", initial_resource_versions={"filter": good.version}))
@@ -614,15 +618,15 @@ def test_a_client_that_was_started_anew_is_sent_what_it_had_refused_before(kind:
     boot(before)
     before.take(before.request(ECDS, "filter"))
     assert status_of(before, ECDS).rejected == ("filter",)
-    doubts = before.session.doubts()
+    unsettled = before.session.unsettled()
 
     again = made(published, clock)
-    again.session.doubt(doubts)
+    again.session.take_over(unsettled)
     before.take(before.reconnect(again.session))
     assert status_of(before, ECDS).state == "NACKED", "the same bytes would only seem to be taken"
 
     anew = made(published, clock)
-    anew.session.doubt(doubts)
+    anew.session.take_over(unsettled)
     boot(anew)
     anew.take(anew.request(ECDS, "filter"))
     assert anew.has[ECDS] == {"filter": b"bad"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from control_plane.xds.resource import CDS, EDS, LDS, RDS, Resource
-from control_plane.xds.session import subscription
+from control_plane.xds.session import refusal as module
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.session.ledger import MAX_ERROR
 from control_plane.xds.session.session import Session
@@ -60,7 +60,7 @@ def test_who_is_held_back_is_not_synced(kind: str) -> None:
     session = CLIENTS[kind][0](clock=Clock())
     session.on_snapshot(world(2, ""))
     node.reconnect(session)
-    assert session.shrunk
+    assert session.shrink_reason
     assert session.acked_revision == 0
     assert states(session)[CDS] in {"STALE", "NOT_SENT"}
     shown = {str(one.state) for one in session.resources() if one.type_url == CDS}
@@ -93,8 +93,8 @@ async def test_a_text_is_one_line_that_can_be_kept_and_shown(text: str, shown: s
 async def test_each_text_of_many_refused_resources_is_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscription, "RETRY_MIN_S", 0.01)
-    monkeypatch.setattr(subscription, "RETRY_MAX_S", 0.01)
+    monkeypatch.setattr(module, "RETRY_MIN_S", 0.01)
+    monkeypatch.setattr(module, "RETRY_MAX_S", 0.01)
     names = [f"c{number:02d}" for number in range(MAX_ERRORS + 5)]
     tries = dict.fromkeys(names, 0)
     async with Wire() as wire:
