@@ -47,20 +47,22 @@ from control_plane.xds.session.client_versions import ClientVersions
 from control_plane.xds.session.response import Response
 from control_plane.xds.session.subscription import ANY, Subscription
 from control_plane.xds.session.trials import named_in, split
+from control_plane.xds.snapshot import Snapshot
 
 
 def acknowledge(
-    subscription: Subscription, response: Response, current: Mapping[str, str], *, keep: bool
+    subscription: Subscription, response: Response, snapshot: Snapshot, *, keep: bool
 ) -> None:
     """Record an ACK: the client runs what the response says.
 
     Args:
         subscription: Of the response's type.
         response: The one that was acknowledged.
-        current: The versions of the newest snapshot, over which the client's are stored.
+        snapshot: The newest one, over whose versions those of the client are stored.
         keep: Whether to keep the resources, because they may have to be sent again.
     """
     if response.everything is not None:
+        current = snapshot.resources(response.type_url).versions
         subscription.returned = ClientVersions.of(response.everything.versions, current)
         if not subscription.wildcard:
             for name in response.everything.names - subscription.names:
@@ -77,8 +79,7 @@ def acknowledge(
         }
         for name in response.removed:
             subscription.accepted.pop(name, None)
-    versions = response.versions()
-    subscription.mark_certain({name: versions.get(name, "") for name in response.names()})
+    subscription.mark_acknowledged(response)
 
 
 def acknowledge_full_state(

@@ -184,10 +184,8 @@ class Ledger:
     def _on_ack(self, subscription: Subscription, response: Response) -> None:
         if response.everything is not None:
             self._rebase()
-        type_url = response.type_url
-        keep = self.keeps_accepted or type_url in FALSE_ACK_TYPES
-        current = self._snapshot.resources(type_url).versions
-        answers.acknowledge(subscription, response, current, keep=keep)
+        keep = self.keeps_accepted or response.type_url in FALSE_ACK_TYPES
+        answers.acknowledge(subscription, response, self._snapshot, keep=keep)
 
     def _on_nack(self, subscription: Subscription, response: Response, error: str) -> None:
         answers.refuse(subscription, response, error, self._clock())

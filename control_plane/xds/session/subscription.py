@@ -79,6 +79,11 @@ class Subscription:
         return bool(self.uncertain or self.trials or self.refused)
 
     @property
+    def _has_exceptions(self) -> bool:
+        """Whether any name is other than certain or outstanding."""
+        return bool(self.uncertain or self.refused or self.false_acks)
+
+    @property
     def unsent(self) -> bool:
         """Whether something may have to be sent that waits for other types."""
         return bool(self.pending or self.resend or self.removed or self.reply_owed)
@@ -103,8 +108,8 @@ class Subscription:
             self.uncertain[name] = version if possible == version else ANY
 
     def mark_certain(self, versions: Mapping[str, str]) -> None:
-        """Record that the client has acknowledged versions by name; an empty one is a removal."""
-        if self.uncertain or self.refused or self.false_acks:
+        """Record that the client runs versions by name; an empty one: that it runs none."""
+        if self._has_exceptions:
             for name, version in versions.items():
                 if self.false_acks.get(name) != version:
                     self.false_acks.pop(name, None)
@@ -113,6 +118,14 @@ class Subscription:
                 if refusal is not None and refusal.version == version:
                     del self.refused[name]
         self._clear_error()
+
+    def mark_acknowledged(self, response: Response) -> None:
+        """Make all names of an acknowledged response certain."""
+        if self._has_exceptions:
+            versions = response.versions()
+            self.mark_certain({name: versions.get(name, "") for name in response.names()})
+        else:
+            self._clear_error()
 
     def mark_refused(
         self, name: str, version: str, error: str, now: float, *, retry: bool = True
