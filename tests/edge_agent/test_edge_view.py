@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from control_plane.edge_agent.admin import AdminError, Cluster, clusters_of, gauges_of
 from control_plane.edge_agent.edge_view import REREAD_S, WARM_S, EdgeView
 from control_plane.edge_agent.reporter import report
-from control_plane.edge_health.report import NOTHING, Held, view_after
+from control_plane.edge_health.report import NO_CLUSTERS, ClusterHealth, apply_report
 from tests.support.health_messages import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
 
 
@@ -138,8 +138,8 @@ def test_a_report_says_what_was_read() -> None:
     }
     payload = report(told).SerializeToString(deterministic=True)
     assert payload == report(dict(reversed(told.items()))).SerializeToString(deterministic=True)
-    assert view_after(NOTHING, payload).clusters == {
-        "cell:a": Held(1, 0, 1),
-        "cell:b": Held(1, 0, 2),
-        "cell:c": Held(0, 0, 0),
+    assert apply_report(NO_CLUSTERS, payload).clusters == {
+        "cell:a": ClusterHealth(1, 0, 1),
+        "cell:b": ClusterHealth(1, 0, 2),
+        "cell:c": ClusterHealth(0, 0, 0),
     }
