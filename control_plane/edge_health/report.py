@@ -109,7 +109,7 @@ class ReportReader:
 
 
 def apply_report(before: EdgeHealth, payload: bytes) -> EdgeHealth:
-    """Return what an edge holds after a report; takes and raises the same as `ReportReader.apply`."""
+    """Return what an edge holds after a report; as `ReportReader.apply`, without sharing."""
     changed = dict(_clusters(payload))
     if not changed:
         return before

@@ -45,8 +45,8 @@ from tests.support.health_messages import (
 def test_what_an_edge_can_reach(
     statuses: list[int], health: ClusterHealth, reachable: bool | None
 ) -> None:
-    health = apply_report(NO_CLUSTERS, report(a=statuses))
-    assert health.clusters == {"a": health}
+    after = apply_report(NO_CLUSTERS, report(a=statuses))
+    assert after.clusters == {"a": health}
     assert health.reachable is reachable
 
 
