@@ -27,11 +27,11 @@ from mitmproxy.proxy.mode_specs import RegularMode, UpstreamMode
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from addons.remote import Edge, RemoteCell, remote_cell
-from control_plane.routing.edge_headers import INTERNAL_PREFIX
+from control_plane.routing.admission.admit import HttpVersion, Refused, admit
+from control_plane.routing.admission.headers import INTERNAL_PREFIX
 from control_plane.routing.evaluate import steps
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request, Status, ToCell
-from control_plane.routing.normalise import HttpVersion, Refused, admit
-from control_plane.routing.parse import parse
+from control_plane.routing.rules.parse import parse
 
 log = logging.getLogger(__name__)
 METADATA_KEY = "cellway.decision"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from control_plane.routing.model import Cells
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.ruleset import Ruleset
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,14 +32,15 @@ import grpc
 
 from bench.process import process, processor_seconds
 from bench.results import Figure, report
-from control_plane.event_loop import run_loop, until_signal
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2, service_pb2
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
+from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
-from control_plane.topology.model import CellSpec, CellState, Endpoint
 from control_plane.topology.service import Topology
-from tests.postgres import postgres
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
+from tests.support.postgres import postgres
 
 CELLS = 50
 BOUNDS_MS = (50, 200)

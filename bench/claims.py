@@ -26,10 +26,12 @@ import psycopg
 
 from bench.load import scratch
 from bench.results import Figure, report
-from control_plane.topology.lookup import owner_statement
-from control_plane.topology.model import CellSpec, CellState, Endpoint, RecordSpec
+from control_plane.topology.lookup.interface import owner_statement
 from control_plane.topology.service import Topology
-from tests.postgres import postgres
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.claim import RecordSpec
+from control_plane.topology.values.endpoint import Endpoint
+from tests.support.postgres import postgres
 
 BATCH = 10
 LOOKUPS = 20_000

@@ -28,10 +28,12 @@ from typing import Any
 import uvicorn
 
 from bench.results import Figure, report
-from control_plane.listening import bind, port_of
+from control_plane.process.listening import bind, port_of
 from control_plane.server import run_loop
-from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 
 TENANTS = 20_000
 CELLS = 10
@@ -72,7 +74,7 @@ def worker(url: str, directory: Path, *profile: str) -> Iterator[tuple[int, int]
         "CELLWAY_DATABASE_URL": url,
         "PROMETHEUS_MULTIPROC_DIR": str(directory),
     }
-    command = [sys.executable, *profile, "-m", "control_plane.classifier_worker"]
+    command = [sys.executable, *profile, "-m", "control_plane.classifier.worker.main"]
     with subprocess.Popen(
         [*command, str(sock.fileno()), "0"], pass_fds=(sock.fileno(),), env=environment
     ) as process:

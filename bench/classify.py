@@ -33,8 +33,10 @@ from control_plane.grpc_api.generated.classify_service_pb2 import ClassifyReques
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.server import run_loop, running, until_signal
 from control_plane.settings import Settings
-from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 
 TENANTS = 20_000
 CELLS = 10

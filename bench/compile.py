@@ -17,9 +17,11 @@ from dataclasses import replace
 from bench.results import Figure, report
 from bench.world import RULESETS
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.publish import EdgeSnapshots
-from control_plane.routing.parse import parse
-from control_plane.topology.model import Cell, CellState, Endpoint, Snapshot
+from control_plane.publisher.publisher import EdgeSnapshots
+from control_plane.routing.rules.parse import parse
+from control_plane.topology.values.cell import Cell, CellState
+from control_plane.topology.values.change import Snapshot
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.snapshot import EMPTY
 
 RULESET = "gitlab.json"

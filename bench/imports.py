@@ -30,11 +30,12 @@ from bench.load import scratch
 from bench.process import process
 from bench.results import Figure, report
 from control_plane.cli.bulk import PIECE_LINES
-from control_plane.event_loop import until_signal
+from control_plane.process.event_loop import until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
-from control_plane.topology.model import CellSpec, CellState, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 
 CLAIMS = 200_000
 CELLS = 10

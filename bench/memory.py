@@ -29,7 +29,7 @@ from bench.results import Figure, report
 from bench.world import fill
 from control_plane.compiler.epochs import EPOCHS_FILTER
 from control_plane.compiler.model import EXTENSION, ROUTES, ROUTES_NAME
-from control_plane.demo import free_port
+from control_plane.examples.demo import free_port
 from control_plane.server import run_loop
 from control_plane.topology.service import Topology
 

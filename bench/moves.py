@@ -26,11 +26,11 @@ from typing import cast
 from bench.load import scratch
 from bench.results import Figure, report
 from bench.world import cellway
-from control_plane.event_loop import run_loop
-from control_plane.listening import bind, port_of
+from control_plane.process.event_loop import run_loop
+from control_plane.process.listening import bind, port_of
 from control_plane.server import Running
-from control_plane.topology.model import ClaimSpec
-from control_plane.topology.operations import Subject
+from control_plane.topology.claims.move import Subject
+from control_plane.topology.values.claim import ClaimSpec
 
 CELLS = ("cell-1", "cell-2")
 CONNECTIONS = 4

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from control_plane.event_loop import run_loop
+from control_plane.process.event_loop import run_loop
 
 Serve = Callable[[Connection, str], Coroutine[Any, Any, None]]
 """Serves a database, by its URL, until SIGTERM comes; tells its port through the connection."""

@@ -24,7 +24,8 @@ from bench.load import scratch
 from bench.results import Figure, report
 from bench.world import cellway, upstream
 from control_plane.server import Running, run_loop
-from control_plane.topology.model import CellSpec, CellState, Endpoint
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
 
 DEADLINE_S = 5.0
 BODIES = (b"old", b"new")

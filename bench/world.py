@@ -15,12 +15,14 @@ from typing import Any, cast
 import uvloop
 
 from control_plane.cli.local import LOCAL_NODE, local_bootstrap
-from control_plane.demo import free_port
-from control_plane.envoy_process import Envoy
+from control_plane.examples.demo import free_port
+from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running
 from control_plane.settings import Settings
-from control_plane.topology.model import CellSpec, CellState, ClaimSpec, Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 
 RULESETS = Path(__file__).parent.parent / "rulesets"
 _BATCH = 1000

@@ -1,7 +1,7 @@
 """The edge of `cellway up`: its port, its Envoy, and whether the one listens on the other.
 
 Two systems must never share a port, and Envoy would let them (see `reserve` in
-`control_plane.listening`), so the port is taken before anything starts. A `cellway up` that was
+`process.listening`), so the port is taken before anything starts. A `cellway up` that was
 killed has left an Envoy that serves on: if that has the same bootstrap, the next one goes on with
 it, and no request is lost; else it is drained and a new one is started.
 """
@@ -16,12 +16,12 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from control_plane.envoy_admin import AdminSilent, EnvoyAdmin
-from control_plane.envoy_process import Envoy, LeftEnvoy
-from control_plane.listening import numeric, port_of, reserve
+from control_plane.process.envoy import Envoy, LeftEnvoy
+from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
+from control_plane.process.listening import numeric, port_of, reserve
 from control_plane.server import Running
 from control_plane.settings import Settings
-from control_plane.xds.status import SyncState
+from control_plane.xds.session.status import SyncState
 
 EDGE_PORT = "--edge-port (CELLWAY_EDGE_PORT), 0 for any free one"
 ADMIN_PORT = "--envoy-admin-port (CELLWAY_ENVOY_ADMIN_PORT)"

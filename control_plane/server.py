@@ -19,49 +19,43 @@ from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
-from control_plane.claim_counts import ClaimCounts
-from control_plane.classifier.cached_lookup import CachedLookup, open_cached_lookup
+from control_plane.classifier.cache.tiered import CachedLookup, open_cached_lookup
+from control_plane.classifier.decide import LiveView
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import ClassifierServer
-from control_plane.classifier.view import LiveView
-from control_plane.database_metrics import observe_queries
-from control_plane.edge_decisions import EdgeDecisions, of_cells
+from control_plane.classifier.worker.directory import worker_directory
+from control_plane.classifier.worker.supervisor import Workers
 from control_plane.edge_health import service as edge_health
 from control_plane.edge_health.book import Book
-from control_plane.event_loop import run_loop as run_loop
-from control_plane.event_loop import until_signal as until_signal
 from control_plane.grpc_api.api import TopologyApi
+from control_plane.grpc_api.auth.identity import Names
+from control_plane.grpc_api.auth.tls import TlsFiles
 from control_plane.grpc_api.directory import LiveDirectories
-from control_plane.grpc_api.gateway import CacheTimes, Gateway
-from control_plane.grpc_api.identity import Names
 from control_plane.grpc_api.metrics import GrpcMetrics, gateway_counter
-from control_plane.grpc_api.port import GrpcPort, Security
-from control_plane.grpc_api.service import Pools
-from control_plane.grpc_api.tls import TlsFiles
-from control_plane.grpc_api.updates import THREADS, Updates
-from control_plane.grpc_api.work import Work
-from control_plane.health import HealthMonitor
-from control_plane.listening import (
-    bind,
-    embedded,
-    host_port,
-    port_of,
-    run,
-)
-from control_plane.metrics import Metrics, State
-from control_plane.publish import Publisher, newest_revision
-from control_plane.retention import Kept, Retention
+from control_plane.grpc_api.server.methods import Pools
+from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.server.port import GrpcPort, Security
+from control_plane.grpc_api.server.write_queue import THREADS, Updates
+from control_plane.grpc_api.services.gateway import CacheTimes, Gateway
+from control_plane.jobs.cell_health import HealthMonitor
+from control_plane.jobs.change_retention import Kept, Retention
+from control_plane.jobs.edge_decisions import EdgeDecisions, of_cells
+from control_plane.jobs.notifications import WakeUps
+from control_plane.metrics.claim_counts import ClaimCounts
+from control_plane.metrics.database import observe_queries
+from control_plane.metrics.server import Metrics, State
+from control_plane.process.event_loop import run_loop as run_loop
+from control_plane.process.event_loop import until_signal as until_signal
+from control_plane.process.listening import bind, embedded, host_port, port_of, run
+from control_plane.publisher.publisher import Publisher, newest_revision
 from control_plane.settings import API_PORT, CLASSIFIER_PORT, GRPC_PORT, Settings, check_exposure
 from control_plane.topology.service import Topology
 from control_plane.traffic import traffic_policy
-from control_plane.wakeups import WakeUps
-from control_plane.worker_directory import worker_directory
-from control_plane.workers import Workers
-from control_plane.xds import client_status
-from control_plane.xds.cache import SnapshotCache
-from control_plane.xds.fleet import Fleet
-from control_plane.xds.server import SERVICES, XdsServer
-from control_plane.xds.transport import grpc_options
+from control_plane.xds.fleet import client_status
+from control_plane.xds.fleet.fleet import Fleet
+from control_plane.xds.server.server import SERVICES, XdsServer
+from control_plane.xds.server.transport import grpc_options
+from control_plane.xds.snapshot_cache import SnapshotCache
 
 log = logging.getLogger(__name__)
 GRACE_S = 2.0

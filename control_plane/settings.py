@@ -16,8 +16,8 @@ from pydantic_settings import (
 )
 from sqlalchemy.engine import make_url
 
-from control_plane.grpc_api.identity import Names
-from control_plane.grpc_api.identity import Role as CallerRole
+from control_plane.grpc_api.auth.identity import Names
+from control_plane.grpc_api.auth.identity import Role as CallerRole
 
 Role = Literal["api", "xds", "classifier", "topology"]
 API_PORT = "--api-port (CELLWAY_API_PORT)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
-from control_plane.listening import has_ipv6, numeric, reachable
+from control_plane.process.listening import has_ipv6, numeric, reachable
 from control_plane.settings import Settings
 
 

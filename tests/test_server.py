@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.publish import Publisher
-from control_plane.wakeups import WakeUps
-from control_plane.xds.server import XdsServer
-from tests.plane import plane_with
+from control_plane.jobs.notifications import WakeUps
+from control_plane.publisher.publisher import Publisher
+from control_plane.xds.server.server import XdsServer
+from tests.support.plane import plane_with
 
 
 async def test_parts_that_fail_one_after_the_other_do_not_break_off_the_stopping(

@@ -6,32 +6,32 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Depends, FastAPI
 
-from control_plane.api import (
+from control_plane.api import problem
+from control_plane.api.auth import check_scope
+from control_plane.api.background import Operations
+from control_plane.api.middleware.guard import Guard
+from control_plane.api.middleware.strict_query import strict_query
+from control_plane.api.routes import (
     audit,
     bulk,
     cells,
     changes,
     claims,
     classify,
-    documents,
     explain,
     fleet,
     leases,
     operations,
-    problem,
     rulesets,
     sequences,
     tokens,
-    whole,
 )
-from control_plane.api.guard import Guard
-from control_plane.api.roles import check_scope
-from control_plane.api.running import Operations
-from control_plane.api.strict_query import strict_query
+from control_plane.api.routes import topology as whole
+from control_plane.api.schemas import responses
 from control_plane.edge_health.book import Book
-from control_plane.grpc_api.gateway import Gateway
+from control_plane.grpc_api.services.gateway import Gateway
 from control_plane.topology.service import Topology
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 
 # Before claims: its {bucket}/{value} takes all that is left.
 _ROOMS = (
@@ -61,7 +61,7 @@ def create_app(
         version="1",
         openapi_url="/openapi.json",
         docs_url="/docs",
-        responses=documents.PROBLEMS,
+        responses=responses.PROBLEMS,
         dependencies=[Depends(check_scope), Depends(strict_query)],
     )
     app.state.topology = topology

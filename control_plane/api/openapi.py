@@ -8,7 +8,7 @@ from pathlib import Path
 
 from control_plane.api.app import create_app
 from control_plane.topology.service import Topology
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 
 
 async def _nothing() -> bytes:

@@ -11,9 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from control_plane.routing.lint import Finding
-from control_plane.routing.problems import RulesetError
-from control_plane.topology.errors import (
+from control_plane.routing.rules.lint import Finding
+from control_plane.routing.rules.problems import RulesetError
+from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
     Gone,

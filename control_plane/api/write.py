@@ -10,11 +10,11 @@ from fastapi import Depends, Header, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 
-from control_plane.api.once import MAX_KEY_CHARS
+from control_plane.api.auth import actor_of
+from control_plane.api.middleware.idempotency import MAX_KEY_CHARS
 from control_plane.api.problem import ProblemError
-from control_plane.api.roles import actor_of
-from control_plane.topology.model import Written
-from control_plane.xds.fleet import Fleet
+from control_plane.topology.values.change import Written
+from control_plane.xds.fleet.fleet import Fleet
 
 MAX_WAIT_S = 300.0
 MAX_CHANGES = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Protocol
 
-from control_plane.classifier.view import Verdict
+from control_plane.classifier.decide import Verdict
 from control_plane.routing.model import Decision, Status, ToCell
 
 CELL_HEADER = "x-cellway-cell"

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from enum import Enum
 
 from control_plane.classifier.answer import Observer
+from control_plane.classifier.decide import NoRuleset, Unsettled
 from control_plane.classifier.past_rulesets import UnknownRuleset
-from control_plane.classifier.view import NoRuleset, Unsettled
-from control_plane.topology.batched_lookup import TooManyLookups
-from control_plane.topology.database import DRIVER_ERRORS
-from control_plane.topology.errors import TopologyError
+from control_plane.topology.lookup.batched import TooManyLookups
+from control_plane.topology.storage.engines import DRIVER_ERRORS
+from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
 LOG_S = 5.0

@@ -11,10 +11,10 @@ from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from google.rpc import code_pb2
 
 from control_plane.classifier.answer import Observer, answer_headers
-from control_plane.classifier.cached_lookup import CachedLookup
+from control_plane.classifier.cache.tiered import CachedLookup
+from control_plane.classifier.decide import LiveView
 from control_plane.classifier.failures import FAILURES, Failures
-from control_plane.classifier.view import LiveView
-from control_plane.routing.edge_headers import UNSEEN_BY_RULES
+from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.model import Request
 
 _OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD

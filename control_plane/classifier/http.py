@@ -18,9 +18,9 @@ from collections import deque
 import httptools
 
 from control_plane.classifier.answer import Answers, Observer
-from control_plane.classifier.cached_lookup import CachedLookup
+from control_plane.classifier.cache.tiered import CachedLookup
+from control_plane.classifier.decide import LiveView, Verdict
 from control_plane.classifier.failures import FAILURES, Failures, Reason
-from control_plane.classifier.view import LiveView, Verdict
 from control_plane.routing.model import Request
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from control_plane.routing.digest import rules_digest
-from control_plane.routing.parse import load, parse
-from control_plane.routing.problems import RulesetError
-from control_plane.routing.ruleset import Ruleset
+from control_plane.routing.rules.digest import rules_digest
+from control_plane.routing.rules.parse import load, parse
+from control_plane.routing.rules.problems import RulesetError
+from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.service import Topology
 
 MAX_KEPT = 8

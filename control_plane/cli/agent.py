@@ -62,7 +62,7 @@ def envoy_agent(
     start_logging()
     from control_plane.edge_agent.agent import AgentSettings, serve
     from control_plane.edge_agent.upstream import ClientTls
-    from control_plane.event_loop import run_loop
+    from control_plane.process.event_loop import run_loop
 
     tls = None
     if tls_certificate and tls_key and tls_ca and tls_server_name:

@@ -10,16 +10,17 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from control_plane.api.explain import explained
 from control_plane.api.problem import ProblemError
+from control_plane.api.routes.explain import explained
 from control_plane.cli.client import Exit, Failure
 from control_plane.routing.model import ClaimKey
-from control_plane.routing.parse import parse
-from control_plane.routing.problems import RulesetError
-from control_plane.routing.ruleset import Ruleset
-from control_plane.topology.errors import Invalid
-from control_plane.topology.model import Cell, CellState, Endpoint
-from control_plane.topology.normalise import normalise
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.problems import RulesetError
+from control_plane.routing.rules.ruleset import Ruleset
+from control_plane.topology.values.cell import Cell, CellState
+from control_plane.topology.values.claim_key import normalise
+from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.errors import Invalid
 
 MAX_FILE_BYTES = 8 << 20
 MAX_CASES = 10_000

@@ -126,7 +126,7 @@ def _reconnect() -> core.RetryPolicy:
 
 def _runtime() -> bootstrap.LayeredRuntime:
     """A chunk's end that is no CRLF is refused, as RFC 9112 section 7.1 has it; regexes see bytes
-    (Envoy 1.40's default), as `control_plane.routing.regex` does."""
+    (Envoy 1.40's default), as `control_plane.routing.rules.regex` does."""
     flags = {f"envoy.reloadable_features.{name}": True for name in _FEATURES}
     layer = bootstrap.RuntimeLayer(name="cellway", static_layer=Struct.from_dict(flags))
     return bootstrap.LayeredRuntime(layers=[layer])

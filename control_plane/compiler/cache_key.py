@@ -17,7 +17,7 @@ from re import _constants as op
 from re import _parser as parser
 from typing import Any
 
-from control_plane.routing.ruleset import Match, Rule, Subject
+from control_plane.routing.rules.ruleset import Match, Rule, Subject
 
 _TAIL = re.compile(r"\(\?:/(?:\|%2\[fF\])?\|\$\)\Z")
 """How a rule says that a segment ends: nothing after that slash is looked at."""

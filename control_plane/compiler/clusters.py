@@ -155,7 +155,7 @@ def _dns(cluster: cluster_pb2.Cluster, policy: TrafficPolicy) -> None:
 
 
 def _tls(cluster: cluster_pb2.Cluster, cell: UpstreamCell) -> None:
-    """Trust certificates as `control_plane.cell_certificates` does; a test compares the two."""
+    """Trust certificates as `jobs.cell_certificates` does; a test compares the two."""
     assert cell.tls is not None
     name = cell.server_name
     context = tls_pb2.UpstreamTlsContext(sni="" if name.is_ip else name.text)

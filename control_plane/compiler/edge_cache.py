@@ -15,7 +15,7 @@ from control_plane.compiler.model import (
     TIER_HEADER,
     TrafficPolicy,
 )
-from control_plane.routing.edge_headers import UNSEEN_BY_RULES
+from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.evaluate import RETRY_AFTER_S
 
 _FOLDER = Path(__file__).parents[2] / "envoy"

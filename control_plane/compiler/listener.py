@@ -15,12 +15,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager i
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
-from control_plane.compiler.asking import (
-    ads,
-    asking_filters,
-    http_filter,
-    pack,
-)
+from control_plane.compiler.filters import ads, asking_filters, http_filter, pack
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
     DEBUG_FILTER,
@@ -30,7 +25,7 @@ from control_plane.compiler.model import (
     EnvoyResource,
     TrafficPolicy,
 )
-from control_plane.routing.edge_refusal import HEADERS_TOO_LARGE
+from control_plane.routing.admission.refusal import HEADERS_TOO_LARGE
 
 
 def compile_listener(policy: TrafficPolicy) -> EnvoyResource:

@@ -16,9 +16,7 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from google.protobuf.message import Message
 from xds.type.matcher.v3 import matcher_pb2
 
-from control_plane.compiler.asking import AskingConfig, asking_config
-from control_plane.compiler.asking_names import AskingNames
-from control_plane.compiler.key_tree import KeyTree
+from control_plane.compiler.filters import AskingConfig, asking_config
 from control_plane.compiler.matchers import (
     Matcher,
     OnMatch,
@@ -43,7 +41,7 @@ from control_plane.compiler.model import (
     cell_cluster,
     refusal,
 )
-from control_plane.compiler.native import (
+from control_plane.compiler.native.analyse import (
     Analysed,
     AskClassifier,
     Condition,
@@ -51,11 +49,13 @@ from control_plane.compiler.native import (
     NativeRule,
     known_keys,
 )
+from control_plane.compiler.native.key_tree import KeyTree
 from control_plane.compiler.retries import RETRY_ELSEWHERE
+from control_plane.compiler.route_names import AskingNames
 from control_plane.compiler.rules import Rules
 from control_plane.routing.evaluate import RETRY_AFTER_S, policy_outcome
 from control_plane.routing.model import Cell, Cells, Outcome, Status, ToCell, Weighted
-from control_plane.routing.ruleset import (
+from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
     Next,

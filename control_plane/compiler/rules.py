@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from control_plane.compiler.asking_names import AskingNames, asking_names
-from control_plane.compiler.native import Analysed, analyse, needs_second_try
-from control_plane.routing.ruleset import Ruleset
+from control_plane.compiler.native.analyse import Analysed, analyse, needs_second_try
+from control_plane.compiler.route_names import AskingNames, asking_names
+from control_plane.routing.rules.ruleset import Ruleset
 
 
 @dataclass(frozen=True, slots=True)

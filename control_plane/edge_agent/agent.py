@@ -19,8 +19,8 @@ from control_plane.edge_agent.reporter import Reporter
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
 from control_plane.edge_agent.upstream import ClientTls, ControlPlane
-from control_plane.event_loop import until_signal
-from control_plane.xds.transport import MAX_SENT_BYTES, ping_options
+from control_plane.process.event_loop import until_signal
+from control_plane.xds.server.transport import MAX_SENT_BYTES, ping_options
 
 log = logging.getLogger(__name__)
 MAX_STREAMS = 16

@@ -15,11 +15,11 @@ from control_plane.edge_agent.recording import Recording
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import Kept, OlderRevision, SnapshotStore
 from control_plane.edge_agent.upstream import ADS, ControlPlane, final_status
-from control_plane.xds.cache import SnapshotCache
-from control_plane.xds.delta import DeltaSession
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import PUSH_ORDER
-from control_plane.xds.server import XdsServer
+from control_plane.xds.server.server import XdsServer
+from control_plane.xds.session.delta import DeltaSession
+from control_plane.xds.snapshot_cache import SnapshotCache
 
 log = logging.getLogger(__name__)
 OLDER_S = 5.0

@@ -13,7 +13,7 @@ from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
 from envoy.service.health.v3 import hds_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from control_plane.xds.transport import MAX_SENT_BYTES
+from control_plane.xds.server.transport import MAX_SENT_BYTES
 
 ADS = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 HDS = hds_pb2.DESCRIPTOR.services_by_name["HealthDiscoveryService"].full_name

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import grpc
 
-from control_plane.grpc_api.cells import cell_service, sequence_service
-from control_plane.grpc_api.claims import Claims
-from control_plane.grpc_api.classify import classify_service
 from control_plane.grpc_api.directory import LiveDirectories
-from control_plane.grpc_api.first_claims import FirstClaims
-from control_plane.grpc_api.probes import health_service
-from control_plane.grpc_api.service import Observer, Pools, register
+from control_plane.grpc_api.server.methods import Observer, Pools, register
+from control_plane.grpc_api.services.cells import cell_service, sequence_service
+from control_plane.grpc_api.services.claims import Claims
+from control_plane.grpc_api.services.classify import classify_service
+from control_plane.grpc_api.services.first_claims import FirstClaims
+from control_plane.grpc_api.services.probes import health_service
 from control_plane.topology.service import Topology
 
 

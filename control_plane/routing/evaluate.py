@@ -23,8 +23,8 @@ from control_plane.routing.model import (
     Step,
     Weighted,
 )
-from control_plane.routing.regex import Regex
-from control_plane.routing.ruleset import (
+from control_plane.routing.rules.regex import Regex
+from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
     Next,

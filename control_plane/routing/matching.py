@@ -6,7 +6,7 @@ import urllib.parse
 from collections.abc import Sequence
 
 from control_plane.routing.model import Request, parse_cookies
-from control_plane.routing.ruleset import Match, Subject
+from control_plane.routing.rules.ruleset import Match, Subject
 
 
 class Subjects:

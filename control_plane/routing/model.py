@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
 
-from control_plane.routing.edge_headers import UNSEEN_BY_RULES, join_values
+from control_plane.routing.admission.headers import UNSEEN_BY_RULES, join_values
 
 ClaimKey = tuple[str, str]
 """A claim's bucket and value, e.g. ``("route", "gitlab-org")``."""

@@ -1,156 +1,151 @@
-"""What operators do where no cell can: move a subject's claims, empty a retired cell, audit."""
+"""Operations: work in many transactions that goes on after the request that began it."""
 
 from __future__ import annotations
 
+import enum
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, select, tuple_, update
+from sqlalchemy import Row, delete, insert, select, tuple_, update
 
-from control_plane.topology import epochs, feed, schema
-from control_plane.topology.errors import Invalid, Locked, NotFound, Problem, Refused
-from control_plane.topology.model import CellState, Change
-from control_plane.topology.normalise import can_be_kept, normalise
-from control_plane.topology.statements import chunked
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import clock, moment
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
+from control_plane.topology.values.errors import NotFound, Refused
 
-MAX_TRANSFER = 100_000
-"""Claims that one transfer moves at most: it is one transaction."""
-RELEASE_BATCH = 1000
-"""Claims that each transaction frees when a retired cell is emptied."""
-MAX_REASON = 1024
-_C = schema.claims
+SILENT = timedelta(seconds=60)
+"""Without news for so long, an operation's process has died: it is shown as interrupted."""
+KEPT = 1000
+MAX_DETAIL = 1000
+Progress = Callable[[int], None]
+"""Told how much is done after each transaction; what it raises breaks the work off there."""
+_T = schema.operations
+
+
+class OperationState(enum.StrEnum):
+    """``interrupted``: broken off between two transactions; starting it again goes on."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """Whose claims: a number of claims.v1.Subject.Type and an id, or the text of a plain claim."""
+class Operation:
+    """``done`` of ``total`` (claims, leases); times are of the database's clock."""
 
-    type: int = 0
-    id: int = 0
-    text: str | None = None
+    id: str
+    kind: str
+    target: str
+    state: OperationState
+    done: int
+    total: int | None
+    detail: str
+    actor: str
+    started_at: datetime
+    updated_at: datetime
 
-    def check(self) -> None:
-        """Raise `Invalid` unless it names one subject."""
-        if (self.text is None) == (self.id <= 0):
-            mend = "give a type and an id from 1 on, or the text"
-            raise Invalid(Problem("subject", "names no subject", mend))
-        if self.text is not None and not can_be_kept(self.text):
-            mend = "leave it out"
-            raise Invalid(Problem("subject", f"{self.text!r} has a NUL or a lone surrogate", mend))
-
-    def __str__(self) -> str:
-        return self.text if self.text is not None else f"{self.type}:{self.id}"
-
-
-def check_reason(reason: str) -> None:
-    """Raise `Invalid` unless a reason is given that can be kept."""
-    if not 1 <= len(reason.strip()) <= MAX_REASON:
-        mend = f"say why, in 1 to {MAX_REASON} characters: it stays in the audit"
-        raise Invalid(Problem("reason", "is missing or too long", mend))
-
-
-def transfer(tx: Transaction, subject: Subject, source: str, target: str, reason: str) -> int:
-    """Move every claim of a subject from one cell to another; the number of claims.
-
-    Raises:
-        NotFound: no such cell, or the source has no claim of the subject.
-        Refused: the target is retired or the same, or there are more than `MAX_TRANSFER`.
-        Locked: a lease holds some of the claims.
-    """
-    subject.check()
-    check_reason(reason)
-    old, _ = _cell(tx.connection, source)
-    new, state = _cell(tx.connection, target)
-    what = f"moving {subject} from {source} to {target}"
-    if old == new:
-        raise Refused(what, "it is the same cell")
-    if state == CellState.RETIRED:
-        raise Refused(what, f"{target} is retired")
-    rows = tx.connection.execute(_of_subject(subject, old).limit(MAX_TRANSFER + 1)).all()
-    if not rows:
-        raise NotFound("claim of", f"{subject} in {source}")
-    if len(rows) > MAX_TRANSFER:
-        raise Refused(what, f"it has more than {MAX_TRANSFER} claims")
-    held = tuple((f"{row.bucket}:{row.value}", row.lease) for row in rows if row.lease)
-    if held:
-        raise Locked(held)
-    values = {"cell_id": new, "revision": tx.revision, "updated_at": tx.at}
-    for chunk in chunked([(row.bucket, row.value) for row in rows]):
-        keys = tuple_(_C.c.bucket, _C.c.value).in_(chunk)
-        tx.connection.execute(update(_C).where(keys).values(values))
-    epochs.moved(tx, [(row.bucket, row.value) for row in rows])
-    for row in rows:
-        before = {"cell_id": old, "cell": source}
-        after = {"cell_id": new, "cell": target, "reason": reason}
-        tx.log("claim", "move", f"{row.bucket}:{row.value}", before, after)
-    return len(rows)
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "target": self.target,
+            "state": str(self.state),
+            "done": self.done,
+            "total": self.total,
+            "detail": self.detail,
+            "actor": self.actor,
+            "started_at": self.started_at.isoformat(),
+            "updated_at": self.updated_at.isoformat(),
+        }
 
 
-def release_some(tx: Transaction, cell: str, reason: str) -> int:
-    """Free up to `RELEASE_BATCH` claims of a retired cell; how many, so 0 when none is left.
-
-    Raises:
-        NotFound: no such cell.
-        Refused: the cell is not retired, or has open leases.
-    """
-    check_reason(reason)
-    cell_id, state = _cell(tx.connection, cell)
-    what = f"releasing all claims of {cell}"
-    if state != CellState.RETIRED:
-        raise Refused(what, f"it is {state}; retire it first")
-    leases = schema.leases.c
-    is_open = select(leases.uuid).where(leases.cell_id == cell_id, leases.settled_at.is_(None))
-    if tx.connection.execute(is_open.limit(1)).first():
-        raise Refused(what, "it has open leases; settle them first")
-    query = select(_C.c.bucket, _C.c.value, _C.c.uuid, _C.c.spelling).where(_C.c.cell_id == cell_id)
-    rows = tx.connection.execute(query.order_by(_C.c.bucket, _C.c.value).limit(RELEASE_BATCH)).all()
-    for chunk in chunked([(row.bucket, row.value) for row in rows]):
-        tx.connection.execute(delete(_C).where(tuple_(_C.c.bucket, _C.c.value).in_(chunk)))
-    epochs.freed(tx, [(row.bucket, row.value, cell_id) for row in rows])
-    for row in rows:
-        before = {"cell_id": cell_id, "cell": cell, "uuid": row.uuid}
-        if row.spelling is not None:
-            before["spelling"] = row.spelling
-        key = f"{row.bucket}:{row.value}"
-        tx.log("claim", "delete", key, before, {"reason": reason})
-    return len(rows)
+def nothing(_: int) -> None:
+    """Tells nobody."""
 
 
-def count_claims(connection: Connection, cell_id: int) -> int:
-    """The number of a cell's claims."""
-    query = select(func.count()).select_from(_C).where(_C.c.cell_id == cell_id)
-    return int(connection.execute(query).scalar_one())
+class OperationCalls:
+    """Each method is one transaction; none takes a revision."""
+
+    _store: Store
+
+    def begin_operation(
+        self, kind: str, target: str, total: int | None, *, actor: str
+    ) -> Operation:
+        """Note that it has begun; raises `Refused` while the same runs, in any process."""
+
+        def work(tx: Transaction) -> Operation:
+            now = clock(tx.connection)
+            same = select(_T).where(_T.c.kind == kind, _T.c.target == target)
+            for row in tx.connection.execute(same.where(_T.c.state == "running")):
+                other = _operation(row, now)
+                if other.state is OperationState.RUNNING:
+                    raise Refused(f"{kind} of {target}", f"operation {other.id} does it already")
+            made = Operation(
+                str(uuid.uuid4()), kind, target, OperationState.RUNNING, 0, total, "", tx.actor,
+                now, now,
+            )  # fmt: skip
+            tx.connection.execute(insert(_T).values(**_columns(made)))
+            newest = select(_T.c.id).order_by(_T.c.started_at.desc()).limit(KEPT).subquery()
+            tx.connection.execute(
+                delete(_T).where(_T.c.state != "running", _T.c.id.not_in(select(newest.c.id)))
+            )
+            return made
+
+        return self._store.write(actor, work)[0]
+
+    def note_operation(
+        self, operation: str, done: int, state: OperationState = OperationState.RUNNING,
+        detail: str = "",
+    ) -> None:  # fmt: skip
+        """Note how far it is, or how it ended."""
+
+        def work(tx: Transaction) -> None:
+            values = {"done": done, "state": str(state), "detail": detail[:MAX_DETAIL]}
+            tx.connection.execute(
+                update(_T)
+                .where(_T.c.id == operation)
+                .values(**values, updated_at=clock(tx.connection))
+            )
+
+        self._store.write("operations", work)
+
+    def operation(self, operation: str) -> Operation:
+        """One of them; raises `NotFound`."""
+        with self._store.read() as connection:
+            row = connection.execute(select(_T).where(_T.c.id == operation)).one_or_none()
+            if row is None:
+                raise NotFound("operation", operation)
+            return _operation(row, clock(connection))
+
+    def operations(
+        self, *, before: tuple[datetime, str] | None = None, limit: int = 100
+    ) -> list[Operation]:
+        """The newest first, before one."""
+        query = select(_T).order_by(_T.c.started_at.desc(), _T.c.id.desc())
+        if before is not None:
+            query = query.where(tuple_(_T.c.started_at, _T.c.id) < before)
+        with self._store.read() as connection:
+            now = clock(connection)
+            return [_operation(row, now) for row in connection.execute(query.limit(limit))]
 
 
-def audit(
-    connection: Connection, bucket: str, value: str, limit: int, before: int | None = None
-) -> list[Change]:
-    """What happened to a claim, oldest first, with the outcome of each lease that touched it."""
-    key = f"{bucket}:{normalise(bucket, value)}"
-    changes = feed.of_keys(connection, [key], limit, before)
-    told = [side for change in changes for side in (change.before, change.after) if side]
-    leases = {side["lease"] for side in told if "lease" in side}
-    changes += feed.of_keys(connection, sorted(leases), 2 * limit)
-    # A lease's entry stands first in its revision.
-    return sorted(changes, key=lambda change: (change.revision, change.kind != "lease"))
+def _columns(one: Operation) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in Operation.__slots__} | {"state": str(one.state)}
 
 
-def _cell(connection: Connection, name: str) -> tuple[int, str]:
-    cells = schema.cells.c
-    if not can_be_kept(name):
-        raise NotFound("cell", name)
-    row = connection.execute(select(cells.id, cells.state).where(cells.name == name)).one_or_none()
-    if row is None:
-        raise NotFound("cell", name)
-    return row.id, row.state
-
-
-def _of_subject(subject: Subject, cell_id: int) -> Select[Any]:
-    query = select(_C.c.bucket, _C.c.value, _C.c.lease).where(_C.c.cell_id == cell_id)
-    if subject.text is not None:
-        return query.where(_C.c.subject == subject.text)
-    # The partial index holds rows with a subject only.
-    return query.where(
-        _C.c.subject_id == subject.id, _C.c.subject_type == subject.type, _C.c.subject_id > 0
-    )
+def _operation(row: Row[Any], now: datetime) -> Operation:
+    state = OperationState(row.state)
+    updated = moment(row.updated_at)
+    if state is OperationState.RUNNING and now - updated > SILENT:
+        state = OperationState.INTERRUPTED
+    return Operation(
+        row.id, row.kind, row.target, state, row.done, row.total, row.detail, row.actor,
+        moment(row.started_at), updated,
+    )  # fmt: skip

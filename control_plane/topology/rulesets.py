@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
-from control_plane.topology import schema
-from control_plane.topology.errors import Invalid, NotFound, Problem, StaleVersion
-from control_plane.topology.model import Ruleset
-from control_plane.topology.normalise import can_be_kept
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.transaction import Transaction
+from control_plane.topology.values.change import Ruleset
+from control_plane.topology.values.claim_key import can_be_kept
+from control_plane.topology.values.errors import Invalid, NotFound, Problem, StaleVersion
 
 MAX_DOCUMENT_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?\Z")

@@ -10,33 +10,29 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from control_plane.topology import cells, claims, epochs, feed, idempotency, rulesets
-from control_plane.topology.batched_lookup import BatchedLookup
-from control_plane.topology.desired import DesiredCalls
-from control_plane.topology.edge_health import EdgeHealth
-from control_plane.topology.errors import TopologyError
-from control_plane.topology.idempotency import Once, Remembered
-from control_plane.topology.lease_calls import LeaseCalls
-from control_plane.topology.lookup import ClaimLookup, open_lookup
-from control_plane.topology.mark_file import MarkFile
-from control_plane.topology.model import (
-    Cell,
-    CellSpec,
-    CellState,
-    Change,
-    Claim,
-    ClaimSpec,
-    Ruleset,
-    Snapshot,
-    Written,
-)
-from control_plane.topology.operator_calls import OperatorCalls
-from control_plane.topology.progress import OperationCalls
-from control_plane.topology.sequence_calls import SequenceCalls
-from control_plane.topology.store import Store, migrate, pending_migrations
+from control_plane.topology import changes as feed
+from control_plane.topology import rulesets
+from control_plane.topology.cells import cells
+from control_plane.topology.cells.edge_health import EdgeHealth
+from control_plane.topology.cells.sequence_calls import SequenceCalls
+from control_plane.topology.claims import epochs, plain
+from control_plane.topology.claims.bulk_calls import TransferCalls
+from control_plane.topology.claims.lease_calls import LeaseCalls
+from control_plane.topology.claims.operator_calls import OperatorCalls
+from control_plane.topology.lookup.batched import BatchedLookup
+from control_plane.topology.lookup.interface import ClaimLookup, open_lookup
+from control_plane.topology.maintenance.desired import DesiredCalls
+from control_plane.topology.operations import OperationCalls
+from control_plane.topology.storage import idempotency
+from control_plane.topology.storage.idempotency import Once, Remembered
+from control_plane.topology.storage.mark_file import MarkFile
+from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.tokens import TokenCalls
-from control_plane.topology.transaction import Transaction
-from control_plane.topology.transfer_calls import TransferCalls
+from control_plane.topology.values.cell import Cell, CellSpec, CellState
+from control_plane.topology.values.change import Change, Ruleset, Snapshot, Written
+from control_plane.topology.values.claim import Claim, ClaimSpec
+from control_plane.topology.values.errors import TopologyError
 
 
 class MigrationsPending(TopologyError):
@@ -201,7 +197,7 @@ class Topology(
         self, specs: Sequence[ClaimSpec], *, actor: str, dry_run: bool = False
     ) -> Written[tuple[Claim, ...]]:
         """Claim a batch, all or nothing; raises `AlreadyExists` listing all that are taken."""
-        made, tx = self._store.write(actor, lambda tx: claims.claim(tx, specs), dry_run=dry_run)
+        made, tx = self._store.write(actor, lambda tx: plain.claim(tx, specs), dry_run=dry_run)
         return _written(made, tx, dry_run=dry_run)
 
     def release(
@@ -214,14 +210,14 @@ class Topology(
     ) -> Written[tuple[Claim, ...]]:
         """Release a batch, all or nothing; raises `NotFound` or `Refused`."""
         gone, tx = self._store.write(
-            actor, lambda tx: claims.release(tx, keys, cell=cell), dry_run=dry_run
+            actor, lambda tx: plain.release(tx, keys, cell=cell), dry_run=dry_run
         )
         return _written(gone, tx, dry_run=dry_run)
 
     def claim_get(self, bucket: str, value: str) -> Claim:
         """One claim; raises `NotFound`."""
         with self._store.read() as connection:
-            return claims.get(connection, bucket, value)
+            return plain.get(connection, bucket, value)
 
     def claims(
         self,
@@ -234,14 +230,14 @@ class Topology(
     ) -> list[Claim]:
         """A page of claims in key order."""
         with self._store.read() as connection:
-            return claims.page(
+            return plain.page(
                 connection, bucket=bucket, cell=cell, prefix=prefix, after=after, limit=limit
             )
 
     def count_claims(self) -> dict[str, int]:
         """Claims per bucket."""
         with self._store.read() as connection:
-            return claims.count(connection)
+            return plain.count(connection)
 
     def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
         """The owning cell's id of each key, in order."""

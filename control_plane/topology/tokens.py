@@ -13,12 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from control_plane.topology import schema
-from control_plane.topology.errors import AlreadyExists, Invalid, NotFound, Problem
-from control_plane.topology.model import Written
-from control_plane.topology.statements import clock, moment
-from control_plane.topology.store import Store
-from control_plane.topology.transaction import Transaction
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import clock, moment
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
+from control_plane.topology.values.change import Written
+from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem
 
 PREFIX = "cw_"
 """So that scanners for leaked secrets know one."""

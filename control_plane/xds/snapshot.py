@@ -7,8 +7,8 @@ from functools import cached_property
 from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
-from control_plane.xds.light_request import entry
 from control_plane.xds.resource import Resource
+from control_plane.xds.server.delta_request import entry
 
 Changes = Mapping[str, frozenset[str]]
 """Names by type."""

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from control_plane.demo import free_port
-from tests.e2e.system import System
+from control_plane.examples.demo import free_port
+from tests.support.system import System
 
 ADDON = Path(__file__).parents[2] / "addons" / "cellway.py"
 START_S = 30.0

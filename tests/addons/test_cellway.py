@@ -14,7 +14,7 @@ from mitmproxy.test import taddons, tflow
 
 from addons.cellway import METADATA_KEY, CellwayRouter
 from tests.addons.mitmdump import mitmdump
-from tests.e2e.system import System
+from tests.support.system import System
 
 
 @pytest.mark.parametrize(

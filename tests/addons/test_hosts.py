@@ -13,13 +13,13 @@ from mitmproxy.test import tflow
 
 from addons.cellway import _admitted, _send_to
 from addons.remote import RemoteCell
+from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.model import Request
-from control_plane.routing.normalise import HttpVersion, Refused, admit
 from tests.addons.mitmdump import mitmdump
-from tests.e2e.raw_http import RawConnection, RawResponse, exchange, request_bytes
-from tests.e2e.raw_http2 import Http2Refusal, RawHttp2Connection
-from tests.e2e.system import System
 from tests.e2e.test_hosts import BLOCKS, CASES, Hosts, raw_request, seen, use_hosts
+from tests.support.raw_http import RawConnection, RawResponse, exchange, request_bytes
+from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
+from tests.support.system import System
 
 TIMEOUT_S = 20.0
 CELL = RemoteCell(1, "cell-1", "cell-1.example", None, True, True, 1, ("127.0.0.1:81",), tls=False)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane.api.guard import MAX_BODY_BYTES
+from control_plane.api.middleware.guard import MAX_BODY_BYTES
 from tests.api.test_api import CELL, RULESET, serving
 
 

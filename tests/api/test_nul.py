@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.api.test_once import replica
+from tests.api.test_idempotency import replica
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane.topology import operations
-from control_plane.topology.model import CellState, RecordSpec
-from control_plane.topology.progress import SILENT
+from control_plane.topology.claims import move
+from control_plane.topology.operations import SILENT
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import RecordSpec
 from tests.api.test_api import serving
 from tests.topology.conftest import cell_spec
 
@@ -158,7 +159,7 @@ def test_a_retired_cell_is_emptied_in_an_operation(
     topology.set_cell_state("cell-1", CellState.RETIRED, actor=ME, force=True)
     assert api.post(path, json=WHY, headers={"if-match": '"1"'}).status_code == 412
     assert api.post(f"{path}?dry_run=true", json=WHY).json()["total"] == 25
-    monkeypatch.setattr(operations, "RELEASE_BATCH", 10)
+    monkeypatch.setattr(move, "RELEASE_BATCH", 10)
     done = ended(api, api.post(path, json=WHY))
     assert (done["state"], done["done"]) == ("done", 25)
     assert topology.count_claims() == {}
@@ -170,7 +171,7 @@ def test_an_operation_whose_process_died_is_shown_as_interrupted_and_can_be_repe
     begun = topology.begin_operation("release-claims", "cell-1", 3, actor=ME)
     with pytest.raises(Exception, match="does it already"):
         topology.begin_operation("release-claims", "cell-1", 3, actor=ME)
-    monkeypatch.setattr("control_plane.topology.progress.SILENT", -SILENT)
+    monkeypatch.setattr("control_plane.topology.operations.SILENT", -SILENT)
     assert topology.operation(begun.id).state == "interrupted"
     assert topology.begin_operation("release-claims", "cell-1", 3, actor=ME).id != begun.id
 
@@ -206,7 +207,7 @@ def test_the_audit_of_everything_goes_page_after_page_newest_first(
         own(topology, 2, *project(number + 1, f"x{number}"))
     whole = [(c.revision, c.key) for c in topology.changes(0)]
     for window in (10_000, 3):
-        monkeypatch.setattr("control_plane.topology.feed.WINDOW", window)
+        monkeypatch.setattr("control_plane.topology.changes.WINDOW", window)
         seen: list[tuple[int, str]] = []
         cursor = None
         while True:

@@ -17,17 +17,12 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Config, GenerationMode
 
 from control_plane.api.app import create_app
-from control_plane.topology.model import (
-    CellSpec,
-    CellState,
-    ClaimSpec,
-    Endpoint,
-    RecordSpec,
-    SequenceRange,
-)
 from control_plane.topology.service import Topology
 from control_plane.topology.tokens import Scope
-from control_plane.xds.fleet import Fleet
+from control_plane.topology.values.cell import CellSpec, CellState, SequenceRange
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
+from control_plane.topology.values.endpoint import Endpoint
+from control_plane.xds.fleet.fleet import Fleet
 
 EXAMPLES = {GenerationMode.POSITIVE: 22, GenerationMode.NEGATIVE: 8}
 RULESET = (

@@ -12,13 +12,13 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from control_plane.api import roles
+from control_plane.api import auth
 from control_plane.settings import Settings
-from control_plane.topology import schema
-from control_plane.topology.errors import AlreadyExists, Invalid, NotFound
 from control_plane.topology.service import Topology
+from control_plane.topology.storage import schema
 from control_plane.topology.tokens import Scope
-from tests.plane import plane_with
+from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound
+from tests.support.plane import plane_with
 from tests.topology.conftest import cell_spec
 
 ME = "tester"
@@ -42,8 +42,8 @@ def scopes(document: dict[str, Any]) -> dict[str, Scope]:
     found: dict[str, Scope] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            if path not in roles.OPEN_PATHS:
-                found[f"{method.upper()} {path}"] = Scope(operation[roles.ROLE_KEY])
+            if path not in auth.OPEN_PATHS:
+                found[f"{method.upper()} {path}"] = Scope(operation[auth.ROLE_KEY])
     return found
 
 
@@ -89,7 +89,7 @@ async def test_every_operation_asks_for_its_scope(tmp_path: Path) -> None:
                 assert (answer.status_code == 403) is not scope.includes(needed), (label, scope)
             bootstrap = await client.request(method, url, headers=bearer(BOOTSTRAP))
             assert bootstrap.status_code not in {401, 403}, label
-        for path in roles.OPEN_PATHS:
+        for path in auth.OPEN_PATHS:
             assert (await client.get(path)).status_code == 200
 
 
@@ -210,7 +210,7 @@ async def test_a_lost_database_is_told_as_such(tmp_path: Path) -> None:
         real = plane.topology.verify_token
 
         def lost(_: str) -> None:
-            from control_plane.topology.errors import Unavailable
+            from control_plane.topology.values.errors import Unavailable
 
             raise Unavailable("gone")
 

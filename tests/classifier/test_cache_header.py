@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from control_plane.server import Running
-from control_plane.topology.epochs import shard
-from control_plane.topology.model import ClaimSpec
-from tests.plane import add_cell, plane_with, samples, until
+from control_plane.topology.claims.epochs import shard
+from control_plane.topology.values.claim import ClaimSpec
+from tests.support.plane import add_cell, plane_with, samples, until
 
 CHAIN = {"claims": [{"route": "${a}"}, {"redirect_route": "${a}"}]}
 RULES: list[dict[str, Any]] = [

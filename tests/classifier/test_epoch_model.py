@@ -8,7 +8,7 @@ checks each request served: if the edge knew of a move when the request came, it
 owner from before it.
 
 The revision that an answer carries is a lower bound of what the look-up saw, as in
-`control_plane.classifier.view`. The check on hits is the one that the edge's Lua makes.
+`control_plane.classifier.decide`. The check on hits is the one that the edge's Lua makes.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 
 from control_plane.classifier import http
 from control_plane.server import Running
-from tests.plane import add_cell, plane_with, route_all
+from tests.support.plane import add_cell, plane_with, route_all
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ import httpx
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
-from control_plane.classifier.cached_lookup import CachedLookup
+from control_plane.classifier.cache.tiered import CachedLookup
+from control_plane.classifier.decide import LiveView
 from control_plane.classifier.past_rulesets import MAX_KEPT, RETRY_S, PastRulesets, UnknownRuleset
-from control_plane.classifier.view import LiveView
 from control_plane.routing.model import ClaimKey, Request, ToCell
-from control_plane.routing.parse import parse
-from control_plane.topology.lookup import Seen
-from control_plane.topology.model import Ruleset
+from control_plane.routing.rules.parse import parse
+from control_plane.topology.lookup.interface import Seen
 from control_plane.topology.service import Topology
-from tests.plane import add_cell, plane_with
+from control_plane.topology.values.change import Ruleset
+from tests.support.plane import add_cell, plane_with
 
 REQUEST = Request("GET", b"h", b"/", ())
 ABSENT = "0" * 16

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 
 from control_plane.server import Running
-from control_plane.topology import batched_lookup
-from control_plane.topology.batched_lookup import TooManyLookups
-from control_plane.topology.epochs import shard
-from control_plane.topology.model import ClaimSpec
-from control_plane.topology.operations import Subject
-from tests.plane import add_cell, plane_with, samples
-from tests.postgres import Postgres, postgres
+from control_plane.topology.claims.epochs import shard
+from control_plane.topology.claims.move import Subject
+from control_plane.topology.lookup import batched
+from control_plane.topology.lookup.batched import TooManyLookups
+from control_plane.topology.values.claim import ClaimSpec
+from tests.support.plane import add_cell, plane_with, samples
+from tests.support.postgres import Postgres, postgres
 
 RULE = {
     "id": "tenant",
@@ -101,8 +101,8 @@ async def test_a_slow_database_is_refused_early_and_recovers(
 ) -> None:
     running, api, client = plane
     assert (await client.get("/t0")).status_code == 200
-    monkeypatch.setattr(batched_lookup, "MAX_WAITING", 2)
-    monkeypatch.setattr(batched_lookup, "MAX_BATCH", 1)
+    monkeypatch.setattr(batched, "MAX_WAITING", 2)
+    monkeypatch.setattr(batched, "MAX_BATCH", 1)
     with psycopg.connect(running.settings.database_url) as blocker:
         blocker.execute("LOCK TABLE claims IN ACCESS EXCLUSIVE MODE")
         started = time.monotonic()
@@ -133,21 +133,21 @@ async def test_what_many_ask_for_is_looked_up_once(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[int] = []
-    real = batched_lookup._Link.rows
+    real = batched._Link.rows
 
     async def noted(
-        self: batched_lookup._Link, sql: str, arrays: tuple[list[str], list[str]]
+        self: batched._Link, sql: str, arrays: tuple[list[str], list[str]]
     ) -> list[object]:
         sent.append(len(arrays[0]))
         return await real(self, sql, arrays)
 
-    monkeypatch.setattr(batched_lookup._Link, "rows", noted)
+    monkeypatch.setattr(batched._Link, "rows", noted)
     lookup = plane[0].topology.batched_lookup()
     assert lookup is not None
     found = await asyncio.gather(*(lookup.look([("tenant", "T7")]) for _ in range(50)))
     assert {tuple(one.owners) for one in found} == {(2,)}
     assert sum(sent) <= 2
-    monkeypatch.setattr(batched_lookup, "MAX_WAITING", 0)
+    monkeypatch.setattr(batched, "MAX_WAITING", 0)
     with pytest.raises(TooManyLookups):
         await lookup.look([("tenant", "t7")])
     await lookup.close()

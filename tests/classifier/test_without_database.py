@@ -16,14 +16,14 @@ import httpx
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
-from control_plane import publish
 from control_plane.classifier.failures import LOG_S, Failures, Reason
+from control_plane.publisher import publisher
 from control_plane.server import Running
-from control_plane.topology.errors import Unavailable
-from control_plane.topology.model import ClaimSpec
-from control_plane.topology.operations import Subject
-from tests.plane import add_cell, plane_with, samples, until
-from tests.postgres import Postgres, postgres
+from control_plane.topology.claims.move import Subject
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.errors import Unavailable
+from tests.support.plane import add_cell, plane_with, samples, until
+from tests.support.postgres import Postgres, postgres
 
 RULE = {
     "id": "tenant",
@@ -165,7 +165,7 @@ async def test_the_publisher_raises_the_alarm_and_goes_on_where_it_was(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     running, api, _ = plane
-    monkeypatch.setattr(publish, "SLOW_S", 0.3)
+    monkeypatch.setattr(publisher, "SLOW_S", 0.3)
 
     async def ready() -> bool:
         return (await api.get("/readyz")).status_code == 200

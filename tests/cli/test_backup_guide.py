@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.plane_process import PlaneProcess
-from tests.postgres import binaries, postgres
+from tests.support.plane_process import PlaneProcess
+from tests.support.postgres import binaries, postgres
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "backup.md").read_text()

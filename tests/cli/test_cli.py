@@ -13,7 +13,7 @@ import pytest
 
 from control_plane.cli.client import Exit
 from control_plane.cli.main import hoist
-from tests.e2e.system import RULESETS, System
+from tests.support.system import RULESETS, System
 
 
 @pytest.fixture(scope="module")

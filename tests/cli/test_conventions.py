@@ -19,7 +19,7 @@ from control_plane.cli.client import Exit
 from control_plane.cli.main import hoist
 from control_plane.xds.resource import CDS
 from tests.cli.test_cli import Cellway
-from tests.e2e.system import RULESETS, System
+from tests.support.system import RULESETS, System
 
 TOKEN = "s3cret"
 

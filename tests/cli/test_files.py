@@ -12,11 +12,12 @@ import yaml
 
 from control_plane.cli import bulk
 from control_plane.cli.client import Exit
-from control_plane.topology.model import CellState, ClaimSpec
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import ClaimSpec
 from tests.api.test_api import serving
 from tests.cli.test_cli import Cellway
-from tests.e2e.system import RULESETS
+from tests.support.system import RULESETS
 from tests.topology.conftest import cell_spec
 
 

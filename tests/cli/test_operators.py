@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from control_plane.cli.client import Exit
-from control_plane.topology.model import CellState, RecordSpec
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import RecordSpec
 from tests.api.test_api import serving
 from tests.cli.test_cli import Cellway
 from tests.topology.conftest import cell_spec

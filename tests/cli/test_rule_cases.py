@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from control_plane.cli import rule_cases
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.main import app
-from control_plane.routing.parse import parse
-from tests.e2e.system import RULESETS
+from control_plane.routing.rules.parse import parse
+from tests.support.system import RULESETS
 
 RULESET = RULESETS / "gitlab.json"
 FILE: dict[str, Any] = {

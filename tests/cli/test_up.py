@@ -14,15 +14,15 @@ import pytest
 
 from control_plane.cli import local
 from control_plane.cli.client import Failure
-from control_plane.envoy_process import LeftEnvoy
-from control_plane.listening import host_port
+from control_plane.process.envoy import LeftEnvoy
+from control_plane.process.listening import host_port
 from control_plane.server import run_loop
 from control_plane.settings import Settings
-from tests.cli.up_process import SlowCell, Up
-from tests.e2e.ports import unused_port
-from tests.e2e.system import System
 from tests.e2e.test_failures import until
-from tests.plane import add_cell, route_all
+from tests.support.plane import add_cell, route_all
+from tests.support.ports import unused_port
+from tests.support.system import System
+from tests.support.up_process import SlowCell, Up
 
 PORTS = {
     "edge_port": "--edge-port",

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.compiler.cache_key import looks_at, own_key, rest_key
-from control_plane.routing.parse import parse
-from control_plane.routing.regex import Regex
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.regex import Regex
 
 RULES = parse((Path(__file__).parents[2] / "rulesets" / "gitlab.json").read_text()).rules
 BY_ID = {rule.id: index for index, rule in enumerate(RULES)}

@@ -19,13 +19,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from control_plane.api.schemas import CellBody
+from control_plane.api.schemas.requests import CellBody
 from control_plane.compiler.clusters import compile_cell
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.topology.errors import Invalid
-from control_plane.topology.model import Cell, CellSpec, CellState, CellTLS, Endpoint
-from tests.e2e.envoy_process import ENVOY_BINARY
-from tests.grpc_api.certificates import Authority
+from control_plane.topology.values.cell import Cell, CellSpec, CellState, CellTLS
+from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.errors import Invalid
+from tests.support.certificates import Authority
+from tests.support.envoy_process import ENVOY_BINARY
 
 EXAMPLES = 2000
 ODD_HOSTS = (

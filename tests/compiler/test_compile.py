@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from control_plane.compiler.compile import EdgeCompiler, compile_edge
+from control_plane.compiler.edge import EdgeCompiler, compile_edge
 from control_plane.compiler.model import (
     CLUSTER,
     LISTENER,
@@ -23,11 +23,12 @@ from control_plane.compiler.model import (
     EnvoyResource,
     TrafficPolicy,
 )
-from control_plane.compiler.native import AskClassifier, NativeRule, analyse
-from control_plane.compiler.regex_rewrite import anchored, without
-from control_plane.routing.parse import parse
-from control_plane.routing.regex import Regex
-from control_plane.topology.model import Cell, CellState, CellTLS, Endpoint
+from control_plane.compiler.native.analyse import AskClassifier, NativeRule, analyse
+from control_plane.compiler.native.regex_rewrite import anchored, without
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.regex import Regex
+from control_plane.topology.values.cell import Cell, CellState, CellTLS
+from control_plane.topology.values.endpoint import Endpoint
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
 POLICY = TrafficPolicy(

@@ -15,7 +15,7 @@ import yaml
 
 from control_plane.cli.main import app
 from control_plane.edge_agent.metrics import AgentMetrics
-from tests.plane import add_cell, plane_with, route_all, samples
+from tests.support.plane import add_cell, plane_with, route_all, samples
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any, Self
 
-from tests.e2e.agent_process import AgentProcess
-from tests.e2e.system import System
+from tests.support.agent_process import AgentProcess
+from tests.support.system import System
 
 
 class ChangingSystem(System):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from control_plane.routing.admission.admit import Refused
 from control_plane.routing.model import Decision, Status, ToCell, Weighted
-from control_plane.routing.normalise import Refused
 from tests.e2e.change_operations import Wanted
 from tests.e2e.change_rules import Probe
 from tests.e2e.steady_clients import GOING_AWAY, Answer, Record

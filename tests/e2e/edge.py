@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.e2e.envoy_process import FREE_LOOPBACK_PORT
+from tests.support.envoy_process import FREE_LOOPBACK_PORT
 
 TYPE_PREFIX = "type.googleapis.com/"
 HCM_TYPE = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"

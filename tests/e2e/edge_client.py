@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from control_plane.routing.edge_headers import INTERNAL_PREFIX, WRITTEN_BY_EDGE
-from control_plane.routing.normalise import HttpVersion, Refused, admit
+from control_plane.routing.admission.admit import HttpVersion, Refused, admit
+from control_plane.routing.admission.headers import INTERNAL_PREFIX, WRITTEN_BY_EDGE
 from tests.e2e.echo_upstream import ECHO_HEADER, Arrived, EchoUpstream
 from tests.e2e.edge_requests import RawRequest
-from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
-from tests.e2e.raw_http2 import Http2Refusal, RawHttp2Connection
+from tests.support.raw_http import RawConnection, RawResponse, request_bytes
+from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
 
 # Written by the router filter and the upstream codec, after routing.
 WRITTEN_LATER = frozenset(

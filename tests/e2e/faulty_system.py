@@ -19,14 +19,14 @@ from pathlib import Path
 import psycopg
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from tests.e2e.agent_process import AgentProcess
-from tests.e2e.envoy_process import EnvoyProcess
 from tests.e2e.load import get
-from tests.e2e.plane_process import PlaneProcess
-from tests.e2e.ports import unused_port
-from tests.e2e.system import RULESETS, reconnecting_soon
 from tests.e2e.test_failures import until
-from tests.postgres import Postgres, postgres
+from tests.support.agent_process import AgentProcess
+from tests.support.envoy_process import EnvoyProcess
+from tests.support.plane_process import PlaneProcess
+from tests.support.ports import unused_port
+from tests.support.postgres import Postgres, postgres
+from tests.support.system import RULESETS, reconnecting_soon
 
 NEW_KEYS = 8_000
 BATCH = 1000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.raw_http import RawConnection, RawHttpError, request_bytes
+from tests.support.raw_http import RawConnection, RawHttpError, request_bytes
 
 LOST = 0
 """The status of a request that was not answered."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.ports import unused_port
-from tests.grpc_api.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.ports import unused_port
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "::1")
 SERVER_NAME = "cell.example"

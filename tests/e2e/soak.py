@@ -23,9 +23,9 @@ from typing import Self
 
 from tests.e2e.faulty_system import FaultySystem, Requests, faulty_system
 from tests.e2e.load import LOST, OK, Load, get
-from tests.e2e.system import RawClient
 from tests.e2e.test_failures import until
 from tests.e2e.test_faults import FAULTS, suffer, wrong
+from tests.support.system import RawClient
 
 SAMPLE_S = 1.0
 WARM_UP_SHARE = 0.3

@@ -13,8 +13,8 @@ from typing import Protocol, Self
 
 from tests.e2e.change_rules import PROBES, Probe
 from tests.e2e.named_backends import BACKEND_HEADER, SENT_FOR_HEADER
-from tests.e2e.raw_http import RawConnection, RawHttpError, RawResponse, request_bytes
-from tests.e2e.raw_http2 import Http2Refusal, RawHttp2Connection
+from tests.support.raw_http import RawConnection, RawHttpError, RawResponse, request_bytes
+from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
 
 NO_ANSWER = 0
 """The status of a request whose connection ended first, or that got nothing in time."""

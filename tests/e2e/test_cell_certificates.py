@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from control_plane.cell_certificates import connect
+from control_plane.jobs.cell_certificates import connect
 from tests.e2e.cell_server import CellServer
 from tests.e2e.load import get
-from tests.e2e.raw_http import exchange
-from tests.e2e.system import System
+from tests.support.raw_http import exchange
+from tests.support.system import System
 
 NAME = "api.cells.test"
 NOW = dt.datetime.now(dt.UTC)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from control_plane.routing.admission.admit import Refused
 from control_plane.routing.model import Status
-from control_plane.routing.normalise import Refused
 from control_plane.routing.tokens import encode_routable_token, to_base36
-from tests.e2e.system import RawClient, System
+from tests.support.system import RawClient, System
 
 ROUTES = Path(__file__).parents[1] / "data" / "gitlab_routes.tsv"
 CLAIMS = {

@@ -15,8 +15,8 @@ import pytest
 from tests.e2e.cell_server import HEALTH_PATH, NAME_HEADER, CellServer
 from tests.e2e.dns_server import AAAA, DnsServer
 from tests.e2e.load import Answer, Load, get
-from tests.e2e.raw_http import exchange, request_bytes
-from tests.e2e.system import System
+from tests.support.raw_http import exchange, request_bytes
+from tests.support.system import System
 
 GIVEN_UP_S = 3.5
 """How long a name without an answer may keep others waiting, and some time for the rest."""

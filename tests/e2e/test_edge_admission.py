@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.routing.normalise import HttpVersion, Refused, admit
+from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from tests.e2e.echo_upstream import Arrived, EchoUpstream
 from tests.e2e.edge import EDGE_LISTENER, echo_bootstrap
 from tests.e2e.edge_client import EdgeClient, http2_block
@@ -19,9 +19,9 @@ from tests.e2e.edge_requests import (
     RawRequest,
     RequestMaker,
 )
-from tests.e2e.envoy_process import EnvoyProcess
-from tests.e2e.raw_http import RawConnection, RawResponse, exchange, request_bytes
-from tests.e2e.raw_http2 import Http2Refusal, RawHttp2Connection
+from tests.support.envoy_process import EnvoyProcess
+from tests.support.raw_http import RawConnection, RawResponse, exchange, request_bytes
+from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
 
 HTTP1_FUZZ_REQUESTS = 6000
 HTTP2_FUZZ_REQUESTS = 4000

@@ -14,10 +14,10 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import (  # 
 )
 from google.protobuf import json_format
 
-from control_plane.compiler.compile import compile_edge
+from control_plane.compiler.edge import compile_edge
 from control_plane.compiler.model import LISTENER, TrafficPolicy
-from control_plane.routing.normalise import MAX_HEAD_BYTES
-from control_plane.routing.parse import parse
+from control_plane.routing.admission.admit import MAX_HEAD_BYTES
+from control_plane.routing.rules.parse import parse
 from tests.e2e.edge import connection_manager
 
 PASSTHROUGH = Path(__file__).parents[2] / "rulesets" / "passthrough.json"

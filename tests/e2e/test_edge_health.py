@@ -20,13 +20,13 @@ from control_plane.compiler import clusters
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
 from control_plane.settings import Settings
-from tests.e2e.agent_process import AgentProcess
-from tests.e2e.envoy_process import EnvoyProcess
 from tests.e2e.picky_cell import ENVOY, OURS, PickyCell
-from tests.e2e.ports import unused_port
-from tests.e2e.system import RawClient, System, reconnecting_soon
 from tests.e2e.test_failures import until
-from tests.plane import until as plane_until
+from tests.support.agent_process import AgentProcess
+from tests.support.envoy_process import EnvoyProcess
+from tests.support.plane import until as plane_until
+from tests.support.ports import unused_port
+from tests.support.system import RawClient, System, reconnecting_soon
 
 RULESET = {
     "name": "by-session",

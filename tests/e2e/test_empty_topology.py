@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.system import RawClient, System
 from tests.e2e.test_failures import until
+from tests.support.system import RawClient, System
 
 AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 

@@ -14,9 +14,9 @@ import pytest
 from tests.e2e.cell_server import HEALTH_PATH, NAME_HEADER, CellServer
 from tests.e2e.dns_server import DnsServer
 from tests.e2e.load import Answer, Load, get
-from tests.e2e.ports import unused_port
-from tests.e2e.raw_http import RawConnection, exchange
-from tests.e2e.system import System
+from tests.support.ports import unused_port
+from tests.support.raw_http import RawConnection, exchange
+from tests.support.system import System
 
 SLOW_S = 1.5
 _NUMBERS = itertools.count(1)

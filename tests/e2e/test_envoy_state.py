@@ -12,7 +12,8 @@ from control_plane.compiler.clusters import compile_cell
 from control_plane.compiler.debug_filter import compile_debug_filter
 from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.topology.model import Cell, CellState, Endpoint
+from control_plane.topology.values.cell import Cell, CellState
+from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.resource import CDS, ECDS, EDS, RDS, Resource
 from control_plane.xds.snapshot import Snapshot
 from tests.e2e.envoy_state import EnvoyState, content, differences

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.system import RULESETS, System
-from tests.test_publish import UNNAMED
+from tests.publisher.test_publisher import UNNAMED
+from tests.support.system import RULESETS, System
 
 OURS = {path.stem: json.loads(path.read_text()) for path in RULESETS.glob("*.json")}
 ALL: dict[str, dict[str, Any]] = {**OURS, "unnamed": json.loads(UNNAMED)}

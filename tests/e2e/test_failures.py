@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.system import RawClient, System
+from tests.support.system import RawClient, System
 
 DEADLINE_S = 20.0
 SESSION = [("cookie", b"_gitlab_session=cell-2-a")]

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Status, ToCell
-from control_plane.routing.normalise import HttpVersion, Refused, admit
-from control_plane.routing.parse import parse
-from tests.e2e.raw_http import RawResponse, exchange, request_bytes
-from tests.e2e.raw_http2 import Http2Refusal, RawHttp2Connection
-from tests.e2e.system import System
+from control_plane.routing.rules.parse import parse
+from tests.support.raw_http import RawResponse, exchange, request_bytes
+from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
+from tests.support.system import System
 
 HOSTS_RULES: dict[str, Any] = {
     "name": "hosts",

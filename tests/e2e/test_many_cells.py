@@ -9,8 +9,8 @@ import pytest
 
 from control_plane.routing.model import Decision
 from tests.e2e.echo_upstream import Arrived, EchoUpstream
-from tests.e2e.raw_http import exchange, request_bytes
-from tests.e2e.system import System
+from tests.support.raw_http import exchange, request_bytes
+from tests.support.system import System
 
 HOST = b"example.com"
 TIMEOUT_S = 20.0

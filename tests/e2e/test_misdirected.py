@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from control_plane import publish
 from control_plane.compiler.epochs import compile_epochs
-from control_plane.topology.model import ClaimSpec
-from control_plane.topology.operations import Subject
+from control_plane.publisher import publisher
+from control_plane.topology.claims.move import Subject
+from control_plane.topology.values.claim import ClaimSpec
 from control_plane.xds.resource import Resource
-from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
-from tests.e2e.raw_http2 import RawHttp2Connection
-from tests.e2e.system import RULESETS, System
 from tests.e2e.tenant_cells import TenantCells
+from tests.support.raw_http import RawConnection, RawResponse, request_bytes
+from tests.support.raw_http2 import RawHttp2Connection
+from tests.support.system import RULESETS, System
 
 CELLS = ("cell-1", "cell-2")
 RETRY_AFTER = b"5"
@@ -82,7 +82,7 @@ def patched() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     made = compile_epochs(1, {})
     held = Resource.of(made.type_url, made.name, made.body)
-    patch.setattr(publish, "_epochs", lambda _floor, _epochs: held)
+    patch.setattr(publisher, "_epochs", lambda _floor, _epochs: held)
     yield
     patch.undo()
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.topology.model import ClaimSpec
-from control_plane.topology.operations import Subject
-from tests.e2e.raw_http import RawConnection, request_bytes
-from tests.e2e.system import System
+from control_plane.topology.claims.move import Subject
+from control_plane.topology.values.claim import ClaimSpec
+from tests.support.raw_http import RawConnection, request_bytes
+from tests.support.system import System
 
 LONG = bool(os.environ.get("CELLWAY_LONG"))
 TENANTS = 64

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.model import Decision
-from control_plane.routing.normalise import HttpVersion, Refused, admit
 from tests.e2e.echo_upstream import Arrived, EchoUpstream
-from tests.e2e.raw_http import RawResponse, exchange, request_bytes
-from tests.e2e.raw_http2 import RawHttp2Connection
-from tests.e2e.system import System
+from tests.support.raw_http import RawResponse, exchange, request_bytes
+from tests.support.raw_http2 import RawHttp2Connection
+from tests.support.system import System
 
 TIMEOUT_S = 20.0
 HOST = b"gitlab.example.com"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from control_plane import envoy_process
-from tests.e2e.system import RawClient, System
+from control_plane.process import envoy
+from tests.support.system import RawClient, System
 
 BINARIES = {
     path.parents[2].name: path for path in sorted(Path("/opt/envoys").glob("*/envoy/_bin/envoy"))
@@ -22,7 +22,7 @@ def test_it_takes_everything_and_shows_its_age(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if version in BINARIES:
-        monkeypatch.setattr(envoy_process, "envoy_binary", lambda: str(BINARIES[version]))
+        monkeypatch.setattr(envoy, "envoy_binary", lambda: str(BINARIES[version]))
     with System(tmp_path, 2, **AT_ONCE) as system:
         system.add_cells()
         system.claim("cell-1", "route:foo")

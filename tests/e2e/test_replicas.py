@@ -22,15 +22,15 @@ import pytest
 
 from control_plane import server as composition
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from control_plane.topology.model import ClaimSpec
+from control_plane.jobs.notifications import WakeUps
 from control_plane.topology.service import Topology
-from control_plane.wakeups import WakeUps
+from control_plane.topology.values.claim import ClaimSpec
 from tests.e2e.echo_upstream import EchoUpstream
-from tests.e2e.envoy_process import EnvoyProcess
-from tests.e2e.plane_process import PlaneProcess
-from tests.e2e.system import RULESETS, RawClient, System, reconnecting_soon
 from tests.e2e.test_failures import until
-from tests.postgres import Postgres, postgres
+from tests.support.envoy_process import EnvoyProcess
+from tests.support.plane_process import PlaneProcess
+from tests.support.postgres import Postgres, postgres
+from tests.support.system import RULESETS, RawClient, System, reconnecting_soon
 
 SESSION = [("cookie", b"_gitlab_session=cell-1-a")]
 

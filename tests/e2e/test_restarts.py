@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from control_plane.topology.model import Endpoint
 from control_plane.topology.service import Topology
+from control_plane.topology.values.endpoint import Endpoint
 from tests.e2e.echo_upstream import EchoUpstream
-from tests.e2e.envoy_process import EnvoyProcess
 from tests.e2e.load import Answer, Load, get
-from tests.e2e.plane_process import PlaneProcess
-from tests.e2e.system import RULESETS, RawClient, System, reconnecting_soon
 from tests.e2e.test_failures import until
+from tests.support.envoy_process import EnvoyProcess
+from tests.support.plane_process import PlaneProcess
+from tests.support.system import RULESETS, RawClient, System, reconnecting_soon
 
 TAKEN_UP = (
     r"cluster_manager\.cds\.(update_success|update_rejected|config_reload|version)"

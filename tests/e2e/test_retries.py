@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.ports import unused_port
-from tests.e2e.system import RawClient, System
 from tests.e2e.test_failures import until
+from tests.support.ports import unused_port
+from tests.support.system import RawClient, System
 
 AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 RULES = {

@@ -17,17 +17,17 @@ from typing import Any
 
 import pytest
 
-from control_plane import envoy_process
-from control_plane.classifier.view import LiveView, NoRuleset
-from control_plane.publish import Publisher
+from control_plane.classifier.decide import LiveView, NoRuleset
+from control_plane.process import envoy
+from control_plane.publisher.publisher import Publisher
+from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
-from control_plane.routing.normalise import Refused, admit
-from control_plane.routing.parse import parse
-from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
-from tests.e2e.raw_http2 import RawHttp2Connection
-from tests.e2e.system import System
+from control_plane.routing.rules.parse import parse
 from tests.e2e.talking_cells import EVENT_S, TalkingCells
+from tests.support.raw_http import RawConnection, RawResponse, request_bytes
+from tests.support.raw_http2 import RawHttp2Connection
+from tests.support.system import System
 
 CELLS = ("cell-1", "cell-2", "cell-3", "cell-4")
 HOST = b"cells.example"
@@ -210,7 +210,7 @@ def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(envoy_process, "DRAIN_S", DRAIN_S)
+    patch.setattr(envoy, "DRAIN_S", DRAIN_S)
     yield from started(tmp_path_factory.mktemp("rules"), request.param)
     patch.undo()
 

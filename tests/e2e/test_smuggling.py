@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.echo_upstream import ECHO_HEADER, Arrived, EchoUpstream
-from tests.e2e.raw_http import RawConnection, RawResponse, request_bytes
-from tests.e2e.raw_http2 import Http2Refusal, RawHttp2Connection
-from tests.e2e.system import System
+from tests.support.raw_http import RawConnection, RawResponse, request_bytes
+from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
+from tests.support.system import System
 
 RULES = {
     "name": "smuggling",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.system import RawClient, System
+from tests.support.system import RawClient, System
 
 CLUSTERS_KEPT = r"cluster_manager\.(active|warming)_clusters"
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from tests.e2e.agent_process import AgentProcess
 from tests.e2e.echo_upstream import EchoUpstream
-from tests.e2e.envoy_process import EnvoyProcess
 from tests.e2e.load import Answer, Load
-from tests.e2e.plane_process import PlaneProcess
-from tests.e2e.system import RULESETS, RawClient
 from tests.e2e.test_failures import until
 from tests.e2e.test_restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
+from tests.support.agent_process import AgentProcess
+from tests.support.envoy_process import EnvoyProcess
+from tests.support.plane_process import PlaneProcess
+from tests.support.system import RULESETS, RawClient
 
 NATIVE_ANSWER = Answer("native", 200, "cell-2")
 AMBIGUOUS_ANSWER = Answer("ambiguous", 200, "cell-1")

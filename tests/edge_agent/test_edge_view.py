@@ -13,7 +13,7 @@ from control_plane.edge_agent.admin import AdminError, Cluster, clusters_of, gau
 from control_plane.edge_agent.edge_view import REREAD_S, WARM_S, EdgeView
 from control_plane.edge_agent.reporter import report
 from control_plane.edge_health.report import NOTHING, Held, view_after
-from tests.edge_health.messages import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
+from tests.support.health_messages import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
 
 
 def cluster(name: str, *statuses: int, dynamic: bool = True) -> Cluster:

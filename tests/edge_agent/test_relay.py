@@ -18,15 +18,15 @@ from grpc_health.v1._async import HealthServicer
 from control_plane.edge_agent import saver, upstream
 from control_plane.edge_agent.agent import AgentSettings, RunningAgent, running
 from control_plane.edge_agent.upstream import ADS, KEEPALIVE_S
-from control_plane.xds import transport
-from control_plane.xds.cache import SnapshotCache
-from control_plane.xds.fleet import Fleet
+from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import CDS, LDS, Resource
-from control_plane.xds.server import XdsServer
+from control_plane.xds.server import transport
+from control_plane.xds.server.server import XdsServer
+from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
 from control_plane.xds.snapshot import Snapshot
-from control_plane.xds.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
-from tests.e2e.ports import unused_port
-from tests.plane import until
+from control_plane.xds.snapshot_cache import SnapshotCache
+from tests.support.plane import until
+from tests.support.ports import unused_port
 
 WAIT_S = 20.0
 

@@ -19,9 +19,9 @@ from control_plane.edge_agent.reporter import Reporter
 from control_plane.edge_agent.upstream import ControlPlane
 from control_plane.edge_health.book import Book
 from control_plane.edge_health.service import HealthReports
-from control_plane.xds.transport import grpc_options
-from tests.e2e.ports import unused_port
-from tests.plane import until
+from control_plane.xds.server.transport import grpc_options
+from tests.support.plane import until
+from tests.support.ports import unused_port
 
 
 @dataclass

@@ -20,7 +20,7 @@ from control_plane.edge_health.report import (
     Views,
     view_after,
 )
-from tests.edge_health.messages import (
+from tests.support.health_messages import (
     DEGRADED,
     DRAINING,
     HEALTHY,

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.grpc_api.wire import Wire, prepare, serving
-from tests.postgres import Postgres, postgres
+from tests.support.postgres import Postgres, postgres
 
 _PREPARED = "prepared"
 _numbers = itertools.count(1)

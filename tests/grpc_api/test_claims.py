@@ -11,11 +11,11 @@ import grpc
 import pytest
 from google.protobuf import any_pb2, timestamp_pb2
 
-from control_plane.grpc_api.claims import fitting
 from control_plane.grpc_api.generated.cell_info_pb2 import GetCellsRequest
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2 as pb
 from control_plane.grpc_api.generated.claims.v1 import service_pb2, service_pb2_grpc
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
+from control_plane.grpc_api.services.claims import fitting
 from tests.grpc_api.wire import Wire, fields, num, sub
 
 both = pytest.mark.parametrize("wire", ["sqlite", "postgresql"], indirect=True)

@@ -7,7 +7,8 @@ import pytest
 from control_plane.grpc_api.generated import classify_service_pb2, classify_service_pb2_grpc
 from control_plane.grpc_api.generated.classify_service_pb2 import ClassifyRequest
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.topology.model import CellState, ClaimSpec
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import ClaimSpec
 from tests.grpc_api.wire import ACTOR, Wire, fields, num, sub
 
 CLASSIFY = "ClassifyService/Classify"

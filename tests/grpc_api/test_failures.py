@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from control_plane.grpc_api.status import CallError, Code, failure
-from control_plane.topology.errors import (
+from control_plane.grpc_api.wire.status import CallError, Code, failure
+from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
     Gone,
@@ -23,7 +23,7 @@ from control_plane.topology.errors import (
     Unavailable,
 )
 from tests.grpc_api.wire import Wire, num, prepare, serving, sub
-from tests.postgres import postgres
+from tests.support.postgres import postgres
 
 BEGIN = "claims.v1.ClaimService/BeginUpdate"
 CLASSIFY = "ClassifyService/Classify"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
-from control_plane.envoy_process import Envoy
+from control_plane.process.envoy import Envoy
 from tests.grpc_api.test_tls import Secured, secured_plane
 
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'

@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry
 
 from control_plane.api.app import create_app
 from control_plane.grpc_api.directory import LiveDirectories
-from control_plane.grpc_api.gateway import CacheTimes, Gateway, read_request
 from control_plane.grpc_api.metrics import gateway_counter
-from control_plane.grpc_api.work import Work
-from control_plane.topology.errors import Invalid
+from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.services.gateway import CacheTimes, Gateway, read_request
 from control_plane.topology.service import Topology
-from control_plane.xds.fleet import Fleet
+from control_plane.topology.values.errors import Invalid
+from control_plane.xds.fleet.fleet import Fleet
 
 
 async def no_metrics() -> bytes:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from control_plane.grpc_api.access import ANYONE, Access, access_for, access_of
-from control_plane.grpc_api.identity import BadPattern, Caller, Identity, Names, Role
+from control_plane.grpc_api.auth.access import ANYONE, Access, access_for, access_of
+from control_plane.grpc_api.auth.identity import BadPattern, Caller, Identity, Names, Role
 from control_plane.settings import Settings
 
 NAMES = Names(Settings().grpc_names())

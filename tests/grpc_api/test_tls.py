@@ -21,8 +21,8 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
 from control_plane.server import Running, running
 from control_plane.settings import Settings
-from tests.grpc_api.certificates import Authority, Pair, channel, replace
 from tests.grpc_api.wire import PACKAGE, add_cells, num, sub
+from tests.support.certificates import Authority, Pair, channel, replace
 
 WAIT_S = 10.0
 TS = f"/{PACKAGE}"

@@ -11,10 +11,10 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
-from control_plane.grpc_api.status import CallError, Code
-from control_plane.grpc_api.updates import Update, Updates
-from control_plane.topology.errors import TopologyError
-from control_plane.topology.grouping import MAX_JOBS, Job, Write
+from control_plane.grpc_api.server.write_queue import Update, Updates
+from control_plane.grpc_api.wire.status import CallError, Code
+from control_plane.topology.storage.group_commit import MAX_JOBS, Job, Write
+from control_plane.topology.values.errors import TopologyError
 
 WAIT_S = 10.0
 

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from control_plane.grpc_api.status import MAX_TEXT_BYTES, CallError, Code, bounded
-from control_plane.grpc_api.work import Work
+from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.wire.status import MAX_TEXT_BYTES, CallError, Code, bounded
 
 WAIT_S = 10.0
 

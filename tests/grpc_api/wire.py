@@ -12,17 +12,13 @@ from prometheus_client import CollectorRegistry
 from control_plane.grpc_api.api import TopologyApi
 from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.metrics import GrpcMetrics
-from control_plane.grpc_api.service import Pools
-from control_plane.grpc_api.updates import Updates
-from control_plane.grpc_api.work import Work
-from control_plane.topology.model import (
-    CellSpec,
-    CellState,
-    ClaimSpec,
-    Endpoint,
-    SequenceRange,
-)
+from control_plane.grpc_api.server.methods import Pools
+from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.server.write_queue import Updates
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import CellSpec, CellState, SequenceRange
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
 
 PACKAGE = "gitlab.cells.topology_service"
 ACTOR = "test"

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from tests.xds.grpc_world import calling
+from tests.xds.server.wire import Wire
 from tests.xds.test_grpc_client import CASES
-from tests.xds.wire import Wire
 
 SOURCES = Path(__file__).with_name("xds")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from control_plane.routing.evaluate import decide
-from control_plane.routing.lint import lint
 from control_plane.routing.model import Cells, ClaimKey, Request, Weighted
-from control_plane.routing.parse import parse
-from tests.routing.cells import cells
+from control_plane.routing.rules.lint import lint
+from control_plane.routing.rules.parse import parse
+from tests.support.cells import cells
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"

@@ -10,11 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from control_plane.topology.model import CellSpec, CellState, Endpoint
-from control_plane.topology.schema import metadata
 from control_plane.topology.service import Topology
-from control_plane.topology.store import Store, migrate
-from tests.postgres import Postgres, postgres
+from control_plane.topology.storage.schema import metadata
+from control_plane.topology.storage.store import Store, migrate
+from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.endpoint import Endpoint
+from tests.support.postgres import Postgres, postgres
 
 ENGINES = ("sqlite", "postgresql")
 _MIGRATED = "migrated"

@@ -16,15 +16,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from control_plane.topology.errors import (
+from control_plane.topology.service import Topology
+from control_plane.topology.values.claim import RecordSpec
+from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
     Locked,
     NotFound,
     Unavailable,
 )
-from control_plane.topology.model import RecordSpec
-from control_plane.topology.service import Topology
 
 CELLS = 4
 PAUSE_S = 0.05

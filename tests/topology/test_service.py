@@ -11,7 +11,16 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from control_plane.routing import model as routing
-from control_plane.topology.errors import (
+from control_plane.topology.changes import Pruned
+from control_plane.topology.claims.move import Subject
+from control_plane.topology.service import Topology
+from control_plane.topology.storage.idempotency import Once, Remembered
+from control_plane.topology.storage.schema import metadata
+from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.values.cell import CellSpec, CellState, CellTLS, SequenceRange
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.errors import (
     AlreadyExists,
     Gone,
     Invalid,
@@ -19,20 +28,6 @@ from control_plane.topology.errors import (
     Refused,
     StaleVersion,
 )
-from control_plane.topology.feed import Pruned
-from control_plane.topology.idempotency import Once, Remembered
-from control_plane.topology.model import (
-    CellSpec,
-    CellState,
-    CellTLS,
-    ClaimSpec,
-    Endpoint,
-    SequenceRange,
-)
-from control_plane.topology.operations import Subject
-from control_plane.topology.schema import metadata
-from control_plane.topology.service import Topology
-from control_plane.topology.store import Store, migrate, pending_migrations
 from tests.topology.conftest import cell_spec
 
 ME = "tester"

@@ -15,7 +15,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from control_plane.topology.errors import (
+from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import TRANSITIONS, Cell, CellSpec, CellState, SequenceRange
+from control_plane.topology.values.change import Written
+from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.errors import (
     AlreadyExists,
     Gone,
     Invalid,
@@ -24,17 +29,6 @@ from control_plane.topology.errors import (
     StaleVersion,
     TopologyError,
 )
-from control_plane.topology.model import (
-    TRANSITIONS,
-    Cell,
-    CellSpec,
-    CellState,
-    ClaimSpec,
-    Endpoint,
-    SequenceRange,
-    Written,
-)
-from control_plane.topology.service import Topology
 
 Key = tuple[str, str]
 Error = type[TopologyError]

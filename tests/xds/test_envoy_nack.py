@@ -24,9 +24,10 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, Resource
 from control_plane.xds.snapshot import Snapshot
-from tests.e2e.envoy_process import EnvoyProcess
-from tests.grpc_api.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.envoy_process import EnvoyProcess
 from tests.xds.grpc_world import endpoints
+from tests.xds.server.wire import Wire, until
 from tests.xds.test_envoy_streams import (
     ADS,
     PROTOCOLS,
@@ -35,7 +36,6 @@ from tests.xds.test_envoy_streams import (
     bootstrap,
     parsed,
 )
-from tests.xds.wire import Wire, until
 
 CURRENT_S = 5.0
 RETRIED_S = 40.0

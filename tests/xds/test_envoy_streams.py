@@ -22,9 +22,9 @@ from google.protobuf import json_format
 
 from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
 from control_plane.xds.snapshot import Snapshot
-from tests.e2e.envoy_process import EnvoyProcess
+from tests.support.envoy_process import EnvoyProcess
 from tests.xds.grpc_world import endpoints
-from tests.xds.wire import Wire
+from tests.xds.server.wire import Wire
 
 NODE = "own-streams"
 CURRENT_S = 3.0

@@ -21,7 +21,7 @@ from tests.xds.grpc_world import (
     routes,
     snapshot,
 )
-from tests.xds.wire import Wire, until
+from tests.xds.server.wire import Wire, until
 
 CURRENT_S = 2.0
 """How long a client may take to be current: far less than any time-out of the server's."""

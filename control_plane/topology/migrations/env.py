@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import text
 
-from control_plane.topology.schema import metadata
+from control_plane.topology.storage.schema import metadata
 
 LOCK = 0x63656C6C776179
 """PostgreSQL's advisory lock for migrations: of several that start at once, one migrates."""

@@ -1,0 +1,62 @@
+"""``POST /v1/classify``: the Topology Service's REST gateway, with its JSON and its errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from control_plane.api.auth import VIEWER
+from control_plane.grpc_api.services.gateway import Gateway
+
+router = APIRouter(prefix="/v1", tags=["classify"])
+_STATUS = {
+    "description": "google.rpc.Status as JSON",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["code", "message", "details"],
+                "properties": {
+                    "code": {"type": "integer"},
+                    "message": {"type": "string"},
+                    "details": {"type": "array"},
+                },
+            }
+        }
+    },
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "type": {"type": ["string", "integer"]},
+                        "value": {"type": "string"},
+                        "claim": {"type": "object"},
+                        "claims": {"type": "array", "items": {"type": "object"}},
+                    },
+                },
+                "examples": {
+                    "claims": {"value": {"claims": [{"route": "my-group"}, {"projectId": "42"}]}},
+                    "type": {"value": {"type": "SESSION_PREFIX", "value": "cell-1"}},
+                },
+            }
+        }
+    }
+}
+
+
+@router.post("/classify", openapi_extra=_BODY | VIEWER, responses={400: _STATUS, 404: _STATUS})
+async def classify(request: Request) -> Response:
+    """The cell that owns the first of the claims that anybody owns, or that type and value name."""
+    gateway: Gateway = request.app.state.gateway
+    answer = await gateway.classify(await request.body())
+    return Response(
+        answer.body,
+        answer.status,
+        {"cache-control": answer.cache_control},
+        media_type="application/json",
+    )

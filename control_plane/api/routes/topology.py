@@ -1,0 +1,127 @@
+"""``/v1/topology``: cells and rulesets as one document, read and brought about as a whole."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.problem import ProblemError, findings_problem
+from control_plane.api.schemas.requests import CellBody, TopologyBody
+from control_plane.api.schemas.responses import TopologyDocument, TopologyWritten, answers
+from control_plane.api.write import Write, WriteOptions
+from control_plane.routing.model import Cells
+from control_plane.routing.rules.lint import lint
+from control_plane.topology.maintenance.desired import Desired, text_of
+from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import Cell, CellSpec
+from control_plane.topology.values.change import Snapshot, Written
+
+router = APIRouter(prefix="/v1/topology", tags=["topology"])
+_NOT_DECLARED = frozenset({"version", "healthy"})
+
+
+def _declared(cell: Cell) -> dict[str, Any]:
+    return {key: value for key, value in cell.as_dict().items() if key not in _NOT_DECLARED}
+
+
+@router.get("", responses=answers(TopologyDocument), openapi_extra=VIEWER)
+async def get_topology(request: Request) -> JSONResponse:
+    """All cells and rulesets, as of the ETag's revision."""
+    topology: Topology = request.app.state.topology
+    snapshot = await run_in_threadpool(topology.snapshot)
+    versions = await run_in_threadpool(topology.rulesets)
+    active = snapshot.ruleset
+    documents = {one.name: json.loads(one.document) for one in versions}
+    if active is not None:
+        documents[active.name] = json.loads(active.document)
+    body = {
+        "revision": snapshot.revision,
+        "cells": [_declared(cell) for cell in snapshot.cells],
+        "rulesets": documents,
+        "active": active.name if active else None,
+    }
+    return JSONResponse(body, headers={"etag": f'"{snapshot.revision}"'})
+
+
+@router.put("", responses=answers(TopologyWritten), openapi_extra=OPERATOR)
+async def put_topology(request: Request, body: TopologyBody, write: WriteOptions) -> JSONResponse:
+    """Make cells and rulesets as the document says, all or nothing, under one revision.
+
+    If-Match: the revision that the document was made from; 412 if a cell or a ruleset was changed
+    since. With ``dry_run`` it is a plan. Cells that it doesn't name stay, unless ``prune``.
+    """
+    topology: Topology = request.app.state.topology
+    snapshot = await run_in_threadpool(topology.snapshot)
+    written, base = await run_in_threadpool(_apply, topology, snapshot, body, write)
+    named = {str(cell.get("name")) for cell in body.cells}
+    document = {
+        "changed": [change.as_dict() for change in written.changes],
+        "unmanaged": sorted(cell.name for cell in snapshot.cells if cell.name not in named),
+        "base_revision": base,
+    }
+    return await write.answer(written, document, etag=written.revision)
+
+
+def _apply(
+    topology: Topology, snapshot: Snapshot, body: TopologyBody, write: Write
+) -> tuple[Written[None], int]:
+    specs = _specs(snapshot, body.cells)
+    desired = Desired(specs, body.rulesets, body.active, body.prune)
+    base = snapshot.revision
+    expected = write.match()
+    if expected is not None:
+        # What was filled in comes from the snapshot: neither may be overtaken.
+        base = min(base, expected)
+    written = topology.apply(desired, base=base, actor=write.actor, force=write.force, dry_run=True)
+    _check_rulesets(snapshot, desired, written)
+    if not write.dry_run and written.changes:
+        written = topology.apply(desired, base=base, actor=write.actor, force=write.force)
+    return written, base
+
+
+def _specs(snapshot: Snapshot, given: list[dict[str, Any]]) -> list[CellSpec]:
+    known = {cell.name: _declared(cell) for cell in snapshot.cells}
+    specs: dict[str, CellSpec] = {}
+    for number, cell in enumerate(given):
+        name = cell.get("name")
+        where = name if isinstance(name, str) else str(number)
+        try:
+            spec = CellBody.model_validate({**known.get(where, {}), **cell}).spec()
+        except ValidationError as error:
+            errors = [{**one, "loc": ("cells", where, *one["loc"])} for one in error.errors()]
+            raise RequestValidationError(errors) from error
+        if spec.name in specs:
+            raise ProblemError(422, f"cell {spec.name} is there twice; keep one", code="invalid")
+        specs[spec.name] = spec
+    return list(specs.values())
+
+
+def _check_rulesets(snapshot: Snapshot, desired: Desired, planned: Written[None]) -> None:
+    """Each ruleset must work with the cells that there will be."""
+    after = {cell.name: cell for cell in snapshot.cells}
+    for change in planned.changes:
+        if change.kind == "cell" and change.after is None:
+            after.pop(change.key, None)
+        elif change.kind == "cell" and change.after is not None:
+            after[change.key] = _cell(change.after)
+    for document in desired.rulesets.values():
+        findings = lint(text_of(document), Cells(after.values()))
+        if any(finding.severity == "error" for finding in findings):
+            raise findings_problem(findings)
+
+
+def _cell(stored: dict[str, Any] | Any) -> Cell:
+    declared = {key: value for key, value in stored.items() if key not in _NOT_DECLARED}
+    spec = CellBody.model_validate(declared).spec()
+    return Cell(
+        stored["id"], spec.name, spec.address, spec.endpoints, spec.tls, spec.health_check_path,
+        spec.session_prefix, spec.sequence_ranges, spec.labels, spec.state, spec.weight,
+        stored["healthy"], stored["version"],
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Owners that were looked up before: in the process, and in Redis."""

@@ -1,0 +1,1 @@
+"""The classifier's processes: what each runs, and who keeps them running."""

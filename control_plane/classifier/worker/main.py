@@ -1,0 +1,59 @@
+"""One classifier process: serves ext_authz over HTTP on a socket that the server opened.
+
+It reads the database itself, so that it goes on deciding while the control plane is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+
+from prometheus_client import CollectorRegistry, values
+
+from control_plane.classifier.cache.tiered import open_cached_lookup
+from control_plane.classifier.decide import LiveView
+from control_plane.classifier.http import ClassifierServer
+from control_plane.metrics.aggregate import ClassifierMetrics
+from control_plane.server import run_loop, until_signal
+from control_plane.topology.service import Topology
+
+
+async def work(sock: socket.socket, database_url: str, redis_url: str | None = None) -> None:
+    """Serve until a signal comes."""
+    topology = Topology.open(database_url, migrate_first=False)
+    view = LiveView(topology)
+    metrics = ClassifierMetrics(CollectorRegistry())
+    lookup = open_cached_lookup(topology, metrics, redis_url)
+    serving = asyncio.create_task(ClassifierServer(view, metrics, lookup).run(sock))
+    try:
+        await until_signal()
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        if lookup is not None:
+            await lookup.close()
+        metrics.flush()
+        view.close()
+        topology.close()
+
+
+def main() -> None:
+    """``python -m control_plane.classifier.worker.main FD SLOT``.
+
+    The environment has CELLWAY_DATABASE_URL, CELLWAY_REDIS_URL if there is one, and
+    PROMETHEUS_MULTIPROC_DIR for the counts: they are kept by slot, so that the next process in a
+    slot goes on counting where the last one ended.
+    """
+    logging.basicConfig(level=logging.WARNING)
+    slot = int(sys.argv[2])
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    urls = os.environ["CELLWAY_DATABASE_URL"], os.environ.get("CELLWAY_REDIS_URL")
+    run_loop(work(sock, *urls))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Keeps the classifier's processes running on one listening socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Protocol
+
+from control_plane.classifier.worker.directory import WORKER_MODULE, note_worker
+from control_plane.process.listening import bind, port_of
+
+log = logging.getLogger(__name__)
+START_S = 30.0
+"""How long the first worker may take until it answers."""
+STOP_S = 2.0
+MAX_RESTART_S = 5.0
+"""Without a worker, what only it can answer is refused: to start anew is cheaper than to wait."""
+CALM_S = 10.0
+"""A worker that has lived this long did start: its end is no reason to wait longer."""
+
+
+class Observer(Protocol):
+    """Is told what happens, for metrics."""
+
+    def workers(self, running: int, wanted: int) -> None:
+        """So many workers run now."""
+
+    def worker_restarted(self) -> None:
+        """A worker had died and was started again."""
+
+
+class RestartDelay:
+    """How long to wait before what has ended is started again: each time twice as long as before.
+
+    It begins with ``first_s``, again after a life of `CALM_S`, and is never more than
+    `MAX_RESTART_S` or, where that is longer, ``first_s``.
+    """
+
+    def __init__(self, first_s: float) -> None:
+        self._first_s = first_s
+        self._next_s = first_s
+
+    def after(self, lived_s: float) -> float:
+        """Seconds to wait after a life of so many."""
+        delay_s = self._first_s if lived_s >= CALM_S else self._next_s
+        self._next_s = min(delay_s * 2, max(self._first_s, MAX_RESTART_S))
+        return delay_s
+
+
+class Workers:
+    """Worker processes in numbered slots; one that dies is started again after a `RestartDelay`.
+
+    It begins with ``restart_s``; 0: what has died stays so.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        count: int,
+        database_url: str,
+        redis_url: str | None = None,
+        directory: Path,
+        restart_s: float,
+        observer: Observer,
+        setting: str = "another port",
+    ) -> None:
+        """``setting`` is what to change if the port is taken, for the message."""
+        self._host = host
+        self._count = count
+        self._environment = os.environ | {
+            # Not as an argument: those are there for everyone to read.
+            "CELLWAY_DATABASE_URL": database_url,
+            "PROMETHEUS_MULTIPROC_DIR": str(directory),
+        }
+        if redis_url is not None:
+            self._environment["CELLWAY_REDIS_URL"] = redis_url
+        self._directory = directory
+        self._restart_s = restart_s
+        self._observer = observer
+        self._stopping = False
+        self._socket: socket.socket | None = bind(host, port, setting)
+        self.port = port_of(self._socket)
+        self.processes: list[asyncio.subprocess.Process] = []
+
+    async def start(self) -> None:
+        """Start all, and wait until one answers.
+
+        Raises:
+            ChildProcessError: all have ended before one answered.
+            TimeoutError: that takes longer than `START_S`.
+        """
+        for slot in range(self._count):
+            self.processes.append(await self._spawn(slot))
+        self._tell()
+        answer: asyncio.Future[None] = asyncio.create_task(self._first_answer())
+        ends: asyncio.Future[list[int]] = asyncio.gather(
+            *(process.wait() for process in self.processes)
+        )
+        try:
+            async with asyncio.timeout(START_S):
+                await asyncio.wait((answer, ends), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ChildProcessError(f"the classifier's processes have ended: {ends.result()}")
+            await answer
+        finally:
+            answer.cancel()
+            ends.cancel()
+            await asyncio.gather(answer, ends, return_exceptions=True)
+
+    async def _first_answer(self) -> None:
+        reader, writer = await asyncio.open_connection(self._host, self.port)
+        with contextlib.closing(writer):
+            writer.write(b"GET / HTTP/1.1\r\nhost: ready\r\nconnection: close\r\n\r\n")
+            await reader.readline()
+
+    async def run(self) -> None:
+        """Restart what dies, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for slot in range(self._count):
+                group.create_task(self._keep(slot))
+
+    async def stop(self) -> None:
+        """End all; what does not end in time is killed."""
+        self._stopping = True
+        if self._socket is not None:
+            self._socket.close()
+        for process in self.processes:
+            if process.returncode is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    async def _keep(self, slot: int) -> None:
+        delay = RestartDelay(self._restart_s)
+        while True:
+            started = time.monotonic()
+            code = await self.processes[slot].wait()
+            if self._stopping:
+                return
+            self._tell()
+            self._refuse_if_last()
+            if self._restart_s == 0:
+                log.error("classifier %d ended with %d and stays so", slot, code)
+                return
+            delay_s = delay.after(time.monotonic() - started)
+            log.error("classifier %d ended with %d; restart in %.1f s", slot, code, delay_s)
+            await asyncio.sleep(delay_s)
+            try:
+                self.processes[slot] = await self._spawn(slot)
+            except OSError:
+                # The port is taken meanwhile, or there is no room for a process: later, perhaps.
+                log.exception("classifier %d can't be started", slot)
+                continue
+            self._observer.worker_restarted()
+            self._tell()
+
+    def _refuse_if_last(self) -> None:
+        """With no worker left, close: a refused connection is known at once to be one."""
+        if self._running == 0 and self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    async def _spawn(self, slot: int) -> asyncio.subprocess.Process:
+        if self._socket is None:
+            self._socket = bind(self._host, self.port)
+        number = self._socket.fileno()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            WORKER_MODULE,
+            str(number),
+            str(slot),
+            pass_fds=(number,),
+            env=self._environment,
+            start_new_session=True,
+        )
+        note_worker(self._directory, slot, process.pid)
+        return process
+
+    @property
+    def _running(self) -> int:
+        return sum(process.returncode is None for process in self.processes)
+
+    def _tell(self) -> None:
+        self._observer.workers(self._running, self._count)

@@ -1,0 +1,135 @@
+"""Who may call what: the rules in the descriptors, and ours for everything else on the port."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from control_plane.grpc_api.auth.identity import Caller, Role
+from control_plane.grpc_api.generated import (
+    cell_service_pb2,
+    claim_service_pb2,
+    classify_service_pb2,
+    health_service_pb2,
+    sequence_service_pb2,
+)
+from control_plane.grpc_api.generated.autz_pb2 import (
+    RULE_ALLOW_ANY_ADMIN,
+    RULE_ALLOW_ANY_AUTHENTICATED,
+    RULE_ALLOW_ANY_CELL,
+    RULE_ALLOW_ANY_ROUTER,
+    RULE_ALLOW_MATCHING_CELL_ONLY,
+    access_control,
+)
+from control_plane.grpc_api.generated.claims.v1 import service_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The rules of a method are alternatives: one that holds is enough."""
+
+    anyone: bool = False
+    """Every caller whose certificate names somebody."""
+    roles: frozenset[Role] = frozenset()
+    matching_cell: bool = False
+    """A cell, if the request's ``cell_id`` is its own."""
+    matching_node: bool = False
+    """A node, if each request's ``node`` is itself, in its own group."""
+
+    def refusal(self, caller: Caller, cell_id: int | None) -> str | None:
+        """Why this caller may not make this call; None if it may."""
+        if self.anyone or any(caller.has(role) for role in self.roles):
+            return None
+        if self.matching_cell and caller.has(Role.CELL):
+            if cell_id in caller.cell_ids:
+                return None
+            return f"{caller} may not act for cell {cell_id}"
+        if self.matching_node and caller.has(Role.NODE):
+            return None
+        return f"{caller} may not call this"
+
+    def node_refusal(self, caller: Caller, node_id: str, group: str) -> str | None:
+        """Why this caller may not be served as this node; None if it may."""
+        if self.anyone or any(caller.has(role) for role in self.roles):
+            return None
+        for one in caller.identities:
+            if one.role is Role.NODE and (one.group, one.node) == (group, node_id):
+                return None
+        return f"{caller} may not be served as node {node_id!r} of group {group!r}"
+
+
+ANYONE = Access(anyone=True)
+ADMIN_ONLY = Access(roles=frozenset({Role.ADMIN}))
+ENVOYS = Access(roles=frozenset({Role.NODE, Role.ADMIN}))
+OWN_GROUP = Access(roles=frozenset({Role.ADMIN}), matching_node=True)
+_ROLES: Mapping[int, Role] = MappingProxyType(
+    {
+        RULE_ALLOW_ANY_CELL: Role.CELL,
+        RULE_ALLOW_ANY_ROUTER: Role.ROUTER,
+        RULE_ALLOW_ANY_ADMIN: Role.ADMIN,
+    }
+)
+
+
+def access_of(rules: Collection[int]) -> Access:
+    """The rules of an ``access_control`` option.
+
+    A method without the option is open to everyone with a certificate. A rule that is not known
+    here allows nobody.
+    """
+    if not rules:
+        return ANYONE
+    return Access(
+        anyone=RULE_ALLOW_ANY_AUTHENTICATED in rules,
+        roles=frozenset(_ROLES[rule] for rule in rules if rule in _ROLES),
+        matching_cell=RULE_ALLOW_MATCHING_CELL_ONLY in rules,
+    )
+
+
+def described(service: ServiceDescriptor) -> dict[str, Access]:
+    """The access of each method of a service, by ``/service/method``."""
+    return {
+        f"/{service.full_name}/{method.name}": access_of(
+            # protoc's stub calls the extension a field.
+            method.GetOptions().Extensions[access_control].authorization_rules  # type: ignore[index]
+        )
+        for method in service.methods
+    }
+
+
+_DESCRIBED: Mapping[str, Access] = MappingProxyType(
+    {
+        method: access
+        for module in (
+            cell_service_pb2,
+            claim_service_pb2,
+            classify_service_pb2,
+            health_service_pb2,
+            sequence_service_pb2,
+            service_pb2,
+        )
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method, access in described(service).items()
+    }
+)
+
+
+def access_for(method: str) -> Access:
+    """The access of any ``/service/method`` on the port; what is not known is for admins."""
+    access = _DESCRIBED.get(method)
+    return _other(method) if access is None else access
+
+
+def _other(method: str) -> Access:
+    service = method.rpartition("/")[0].lstrip("/")
+    if service == "grpc.health.v1.Health" or service.startswith("grpc.reflection."):
+        return ANYONE
+    if service == "envoy.service.auth.v3.Authorization":
+        return ENVOYS
+    if service.startswith("envoy.service.") and service.endswith("DiscoveryService"):
+        # Client status is about the whole fleet.
+        return ADMIN_ONLY if ".status." in service else OWN_GROUP
+    return ADMIN_ONLY

@@ -1,0 +1,232 @@
+"""Services over descriptors: every method passes the same deadline, bounds, statuses and counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from control_plane.grpc_api.auth.guard import caller
+from control_plane.grpc_api.server.pool import Work, late
+from control_plane.grpc_api.server.write_queue import Update, Updates
+from control_plane.grpc_api.wire.status import CallError, Code, failure
+from control_plane.topology.values.errors import TopologyError
+
+MAX_KEY_CHARS = 255
+_KEY = "idempotency-key"
+_CELL = "x-cellway-cell-id"
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a method may know of its caller. ``actor`` is who, for the audit.
+
+    ``cell_id`` is the cell that the certificate names; without TLS, that of the metadata
+    ``x-cellway-cell-id``.
+    """
+
+    actor: str
+    idempotency_key: str | None = None
+    cell_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service: its methods by name.
+
+    ``inline`` ones run on the loop. ``lookups`` read the database through a connection of the
+    thread they run in: the loop's where that takes microseconds, else one of a pool. ``pooled``
+    ones are transactions and run in a pool. ``beginning`` and ``settling`` ones are updates of
+    claims, written together with others that wait; settling ones end what others began.
+    """
+
+    descriptor: ServiceDescriptor
+    inline: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
+    lookups: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
+    pooled: Mapping[str, Callable[[Any, Call], Message]] = field(default_factory=dict)
+    beginning: Mapping[str, Callable[[Any, Call], Update]] = field(default_factory=dict)
+    settling: Mapping[str, Callable[[Any, Call], Update]] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """Is told of each call, for metrics."""
+
+    def called(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
+        """A call of ``/service/method`` ended with this status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Where what blocks runs; ``lookups`` None: on the loop."""
+
+    transactions: Work
+    updates: Updates
+    lookups: Work | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Malformed:
+    """Bytes that are no message of the method's request type."""
+
+    reason: str
+
+
+def register(
+    server: grpc.aio.Server, services: Iterable[Service], pools: Pools, observer: Observer
+) -> tuple[str, ...]:
+    """Serve every method of these services; gives their full names."""
+    names = []
+    for service in services:
+        handlers = {
+            method.name: _handler(service, method, pools, observer)
+            for method in service.descriptor.methods
+        }
+        name = service.descriptor.full_name
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        names.append(name)
+    return tuple(names)
+
+
+def _handler(
+    service: Service, method: MethodDescriptor, pools: Pools, observer: Observer
+) -> grpc.RpcMethodHandler[Any, Any]:
+    name = f"/{service.descriptor.full_name}/{method.name}"
+    answer = _answerer(service, method.name, pools)
+
+    async def serve(request: Message | _Malformed, context: Context) -> Message:
+        started = time.perf_counter()
+        code, text = Code.UNKNOWN, ""
+        try:
+            response = await answer(_readable(request), context)
+            code = Code.OK
+        except (CallError, TopologyError) as error:
+            code, text = failure(error)
+        except asyncio.CancelledError:
+            code = Code.CANCELLED
+            raise
+        finally:
+            # Before the client knows, so that who asks for the count then finds it.
+            observer.called(name, code, time.perf_counter() - started)
+        if code is not Code.OK:
+            await context.abort(code, text)
+        return response
+
+    return grpc.unary_unary_rpc_method_handler(
+        serve,
+        request_deserializer=_reader(message_factory.GetMessageClass(method.input_type)),
+        response_serializer=_write,
+    )
+
+
+def _answerer(
+    service: Service, method: str, pools: Pools
+) -> Callable[[Any, Context], Awaitable[Message]]:
+    if method in service.pooled:
+        return partial(_pooled, service.pooled[method], pools.transactions)
+    if method in service.settling:
+        return partial(_updated, service.settling[method], pools.updates, settles=True)
+    if method in service.beginning:
+        return partial(_updated, service.beginning[method], pools.updates, settles=False)
+    if method in service.inline:
+        return partial(_inline, service.inline[method])
+    lookup = service.lookups[method]
+    return (
+        partial(_inline, lookup)
+        if pools.lookups is None
+        else partial(_looked_up, lookup, pools.lookups)
+    )
+
+
+def _reader(kind: type[Message]) -> Callable[[bytes], Message | _Malformed]:
+    parse = kind.FromString
+
+    def read(data: bytes) -> Message | _Malformed:
+        try:
+            return parse(data)
+        except DecodeError as error:
+            # gRPC itself would say INTERNAL, which clients retry.
+            return _Malformed(f"the request is no {kind.DESCRIPTOR.full_name}: {error}")
+
+    return read
+
+
+def _readable(request: Message | _Malformed) -> Message:
+    if isinstance(request, _Malformed):
+        raise CallError(Code.INVALID_ARGUMENT, request.reason)
+    return request
+
+
+def _write(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+async def _inline(method: Callable[[Any], Message], request: Any, context: Context) -> Message:
+    _remaining(context)
+    return method(request)
+
+
+async def _looked_up(
+    method: Callable[[Any], Message], work: Work, request: Any, context: Context
+) -> Message:
+    return await work.run(lambda: method(request), _remaining(context))
+
+
+async def _pooled(
+    method: Callable[[Any, Call], Message], work: Work, request: Any, context: Context
+) -> Message:
+    remaining = _remaining(context)
+    call = _call(context)
+    return await work.run(lambda: method(request, call), remaining)
+
+
+async def _updated(
+    method: Callable[[Any, Call], Update],
+    updates: Updates,
+    request: Any,
+    context: Context,
+    *,
+    settles: bool,
+) -> Message:
+    remaining = _remaining(context)
+    prepare = partial(method, request, _call(context))
+    return await updates.run(prepare, remaining, settles=settles)
+
+
+def _remaining(context: Context) -> float | None:
+    """Seconds until the client gives up; raises `CallError` when it has."""
+    remaining: float | None = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        raise late()
+    return remaining
+
+
+def _call(context: Context) -> Call:
+    metadata = context.invocation_metadata() or ()
+    key = _once(_KEY, metadata)
+    who = caller.get()
+    if who is not None:
+        cell_id = who.cell_ids[0] if len(who.cell_ids) == 1 else None
+        return Call(str(who), key, cell_id)
+    cell = _once(_CELL, metadata)
+    if cell is not None and not (cell.isascii() and cell.isdigit() and len(cell) <= 19):
+        raise CallError(Code.INVALID_ARGUMENT, f"{_CELL}: {cell!r} is no cell id")
+    return Call(f"grpc {context.peer()}", key, None if cell is None else int(cell))
+
+
+def _once(wanted: str, metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+    """The value of a metadata key that may stand once; raises `CallError` where it is malformed."""
+    values = [value for name, value in metadata if name == wanted]
+    if len(values) > 1 or any(not 0 < len(value) <= MAX_KEY_CHARS for value in values):
+        text = f"{wanted}: send one, of 1 to {MAX_KEY_CHARS} characters"
+        raise CallError(Code.INVALID_ARGUMENT, text)
+    value = values[0] if values else None
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,63 @@
+"""The gRPC port: with mutual TLS and a guard on every method, or in plaintext."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from control_plane.grpc_api.auth.access import access_for
+from control_plane.grpc_api.auth.guard import Guard
+from control_plane.grpc_api.auth.identity import Names
+from control_plane.grpc_api.auth.tls import ReloadingTls, TlsFiles
+from control_plane.grpc_api.metrics import GrpcMetrics
+from control_plane.process.listening import check_free, host_port, numeric
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """The files of mutual TLS, and whom the names in client certificates mean."""
+
+    files: TlsFiles
+    names: Names
+
+
+class GrpcPort:
+    """A server and the one port that it gets. Without ``security`` nobody is asked who they are."""
+
+    def __init__(
+        self,
+        security: Security | None,
+        metrics: GrpcMetrics,
+        options: Sequence[tuple[str, Any]],
+        *,
+        max_rpcs: int | None = None,
+    ) -> None:
+        """With ``max_rpcs``, calls and streams beyond that many at once get RESOURCE_EXHAUSTED.
+
+        Raises:
+            OSError: the TLS files can't be used.
+        """
+        self._tls = None
+        interceptors = []
+        if security is not None:
+            self._tls = ReloadingTls(security.files, metrics.tls_failed)
+            interceptors.append(Guard(security.names, access_for, metrics))
+        self.server = grpc.aio.server(
+            interceptors=interceptors, options=options, maximum_concurrent_rpcs=max_rpcs
+        )
+
+    def bind(self, host: str, port: int, setting: str = "another port") -> int:
+        """Listen; gives the port. Raises OSError as `control_plane.process.listening.bind` does."""
+        # gRPC itself would only say that it failed.
+        check_free(host, port, setting)
+        address = host_port(numeric(host), port)
+        try:
+            if self._tls is None:
+                return self.server.add_insecure_port(address)
+            return self.server.add_secure_port(address, self._tls.credentials())
+        except RuntimeError as error:
+            raise OSError(errno.EADDRINUSE, f"gRPC can't listen on {address}") from error

@@ -1,0 +1,37 @@
+"""CellService and SequenceService: the cells and their id ranges."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from control_plane.grpc_api.directory import LiveDirectories, cell_info
+from control_plane.grpc_api.generated import cell_service_pb2, sequence_service_pb2
+from control_plane.grpc_api.generated.cell_service_pb2 import GetCellRequest, GetCellResponse
+from control_plane.grpc_api.server.methods import Service
+from control_plane.topology.values.errors import NotFound
+
+
+def cell_service(live: LiveDirectories) -> Service:
+    """``gitlab.cells.topology_service.CellService``."""
+
+    def cell(request: GetCellRequest) -> Message:
+        found = live.mine().current().by_id.get(request.cell_id)
+        if found is None:
+            raise NotFound("cell", str(request.cell_id))
+        return GetCellResponse(cell_info=cell_info(found))
+
+    return Service(
+        cell_service_pb2.DESCRIPTOR.services_by_name["CellService"], lookups={"GetCell": cell}
+    )
+
+
+def sequence_service(live: LiveDirectories) -> Service:
+    """``gitlab.cells.topology_service.SequenceService``: each cell's ranges are in its info."""
+
+    def cells(_: Message) -> Message:
+        return live.mine().current().response
+
+    return Service(
+        sequence_service_pb2.DESCRIPTOR.services_by_name["SequenceService"],
+        lookups={"GetCells": cells},
+    )

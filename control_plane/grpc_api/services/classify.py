@@ -1,0 +1,112 @@
+"""Classify: which cell a claim, a session prefix or a cell id belongs to."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from control_plane.grpc_api.directory import Directory, LiveDirectories, LiveDirectory
+from control_plane.grpc_api.generated.classify_service_pb2 import (
+    CELL_ID,
+    DESCRIPTOR,
+    FIRST_CELL,
+    PROXY,
+    SESSION_PREFIX,
+    ClassifyRequest,
+    ClassifyResponse,
+    ClassifyType,
+)
+from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
+from control_plane.grpc_api.server.methods import Service
+from control_plane.grpc_api.wire.claim_types import ClaimKey, claim_key
+from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.errors import Invalid, NotFound, Problem
+
+MAX_CLAIMS = 100
+"""Claims in one chain."""
+_MAX_SHOWN = 200
+
+
+def classify(request: ClassifyRequest, live: LiveDirectory) -> ClassifyResponse:
+    """Answer with the cell to proxy to.
+
+    Claims decide if there are any: in order, the first that a cell owns. Else ``type`` and
+    ``value`` do.
+
+    Raises:
+        Invalid: nothing is asked, or something that this server does not know.
+        NotFound: no cell owns it.
+    """
+    chain = _chain(request)
+    directory = live.current()
+    if not chain:
+        return _answer(_static(request, directory))
+    keys = [claim_key(claim, where) for where, claim in chain]
+    for (_, claim), owner in zip(chain, live.owners(keys), strict=True):
+        cell = directory.by_id.get(owner) if owner is not None else None
+        if cell is not None:
+            return _answer(cell, claim)
+    raise NotFound("claim", _shown(keys))
+
+
+def _chain(request: ClassifyRequest) -> list[tuple[str, Claim]]:
+    """The claims to try; the older single ``claim`` is a chain of one."""
+    chain = [(f"claims[{index}]", claim) for index, claim in enumerate(request.claims)]
+    if len(chain) > MAX_CLAIMS:
+        mend = f"send at most {MAX_CLAIMS}"
+        raise Invalid(Problem("claims", f"{len(chain)} claims in one chain", mend))
+    if request.HasField("claim"):
+        if not chain:
+            return [("claim", request.claim)]
+        if request.claim not in request.claims:
+            raise Invalid(Problem("claim", "it is not one of claims", "send claims only"))
+    return chain
+
+
+def _static(request: ClassifyRequest, directory: Directory) -> Cell:
+    if request.type == FIRST_CELL:
+        cell, key = directory.first, "first"
+    elif request.type in {SESSION_PREFIX, CELL_ID}:
+        key = request.value
+        if not key:
+            raise Invalid(Problem("value", "it is empty", "say which cell"))
+        if request.type == SESSION_PREFIX:
+            cell = directory.by_prefix.get(key)
+        else:
+            cell = directory.by_id.get(_number(key))
+    else:
+        known = {value.number: value.name for value in ClassifyType.DESCRIPTOR.values}
+        name = known.get(request.type, str(request.type))
+        mend = "send claims, or the type FIRST_CELL, SESSION_PREFIX or CELL_ID"
+        raise Invalid(Problem("type", f"invalid type {name}", mend))
+    if cell is None:
+        raise NotFound("cell", key[:_MAX_SHOWN])
+    return cell
+
+
+def _number(text: str) -> int:
+    """A cell id as the evaluator reads it: canonical decimal; -1 for anything else."""
+    canonical = text.isascii() and text.isdigit() and len(text) <= 19 and text[0] != "0"
+    return int(text) if canonical else -1
+
+
+def _answer(cell: Cell, matched: Claim | None = None) -> ClassifyResponse:
+    return ClassifyResponse(action=PROXY, proxy={"address": cell.address}, matched_claim=matched)
+
+
+def _shown(keys: list[ClaimKey]) -> str:
+    return ", ".join(f"{bucket}:{value}" for bucket, value in keys)[:_MAX_SHOWN]
+
+
+def classify_service(live: LiveDirectories) -> Service:
+    """``gitlab.cells.topology_service.ClassifyService``."""
+
+    def answer(request: ClassifyRequest) -> Message:
+        return classify(request, live.mine())
+
+    def cells(_: Message) -> Message:
+        return live.mine().current().response
+
+    return Service(
+        DESCRIPTOR.services_by_name["ClassifyService"],
+        lookups={"Classify": answer, "GetCells": cells},
+    )

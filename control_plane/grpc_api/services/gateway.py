@@ -1,0 +1,162 @@
+"""Classify as JSON, the way grpc-gateway maps it: what an HTTP Router sends and gets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+
+from control_plane.grpc_api.directory import LiveDirectories
+from control_plane.grpc_api.generated.classify_service_pb2 import (
+    ClassifyRequest,
+    ClassifyResponse,
+    ClassifyType,
+)
+from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
+from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.services.classify import classify
+from control_plane.grpc_api.wire.status import CallError, Code, failure
+from control_plane.topology.values.errors import Invalid, Problem, TopologyError
+
+_HTTP: Mapping[grpc.StatusCode, int] = MappingProxyType(
+    {
+        Code.OK: 200,
+        Code.INVALID_ARGUMENT: 400,
+        Code.FAILED_PRECONDITION: 400,
+        Code.OUT_OF_RANGE: 400,
+        Code.UNAUTHENTICATED: 401,
+        Code.PERMISSION_DENIED: 403,
+        Code.NOT_FOUND: 404,
+        Code.ALREADY_EXISTS: 409,
+        Code.ABORTED: 409,
+        Code.RESOURCE_EXHAUSTED: 429,
+        Code.CANCELLED: 499,
+        Code.UNIMPLEMENTED: 501,
+        Code.UNAVAILABLE: 503,
+        Code.DEADLINE_EXCEEDED: 504,
+    }
+)
+"""HTTP status of each code, as grpc-gateway's runtime has it; others are 500."""
+_CLAIM_KEYS = frozenset(
+    name for field in Claim.DESCRIPTOR.fields for name in (field.name, field.json_name)
+)
+_TYPES = frozenset(value.name for value in ClassifyType.DESCRIPTOR.values)
+_MAX_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CacheTimes:
+    """For how many seconds an answer may be kept; 0: not at all."""
+
+    found_s: int
+    not_found_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response: status, JSON body and Cache-Control."""
+
+    status: int
+    body: bytes
+    cache_control: str
+
+
+class Gateway:
+    """Answers ``POST /v1/classify``: in ``lookups``, or without that on the loop."""
+
+    def __init__(
+        self,
+        live: LiveDirectories,
+        times: CacheTimes,
+        called: Callable[[grpc.StatusCode], None],
+        lookups: Work | None = None,
+    ) -> None:
+        self._lookups = lookups
+        self._live = live
+        self._found = _cache_control(times.found_s)
+        self._not_found = _cache_control(times.not_found_s)
+        self._called = called
+
+    async def classify(self, body: bytes) -> Answer:
+        """Answer a request's body; errors are google.rpc.Status as JSON."""
+        try:
+            request = read_request(body)
+            if self._lookups is None:
+                response = classify(request, self._live.mine())
+            else:
+                response = await self._lookups.run(
+                    lambda: classify(request, self._live.mine()), None
+                )
+        except (CallError, TopologyError) as error:
+            code, text = failure(error)
+            self._called(code)
+            number: int = code.value[0]
+            document = {"code": number, "message": text, "details": []}
+            keep = self._not_found if code is Code.NOT_FOUND else _cache_control(0)
+            return Answer(_HTTP.get(code, 500), json.dumps(document).encode(), keep)
+        self._called(Code.OK)
+        return Answer(200, write_response(response), self._found)
+
+
+def _cache_control(seconds: int) -> str:
+    return f"max-age={seconds}" if seconds else "no-store"
+
+
+def read_request(body: bytes) -> ClassifyRequest:
+    """A request as JSON: enums by name or number, fields in lowerCamelCase or as in the ``.proto``.
+
+    Unknown fields of the request itself are passed over, as the gateway does. An unknown claim or
+    type would change what is asked, so it is refused.
+
+    Raises:
+        Invalid: it is no such JSON, with the place that is wrong.
+    """
+    if not body.strip():
+        return ClassifyRequest()
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _invalid("body", f"it is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise _invalid("body", "it is no JSON object")
+    _check_names(document)
+    try:
+        return json_format.ParseDict(document, ClassifyRequest(), ignore_unknown_fields=True)
+    except (
+        json_format.ParseError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise _invalid("body", str(error)) from error
+
+
+def _check_names(document: Mapping[str, Any]) -> None:
+    kind = document.get("type")
+    if isinstance(kind, str) and kind not in _TYPES:
+        raise _invalid("type", f"invalid type {kind[:_MAX_SHOWN]!r}")
+    claims = document.get("claims")
+    given = [("claim", document.get("claim"))]
+    if isinstance(claims, list):
+        given += [(f"claims[{index}]", claim) for index, claim in enumerate(claims)]
+    for where, claim in given:
+        for key in claim if isinstance(claim, dict) else ():
+            if key not in _CLAIM_KEYS:
+                raise _invalid(where, f"claim type {key[:_MAX_SHOWN]!r} is not known here")
+
+
+def _invalid(where: str, message: str) -> Invalid:
+    return Invalid(Problem(where, message, "send a ClassifyRequest as JSON"))
+
+
+def write_response(response: ClassifyResponse) -> bytes:
+    """A response as JSON, every field present, as the gateway writes it."""
+    document = json_format.MessageToDict(response, always_print_fields_with_no_presence=True)
+    document.setdefault("matchedClaim", None)
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""The protocol's messages and statuses, and our values."""

@@ -1,0 +1,150 @@
+"""Claims as claims.v1 shows them: Metadata, Record and LeaseRecord, and our values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from uuid import UUID
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from control_plane.grpc_api.generated.claims.v1 import messages_pb2 as pb
+from control_plane.grpc_api.generated.types.v1 import claim_pb2, uuid_pb2
+from control_plane.grpc_api.wire.claim_types import (
+    IDS,
+    NUMBERS,
+    ClaimKey,
+    bucket_key,
+    claim_key,
+    claim_of,
+)
+from control_plane.topology.values.claim import Lease, Record, RecordSpec, RecordStatus
+from control_plane.topology.values.errors import Invalid, Problem
+
+_KEY_FIELD = pb.Source.DESCRIPTOR.fields_by_name["rails_primary_key_id"].number
+_VARINT = 0
+_STATUS: Mapping[RecordStatus, pb.Record.Status] = MappingProxyType(
+    {
+        RecordStatus.ACTIVE: pb.Record.ACTIVE,
+        RecordStatus.CREATING: pb.Record.LEASE_CREATING,
+        RecordStatus.DESTROYING: pb.Record.LEASE_DESTROYING,
+    }
+)
+
+
+def key_of(bucket: pb.Bucket | None, claim: claim_pb2.Claim | None, where: str) -> ClaimKey:
+    """The key that a message names by its bucket (older clients), its claim, or both alike.
+
+    Where both are there, the bucket's spelling of a number is what was sent.
+
+    Raises:
+        Invalid: neither is there, they differ, or one is of a type not known here.
+    """
+    by_claim = None if claim is None else claim_key(claim, f"{where}claim")
+    by_bucket = None if bucket is None else bucket_key(bucket, f"{where}bucket")
+    if by_claim is not None and by_bucket is not None and not _alike(by_claim, by_bucket):
+        mend = "send one of the two, or the same in both"
+        raise Invalid(Problem(f"{where}claim", "it differs from bucket", mend))
+    key = by_bucket or by_claim
+    if key is None:
+        raise Invalid(Problem(f"{where}bucket", "it is missing", "say what is claimed"))
+    return key
+
+
+def _alike(by_claim: ClaimKey, by_bucket: ClaimKey) -> bool:
+    if by_claim == by_bucket:
+        return True
+    # A bucket's text may spell a number as no claim can: "007".
+    word, value = by_bucket
+    return word in IDS and by_claim == (word, value.strip().lstrip("0"))
+
+
+def specs_of(records: Iterable[pb.Metadata], where: str) -> list[RecordSpec]:
+    """What a batch asks for; raises `Invalid` naming the record that is wrong."""
+    return [spec_of(record, f"{where}[{index}].") for index, record in enumerate(records)]
+
+
+def spec_of(metadata: pb.Metadata, where: str) -> RecordSpec:
+    """One record asked for. Subject and source types are kept, known here or not."""
+    bucket, value = key_of(
+        metadata.bucket if metadata.HasField("bucket") else None,
+        metadata.claim if metadata.HasField("claim") else None,
+        where,
+    )
+    user_data = metadata.user_data.SerializeToString() if metadata.HasField("user_data") else b""
+    return RecordSpec(
+        bucket,
+        value,
+        metadata.subject.type,
+        metadata.subject.id,
+        metadata.source.type,
+        _primary_key(metadata.source, f"{where}source.rails_primary_key_id"),
+        user_data,
+    )
+
+
+def _primary_key(source: pb.Source, where: str) -> bytes:
+    """The key as newer clients send it; the int64 of older ones becomes the same bytes."""
+    if source.rails_primary_key_id:
+        return source.rails_primary_key_id
+    unknown = UnknownFieldSet(source)
+    for index in range(len(unknown)):
+        field = unknown[index]
+        if field.field_number == _KEY_FIELD:
+            if field.wire_type != _VARINT:
+                mend = "send bytes, or (older clients) an int64"
+                raise Invalid(Problem(where, "it is of another type", mend))
+            number: int = field.data
+            return number.to_bytes(8, "big")
+    return b""
+
+
+def record_message(record: Record) -> pb.Record:
+    """A stored claim, with both the bucket and the claim that name it."""
+    spec = record.spec
+    message = pb.Record(
+        uuid=uuid_pb2.UUID(value=record.uuid),
+        cell_id=record.cell_id,
+        status=_STATUS[record.status],
+        created_at=_timestamp(record.created_at),
+        updated_at=_timestamp(record.updated_at),
+    )
+    metadata = message.metadata
+    metadata.bucket.type = NUMBERS[spec.bucket]  # type: ignore[assignment]  # any number of the enum
+    metadata.bucket.value = spec.value
+    metadata.claim.CopyFrom(claim_of(spec.bucket, spec.value))
+    metadata.subject.type = spec.subject_type  # type: ignore[assignment]
+    metadata.subject.id = spec.subject_id
+    metadata.source.type = spec.source_type  # type: ignore[assignment]
+    metadata.source.rails_primary_key_id = spec.source_id
+    if spec.user_data:
+        metadata.user_data.CopyFrom(AnyMessage.FromString(spec.user_data))
+    if record.lease is not None:
+        message.lease_uuid.value = record.lease
+    return message
+
+
+def lease_message(lease: Lease) -> pb.LeaseRecord:
+    """An open lease."""
+    return pb.LeaseRecord(
+        uuid=uuid_pb2.UUID(value=lease.uuid),
+        created_at=_timestamp(lease.created_at),
+        updated_at=_timestamp(lease.updated_at),
+    )
+
+
+def uuid_text(text: str, where: str) -> str:
+    """A UUID as stored: lower case, with hyphens; raises `Invalid`."""
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise Invalid(Problem(where, f"{text[:64]!r} is no UUID", "send one as given")) from error
+
+
+def _timestamp(at: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp

@@ -1,0 +1,70 @@
+"""Which gRPC status each refusal is, and its text, bounded so that it fits a trailer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from urllib.parse import quote
+
+import grpc
+
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    Contention,
+    Gone,
+    Invalid,
+    LeaseSettled,
+    Locked,
+    NotFound,
+    Refused,
+    StaleVersion,
+    TopologyError,
+    Unavailable,
+)
+
+Code = grpc.StatusCode
+MAX_TEXT_BYTES = 4096
+"""Of a status text as sent (percent-encoded); clients take no more than 8 KiB of trailers."""
+_CODES: Mapping[type[TopologyError], grpc.StatusCode] = MappingProxyType(
+    {
+        Invalid: Code.INVALID_ARGUMENT,
+        NotFound: Code.NOT_FOUND,
+        AlreadyExists: Code.ALREADY_EXISTS,
+        Locked: Code.FAILED_PRECONDITION,
+        LeaseSettled: Code.FAILED_PRECONDITION,
+        Refused: Code.FAILED_PRECONDITION,
+        StaleVersion: Code.ABORTED,
+        Contention: Code.ABORTED,
+        Gone: Code.OUT_OF_RANGE,
+        Unavailable: Code.UNAVAILABLE,
+    }
+)
+_PRINTABLE = "".join(chr(byte) for byte in range(0x20, 0x7F) if chr(byte) != "%")
+
+
+class CallError(Exception):
+    """A call is refused with this status, for a reason that is not the topology's."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def failure(error: CallError | TopologyError) -> tuple[grpc.StatusCode, str]:
+    """The status and text that a client gets."""
+    if isinstance(error, CallError):
+        return error.code, bounded(str(error))
+    return _CODES.get(type(error), Code.INTERNAL), bounded(str(error))
+
+
+def bounded(text: str) -> str:
+    """The text, cut where its percent-encoding would pass `MAX_TEXT_BYTES`."""
+    if len(quote(text, safe=_PRINTABLE)) <= MAX_TEXT_BYTES:
+        return text
+    kept, size = 0, len("…") * 9
+    for char in text:
+        size += len(quote(char, safe=_PRINTABLE))
+        if size > MAX_TEXT_BYTES:
+            break
+        kept += 1
+    return text[:kept] + "…"

@@ -1,0 +1,1 @@
+"""Background work over the topology."""

@@ -1,0 +1,120 @@
+"""Which certificates of a cell are trusted: by the control plane's probes exactly as by Envoy.
+
+Envoy verifies with BoringSSL and matches names itself; Python's defaults differ in both. Its
+strict mode refuses certificates without an Authority Key Identifier, it takes a common name for a
+DNS name, it reads wildcards otherwise, and it refuses short keys. So the chain is verified here
+with the flags that Envoy sets, and names are matched by Envoy's rules. One difference is left:
+Envoy believes an anchor whatever its basic constraints say, and OpenSSL holds it to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.endpoint import Endpoint, ServerName
+
+_CRL = b"-----BEGIN X509 CRL-----"
+
+
+async def connect(
+    endpoint: Endpoint, cell: Cell
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a cell's endpoint, with TLS if the cell has it.
+
+    Raises:
+        ssl.SSLError: Envoy would not trust this endpoint.
+        OSError: it can't be reached, or the file of authorities can't be read.
+    """
+    if cell.tls is None:
+        return await asyncio.open_connection(endpoint.host, endpoint.port)
+    context = trust_in(cell.tls.trust_file)
+    reader, writer = await asyncio.open_connection(
+        endpoint.host, endpoint.port, ssl=context, server_hostname=cell.server_name.text
+    )
+    try:
+        check_name(writer.get_extra_info("ssl_object"), cell.server_name)
+    except ssl.SSLError:
+        writer.close()
+        raise
+    return reader, writer
+
+
+def trust_in(file: str) -> ssl.SSLContext:
+    """Return a context that trusts the authorities in a PEM file, as of its last change.
+
+    It checks no name: use `check_name`.
+
+    Raises:
+        OSError: the file can't be read, or holds no certificate (`ssl.SSLError`).
+    """
+    return _context(file, Path(file).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _context(file: str, changed_ns: int) -> ssl.SSLContext:  # noqa: ARG001 - a cache key
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Envoy's library refuses neither short keys nor SHA-1, and any certificate in the file is an
+    # anchor, be it an intermediate one.
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+    if _CRL in Path(file).read_bytes():
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    context.load_verify_locations(cafile=file)
+    return context
+
+
+def check_name(connection: ssl.SSLObject, name: ServerName) -> None:
+    """Check that the peer's certificate carries a name.
+
+    Raises:
+        ssl.SSLCertVerificationError: with the names that it has.
+    """
+    certificate = connection.getpeercert() or {}
+    # Pairs such as ("DNS", "a.test"); the type of this dictionary says less.
+    names: tuple[Any, ...] = tuple(certificate.get("subjectAltName", ()))
+    if not any(_carries(kind, text, name) for kind, text in names):
+        raise ssl.SSLCertVerificationError(1, f"no certificate for {name.text}, but for {names}")
+
+
+def _carries(kind: str, text: str, name: ServerName) -> bool:
+    if name.is_ip:
+        return kind == "IP Address" and _same_ip(text, name.text)
+    return kind == "DNS" and dns_name_matches(name.text, text)
+
+
+def _same_ip(text: str, wanted: str) -> bool:
+    try:
+        return ipaddress.ip_address(text.strip()) == ipaddress.ip_address(wanted)
+    except ValueError:
+        return False
+
+
+def dns_name_matches(name: str, pattern: str) -> bool:
+    """Return whether a name is the one in a certificate, which may have a wildcard.
+
+    One asterisk may stand anywhere in the first label, and stands for a part of one label;
+    international labels (``xn--``) have none.
+    """
+    name, pattern = name.lower(), pattern.lower()
+    if name == pattern:
+        return True
+    label, dot, rest = name.partition(".")
+    start, other_dot, other_rest = pattern.partition(".")
+    if not (dot and other_dot) or rest != other_rest or start.startswith("xn--"):
+        return False
+    before, asterisk, after = start.partition("*")
+    return (
+        bool(asterisk)
+        and "*" not in after
+        and len(start) <= len(label) + 1
+        and label.startswith(before)
+        and label.endswith(after)
+    )

@@ -1,0 +1,1 @@
+"""How our programs run: the event loop, listening sockets, Envoy as a child process."""

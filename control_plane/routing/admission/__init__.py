@@ -1,0 +1,1 @@
+"""What the edge lets in, and what it makes of a raw request before it is routed."""

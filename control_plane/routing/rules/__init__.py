@@ -1,0 +1,1 @@
+"""The rule language: how rulesets are written, read and checked."""

@@ -1,0 +1,1 @@
+"""Claims: who owns a name, and how that changes."""

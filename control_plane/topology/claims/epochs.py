@@ -1,0 +1,118 @@
+"""Epochs: for each shard of the claims' keyspace, when an owner last changed in it.
+
+What a cache keeps of a shard is void once the shard's epoch is newer than what is kept. An owner
+changes when a claim moves, and when a name is claimed by another cell than its last owner: so a
+freed name leaves a tombstone. New names and releases raise no epoch: those that cache bound how
+long they keep an answer.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection, select
+
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import Statement, chunked, in_keys, rows, stored
+from control_plane.topology.storage.transaction import Transaction
+
+SHARDS = 256
+
+
+def shard(bucket: str, value: str) -> int:
+    """The shard of a claim, 0 to 255; ``value`` is normalised."""
+    return zlib.crc32(f"{bucket}:{value}".encode()) % SHARDS
+
+
+KEPT = timedelta(hours=48)
+"""How long a freed name's last owner is remembered: far longer than any cache may live."""
+_PRUNE_EVERY = 16
+_PRUNE_AT_ONCE = 2 * _PRUNE_EVERY * 1000
+_RAISE = """
+INSERT INTO epochs (shard, revision) VALUES {rows}
+ON CONFLICT (shard) DO UPDATE SET revision = excluded.revision"""
+_BURY = """
+INSERT INTO tombstones (bucket, value, cell_id, shard, freed_at) VALUES {rows}
+ON CONFLICT (bucket, value)
+DO UPDATE SET cell_id = excluded.cell_id, freed_at = excluded.freed_at"""
+_RAISE_BEGUN = """
+INSERT INTO epochs (shard, revision)
+SELECT DISTINCT t.shard, r.revision
+FROM claims c
+JOIN tombstones t ON t.bucket = c.bucket AND t.value = c.value AND t.cell_id <> c.cell_id
+CROSS JOIN revisions r
+WHERE c.lease = ? AND c.status = 'creating'
+ON CONFLICT (shard) DO UPDATE SET revision = excluded.revision"""
+_UNBURY_BEGUN = """
+DELETE FROM tombstones WHERE EXISTS (SELECT 1 FROM tombstones) AND (bucket, value) IN
+    (SELECT bucket, value FROM claims WHERE lease = ? AND status = 'creating')"""
+_Key = tuple[str, str]
+
+
+def all_epochs(connection: Connection) -> dict[int, int]:
+    """The revision of the last change of an owner, by shard; absent where there was none."""
+    table = schema.epochs.c
+    return {
+        row.shard: row.revision for row in connection.execute(select(table.shard, table.revision))
+    }
+
+
+def moved(tx: Transaction, keys: Iterable[_Key]) -> None:
+    """Claims (normalised) changed their owner in this transaction: raise their epochs."""
+    _raise(tx, {shard(*key) for key in keys})
+
+
+def restored(tx: Transaction) -> None:
+    """Any owner may be another than before: raise all epochs."""
+    _raise(tx, range(SHARDS))
+
+
+def freed(tx: Transaction, owners: Sequence[tuple[str, str, int]]) -> None:
+    """Claims (bucket, normalised value, cell's id) were freed: remember their last owners."""
+    at = stored(tx.connection, tx.at)
+    for chunk in chunked(owners):
+        params = [
+            x
+            for bucket, value, cell in chunk
+            for x in (bucket, value, cell, shard(bucket, value), at)
+        ]
+        tx.execute([Statement(_BURY.replace("{rows}", rows(len(chunk), 5)), params)])
+    if tx.due(_PRUNE_EVERY):
+        _prune(tx)
+
+
+def claimed(tx: Transaction, cells: Mapping[_Key, int]) -> None:
+    """Claims (normalised) were made for cells: raise an epoch where the last owner was another."""
+    if not tx.execute([Statement("SELECT 1 FROM tombstones LIMIT 1")])[0].rows:
+        return
+    shards: set[int] = set()
+    for chunk in chunked(list(cells)):
+        keys = in_keys(chunk)
+        sql = f"DELETE FROM tombstones WHERE {keys.sql} RETURNING bucket, value, cell_id, shard"  # noqa: S608 - no text from outside
+        for bucket, value, cell, number in tx.execute([Statement(sql, keys.params)])[0].rows:
+            if cell != cells[bucket, value]:
+                shards.add(number)
+    _raise(tx, shards)
+
+
+def claimed_under(lease: str) -> list[Statement]:
+    """The same for what a lease creates, to be run after its claims are inserted."""
+    return [Statement(_RAISE_BEGUN, (lease,)), Statement(_UNBURY_BEGUN, (lease,))]
+
+
+def _raise(tx: Transaction, shards: Iterable[int]) -> None:
+    for chunk in chunked(sorted(shards)):
+        params = [number for one in chunk for number in (one, tx.revision)]
+        tx.execute([Statement(_RAISE.replace("{rows}", rows(len(chunk), 2)), params)])
+
+
+def _prune(tx: Transaction) -> None:
+    """Forget last owners of long ago, faster than new ones come."""
+    old = (
+        "DELETE FROM tombstones WHERE (bucket, value) IN (SELECT bucket, value FROM tombstones"
+        " WHERE freed_at < ? ORDER BY freed_at LIMIT ?)"
+    )
+    before = stored(tx.connection, tx.at - KEPT)
+    tx.execute([Statement(old, (before, _PRUNE_AT_ONCE))])

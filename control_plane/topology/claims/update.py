@@ -1,0 +1,164 @@
+"""What a cell asks for in one update, checked and normalised before any database sees it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from control_plane.topology.values.claim import RecordSpec
+from control_plane.topology.values.claim_key import normalise_spelled
+from control_plane.topology.values.errors import Invalid, Problem
+
+MAX_RECORDS = 1000
+"""Creates and destroys of one update together, as GitLab's clients keep to."""
+MAX_BYTES = 10 * 1024 * 1024
+RECORD_OVERHEAD_BYTES = 200
+"""What each record counts on top of its own bytes, as GitLab's clients reckon."""
+MAX_SOURCE_ID_BYTES = 255
+MAX_KEY_LENGTH = 256
+
+_SUBJECT_OF_ID: Mapping[str, int] = {
+    "organization_id": 1,
+    "namespace_id": 2,
+    "project_id": 3,
+    "user_id": 4,
+}
+_SOURCE_OF_ID: Mapping[str, int] = {
+    "user_id": 1,
+    "project_id": 4,
+    "namespace_id": 5,
+    "organization_id": 6,
+    "snippet_id": 12,
+}
+_KNOWN_SOURCES = range(1, 15)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation(RecordSpec):
+    """A record to create, its value normalised.
+
+    ``spelling`` is the value as it was sent, None where that is the normalised one.
+    """
+
+    spelling: str | None = None
+
+    def as_sent(self) -> RecordSpec:
+        """What the cell asked for."""
+        return RecordSpec(
+            self.bucket,
+            self.value if self.spelling is None else self.spelling,
+            self.subject_type,
+            self.subject_id,
+            self.source_type,
+            self.source_id,
+            self.user_data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An update with normalised values. ``replaced`` are both destroyed and created."""
+
+    creates: tuple[Creation, ...]
+    replaced: tuple[Creation, ...]
+    destroys: tuple[tuple[str, str], ...]
+    """Keys of all that is destroyed, the replaced ones too."""
+
+    def fingerprint(self) -> str:
+        """The same for the same update, whatever its order; another spelling is another update."""
+        lines = sorted(repr(spec.as_sent()) for spec in (*self.creates, *self.replaced))
+        lines += sorted(repr(key) for key in self.destroys)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def check(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> Batch:
+    """Normalise an update.
+
+    Raises:
+        Invalid: too many or too large records, a malformed one, or one value named twice on one
+            side. A value on both sides is replaced: its attributes change, its owner doesn't.
+    """
+    _check_size(creates, destroys)
+    wanted = _by_key("create_records", creates)
+    gone = _by_key("destroy_records", destroys)
+    return Batch(
+        tuple(spec for key, spec in wanted.items() if key not in gone),
+        tuple(spec for key, spec in wanted.items() if key in gone),
+        tuple(gone),
+    )
+
+
+def check_key(key: str | None) -> None:
+    """Raise `Invalid` where an idempotency key can't be kept."""
+    if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isprintable()):
+        mend = f"1 to {MAX_KEY_LENGTH} printable characters"
+        raise Invalid(Problem("idempotency-key", "malformed", mend))
+
+
+def _check_size(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> None:
+    count = len(creates) + len(destroys)
+    if not 1 <= count <= MAX_RECORDS:
+        mend = f"send 1 to {MAX_RECORDS}, creates and destroys together"
+        raise Invalid(Problem("create_records", f"{count} records in one update", mend))
+    size = sum(
+        RECORD_OVERHEAD_BYTES + len(one.value) + len(one.source_id) + len(one.user_data)
+        for one in (*creates, *destroys)
+    )
+    if size > MAX_BYTES:
+        mend = f"keep an update under {MAX_BYTES} bytes, {RECORD_OVERHEAD_BYTES} counted a record"
+        raise Invalid(Problem("create_records", f"{size} bytes in one update", mend))
+
+
+def _by_key(side: str, specs: Sequence[RecordSpec]) -> dict[tuple[str, str], Creation]:
+    found: dict[tuple[str, str], Creation] = {}
+    for at, spec in enumerate(specs):
+        where = f"{side}[{at}]"
+        value, spelling = _normalised(spec, where)
+        key = (spec.bucket, value)
+        if key in found:
+            raise Invalid(Problem(where, f"{spec.bucket}:{value} stands twice", "keep one"))
+        _check_numbers(spec, value, where)
+        found[key] = Creation(
+            spec.bucket,
+            value,
+            spec.subject_type,
+            spec.subject_id,
+            spec.source_type,
+            spec.source_id,
+            spec.user_data,
+            spelling,
+        )
+    return found
+
+
+def _normalised(spec: RecordSpec, where: str) -> tuple[str, str | None]:
+    try:
+        return normalise_spelled(spec.bucket, spec.value)
+    except Invalid as error:
+        named = (Problem(f"{where}.{p.field}", p.message, p.mend) for p in error.problems)
+        raise Invalid(*named) from None
+
+
+def _check_numbers(spec: RecordSpec, value: str, where: str) -> None:
+    for field in ("subject_type", "source_type"):
+        if not 0 <= getattr(spec, field) < 2**31:
+            raise Invalid(Problem(f"{where}.{field}", "out of range", "a number of the enum"))
+    if not 0 <= spec.subject_id < 2**63:
+        raise Invalid(Problem(f"{where}.subject_id", "out of range", "0 to 2^63 - 1"))
+    if len(spec.source_id) > MAX_SOURCE_ID_BYTES:
+        mend = f"at most {MAX_SOURCE_ID_BYTES} bytes"
+        raise Invalid(Problem(f"{where}.source_id", "too long", mend))
+    _check_combination(spec, value, where)
+
+
+def _check_combination(spec: RecordSpec, value: str, where: str) -> None:
+    """Refuse what can't be so; what is merely unknown here stays, newer clients may know it."""
+    table = _SOURCE_OF_ID.get(spec.bucket)
+    if table is not None and spec.source_type in _KNOWN_SOURCES and spec.source_type != table:
+        message = f"a {spec.bucket} does not come from source type {spec.source_type}"
+        raise Invalid(Problem(f"{where}.source_type", message, f"it comes from {table}"))
+    kind = _SUBJECT_OF_ID.get(spec.bucket)
+    if kind == spec.subject_type and spec.subject_id and str(spec.subject_id) != value:
+        message = f"{spec.bucket} {value} has the subject {spec.subject_id} of the same kind"
+        raise Invalid(Problem(f"{where}.subject_id", message, f"its own subject is {value}"))

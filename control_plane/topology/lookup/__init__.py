@@ -1,0 +1,1 @@
+"""Look-ups: which cells own these keys, at which revision."""

@@ -1,0 +1,1 @@
+"""SQL and transactions. Knows no cell and no claim."""

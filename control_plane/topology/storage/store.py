@@ -1,0 +1,259 @@
+"""Runs transactions: one revision for all that a write changes, in the order of commits."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import psycopg
+from sqlalchemy import ColumnElement, Connection, literal_column, select
+from sqlalchemy.exc import DBAPIError
+
+from control_plane.topology.storage import idempotency, schema
+from control_plane.topology.storage.engines import (
+    driver_error,
+    is_conflict,
+    is_lost,
+    migrate,
+    open_readers,
+    open_writer,
+    parse_url,
+    pending_migrations,
+)
+from control_plane.topology.storage.group_commit import Job, Write, enqueue, run_jobs, take_group
+from control_plane.topology.storage.mark_file import MarkFile
+from control_plane.topology.storage.statements import Result, moment
+from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
+from control_plane.topology.values.errors import Contention, Unavailable
+
+TRIES = 6
+"""How often a write is tried when others are in its way or the connection is lost before it."""
+_FIRST_PAUSE_S = 0.005
+Hint = Callable[[int], None]
+
+
+class Store:
+    """The database and its transactions. Thread-safe."""
+
+    def __init__(self, url: str, sequence_mark: MarkFile | None = None) -> None:
+        parsed = parse_url(url)
+        self.url = url
+        self.sequence_mark = sequence_mark
+        self.engine = open_readers(parsed)
+        self._write_engine = open_writer(parsed, self.engine)
+        on_server = self.engine.dialect.name == "postgresql"
+        clock: ColumnElement[Any] = literal_column("clock_timestamp()" if on_server else "NULL")
+        self._clock = clock.label("now")
+        self._writer = threading.Lock()
+        self._queueing = threading.Lock()
+        self._queue: list[Job[Any]] = []
+        self._hints: list[Hint] = []
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._write_engine.dispose()
+        self.engine.dispose()
+
+    def subscribe(self, hint: Hint) -> Callable[[], None]:
+        """Call ``hint(revision)`` after each commit made here; returns how to stop."""
+        self._hints.append(hint)
+        return lambda: self._hints.remove(hint)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent read.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            if is_lost(error):
+                raise Unavailable(str(driver_error(error)).strip()) from error
+            raise
+
+    def write[T](
+        self, actor: str, work: Callable[[Transaction], T], *, dry_run: bool = False
+    ) -> tuple[T, Transaction]:
+        """A write: all that ``work`` does commits under the next revision, or nothing does.
+
+        ``work`` is called again when other writers were in the way, so it has no other effect.
+        A transaction that logs no change takes no revision. With ``dry_run`` everything is done
+        and rolled back. Returns what ``work`` returned, and its transaction.
+
+        Raises:
+            Contention: others were in the way ``TRIES`` times.
+            Unavailable: the database can't be reached, or was lost during the commit.
+            KeyTaken: another request has the idempotency key that this one is under.
+        """
+        once = idempotency.under_way()
+
+        def attempt(connection: Connection) -> tuple[tuple[T, Transaction], bool]:
+            query = select(schema.revisions.c.revision, self._clock).with_for_update()
+            row = connection.execute(query).one()
+            at = moment(row.now) if row.now else datetime.now(UTC)
+            tx = Transaction(connection, row.revision + 1, bounded(actor), at)
+            tx.sequence_mark = self.sequence_mark
+            if once is not None:
+                once.keep(connection, row.revision, at)
+            done = work(tx)
+            tx.abandoned |= dry_run
+            if (tx.changes or tx.appended) and not tx.abandoned:
+                take_revision(tx)
+                for step in tx.before_commit:
+                    step()
+            return (done, tx), not tx.abandoned
+
+        self._writer.acquire()
+        try:
+            done, tx = self._transact(attempt)
+        finally:
+            self._pass_on()
+        if once is not None and not tx.abandoned:
+            once.written = True
+        if tx.took_revision and not tx.abandoned:
+            self.tell(tx.revision)
+        return done, tx
+
+    def write_statements[T](self, write: Write[T]) -> T:
+        """A write of fixed statements. Writes of other threads that wait meanwhile go into the same
+        transaction, each with its own revision and its own success or failure.
+
+        Raises as `write` does.
+        """
+        once = idempotency.under_way()
+        if once is None:
+            return self._alone(write).result()
+
+        def finish_once(tx: Transaction, results: list[Result]) -> T:
+            once.keep(tx.connection, tx.revision - 1, tx.at)
+            return write.finish(tx, results)
+
+        job = self._alone(replace(write, finish=finish_once, is_plain=None))
+        if job.error is None and job.tx is not None:
+            once.written |= not job.tx.abandoned
+        return job.result()
+
+    def _alone[T](self, write: Write[T]) -> Job[T]:
+        return self.write_together([write])[0]
+
+    def write_together(self, writes: Sequence[Write[Any]]) -> Sequence[Job[Any]]:
+        """Several writes as if each came from a thread of its own; returns when all are done.
+
+        What became of each its ``result()`` says, or raises.
+        """
+        woken = threading.Event()
+        jobs = [Job(write, woken=woken) for write in writes]
+        with self._queueing:
+            for job in jobs:
+                enqueue(self._queue, job)
+        for job in jobs:
+            self._see_done(job)
+        return jobs
+
+    def _see_done(self, job: Job[Any]) -> None:
+        while not job.done:
+            # Either the writer is free, or who has it will wake the queue's head when done.
+            if self._writer.acquire(blocking=False):
+                try:
+                    if not job.done:
+                        self._run_group(job)
+                finally:
+                    self._pass_on()
+            else:
+                job.woken.wait()
+                job.woken.clear()
+
+    def _pass_on(self) -> None:
+        """Release the writer, and wake who waits first."""
+        self._writer.release()
+        with self._queueing:
+            if self._queue:
+                self._queue[0].woken.set()
+
+    def _run_group(self, first: Job[Any]) -> None:
+        """Run a job and what waits behind it in one transaction: one commit to disk for all."""
+        with self._queueing:
+            self._queue.remove(first)
+            group = [first, *take_group(self._queue, len(first.statements))]
+            del self._queue[: len(group) - 1]
+        try:
+            self._transact(partial(run_jobs, group))
+        except BaseException as error:
+            # Each writer of the group must learn of it, whoever ran it.
+            told = error if isinstance(error, Exception) else Unavailable("the writer was stopped")
+            for job in group:
+                job.fail(told)
+            if told is error:
+                return
+            raise
+        for job in group:
+            job.succeed()
+            if job.tx is not None and not job.tx.abandoned and job.error is None:
+                self.tell(job.tx.revision)
+
+    def _transact[T](self, attempt: Callable[[Connection], tuple[T, bool]]) -> T:
+        """One transaction, tried again within bounds; ``attempt`` says whether to keep it."""
+        for number in range(TRIES):
+            if number:
+                # No secret hangs on it: it spreads out writers that collided.
+                time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**number))  # noqa: S311
+            keep = False
+            try:
+                with (
+                    self._write_engine.connect() as connection,
+                    connection.begin() as transaction,
+                ):
+                    with _guarded(connection):
+                        done, kept = attempt(connection)
+                    if not kept:
+                        transaction.rollback()
+                    keep = kept
+            except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
+                _judge(error, committing=keep, last=number == TRIES - 1)
+            else:
+                return done
+        raise Contention(TRIES)
+
+    def tell(self, revision: int) -> None:
+        """Call every subscriber's hint."""
+        for hint in tuple(self._hints):
+            hint(revision)
+
+
+def _judge(error: Exception, *, committing: bool, last: bool) -> None:
+    """Raise what the error means, unless the transaction may be tried again."""
+    found = driver_error(error)
+    if is_lost(error):
+        # What was sent before the commit is gone with the connection; the commit may be done.
+        if committing or last:
+            raise Unavailable(str(found).strip()) from error
+    elif not is_conflict(error):
+        raise error
+    elif isinstance(found, sqlite3.Error):
+        # It has waited for BUSY_TIMEOUT_MS already.
+        raise Contention(1) from error
+
+
+@contextmanager
+def _guarded(connection: Connection) -> Iterator[None]:
+    """Statements on the driver itself fail past SQLAlchemy: it must not reuse a lost connection."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if is_lost(error):
+            connection.invalidate(error)
+        raise
+
+
+__all__ = ["Store", "migrate", "pending_migrations"]

@@ -1,0 +1,1 @@
+"""The values that the topology stores and hands out. Pure."""

@@ -1,0 +1,1 @@
+"""What each Envoy of the fleet runs."""

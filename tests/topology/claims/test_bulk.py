@@ -1,0 +1,292 @@
+"""Claims in and out as NDJSON; backups and what comes back of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from control_plane.topology.claims import bulk
+from control_plane.topology.claims.bulk import Imported, Reject, last_key
+from control_plane.topology.maintenance.backup import back_up, restore
+from control_plane.topology.service import Topology
+from control_plane.topology.storage.engines import CACHE_KIB, CHECKPOINT_PAGES
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
+from control_plane.topology.values.errors import AlreadyExists, Gone, Invalid, NotFound, Refused
+from tests.topology.conftest import cell_spec
+
+ME = "operator"
+
+
+def load(topology: Topology, lines: list[str], skip: int = 0) -> tuple[Imported, list[Reject]]:
+    rejects: list[Reject] = []
+    done = topology.import_claims(
+        lines, actor=ME, skip=skip, reject=rejects.append, progress=lambda _: None
+    )
+    return done, rejects
+
+
+def line(value: str, cell: str = "cell-1", bucket: str = "route", **more: object) -> str:
+    return json.dumps({"bucket": bucket, "value": value, "cell": cell, **more}) + "\n"
+
+
+def test_what_is_exported_comes_back_the_same(two: Topology) -> None:
+    full = RecordSpec("username", "Ada", 4, 7, 1, b"\x00\x07", b"\xffany")
+    lease = two.begin_update(2, [full], [], actor=ME).value.uuid
+    two.commit_update(2, lease, actor=ME)
+    two.claim([ClaimSpec("route", "Stra\u00dfe", "cell-1", "org-1", "import")], actor=ME)
+    two.begin_update(1, [], [RecordSpec("route", "strasse")], actor=ME)
+    two.begin_update(1, [RecordSpec("route", "perhaps")], [], actor=ME)
+    out = list(two.export_claims())
+    assert [last_key(one) for one in out] == [("route", "strasse"), ("username", "ada")]
+    before = two.record("username", "ada").spec
+    two.settle_leases("cell-1", "rolled back", reason="clean up", actor=ME)
+    two.release([("route", "strasse"), ("username", "ada")], actor=ME)
+    done, rejects = load(two, out)
+    assert (done, rejects) == (Imported(2, 2, 0, 0), [])
+    assert two.record("username", "ADA").spec == before
+    claim = two.claim_get("route", "strasse")
+    assert (claim.subject, claim.source, claim.cell) == ("org-1", "import", "cell-1")
+    assert [c.key for c in two.changes(two.revision() - 1)] == ["route:strasse", "username:ada"]
+    assert list(two.export_claims()) == out
+
+
+def test_an_export_resumes_after_a_line(two: Topology) -> None:
+    load(two, [line(f"r{n:03}") for n in range(100)])
+    out = list(two.export_claims())
+    assert len(out) == 100
+    assert list(two.export_claims(last_key(out[41]))) == out[42:]
+
+
+BAD = [
+    ("{", "no JSON"),
+    ("[]", "no object"),
+    ('"x"', "no object"),
+    ("null", "no object"),
+    (line("x", nope=1), "nope"),
+    (line(""), "value"),
+    (line("x", bucket="Bad"), "no bucket"),
+    (line("0", bucket="project_id"), "positive"),
+    (line("x", cell="nowhere"), "no cell 'nowhere'"),
+    (line("x", cell="cell-2"), "retired"),
+    (json.dumps({"bucket": "route", "value": 7, "cell": "cell-1"}), "value"),
+    (json.dumps({"bucket": "route", "value": "x"}), "cell"),
+    (line("x", subject="s" * 161), "subject"),
+    (line("x", subject_id="7"), "subject_id"),
+    (line("x", subject_id=True), "subject_id"),
+    (line("x", source_type=-1), "source_type"),
+    (line("x", source_id="***"), "base64"),
+    (line("x", source_id=5), "base64"),
+    (line("x" * 70_000), "too long"),
+]
+
+
+def test_each_bad_line_is_rejected_with_its_reason_and_the_rest_is_taken(two: Topology) -> None:
+    two.set_cell_state("cell-2", CellState.RETIRED, actor=ME, force=True)
+    lines = [one for bad, _ in BAD for one in (bad, "\n", line(f"ok{len(bad)}"))]
+    done, rejects = load(two, lines)
+    assert [one.line for one in rejects] == [3 * at + 1 for at in range(len(BAD))]
+    for one, (text, reason) in zip(rejects, BAD, strict=True):
+        assert reason in one.reason
+        assert text.startswith(one.text[:100].rstrip("\n"))
+    assert done.created == two.count_claims()["route"]
+    assert done.created + done.present <= len(BAD)
+    assert two.owners([("route", "x")]) == [None]
+
+
+def test_what_is_taken_is_rejected_and_what_stands_so_is_present(two: Topology) -> None:
+    two.claim(
+        [ClaimSpec("route", "theirs", "cell-2"), ClaimSpec("route", "mine", "cell-1")], actor=ME
+    )
+    lines = [
+        line("new"),
+        line("mine"),
+        line("theirs"),
+        line("New"),
+        line("new", "cell-2"),
+        line("mine", subject="other"),
+        line("MINE/"),
+        line("new"),
+    ]
+    done, rejects = load(two, lines)
+    assert (done.created, done.present) == (1, 1)
+    assert [(one.line, one.reason) for one in rejects] == [
+        (3, "route:theirs is claimed already (owner: cell-2)"),
+        (4, "line 1 claims route:new otherwise"),
+        (5, "line 1 claims route:new otherwise"),
+        (6, "line 2 claims route:mine otherwise"),
+        (7, "line 2 claims route:mine otherwise"),
+    ]
+    _, rejects = load(two, [line("Mine")])
+    (spelled,) = rejects
+    assert spelled.reason == "route:mine is claimed already (owner: cell-1), spelled 'mine'"
+    revision = two.revision()
+    done, rejects = load(two, lines[:2])
+    assert (done.created, done.present, rejects) == (0, 2, [])
+    assert two.revision() == revision, "nothing new, no revision"
+
+
+def test_what_a_lease_holds_is_not_counted_as_present(two: Topology) -> None:
+    creating = two.begin_update(1, [RecordSpec("route", "a")], [], actor=ME).value.uuid
+    two.claim([ClaimSpec("route", "b", "cell-1")], actor=ME)
+    destroying = two.begin_update(1, [], [RecordSpec("route", "b")], actor=ME).value.uuid
+    done, rejects = load(two, [line("a"), line("b"), line("c")])
+    assert (done.created, done.present) == (1, 0)
+    assert [one.reason for one in rejects] == [
+        f"lease {creating} of cell-1 holds route:a: import it again later",
+        f"lease {destroying} of cell-1 holds route:b: import it again later",
+    ]
+    two.rollback_update(1, creating, actor=ME)
+    two.commit_update(1, destroying, actor=ME)
+    done, rejects = load(two, [one.text for one in rejects])
+    assert (done.created, rejects) == (2, [])
+
+
+def test_text_that_no_database_keeps_is_rejected(two: Topology) -> None:
+    lines = [line("a", subject="p\x00"), line("b", source="\ud800"), line("c", subject="p")]
+    done, rejects = load(two, lines)
+    assert (done.created, [one.line for one in rejects]) == (1, [1, 2])
+    assert all("a NUL or a lone surrogate" in one.reason for one in rejects)
+
+
+def test_a_broken_off_import_resumes_at_its_line(
+    two: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH_LINES", 10)
+    lines = [line(f"r{n}") for n in range(35)] + [line("r3", "cell-2")]
+    seen: list[Imported] = []
+
+    class BrokenOff(Exception):
+        pass
+
+    def progress(done: Imported) -> None:
+        seen.append(done)
+        if done.next_line == 20:
+            raise BrokenOff
+
+    with pytest.raises(BrokenOff):
+        two.import_claims(lines, actor=ME, reject=lambda _: None, progress=progress)
+    assert [one.next_line for one in seen] == [10, 20]
+    assert two.count_claims() == {"route": 20}
+    done, rejects = load(two, lines, skip=10)
+    assert (done.created, done.present, done.next_line) == (15, 10, 36)
+    assert [one.line for one in rejects] == [36]
+    assert two.count_claims() == {"route": 35}
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.text(max_size=30), max_size=10))
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_no_text_breaks_an_import(two: Topology, texts: list[str]) -> None:
+    done, rejects = load(two, texts)
+    assert done.created == 0
+    assert {one.text for one in rejects} <= {text.rstrip("\n") for text in texts}
+    assert done.rejected == len([text for text in texts if text.strip()])
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_an_import_into_sqlite_is_fast(two: Topology) -> None:
+    """Far below what it does (see the benchmark), far above a claim at a time."""
+    lines = [line(f"tenant-{n}") for n in range(20_000)]
+    started = time.perf_counter()
+    done, _ = load(two, lines)
+    assert done.created == 20_000
+    assert 20_000 / (time.perf_counter() - started) > 2_000
+
+
+@pytest.fixture
+def file_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/live.db"
+
+
+def test_a_backup_is_of_one_moment_while_writers_go_on(file_url: str, tmp_path: Path) -> None:
+    topology = Topology.open(file_url)
+    topology.create_cell(cell_spec(1), actor=ME)
+    load(topology, [line(f"r{n}") for n in range(1000)])
+    revision = topology.revision()
+    pages: list[tuple[int, int]] = []
+    assert (
+        back_up(file_url, tmp_path / "b.db", lambda done, of: pages.append((done, of))) == revision
+    )
+    assert pages[-1][0] == pages[-1][1]
+    topology.claim([ClaimSpec("route", "later", "cell-1")], actor=ME)
+    with pytest.raises(AlreadyExists):
+        back_up(file_url, tmp_path / "b.db")
+    topology.close()
+    assert not list(tmp_path.glob("b.db?*")), "a backup is one file"
+
+    restored = restore(file_url, tmp_path / "b.db")
+    assert restored > revision + 1, "revisions never go back"
+    topology = Topology.open(file_url)
+    assert topology.revision() == topology.snapshot().edge_revision == restored
+    assert topology.count_claims() == {"route": 1000}
+    assert topology.owners([("route", "later")]) == [None]
+    with pytest.raises(Gone):
+        topology.changes(revision)
+    assert topology.claim([ClaimSpec("route", "x", "cell-1")], actor=ME).revision == restored + 1
+    topology.close()
+    with pytest.raises(Refused, match="move it away"):
+        restore(file_url, tmp_path / "b.db")
+
+
+def test_what_is_no_backup_is_not_restored(file_url: str, tmp_path: Path) -> None:
+    topology = Topology.open(file_url)
+    topology.create_cell(cell_spec(1), actor=ME)
+    load(topology, [line(f"r{n}") for n in range(3000)])
+    topology.close()
+    back_up(file_url, tmp_path / "good.db")
+    content = (tmp_path / "good.db").read_bytes()
+    (tmp_path / "cut.db").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.db").write_text("no database at all")
+    for name in ("cut.db", "text.db"):
+        with pytest.raises(Invalid, match="damaged"):
+            restore(file_url, tmp_path / name)
+    with pytest.raises(NotFound):
+        restore(file_url, tmp_path / "missing.db")
+    with pytest.raises(NotFound):
+        back_up(f"sqlite:///{tmp_path}/none.db", tmp_path / "x.db")
+    with pytest.raises(Invalid, match="pg_dump"):
+        back_up("postgresql://nobody@/db", tmp_path / "x.db")
+    topology = Topology.open(file_url)
+    assert topology.count_claims() == {"route": 3000}
+    topology.close()
+
+
+def test_a_database_in_use_is_not_replaced(file_url: str, tmp_path: Path) -> None:
+    topology = Topology.open(file_url)
+    topology.create_cell(cell_spec(1), actor=ME)
+    back_up(file_url, tmp_path / "b.db")
+    lookup = topology.claim_lookup()
+    with topology._store.read() as connection:
+        connection.exec_driver_sql("SELECT * FROM cells").all()
+        with pytest.raises(Refused, match="in use"):
+            restore(file_url, tmp_path / "b.db")
+    lookup.close()
+    assert topology.cell("cell-1").name == "cell-1"
+    topology.close()
+
+
+def test_revisions_of_the_feed_stay_in_order_through_an_import(two: Topology) -> None:
+    load(two, [line(f"r{n}") for n in range(50)])
+    two.claim([ClaimSpec("route", "last", "cell-1")], actor=ME)
+    feed = two.changes(2)
+    assert len(feed) == 51
+    assert all(a.revision <= b.revision for a, b in pairwise(feed))
+
+
+def test_an_import_into_sqlite_copies_few_pages_twice(tmp_path: Path) -> None:
+    """With SQLite's own bounds most of an import's pages go to disk at each of its commits."""
+    topology = Topology.open(f"sqlite:///{tmp_path}/cellway.db")
+    with topology.engine.connect() as connection:
+        cache = connection.exec_driver_sql("PRAGMA cache_size").scalar_one()
+        log = connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one()
+    topology.close()
+    assert (cache, log) == (-CACHE_KIB, CHECKPOINT_PAGES)

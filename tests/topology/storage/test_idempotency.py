@@ -1,0 +1,188 @@
+"""A request under a key is carried out once, however many replicas get it at the same moment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, Thread
+
+import pytest
+from sqlalchemy import update
+
+from control_plane.topology.service import Topology
+from control_plane.topology.storage import idempotency, schema
+from control_plane.topology.storage.idempotency import Once, Remembered, once
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
+from control_plane.topology.values.errors import KeyTaken, NotFound
+
+ME = "tester"
+KEYS = 25
+TIMEOUT_S = 60
+
+REPLICA = """
+import json, sys
+from control_plane.topology.errors import TopologyError
+from control_plane.topology.model import RecordSpec
+from control_plane.topology.service import Topology
+
+topology = Topology.open(sys.argv[1], migrate_first=False)
+print("ready", flush=True)
+sys.stdin.readline()
+given = []
+for number in range(int(sys.argv[2])):
+    wanted = [RecordSpec("route", f"{sys.argv[3]}{number}")]
+    try:
+        made = topology.begin_update(1, wanted, [], actor="r", idempotency_key=f"k{number}")
+    except TopologyError as error:
+        given.append(f"{type(error).__name__}: {error}")
+    else:
+        given.append([made.value.uuid, made.revision])
+print(json.dumps(given), flush=True)
+topology.close()
+"""
+
+
+@pytest.fixture
+def other(url: str, two: Topology) -> Iterator[Topology]:
+    """Another replica over the same database."""
+    del two
+    opened = Topology.open(url, migrate_first=False)
+    yield opened
+    opened.close()
+
+
+def at_once(url: str, names: tuple[str, str]) -> list[list[object]]:
+    """What two processes are told that begin under the same keys at the same moment."""
+    with ExitStack() as stack:
+        replicas = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", REPLICA, url, str(KEYS), name],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for name in names
+        ]
+        for replica in replicas:
+            assert replica.stdout is not None
+            assert replica.stdout.readline() == "ready\n"
+        for replica in replicas:
+            assert replica.stdin is not None
+            replica.stdin.write("go\n")
+            replica.stdin.flush()
+        return [json.loads(replica.communicate(timeout=TIMEOUT_S)[0]) for replica in replicas]
+
+
+def test_two_processes_under_the_same_keys_get_the_same_leases(url: str, two: Topology) -> None:
+    first, second = at_once(url, ("r", "r"))
+    assert first == second
+    assert len({str(one) for one in first}) == KEYS
+    assert len(two.leases(limit=1000)) == KEYS
+    assert two.count_claims() == {"route": KEYS}
+    begun = [one for one in two.changes(0) if (one.kind, one.action) == ("lease", "begin")]
+    assert len(begun) == KEYS
+
+
+def test_two_processes_with_other_batches_under_the_same_keys(url: str, two: Topology) -> None:
+    answers = zip(*at_once(url, ("a", "b")), strict=True)
+    for one, another in answers:
+        refused = [text for text in (one, another) if isinstance(text, str)]
+        assert len(refused) == 1, "one of them has the key"
+        assert "idempotency-key: was used for another batch (use a new key" in refused[0]
+    assert two.count_claims() == {"route": KEYS}
+
+
+def claim(topology: Topology, value: str) -> None:
+    topology.claim([ClaimSpec("route", value, "cell-1")], actor=ME)
+
+
+def test_the_key_is_kept_with_the_write_or_not_at_all(two: Topology, other: Topology) -> None:
+    request = Once("k", "f")
+    with once(request), pytest.raises(NotFound):
+        two.claim([ClaimSpec("route", "a", "nowhere")], actor=ME)
+    assert (request.written, two.recall("k")) == (False, None)
+    with once(request):
+        two.claim([ClaimSpec("route", "a", "cell-1")], actor=ME, dry_run=True)
+        assert (request.written, two.recall("k")) == (False, None)
+        claim(two, "a")
+        assert request.written
+        claim(two, "b")
+    known = Remembered("f", idempotency.PENDING, "", "", 2)
+    assert other.recall("k") == known
+    late = Once("k", "f")
+    with once(late), pytest.raises(KeyTaken):
+        claim(other, "c")
+    assert late.beaten
+    assert two.count_claims() == {"route": 2}
+    assert not other.remember(late, Remembered("f", 409, "[]", "")), "it is not its key"
+    assert two.remember(request, Remembered("f", 201, "[]", "done"))
+    assert other.recall("k") == Remembered("f", 201, "[]", "done", 2)
+
+
+def test_a_settlement_keeps_its_key_too(two: Topology, other: Topology) -> None:
+    leases = [
+        two.begin_update(1, [RecordSpec("route", name)], [], actor=ME).value.uuid for name in "ab"
+    ]
+    request, late = Once("k", "f"), Once("k", "f")
+    with once(request):
+        two.settle_lease(leases[0], "committed", reason="gone", actor=ME)
+    with once(late), pytest.raises(KeyTaken):
+        other.settle_lease(leases[1], "committed", reason="gone", actor=ME)
+    assert (request.written, late.beaten) == (True, True)
+    assert [lease.uuid for lease in two.leases()] == [leases[1]]
+    assert two.revision() == 5
+
+
+def test_two_replicas_at_the_same_moment_write_once(two: Topology, other: Topology) -> None:
+    def write(topology: Topology, request: Once, start: Barrier) -> None:
+        start.wait()
+        with once(request), suppress(KeyTaken):
+            topology.allot_sequence("cell-1", 10, actor=ME)
+
+    for number in range(KEYS):
+        start = Barrier(2)
+        requests = [Once(f"k{number}", "f"), Once(f"k{number}", "f")]
+        threads = [
+            Thread(target=write, args=(*pair, start))
+            for pair in zip((two, other), requests, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(one.written for one in requests) == [False, True]
+        assert sorted(one.beaten for one in requests) == [False, True]
+    assert two.sequence_mark().mark == KEYS * 10
+
+
+def test_an_old_key_is_free_again(two: Topology) -> None:
+    with once(Once("k", "f")):
+        claim(two, "a")
+    table = schema.idempotency
+
+    old = datetime.now(UTC) - idempotency.MAX_AGE - timedelta(minutes=1)
+    with two.engine.connect() as connection, connection.begin():
+        connection.execute(update(table).values(at=old))
+    assert two.recall("k") is None
+    again = Once("k", "other")
+    with once(again):
+        claim(two, "b")
+    assert again.written
+    assert two.recall("k") == Remembered("other", idempotency.PENDING, "", "", 3)
+
+
+def test_no_more_keys_are_kept_than_the_bound(
+    two: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "MAX_ROWS", 3)
+    for number in range(5):
+        with once(Once(f"k{number}", "f")):
+            claim(two, f"r{number}")
+    kept = [number for number in range(5) if two.recall(f"k{number}") is not None]
+    assert kept == [2, 3, 4]
