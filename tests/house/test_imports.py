@@ -6,70 +6,73 @@ import pytest
 
 from tests.house.imports import Imports, Kind, read_imports
 
-LEAF = {"control_plane/leaf.py": "", "control_plane/room/__init__.py": ""}
+TREE = {"control_plane/settings.py": "", "control_plane/room/__init__.py": ""}
 
 
 def read(text: str, path: str = "control_plane/room/reader.py") -> Imports:
-    """The imports of one file beside a leaf and a package."""
-    return read_imports({**LEAF, path: text})
+    """The imports of one file beside a file and a package."""
+    return read_imports({**TREE, path: text})
 
 
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("import control_plane.leaf", Kind.MODULE),
-        ("import control_plane.leaf as other", Kind.MODULE),
-        ("from control_plane import leaf", Kind.MODULE),
-        ("from control_plane.leaf import name", Kind.MODULE),
-        ("try:\n    import control_plane.leaf\nexcept ImportError:\n    pass", Kind.MODULE),
-        ("if True:\n    pass\nelse:\n    import control_plane.leaf", Kind.MODULE),
-        ("class C:\n    from control_plane import leaf", Kind.MODULE),
-        ("def f():\n    from control_plane import leaf", Kind.FUNCTION),
-        ("async def f():\n    with g:\n        import control_plane.leaf", Kind.FUNCTION),
-        ("class C:\n    def f(self):\n        import control_plane.leaf", Kind.FUNCTION),
-        ("match x:\n    case 1:\n        import control_plane.leaf", Kind.MODULE),
-        ("if TYPE_CHECKING:\n    from control_plane import leaf", Kind.TYPE_CHECKING),
-        ("if typing.TYPE_CHECKING:\n    import control_plane.leaf", Kind.TYPE_CHECKING),
-        ("if TYPE_CHECKING:\n    pass\nelse:\n    import control_plane.leaf", Kind.MODULE),
-        ("def f():\n    if TYPE_CHECKING:\n        import control_plane.leaf", Kind.TYPE_CHECKING),
-        ("importlib.import_module('control_plane.leaf')", Kind.IMPORTLIB),
-        ("def f():\n    return import_module('control_plane.leaf').name", Kind.IMPORTLIB),
-        ("LEAF = 'control_plane.leaf'\nx = import_module(LEAF)", Kind.IMPORTLIB),
-        ("x = __import__('control_plane.leaf')", Kind.IMPORTLIB),
-        ("run([sys.executable, '-m', 'control_plane.leaf'])", Kind.START),
-        ("run(sys.executable, '-m', 'control_plane.leaf', *more)", Kind.START),
-        ("LEAF = 'control_plane.leaf'\nrun((python, '-m', LEAF))", Kind.START),
-        ("run(f'{python} -m control_plane.leaf --name x', shell=True)", Kind.START),
+        ("import control_plane.settings", Kind.MODULE),
+        ("import control_plane.settings as other", Kind.MODULE),
+        ("from control_plane import settings", Kind.MODULE),
+        ("from control_plane.settings import name", Kind.MODULE),
+        ("try:\n    import control_plane.settings\nexcept ImportError:\n    pass", Kind.MODULE),
+        ("if True:\n    pass\nelse:\n    import control_plane.settings", Kind.MODULE),
+        ("class C:\n    from control_plane import settings", Kind.MODULE),
+        ("def f():\n    from control_plane import settings", Kind.FUNCTION),
+        ("async def f():\n    with g:\n        import control_plane.settings", Kind.FUNCTION),
+        ("class C:\n    def f(self):\n        import control_plane.settings", Kind.FUNCTION),
+        ("match x:\n    case 1:\n        import control_plane.settings", Kind.MODULE),
+        ("if TYPE_CHECKING:\n    from control_plane import settings", Kind.TYPE_CHECKING),
+        ("if typing.TYPE_CHECKING:\n    import control_plane.settings", Kind.TYPE_CHECKING),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    import control_plane.settings", Kind.MODULE),
+        (
+            "def f():\n    if TYPE_CHECKING:\n        import control_plane.settings",
+            Kind.TYPE_CHECKING,
+        ),
+        ("importlib.import_module('control_plane.settings')", Kind.IMPORTLIB),
+        ("def f():\n    return import_module('control_plane.settings').name", Kind.IMPORTLIB),
+        ("SETTINGS = 'control_plane.settings'\nx = import_module(SETTINGS)", Kind.IMPORTLIB),
+        ("x = __import__('control_plane.settings')", Kind.IMPORTLIB),
+        ("run([sys.executable, '-m', 'control_plane.settings'])", Kind.START),
+        ("run(sys.executable, '-m', 'control_plane.settings', *more)", Kind.START),
+        ("SETTINGS = 'control_plane.settings'\nrun((python, '-m', SETTINGS))", Kind.START),
+        ("run(f'{python} -m control_plane.settings --name x', shell=True)", Kind.START),
     ],
 )
 def test_every_way_to_write_an_import_is_recorded(text: str, kind: Kind) -> None:
-    (one,) = [one for one in read(text).recorded if one.target == "control_plane.leaf"]
+    (one,) = [one for one in read(text).recorded if one.target == "control_plane.settings"]
     assert one.kind is kind
     assert one.importer == "control_plane.room.reader"
     assert (
-        "control_plane.leaf" in text.splitlines()[one.line - 1]
-        or "LEAF" in text
-        or ("import leaf" in text)
+        "control_plane.settings" in text.splitlines()[one.line - 1]
+        or "SETTINGS" in text
+        or ("import settings" in text)
     )
 
 
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("control_plane/room/reader.py", "from .. import leaf"),
-        ("control_plane/room/reader.py", "from ..leaf import name"),
-        ("control_plane/reader.py", "from . import leaf"),
-        ("control_plane/inner/__init__.py", "from ..leaf import name"),
-        ("control_plane/room/reader.py", "import_module('..leaf', __package__)"),
+        ("control_plane/room/reader.py", "from .. import settings"),
+        ("control_plane/room/reader.py", "from ..settings import name"),
+        ("control_plane/reader.py", "from . import settings"),
+        ("control_plane/inner/__init__.py", "from ..settings import name"),
+        ("control_plane/room/reader.py", "import_module('..settings', __package__)"),
     ],
 )
 def test_relative_imports_are_made_absolute(path: str, text: str) -> None:
     (one,) = read(text, path).recorded
-    assert (one.target, one.relative) == ("control_plane.leaf", True)
+    assert (one.target, one.relative) == ("control_plane.settings", True)
 
 
 def test_what_only_talks_of_an_import_is_none() -> None:
-    text = '"""Run `python -m control_plane.leaf`, or import control_plane.leaf."""\n# import control_plane.leaf'
+    text = '"""Run `python -m control_plane.settings`, or import control_plane.settings."""\n# import control_plane.settings'
     assert read(text).recorded == []
 
 
@@ -79,7 +82,7 @@ def test_other_peoples_modules_are_left_out() -> None:
 
 
 def test_a_name_of_a_package_leads_to_the_package() -> None:
-    imports = read_imports({**LEAF, "control_plane/a.py": "from control_plane.room import name"})
+    imports = read_imports({**TREE, "control_plane/a.py": "from control_plane.room import name"})
     assert [one.target for one in imports.recorded] == ["control_plane.room"]
 
 
@@ -90,13 +93,13 @@ def test_an_import_of_a_module_that_has_moved_is_unresolved() -> None:
 
 def test_generated_code_is_read_like_any_other() -> None:
     path = "control_plane/room/generated/claims_pb2.py"
-    (one,) = read("from control_plane import leaf as proto_dot_leaf", path).recorded
+    (one,) = read("from control_plane import settings as proto_dot_settings", path).recorded
     assert one.importer == "control_plane.room.generated.claims_pb2"
 
 
 def test_an_arrow_is_no_started_process_and_counts_once() -> None:
-    text = "import control_plane.leaf\ndef f():\n    from control_plane.leaf import x\nrun('-m', 'control_plane.room')"
-    assert [one.target for one in read(text).arrows] == ["control_plane.leaf"]
+    text = "import control_plane.settings\ndef f():\n    from control_plane.settings import x\nrun('-m', 'control_plane.room')"
+    assert [one.target for one in read(text).arrows] == ["control_plane.settings"]
 
 
 def test_a_module_loads_the_packages_around_what_it_imports() -> None:

@@ -179,6 +179,7 @@ PAGE = """
 |---|---|---|
 | `control_plane/routing/` | pure | nothing of ours |
 | `control_plane/a.py`, `control_plane/b/` | two places | `routing`, `xds/*.py` |
+| `envoy/` | Lua | no Python |
 
 | other | table |
 |---|---|
