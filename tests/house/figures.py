@@ -6,13 +6,22 @@ import ast
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tests.house.imports import Imports, Kind
 from tests.house.rooms import unit
 from tests.house.sources import Sources, functions, nodes, parse
+
+MAX_FILE = 400
+MAX_FILE_P90 = 300
+MAX_FUNCTION = 100
+MAX_FUNCTION_P90 = 25
+MAX_TOPOLOGY_PAIRS = 40
+"""Pairs of sub-rooms of topology of which one imports the other."""
+MAX_TOPOLOGY_STATEMENTS = 150
+"""Import statements in topology that lead from one sub-room to another."""
 
 _JUNK = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc|shared)$")
 
@@ -110,9 +119,9 @@ def junk_drawers(sources: Sources) -> list[str]:
 
 
 def asserted_parts(sources: Sources) -> list[str]:
-    """Return where ``assert x is not None`` says what a type should say."""
+    """Return each ``assert x is not None``, which says what a type should say."""
     return sorted(
-        f"{path}:{node.lineno}"
+        f"{path}: {ast.unparse(node)}"
         for path, source in sources.items()
         for node in nodes(source)
         if isinstance(node, ast.Assert)
@@ -146,13 +155,15 @@ def imports_between(imports: Imports, room: str) -> RoomImports:
     return RoomImports(len(statements), len(pairs))
 
 
-def ratios_of_tests(sources: Sources, room_of: Sequence[str]) -> dict[str, float]:
+def ratios_of_tests(sources: Sources) -> dict[str, float]:
     """Return the lines of ``tests/x`` for each line of ``control_plane/x``, by room."""
     lines: dict[str, int] = defaultdict(int)
     for path, source in sources.items():
         lines["/".join(path.split("/")[:2])] += source.count("\n")
     return {
-        room: lines[f"tests/{room}"] / max(1, lines[f"control_plane/{room}"]) for room in room_of
+        folder.partition("/")[2]: lines.get(f"tests/{folder.partition('/')[2]}", 0) / count
+        for folder, count in lines.items()
+        if folder.startswith("control_plane/") and not folder.endswith(".py")
     }
 
 

@@ -20,39 +20,39 @@ from types import FrameType
 
 from tests.house.sources import FOLDERS
 
-_EVENTS = frozenset(
-    {
-        "_thread.start_joinable_thread",
-        "_thread.start_new_thread",
-        "os.fork",
-        "os.forkpty",
-        "os.mkdir",
-        "os.posix_spawn",
-        "os.putenv",
-        "os.remove",
-        "os.rename",
-        "os.rmdir",
-        "os.system",
-        "os.unsetenv",
-        "socket.bind",
-        "socket.connect",
-        "sqlite3.connect",
-        "subprocess.Popen",
-    }
-)
+_EFFECTS = {
+    "_thread.start_joinable_thread": "starts a thread",
+    "_thread.start_new_thread": "starts a thread",
+    "os.fork": "starts a process",
+    "os.forkpty": "starts a process",
+    "os.mkdir": "makes a folder",
+    "os.posix_spawn": "starts a process",
+    "os.putenv": "changes the environment",
+    "os.remove": "removes a file",
+    "os.rename": "renames a file",
+    "os.rmdir": "removes a folder",
+    "os.system": "starts a process",
+    "os.unsetenv": "changes the environment",
+    "socket.bind": "opens a socket",
+    "socket.connect": "opens a socket",
+    "sqlite3.connect": "opens a database",
+    "subprocess.Popen": "starts a process",
+}
+"""What Python's audit events say, by the event."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 def main() -> None:
-    """Print a JSON list of what happened: ``["control_plane.x: os.putenv"]``."""
+    """Print a JSON list of what happened: ``["control_plane.x starts a thread"]``."""
     effects: list[str] = []
 
     def note(event: str, arguments: tuple[object, ...]) -> None:
-        is_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING
-        if event in _EVENTS or is_write:
-            module = _importing(sys._getframe(1))
-            if module is not None:
-                effects.append(f"{module}: {event}")
+        effect = _EFFECTS.get(event)
+        if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING:
+            effect = "writes a file"
+        module = _importing(sys._getframe(1)) if effect else None
+        if module is not None:
+            effects.append(f"{module} {effect}")
 
     names = sys.stdin.read().split()
     output = io.StringIO()

@@ -77,6 +77,11 @@ class Repeat:
 
     places: tuple[Place, ...]
 
+    @property
+    def paths(self) -> list[str]:
+        """The files of the places."""
+        return [place.path for place in self.places]
+
     def __str__(self) -> str:
         return " ~ ".join(map(str, self.places))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -18,12 +18,13 @@ The checkers take one, so that their tests can hand them small trees that exist 
 """
 
 
-def read_sources(root: Path = ROOT, folders: Iterable[str] = FOLDERS) -> dict[str, str]:
-    """Return the text of every .py file below the folders."""
+@cache
+def read_sources() -> Sources:
+    """Return the text of every .py file of this repository."""
     return {
-        path.relative_to(root).as_posix(): path.read_text()
-        for folder in folders
-        for path in sorted((root / folder).rglob("*.py"))
+        path.relative_to(ROOT).as_posix(): path.read_text()
+        for folder in FOLDERS
+        for path in sorted((ROOT / folder).rglob("*.py"))
     }
 
 

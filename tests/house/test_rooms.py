@@ -55,7 +55,8 @@ def forbidden(given: Imports) -> list[tuple[str, str]]:
 
 def test_a_tree_that_follows_the_table_is_left_alone() -> None:
     given = imports()
-    assert forbidden(given) == all_circles(given.arrows) == []
+    assert forbidden(given) == []
+    assert all_circles(given.arrows) == []
     assert House(ROOMS, given).homeless == House(ROOMS, given).empty_places == []
 
 
