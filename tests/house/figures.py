@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tests.house.imports import Imports, Kind
+from tests.house.imports import Imports
 from tests.house.rooms import unit
 from tests.house.sources import Sources, functions, nodes, parse
 
@@ -146,7 +146,7 @@ def imports_between(imports: Imports, room: str) -> RoomImports:
     between = [
         one
         for one in imports.recorded
-        if one.kind is not Kind.START
+        if one.kind.is_import
         and all(name.startswith(f"{room}.") for name in (one.importer, one.target))
         and unit(one.importer, 3) != unit(one.target, 3)
     ]

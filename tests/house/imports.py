@@ -2,8 +2,8 @@
 
 An import of ours is recorded wherever it stands: at the top of a file, in a function, under
 ``TYPE_CHECKING``, relative, or as ``importlib.import_module("control_plane.x")``. The programs that
-are started with ``python -m control_plane.x`` are recorded as a kind of their own: starting a
-process is not an import, but the module must exist, and what it imports is what the process loads.
+are started with ``python -m control_plane.x``, and the imports of programs that stand in a string, are
+recorded as kinds of their own: starting a process is not an import, but the module must exist.
 
 ``from package import name`` leads to ``package.name`` where that is a module, else to ``package``.
 """
@@ -22,6 +22,7 @@ from tests.house.sources import Sources, module_name, parse
 
 _STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 _EXPRESSIONS = (*_STATEMENTS, ast.expr, ast.withitem, ast.keyword)
+_IMPORTED = re.compile(r"(?:^|[;\n])[ \t]*(?:from|import)[ \t]+([a-z][\w.]*)")
 _STARTED = re.compile(r"(?:^|\s)-m\s+([a-z][\w.]*)")
 
 
@@ -33,6 +34,12 @@ class Kind(StrEnum):
     TYPE_CHECKING = "TYPE_CHECKING"
     IMPORTLIB = "importlib"
     START = "python -m"
+    PROGRAM = "program in a string"
+
+    @property
+    def is_import(self) -> bool:
+        """Tell whether it is an import of the file itself, not one of another process."""
+        return self not in (Kind.START, Kind.PROGRAM)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,7 +73,7 @@ class Imports:
         """Imports proper: without the processes that are started, and without repetitions."""
         seen: dict[tuple[str, str], Import] = {}
         for one in self.recorded:
-            if one.kind is not Kind.START and one.importer != one.target:
+            if one.kind.is_import and one.importer != one.target:
                 seen.setdefault((one.importer, one.target), one)
         return list(seen.values())
 
@@ -80,7 +87,7 @@ class Imports:
         executed = [
             (one.importer, one.target)
             for one in self.recorded
-            if one.kind not in (Kind.START, Kind.TYPE_CHECKING)
+            if one.kind.is_import and one.kind is not Kind.TYPE_CHECKING
         ]
         around = [
             (name, name.rpartition(".")[0])
@@ -131,7 +138,7 @@ class _Reader:
         self._package = self.name if path.endswith("/__init__.py") else self.name.rpartition(".")[0]
         self._tree = parse(source)
         # Few files start programs or import by a string; only their expressions are looked at.
-        is_plain = "-m" not in source and "import_" not in source
+        is_plain = not any(mark in source for mark in ('"-m"', "'-m'", " -m ", "import_", '"-c"'))
         self._bearing = _STATEMENTS if is_plain else _EXPRESSIONS
         self._texts = {
             target.id: node.value.value
@@ -176,6 +183,8 @@ class _Reader:
             case ast.Constant(value=str(text)):
                 for name in _STARTED.findall(text):
                     yield _Name(name, Kind.START, node.lineno)
+                for name in _IMPORTED.findall(text):
+                    yield _Name(name, Kind.PROGRAM, node.lineno)
 
     def _absolute(self, name: str, level: int) -> str:
         if not level:

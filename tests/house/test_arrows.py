@@ -45,7 +45,14 @@ LEAVES = {
 
 @cache
 def repository() -> Imports:
-    return read_imports(read_sources())
+    """All imports, except for those of the small trees that the tests of the house hold in strings."""
+    return read_imports(
+        {
+            path: source
+            for path, source in read_sources().items()
+            if not path.startswith("tests/house/test_")
+        }
+    )
 
 
 @cache

@@ -42,6 +42,11 @@ def read(text: str, path: str = "control_plane/room/reader.py") -> Imports:
         ("run([sys.executable, '-m', 'control_plane.settings'])", Kind.START),
         ("run(sys.executable, '-m', 'control_plane.settings', *more)", Kind.START),
         ("SETTINGS = 'control_plane.settings'\nrun((python, '-m', SETTINGS))", Kind.START),
+        (
+            "run(['python', \"-c\", 'import sys; from control_plane.settings import x'])",
+            Kind.PROGRAM,
+        ),
+        ('CODE = """\nimport control_plane.settings\n"""\nrun("-c", CODE)', Kind.PROGRAM),
         ("run(f'{python} -m control_plane.settings --name x', shell=True)", Kind.START),
     ],
 )
@@ -49,11 +54,11 @@ def test_every_way_to_write_an_import_is_recorded(text: str, kind: Kind) -> None
     (one,) = [one for one in read(text).recorded if one.target == "control_plane.settings"]
     assert one.kind is kind
     assert one.importer == "control_plane.room.reader"
-    assert (
-        "control_plane.settings" in text.splitlines()[one.line - 1]
-        or "SETTINGS" in text
-        or ("import settings" in text)
-    )
+
+
+def test_an_import_is_told_with_its_line() -> None:
+    (one,) = read("import os\n\n\ndef f():\n    import control_plane.settings").recorded
+    assert str(one) == "control_plane.room.reader → control_plane.settings (line 5, function)"
 
 
 @pytest.mark.parametrize(
