@@ -44,6 +44,7 @@ from control_plane.jobs.notifications import WakeUps
 from control_plane.metrics.claim_counts import ClaimCounts
 from control_plane.metrics.database import observe_queries
 from control_plane.metrics.server import Metrics, State
+from control_plane.names import AUTHORIZATION_SERVICE
 from control_plane.process.event_loop import run_loop as run_loop
 from control_plane.process.event_loop import until_signal as until_signal
 from control_plane.process.listening import bind, embedded, host_port, port_of, run
@@ -301,7 +302,7 @@ async def _start_xds(
         api = TopologyApi(plane.topology, plane.live, plane.pools)
         services += api.register(server, counts)
     if "classifier" in settings.roles:
-        services.append("envoy.service.auth.v3.Authorization")
+        services.append(AUTHORIZATION_SERVICE)
         view, lookup = _decider(plane, metrics, stack)
         Authorization(view, metrics, lookup).register(server)
     cache = SnapshotCache()

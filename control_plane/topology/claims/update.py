@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from control_plane.names import MAX_RECORDS
 from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.claim_key import normalise_spelled
 from control_plane.topology.values.errors import Invalid, Problem
 
-MAX_RECORDS = 1000
-"""Creates and destroys of one update together, as GitLab's clients keep to."""
 MAX_BYTES = 10 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 200
 """What each record counts on top of its own bytes, as GitLab's clients reckon."""
