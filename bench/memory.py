@@ -29,7 +29,7 @@ from bench.results import Figure, report
 from bench.world import fill
 from control_plane.examples.demo import free_port
 from control_plane.names import ECDS, EPOCHS_FILTER, RDS, ROUTES_NAME
-from control_plane.server import run_loop
+from control_plane.process.event_loop import run_loop
 from control_plane.topology.service import Topology
 
 DEADLINE_S = 120.0

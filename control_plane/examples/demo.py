@@ -22,9 +22,9 @@ from rich.console import Console
 from control_plane.cli.local import everything
 from control_plane.cli.output import table_of
 from control_plane.names import CELL_HEADER, RULE_HEADER, TIER_HEADER
+from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.process.listening import bind, port_of
 from control_plane.routing.tokens import encode_routable_token
-from control_plane.server import run_loop, until_signal
 from control_plane.settings import Settings
 
 RULESET = Path(__file__).parents[2] / "rulesets" / "gitlab.json"

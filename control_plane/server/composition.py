@@ -45,13 +45,12 @@ from control_plane.metrics.claim_counts import ClaimCounts
 from control_plane.metrics.database import observe_queries
 from control_plane.metrics.server import Metrics, State
 from control_plane.names import AUTHORIZATION_SERVICE
-from control_plane.process.event_loop import run_loop as run_loop
-from control_plane.process.event_loop import until_signal as until_signal
+from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import bind, embedded, host_port, port_of, run
 from control_plane.publisher.publisher import Publisher, newest_revision
+from control_plane.server.traffic import traffic_policy
 from control_plane.settings import API_PORT, CLASSIFIER_PORT, GRPC_PORT, Settings, check_exposure
 from control_plane.topology.service import Topology
-from control_plane.traffic import traffic_policy
 from control_plane.xds.fleet import client_status
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.server.server import SERVICES, XdsServer
