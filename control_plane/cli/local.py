@@ -19,7 +19,7 @@ from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.process.listening import host_port, reachable
 from control_plane.server import Running, changes_kept, running, serve
 from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
-from control_plane.settings import Settings, TokenNeeded
+from control_plane.settings import BadSetting, Settings, TokenNeeded
 from control_plane.topology.claims.bulk import Reject
 from control_plane.topology.maintenance import backup
 from control_plane.topology.service import Topology
@@ -34,6 +34,8 @@ def run_guarded(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine; what can't start says why."""
     try:
         run_loop(main)
+    except BadSetting as error:
+        raise Failure(f"the configuration is wrong\n  {error}", Exit.USAGE) from error
     except TokenNeeded as error:
         raise Failure(str(error), Exit.REFUSED) from error
     except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge) as error:

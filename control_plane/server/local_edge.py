@@ -19,7 +19,7 @@ from pathlib import Path
 from control_plane.process.envoy import Envoy, LeftEnvoy
 from control_plane.process.envoy_admin import POLL_S, AdminSilent, EnvoyAdmin
 from control_plane.process.listening import numeric, port_of, reserve
-from control_plane.server.composition import Running
+from control_plane.server.plane import Running
 from control_plane.settings import Settings
 from control_plane.xds.session.status import SyncState
 
