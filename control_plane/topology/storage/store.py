@@ -32,6 +32,7 @@ from control_plane.topology.storage.group_commit import Job, Write, enqueue, run
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result, moment
 from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
+from control_plane.topology.values.change import Written
 from control_plane.topology.values.errors import Contention, Unavailable
 
 TRIES = 6
@@ -124,6 +125,13 @@ class Store:
         if tx.took_revision and not tx.abandoned:
             self.tell(tx.revision)
         return done, tx
+
+    def written[T](
+        self, actor: str, work: Callable[[Transaction], T], *, dry_run: bool = False
+    ) -> Written[T]:
+        """Do as `write` does, and return the value with its revision and changes."""
+        value, tx = self.write(actor, work, dry_run=dry_run)
+        return tx.written(value)
 
     def write_statements[T](self, write: Write[T]) -> T:
         """A write of fixed statements. Writes of other threads that wait meanwhile go into the same

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result, Statement, execute
-from control_plane.topology.values.change import Change
+from control_plane.topology.values.change import Change, Written
 
 TAKE_REVISION = Statement(
     "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at, {notify}"
@@ -69,6 +69,15 @@ class Transaction:
         """A cell or the active ruleset changes; ``answers``: so may which cell a request gets."""
         self.touched_edge = True
         self.touched_answers = self.touched_answers or answers
+
+    def written[T](self, value: T) -> Written[T]:
+        """Return what this write gave, with its changes and the revision that now stands.
+
+        That is the write's own revision if it took one, else the last one before it: a dry run and
+        a write that changed nothing take none. Call it after the transaction has ended.
+        """
+        revision = self.revision if self.took_revision else self.revision - 1
+        return Written(value, revision, tuple(self.changes))
 
     def due(self, every: int) -> bool:
         """True in about one of so many transactions.
