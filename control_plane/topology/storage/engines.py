@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -14,7 +12,7 @@ from alembic.script import ScriptDirectory
 from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from control_plane.topology.storage.libpq_pipeline import Prepared
@@ -44,9 +42,6 @@ PREPARED = "cellway_prepared"
 """Under this name the writer's connection has its `Prepared`."""
 CHANNEL = "cellway_revision"
 """PostgreSQL's NOTIFY channel; a notification carries a revision and is a hint only."""
-DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, sqlite3.Error)
-"""What fails on a database and is not told as `Unavailable`: a full disk, a pool without a free
-connection, a table that is not there."""
 
 
 def parse_url(url: str) -> URL:
@@ -149,31 +144,6 @@ def _sqlite(url: URL) -> Engine:
             connection.exec_driver_sql("ROLLBACK")
 
     return engine
-
-
-def driver_error(error: BaseException) -> BaseException:
-    """The driver's own error inside SQLAlchemy's."""
-    return error.orig if isinstance(error, DBAPIError) and error.orig else error
-
-
-def is_conflict(error: BaseException) -> bool:
-    """Whether other writers made the transaction fail, with nothing written."""
-    found = driver_error(error)
-    if isinstance(found, sqlite3.OperationalError):
-        return found.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-    return isinstance(found, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected)
-
-
-def is_lost(error: BaseException) -> bool:
-    """Whether the connection to the server is gone, or none could be made."""
-    found = driver_error(error)
-    if isinstance(found, psycopg.InterfaceError):
-        return True
-    if not isinstance(found, psycopg.OperationalError):
-        return False
-    # 57P: shut down, crashed or starting; 53300: too many connections; none: no answer came.
-    state = found.sqlstate
-    return state is None or state[:3] in {"57P", "08"} or state[:2] == "08" or state == "53300"
 
 
 def _alembic(url: str) -> Config:

@@ -11,20 +11,22 @@ that are left run one after the other.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
-from control_plane.topology.storage.engines import is_conflict, is_lost
+from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.statements import Result, Statement, execute, moment
 from control_plane.topology.storage.transaction import TAKE_QUIETLY, TAKE_REVISION, Transaction
-from control_plane.topology.values.errors import TopologyError
+from control_plane.topology.values.errors import (
+    Contention,
+    DatabaseFailed,
+    TopologyError,
+    Unavailable,
+)
 
 MAX_JOBS = 32
 MAX_STATEMENTS = 256
@@ -146,10 +148,9 @@ def _run_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[J
     if not jobs:
         return jobs
     try:
-        plain = _sent_at_once(jobs, connection)
-    except (DBAPIError, psycopg.Error) as error:
-        if is_lost(error) or is_conflict(error):
-            raise
+        with translated_errors:
+            plain = _sent_at_once(jobs, connection)
+    except DatabaseFailed:
         # Which of them it was, their running one after the other shows.
         plain = ()
     if len(plain) < len(jobs):
@@ -182,17 +183,16 @@ def _succeeds(job: Job[Any], connection: Connection, before: list[Statement]) ->
     """Run a job and note what came of it; False where what it did must be undone."""
     job.tx, job.value, job.error = None, None, None
     try:
-        done = execute(connection, [*before, TAKE_REVISION, *job.statements])
-        taken, *results = done[len(before) :]
-        revision, at = taken.rows[0][:2]
-        tx = Transaction(connection, revision, job.write.actor, moment(at), took_revision=True)
-        job.value = job.write.finish(tx, results)
+        with translated_errors:
+            done = execute(connection, [*before, TAKE_REVISION, *job.statements])
+            taken, *results = done[len(before) :]
+            revision, at = taken.rows[0][:2]
+            tx = Transaction(connection, revision, job.write.actor, moment(at), took_revision=True)
+            job.value = job.write.finish(tx, results)
+    except (Contention, Unavailable):
+        # These end the transaction of the whole group.
+        raise
     except TopologyError as error:
-        job.error = error
-        return False
-    except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
-        if is_lost(error) or is_conflict(error):
-            raise
         job.error = error
         return False
     job.tx = tx

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,15 +12,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import psycopg
 from sqlalchemy import ColumnElement, Connection, literal_column, select
-from sqlalchemy.exc import DBAPIError
 
 from control_plane.topology.storage import idempotency, schema
+from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.engines import (
-    driver_error,
-    is_conflict,
-    is_lost,
     migrate,
     open_readers,
     open_writer,
@@ -52,6 +47,8 @@ class Store:
         self._write_engine = open_writer(parsed, self.engine)
         on_server = self.engine.dialect.name == "postgresql"
         clock: ColumnElement[Any] = literal_column("clock_timestamp()" if on_server else "NULL")
+        # On SQLite the driver itself has waited for BUSY_TIMEOUT_MS.
+        self._tries = TRIES if on_server else 1
         self._clock = clock.label("now")
         self._writer = threading.Lock()
         self._queueing = threading.Lock()
@@ -75,13 +72,8 @@ class Store:
         Raises:
             Unavailable: the database can't be reached.
         """
-        try:
-            with self.engine.connect() as connection, connection.begin():
-                yield connection
-        except DBAPIError as error:
-            if is_lost(error):
-                raise Unavailable(str(driver_error(error)).strip()) from error
-            raise
+        with translated_errors, self.engine.connect() as connection, connection.begin():
+            yield connection
 
     def write[T](
         self, actor: str, work: Callable[[Transaction], T], *, dry_run: bool = False
@@ -212,26 +204,33 @@ class Store:
 
     def _transact[T](self, attempt: Callable[[Connection], tuple[T, bool]]) -> T:
         """One transaction, tried again within bounds; ``attempt`` says whether to keep it."""
-        for number in range(TRIES):
-            if number:
+        for number in range(1, self._tries + 1):
+            if number > 1:
                 # No secret hangs on it: it spreads out writers that collided.
-                time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**number))  # noqa: S311
-            keep = False
+                time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2 ** (number - 1)))  # noqa: S311
+            committing = False
             try:
                 with (
+                    translated_errors,
                     self._write_engine.connect() as connection,
                     connection.begin() as transaction,
                 ):
-                    with _guarded(connection):
+                    with _dropped_if_lost(connection):
                         done, kept = attempt(connection)
                     if not kept:
                         transaction.rollback()
-                    keep = kept
-            except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
-                _judge(error, committing=keep, last=number == TRIES - 1)
+                    committing = kept
+            except Unavailable:
+                # What was sent before the commit is gone with the connection; the commit itself
+                # may be done.
+                if committing or number == self._tries:
+                    raise
+            except Contention as error:
+                if number == self._tries:
+                    raise Contention(number) from error
             else:
                 return done
-        raise Contention(TRIES)
+        raise AssertionError  # pragma: no cover - the last try returns or raises
 
     def tell(self, revision: int) -> None:
         """Call every subscriber's hint."""
@@ -239,28 +238,17 @@ class Store:
             hint(revision)
 
 
-def _judge(error: Exception, *, committing: bool, last: bool) -> None:
-    """Raise what the error means, unless the transaction may be tried again."""
-    found = driver_error(error)
-    if is_lost(error):
-        # What was sent before the commit is gone with the connection; the commit may be done.
-        if committing or last:
-            raise Unavailable(str(found).strip()) from error
-    elif not is_conflict(error):
-        raise error
-    elif isinstance(found, sqlite3.Error):
-        # It has waited for BUSY_TIMEOUT_MS already.
-        raise Contention(1) from error
-
-
 @contextmanager
-def _guarded(connection: Connection) -> Iterator[None]:
-    """Statements on the driver itself fail past SQLAlchemy: it must not reuse a lost connection."""
+def _dropped_if_lost(connection: Connection) -> Iterator[None]:
+    """Have SQLAlchemy drop a lost connection.
+
+    It does so by itself for statements that go through it, not for those on the driver.
+    """
     try:
-        yield
-    except psycopg.Error as error:
-        if is_lost(error):
-            connection.invalidate(error)
+        with translated_errors:
+            yield
+    except Unavailable as error:
+        connection.invalidate(error)
         raise
 
 
