@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import NullPool
 
 from control_plane.topology.storage.driver_errors import translate, translated_errors
 from control_plane.topology.values.errors import (
@@ -80,7 +81,7 @@ def test_the_statement_and_its_parameters_are_not_told() -> None:
 
 
 def test_the_drivers_error_is_the_cause(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path}/x.db")
+    engine = create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=NullPool)
     with (
         pytest.raises(DatabaseFailed, match="no such table: nowhere") as caught,
         translated_errors,
