@@ -13,8 +13,9 @@ from sqlalchemy import Engine, bindparam, select
 
 from control_plane.topology.claims.epochs import shard
 from control_plane.topology.storage import schema
+from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.storage.driver_errors import translate, translated_errors
-from control_plane.topology.storage.engines import CHANNEL
+from control_plane.topology.storage.postgresql import CHANNEL
 from control_plane.topology.values.claim_key import normalise
 from control_plane.topology.values.errors import Invalid, TopologyError, Unavailable
 
@@ -97,7 +98,7 @@ class ClaimLookup(Protocol):
 
 def open_lookup(engine: Engine) -> ClaimLookup:
     """A look-up on the database of this engine."""
-    return SqliteLookup(engine) if engine.dialect.name == "sqlite" else PostgresLookup(engine)
+    return SqliteLookup(engine) if dialect_of(engine).embedded else PostgresLookup(engine)
 
 
 def owner_statement(engine: Engine) -> str:

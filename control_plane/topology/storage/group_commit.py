@@ -18,9 +18,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.statements import Result, Statement, execute, moment
-from control_plane.topology.storage.transaction import TAKE_QUIETLY, TAKE_REVISION, Transaction
+from control_plane.topology.storage.transaction import Transaction, taking_revision
 from control_plane.topology.values.errors import (
     Contention,
     DatabaseFailed,
@@ -115,7 +116,7 @@ def run_jobs(jobs: Sequence[Job[Any]], connection: Connection) -> tuple[None, bo
     """Run each job; whether there is anything to commit. Nothing counts before the commit."""
     alone = len(jobs) == 1
     left = jobs
-    if not alone and connection.dialect.name == "postgresql":
+    if not alone and not dialect_of(connection).embedded:
         left = _run_plain(jobs, connection)
     kept = len(left) < len(jobs)
     for job in left:
@@ -162,7 +163,7 @@ def _sent_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[
     """Send the jobs after a savepoint; those that are plain, finished if all are."""
     sent = [_SAVE_ALL]
     for job in jobs:
-        sent += (TAKE_REVISION if job is jobs[-1] else TAKE_QUIETLY, *job.statements)
+        sent += (taking_revision(connection, quietly=job is not jobs[-1]), *job.statements)
     done = iter(execute(connection, sent)[1:])
     each = [(job, next(done), [next(done) for _ in job.statements]) for job in jobs]
     plain = [job for job, _, made in each if _is_plain(job.write, made)]
@@ -184,7 +185,7 @@ def _succeeds(job: Job[Any], connection: Connection, before: list[Statement]) ->
     job.tx, job.value, job.error = None, None, None
     try:
         with translated_errors:
-            done = execute(connection, [*before, TAKE_REVISION, *job.statements])
+            done = execute(connection, [*before, taking_revision(connection), *job.statements])
             taken, *results = done[len(before) :]
             revision, at = taken.rows[0][:2]
             tx = Transaction(connection, revision, job.write.actor, moment(at), took_revision=True)

@@ -8,30 +8,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, literal_column, select
+from sqlalchemy import Connection
 
-from control_plane.topology.storage import idempotency, schema
+from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.engines import (
+    dialect_for,
     migrate,
-    open_readers,
-    open_writer,
-    parse_url,
     pending_migrations,
 )
 from control_plane.topology.storage.group_commit import Job, Write, enqueue, run_jobs, take_group
 from control_plane.topology.storage.mark_file import MarkFile
-from control_plane.topology.storage.statements import Result, moment
+from control_plane.topology.storage.statements import Result
 from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.errors import Contention, Unavailable
 
-TRIES = 6
-"""How often a write is tried when others are in its way or the connection is lost before it."""
 _FIRST_PAUSE_S = 0.005
 Hint = Callable[[int], None]
 
@@ -40,16 +35,11 @@ class Store:
     """The database and its transactions. Thread-safe."""
 
     def __init__(self, url: str, sequence_mark: MarkFile | None = None) -> None:
-        parsed = parse_url(url)
         self.url = url
         self.sequence_mark = sequence_mark
-        self.engine = open_readers(parsed)
-        self._write_engine = open_writer(parsed, self.engine)
-        on_server = self.engine.dialect.name == "postgresql"
-        clock: ColumnElement[Any] = literal_column("clock_timestamp()" if on_server else "NULL")
-        # On SQLite the driver itself has waited for BUSY_TIMEOUT_MS.
-        self._tries = TRIES if on_server else 1
-        self._clock = clock.label("now")
+        self._dialect = dialect_for(url)
+        self.engine = self._dialect.open_readers()
+        self._write_engine = self._dialect.open_writer(self.engine)
         self._writer = threading.Lock()
         self._queueing = threading.Lock()
         self._queue: list[Job[Any]] = []
@@ -85,20 +75,18 @@ class Store:
         and rolled back. Returns what ``work`` returned, and its transaction.
 
         Raises:
-            Contention: others were in the way ``TRIES`` times.
+            Contention: others were in the way at each of a bounded number of tries.
             Unavailable: the database can't be reached, or was lost during the commit.
             KeyTaken: another request has the idempotency key that this one is under.
         """
         once = idempotency.under_way()
 
         def attempt(connection: Connection) -> tuple[tuple[T, Transaction], bool]:
-            query = select(schema.revisions.c.revision, self._clock).with_for_update()
-            row = connection.execute(query).one()
-            at = moment(row.now) if row.now else datetime.now(UTC)
-            tx = Transaction(connection, row.revision + 1, bounded(actor), at)
+            revision, at = self._dialect.lock_revision(connection)
+            tx = Transaction(connection, revision + 1, bounded(actor), at)
             tx.sequence_mark = self.sequence_mark
             if once is not None:
-                once.keep(connection, row.revision, at)
+                once.keep(connection, revision, at)
             done = work(tx)
             tx.abandoned |= dry_run
             if (tx.changes or tx.appended) and not tx.abandoned:
@@ -204,7 +192,8 @@ class Store:
 
     def _transact[T](self, attempt: Callable[[Connection], tuple[T, bool]]) -> T:
         """One transaction, tried again within bounds; ``attempt`` says whether to keep it."""
-        for number in range(1, self._tries + 1):
+        tries = self._dialect.write_tries
+        for number in range(1, tries + 1):
             if number > 1:
                 # No secret hangs on it: it spreads out writers that collided.
                 time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2 ** (number - 1)))  # noqa: S311
@@ -223,10 +212,10 @@ class Store:
             except Unavailable:
                 # What was sent before the commit is gone with the connection; the commit itself
                 # may be done.
-                if committing or number == self._tries:
+                if committing or number == tries:
                     raise
             except Contention as error:
-                if number == self._tries:
+                if number == tries:
                     raise Contention(number) from error
             else:
                 return done
