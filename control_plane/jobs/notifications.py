@@ -12,7 +12,7 @@ import logging
 import psycopg
 
 from control_plane.topology.service import Topology
-from control_plane.topology.storage.engines import CHANNEL
+from control_plane.topology.storage.postgresql import CHANNEL
 
 log = logging.getLogger(__name__)
 RECONNECT_S = 1.0
