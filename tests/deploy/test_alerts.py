@@ -100,7 +100,7 @@ def test_every_alert_has_a_severity_a_summary_and_a_runbook_that_names_it(
     assert page.parent == RUNBOOKS
     text = page.read_text()
     assert f"`{alert['alert']}`" in text
-    for heading in ("**What users notice.**", "## Look", "## Mend"):
+    for heading in ("**Meaning.**", "**What users notice.**", "## Check", "## Act"):
         assert heading in text
 
 
