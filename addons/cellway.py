@@ -79,7 +79,6 @@ class CellwayRouter:
         if ctx.options.cellway_timeout_ms < 1:
             raise exceptions.OptionsError("cellway_timeout_ms must be a positive number")
         self._edge = None
-        self._client = None
 
     async def done(self) -> None:
         """Close the connections to the server."""
@@ -150,7 +149,7 @@ class CellwayRouter:
         bucket, value = key
         # Dots are quoted too: a value may be "..", which a URL's path takes as a step up.
         segment = urllib.parse.quote(value, safe="").replace(".", "%2E")
-        response = await self._http().get(f"/v1/claims/{bucket}/{segment}")
+        response = await self._get(f"/v1/claims/{bucket}/{segment}")
         # The API answers 422 to a value that can't be claimed: no cell owns it.
         if response.status_code in {404, 422}:
             return None
@@ -161,11 +160,10 @@ class CellwayRouter:
         edge = self._edge
         if edge is not None and time.monotonic() - edge.read_at < ctx.options.cellway_refresh_s:
             return edge
-        client = self._http()
-        active = (await client.get("/v1/rulesets/active")).raise_for_status().json()
+        active = (await self._get("/v1/rulesets/active")).raise_for_status().json()
         if "document" not in active:
             raise CannotDecide("no ruleset is active")
-        items = (await client.get("/v1/cells")).raise_for_status().json()["items"]
+        items = (await self._get("/v1/cells")).raise_for_status().json()["items"]
         remote = [remote_cell(item) for item in items if item["state"] != "retired"]
         self._edge = Edge(
             Cells(remote),
@@ -175,16 +173,16 @@ class CellwayRouter:
         )
         return self._edge
 
-    def _http(self) -> httpx.AsyncClient:
+    async def _get(self, path: str) -> httpx.Response:
+        """Send a GET to the API. Each request reads the options anew, as they may change."""
         if self._client is None:
-            token = ctx.options.cellway_token
-            self._client = httpx.AsyncClient(
-                base_url=ctx.options.cellway_server,
-                headers={"authorization": f"Bearer {token}"} if token else {},
-                timeout=ctx.options.cellway_timeout_ms / 1000,
-                trust_env=False,
-            )
-        return self._client
+            self._client = httpx.AsyncClient(trust_env=False)
+        token = ctx.options.cellway_token
+        return await self._client.get(
+            ctx.options.cellway_server.rstrip("/") + path,
+            headers={"authorization": f"Bearer {token}"} if token else {},
+            timeout=ctx.options.cellway_timeout_ms / 1000,
+        )
 
 
 def _admitted(flow: http.HTTPFlow) -> Request | Refused:
