@@ -12,13 +12,13 @@ from sqlalchemy import Engine
 
 from control_plane.topology import changes as feed
 from control_plane.topology import rulesets
-from control_plane.topology.cells import cells
+from control_plane.topology.cells import lifecycle as cells
 from control_plane.topology.cells.edge_health import EdgeHealth
 from control_plane.topology.cells.sequence_calls import SequenceCalls
 from control_plane.topology.claims import epochs, plain
 from control_plane.topology.claims.bulk_calls import TransferCalls
 from control_plane.topology.claims.lease_calls import LeaseCalls
-from control_plane.topology.claims.operator_calls import OperatorCalls
+from control_plane.topology.claims.open_leases import OperatorCalls
 from control_plane.topology.lookup.batched import BatchedLookup
 from control_plane.topology.lookup.interface import ClaimLookup, open_lookup
 from control_plane.topology.maintenance.desired import DesiredCalls

@@ -12,7 +12,7 @@ from control_plane.api import paging
 from control_plane.api.auth import VIEWER
 from control_plane.api.problem import ProblemError
 from control_plane.api.schemas.responses import AuditList, answers
-from control_plane.topology.claims.operator_calls import MAX_AUDIT
+from control_plane.topology.claims.open_leases import MAX_AUDIT
 from control_plane.topology.service import Topology
 
 router = APIRouter(prefix="/v1", tags=["audit"])

@@ -19,7 +19,7 @@ from control_plane.api.schemas.operator_responses import (
 from control_plane.api.schemas.requests import AllotBody, ReportBody
 from control_plane.api.schemas.responses import answers
 from control_plane.api.write import WriteOptions
-from control_plane.topology.cells.sequences import SequenceMark, SequenceUse
+from control_plane.topology.cells.sequence_ranges import SequenceMark, SequenceUse
 from control_plane.topology.service import Topology
 
 router = APIRouter(prefix="/v1", tags=["sequences"])

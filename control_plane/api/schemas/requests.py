@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from control_plane.topology.cells.sequences import DEFAULT_SIZE
+from control_plane.topology.cells.sequence_ranges import DEFAULT_SIZE
 from control_plane.topology.claims.leases import Outcome
 from control_plane.topology.claims.move import MAX_REASON, Subject
 from control_plane.topology.claims.plain import MAX_BATCH

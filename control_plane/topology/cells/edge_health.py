@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from control_plane.topology.cells import cells
+from control_plane.topology.cells import lifecycle as cells
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import clock, moment
 from control_plane.topology.storage.store import Store

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from control_plane.topology.cells import cells, ids, sequences
-from control_plane.topology.cells.sequences import SequenceMark, SequenceUse
+from control_plane.topology.cells import ids
+from control_plane.topology.cells import lifecycle as cells
+from control_plane.topology.cells import sequence_ranges as sequences
+from control_plane.topology.cells.sequence_ranges import SequenceMark, SequenceUse
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, SequenceRange

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control_plane.topology import changes, rulesets
-from control_plane.topology.cells import cells
+from control_plane.topology.cells import lifecycle as cells
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, CellSpec

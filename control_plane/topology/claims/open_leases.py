@@ -6,7 +6,7 @@ from datetime import datetime
 
 from control_plane.topology import changes
 from control_plane.topology import operations as progress
-from control_plane.topology.cells import cells
+from control_plane.topology.cells import lifecycle as cells
 from control_plane.topology.claims import leases, move, records
 from control_plane.topology.claims.leases import Outcome
 from control_plane.topology.claims.move import Subject

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from control_plane.topology.cells import ids, sequences
+from control_plane.topology.cells import ids
+from control_plane.topology.cells import sequence_ranges as sequences
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import (
