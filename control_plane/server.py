@@ -49,7 +49,7 @@ from control_plane.process.event_loop import until_signal as until_signal
 from control_plane.process.listening import bind, embedded, host_port, port_of, run
 from control_plane.publisher.publisher import Publisher, newest_revision
 from control_plane.settings import API_PORT, CLASSIFIER_PORT, GRPC_PORT, Settings, check_exposure
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.traffic import traffic_policy
 from control_plane.xds.fleet import client_status
 from control_plane.xds.fleet.fleet import Fleet
@@ -126,7 +126,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         if "api" in settings.roles:
             sock = bind(settings.host, settings.api_port, API_PORT)
             plane.ports.api = port_of(sock)
-            counts = ClaimCounts(topology.count_claims, time.monotonic)
+            counts = ClaimCounts(topology.claims.count, time.monotonic)
             stack.push_async_callback(counts.close)
             app = create_app(
                 topology,
@@ -152,9 +152,9 @@ async def _scrape(
     plane: Running, metrics: Metrics, counts: ClaimCounts, publisher: Publisher | None
 ) -> bytes:
     snapshot = await run_in_threadpool(plane.topology.snapshot)
-    leases = await run_in_threadpool(plane.topology.lease_backlog)
-    sequences = await run_in_threadpool(plane.topology.sequence_uses)
-    mark = await run_in_threadpool(plane.topology.sequence_mark)
+    leases = await run_in_threadpool(plane.topology.open_leases.backlog)
+    sequences = await run_in_threadpool(plane.topology.sequences.uses)
+    mark = await run_in_threadpool(plane.topology.sequences.high_water_mark)
     plane.fleet.give_up_late()
     state = State(
         # The fleet belongs to this thread.
@@ -185,7 +185,7 @@ def _open_lookups(plane: Running, stack: contextlib.AsyncExitStack) -> None:
     pool = Work(threads=settings.grpc_threads, max_calls=settings.grpc_max_calls)
     stack.push_async_callback(pool.close)
     updates = Updates(
-        plane.topology.carry_out,
+        plane.topology.leases.carry_out,
         max_calls=settings.grpc_max_calls,
         threads=min(THREADS, settings.grpc_threads),
     )

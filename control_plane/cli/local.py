@@ -19,9 +19,8 @@ from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
 from control_plane.process.listening import host_port, reachable
 from control_plane.server import Running, changes_kept, run_loop, running, serve, until_signal
 from control_plane.settings import Settings, TokenNeeded
-from control_plane.topology.claims.bulk import Reject
+from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
-from control_plane.topology.service import Topology
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
@@ -186,7 +185,7 @@ def importing(
     def take(lines: list[str], first: int) -> dict[str, Any]:
         rejects: list[Reject] = []
         with _told():
-            done = topology.import_claims(
+            done = topology.bulk.import_(
                 lines,
                 actor=actor,
                 reject=rejects.append,
@@ -226,7 +225,7 @@ def prune_database(settings: Settings, *, dry_run: bool) -> tuple[int, int]:
             rows = asyncio.run(Retention(topology, kept).round())
         except OSError as error:
             raise Failure(f"nothing more was forgotten: the archive: {error}") from error
-        return rows, topology.oldest_change()
+        return rows, topology.changes.oldest()
 
 
 def advance_database(url: str, above: int) -> int:

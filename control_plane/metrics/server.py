@@ -11,8 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from control_plane.edge_health.book import Count
 from control_plane.metrics.aggregate import ClassifierMetrics, Together
-from control_plane.topology.cells.sequence_ranges import SequenceUse
-from control_plane.topology.claims.records import LeaseBacklog
+from control_plane.topology import LeaseBacklog, SequenceUse
 from control_plane.topology.values.cell import Cell, CellState
 from control_plane.xds.fleet.fleet import NodeStatus
 from control_plane.xds.session.status import SyncState

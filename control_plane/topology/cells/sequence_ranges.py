@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from control_plane.topology.storage import schema
+from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, SequenceRange
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
@@ -41,7 +42,7 @@ class SequenceUse:
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceMark:
+class HighWaterMark:
     """``mark``: the highest id allotted, as the database knows. ``outside``: as the file knows."""
 
     mark: int
@@ -64,7 +65,7 @@ def allot(tx: Transaction, cell: Cell) -> None:
     new = [piece for span in cell.sequence_ranges for piece in _uncovered(tx, cell, span)]
     if not new:
         return
-    state = mark(tx.connection, tx)
+    state = high_water_mark(tx.connection, tx.sequence_mark)
     if state.restored:
         why = (
             f"the database knows ids up to {state.mark}, the mark file up to {state.outside}:"
@@ -94,7 +95,7 @@ def next_range(tx: Transaction, size: int) -> SequenceRange:
     """The range after all that was ever allotted; raises `Invalid` where none is left."""
     if not 1 <= size <= MAX_ID:
         raise Invalid(Problem("size", "out of range", f"1 to {MAX_ID}"))
-    state = mark(tx.connection, tx)
+    state = high_water_mark(tx.connection, tx.sequence_mark)
     low = max(state.mark, state.floor) + 1
     if low + size - 1 > MAX_ID:
         raise Invalid(Problem("size", "no such range is left", f"at most {MAX_ID - low + 1}"))
@@ -106,23 +107,22 @@ def forget_cell(tx: Transaction, cell_id: int) -> None:
     tx.connection.execute(update(_R).where(_R.c.cell_id == cell_id).values(cell_id=None))
 
 
-def confirm(tx: Transaction) -> SequenceMark:
+def confirm(tx: Transaction) -> HighWaterMark:
     """An operator takes the file's mark as true: new ranges start above it."""
-    state = mark(tx.connection, tx)
+    state = high_water_mark(tx.connection, tx.sequence_mark)
     if not state.restored or state.outside is None:
         raise Refused("confirming the sequences", "the database is not older than the mark file")
     values = {"mark": state.outside, "floor": state.outside}
     tx.connection.execute(update(_M).values(values))
     before = {"mark": state.mark, "floor": state.floor}
     tx.log("sequence", "confirm", "mark", before, values)
-    return SequenceMark(state.outside, state.outside, state.outside)
+    return HighWaterMark(state.outside, state.outside, state.outside)
 
 
-def mark(connection: Connection, tx: Transaction | None = None) -> SequenceMark:
-    """The high-water mark in the database, and outside it."""
+def high_water_mark(connection: Connection, file: MarkFile | None) -> HighWaterMark:
+    """Return the highest id allotted, as the database and as the mark file (if any) know it."""
     row = connection.execute(select(_M.c.mark, _M.c.floor)).one()
-    file = tx.sequence_mark if tx is not None else None
-    return SequenceMark(row.mark, row.floor, None if file is None else file.read())
+    return HighWaterMark(row.mark, row.floor, None if file is None else file.read())
 
 
 def report(tx: Transaction, cell: Cell, last: int) -> SequenceUse:

@@ -1,32 +1,106 @@
-"""What operators ask of claims; the class is mixed into `Topology`."""
+"""Open leases, as cells and operators see them; operators settle those whose cell can't."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-from control_plane.topology import changes
-from control_plane.topology import operations as progress
-from control_plane.topology.cells import lifecycle as cells
-from control_plane.topology.claims import leases, move, records
-from control_plane.topology.claims.leases import Outcome
-from control_plane.topology.claims.move import Subject
-from control_plane.topology.claims.records import LeaseBacklog, OpenLease
-from control_plane.topology.operations import Progress
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+
+from control_plane.topology.cells.rows import get as get_cell
+from control_plane.topology.claims.leases import Leases, Outcome
+from control_plane.topology.claims.reason import check_reason
+from control_plane.topology.operations import Progress, no_progress
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.statements import chunked, clock, moment
 from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Change, Written
-from control_plane.topology.values.errors import LeaseSettled
+from control_plane.topology.values.claim import Lease, RecordStatus
+from control_plane.topology.values.errors import LeaseSettled, NotFound
 
-MAX_AUDIT = 1000
+MAX_PAGE = 1000
 SETTLE_PAGE = 100
+_C = schema.claims
+_L = schema.leases
 
 
-class OperatorCalls:
-    """Each method is one transaction, or a row of bounded ones that can be broken off."""
+@dataclass(frozen=True, slots=True)
+class OpenLease:
+    """An open lease as an operator sees it; ``creating`` and ``destroying`` count its claims."""
 
-    _store: Store
+    uuid: str
+    cell_id: int
+    cell: str
+    created_at: datetime
+    age_s: float
+    creating: int
+    destroying: int
 
-    def oldest_leases(
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in plain JSON types."""
+        return {
+            "lease": self.uuid,
+            "cell": self.cell,
+            "cell_id": self.cell_id,
+            "created_at": self.created_at.isoformat(),
+            "age_s": round(self.age_s, 3),
+            "creating": self.creating,
+            "destroying": self.destroying,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseBacklog:
+    """How many leases are open, and how old the oldest is (0 if there is none)."""
+
+    open: int
+    oldest_s: float
+
+
+class OpenLeases:
+    """Reads and settles open leases; ages are by the database's clock.
+
+    A lease never expires. Its cell settles it when it reconciles; an operator settles it if the
+    cell can't.
+    """
+
+    def __init__(self, store: Store, leases: Leases) -> None:
+        self._store = store
+        self._leases = leases
+
+    def page(
+        self,
+        cell_id: int | None = None,
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        created_after: datetime | None = None,
+    ) -> list[Lease]:
+        """Return open leases ordered by uuid.
+
+        Args:
+            cell_id: only leases of this cell; None for all cells.
+            after: only uuids above this one: the last of the page before.
+            limit: 1 to 1,000.
+            created_after: only leases that are younger.
+        """
+        query = select(_L).where(_L.c.settled_at.is_(None)).order_by(_L.c.uuid)
+        if cell_id is not None:
+            query = query.where(_L.c.cell_id == cell_id)
+        if after is not None:
+            query = query.where(_L.c.uuid > after)
+        if created_after is not None:
+            query = query.where(_L.c.created_at > created_after)
+        with self._store.read() as connection:
+            rows = connection.execute(query.limit(min(max(limit, 1), MAX_PAGE))).all()
+        return [
+            Lease(row.uuid, row.cell_id, moment(row.created_at), moment(row.updated_at))
+            for row in rows
+        ]
+
+    def oldest(
         self,
         cell: str | None = None,
         *,
@@ -34,81 +108,98 @@ class OperatorCalls:
         after: tuple[datetime, str] | None = None,
         limit: int = 100,
     ) -> list[OpenLease]:
-        """Open leases, the oldest first, after one; ages by the database's clock.
+        """Return open leases, the oldest first; raise `NotFound` if there is no such cell.
+
+        Args:
+            cell: only leases of this cell; None for all cells.
+            older_than_s: only leases that are older.
+            after: only what follows this (time of creation, uuid): the last of the page before.
+            limit: 1 to 1,000.
+        """
+        query = _open().order_by(_L.c.created_at, _L.c.uuid)
+        with self._store.read() as connection:
+            now = clock(connection)
+            if cell is not None:
+                query = query.where(_L.c.cell_id == get_cell(connection, cell).id)
+            if older_than_s > 0:
+                query = query.where(_L.c.created_at < now - timedelta(seconds=older_than_s))
+            if after is not None:
+                later = and_(_L.c.created_at == after[0], _L.c.uuid > after[1])
+                query = query.where(or_(_L.c.created_at > after[0], later))
+            rows = connection.execute(query.limit(min(max(limit, 1), MAX_PAGE))).all()
+            return _open_leases(connection, rows, now)
+
+    def get(self, lease: str) -> OpenLease:
+        """Return one open lease; raise `NotFound` if there is none, or it is settled."""
+        with self._store.read() as connection:
+            rows = connection.execute(_open().where(_L.c.uuid == lease)).all()
+            if not rows:
+                raise NotFound("open lease", lease)
+            return _open_leases(connection, rows, clock(connection))[0]
+
+    def count(self, cell: str) -> int:
+        """Return the number of a cell's open leases; raise `NotFound` if there is no such cell."""
+        query = select(func.count()).select_from(_L).where(_L.c.settled_at.is_(None))
+        with self._store.read() as connection:
+            query = query.where(_L.c.cell_id == get_cell(connection, cell).id)
+            return int(connection.execute(query).scalar_one())
+
+    def backlog(self) -> LeaseBacklog:
+        """Return how many leases are open and how old the oldest is: a cause for alarm."""
+        query = select(func.count().label("number"), func.min(_L.c.created_at).label("first"))
+        with self._store.read() as connection:
+            row = connection.execute(query.where(_L.c.settled_at.is_(None))).one()
+            age_s = 0.0
+            if row.number:
+                age_s = (clock(connection) - moment(row.first)).total_seconds()
+        return LeaseBacklog(row.number, max(age_s, 0.0))
+
+    def settle(self, lease: str, outcome: Outcome, *, reason: str, actor: str) -> int:
+        """Settle one open lease whose cell can't do so itself; return the revision.
 
         Raises:
-            NotFound: no such cell.
-        """
-        with self._store.read() as connection:
-            cell_id = None if cell is None else cells.get(connection, cell).id
-            return records.oldest_leases(connection, cell_id, older_than_s, after, limit)
-
-    def open_lease(self, lease: str) -> OpenLease:
-        """One open lease; raises `NotFound` if there is none, or it is settled."""
-        with self._store.read() as connection:
-            return records.open_lease(connection, lease)
-
-    def count_leases(self, cell: str) -> int:
-        """How many leases of a cell are open; raises `NotFound`."""
-        with self._store.read() as connection:
-            return records.count_leases(connection, cells.get(connection, cell).id)
-
-    def lease_backlog(self) -> LeaseBacklog:
-        """How many leases are open, and how old the oldest is: cause for alarm.
-
-        By the database's clock. A lease never expires: reconciliation with its cell settles it, or
-        an operator does; `oldest_leases` tells whose it is.
-        """
-        with self._store.read() as connection:
-            return records.backlog(connection)
-
-    def settle_lease(self, lease: str, outcome: Outcome, *, reason: str, actor: str) -> int:
-        """Settle one open lease whose cell can't do so itself; the revision.
-
-        Raises:
-            Invalid: without a reason.
+            Invalid: the reason is missing or too long.
             NotFound: there is no such open lease.
             LeaseSettled: its cell was quicker, and settled it the other way.
         """
-        move.check_reason(reason)
-        cell_id = self.open_lease(lease).cell_id
-        write = leases.settling(cell_id, lease, outcome, actor=actor, reason=reason)
+        check_reason(reason)
+        cell_id = self.get(lease).cell_id
+        write = self._leases.settling(cell_id, lease, outcome, actor=actor, reason=reason)
         return self._store.write_statements(write)
 
-    def settle_leases(
+    def settle_all(
         self,
         cell: str,
         outcome: Outcome,
         *,
         reason: str,
         actor: str,
-        progress: Progress = progress.nothing,
+        progress: Progress = no_progress,
     ) -> int:
-        """Settle every open lease of a cell that can't do so itself; how many.
+        """Settle every open lease of a cell that won't come back; return how many.
 
-        The cell is the authority for its outcomes: this is for a cell that won't come back. Each
-        lease is a transaction of its own; what is broken off is continued by calling again.
+        The cell is the authority for its outcomes: this is for a cell that can't decide any more.
+        Each lease is a transaction of its own. After an interruption, call it again to go on.
 
         Raises:
-            Invalid: without a reason.
-            NotFound: no such cell.
+            Invalid: the reason is missing or too long.
+            NotFound: there is no such cell.
         """
-        move.check_reason(reason)
+        check_reason(reason)
         with self._store.read() as connection:
-            cell_id = cells.get(connection, cell).id
+            cell_id = get_cell(connection, cell).id
         settled = 0
         after: str | None = None
         while True:
-            with self._store.read() as connection:
-                page = records.open_leases(
-                    connection, cell_id, after=after, limit=SETTLE_PAGE, created_after=None
-                )
+            page = self.page(cell_id, after=after, limit=SETTLE_PAGE)
             for lease in page:
-                write = leases.settling(cell_id, lease.uuid, outcome, actor=actor, reason=reason)
+                write = self._leases.settling(
+                    cell_id, lease.uuid, outcome, actor=actor, reason=reason
+                )
                 try:
                     self._store.write_statements(write)
                 except LeaseSettled:
-                    # The cell was quicker: its word counts.
+                    # The cell was quicker: its outcome counts.
                     continue
                 settled += 1
             progress(settled)
@@ -116,82 +207,27 @@ class OperatorCalls:
                 return settled
             after = page[-1].uuid
 
-    def transfer(
-        self,
-        subject: Subject,
-        source: str,
-        target: str,
-        *,
-        reason: str,
-        actor: str,
-        dry_run: bool = False,
-    ) -> Written[int]:
-        """Move all claims of a subject from one cell to another in one step; how many.
 
-        Raises:
-            NotFound: no such cell, or no claim of the subject there.
-            Refused: the target is retired, or the subject has more than 100,000 claims.
-            Locked: a lease holds some of them.
-        """
+def _open() -> Select[Any]:
+    cells = schema.cells
+    query = select(_L, cells.c.name).join(cells, cells.c.id == _L.c.cell_id, isouter=True)
+    return query.where(_L.c.settled_at.is_(None))
 
-        def work(tx: Transaction) -> int:
-            return move.transfer(tx, subject, source, target, reason)
 
-        moved, tx = self._store.write(actor, work, dry_run=dry_run)
-        return Written(
-            moved, tx.revision if tx.took_revision else tx.revision - 1, tuple(tx.changes)
-        )
-
-    def count_claims_of(self, cell: str) -> int:
-        """How many claims a cell has; raises `NotFound`."""
-        with self._store.read() as connection:
-            return move.count_claims(connection, cells.get(connection, cell).id)
-
-    def release_cell(
-        self, cell: str, *, reason: str, actor: str, progress: Progress = progress.nothing
-    ) -> int:
-        """Free all claims of a retired cell, a bounded batch a transaction; how many.
-
-        What is broken off is continued by calling again.
-
-        Raises:
-            NotFound: no such cell.
-            Refused: it is not retired, or has open leases.
-        """
-        total = 0
-        while True:
-            done, _ = self._store.write(actor, lambda tx: move.release_some(tx, cell, reason))
-            total += done
-            progress(total)
-            if done < move.RELEASE_BATCH:
-                return total
-
-    def check_release(self, cell: str, *, reason: str, actor: str) -> None:
-        """Raise what `release_cell` would, and keep nothing."""
-        self._store.write(actor, lambda tx: move.release_some(tx, cell, reason), dry_run=True)
-
-    def audit(
-        self, bucket: str, value: str, *, before: int | None = None, limit: int = 100
-    ) -> list[Change]:
-        """The newest changes of a claim before a revision, with what became of their leases.
-
-        Oldest first, as far as the change feed reaches back; the claim need not exist any more.
-        """
-        with self._store.read() as connection:
-            limit = min(max(limit, 1), MAX_AUDIT)
-            return move.audit(connection, bucket, value, limit, before)
-
-    def audit_all(
-        self,
-        *,
-        kind: str | None = None,
-        actor: str | None = None,
-        before: tuple[int, int] | None = None,
-        limit: int = 100,
-    ) -> tuple[list[Change], tuple[int, int] | None]:
-        """Changes of any kind, newest first, before a (revision, ordinal); and where to go on.
-
-        A page looks at `feed.WINDOW` revisions at most, so it may be short, and more follow.
-        """
-        with self._store.read() as connection:
-            return changes.newest(connection, kind, actor, before, min(max(limit, 1), MAX_AUDIT))
+def _open_leases(
+    connection: Connection, rows: Sequence[Row[Any]], now: datetime
+) -> list[OpenLease]:
+    """Count each lease's claims, and return the leases in the order of their rows."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for chunk in chunked([row.uuid for row in rows]):
+        query = select(_C.c.lease, _C.c.status, func.count()).where(_C.c.lease.in_(chunk))
+        for lease, status, number in connection.execute(query.group_by(_C.c.lease, _C.c.status)):
+            counts[lease, status] = number
+    leases: list[OpenLease] = []
+    for row in rows:
+        begun = moment(row.created_at)
+        age_s = max((now - begun).total_seconds(), 0.0)
+        kinds = (counts[row.uuid, str(s)] for s in (RecordStatus.CREATING, RecordStatus.DESTROYING))
+        name = row.name or f"{row.cell_id}, deleted"
+        leases.append(OpenLease(row.uuid, row.cell_id, name, begun, age_s, *kinds))
+    return leases

@@ -1,0 +1,99 @@
+"""The cells of the topology, as `Topology.cells` offers them: each method is one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from control_plane.topology.cells import lifecycle, rows
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction
+from control_plane.topology.storage.written import written
+from control_plane.topology.values.cell import Cell, CellSpec, CellState
+from control_plane.topology.values.change import Written
+
+
+class Cells:
+    """Reads and writes cells.
+
+    A write takes ``actor`` (who asks, for the audit) and ``dry_run`` (check everything, return
+    what would change, and roll back).
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> tuple[Cell, ...]:
+        """Return every cell, ordered by id."""
+        with self._store.read() as connection:
+            return rows.all_cells(connection)
+
+    def get(self, name: str) -> Cell:
+        """Return one cell; raise `NotFound` if there is none of this name."""
+        with self._store.read() as connection:
+            return rows.get(connection, name)
+
+    def create(self, spec: CellSpec, *, actor: str, dry_run: bool = False) -> Written[Cell]:
+        """Add a cell; raise `Invalid`, or `AlreadyExists` (also for the id of a deleted cell)."""
+        cell, tx = self._store.write(actor, lambda tx: lifecycle.create(tx, spec), dry_run=dry_run)
+        return written(cell, tx)
+
+    def replace(
+        self,
+        name: str,
+        spec: CellSpec,
+        *,
+        actor: str,
+        expected_version: int | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Written[Cell]:
+        """Replace a cell's attributes; ``force`` skips the guards of its state.
+
+        Raises:
+            NotFound: there is no such cell.
+            StaleVersion: the cell is not at the expected version.
+            Invalid: the spec is malformed, or has another id or name.
+            AlreadyExists: another cell has the address, the session prefix or a sequence range.
+            Refused: a guard refuses the change.
+        """
+        cell, tx = self._store.write(
+            actor,
+            lambda tx: lifecycle.replace(tx, name, spec, expected_version, force=force),
+            dry_run=dry_run,
+        )
+        return written(cell, tx)
+
+    def set_state(
+        self,
+        name: str,
+        state: CellState,
+        *,
+        actor: str,
+        expected_version: int | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Written[Cell]:
+        """Bring a cell to another state; raise `Refused` if its life has no such step."""
+
+        def work(tx: Transaction) -> Cell:
+            spec = replace(rows.get(tx.connection, name).spec(), state=state)
+            return lifecycle.replace(tx, name, spec, expected_version, force=force)
+
+        cell, tx = self._store.write(actor, work, dry_run=dry_run)
+        return written(cell, tx)
+
+    def set_health(self, name: str, *, healthy: bool, actor: str) -> Written[Cell]:
+        """Record whether a cell is up; repeating the same changes nothing."""
+        cell, tx = self._store.write(
+            actor, lambda tx: lifecycle.set_health(tx, name, healthy=healthy)
+        )
+        return written(cell, tx)
+
+    def remove(
+        self, name: str, *, actor: str, expected_version: int | None = None, dry_run: bool = False
+    ) -> Written[Cell]:
+        """Delete a retired cell that owns no claims; raise `Refused` otherwise."""
+        cell, tx = self._store.write(
+            actor, lambda tx: lifecycle.remove(tx, name, expected_version), dry_run=dry_run
+        )
+        return written(cell, tx)
