@@ -7,15 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
+from control_plane.names import MAX_DOCUMENT_BYTES
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.storage.written import written
 from control_plane.topology.values.change import Ruleset, Written
 from control_plane.topology.values.claim_key import can_be_kept
 from control_plane.topology.values.errors import Invalid, NotFound, Problem, StaleVersion
 
-MAX_DOCUMENT_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?\Z")
 _T = schema.rulesets
 
@@ -43,10 +42,9 @@ class Rulesets:
             Invalid: a malformed name, or a document that is too large.
             StaleVersion: the newest version is not the expected one (0: there is none).
         """
-        ruleset, tx = self._store.write(
+        return self._store.written(
             actor, lambda tx: put(tx, name, document, expected_version), dry_run=dry_run
         )
-        return written(ruleset, tx)
 
     def activate(
         self,
@@ -63,10 +61,9 @@ class Rulesets:
             NotFound: there is no such version.
             StaleVersion: another version is active than the expected one (``("", 0)``: none is).
         """
-        ruleset, tx = self._store.write(
+        return self._store.written(
             actor, lambda tx: activate(tx, name, version, expected_active), dry_run=dry_run
         )
-        return written(ruleset, tx)
 
     def active(self) -> Ruleset | None:
         """Return the active version, if there is one."""

@@ -17,7 +17,6 @@ from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import clock, moment
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.storage.written import written
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem
 
@@ -106,10 +105,9 @@ class Tokens:
             Invalid: a malformed name or life, or there are too many tokens.
             AlreadyExists: a valid token has that name.
         """
-        token, tx = self._store.write(
+        return self._store.written(
             actor, lambda tx: _create(tx, name, scope, life), dry_run=dry_run
         )
-        return written(token, tx)
 
     def revoke(self, token: str, *, actor: str, dry_run: bool = False) -> Written[Token]:
         """Revoke a token, by its id or the name of a valid one; repeating it changes nothing.
@@ -117,8 +115,7 @@ class Tokens:
         Raises:
             NotFound: there is no such token.
         """
-        revoked, tx = self._store.write(actor, lambda tx: _revoke(tx, token), dry_run=dry_run)
-        return written(revoked, tx)
+        return self._store.written(actor, lambda tx: _revoke(tx, token), dry_run=dry_run)
 
     def all(self) -> list[Token]:
         """Return every token that there ever was, the oldest first."""

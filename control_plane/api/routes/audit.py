@@ -12,8 +12,8 @@ from control_plane.api import paging
 from control_plane.api.auth import VIEWER
 from control_plane.api.problem import ProblemError
 from control_plane.api.schemas.responses import AuditList, answers
+from control_plane.names import MAX_PAGE
 from control_plane.topology import Topology
-from control_plane.topology.changes import MAX_PAGE
 
 router = APIRouter(prefix="/v1", tags=["audit"])
 

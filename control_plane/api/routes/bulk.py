@@ -14,6 +14,7 @@ from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.problem import ProblemError
 from control_plane.api.schemas.responses import ImportDone, answers
 from control_plane.api.write import WriteOptions
+from control_plane.names import NEXT_HEADER
 from control_plane.topology import Imported, Reject, Topology
 from control_plane.topology.claims.bulk import LINES_PER_TRANSACTION
 from control_plane.topology.claims.bulk_lines import last_key
@@ -22,7 +23,6 @@ from control_plane.topology.values.change import Written
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 NDJSON = "application/x-ndjson"
 MAX_EXPORT = 10_000
-NEXT_HEADER = "x-cellway-next"
 # Any bytes are lines: what is wrong with one is told in `rejects`.
 _LINES: dict[str, Any] = {"required": True, "content": {NDJSON: {"schema": {}}}}
 _EXPORTED: dict[str, Any] = {

@@ -20,8 +20,8 @@ from control_plane.api.schemas.responses import (
     answers,
 )
 from control_plane.api.write import WriteOptions
+from control_plane.names import MAX_PAGE
 from control_plane.topology import Topology
-from control_plane.topology.changes import MAX_PAGE
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 Filter = Annotated[str | SkipJsonSchema[None], Query(max_length=1024)]

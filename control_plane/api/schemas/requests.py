@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.names import MAX_REASON_CHARS
 from control_plane.topology import Outcome, Scope, Subject
 from control_plane.topology.cells.sequence_ranges import DEFAULT_SIZE
 from control_plane.topology.claims.plain import MAX_CLAIMS
-from control_plane.topology.claims.reason import MAX_REASON
 from control_plane.topology.tokens import MAX_LIFE
 from control_plane.topology.values.cell import (
     MAX_ENDPOINTS,
@@ -149,7 +149,7 @@ class SubjectBody(_Body):
 Reason = Annotated[
     str,
     Field(
-        max_length=MAX_REASON,
+        max_length=MAX_REASON_CHARS,
         description="stays in the audit",
         json_schema_extra={"minLength": 1, "pattern": r"\S"},
     ),

@@ -7,7 +7,6 @@ from dataclasses import replace
 from control_plane.topology.cells import lifecycle, rows
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.storage.written import written
 from control_plane.topology.values.cell import Cell, CellSpec, CellState
 from control_plane.topology.values.change import Written
 
@@ -34,8 +33,7 @@ class Cells:
 
     def create(self, spec: CellSpec, *, actor: str, dry_run: bool = False) -> Written[Cell]:
         """Add a cell; raise `Invalid`, or `AlreadyExists` (also for the id of a deleted cell)."""
-        cell, tx = self._store.write(actor, lambda tx: lifecycle.create(tx, spec), dry_run=dry_run)
-        return written(cell, tx)
+        return self._store.written(actor, lambda tx: lifecycle.create(tx, spec), dry_run=dry_run)
 
     def replace(
         self,
@@ -56,12 +54,11 @@ class Cells:
             AlreadyExists: another cell has the address, the session prefix or a sequence range.
             Refused: a guard refuses the change.
         """
-        cell, tx = self._store.write(
+        return self._store.written(
             actor,
             lambda tx: lifecycle.replace(tx, name, spec, expected_version, force=force),
             dry_run=dry_run,
         )
-        return written(cell, tx)
 
     def set_state(
         self,
@@ -79,21 +76,18 @@ class Cells:
             spec = replace(rows.get(tx.connection, name).spec(), state=state)
             return lifecycle.replace(tx, name, spec, expected_version, force=force)
 
-        cell, tx = self._store.write(actor, work, dry_run=dry_run)
-        return written(cell, tx)
+        return self._store.written(actor, work, dry_run=dry_run)
 
     def set_health(self, name: str, *, healthy: bool, actor: str) -> Written[Cell]:
         """Record whether a cell is up; repeating the same changes nothing."""
-        cell, tx = self._store.write(
+        return self._store.written(
             actor, lambda tx: lifecycle.set_health(tx, name, healthy=healthy)
         )
-        return written(cell, tx)
 
     def remove(
         self, name: str, *, actor: str, expected_version: int | None = None, dry_run: bool = False
     ) -> Written[Cell]:
         """Delete a retired cell that owns no claims; raise `Refused` otherwise."""
-        cell, tx = self._store.write(
+        return self._store.written(
             actor, lambda tx: lifecycle.remove(tx, name, expected_version), dry_run=dry_run
         )
-        return written(cell, tx)

@@ -8,7 +8,6 @@ from control_plane.topology.cells import ids, lifecycle, rows, sequence_ranges
 from control_plane.topology.cells.sequence_ranges import HighWaterMark, SequenceUse
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.storage.written import written
 from control_plane.topology.values.cell import SequenceRange
 from control_plane.topology.values.change import Written
 
@@ -48,8 +47,7 @@ class Sequences:
             lifecycle.replace(tx, cell, wider, expected_version, force=True)
             return allotted
 
-        allotted, tx = self._store.write(actor, work, dry_run=dry_run)
-        return written(allotted, tx)
+        return self._store.written(actor, work, dry_run=dry_run)
 
     def report(self, cell: str, last: int, *, actor: str, dry_run: bool = False) -> SequenceUse:
         """Record the highest id that a cell has handed out; return how far its ranges are used.

@@ -18,12 +18,12 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from control_plane.names import MAX_LINE_BYTES
 from control_plane.topology.claims.update import check_update
 from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.claim_key import can_be_kept, normalise_spelled
 from control_plane.topology.values.errors import Invalid, Problem
 
-MAX_LINE_BYTES = 64 * 1024
 MAX_TEXT = 160
 _NUMBERS = ("subject_type", "subject_id", "source_type")
 _TEXTS = ("subject", "source")

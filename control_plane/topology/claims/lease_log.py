@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from control_plane.topology.claims.reason import MAX_REASON
+from control_plane.names import MAX_REASON_CHARS
 from control_plane.topology.claims.update import Creation, Update
 from control_plane.topology.storage.statements import Statement, chunked, rows
 from control_plane.topology.storage.transaction import Transaction
@@ -58,7 +58,7 @@ def settled(lease: str, cell_id: int, outcome: str, reason: str | None) -> Entry
     """Describe a commit or a rollback."""
     after: dict[str, Any] = {"cell_id": cell_id, "state": outcome}
     if reason is not None:
-        after["reason"] = reason[:MAX_REASON]
+        after["reason"] = reason[:MAX_REASON_CHARS]
     action = "commit" if outcome == "committed" else "rollback"
     return Entry("lease", action, lease, None, after)
 

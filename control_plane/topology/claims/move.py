@@ -14,7 +14,6 @@ from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import chunked
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.storage.written import written
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.claim_key import can_be_kept
@@ -72,10 +71,9 @@ class Moves:
         """
         subject.check()
         check_reason(reason)
-        number, tx = self._store.write(
+        return self._store.written(
             actor, lambda tx: _move(tx, subject, source, target, reason), dry_run=dry_run
         )
-        return written(number, tx)
 
 
 def _move(tx: Transaction, subject: Subject, source: str, target: str, reason: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
+from control_plane.names import MAX_PAGE
 from control_plane.topology.cells.rows import get as get_cell
 from control_plane.topology.claims.leases import Leases, Outcome
 from control_plane.topology.claims.reason import check_reason
@@ -20,7 +21,6 @@ from control_plane.topology.storage.store import Store
 from control_plane.topology.values.claim import Lease, RecordStatus
 from control_plane.topology.values.errors import LeaseSettled, NotFound
 
-MAX_PAGE = 1000
 SETTLE_PAGE = 100
 _C = schema.claims
 _L = schema.leases

@@ -10,14 +10,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
 
+from control_plane.names import MAX_PAGE
 from control_plane.topology.cells.rows import get as get_cell
-from control_plane.topology.changes import MAX_PAGE, of_keys
+from control_plane.topology.changes import of_keys
 from control_plane.topology.claims import epochs
+from control_plane.topology.claims.bulk_lines import MAX_TEXT
 from control_plane.topology.lookup.interface import open_lookup
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.storage.written import written
 from control_plane.topology.values.change import Change, Written
 from control_plane.topology.values.claim import Claim, ClaimSpec, RecordStatus
 from control_plane.topology.values.claim_key import can_be_kept, normalise, normalise_spelled
@@ -32,8 +33,6 @@ from control_plane.topology.values.errors import (
 
 MAX_CLAIMS = 1000
 """Claims in one claim or release."""
-MAX_TEXT = 160
-"""Characters of a subject or a source."""
 _KEYS_PER_QUERY = 400
 _T = schema.claims
 _ClaimKey = tuple[str, str]
@@ -56,8 +55,7 @@ class Claims:
             AlreadyExists: lists every value that is taken, and its owner.
             Refused: the cell is retired.
         """
-        claims, tx = self._store.write(actor, lambda tx: _claim(tx, specs), dry_run=dry_run)
-        return written(claims, tx)
+        return self._store.written(actor, lambda tx: _claim(tx, specs), dry_run=dry_run)
 
     def release(
         self,
@@ -74,8 +72,7 @@ class Claims:
             Refused: another cell owns one.
             Locked: a lease holds some of them.
         """
-        claims, tx = self._store.write(actor, lambda tx: _release(tx, keys, cell), dry_run=dry_run)
-        return written(claims, tx)
+        return self._store.written(actor, lambda tx: _release(tx, keys, cell), dry_run=dry_run)
 
     def get(self, bucket: str, value: str) -> Claim:
         """Return one claim; raise `NotFound`, or `Invalid` for a malformed key."""

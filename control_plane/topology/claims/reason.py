@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from control_plane.names import MAX_REASON_CHARS
 from control_plane.topology.values.errors import Invalid, Problem
-
-MAX_REASON = 1024
-"""Characters of a reason; it stays in the audit."""
 
 
 def check_reason(reason: str) -> None:
     """Raise `Invalid` unless there is a reason of a length that can be kept."""
-    if not 1 <= len(reason.strip()) <= MAX_REASON:
-        mend = f"say why, in 1 to {MAX_REASON} characters: it stays in the audit"
+    if not 1 <= len(reason.strip()) <= MAX_REASON_CHARS:
+        mend = f"say why, in 1 to {MAX_REASON_CHARS} characters: it stays in the audit"
         raise Invalid(Problem("reason", "is missing or too long", mend))

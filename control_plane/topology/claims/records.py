@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, literal_column, select
 
+from control_plane.names import MAX_PAGE
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import moment
 from control_plane.topology.storage.store import Store
@@ -14,7 +15,6 @@ from control_plane.topology.values.claim import Record, RecordSpec, RecordStatus
 from control_plane.topology.values.claim_key import normalise
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
 
-MAX_PAGE = 1000
 _C = schema.claims
 
 

@@ -11,7 +11,6 @@ from control_plane.topology import changes, rulesets
 from control_plane.topology.cells import lifecycle, rows
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.storage.written import written
 from control_plane.topology.values.cell import Cell, CellSpec
 from control_plane.topology.values.change import Change, Written
 from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
@@ -60,8 +59,7 @@ class DesiredState:
             _apply_cells(tx, desired, force=force)
             _apply_rulesets(tx, desired)
 
-        _, tx = self._store.write(actor, work, dry_run=dry_run)
-        return written(None, tx)
+        return self._store.written(actor, work, dry_run=dry_run)
 
 
 def text_of(document: Mapping[str, Any]) -> str:
