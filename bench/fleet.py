@@ -26,10 +26,11 @@ from bench.load import scratch
 from bench.propagation import settle
 from bench.results import Figure, report
 from bench.world import fill, plane_settings
-from control_plane.server import Running, run_loop, running
+from control_plane.names import CDS, EDS, LDS
+from control_plane.process.event_loop import run_loop
+from control_plane.server import Running, running
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
-from control_plane.xds.resource import CDS, EDS, LDS
 
 DEADLINE_S = 60.0
 
@@ -175,11 +176,11 @@ async def main(size: Size, changes: int, profile: Path | None = None) -> None:
 
 async def _measure(plane: Running, nodes: Nodes, size: Size, changes: int) -> dict[str, Figure]:
     def endpoints(number: int) -> int:
-        return plane.topology.update_cell("cell-1", moved(number + 1), actor="bench").revision
+        return plane.topology.cells.replace("cell-1", moved(number + 1), actor="bench").revision
 
     def new_cell(number: int) -> int:
         spec = _spec(size.cells + 1 + number, 20_000)
-        return plane.topology.create_cell(spec, actor="bench").revision
+        return plane.topology.cells.create(spec, actor="bench").revision
 
     await nodes.tell("prepare")
     started = time.perf_counter()

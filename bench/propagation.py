@@ -23,7 +23,8 @@ from multiprocessing.connection import Connection
 from bench.load import scratch
 from bench.results import Figure, report
 from bench.world import cellway, upstream
-from control_plane.server import Running, run_loop
+from control_plane.process.event_loop import run_loop
+from control_plane.server import Running
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 
@@ -88,7 +89,7 @@ def _point_at(plane: Running, port: int) -> int:
         session_prefix="cell-1",
         state=CellState.ACTIVE,
     )
-    return plane.topology.update_cell("cell-1", spec, actor="bench").revision
+    return plane.topology.cells.replace("cell-1", spec, actor="bench").revision
 
 
 @contextlib.contextmanager

@@ -13,15 +13,15 @@ from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
 from control_plane.jobs.change_retention import Retention
-from control_plane.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.process.envoy import Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
+from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.process.listening import host_port, reachable
-from control_plane.server import Running, changes_kept, run_loop, running, serve, until_signal
-from control_plane.settings import Settings, TokenNeeded
-from control_plane.topology.claims.bulk import Reject
+from control_plane.server import Running, changes_kept, running, serve
+from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
+from control_plane.settings import BadSetting, Settings, TokenNeeded
+from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
-from control_plane.topology.service import Topology
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
@@ -33,6 +33,8 @@ def run_guarded(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine; what can't start says why."""
     try:
         run_loop(main)
+    except BadSetting as error:
+        raise Failure(f"the configuration is wrong\n  {error}", Exit.USAGE) from error
     except TokenNeeded as error:
         raise Failure(str(error), Exit.REFUSED) from error
     except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge) as error:
@@ -186,7 +188,7 @@ def importing(
     def take(lines: list[str], first: int) -> dict[str, Any]:
         rejects: list[Reject] = []
         with _told():
-            done = topology.import_claims(
+            done = topology.bulk.import_(
                 lines,
                 actor=actor,
                 reject=rejects.append,
@@ -226,7 +228,7 @@ def prune_database(settings: Settings, *, dry_run: bool) -> tuple[int, int]:
             rows = asyncio.run(Retention(topology, kept).round())
         except OSError as error:
             raise Failure(f"nothing more was forgotten: the archive: {error}") from error
-        return rows, topology.oldest_change()
+        return rows, topology.changes.oldest()
 
 
 def advance_database(url: str, above: int) -> int:

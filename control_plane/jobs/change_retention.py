@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.topology.changes import Archive, Pruned
-from control_plane.topology.service import Topology
+from control_plane.topology import Archive, Pruned, Topology
 from control_plane.topology.values.change import Change
 from control_plane.topology.values.errors import TopologyError
 
@@ -42,11 +40,11 @@ class Kept:
         written.
         """
         archive = None if self.archive is None else _archive(self.archive)
-        return topology.prune_changes(older_than=self._age, keep=self._count, archive=archive)
+        return topology.changes.prune(older_than=self._age, keep=self._count, archive=archive)
 
     def prunable(self, topology: Topology) -> tuple[int, int]:
         """How many changes all steps together would forget, and up to which revision."""
-        return topology.prunable_changes(older_than=self._age, keep=self._count)
+        return topology.changes.prunable(older_than=self._age, keep=self._count)
 
     @property
     def _age(self) -> timedelta | None:
@@ -72,7 +70,7 @@ class Retention:
         while True:
             try:
                 await self.round()
-            except (TopologyError, SQLAlchemyError, OSError):
+            except (TopologyError, OSError):
                 # A database that is away, a disk that is full: nothing is lost, the next round
                 # goes on.
                 log.exception("old changes could not be forgotten")

@@ -8,15 +8,6 @@ from functools import cached_property
 
 from control_plane.xds.protobuf_wire import length_delimited
 
-_TYPE = "type.googleapis.com/envoy."
-CDS = f"{_TYPE}config.cluster.v3.Cluster"
-EDS = f"{_TYPE}config.endpoint.v3.ClusterLoadAssignment"
-LDS = f"{_TYPE}config.listener.v3.Listener"
-RDS = f"{_TYPE}config.route.v3.RouteConfiguration"
-ECDS = f"{_TYPE}config.core.v3.TypedExtensionConfig"
-SDS = f"{_TYPE}extensions.transport_sockets.tls.v3.Secret"
-RTDS = f"{_TYPE}service.runtime.v3.Runtime"
-
 
 @dataclass(frozen=True)
 class Resource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
 
 PHASES = ((SDS,), (CDS, EDS), (LDS, RDS), (ECDS, RTDS))
 """The order in which types are sent, so that make comes before break.

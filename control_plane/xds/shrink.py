@@ -16,10 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from control_plane.xds.resource import CDS, LDS, RDS
+from control_plane.names import CDS, LDS, OWN_CLUSTERS, RDS
 
-OWN_CLUSTERS = "cellway:"
-"""The prefix of clusters that do not belong to a cell, such as the classifier's."""
 GUARDED = {CDS: "clusters of cells", LDS: "listeners", RDS: "route tables"}
 """The types that an Envoy serves by. Others may all go, as endpoints do when names replace them."""
 GUARDED_CLUSTERS = 4

@@ -16,14 +16,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from control_plane.api.problem import problem
-from control_plane.topology.service import Topology
+from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS
+from control_plane.topology import Topology
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.idempotency import Once, Remembered
 
-MAX_KEY_CHARS = 255
 WAIT_S = 5.0
 """How long the answer of the same request in another replica is waited for."""
-_POLL_S = 0.05
+ANSWER_POLL_S = 0.05
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Carry = Callable[[Send], Awaitable[None]]
@@ -44,8 +44,8 @@ class OncePerKey:
         Keys of one caller (its id; empty for anybody) are nothing to another. ``request`` is all
         that makes a request the same.
         """
-        if len(given) > MAX_KEY_CHARS:
-            detail = f"Idempotency-Key is longer than {MAX_KEY_CHARS} characters"
+        if len(given) > MAX_IDEMPOTENCY_KEY_CHARS:
+            detail = f"Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY_CHARS} characters"
             await _send(problem(400, detail, code="invalid"), send)
             return
         key = hashlib.sha256(f"{caller}\0{given}".encode()).hexdigest() if caller else given
@@ -60,7 +60,7 @@ class OncePerKey:
             self._in_flight.discard(key)
 
     async def _carry_out(self, request: Once, carry: Carry, send: Send) -> None:
-        if await run_in_threadpool(self._topology.recall, request.key) is not None:
+        if await run_in_threadpool(self._topology.idempotency.recall, request.key) is not None:
             await self._answer_again(request, send)
             return
         recorder = _Recorder()
@@ -81,7 +81,7 @@ class OncePerKey:
         """Keep the answer, if it may be; False if another request has the key."""
         if recorder.worth_keeping:
             answer = recorder.remembered(request.fingerprint)
-            return await run_in_threadpool(self._topology.remember, request, answer)
+            return await run_in_threadpool(self._topology.idempotency.remember, request, answer)
         await self._forgo(request)
         return True
 
@@ -89,7 +89,7 @@ class OncePerKey:
         """Say that what was written has no answer to be given again."""
         if request.written:
             answer = Remembered(request.fingerprint, idempotency.UNKEPT, "", "")
-            await run_in_threadpool(self._topology.remember, request, answer)
+            await run_in_threadpool(self._topology.idempotency.remember, request, answer)
 
     async def _answer_again(self, request: Once, send: Send) -> None:
         before = await self._answered(request.key)
@@ -109,11 +109,11 @@ class OncePerKey:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WAIT_S
         while True:
-            known = await run_in_threadpool(self._topology.recall, key)
+            known = await run_in_threadpool(self._topology.idempotency.recall, key)
             pending = known is not None and known.status == idempotency.PENDING
             if not pending or loop.time() >= deadline:
                 return known
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(ANSWER_POLL_S)
 
 
 class _Recorder:

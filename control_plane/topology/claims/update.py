@@ -6,17 +6,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, MAX_RECORDS
 from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.claim_key import normalise_spelled
 from control_plane.topology.values.errors import Invalid, Problem
 
-MAX_RECORDS = 1000
-"""Creates and destroys of one update together, as GitLab's clients keep to."""
 MAX_BYTES = 10 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 200
 """What each record counts on top of its own bytes, as GitLab's clients reckon."""
 MAX_SOURCE_ID_BYTES = 255
-MAX_KEY_LENGTH = 256
 
 _SUBJECT_OF_ID: Mapping[str, int] = {
     "organization_id": 1,
@@ -57,7 +55,7 @@ class Creation(RecordSpec):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Update:
     """An update with normalised values. ``replaced`` are both destroyed and created."""
 
     creates: tuple[Creation, ...]
@@ -72,7 +70,7 @@ class Batch:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def check(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> Batch:
+def check_update(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> Update:
     """Normalise an update.
 
     Raises:
@@ -80,19 +78,19 @@ def check(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> Batc
             side. A value on both sides is replaced: its attributes change, its owner doesn't.
     """
     _check_size(creates, destroys)
-    wanted = _by_key("create_records", creates)
-    gone = _by_key("destroy_records", destroys)
-    return Batch(
-        tuple(spec for key, spec in wanted.items() if key not in gone),
-        tuple(spec for key, spec in wanted.items() if key in gone),
-        tuple(gone),
+    created = _by_key("create_records", creates)
+    destroyed = _by_key("destroy_records", destroys)
+    return Update(
+        tuple(spec for key, spec in created.items() if key not in destroyed),
+        tuple(spec for key, spec in created.items() if key in destroyed),
+        tuple(destroyed),
     )
 
 
 def check_key(key: str | None) -> None:
     """Raise `Invalid` where an idempotency key can't be kept."""
-    if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isprintable()):
-        mend = f"1 to {MAX_KEY_LENGTH} printable characters"
+    if key is not None and not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS and key.isprintable()):
+        mend = f"1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable characters"
         raise Invalid(Problem("idempotency-key", "malformed", mend))
 
 

@@ -15,8 +15,8 @@ from envoy.service.route.v3 import rds_pb2
 from envoy.service.runtime.v3 import rtds_pb2
 from envoy.service.secret.v3 import sds_pb2
 
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
 from control_plane.xds.fleet.fleet import Fleet
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
 from control_plane.xds.resource_types import PUSH_ORDER
 from control_plane.xds.server.limits import Limits
 from control_plane.xds.server.revision_probe import RevisionProbe

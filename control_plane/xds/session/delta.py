@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from control_plane.names import CDS
 from control_plane.xds.protobuf_wire import length_delimited
-from control_plane.xds.resource import CDS
 from control_plane.xds.resource_types import FULL_STATE_TYPES
 from control_plane.xds.session.client_versions import ClientVersions
 from control_plane.xds.session.delta_request import as_delta_request, initial_versions

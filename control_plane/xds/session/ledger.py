@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 
-from control_plane.xds.resource import CDS, EDS, Resource
+from control_plane.names import CDS, EDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.resource_types import FALSE_ACK_TYPES
 from control_plane.xds.session import answers
 from control_plane.xds.session.response import Response

@@ -27,7 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from enum import Enum
 
-from control_plane.xds.resource import CDS, EDS
+from control_plane.names import CDS, EDS
 from control_plane.xds.resource_types import PHASES, PUSH_ORDER
 from control_plane.xds.session.ledger import Ledger
 from control_plane.xds.session.response import Response

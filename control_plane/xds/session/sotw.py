@@ -17,8 +17,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from control_plane.names import RTDS
 from control_plane.xds.protobuf_wire import length_delimited
-from control_plane.xds.resource import RTDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.resource_types import FALSE_ACK_TYPES, FULL_STATE_TYPES
 from control_plane.xds.session import answers
 from control_plane.xds.session.client_versions import ClientVersions

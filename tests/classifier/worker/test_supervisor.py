@@ -15,11 +15,16 @@ import httpx
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
-from control_plane.classifier.worker.directory import note_worker, orphans, worker_directory
+from control_plane.classifier.worker.directory import (
+    WORKER_MODULE,
+    note_worker,
+    orphans,
+    worker_directory,
+)
 from control_plane.classifier.worker.supervisor import RestartDelay, Workers
-from control_plane.examples.demo import free_port
 from control_plane.server import Running
 from tests.support.plane import add_cell, plane_with, route_all, samples, until
+from tests.support.ports import unused_port
 
 DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))
 TIMED = ("cellway_classify_seconds_count", (("outcome", "cell"), ("tier", "classifier")))
@@ -146,7 +151,7 @@ async def test_a_worker_that_dies_again_and_again_is_started_ever_later(
 async def test_the_database_address_is_not_in_the_process_list(tmp_path: Path) -> None:
     async with plane_with(tmp_path, classifier_workers=1) as (plane, _):
         line = await asyncio.to_thread(Path(f"/proc/{plane.workers[0].pid}/cmdline").read_bytes)
-        assert b"classifier_worker" in line
+        assert WORKER_MODULE.encode() in line
         assert b"sqlite" not in line
 
 
@@ -169,7 +174,7 @@ def test_a_process_number_that_is_anothers_by_now_is_no_orphan(tmp_path: Path) -
 
 
 def test_a_server_that_was_killed_can_be_started_again_on_the_same_ports(tmp_path: Path) -> None:
-    ports = {name: str(free_port()) for name in ("api", "grpc", "classifier")}
+    ports = {name: str(unused_port()) for name in ("api", "grpc", "classifier")}
     command = [sys.executable, "-m", "control_plane.cli.main", "serve"]
     command += [f"--{name}-port={port}" for name, port in ports.items()]
     environment = os.environ | {"CELLWAY_DATA_DIR": str(tmp_path)}

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.xds.resource import CDS, EDS, LDS, RDS, RTDS
+from control_plane.names import CDS, EDS, LDS, RDS, RTDS
 from control_plane.xds.resource_types import FALSE_ACK_TYPES
 from tests.xds.server.wire import Wire
 from tests.xds.server.xds_client import (

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.xds.resource import CDS, LDS
+from control_plane.names import CDS, LDS
 from control_plane.xds.resource_types import FALSE_ACK_TYPES
 from tests.xds.server.wire import Wire
 from tests.xds.server.xds_client import (

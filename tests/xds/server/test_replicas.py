@@ -14,11 +14,12 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import CDS
 from control_plane.publisher.publisher import Publisher
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
-from control_plane.xds.resource import CDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.server.limits import Limits
 from control_plane.xds.server.revision_probe import RevisionProbe, RevisionUnknown
 from control_plane.xds.snapshot import Snapshot
@@ -51,9 +52,9 @@ class Replica(Wire):
 async def url(tmp_path: Path) -> AsyncIterator[str]:
     made = f"sqlite:///{tmp_path}/shared.db"
     topology = Topology.open(made)
-    topology.create_cell(spec(1), actor="t")
-    topology.put_ruleset("r", RULESET, actor="t")
-    topology.activate_ruleset("r", 1, actor="t")
+    topology.cells.create(spec(1), actor="t")
+    topology.rulesets.put("r", RULESET, actor="t")
+    topology.rulesets.activate("r", 1, actor="t")
     yield made
     topology.close()
 
@@ -88,7 +89,7 @@ def versions_of(response: Any) -> dict[str, str]:
 async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> None:
     async with Replica(url) as quick, Replica(url) as slow:
         slow.publisher.publish()
-        quick.topology.update_cell("c", spec(2), actor="t")
+        quick.topology.cells.replace("c", spec(2), actor="t")
         quick.publisher.publish()
         assert quick.cache.newest.revision > slow.cache.newest.revision
         call = await the_cluster(quick, "n1")
@@ -104,7 +105,7 @@ async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> No
         await asyncio.sleep(QUIET_S)
         # It has caught up with what the node has: there is nothing to say.
         assert slow.xds.sent_resource_bytes == 0
-        slow.topology.update_cell("c", spec(3), actor="t")
+        slow.topology.cells.replace("c", spec(3), actor="t")
         slow.publisher.publish()
         newer = versions_of(await waiting)
         assert newer == {"cell:c": slow.cache.newest.of_type(CDS)["cell:c"].version}
@@ -115,7 +116,7 @@ async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> No
 async def test_state_of_the_world_waits_as_well(url: str) -> None:
     async with Replica(url) as quick, Replica(url) as slow:
         slow.publisher.publish()
-        quick.topology.create_cell(
+        quick.topology.cells.create(
             CellSpec("d", "d.example", (Endpoint("10.0.0.2", 1),), state=CellState.ACTIVE),
             actor="t",
         )
