@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from control_plane.compiler.model import CLASSIFIER_CLUSTER, cell_cluster
-from control_plane.names import CDS, ECDS, EDS, LDS, RDS
+from control_plane.names import CDS, CLASSIFIER_CLUSTER, ECDS, EDS, LDS, RDS, cell_cluster
 from control_plane.xds.resource import Resource
 from control_plane.xds.shrink import counted, shrink_reason
 from control_plane.xds.snapshot import Snapshot

@@ -138,7 +138,7 @@ async def test_a_node_that_has_nothing_waits_a_while_only(url: str) -> None:
     async with Replica(url, Limits(confirm_timeout_s=QUIET_S)) as slow:
         slow.publisher.publish()
         old = slow.cache.newest.of_type(CDS)["cell:c"].version
-        slow.topology.update_cell("c", spec(2), actor="t")
+        slow.topology.cells.replace("c", spec(2), actor="t")
         call = await the_cluster(slow, "fresh")
         assert versions_of(await read(call)) == {"cell:c": old}
         returning = await the_cluster(slow, "returning", {"cell:c": "another"})
