@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from control_plane.names import CDS, LDS
 from control_plane.xds.resource_types import FALSE_ACK_TYPES
-from tests.xds.server.wire import Wire
-from tests.xds.server.xds_client import (
+from tests.xds.server.conformance.marks import (
+    of_each_type,
+    of_each_variant,
+    of_wildcard_types,
+    short,
+)
+from tests.xds.server.conformance.xds_client import (
     TYPES,
-    VARIANTS,
     WAIT_S,
     WILDCARD_TYPES,
-    Variant,
     XdsClient,
     publish,
     tags,
 )
+from tests.xds.server.wire import Wire
 
-pytestmark = pytest.mark.parametrize("variant", VARIANTS, ids=str)
-
-
-def short(type_url: str) -> str:
-    return type_url.rpartition(".")[2]
-
-
-of_each_type = pytest.mark.parametrize("url", TYPES, ids=short)
-of_wildcard_types = pytest.mark.parametrize("url", WILDCARD_TYPES, ids=short)
-
-
-@pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    async with Wire(force_shrink=True) as made:
-        yield made
-
-
-@pytest.fixture
-async def client(wire: Wire, variant: Variant) -> AsyncIterator[XdsClient]:
-    async with XdsClient(wire, variant) as made:
-        yield made
+pytestmark = of_each_variant
 
 
 @of_wildcard_types
