@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -12,47 +11,13 @@ from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, SequenceRange
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
+from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
 
 MAX_ID = 2**63 - 1
 DEFAULT_SIZE = 10**11
 """What GitLab gives each further cell at least."""
-ALARM_SHARE = 0.9
-"""GitLab's hard limit for the saturation of a sequence."""
 _R = schema.sequence_ranges
 _M = schema.sequence_marks
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceUse:
-    """A cell's ranges together: how many ids it was allotted, and has reported as used."""
-
-    cell: str
-    allotted: int
-    used: int
-
-    @property
-    def share(self) -> float:
-        """Used ÷ allotted, 0 to 1."""
-        return self.used / self.allotted if self.allotted else 0.0
-
-    @property
-    def alarming(self) -> bool:
-        """Whether more should be allotted now."""
-        return self.share >= ALARM_SHARE
-
-
-@dataclass(frozen=True, slots=True)
-class HighWaterMark:
-    """``mark``: the highest id allotted, as the database knows. ``outside``: as the file knows."""
-
-    mark: int
-    floor: int
-    outside: int | None
-
-    @property
-    def restored(self) -> bool:
-        """Whether the database is older than the file: nothing is allotted until confirmed."""
-        return self.outside is not None and self.outside > self.mark
 
 
 def allot(tx: Transaction, cell: Cell) -> None:

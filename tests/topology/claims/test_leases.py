@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from control_plane.topology import LeaseBacklog, Topology
+from control_plane.topology import Topology
 from control_plane.topology.claims import epochs, leases
 from control_plane.topology.claims.update import MAX_BYTES
 from control_plane.topology.storage import schema
@@ -23,6 +23,7 @@ from control_plane.topology.values.errors import (
     Refused,
     TopologyError,
 )
+from control_plane.topology.values.lease import LeaseBacklog
 
 ME = "tester"
 FULL = RecordSpec("username", "Ada", 4, 7, 1, (7).to_bytes(8, "big"), b"\x00any")
