@@ -41,7 +41,7 @@ class Sequences:
         """
 
         def work(tx: Transaction) -> SequenceRange:
-            spec = rows.get(tx.connection, cell).spec()
+            spec = rows.get_cell(tx.connection, cell).spec()
             allotted = sequence_ranges.next_range(tx, size)
             wider = replace(spec, sequence_ranges=(*spec.sequence_ranges, allotted))
             lifecycle.replace(tx, cell, wider, expected_version, force=True)
@@ -58,7 +58,7 @@ class Sequences:
         """
 
         def work(tx: Transaction) -> SequenceUse:
-            return sequence_ranges.report(tx, rows.get(tx.connection, cell), last)
+            return sequence_ranges.report(tx, rows.get_cell(tx.connection, cell), last)
 
         return self._store.write(actor, work, dry_run=dry_run)[0]
 
