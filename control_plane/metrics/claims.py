@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from control_plane.topology import LeaseBacklog, SequenceUse
+from control_plane.topology.values.lease import LeaseBacklog
+from control_plane.topology.values.sequence import SequenceUse
 
 
 class ClaimMetrics:
