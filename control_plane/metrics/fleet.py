@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from control_plane.metrics.buckets import SECONDS
-from control_plane.xds.fleet.fleet import NodeStatus
+from control_plane.xds.fleet.node import NodeStatus
 from control_plane.xds.session.status import SyncState
 
 

@@ -18,7 +18,7 @@ from control_plane.metrics.workers import WorkerMetrics
 from control_plane.topology.values.cell import Cell
 from control_plane.topology.values.lease import LeaseBacklog
 from control_plane.topology.values.sequence import SequenceUse
-from control_plane.xds.fleet.fleet import NodeStatus
+from control_plane.xds.fleet.node import NodeStatus
 
 
 @dataclass(frozen=True, slots=True)
