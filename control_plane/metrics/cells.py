@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from control_plane.edge_health.book import Count
 from control_plane.topology.values.cell import Cell, CellState
 
 _UNWATCHED = frozenset({CellState.DRAINED, CellState.RETIRED})
@@ -44,7 +43,7 @@ class CellMetrics:
         """Count a stream of reports that was ended with this gRPC status."""
         self._reports_refused.labels(code).inc()
 
-    def set_cells(self, cells: Iterable[Cell], reports: Mapping[str, Count]) -> None:
+    def set_cells(self, cells: Iterable[Cell], reports: Mapping[str, tuple[int, int]]) -> None:
         """Set the gauges of each cell.
 
         Args:
@@ -57,9 +56,10 @@ class CellMetrics:
         for cell in cells:
             if cell.state not in _UNWATCHED:
                 self._up.labels(cell.name).set(cell.healthy)
-            if (count := reports.get(cell.name)) is not None:
-                self._edges.labels(cell.name, "up").set(count.up)
-                self._edges.labels(cell.name, "down").set(count.down)
+            if (edges := reports.get(cell.name)) is not None:
+                up, down = edges
+                self._edges.labels(cell.name, "up").set(up)
+                self._edges.labels(cell.name, "down").set(down)
 
     def set_reporters(self, number: int) -> None:
         """Set how many Envoys report."""

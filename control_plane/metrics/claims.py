@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Gauge
-
-from control_plane.topology import LeaseBacklog, SequenceUse
 
 
 class ClaimMetrics:
@@ -27,10 +25,10 @@ class ClaimMetrics:
         for bucket, number in by_bucket.items():
             self._claims.labels(bucket).set(number)
 
-    def set_leases(self, leases: LeaseBacklog) -> None:
+    def set_leases(self, number: int, oldest_s: float) -> None:
         """Set the number of open leases and the age of the oldest."""
-        self._leases.labels("open").set(leases.open)
-        self._oldest_lease.set(leases.oldest_s)
+        self._leases.labels("open").set(number)
+        self._oldest_lease.set(oldest_s)
 
 
 class SequenceMetrics:
@@ -49,9 +47,9 @@ class SequenceMetrics:
             registry=registry,
         )
 
-    def set_sequences(self, uses: Iterable[SequenceUse], *, restored: bool) -> None:
-        """Set the share that each cell has used, and whether the database was put back in time."""
+    def set_sequences(self, shares: Mapping[str, float], *, restored: bool) -> None:
+        """Set the share that each cell has used, and whether the database was restored."""
         self._used.clear()
-        for use in uses:
-            self._used.labels(use.cell).set(use.share)
+        for cell, share in shares.items():
+            self._used.labels(cell).set(share)
         self._restored.set(restored)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from control_plane.metrics.buckets import SECONDS
-from control_plane.xds.fleet.fleet import NodeStatus
-from control_plane.xds.session.status import SyncState
 
 
 class FleetMetrics:
@@ -59,10 +56,8 @@ class FleetMetrics:
         """Record how long it took to send a node what a new snapshot changes for it."""
         self._push.observe(seconds)
 
-    def set_nodes(self, nodes: Iterable[NodeStatus]) -> None:
-        """Set the gauges from the nodes as they are now."""
-        known = tuple(nodes)
-        tally = Tally(node.state for node in known)
-        for state in SyncState:
-            self._nodes.labels(state).set(tally[state])
-        self._outdated.set(sum(node.connected and bool(node.outdated) for node in known))
+    def set_nodes(self, by_state: Mapping[str, int], outdated: int) -> None:
+        """Set the number of Envoys in each state, and of those that are too old."""
+        for state, number in by_state.items():
+            self._nodes.labels(state).set(number)
+        self._outdated.set(outdated)

@@ -1,11 +1,11 @@
 """The directory that a server shares with its workers: their counts and their process ids.
 
-    DATA_DIR/classifier-workers/
-        lock             held while a server looks for the leavings of others
-        tmpab12cd/       the directory of one server
-            lock         held as long as that server lives
-            0.pid        the process id of the worker in slot 0
-            counter_0.db what the workers in slot 0 have counted (prometheus_client's format)
+DATA_DIR/classifier-workers/
+    lock             held while a server looks for the leavings of others
+    tmpab12cd/       the directory of one server
+        lock         held as long as that server lives
+        0.pid        the process id of the worker in slot 0
+        counter_0.db what the workers in slot 0 have counted (prometheus_client's format)
 """
 
 from __future__ import annotations
