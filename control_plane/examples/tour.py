@@ -59,9 +59,7 @@ def questions() -> Sequence[Question]:
         Question("session of no cell", "/dashboard", (), {"cookie": "_gitlab_session=cell-99-ff"}),
         Question("forced cell", "/globex/web", ("cell-1",), {"cookie": "force-cell=cell-1"}),
         Question("token", "/api/v4/user", ("cell-2",), {"private-token": token}),
-        Question(
-            "token, bearer", "/api/v4/jobs", ("cell-2",), {"authorization": f"Bearer {token}"}
-        ),
+        Question("token, bearer", "/api/v4/jobs", ("cell-2",), bearer),
         Question("token, malformed", "/api/v4/user", (), {"private-token": token[:-1] + "!"}),
         Question("project page", "/gitlab-org/gitlab/-/issues", ("cell-1",)),
         _EXPLAINED,
