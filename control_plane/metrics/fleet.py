@@ -4,37 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
-from control_plane.metrics.buckets import SECONDS
+from control_plane.metrics.catalogue import SECONDS, counter, gauge, histogram
 
 
 class FleetMetrics:
     """The metrics of Envoys and of the revisions sent to them; the observer of a `Fleet`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._revision = Gauge("cellway_revision", "Newest published revision", registry=registry)
-        self._nodes = Gauge("cellway_fleet_nodes", "Envoys by state", ["state"], registry=registry)
-        self._outdated = Gauge(
-            "cellway_fleet_outdated_nodes",
-            "Connected Envoys that are older than the fleet needs",
-            registry=registry,
-        )
-        self._nacks = Counter(
-            "cellway_xds_nacks_total", "Resources refused", ["type"], registry=registry
-        )
-        self._push = Histogram(
-            "cellway_xds_push_seconds",
-            "Time to work out and send what one node is to get of a new snapshot",
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._propagation = Histogram(
-            "cellway_propagation_seconds",
-            "Commit of a revision, as heard of here, to its last acknowledgement by a node "
-            "that was connected when it was published; given up after 60 s",
-            buckets=(*SECONDS, 30, 60),
-            registry=registry,
+        self._revision = gauge(registry, "cellway_revision")
+        self._nodes = gauge(registry, "cellway_fleet_nodes", "state")
+        self._outdated = gauge(registry, "cellway_fleet_outdated_nodes")
+        self._nacks = counter(registry, "cellway_xds_nacks_total", "type")
+        self._push = histogram(registry, "cellway_xds_push_seconds")
+        self._propagation = histogram(
+            registry, "cellway_propagation_seconds", buckets=(*SECONDS, 30, 60)
         )
 
     def published(self, revision: int) -> None:

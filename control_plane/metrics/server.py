@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from control_plane.metrics.aggregate import Together
+from control_plane.metrics.catalogue import gauge
 from control_plane.metrics.cells import CellMetrics
 from control_plane.metrics.claims import ClaimMetrics, SequenceMetrics
 from control_plane.metrics.database import DatabaseMetrics
@@ -45,14 +46,8 @@ class PublicationMetrics:
     """Whether anything is published, and whether a guard holds it back."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._refused = Gauge(
-            "cellway_publication_refused",
-            "1 while a guard keeps the newest revision from the fleet",
-            registry=registry,
-        )
-        self._ruleset = Gauge(
-            "cellway_ruleset_active", "1 if a ruleset routes, 0 if none does", registry=registry
-        )
+        self._refused = gauge(registry, "cellway_publication_refused")
+        self._ruleset = gauge(registry, "cellway_ruleset_active")
 
     def set_publication(self, *, ruleset_active: bool, refused: bool) -> None:
         """Set both gauges."""
