@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 SHARE = 0.01
 """The share of time that may go into counting: after a count of 3 s there is none for 5 minutes."""
 PATIENCE_S = 1.0
-"""How long a scrape waits for a count. Then it gets the count before; before the first, no count."""
+"""How long a scrape waits for a count. Then it gets the previous one; before the first, none."""
 
 
 class ClaimCounts:
