@@ -31,7 +31,7 @@ class Decider:
         """Read cells and ruleset, and connect to the caches."""
         view = LiveView(foundation.topology)
         lookup = open_cached_lookup(
-            foundation.topology, foundation.metrics.classifier, foundation.settings.redis_url
+            foundation.topology, foundation.classifier_metrics, foundation.settings.redis_url
         )
         return cls(view, lookup)
 
@@ -57,7 +57,7 @@ class LocalClassifier:
         settings = foundation.settings
         sock = bind(settings.host, settings.classifier_port, CLASSIFIER_PORT)
         decider = Decider.open(foundation)
-        server = ClassifierServer(decider.view, foundation.metrics.classifier, decider.lookup)
+        server = ClassifierServer(decider.view, foundation.classifier_metrics, decider.lookup)
         foundation.tasks.start("classifier", functools.partial(server.run, sock))
         return cls(port_of(sock), decider)
 
@@ -133,7 +133,7 @@ class GrpcClassifier:
     def start(cls, foundation: Foundation, grpc: GrpcListener) -> GrpcClassifier:
         """Add the service to the gRPC port."""
         decider = Decider.open(foundation)
-        service = Authorization(decider.view, foundation.metrics.classifier, decider.lookup)
+        service = Authorization(decider.view, foundation.classifier_metrics, decider.lookup)
         service.register(grpc.server)
         grpc.announce([AUTHORIZATION_SERVICE])
         return cls(decider)
