@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.app import create_app
 from control_plane.classifier.cache.tiered import CachedLookup, open_cached_lookup
-from control_plane.classifier.decide import LiveView
+from control_plane.classifier.decide import Decider
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.worker.directory import worker_directory
@@ -244,8 +244,8 @@ async def _start_classifier(
     if settings.classifier_workers == 0:
         sock = bind(settings.host, settings.classifier_port, CLASSIFIER_PORT)
         plane.ports.classifier = port_of(sock)
-        view, lookup = _decider(plane, metrics, stack)
-        group(ClassifierServer(view, metrics, lookup).run(sock))
+        decider, lookup = _decider(plane, metrics, stack)
+        group(ClassifierServer(decider, metrics, lookup).run(sock))
         return
     workers = Workers(
         host=settings.host,
@@ -267,14 +267,14 @@ async def _start_classifier(
 
 def _decider(
     plane: Running, metrics: Metrics, stack: contextlib.AsyncExitStack
-) -> tuple[LiveView, CachedLookup | None]:
+) -> tuple[Decider, CachedLookup | None]:
     """What one of the two classifiers decides with."""
-    view = LiveView(plane.topology)
-    stack.callback(view.close)
+    decider = Decider(plane.topology)
+    stack.callback(decider.close)
     lookup = open_cached_lookup(plane.topology, metrics, plane.settings.redis_url)
     if lookup is not None:
         stack.push_async_callback(lookup.close)
-    return view, lookup
+    return decider, lookup
 
 
 def changes_kept(settings: Settings) -> Kept:
@@ -302,8 +302,8 @@ async def _start_xds(
         services += api.register(server, counts)
     if "classifier" in settings.roles:
         services.append("envoy.service.auth.v3.Authorization")
-        view, lookup = _decider(plane, metrics, stack)
-        Authorization(view, metrics, lookup).register(server)
+        decider, lookup = _decider(plane, metrics, stack)
+        Authorization(decider, metrics, lookup).register(server)
     cache = SnapshotCache()
     if "xds" in settings.roles:
         plane.xds = XdsServer(

@@ -17,10 +17,11 @@ from collections import deque
 
 import httptools
 
-from control_plane.classifier.answer import Answers, Observer
+from control_plane.classifier.answer import Answers
 from control_plane.classifier.cache.tiered import CachedLookup
-from control_plane.classifier.decide import LiveView, Verdict
+from control_plane.classifier.decide import Decider, Verdict
 from control_plane.classifier.failures import FAILURES, Failures, Reason
+from control_plane.classifier.metrics import DecisionObserver
 from control_plane.routing.model import Request
 
 log = logging.getLogger(__name__)
@@ -80,10 +81,10 @@ class ClassifierServer:
     """Answers questions on a listening socket."""
 
     def __init__(
-        self, view: LiveView, observer: Observer, lookup: CachedLookup | None = None
+        self, decider: Decider, observer: DecisionObserver, lookup: CachedLookup | None = None
     ) -> None:
-        """With ``lookup``, claims are looked up by it and nothing blocks; else ``view`` does it."""
-        self.view = view
+        """With ``lookup``, nothing blocks; without, ``decider`` looks claims up itself."""
+        self.decider = decider
         self.lookup = lookup
         self.failures = Failures(observer)
         self.answering: set[asyncio.Task[None]] = set()
@@ -114,7 +115,7 @@ class ClassifierServer:
         """
         started = time.perf_counter()
         try:
-            verdict = self.view.decide(request, digest)
+            verdict = self.decider.decide(request, digest)
         except FAILURES as error:
             return _UNABLE[self.failures.reason(error)]
         return self._able(verdict, started, cache=cache)
@@ -128,10 +129,10 @@ class ClassifierServer:
         *,
         cache: bool,
     ) -> bytes:
-        """The same without blocking; see `LiveView.decide_with`."""
+        """The same without blocking; see `Decider.decide_async`."""
         started = time.perf_counter()
         try:
-            verdict = await self.view.decide_with(lookup, request, known, digest)
+            verdict = await self.decider.decide_async(lookup, request, known, digest)
         except FAILURES as error:
             return _UNABLE[self.failures.reason(error)]
         return self._able(verdict, started, cache=cache)

@@ -13,6 +13,7 @@ from control_plane.grpc_api.generated.cell_info_pb2 import (
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Cell, CellState
 from control_plane.topology.values.change import Snapshot
+from control_plane.topology.values.claim_key import KeyPair
 
 
 def cell_info(cell: Cell) -> CellInfo:
@@ -65,9 +66,9 @@ class LiveDirectory:
             self._directory = Directory(self._topology.snapshot())
         return self._directory
 
-    def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
+    def owners(self, keys: Sequence[KeyPair]) -> list[int | None]:
         """The owning cell's id of each key, in order; None where nobody owns it."""
-        return self._lookup.owners(keys)
+        return self._lookup.owner_ids_of(keys)
 
 
 class LiveDirectories:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.edge_health.book import Count
-from control_plane.metrics.aggregate import ClassifierMetrics, Together
+from control_plane.metrics.aggregate import Together
 from control_plane.topology.cells.sequences import SequenceUse
 from control_plane.topology.claims.records import LeaseBacklog
 from control_plane.topology.values.cell import Cell, CellState

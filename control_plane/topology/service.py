@@ -19,8 +19,12 @@ from control_plane.topology.claims import epochs, plain
 from control_plane.topology.claims.bulk_calls import TransferCalls
 from control_plane.topology.claims.lease_calls import LeaseCalls
 from control_plane.topology.claims.operator_calls import OperatorCalls
-from control_plane.topology.lookup.batched import BatchedLookup
-from control_plane.topology.lookup.interface import ClaimLookup, open_lookup
+from control_plane.topology.lookup import (
+    BatchedLookup,
+    ClaimLookup,
+    open_batched_lookup,
+    open_lookup,
+)
 from control_plane.topology.maintenance.desired import DesiredCalls
 from control_plane.topology.operations import OperationCalls
 from control_plane.topology.storage import idempotency
@@ -108,8 +112,7 @@ class Topology(
 
     def batched_lookup(self) -> BatchedLookup | None:
         """A look-up that does not block, for one event loop; None on SQLite, which needs none."""
-        engine = self._store.engine
-        return None if engine.dialect.name == "sqlite" else BatchedLookup(engine)
+        return open_batched_lookup(self._store.engine)
 
     def revision(self) -> int:
         """The revision of the last commit."""
@@ -243,7 +246,7 @@ class Topology(
         """The owning cell's id of each key, in order."""
         lookup = self.claim_lookup()
         try:
-            return lookup.owners(keys)
+            return lookup.owner_ids_of(keys)
         finally:
             lookup.close()
 

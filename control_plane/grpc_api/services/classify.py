@@ -17,8 +17,9 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.grpc_api.server.methods import Service
-from control_plane.grpc_api.wire.claim_types import ClaimKey, claim_key
+from control_plane.grpc_api.wire.claim_types import claim_key
 from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.claim_key import ClaimKey
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
 
 MAX_CLAIMS = 100
@@ -94,7 +95,7 @@ def _answer(cell: Cell, matched: Claim | None = None) -> ClassifyResponse:
 
 
 def _shown(keys: list[ClaimKey]) -> str:
-    return ", ".join(f"{bucket}:{value}" for bucket, value in keys)[:_MAX_SHOWN]
+    return ", ".join(map(str, keys))[:_MAX_SHOWN]
 
 
 def classify_service(live: LiveDirectories) -> Service:

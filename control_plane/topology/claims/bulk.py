@@ -32,7 +32,12 @@ from control_plane.topology.storage.statements import (
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.claim import RecordSpec, RecordStatus
-from control_plane.topology.values.claim_key import can_be_kept, normalise_spelled
+from control_plane.topology.values.claim_key import (
+    ClaimKey,
+    KeyPair,
+    can_be_kept,
+    normalise_spelled,
+)
 from control_plane.topology.values.errors import Invalid, Problem
 
 BATCH_LINES = 5000
@@ -51,7 +56,6 @@ _COLUMNS = (
     *("created_at", "updated_at"),
 )
 _FEED = ("revision", "ordinal", "kind", "action", "key", "after", "actor", "at")
-_Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class _Line:
 
     number: int
     text: str
-    key: _Key
+    key: ClaimKey
     cell: str
     values: tuple[Any, ...]
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -163,7 +167,7 @@ def _line(number: int, text: str) -> _Line:
     value, spelling = normalise_spelled(bucket, given["value"])
     plain = spelling is None and len(given) == len(_NEEDED)
     values = _PLAIN if plain else (spelling, *_attributes(bucket, value, given))
-    return _Line(number, text, (bucket, value), given["cell"], values)
+    return _Line(number, text, ClaimKey(bucket, value), given["cell"], values)
 
 
 def _attributes(bucket: str, value: str, given: dict[str, Any]) -> tuple[Any, ...]:
@@ -206,7 +210,7 @@ def _take(tx: Transaction, wanted: list[_Line]) -> tuple[int, int, list[Reject]]
     """Insert what is free; tell what stands already as wanted from what is taken."""
     cells = {row.name: row for row in tx.connection.execute(select(schema.cells))}
     rejects: list[Reject] = []
-    first: dict[_Key, _Line] = {}
+    first: dict[ClaimKey, _Line] = {}
     for line in wanted:
         cell = cells.get(line.cell)
         if cell is None or cell.state == "retired":
@@ -215,7 +219,7 @@ def _take(tx: Transaction, wanted: list[_Line]) -> tuple[int, int, list[Reject]]
             continue
         other = first.setdefault(line.key, line)
         if (other.cell, other.values) != (line.cell, line.values):
-            why = f"line {other.number} claims {':'.join(line.key)} otherwise"
+            why = f"line {other.number} claims {line.key} otherwise"
             rejects.append(line.rejected(why))
     lines = list(first.values())
     at = stored(tx.connection, tx.at)
@@ -234,14 +238,14 @@ def _take(tx: Transaction, wanted: list[_Line]) -> tuple[int, int, list[Reject]]
                 continue
             if lease is not None:
                 # It may be gone tomorrow, or become another.
-                why = f"lease {lease} of {owner} holds {':'.join(line.key)}: import it again later"
+                why = f"lease {lease} of {owner} holds {line.key}: import it again later"
                 rejects.append(line.rejected(why))
             elif (owner, values) == (line.cell, line.values):
                 present += 1
             else:
-                why = f"{':'.join(line.key)} is claimed already (owner: {owner})"
+                why = f"{line.key} is claimed already (owner: {owner})"
                 if (owner, values[1:]) == (line.cell, line.values[1:]):
-                    why += f", spelled {values[0] or line.key[1]!r}"
+                    why += f", spelled {values[0] or line.key.value!r}"
                 rejects.append(line.rejected(why))
         lines = fresh
     epochs.claimed(tx, {line.key: cells[line.cell].id for line in lines})
@@ -252,9 +256,9 @@ def _take(tx: Transaction, wanted: list[_Line]) -> tuple[int, int, list[Reject]]
 _Standing = tuple[str, str, tuple[Any, ...], str | None]
 
 
-def _standing(tx: Transaction, keys: list[_Key]) -> dict[_Key, _Standing]:
+def _standing(tx: Transaction, keys: list[ClaimKey]) -> dict[ClaimKey, _Standing]:
     """Uuid, owner, attributes and lease of each claim."""
-    found: dict[_Key, _Standing] = {}
+    found: dict[ClaimKey, _Standing] = {}
     for chunk in chunked(keys):
         wanted = in_keys(chunk)
         sql = (
@@ -264,7 +268,7 @@ def _standing(tx: Transaction, keys: list[_Key]) -> dict[_Key, _Standing]:
         )
         for row in execute(tx.connection, [Statement(sql, wanted.params)])[0].rows:
             values = (*row[4:10], *(None if not one else bytes(one) for one in row[10:12]))
-            found[row[0], row[1]] = (row[2], row[3], values, row[12])
+            found[ClaimKey(row[0], row[1])] = (row[2], row[3], values, row[12])
     return found
 
 
@@ -283,9 +287,8 @@ def _log(tx: Transaction, lines: list[_Line], ids: dict[str, int]) -> None:
 
     at = stored(tx.connection, tx.at)
     rows = [
-        (tx.revision, ordinal, "claim", "create", f"{b}:{v}", after(line), tx.actor, at)
+        (tx.revision, ordinal, "claim", "create", str(line.key), after(line), tx.actor, at)
         for ordinal, line in enumerate(lines)
-        for b, v in (line.key,)
     ]
     if rows:
         insert_many(tx.connection, "changes", _FEED, rows)
@@ -293,7 +296,7 @@ def _log(tx: Transaction, lines: list[_Line], ids: dict[str, int]) -> None:
 
 
 def export_claims(
-    connection: Connection, after: _Key | None = None, limit: int | None = None
+    connection: Connection, after: KeyPair | None = None, limit: int | None = None
 ) -> Iterator[str]:
     """Claims as lines, in the order of keys, after one: to resume, the last line's.
 
@@ -317,7 +320,7 @@ def export_claims(
         yield _written(row)
 
 
-def last_key(line: str) -> _Key:
+def last_key(line: str) -> ClaimKey:
     """The key of an exported line, to resume after it; raises `Invalid`."""
     return _line(0, line).key
 

@@ -14,7 +14,7 @@ from control_plane.topology.storage.statements import chunked
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.change import Change
-from control_plane.topology.values.claim_key import can_be_kept, normalise
+from control_plane.topology.values.claim_key import ClaimKey, can_be_kept, normalise
 from control_plane.topology.values.errors import Invalid, Locked, NotFound, Problem, Refused
 
 MAX_TRANSFER = 100_000
@@ -82,7 +82,7 @@ def transfer(tx: Transaction, subject: Subject, source: str, target: str, reason
     for chunk in chunked([(row.bucket, row.value) for row in rows]):
         keys = tuple_(_C.c.bucket, _C.c.value).in_(chunk)
         tx.connection.execute(update(_C).where(keys).values(values))
-    epochs.moved(tx, [(row.bucket, row.value) for row in rows])
+    epochs.moved(tx, [ClaimKey(row.bucket, row.value) for row in rows])
     for row in rows:
         before = {"cell_id": old, "cell": source}
         after = {"cell_id": new, "cell": target, "reason": reason}

@@ -13,7 +13,13 @@ from control_plane.topology.claims import epochs
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.claim import Claim, ClaimSpec, RecordStatus
-from control_plane.topology.values.claim_key import can_be_kept, normalise, normalise_spelled
+from control_plane.topology.values.claim_key import (
+    ClaimKey,
+    KeyPair,
+    can_be_kept,
+    normalise,
+    normalise_spelled,
+)
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Invalid,
@@ -28,7 +34,6 @@ MAX_BATCH = 1000
 MAX_PAGE = 1000
 _LOOKUP_CHUNK = 400
 _T = schema.claims
-_ClaimKey = tuple[str, str]
 
 
 def _query() -> Select[Any]:
@@ -54,7 +59,7 @@ def _claim(row: Row[Any]) -> Claim:
 def get(connection: Connection, bucket: str, value: str) -> Claim:
     """One claim; raises `NotFound` or `Invalid`."""
     value = normalise(bucket, value)
-    found = _existing(connection, [(bucket, value)])
+    found = _existing(connection, [ClaimKey(bucket, value)])
     if not found:
         raise NotFound("claim", f"{bucket}:{value}")
     return found[0]
@@ -66,7 +71,7 @@ def page(
     bucket: str | None = None,
     cell: str | None = None,
     prefix: str | None = None,
-    after: _ClaimKey | None = None,
+    after: KeyPair | None = None,
     limit: int = 100,
 ) -> list[Claim]:
     """Claims in key order, after a key; at most ``limit`` (1 to 1,000)."""
@@ -102,23 +107,23 @@ def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
     _check_size(len(specs))
     cells = {row.name: (row.id, row.state) for row in _cells(tx.connection)}
     rows: list[dict[str, Any]] = []
-    keys: list[_ClaimKey] = []
+    keys: list[ClaimKey] = []
     for spec in specs:
         if spec.cell not in cells:
             raise NotFound("cell", spec.cell)
         if cells[spec.cell][1] == "retired":
             raise Refused(f"claiming for {spec.cell}", "it is retired")
         value, spelling = normalise_spelled(spec.bucket, spec.value)
-        keys.append((spec.bucket, value))
+        keys.append(ClaimKey(spec.bucket, value))
         rows.append(_row(spec, value, cells[spec.cell][0], tx) | {"spelling": spelling})
     if len(set(keys)) < len(keys):
-        twice = min(f"{b}:{v}" for b, v in keys if keys.count((b, v)) > 1)
+        twice = min(str(key) for key in keys if keys.count(key) > 1)
         raise Invalid(Problem("claims", f"{twice} stands twice in the batch", "keep one"))
     taken = _existing(tx.connection, keys)
     if taken:
         raise AlreadyExists("claim", tuple((f"{c.bucket}:{c.value}", c.cell) for c in taken))
     tx.connection.execute(insert(_T), rows)
-    epochs.claimed(tx, {(row["bucket"], row["value"]): row["cell_id"] for row in rows})
+    epochs.claimed(tx, {key: row["cell_id"] for key, row in zip(keys, rows, strict=True)})
     made = tuple(_made(row, spec.cell) for row, spec in zip(rows, specs, strict=True))
     for one in made:
         tx.log("claim", "create", f"{one.bucket}:{one.value}", None, one.as_dict())
@@ -126,7 +131,7 @@ def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
 
 
 def release(
-    tx: Transaction, keys: Sequence[_ClaimKey], *, cell: str | None = None
+    tx: Transaction, keys: Sequence[KeyPair], *, cell: str | None = None
 ) -> tuple[Claim, ...]:
     """Free all of them, or none; with ``cell``, only if that cell owns every one.
 
@@ -136,20 +141,22 @@ def release(
         Locked: a lease holds some of them.
     """
     _check_size(len(keys))
-    wanted = list(dict.fromkeys((bucket, normalise(bucket, value)) for bucket, value in keys))
-    found = {(one.bucket, one.value): one for one in _existing(tx.connection, wanted)}
-    for bucket, value in wanted:
-        one = found.get((bucket, value))
+    wanted = list(
+        dict.fromkeys(ClaimKey(bucket, normalise(bucket, value)) for bucket, value in keys)
+    )
+    found = {ClaimKey(one.bucket, one.value): one for one in _existing(tx.connection, wanted)}
+    for key in wanted:
+        one = found.get(key)
         if one is None:
-            raise NotFound("claim", f"{bucket}:{value}")
+            raise NotFound("claim", str(key))
         if cell is not None and one.cell != cell:
-            raise Refused(f"releasing {bucket}:{value}", f"{one.cell} owns it, not {cell}")
+            raise Refused(f"releasing {key}", f"{one.cell} owns it, not {cell}")
     _check_free(tx.connection, wanted)
     for chunk in _chunks(wanted):
         tx.connection.execute(delete(_T).where(tuple_(_T.c.bucket, _T.c.value).in_(chunk)))
     epochs.freed(tx, [(*key, found[key].cell_id) for key in wanted])
     for key in wanted:
-        tx.log("claim", "delete", f"{key[0]}:{key[1]}", found[key].as_dict(), None)
+        tx.log("claim", "delete", str(key), found[key].as_dict(), None)
     return tuple(found[key] for key in wanted)
 
 
@@ -196,7 +203,7 @@ def _made(row: dict[str, Any], cell: str) -> Claim:
     )
 
 
-def _check_free(connection: Connection, keys: Sequence[_ClaimKey]) -> None:
+def _check_free(connection: Connection, keys: Sequence[ClaimKey]) -> None:
     held: list[tuple[str, str]] = []
     for chunk in _chunks(keys):
         query = select(_T.c.bucket, _T.c.value, _T.c.lease).where(
@@ -212,11 +219,11 @@ def _cells(connection: Connection) -> Sequence[Any]:
     return connection.execute(select(cells.c.id, cells.c.name, cells.c.state)).all()
 
 
-def _chunks(keys: Sequence[_ClaimKey]) -> list[Sequence[_ClaimKey]]:
+def _chunks(keys: Sequence[ClaimKey]) -> list[Sequence[ClaimKey]]:
     return [keys[at : at + _LOOKUP_CHUNK] for at in range(0, len(keys), _LOOKUP_CHUNK)]
 
 
-def _existing(connection: Connection, keys: Sequence[_ClaimKey]) -> list[Claim]:
+def _existing(connection: Connection, keys: Sequence[ClaimKey]) -> list[Claim]:
     found: list[Claim] = []
     for chunk in _chunks(keys):
         query = _query().where(tuple_(_T.c.bucket, _T.c.value).in_(chunk))

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from control_plane.topology.storage.engines import CHANNEL, PREPARED
 from control_plane.topology.storage.libpq_pipeline import run
+from control_plane.topology.values.claim_key import KeyPair
 
 ROWS_PER_STATEMENT = 100
 """Rows of one insert at most: bounds the number of statement texts, and SQLite's parameters."""
@@ -109,7 +110,7 @@ def chunked[T](items: Sequence[T]) -> list[Sequence[T]]:
     return [items[at : at + size] for at in range(0, len(items), size)]
 
 
-def in_keys(keys: Sequence[tuple[str, str]]) -> Statement:
+def in_keys(keys: Sequence[KeyPair]) -> Statement:
     """A condition on bucket and value that each engine answers from the primary key."""
     by_bucket: dict[str, list[str]] = {}
     for bucket, value in keys:

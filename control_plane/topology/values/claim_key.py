@@ -1,11 +1,18 @@
-"""One spelling for each claim's value, defined once per bucket: look-ups and claims agree."""
+"""Keys of claims, and the one spelling of each: claims are stored by it and looked up by it.
+
+A claim's key is a bucket and a value in it. Clients spell a value in several ways, for example
+``("route", "/GitLab-Org/")`` and ``("route", "gitlab-org")``. Each bucket has a rule that turns
+every spelling into one, so that look-ups find what was claimed, and nobody claims a name twice.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 import idna
 
@@ -14,7 +21,85 @@ from control_plane.topology.values.errors import Invalid, Problem
 MAX_VALUE_BYTES = 1024
 MAX_SPELLING = 1024
 """Characters of a value as it was sent, as many as GitLab's service keeps."""
+SHARDS = 256
+"""The parts of the claims' keyspace. Each has an epoch of its own (see `claims.epochs`)."""
 _BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+
+type KeyPair = tuple[str, str]
+"""A bucket and a value as a plain pair, in any spelling: what look-ups are asked for.
+
+The pairs that `routing` yields are such pairs, and so is each `ClaimKey`.
+"""
+
+
+class ClaimKey(NamedTuple):
+    """A bucket and a value in it, for example ``ClaimKey("route", "gitlab-org")``.
+
+    A key equals, hashes and unpacks as the plain pair of its two parts does.
+    """
+
+    bucket: str
+    value: str
+
+    def __str__(self) -> str:
+        """Return the key as messages and the change feed write it."""
+        return f"{self.bucket}:{self.value}"
+
+    @property
+    def shard(self) -> int:
+        """The shard of a normalised key, 0 to 255."""
+        return zlib.crc32(f"{self.bucket}:{self.value}".encode()) % SHARDS
+
+
+_new = tuple.__new__
+"""Makes a named tuple at a third of the cost of calling its class; for the hot path only."""
+
+
+class NormalisedKeys(NamedTuple):
+    """The keys of one question, each in the spelling under which it is stored.
+
+    A key that can't be claimed, such as ``("user_id", "no number")``, belongs to nobody. It is left
+    out, so that no database is asked about it.
+    """
+
+    keys: Sequence[ClaimKey]
+    shards: Sequence[int]
+    """The shard of each of ``keys``."""
+    places: Sequence[int] | None
+    """Where each of ``keys`` stood in the question; None if none was left out."""
+    asked: int
+    """The number of keys in the question."""
+
+    @classmethod
+    def of(cls, asked: Sequence[KeyPair]) -> NormalisedKeys:
+        """Normalise the keys of a question."""
+        keys: list[ClaimKey] = []
+        shards: list[int] = []
+        places: list[int] = []
+        for place, (bucket, value) in enumerate(asked):
+            normal = normalised_or_none(bucket, value)
+            if normal is not None:
+                key = _new(ClaimKey, (bucket, normal))
+                keys.append(key)
+                shards.append(key.shard)
+                places.append(place)
+        count = len(asked)
+        return _new(cls, (keys, shards, None if len(keys) == count else places, count))
+
+    def parameters(self) -> Sequence[str]:
+        """Return bucket and value of each key in turn, as a statement takes them."""
+        if len(self.keys) == 1:
+            return self.keys[0]
+        return [part for key in self.keys for part in key]
+
+    def spread(self, owners: Sequence[int | None]) -> Sequence[int | None]:
+        """Return an owner for each key of the question, given those of ``keys``."""
+        if self.places is None:
+            return owners
+        spread: list[int | None] = [None] * self.asked
+        for place, owner in zip(self.places, owners, strict=True):
+            spread[place] = owner
+        return spread
 
 
 def _folded(value: str) -> str:
@@ -110,6 +195,14 @@ def normalise(bucket: str, value: str) -> str:
         # PostgreSQL keeps none in text.
         raise Invalid(Problem("value", f"{value!r} holds a NUL character", "leave it out"))
     return result
+
+
+def normalised_or_none(bucket: str, value: str) -> str | None:
+    """Return the normalised value; None for one that can't be claimed, so belongs to nobody."""
+    try:
+        return normalise(bucket, value)
+    except Invalid:
+        return None
 
 
 def can_be_kept(text: str) -> bool:

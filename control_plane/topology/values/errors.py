@@ -11,18 +11,18 @@ class TopologyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with an input: which field, what, and how to mend it."""
+    """One thing that is wrong with an input: in which field, what, and how to put it right."""
 
     field: str
     message: str
-    mend: str
+    hint: str
 
 
 class Invalid(TopologyError):
     """The input can't be accepted; ``problems`` says where and how to mend it."""
 
     def __init__(self, *problems: Problem) -> None:
-        super().__init__("; ".join(f"{p.field}: {p.message} ({p.mend})" for p in problems))
+        super().__init__("; ".join(f"{p.field}: {p.message} ({p.hint})" for p in problems))
         self.problems = problems
 
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, text
 
 from control_plane.topology.claims import leases
-from control_plane.topology.lookup.interface import owner_statement
+from control_plane.topology.lookup.sql import owner_sql
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.statements import _for_postgresql, _for_sqlite, in_keys
 from control_plane.topology.storage.store import Store
@@ -135,7 +135,7 @@ def test_a_hot_write_uses_its_index(filled: Topology, engine: str, name: str) ->
 
 
 def test_the_owner_lookup_uses_the_primary_key(filled: Topology, engine: str) -> None:
-    found = plan(filled, owner_statement(filled._store.engine), ("route", "r8"))
+    found = plan(filled, owner_sql("?" if engine == "sqlite" else "%s"), ("route", "r8"))
     uses(found, "pk_claims", sqlite=engine == "sqlite")
 
 

@@ -38,7 +38,7 @@ def test_hosts_that_are_refused_with_a_hint(host: str) -> None:
     with pytest.raises(Invalid) as refused:
         Endpoint.parse(f"{host}:1")
     (problem,) = refused.value.problems
-    assert problem.mend
+    assert problem.hint
     assert address_problem(f"{host}:1") is not None
 
 
