@@ -96,7 +96,7 @@ class OwnerCache:
         There are none if it could not answer with them either: the edge knows of changes that the
         cache has not heard of, or a key can't be claimed.
         """
-        if at_least > self._revision or keys.places is not None:
+        if at_least > self._revision or keys.left_out:
             return []
         return [key for key in keys.keys if key not in self._entries]
 
@@ -117,7 +117,7 @@ class OwnerCache:
         Returns:
             None if one of them is not here, or the cache has not heard of all those changes.
         """
-        if at_least > self._revision or keys.places is not None:
+        if at_least > self._revision or keys.left_out:
             return None
         owners: list[int | None] = []
         for key, shard in zip(keys.keys, keys.shards, strict=True):
@@ -133,7 +133,7 @@ class OwnerCache:
 
     def put(self, keys: NormalisedKeys, seen: Seen, now: float) -> None:
         """Keep what a look-up of these keys saw."""
-        if keys.places is not None:
+        if keys.left_out:
             return
         share = 1 - random.uniform(0, JITTER)  # noqa: S311 - spreads load, guards nothing
         for key, owner in zip(keys.keys, seen.owners, strict=True):

@@ -130,7 +130,7 @@ def shareable(keys: NormalisedKeys, seen: Seen) -> list[tuple[ClaimKey, Entry]]:
     So no flood of names that nobody owns can fill the shared cache, and all processes see a new
     name as soon as one does.
     """
-    owners = seen.owners if keys.places is None else [seen.owners[place] for place in keys.places]
+    owners = [owner for place, owner in enumerate(seen.owners) if place not in keys.left_out]
     return [
         (key, Entry(seen.revision, owner))
         for key, owner in zip(keys.keys, owners, strict=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
+from zlib import crc32
 
 import idna
 
@@ -48,7 +48,11 @@ class ClaimKey(NamedTuple):
     @property
     def shard(self) -> int:
         """The shard of a normalised key, 0 to 255."""
-        return zlib.crc32(f"{self.bucket}:{self.value}".encode()) % SHARDS
+        return _shard(self.bucket, self.value)
+
+
+def _shard(bucket: str, value: str) -> int:
+    return crc32(f"{bucket}:{value}".encode()) % SHARDS
 
 
 _new = tuple.__new__
@@ -65,26 +69,24 @@ class NormalisedKeys(NamedTuple):
     keys: Sequence[ClaimKey]
     shards: Sequence[int]
     """The shard of each of ``keys``."""
-    places: Sequence[int] | None
-    """Where each of ``keys`` stood in the question; None if none was left out."""
-    asked: int
-    """The number of keys in the question."""
+    left_out: Sequence[int]
+    """The places in the question of the keys that are left out, in ascending order."""
 
     @classmethod
-    def of(cls, asked: Sequence[KeyPair]) -> NormalisedKeys:
+    def of(cls, asked: Iterable[KeyPair]) -> NormalisedKeys:
         """Normalise the keys of a question."""
         keys: list[ClaimKey] = []
         shards: list[int] = []
-        places: list[int] = []
-        for place, (bucket, value) in enumerate(asked):
-            normal = normalised_or_none(bucket, value)
-            if normal is not None:
-                key = _new(ClaimKey, (bucket, normal))
-                keys.append(key)
-                shards.append(key.shard)
-                places.append(place)
-        count = len(asked)
-        return _new(cls, (keys, shards, None if len(keys) == count else places, count))
+        left_out: list[int] = []
+        for bucket, value in asked:
+            try:
+                normal = normalise(bucket, value)
+            except Invalid:
+                left_out.append(len(keys) + len(left_out))
+                continue
+            keys.append(_new(ClaimKey, (bucket, normal)))
+            shards.append(_shard(bucket, normal))
+        return _new(cls, (keys, shards, left_out))
 
     def parameters(self) -> Sequence[str]:
         """Return bucket and value of each key in turn, as a statement takes them."""
@@ -94,11 +96,11 @@ class NormalisedKeys(NamedTuple):
 
     def spread(self, owners: Sequence[int | None]) -> Sequence[int | None]:
         """Return an owner for each key of the question, given those of ``keys``."""
-        if self.places is None:
+        if not self.left_out:
             return owners
-        spread: list[int | None] = [None] * self.asked
-        for place, owner in zip(self.places, owners, strict=True):
-            spread[place] = owner
+        spread = list(owners)
+        for place in self.left_out:
+            spread.insert(place, None)
         return spread
 
 
