@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from control_plane.topology.values.claim_key import NormalisedKeys
 
-
 _new = tuple.__new__
 """Makes a named tuple at a third of the cost of calling its class; for the hot path only."""
 
