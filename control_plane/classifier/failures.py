@@ -11,13 +11,12 @@ from control_plane.classifier.decide import NoRuleset, Unsettled
 from control_plane.classifier.metrics import DecisionObserver
 from control_plane.classifier.past_rulesets import UnknownRuleset
 from control_plane.topology.lookup.batched import TooManyLookups
-from control_plane.topology.storage.engines import DRIVER_ERRORS
 from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
 LOG_S = 5.0
 """The least time between two lines about the database. Each says how many were left out before."""
-FAILURES = (NoRuleset, UnknownRuleset, Unsettled, TopologyError, *DRIVER_ERRORS)
+FAILURES = (NoRuleset, UnknownRuleset, Unsettled, TopologyError)
 """The errors that keep a request from being decided and are no bugs of ours."""
 
 
@@ -64,7 +63,7 @@ class Failures:
         if now - self._logged_at < LOG_S:
             self._left_out += 1
             return
-        # SQLAlchemy's errors have several lines.
+        # A driver's errors have several lines.
         why = " ".join(str(error).split())
         text = "a question is not answered (%d more since the last line): %s"
         log.error(text, self._left_out, why)

@@ -31,9 +31,9 @@ ANSWER_S = 0.05
 """How long Redis may take, connecting included. The edge waits 0.25 s for the whole answer."""
 PAUSE_S = 1.0
 """How long Redis is left alone after a failure."""
-MAX_BATCH = 256
+MAX_PER_COMMAND = 256
 """Questions in one command, and entries in one pipeline."""
-MAX_WAITING = 1024
+MAX_WAITING_FOR_REDIS = 1024
 """Questions that may wait for Redis; more go straight to the database."""
 MAX_UNSENT = 4096
 """Entries that may wait to be written; more are left out."""
@@ -135,7 +135,7 @@ class RedisCache:
 
     async def owners_of(self, database: str, keys: Sequence[ClaimKey]) -> list[Entry | None]:
         """Return the entry of each key, or None; see `SharedOwnerCache.owners_of`."""
-        if not self._reads.is_usable or len(self._waiting) >= MAX_WAITING:
+        if not self._reads.is_usable or len(self._waiting) >= MAX_WAITING_FOR_REDIS:
             return [None] * len(keys)
         future: asyncio.Future[list[Entry | None]] = asyncio.get_running_loop().create_future()
         self._waiting.append(([name_of(database, key) for key in keys], future))
@@ -158,7 +158,7 @@ class RedisCache:
         """Answer the questions that wait, a batch in each command, until none waits."""
         while self._waiting:
             # After a failure, all that wait are answered at once: with nothing.
-            size = MAX_BATCH if self._reads.is_usable else len(self._waiting)
+            size = MAX_PER_COMMAND if self._reads.is_usable else len(self._waiting)
             batch = self._waiting[:size]
             del self._waiting[:size]
             entries: dict[bytes, Entry | None] = {}
@@ -180,7 +180,7 @@ class RedisCache:
     async def _write(self) -> None:
         """Write the entries that wait, a batch in each pipeline, until none waits."""
         while self._unsent:
-            names = list(self._unsent)[:MAX_BATCH]
+            names = list(self._unsent)[:MAX_PER_COMMAND]
             try:
                 async with (
                     asyncio.timeout(ANSWER_S),

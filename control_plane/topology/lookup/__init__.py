@@ -16,6 +16,7 @@ from control_plane.topology.lookup.interface import ClaimLookup
 from control_plane.topology.lookup.postgresql import PostgresqlLookup
 from control_plane.topology.lookup.seen import Epochs, FeedPosition, Seen
 from control_plane.topology.lookup.sqlite import SqliteLookup
+from control_plane.topology.storage.dialect import dialect_of
 
 __all__ = [
     "BatchedLookup",
@@ -31,9 +32,9 @@ __all__ = [
 
 def open_lookup(engine: Engine) -> ClaimLookup:
     """Open a look-up on the database of an engine; the caller closes it."""
-    return SqliteLookup(engine) if engine.dialect.name == "sqlite" else PostgresqlLookup(engine)
+    return SqliteLookup(engine) if dialect_of(engine).embedded else PostgresqlLookup(engine)
 
 
 def open_batched_lookup(engine: Engine) -> BatchedLookup | None:
     """Open a look-up that does not block; None on SQLite, whose look-ups need no batching."""
-    return None if engine.dialect.name == "sqlite" else BatchedLookup(engine)
+    return None if dialect_of(engine).embedded else BatchedLookup(engine)

@@ -11,7 +11,10 @@ from typing import Any, LiteralString
 
 import psycopg
 
-ANSWER_S = 1.0
+from control_plane.topology.storage.driver_errors import translated_errors
+from control_plane.topology.values.errors import TopologyError, Unavailable
+
+LOOKUP_S = 1.0
 """How long it may take to connect, or to get an answer. The edge has long given up by then."""
 _DATABASE_NAME_SQL = """
 SELECT s.system_identifier, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), d.oid,
@@ -37,14 +40,16 @@ class AsyncConnection:
         """Return the rows of a statement; connect first where needed.
 
         Raises:
-            psycopg.Error: the server refuses, or the connection is lost.
-            TimeoutError: to connect, or the answer, takes longer than `ANSWER_S`.
+            Unavailable: the connection is lost, or none can be made.
+            DatabaseFailed: the server refuses the statement.
+            TimeoutError: to connect, or the answer, takes longer than `LOOKUP_S`.
         """
         if self._connection is None:
             arguments, options = self._target
             options = options | {"autocommit": True}
-            async with asyncio.timeout(ANSWER_S):
-                self._connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+            with translated_errors:
+                async with asyncio.timeout(LOOKUP_S):
+                    self._connection = await psycopg.AsyncConnection.connect(*arguments, **options)
             self.database = await self._database_name()
         return await self._rows(sql, params)
 
@@ -52,7 +57,7 @@ class AsyncConnection:
         """Return the name; "" on a hot standby, which may be behind what others have seen."""
         try:
             (row,) = await self._rows(_DATABASE_NAME_SQL)
-        except psycopg.Error:
+        except TopologyError:
             if self._connection is None or self._connection.closed:
                 raise
             return ""
@@ -64,16 +69,17 @@ class AsyncConnection:
         self._was_cut = False
         # asyncio.timeout would not do: when psycopg is cancelled, it asks the server to cancel too,
         # and waits for that; many seconds if the server hangs.
-        alarm = asyncio.get_running_loop().call_later(ANSWER_S, self.cut)
+        alarm = asyncio.get_running_loop().call_later(LOOKUP_S, self.cut)
         try:
-            cursor = await connection.execute(sql, params, prepare=True)
-        except psycopg.OperationalError as error:
+            with translated_errors:
+                cursor = await connection.execute(sql, params, prepare=True)
+                return await cursor.fetchall()
+        except Unavailable as error:
             if self._was_cut:
-                raise TimeoutError(f"no answer within {ANSWER_S} s") from error
+                raise TimeoutError from error
             raise
         finally:
             alarm.cancel()
-        return await cursor.fetchall()
 
     def cut(self) -> None:
         """Make the statement that waits for an answer fail at once."""
@@ -88,5 +94,5 @@ class AsyncConnection:
         """Close the connection, if there is one."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(psycopg.Error):
+            with contextlib.suppress(TopologyError), translated_errors:
                 await connection.close()

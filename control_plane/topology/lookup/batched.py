@@ -19,10 +19,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import psycopg
 from sqlalchemy import Engine
 
-from control_plane.topology.lookup.async_connection import ANSWER_S, AsyncConnection
+from control_plane.topology.lookup.async_connection import LOOKUP_S, AsyncConnection
 from control_plane.topology.lookup.seen import Epochs, Seen
 from control_plane.topology.values.claim_key import ClaimKey, KeyPair, NormalisedKeys
 from control_plane.topology.values.errors import TopologyError, Unavailable
@@ -33,6 +32,7 @@ MAX_BATCH = 256
 """Questions in one statement."""
 MAX_WAITING = 1024
 """Questions that may wait; more are refused at once."""
+_BROKEN_OFF = "the look-up was broken off"
 _OWNERS_SQL = """
 SELECT r.revision, r.edge_revision, (SELECT max(e.revision) FROM epochs e), k.number, c.cell_id
 FROM revisions r
@@ -71,13 +71,13 @@ class BatchedLookup:
     async def close(self) -> None:
         """Break off the statements that are under way, and close every connection."""
         self._closed = True
-        _fail(self._waiting, "the look-up was broken off")
+        _fail(self._waiting, Unavailable(_BROKEN_OFF))
         self._waiting.clear()
         for connection in self._connections:
             connection.cut()
         if self._tasks:
             # A task that is connecting is not broken off, but it has a time limit.
-            await asyncio.wait(self._tasks, timeout=2 * ANSWER_S)
+            await asyncio.wait(self._tasks, timeout=2 * LOOKUP_S)
         for connection in tuple(self._connections):
             await connection.close()
 
@@ -86,7 +86,7 @@ class BatchedLookup:
 
         Raises:
             TooManyLookups: `MAX_WAITING` questions wait already.
-            Unavailable: the database can't be reached, or does not answer within `ANSWER_S`.
+            Unavailable: the database can't be reached, or does not answer within `LOOKUP_S`.
         """
         if self._closed:
             raise Unavailable("the look-up is closed")
@@ -104,8 +104,8 @@ class BatchedLookup:
         self._connections.append(connection)
         try:
             rows = await connection.rows(_EPOCHS_SQL)
-        except (psycopg.Error, TimeoutError) as error:
-            raise Unavailable(_reason(error)) from error
+        except TimeoutError as error:
+            raise _late() from error
         finally:
             self._connections.remove(connection)
             await connection.close()
@@ -125,11 +125,11 @@ class BatchedLookup:
                 del self._waiting[:MAX_BATCH]
                 try:
                     await self._send(connection, batch)
-                except (psycopg.Error, TimeoutError) as error:
-                    _fail(batch, _reason(error))
+                except (TopologyError, TimeoutError) as error:
+                    _fail(batch, error if isinstance(error, TopologyError) else _late())
                     await connection.close()
                 finally:
-                    _fail(batch, "the look-up was broken off")
+                    _fail(batch, Unavailable(_BROKEN_OFF))
         finally:
             self._idle.append(connection)
 
@@ -142,7 +142,7 @@ class BatchedLookup:
         arrays = ([key.bucket for key in numbers], [key.value for key in numbers])
         try:
             rows = await connection.rows(_OWNERS_SQL, arrays)
-        except psycopg.OperationalError:
+        except Unavailable:
             await connection.close()
             if self._closed:
                 raise
@@ -160,12 +160,12 @@ class BatchedLookup:
                 )
 
 
-def _reason(error: Exception) -> str:
-    return str(error).strip() or f"no answer within {ANSWER_S} s"
+def _late() -> Unavailable:
+    return Unavailable(f"no answer within {LOOKUP_S} s")
 
 
-def _fail(batch: _Batch, why: str) -> None:
+def _fail(batch: _Batch, error: TopologyError) -> None:
     """Fail every question of a batch that has no answer yet."""
     for _, future in batch:
         if not future.done():
-            future.set_exception(Unavailable(why))
+            future.set_exception(error)

@@ -11,9 +11,10 @@ from sqlalchemy import Engine
 
 from control_plane.topology.lookup.seen import FeedPosition, Seen
 from control_plane.topology.lookup.sql import FEED_POSITION_SQL, OwnersSql, owner_sql
-from control_plane.topology.storage.engines import CHANNEL, is_lost
+from control_plane.topology.storage.driver_errors import translated_errors
+from control_plane.topology.storage.postgresql import CHANNEL
 from control_plane.topology.values.claim_key import KeyPair, NormalisedKeys, normalised_or_none
-from control_plane.topology.values.errors import Unavailable
+from control_plane.topology.values.errors import TopologyError, Unavailable
 
 POLL_S = 0.1
 """How long a lost notification can hide a commit."""
@@ -43,14 +44,12 @@ class PostgresqlLookup:
         self._seen_revision = self._revision()
 
     def _open(self) -> None:
-        try:
-            arguments, options = self._target
+        arguments, options = self._target
+        with translated_errors:
             self._connection: psycopg.Connection[Any] = psycopg.connect(
                 *arguments, **options, autocommit=True
             )
             self._connection.execute(f"LISTEN {CHANNEL}")
-        except psycopg.OperationalError as error:
-            raise Unavailable(str(error).strip()) from error
         self._connections += 1
         self._cursor = self._connection.cursor()
         self._polled_at = float("-inf")
@@ -111,18 +110,13 @@ class PostgresqlLookup:
     def _row(self, sql: LiteralString, params: Sequence[str] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a statement; open another connection if this one is lost."""
         try:
+            with translated_errors:
+                return self._cursor.execute(sql, params, prepare=True).fetchone()
+        except Unavailable:
+            self._connection.close()
+            self._open()
+        with translated_errors:
             return self._cursor.execute(sql, params, prepare=True).fetchone()
-        except psycopg.Error as error:
-            if not is_lost(error):
-                raise
-        self._connection.close()
-        self._open()
-        try:
-            return self._cursor.execute(sql, params, prepare=True).fetchone()
-        except psycopg.Error as error:
-            if is_lost(error):
-                raise Unavailable(str(error).strip()) from error
-            raise
 
     def _is_poll_due(self) -> bool:
         """Tell whether something may have been committed since the revision was last read."""
@@ -132,10 +126,11 @@ class PostgresqlLookup:
         """Tell whether a notification has come; read what has arrived, without waiting."""
         pgconn = self._connection.pgconn
         try:
-            pgconn.consume_input()
-            while pgconn.notifies() is not None:
-                self._hinted = True
-        except psycopg.Error:
+            with translated_errors:
+                pgconn.consume_input()
+                while pgconn.notifies() is not None:
+                    self._hinted = True
+        except TopologyError:
             # The connection is lost. The next statement opens another one, or raises.
             return True
         return self._hinted

@@ -7,7 +7,6 @@ every spelling into one, so that look-ups find what was claimed, and nobody clai
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from zlib import crc32
 
 import idna
 
+from control_plane.names import BUCKET
 from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_VALUE_BYTES = 1024
@@ -23,7 +23,6 @@ MAX_SPELLING = 1024
 """Characters of a value as it was sent, as many as GitLab's service keeps."""
 SHARDS = 256
 """The parts of the claims' keyspace. Each has an epoch of its own (see `claims.epochs`)."""
-_BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 type KeyPair = tuple[str, str]
 """A bucket and a value as a plain pair, in any spelling: what look-ups are asked for.
@@ -181,7 +180,7 @@ def normalise(bucket: str, value: str) -> str:
     """
     rule = _RULES.get(bucket)
     if rule is None:
-        if not _BUCKET.match(bucket):
+        if not BUCKET.match(bucket):
             mend = "1 to 64 of a-z, 0-9 and _"
             raise Invalid(Problem("bucket", f"{bucket!r} is no bucket", mend))
         rule = _plain
