@@ -30,7 +30,7 @@ from bench.world import fill
 from control_plane.examples.demo import free_port
 from control_plane.names import ECDS, EPOCHS_FILTER, RDS, ROUTES_NAME
 from control_plane.process.event_loop import run_loop
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 DEADLINE_S = 120.0
 CLAIMS = """
@@ -128,7 +128,7 @@ async def measure(nodes: int, cells: int, claims: int, directory: Path) -> dict[
             await _until(lambda: _synced(api, nodes, revision), "the fleet does not come up")
             seen["fleet"] = resident_mib(process.pid)
             for number in range(20):
-                revision = topology.update_cell("cell-1", moved(number), actor="bench").revision
+                revision = topology.cells.replace("cell-1", moved(number), actor="bench").revision
                 await _until(lambda at=revision: _synced(api, nodes, at), "a change is lost")
             seen["changes"] = resident_mib(process.pid)
             for _ in range(5):

@@ -19,7 +19,7 @@ from control_plane.examples.demo import free_port
 from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -180,7 +180,7 @@ def fill(
     actor = f"bench {os.getpid()}"
     ports = [target] * cells if isinstance(target, int) else target
     for number, port in enumerate(ports, 1):
-        topology.create_cell(
+        topology.cells.create(
             CellSpec(
                 f"cell-{number}",
                 f"cell-{number}.example.com",
@@ -195,7 +195,7 @@ def fill(
         for number in range(tenants)
     ]
     for start in range(0, tenants, _BATCH):
-        topology.claim(specs[start : start + _BATCH], actor=actor)
+        topology.claims.claim(specs[start : start + _BATCH], actor=actor)
     document = (RULESETS / f"{ruleset}.json").read_text()
-    version = topology.put_ruleset(ruleset, document, actor=actor).value.version
-    topology.activate_ruleset(ruleset, version, actor=actor)
+    version = topology.rulesets.put(ruleset, document, actor=actor).value.version
+    topology.rulesets.activate(ruleset, version, actor=actor)

@@ -16,7 +16,7 @@ from control_plane.routing.rules.digest import rules_digest
 from control_plane.routing.rules.parse import load, parse
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Ruleset
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 MAX_RULESETS = 8
 """How many rulesets are held in memory."""
@@ -66,7 +66,7 @@ class PastRulesets:
         """
         if self.is_absent(digest):
             raise UnknownRuleset(digest)
-        for version in reversed(self._topology.rulesets()):
+        for version in reversed(self._topology.rulesets.versions()):
             key = version.name, version.version
             # An older version of this program may have accepted what this one refuses.
             with contextlib.suppress(RulesetError):

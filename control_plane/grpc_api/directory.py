@@ -10,9 +10,9 @@ from control_plane.grpc_api.generated.cell_info_pb2 import (
     GetCellsResponse,
     SequenceRange,
 )
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import Cell, CellState
-from control_plane.topology.values.change import Snapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.claim_key import KeyPair
 
 
@@ -33,7 +33,7 @@ def cell_info(cell: Cell) -> CellInfo:
 class Directory:
     """The cells of one revision, without retired ones, by what a client can name them by."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: TopologySnapshot) -> None:
         cells = [cell for cell in snapshot.cells if cell.state is not CellState.RETIRED]
         cells.sort(key=lambda cell: cell.id)
         self.revision = snapshot.edge_revision

@@ -1,4 +1,4 @@
-"""A real mitmdump with the addon, for tests."""
+"""Starts a real mitmdump with the addon, for tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ END_S = 20.0
 
 @contextmanager
 def mitmdump(system: System, mode: str, directory: Path, *more: str) -> Iterator[int]:
-    """Runs it in that mode (``regular``, ``reverse:…``), with more arguments; gives its port."""
+    """Run mitmdump in a mode (``regular``, ``reverse:…``) with more arguments; yield its port."""
     port = free_port()
     command = [
         str(Path(sys.executable).with_name("mitmdump")), "-q", "-s", str(ADDON),

@@ -293,7 +293,7 @@ class System:
         assert snapshot.ruleset is not None
         cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
         ruleset = _parsed(snapshot.ruleset.document)
-        return decide(ruleset, admitted, cells, self.plane.topology.owners)
+        return decide(ruleset, admitted, cells, self.plane.topology.claims.owners_of)
 
 
 class RawClient:

@@ -18,10 +18,10 @@ from control_plane.api.schemas.responses import TopologyDocument, TopologyWritte
 from control_plane.api.write import Write, WriteOptions
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.lint import lint
+from control_plane.topology import Topology
 from control_plane.topology.maintenance.desired import Desired, text_of
-from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Cell, CellSpec
-from control_plane.topology.values.change import Snapshot, Written
+from control_plane.topology.values.change import TopologySnapshot, Written
 
 router = APIRouter(prefix="/v1/topology", tags=["topology"])
 _NOT_DECLARED = frozenset({"version", "healthy"})
@@ -36,7 +36,7 @@ async def get_topology(request: Request) -> JSONResponse:
     """All cells and rulesets, as of the ETag's revision."""
     topology: Topology = request.app.state.topology
     snapshot = await run_in_threadpool(topology.snapshot)
-    versions = await run_in_threadpool(topology.rulesets)
+    versions = await run_in_threadpool(topology.rulesets.versions)
     active = snapshot.ruleset
     documents = {one.name: json.loads(one.document) for one in versions}
     if active is not None:
@@ -70,7 +70,7 @@ async def put_topology(request: Request, body: TopologyBody, write: WriteOptions
 
 
 def _apply(
-    topology: Topology, snapshot: Snapshot, body: TopologyBody, write: Write
+    topology: Topology, snapshot: TopologySnapshot, body: TopologyBody, write: Write
 ) -> tuple[Written[None], int]:
     specs = _specs(snapshot, body.cells)
     desired = Desired(specs, body.rulesets, body.active, body.prune)
@@ -79,14 +79,16 @@ def _apply(
     if expected is not None:
         # What was filled in comes from the snapshot: neither may be overtaken.
         base = min(base, expected)
-    written = topology.apply(desired, base=base, actor=write.actor, force=write.force, dry_run=True)
+    written = topology.desired.apply(
+        desired, base=base, actor=write.actor, force=write.force, dry_run=True
+    )
     _check_rulesets(snapshot, desired, written)
     if not write.dry_run and written.changes:
-        written = topology.apply(desired, base=base, actor=write.actor, force=write.force)
+        written = topology.desired.apply(desired, base=base, actor=write.actor, force=write.force)
     return written, base
 
 
-def _specs(snapshot: Snapshot, given: list[dict[str, Any]]) -> list[CellSpec]:
+def _specs(snapshot: TopologySnapshot, given: list[dict[str, Any]]) -> list[CellSpec]:
     known = {cell.name: _declared(cell) for cell in snapshot.cells}
     specs: dict[str, CellSpec] = {}
     for number, cell in enumerate(given):
@@ -103,7 +105,7 @@ def _specs(snapshot: Snapshot, given: list[dict[str, Any]]) -> list[CellSpec]:
     return list(specs.values())
 
 
-def _check_rulesets(snapshot: Snapshot, desired: Desired, planned: Written[None]) -> None:
+def _check_rulesets(snapshot: TopologySnapshot, desired: Desired, planned: Written[None]) -> None:
     """Each ruleset must work with the cells that there will be."""
     after = {cell.name: cell for cell in snapshot.cells}
     for change in planned.changes:

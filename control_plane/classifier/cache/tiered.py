@@ -18,9 +18,9 @@ from control_plane.classifier.cache.protocol import (
     Entry,
     SharedOwnerCache,
 )
+from control_plane.topology import Topology
 from control_plane.topology.lookup.batched import BatchedLookup
 from control_plane.topology.lookup.seen import Seen
-from control_plane.topology.service import Topology
 from control_plane.topology.values.claim_key import ClaimKey, KeyPair, NormalisedKeys
 
 

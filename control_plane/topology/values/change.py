@@ -51,7 +51,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class TopologySnapshot:
     """One consistent read. ``edge_revision``: the last change to a cell or the active ruleset.
 
     ``answers_revision``: the last of them that can change which cell a request gets: not new
