@@ -45,7 +45,7 @@ def answer_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
     return ((CELL_HEADER, cell), (RULE_HEADER, decision.rule or "-"), (TIER_HEADER, TIER))
 
 
-class Answers:
+class AnswerEncoder:
     """Encodes answers as whole HTTP responses, and keeps the heads that it has encoded."""
 
     def __init__(self) -> None:
