@@ -33,8 +33,7 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology import Topology
 from control_plane.topology.lookup.interface import ClaimLookup
 from control_plane.topology.lookup.seen import Seen
-from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.errors import Unavailable
+from control_plane.topology.values import CellState, Unavailable
 
 MAX_STARTS = 8
 """How often a request is decided from the beginning because cells or the ruleset have changed."""

@@ -11,7 +11,7 @@ from control_plane.classifier.decide import NoRuleset, Unsettled
 from control_plane.classifier.metrics import DecisionObserver
 from control_plane.classifier.past_rulesets import UnknownRuleset
 from control_plane.topology.lookup.batched import TooManyLookups
-from control_plane.topology.values.errors import TopologyError
+from control_plane.topology.values import TopologyError
 
 log = logging.getLogger(__name__)
 LOG_S = 5.0

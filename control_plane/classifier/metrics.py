@@ -86,6 +86,8 @@ class ClassifierMetrics:
     """The `DecisionObserver` of one process, for use in one event loop."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        refused = "Questions refused since too many wait for the database"
+        malformed = "Edges' counts not understood"
         self._seconds = _BatchHistogram(
             "cellway_classify_seconds",
             "Time of a decision in the classifier",
@@ -96,28 +98,15 @@ class ClassifierMetrics:
         self._decisions = Counter(
             "cellway_decisions_total", "Decisions", ["rule", "outcome"], registry=registry
         )
-        self._caches = {
-            what: Counter(f"cellway_cache_{what}", help_text, ["cache"], registry=registry)
-            for what, help_text in _CACHE_COUNTS.items()
-        }
-        # A rate needs a zero to start from: what alerts watch is there before it happens.
-        for what in ("stale", "misdirected"):
-            self._caches[what].labels(EDGE_CACHE)
-        self._caches["errors"].labels(SHARED_CACHE)
+        self._refused = Counter("cellway_classifier_refused", refused, registry=registry)
+        self._malformed = Counter("cellway_edge_counts_malformed", malformed, registry=registry)
+        self._caches = _cache_counters(registry)
         self._entries = Gauge(
             "cellway_cache_entries",
             "Entries of a cache, as the last that told has it",
             ["cache"],
             registry=registry,
             multiprocess_mode="mostrecent",
-        )
-        self._malformed = Counter(
-            "cellway_edge_counts_malformed", "Edges' counts not understood", registry=registry
-        )
-        self._refused = Counter(
-            "cellway_classifier_refused",
-            "Questions refused since too many wait for the database",
-            registry=registry,
         )
         self._tallies: dict[tuple[str | None, object], _Tally] = {}
         self._flush_is_due = False
@@ -170,3 +159,18 @@ class ClassifierMetrics:
             self._decisions.labels(rule or "-", outcome),
         )
         return tally
+
+
+def _cache_counters(registry: CollectorRegistry) -> dict[str, Counter]:
+    """Make the counters of `_CACHE_COUNTS`, with a zero where alerts watch the rate.
+
+    A rate needs a value to start from, before the first event.
+    """
+    counters = {
+        what: Counter(f"cellway_cache_{what}", help_text, ["cache"], registry=registry)
+        for what, help_text in _CACHE_COUNTS.items()
+    }
+    for what in ("stale", "misdirected"):
+        counters[what].labels(EDGE_CACHE)
+    counters["errors"].labels(SHARED_CACHE)
+    return counters

@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from control_plane.server import Running
-from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.values.claim_key import ClaimKey
+from control_plane.topology.values import ClaimKey, ClaimSpec
 from tests.support.plane import add_cell, plane_with, samples, until
 
 CHAIN = {"claims": [{"route": "${a}"}, {"redirect_route": "${a}"}]}

@@ -24,7 +24,7 @@ from control_plane.routing.model import ClaimKey, Request, ToCell
 from control_plane.routing.rules.parse import parse
 from control_plane.topology import Topology
 from control_plane.topology.lookup.seen import Seen
-from control_plane.topology.values.change import Ruleset
+from control_plane.topology.values import Ruleset
 from tests.support.plane import add_cell, plane_with
 
 REQUEST = Request("GET", b"h", b"/", ())

@@ -17,8 +17,7 @@ from control_plane.topology import Subject
 from control_plane.topology.lookup import batched
 from control_plane.topology.lookup.async_connection import AsyncConnection
 from control_plane.topology.lookup.batched import TooManyLookups
-from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.values.claim_key import ClaimKey
+from control_plane.topology.values import ClaimKey, ClaimSpec
 from tests.support.plane import add_cell, plane_with, samples
 from tests.support.postgres import Postgres, postgres
 

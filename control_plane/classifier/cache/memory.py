@@ -22,11 +22,11 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from control_plane.classifier.cache.protocol import Entry
 from control_plane.topology.lookup.seen import Epochs, Seen
-from control_plane.topology.values.claim_key import ClaimKey, NormalisedKeys
+from control_plane.topology.values import ClaimKey, NormalisedKeys
 
 MAX_ENTRIES = 65_536
 OWNED_S = 60.0
@@ -39,8 +39,9 @@ JITTER = 0.1
 """Times are shortened by up to this share, so that entries of one moment don't all end at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
+    """An owner (None: nobody owns the name) as of a revision, and when the entry ends."""
+
     revision: int
     until: float
     owner: int | None

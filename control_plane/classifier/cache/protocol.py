@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from control_plane.topology.values.claim_key import ClaimKey
+from control_plane.topology.values import ClaimKey
 
 PROCESS_CACHE = "classifier"
 """The cache in the process, as metrics name it."""

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from control_plane.classifier.cache.protocol import SHARED_CACHE, CacheObserver, Entry
-from control_plane.topology.values.claim_key import ClaimKey
+from control_plane.topology.values import ClaimKey
 
 log = logging.getLogger(__name__)
 ENTRY_S = 50

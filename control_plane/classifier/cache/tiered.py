@@ -21,7 +21,7 @@ from control_plane.classifier.cache.protocol import (
 from control_plane.topology import Topology
 from control_plane.topology.lookup.batched import BatchedLookup
 from control_plane.topology.lookup.seen import Seen
-from control_plane.topology.values.claim_key import ClaimKey, KeyPair, NormalisedKeys
+from control_plane.topology.values import ClaimKey, KeyPair, NormalisedKeys
 
 
 def open_cached_lookup(

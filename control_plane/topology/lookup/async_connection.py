@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from control_plane.topology.storage.driver_errors import translated_errors
-from control_plane.topology.values.errors import TopologyError, Unavailable
+from control_plane.topology.values import TopologyError, Unavailable
 
 LOOKUP_S = 1.0
 """How long it may take to connect, or to get an answer. The edge has long given up by then."""

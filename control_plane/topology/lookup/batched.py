@@ -23,8 +23,13 @@ from sqlalchemy import Engine
 
 from control_plane.topology.lookup.async_connection import LOOKUP_S, AsyncConnection
 from control_plane.topology.lookup.seen import Epochs, Seen
-from control_plane.topology.values.claim_key import ClaimKey, KeyPair, NormalisedKeys
-from control_plane.topology.values.errors import TopologyError, Unavailable
+from control_plane.topology.values import (
+    ClaimKey,
+    KeyPair,
+    NormalisedKeys,
+    TopologyError,
+    Unavailable,
+)
 
 CONNECTIONS = 2
 """Statements on their way at once."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from control_plane.topology.lookup.seen import FeedPosition, Seen
-from control_plane.topology.values.claim_key import KeyPair
+from control_plane.topology.values import KeyPair
 
 
 class ClaimLookup(Protocol):

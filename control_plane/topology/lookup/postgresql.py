@@ -13,8 +13,13 @@ from control_plane.topology.lookup.seen import FeedPosition, Seen
 from control_plane.topology.lookup.sql import FEED_POSITION_SQL, OwnersSql, owner_sql
 from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.postgresql import CHANNEL
-from control_plane.topology.values.claim_key import KeyPair, NormalisedKeys, normalised_or_none
-from control_plane.topology.values.errors import TopologyError, Unavailable
+from control_plane.topology.values import (
+    KeyPair,
+    NormalisedKeys,
+    TopologyError,
+    Unavailable,
+    normalised_or_none,
+)
 
 POLL_S = 0.1
 """How long a lost notification can hide a commit."""

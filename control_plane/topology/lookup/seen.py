@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from control_plane.topology.values.claim_key import NormalisedKeys
+from control_plane.topology.values import NormalisedKeys
 
 _new = tuple.__new__
 """Makes a named tuple at a third of the cost of calling its class; for the hot path only."""

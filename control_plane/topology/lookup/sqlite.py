@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from control_plane.topology.lookup.seen import FeedPosition, Seen
 from control_plane.topology.lookup.sql import FEED_POSITION_SQL, OwnersSql, owner_sql
 from control_plane.topology.storage.driver_errors import translate, translated_errors
-from control_plane.topology.values.claim_key import KeyPair, NormalisedKeys, normalised_or_none
+from control_plane.topology.values import KeyPair, NormalisedKeys, normalised_or_none
 
 _PARAMETER = "?"
 

@@ -105,7 +105,7 @@ class NormalisedKeys(NamedTuple):
 
 def _folded(value: str) -> str:
     if value.isascii():
-        # The same, at a tenth of the cost: look-ups come through here.
+        # This gives the same at a tenth of the cost, and look-ups come through here.
         return value.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold())
 
@@ -173,10 +173,10 @@ _RULES: Mapping[str, Callable[[str], str]] = MappingProxyType(
 
 
 def normalise(bucket: str, value: str) -> str:
-    """The one spelling of `value` in `bucket` under which it is stored and looked up.
+    """Return the one spelling of a value under which it is stored and looked up.
 
     Raises:
-        Invalid: no such bucket name can be, or the value is empty, too long or malformed.
+        Invalid: The bucket has no valid name, or the value is empty, too long or malformed.
     """
     rule = _RULES.get(bucket)
     if rule is None:
@@ -193,7 +193,7 @@ def normalise(bucket: str, value: str) -> str:
         mend = f"1 to {MAX_VALUE_BYTES} bytes"
         raise Invalid(Problem("value", f"{size} bytes after normalisation", mend))
     if "\x00" in result:
-        # PostgreSQL keeps none in text.
+        # PostgreSQL can't store it in text.
         raise Invalid(Problem("value", f"{value!r} holds a NUL character", "leave it out"))
     return result
 
@@ -207,7 +207,10 @@ def normalised_or_none(bucket: str, value: str) -> str | None:
 
 
 def can_be_kept(text: str) -> bool:
-    """Whether any database keeps it: PostgreSQL has no NUL in text, none has half a surrogate."""
+    """Tell whether every database can store a text.
+
+    PostgreSQL stores no NUL in text, and no database stores half of a surrogate pair.
+    """
     if not text.isascii():
         try:
             text.encode()
@@ -217,10 +220,10 @@ def can_be_kept(text: str) -> bool:
 
 
 def normalise_spelled(bucket: str, value: str) -> tuple[str, str | None]:
-    """A value to be claimed, normalised; and as it was sent, None where that is the same.
+    """Return a value to be claimed, normalised, and as it was sent (None if that is the same).
 
     Raises:
-        Invalid: as `normalise` does, or it is too long as it was sent.
+        Invalid: As `normalise` raises it, or the value is too long as it was sent.
     """
     normal = normalise(bucket, value)
     if value == normal:

@@ -12,7 +12,7 @@ from control_plane.classifier.cache.memory import (
 )
 from control_plane.classifier.cache.protocol import Entry
 from control_plane.topology.lookup.seen import Epochs, Seen
-from control_plane.topology.values.claim_key import ClaimKey, KeyPair, NormalisedKeys
+from control_plane.topology.values import ClaimKey, KeyPair, NormalisedKeys
 
 KEY = ClaimKey("tenant", "acme")
 SHARD = KEY.shard

@@ -15,7 +15,7 @@ from control_plane.classifier.cache import redis
 from control_plane.classifier.cache.memory import OWNED_S, SHARED_S
 from control_plane.classifier.cache.protocol import Entry
 from control_plane.classifier.cache.redis import PAUSE_S, RedisCache, decode, encode, name_of
-from control_plane.topology.values.claim_key import ClaimKey
+from control_plane.topology.values import ClaimKey
 from tests.support.plane import until
 from tests.support.redis_server import RedisServer, redis_server
 

@@ -21,7 +21,7 @@ from control_plane.classifier.cache.protocol import Entry
 from control_plane.classifier.cache.redis import decode, encode, name_of
 from control_plane.classifier.cache.tiered import shareable
 from control_plane.topology.lookup.seen import Epochs, Seen
-from control_plane.topology.values.claim_key import ClaimKey, NormalisedKeys
+from control_plane.topology.values import ClaimKey, NormalisedKeys
 
 NAMES = [ClaimKey("tenant", f"t{n}") for n in range(2)]
 PROCESSES = 2

@@ -6,9 +6,14 @@ import time
 
 import pytest
 
-from control_plane.topology.values.cell import CellSpec, CellTLS
-from control_plane.topology.values.endpoint import Endpoint, ServerName, address_problem
-from control_plane.topology.values.errors import Invalid
+from control_plane.topology.values import (
+    CellSpec,
+    CellTLS,
+    Endpoint,
+    Invalid,
+    ServerName,
+    address_problem,
+)
 
 GOOD = (
     "10.0.0.1",
