@@ -14,7 +14,7 @@ from control_plane.names import CDS, ECDS, EPOCHS_FILTER, RDS
 from control_plane.publisher.publisher import Publisher, _Reader
 from control_plane.topology import Subject, Topology
 from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.change import Snapshot as TopologySnapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.snapshot import Snapshot
@@ -169,8 +169,8 @@ def test_what_another_connection_shows_is_read_in_whole(
     reader = _Reader(topology)
     reader.read(behind=False)
     assert reader._lookup is not None
-    mark = reader._lookup.mark()
-    monkeypatch.setattr(reader._lookup, "mark", lambda: mark._replace(connection=2))
+    position = reader._lookup.feed_position()
+    monkeypatch.setattr(reader._lookup, "feed_position", lambda: position._replace(connection=2))
     whole = topology.snapshot()
     monkeypatch.setattr(topology, "snapshot", lambda: whole)
     assert reader.read(behind=False) is whole

@@ -13,7 +13,7 @@ from sqlalchemy import event, text
 
 from control_plane.topology import Topology
 from control_plane.topology.claims import lease_statements
-from control_plane.topology.lookup.interface import owner_statement
+from control_plane.topology.lookup.sql import owner_sql
 from control_plane.topology.storage.postgresql import _numbered
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.claim import RecordSpec
@@ -134,7 +134,7 @@ def test_a_hot_write_uses_its_index(filled: Topology, engine: str, name: str) ->
 
 
 def test_the_owner_lookup_uses_the_primary_key(filled: Topology, engine: str) -> None:
-    found = plan(filled, owner_statement(filled._store.engine), ("route", "r8"))
+    found = plan(filled, owner_sql("?" if engine == "sqlite" else "%s"), ("route", "r8"))
     uses(found, "pk_claims", sqlite=engine == "sqlite")
 
 
