@@ -14,7 +14,8 @@ import pytest
 from control_plane.server import Running
 from control_plane.topology.claims.epochs import shard
 from control_plane.topology.values.claim import ClaimSpec
-from tests.support.plane import add_cell, plane_with, samples, until
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, samples
 
 CHAIN = {"claims": [{"route": "${a}"}, {"redirect_route": "${a}"}]}
 RULES: list[dict[str, Any]] = [

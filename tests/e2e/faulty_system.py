@@ -20,8 +20,8 @@ import psycopg
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from tests.e2e.load import get
-from tests.e2e.test_failures import until
 from tests.support.agent_process import AgentProcess
+from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.ports import unused_port
@@ -161,5 +161,5 @@ def faulty_system(directory: Path) -> Iterator[FaultySystem]:
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
         system = FaultySystem(database, plane, agent, envoy, cells)
-        until(system.synced)
+        wait_until(system.synced)
         yield system

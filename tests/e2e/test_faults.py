@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.faulty_system import FaultySystem, Requests, faulty_system
 from tests.e2e.load import LOST, OK, Answer, Load
-from tests.e2e.test_failures import until
+from tests.support.conditions import wait_until
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
 REQUESTS_PER_FAULT = 60
@@ -152,7 +152,7 @@ def suffer(system: FaultySystem, load: Load, fault: Fault) -> str:
     """Break one thing, watch, mend it, and see that all is well again; a line of the table."""
     load.take()
     with fault.broken(system):
-        until(lambda: all(failed(load.seen(), kind) for kind in fault.must_fail))
+        wait_until(lambda: all(failed(load.seen(), kind) for kind in fault.must_fail))
         load.go_on(REQUESTS_PER_FAULT)
         tiers, answers = load.tiers(), load.seen()
         slowest = {kind: load.slowest_s(kind) for kind in CELL_OF}
@@ -177,8 +177,8 @@ def until_well(system: FaultySystem, load: Load, fault: Fault) -> None:
         return all(failed(since, kind) == 0 for kind in CELL_OF)
 
     try:
-        until(well)
-        until(system.synced)
+        wait_until(well)
+        wait_until(system.synced)
     except AssertionError:
         raise AssertionError(f"not well after {fault.name}: {load.seen()}") from None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_failures import until
+from tests.support.conditions import wait_until
 from tests.support.ports import unused_port
 from tests.support.system import RawClient, System
 
@@ -111,6 +111,6 @@ def test_an_idle_connection_to_a_cell_is_closed_by_envoy_in_time(tmp_path: Path)
     ):
         assert client.ask(b"/x")[0] == 200
         assert cell.closed_by_envoy == 0
-        until(lambda: cell.closed_by_envoy == 1)
+        wait_until(lambda: cell.closed_by_envoy == 1)
         # And it is no error to go on.
         assert client.ask(b"/x")[0] == 200

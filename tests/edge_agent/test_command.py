@@ -13,7 +13,7 @@ from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
 from control_plane.edge_agent.upstream import ClientTls
 from tests.edge_agent.test_relay import Client
 from tests.grpc_api.test_tls import secured_plane
-from tests.support.plane import until
+from tests.support.conditions import until
 
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'
 

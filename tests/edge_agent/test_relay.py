@@ -26,7 +26,7 @@ from control_plane.xds.server.server import XdsServer
 from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
-from tests.support.plane import until
+from tests.support.conditions import until
 from tests.support.ports import unused_port
 
 WAIT_S = 20.0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 
-WAIT_S = 30.0
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "classify", "classify": {"type": "FIRST_CELL"}}]}'
 
 
@@ -70,15 +68,3 @@ async def samples(
             assert key not in found, f"{key} is exported twice"
             found[key] = sample.value
     return found
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait until a condition (which may be a coroutine) holds."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            held = condition()
-            if asyncio.iscoroutine(held):
-                held = await held
-            if held:
-                return
-            await asyncio.sleep(0.02)

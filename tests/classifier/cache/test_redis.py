@@ -15,7 +15,7 @@ from control_plane.classifier.cache import redis
 from control_plane.classifier.cache.memory import KEPT_S, SHARED_KEPT_S, Entry
 from control_plane.classifier.cache.redis import PAUSE_S, SharedCache, decode, encode, name_of
 from control_plane.routing.model import ClaimKey
-from tests.support.plane import until
+from tests.support.conditions import until
 from tests.support.redis_server import RedisServer, redis_server
 
 DB = "7-00000001-5-16400"
