@@ -7,7 +7,6 @@ import socket
 import struct
 import threading
 from collections import Counter
-from types import TracebackType
 from typing import Self
 
 A, AAAA = 1, 28
@@ -39,12 +38,7 @@ class DnsServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         # An empty datagram ends the wait.
         self._socket.sendto(b"", self._socket.getsockname())

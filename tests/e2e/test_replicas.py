@@ -20,9 +20,9 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane import server as composition
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.jobs.notifications import WakeUps
+from control_plane.server import composition
 from control_plane.topology import Topology
 from control_plane.topology.values.claim import ClaimSpec
 from tests.e2e.echo_upstream import EchoUpstream
