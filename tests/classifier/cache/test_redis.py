@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -15,26 +14,13 @@ from control_plane.classifier.cache import redis
 from control_plane.classifier.cache.memory import KEPT_S, SHARED_KEPT_S, Entry
 from control_plane.classifier.cache.redis import PAUSE_S, SharedCache, decode, encode, name_of
 from control_plane.routing.model import ClaimKey
+from tests.classifier.cache.counts import Counts
 from tests.support.conditions import until
 from tests.support.redis_server import RedisServer, redis_server
 
 DB = "7-00000001-5-16400"
 KEY = ("tenant", "acme")
 MOST_S = 5.0
-
-
-class Counts:
-    """What was counted, by cache and kind."""
-
-    def __init__(self) -> None:
-        self.seen: Counter[tuple[str, str]] = Counter()
-
-    def cache_counted(self, cache: str, what: str, number: int) -> None:
-        self.seen[cache, what] += number
-
-    @property
-    def errors(self) -> int:
-        return self.seen["redis", "errors"]
 
 
 class Clock:
