@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.e2e.faults import FAULTS, suffer, wrong
 from tests.e2e.faulty_system import FaultySystem, Requests, faulty_system
 from tests.e2e.load import LOST, OK, Load, get
-from tests.e2e.test_faults import FAULTS, suffer, wrong
 from tests.support.conditions import wait_until
 from tests.support.system import RawClient
 

@@ -16,25 +16,15 @@ from control_plane.topology import Topology
 from control_plane.topology.values.endpoint import Endpoint
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.load import Answer, Load, get
+from tests.e2e.restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
 from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.system import RULESETS, RawClient, System, reconnecting_soon
 
-TAKEN_UP = (
-    r"cluster_manager\.cds\.(update_success|update_rejected|config_reload|version)"
-    r"|cluster_manager\.cluster_(added|modified|removed)"
-    r"|listener_manager\.lds\.(update_success|update_rejected|config_reload|version)"
-    r"|listener_manager\.listener_(added|modified|removed)"
-    r"|http\.edge\.rds\..*\.(update_rejected|config_reload|version)"
-)
-ROUTES_SENT = r"http\.edge\.rds\..*\.update_success"
 # One process is up sooner than two.
 AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 RECONNECTS = r"cluster_manager\.cds\.update_failure"
-
-NATIVE = get(b"/-/x", b"_gitlab_session=cell-2-a")
-AMBIGUOUS = get(b"/foo/x")
 
 
 def prepare(system: System) -> None:

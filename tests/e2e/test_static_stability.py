@@ -15,7 +15,7 @@ import pytest
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.load import Answer, Load
-from tests.e2e.test_restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
+from tests.e2e.restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
 from tests.support.agent_process import AgentProcess
 from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.edge import EDGE_LISTENER, echo_bootstrap
 from tests.support.child_process import ChildFailed
+from tests.support.edge_bootstrap import EDGE_LISTENER, echo_bootstrap
 from tests.support.envoy_process import EnvoyProcess
 
 NO_UPSTREAM_PORT = 1
