@@ -14,17 +14,13 @@ from control_plane.names import CDS, ECDS, EPOCHS_FILTER, RDS
 from control_plane.publisher.publisher import Publisher, _Reader
 from control_plane.topology import Subject, Topology
 from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.change import Snapshot as TopologySnapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
-from tests.support.plane import RULESET, add_cell, route_all
+from tests.support.plane import RULESET, UNNAMED_HEADERS_RULESET, add_cell, route_all
 
-UNNAMED = """{"name": "r", "rules": [{"id": "any",
-    "match": {"type": "header", "name": "^x-[a-z]+$", "regexValue": "^(?<t>.+)$"},
-    "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}}]}"""
-"""Which headers its answers depend on can't be named, so they are not kept."""
 GENERIC = (Path(__file__).parents[2] / "rulesets" / "generic.json").read_text()
 
 
@@ -120,7 +116,7 @@ def test_a_change_of_rules_changes_the_routes_and_the_epochs_and_drains_nothing(
     cache = SnapshotCache()
     publisher = publishing(topology, cache, **policy)
     publisher.publish()
-    for version, document in enumerate((UNNAMED, GENERIC, RULESET), 2):
+    for version, document in enumerate((UNNAMED_HEADERS_RULESET, GENERIC, RULESET), 2):
         before = cache.newest
         topology.rulesets.put("r", document, actor="t")
         topology.rulesets.activate("r", version, actor="t")
@@ -169,8 +165,8 @@ def test_what_another_connection_shows_is_read_in_whole(
     reader = _Reader(topology)
     reader.read(behind=False)
     assert reader._lookup is not None
-    mark = reader._lookup.mark()
-    monkeypatch.setattr(reader._lookup, "mark", lambda: mark._replace(connection=2))
+    position = reader._lookup.feed_position()
+    monkeypatch.setattr(reader._lookup, "feed_position", lambda: position._replace(connection=2))
     whole = topology.snapshot()
     monkeypatch.setattr(topology, "snapshot", lambda: whole)
     assert reader.read(behind=False) is whole
