@@ -55,7 +55,7 @@ async def test_a_client_that_closes_its_side_while_it_is_held_back_still_gets_it
         raise RevisionUnknown("the database is away")
 
     limits = Limits(confirm_timeout_s=0.2)
-    async with Wire(limits, newest=newest) as wire, XdsClient(wire, variant) as client:
+    async with Wire(limits, newest_revision=newest) as wire, XdsClient(wire, variant) as client:
         publish(wire, 1, (CDS, tags("a")))
         await client.subscribe(CDS)
         await client.finish(CDS)
