@@ -51,7 +51,10 @@ def test_a_stream_is_one_nodes_and_later_requests_need_not_say_whose() -> None:
             check_same_node(node, "n", "edge")
 
 
-@pytest.mark.parametrize(("node", "cluster"), [("", "edge"), ("a b", ""), ("n", "a\nb")])
+@pytest.mark.parametrize(
+    ("node", "cluster"),
+    [("", "edge"), ("a b", ""), ("n", "a\nb"), ("é", ""), ("x" * 257, ""), ("n", "x" * 257)],
+)
 def test_a_name_that_is_missing_or_can_not_be_shown_is_refused(node: str, cluster: str) -> None:
     with pytest.raises(ProtocolError, match="visible ASCII"):
         check_node(base_pb2.Node(id=node, cluster=cluster))
