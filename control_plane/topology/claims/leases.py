@@ -26,9 +26,9 @@ from control_plane.topology.storage.statements import (
     Result,
     Statement,
     chunked,
+    for_rows,
     in_keys,
     moment,
-    rows,
 )
 from control_plane.topology.storage.transaction import Transaction, bounded
 from control_plane.topology.values.change import Change, Written
@@ -52,24 +52,6 @@ FROM cells c CROSS JOIN revisions r
 WHERE c.id = ? AND c.state <> 'retired'
 ON CONFLICT DO NOTHING"""
 _SPEC = "bucket, value, uuid, subject_type, subject_id, source_type, source_id, user_data, spelling"
-_CREATE = f"""
-INSERT INTO claims ({_SPEC}, lease, cell_id, status, revision, created_at, updated_at)
-SELECT v.*, l.uuid, l.cell_id, 'creating', l.revision, l.created_at, l.created_at
-FROM (VALUES {{rows}}) AS v CROSS JOIN leases l
-WHERE l.uuid = ?
-ON CONFLICT DO NOTHING"""  # noqa: S608 - column names of our own
-_REPLACE = f"""
-INSERT INTO replacements ({_SPEC}, lease, created_at)
-SELECT v.*, l.uuid, l.created_at
-FROM (VALUES {{rows}}) AS v CROSS JOIN leases l
-WHERE l.uuid = ?"""  # noqa: S608 - column names of our own
-_DESTROY = f"""
-UPDATE claims SET status = 'destroying', lease = ?, updated_at = {_NOW}
-WHERE {{keys}} AND cell_id = ? AND lease IS NULL"""  # noqa: S608 - no text from outside
-_LOG = """
-INSERT INTO changes (ordinal, kind, action, key, before, after, actor, revision, at)
-SELECT v.*, r.revision, r.at
-FROM (VALUES {rows}) AS v CROSS JOIN revisions r"""
 _SETTLE = f"""
 UPDATE leases SET state = ?, revision = (SELECT revision FROM revisions),
     updated_at = {_NOW}, settled_at = {_NOW}
@@ -94,6 +76,36 @@ _REMOVE = """
 DELETE FROM claims WHERE lease = ? AND status = ?
 RETURNING bucket, value, cell_id, uuid, spelling"""
 _FORGET_REPLACEMENTS = "DELETE FROM replacements WHERE lease = ?"
+
+
+def _create(rows: str) -> str:
+    return f"""
+INSERT INTO claims ({_SPEC}, lease, cell_id, status, revision, created_at, updated_at)
+SELECT v.*, l.uuid, l.cell_id, 'creating', l.revision, l.created_at, l.created_at
+FROM (VALUES {rows}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?
+ON CONFLICT DO NOTHING"""  # noqa: S608 - column names of our own
+
+
+def _replace(rows: str) -> str:
+    return f"""
+INSERT INTO replacements ({_SPEC}, lease, created_at)
+SELECT v.*, l.uuid, l.created_at
+FROM (VALUES {rows}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?"""  # noqa: S608 - column names of our own
+
+
+def _destroy(keys: str) -> str:
+    return f"""
+UPDATE claims SET status = 'destroying', lease = ?, updated_at = {_NOW}
+WHERE {keys} AND cell_id = ? AND lease IS NULL"""  # noqa: S608 - no text from outside
+
+
+def _log(rows: str) -> str:
+    return f"""
+INSERT INTO changes (ordinal, kind, action, key, before, after, actor, revision, at)
+SELECT v.*, r.revision, r.at
+FROM (VALUES {rows}) AS v CROSS JOIN revisions r"""  # noqa: S608 - no text from outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +136,13 @@ def beginning(
     fingerprint = batch.fingerprint() if idempotency_key is not None else None
     entries = _begun(lease, cell_id, batch)
     params = (lease, idempotency_key, fingerprint, len(batch.destroys), cell_id)
-    creates = _inserts(_CREATE, batch.creates, lease)
+    creates = for_rows(_create, _rows(batch.creates), lease)
     destroys = _destroys(batch, lease, cell_id)
     statements = [
         Statement(_OPEN, params),
         *creates,
         *destroys,
-        *_inserts(_REPLACE, batch.replaced, lease),
+        *for_rows(_replace, _rows(batch.replaced), lease),
         *_logged(entries, actor),
         *(epochs.claimed_under(lease) if creates else ()),
     ]
@@ -193,13 +205,10 @@ def settling(
     return Write(statements, finish, actor, ahead=True, is_plain=is_plain if committing else None)
 
 
-def _inserts(sql: str, specs: Sequence[Creation], lease: str) -> list[Statement]:
-    made: list[Statement] = []
-    for chunk in chunked(specs):
-        named = zip(chunk, _uuids(len(chunk)), strict=True)
-        params = [item for spec, name in named for item in _columns(spec, name)]
-        made.append(Statement(sql.replace("{rows}", rows(len(chunk), 9)), [*params, lease]))
-    return made
+def _rows(specs: Sequence[Creation]) -> list[tuple[Any, ...]]:
+    """Return the records' columns, in the order of `_SPEC`."""
+    named = zip(specs, _uuids(len(specs)), strict=True)
+    return [_columns(spec, name) for spec, name in named]
 
 
 def _uuids(number: int) -> list[str]:
@@ -228,22 +237,17 @@ def _destroys(batch: Batch, lease: str, cell_id: int) -> list[Statement]:
     made: list[Statement] = []
     for chunk in chunked(batch.destroys):
         keys = in_keys(chunk)
-        sql = _DESTROY.replace("{keys}", keys.sql)
-        made.append(Statement(sql, (lease, *keys.params, cell_id)))
+        made.append(Statement(_destroy(keys.sql), (lease, *keys.params, cell_id)))
     return made
 
 
 def _logged(entries: Sequence[_Entry], actor: str, first: int = 0) -> list[Statement]:
-    made: list[Statement] = []
-    for chunk in chunked(entries):
-        params: list[Any] = []
-        for entry in chunk:
-            before = None if entry.before is None else json.dumps(entry.before)
-            after = None if entry.after is None else json.dumps(entry.after)
-            params += (first, entry.kind, entry.action, entry.key, before, after, actor)
-            first += 1
-        made.append(Statement(_LOG.replace("{rows}", rows(len(chunk), 7)), params))
-    return made
+    rows: list[tuple[Any, ...]] = []
+    for ordinal, entry in enumerate(entries, first):
+        before = None if entry.before is None else json.dumps(entry.before)
+        after = None if entry.after is None else json.dumps(entry.after)
+        rows.append((ordinal, entry.kind, entry.action, entry.key, before, after, actor))
+    return for_rows(_log, rows)
 
 
 def _changes(entries: Sequence[_Entry], tx: Transaction) -> tuple[Change, ...]:

@@ -30,7 +30,7 @@ FIXED = {
     "replacements": (leases._FORGET_REPLACEMENTS, ("x",), "pk_replacements"),
     "settle": (leases._SETTLE, ("committed", "x", 1), "pk_leases|ix_leases_open"),
     "destroy": (
-        leases._DESTROY.replace("{keys}", _KEYS.sql),
+        leases._destroy(_KEYS.sql),
         ("x", *_KEYS.params, 1),
         "pk_claims|ix_claims_cell_id_bucket_value",
     ),
