@@ -29,18 +29,7 @@ from control_plane.compiler.matchers import (
     negated,
     to_route,
 )
-from control_plane.compiler.model import (
-    AUTHZ_FAILED_HEADER,
-    CELL_HEADER,
-    MISDIRECTED,
-    ROUTES,
-    ROUTES_NAME,
-    RULE_HEADER,
-    EnvoyResource,
-    TrafficPolicy,
-    cell_cluster,
-    refusal,
-)
+from control_plane.compiler.model import EnvoyResource, TrafficPolicy
 from control_plane.compiler.native.analyse import (
     Analysed,
     AskClassifier,
@@ -53,6 +42,16 @@ from control_plane.compiler.native.key_tree import KeyTree
 from control_plane.compiler.retries import RETRY_ELSEWHERE
 from control_plane.compiler.route_names import AskingNames
 from control_plane.compiler.rules import Rules
+from control_plane.names import (
+    AUTHZ_FAILED_HEADER,
+    CELL_HEADER,
+    MISDIRECTED,
+    RDS,
+    ROUTES_NAME,
+    RULE_HEADER,
+    cell_cluster,
+    refusal,
+)
 from control_plane.routing.evaluate import RETRY_AFTER_S, policy_outcome
 from control_plane.routing.model import Cell, Cells, Outcome, Status, ToCell, Weighted
 from control_plane.routing.rules.ruleset import (
@@ -81,7 +80,7 @@ def compile_routes(
         name="cellway", domains=["*"], matcher=table.matcher(rules)
     )
     routes = route_pb2.RouteConfiguration(name=ROUTES_NAME, virtual_hosts=[host])
-    return EnvoyResource(ROUTES, ROUTES_NAME, routes.SerializeToString(deterministic=True))
+    return EnvoyResource(RDS, ROUTES_NAME, routes.SerializeToString(deterministic=True))
 
 
 class _Table:

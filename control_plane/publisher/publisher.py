@@ -13,9 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 from control_plane.compiler.edge import EdgeCompiler
-from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
+from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.filters import has_epochs
 from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import ECDS, EPOCHS_FILTER
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.lookup.interface import ClaimLookup, Mark
@@ -23,7 +24,7 @@ from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.change import Snapshot as TopologySnapshot
 from control_plane.topology.values.errors import TopologyError
-from control_plane.xds.resource import ECDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.server.revision_probe import RevisionUnknown
 from control_plane.xds.snapshot import EMPTY, Snapshot
 from control_plane.xds.snapshot_cache import (
