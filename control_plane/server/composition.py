@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 
 from control_plane.classifier.worker.directory import worker_directory
-from control_plane.jobs.notifications import WakeUps
+from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
 from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import host_port
@@ -65,7 +65,7 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
     tasks = await stack.enter_async_context(background_tasks())
-    tasks.start("wake-ups", WakeUps(topology).run)
+    tasks.start("wake-ups", CommitNotifications(topology).run)
     return Foundation(settings, topology, metrics, Fleet(metrics.fleet), tasks, worker_files)
 
 
