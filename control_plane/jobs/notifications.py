@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.values.errors import TopologyError
 

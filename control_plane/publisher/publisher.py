@@ -19,7 +19,7 @@ from typing import Any
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.publisher.topology_reader import TopologyReader
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.change import Snapshot as TopologySnapshot
 from control_plane.topology.values.errors import TopologyError
 from control_plane.xds.snapshot import Snapshot

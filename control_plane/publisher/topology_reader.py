@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from control_plane.topology import Topology
 from control_plane.topology.lookup.interface import ClaimLookup, Mark
-from control_plane.topology.service import Topology
 from control_plane.topology.values.change import Snapshot
 from control_plane.topology.values.errors import TopologyError
 from control_plane.xds.server.revision_probe import RevisionUnknown

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.claim import ClaimSpec
 from tests.support.plane import add_cell, route_all
 
@@ -18,6 +18,6 @@ def topology(tmp_path: Path) -> Iterator[Topology]:
     for number in (1, 2):
         add_cell(made, f"cell-{number}")
     route_all(made)
-    made.claim([ClaimSpec("route", "a", "cell-1", subject="s")], actor="t")
+    made.claims.claim([ClaimSpec("route", "a", "cell-1", subject="s")], actor="t")
     yield made
     made.close()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import CDS, ECDS, EPOCHS_FILTER, RDS
 from control_plane.publisher.edge_snapshots import EdgeSnapshots
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellState
 
 

@@ -12,8 +12,7 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import CDS, ECDS, EPOCHS_FILTER, RDS
 from control_plane.publisher.publisher import Publisher
 from control_plane.publisher.topology_reader import TopologyReader
-from control_plane.topology.claims.move import Subject
-from control_plane.topology.service import Topology
+from control_plane.topology import Subject, Topology
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -55,12 +54,12 @@ def test_only_a_change_of_owner_changes_something_and_that_is_the_epochs(
     publisher.publish()
     first = cache.get("")
     assert EPOCHS_FILTER in first.of_type(ECDS)
-    topology.claim([ClaimSpec("route", "b", "cell-1")], actor="t")
+    topology.claims.claim([ClaimSpec("route", "b", "cell-1")], actor="t")
     publisher.publish()
     second = cache.get("")
     assert second.revision > first.revision
     assert changed(second, first) == {}
-    topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
+    topology.moves.move(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
     publisher.publish()
     third = cache.get("")
     assert changed(third, second) == {ECDS: frozenset({EPOCHS_FILTER})}
@@ -75,15 +74,17 @@ def test_new_endpoints_void_no_answers_and_a_drain_voids_all(topology: Topology)
     publisher = publishing(topology, cache)
     publisher.publish()
     first = cache.get("")
-    spec = topology.cell("cell-1").spec()
-    topology.update_cell("cell-1", replace(spec, endpoints=(Endpoint("127.0.0.1", 9),)), actor="t")
+    spec = topology.cells.get("cell-1").spec()
+    topology.cells.replace(
+        "cell-1", replace(spec, endpoints=(Endpoint("127.0.0.1", 9),)), actor="t"
+    )
     publisher.publish()
     second = cache.get("")
     assert changed(second, first) == {CDS: frozenset({"cell:cell-1"})}
     fresh = SnapshotCache()
     publishing(topology, fresh).publish()
     assert changed(fresh.get(""), second) == {}, "a restarted publisher makes the same"
-    topology.set_cell_state("cell-1", CellState.DRAINING, actor="t")
+    topology.cells.set_state("cell-1", CellState.DRAINING, actor="t")
     publisher.publish()
     third = cache.get("")
     assert changed(third, second)[ECDS] == {EPOCHS_FILTER}
@@ -99,7 +100,7 @@ def test_without_the_edge_cache_there_are_no_epochs(
     publisher.publish()
     first = cache.get("")
     assert EPOCHS_FILTER not in first.of_type(ECDS)
-    topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
+    topology.moves.move(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
     publisher.publish()
     assert changed(cache.get(""), first) == {}
 
@@ -114,8 +115,8 @@ def test_a_change_of_rules_changes_the_routes_and_the_epochs_and_drains_nothing(
     publisher.publish()
     for version, document in enumerate((UNNAMED, GENERIC, RULESET), 2):
         before = cache.get("")
-        topology.put_ruleset("r", document, actor="t")
-        topology.activate_ruleset("r", version, actor="t")
+        topology.rulesets.put("r", document, actor="t")
+        topology.rulesets.activate("r", version, actor="t")
         publisher.publish()
         after = cache.get("")
         assert set(after.of_type(ECDS)) == set(before.of_type(ECDS))
@@ -151,7 +152,7 @@ async def test_a_failed_read_is_an_alarm_until_the_next_read_and_loses_no_commit
         read(self, behind=behind)
         raise Unavailable("gone")
 
-    topology.claim([ClaimSpec("route", "b", "cell-1")], actor="t")
+    topology.claims.claim([ClaimSpec("route", "b", "cell-1")], actor="t")
     with monkeypatch.context() as patch:
         patch.setattr(TopologyReader, "read", fails_after_it_was_told)
         await publisher._follow(reader)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from control_plane.publisher.topology_reader import TopologyReader, newest_revision
-from control_plane.topology.claims.move import Subject
-from control_plane.topology.service import Topology
+from control_plane.topology import Subject, Topology
 from control_plane.topology.values.change import Snapshot as TopologySnapshot
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
@@ -27,19 +26,19 @@ def test_claims_alone_do_not_have_everything_read_again(
     reader = TopologyReader(topology)
     assert reader.read(behind=False) == real()
     for name in ("b", "c"):
-        topology.claim([ClaimSpec("route", name, "cell-1")], actor="t")
+        topology.claims.claim([ClaimSpec("route", name, "cell-1")], actor="t")
         assert reader.read(behind=False) == real()
         assert reader.read(behind=False) is None
         assert reader.read(behind=True) == real()
     assert len(reads) == 1
-    topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
+    topology.moves.move(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
     assert reader.read(behind=False) == real()
-    topology.set_cell_health("cell-1", healthy=False, actor="t")
+    topology.cells.set_health("cell-1", healthy=False, actor="t")
     assert reader.read(behind=False) == real()
-    active = topology.active_ruleset()
+    active = topology.rulesets.active()
     assert active is not None
-    topology.put_ruleset(active.name, active.document.replace("all", "each"), actor="t")
-    topology.activate_ruleset(active.name, active.version + 1, actor="t")
+    topology.rulesets.put(active.name, active.document.replace("all", "each"), actor="t")
+    topology.rulesets.activate(active.name, active.version + 1, actor="t")
     assert reader.read(behind=False) == real()
     assert len(reads) == 4
     reader.close()
