@@ -26,10 +26,9 @@ class CommitNotifications:
 
     async def run(self) -> None:
         """Listen until cancelled. An embedded database has nobody who notifies."""
-        dialect = dialect_of(self._topology.engine)
-        while not dialect.embedded:
+        while not self._topology.embedded:
             try:
-                async for text in dialect.notifications():
+                async for text in dialect_of(self._topology.engine).notifications():
                     self.heard(text)
             except TopologyError as error:
                 log.warning("no wake-ups until the database is back: %s", error)

@@ -54,13 +54,13 @@ def _check(settings: Settings) -> None:
     security = security_of(settings)
     if security is not None:
         security.files.read()
-    if settings.redis_url is not None and settings.database_url.startswith("sqlite"):
-        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
 
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
     topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
     stack.callback(topology.close)
+    if settings.redis_url is not None and topology.embedded:
+        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)

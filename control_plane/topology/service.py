@@ -26,6 +26,7 @@ from control_plane.topology.lookup.interface import ClaimLookup, open_lookup
 from control_plane.topology.maintenance.desired import DesiredState
 from control_plane.topology.operations import Operations
 from control_plane.topology.storage.answers import Answers
+from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.tokens import Tokens
@@ -104,6 +105,11 @@ class Topology:
         """The database, for those who time its statements."""
         return self._store.engine
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the database runs inside this process, so that no look-up blocks for long."""
+        return dialect_of(self._store.engine).embedded
+
     def subscribe(self, hint: Callable[[int], None]) -> Callable[[], None]:
         """Call ``hint(revision)`` in the committing thread after each commit made here.
 
@@ -121,9 +127,8 @@ class Topology:
         return open_lookup(self._store.engine)
 
     def batched_lookup(self) -> BatchedLookup | None:
-        """Open a look-up that does not block; None on SQLite, where none blocks for long."""
-        engine = self._store.engine
-        return None if engine.dialect.name == "sqlite" else BatchedLookup(engine)
+        """Open a look-up that does not block; None where none blocks for long (`embedded`)."""
+        return None if self.embedded else BatchedLookup(self._store.engine)
 
     def revision(self) -> int:
         """Return the revision of the last commit."""
