@@ -18,7 +18,7 @@ def next_id(tx: Transaction) -> int:
     Raises:
         Invalid: none is left above them.
     """
-    outside = tx.sequence_mark.marks().cell if tx.sequence_mark is not None else 0
+    outside = tx.sequence_mark.read().cell if tx.sequence_mark is not None else 0
     found = max(highest(tx.connection), outside) + 1
     if found > MAX_CELL_ID:
         mend = f"name an id that no cell ever had, 1 to {MAX_CELL_ID}"

@@ -122,7 +122,7 @@ def confirm(tx: Transaction) -> HighWaterMark:
 def high_water_mark(connection: Connection, file: MarkFile | None) -> HighWaterMark:
     """Return the highest id allotted, as the database and as the mark file (if any) know it."""
     row = connection.execute(select(_M.c.mark, _M.c.floor)).one()
-    return HighWaterMark(row.mark, row.floor, None if file is None else file.read())
+    return HighWaterMark(row.mark, row.floor, None if file is None else file.read().sequence)
 
 
 def report(tx: Transaction, cell: Cell, last: int) -> SequenceUse:
@@ -202,4 +202,4 @@ def _raise_mark(tx: Transaction, new: int) -> None:
     file = tx.sequence_mark
     if file is not None:
         # Before the commit: a crash in between wastes ids, the other way round it doubles them.
-        tx.before_commit.append(lambda: file.raise_to(new))
+        tx.before_commit.append(lambda: file.raise_to(sequence=new))

@@ -89,7 +89,8 @@ def test_a_write_holds_the_revision_against_other_writers(
 def test_a_server_tells_of_each_commit(two: Topology) -> None:
     async def first_heard() -> str:
         async with asyncio.timeout(30):
-            heard = asyncio.create_task(anext(aiter(dialect_of(two.engine).notifications())))
+            told = aiter(dialect_of(two.engine).notifications())
+            heard: asyncio.Future[str] = asyncio.ensure_future(anext(told))
             number = 3
             while not heard.done():
                 # Until somebody listens, nobody hears.
