@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.jobs.edge_decisions import of_cells
+from control_plane.edge_health.cell_counts import of_cells
 from control_plane.metrics.claim_counts import ClaimCounts
 from control_plane.metrics.server import State
 from control_plane.server.foundation import Foundation

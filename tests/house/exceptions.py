@@ -25,10 +25,6 @@ _SERVICE = "metrics take values, not what a service hands out"
 
 ARROWS: dict[tuple[str, str], str] = {
     (
-        "control_plane.api.routes.fleet",
-        "control_plane.jobs.edge_decisions",
-    ): "what the route shows belongs below both",
-    (
         "control_plane.classifier.cache.tiered",
         "control_plane.classifier.cache.redis",
     ): "a circle, hidden in a function",
@@ -62,10 +58,6 @@ ARROWS: dict[tuple[str, str], str] = {
         "control_plane.compiler.matchers",
     ): "a circle with matchers → native.analyse",
     (
-        "control_plane.jobs.edge_decisions",
-        "control_plane.compiler.model",
-    ): "a name that names.py is to hold",
-    (
         "control_plane.metrics.aggregate",
         "control_plane.classifier.cache.tiered",
     ): _SERVICE,
@@ -75,7 +67,7 @@ ARROWS: dict[tuple[str, str], str] = {
     ("control_plane.metrics.server", "control_plane.xds.fleet.fleet"): _SERVICE,
     ("control_plane.metrics.server", "control_plane.xds.session.status"): _SERVICE,
     **{
-        ("control_plane.publisher.publisher", f"control_plane.routing.rules.{name}"): _RULES
+        ("control_plane.publisher.edge_snapshots", f"control_plane.routing.rules.{name}"): _RULES
         for name in ("parse", "ruleset")
     },
     (

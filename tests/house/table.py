@@ -59,7 +59,7 @@ ROOMS: list[Room] = [
         ],
     ),
     room("control_plane/topology/", imports=["names", "topology"]),
-    room("control_plane/edge_health/"),
+    room("control_plane/edge_health/", imports=["names"]),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
     room("control_plane/classifier/", imports=["names", "process", "routing", "topology"]),
     room("control_plane/grpc_api/", imports=["names", "process", "topology"]),

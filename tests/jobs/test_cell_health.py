@@ -15,12 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from sqlalchemy.exc import OperationalError
 
 from control_plane.jobs.cell_health import FAILURES_TO_DOWN, HealthMonitor
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellTLS
 from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.errors import Unavailable
 from tests.support.plane import add_cell, until
 
 NAME = "cell.internal.example"
@@ -186,7 +186,7 @@ async def test_a_round_that_fails_does_not_end_the_probing(
         nonlocal rounds
         rounds += 1
         if rounds < 3:
-            raise OperationalError("SELECT", {}, Exception("gone"))
+            raise Unavailable("gone")
         return ()
 
     monkeypatch.setattr(topology.cells, "all", cells)

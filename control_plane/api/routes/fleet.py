@@ -12,7 +12,7 @@ from starlette.responses import Response
 from control_plane.api.auth import VIEWER
 from control_plane.api.schemas.responses import FleetDocument, Ready, answers
 from control_plane.edge_health.book import Book
-from control_plane.jobs.edge_decisions import of_cells
+from control_plane.edge_health.cell_counts import of_cells
 from control_plane.xds.fleet.fleet import Fleet
 
 router = APIRouter(tags=["fleet"])
