@@ -19,7 +19,7 @@ from control_plane.names import ECDS, EPOCHS_FILTER
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.change import Snapshot as TopologySnapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import EMPTY, Snapshot
 

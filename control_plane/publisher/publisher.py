@@ -20,7 +20,7 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.publisher.topology_reader import TopologyReader
 from control_plane.topology import Topology
-from control_plane.topology.values.change import Snapshot as TopologySnapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.errors import TopologyError
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import (

@@ -6,7 +6,7 @@ import pytest
 
 from control_plane.publisher.topology_reader import TopologyReader, newest_revision
 from control_plane.topology import Subject, Topology
-from control_plane.topology.values.change import Snapshot as TopologySnapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
 from control_plane.xds.server.revision_probe import RevisionUnknown
@@ -51,8 +51,8 @@ def test_what_another_connection_shows_is_read_in_whole(
     reader = TopologyReader(topology)
     reader.read(behind=False)
     assert reader._lookup is not None
-    mark = reader._lookup.mark()
-    monkeypatch.setattr(reader._lookup, "mark", lambda: mark._replace(connection=2))
+    position = reader._lookup.feed_position()
+    monkeypatch.setattr(reader._lookup, "feed_position", lambda: position._replace(connection=2))
     whole = topology.snapshot()
     monkeypatch.setattr(topology, "snapshot", lambda: whole)
     assert reader.read(behind=False) is whole

@@ -8,7 +8,6 @@ long they keep an answer.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
@@ -17,14 +16,7 @@ from sqlalchemy import Connection, select
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import Statement, chunked, for_rows, in_keys, stored
 from control_plane.topology.storage.transaction import Transaction
-
-SHARDS = 256
-
-
-def shard(bucket: str, value: str) -> int:
-    """The shard of a claim, 0 to 255; ``value`` is normalised."""
-    return zlib.crc32(f"{bucket}:{value}".encode()) % SHARDS
-
+from control_plane.topology.values.claim_key import SHARDS, ClaimKey
 
 KEPT = timedelta(hours=48)
 """How long a freed name's last owner is remembered: far longer than any cache may live."""
@@ -41,7 +33,6 @@ ON CONFLICT (shard) DO UPDATE SET revision = excluded.revision"""
 _UNBURY_BEGUN = """
 DELETE FROM tombstones WHERE EXISTS (SELECT 1 FROM tombstones) AND (bucket, value) IN
     (SELECT bucket, value FROM claims WHERE lease = ? AND status = 'creating')"""
-_Key = tuple[str, str]
 
 
 def _raise_epochs(rows: str) -> str:
@@ -65,9 +56,9 @@ def all_epochs(connection: Connection) -> dict[int, int]:
     }
 
 
-def moved(tx: Transaction, keys: Iterable[_Key]) -> None:
+def moved(tx: Transaction, keys: Iterable[ClaimKey]) -> None:
     """Claims (normalised) changed their owner in this transaction: raise their epochs."""
-    _raise(tx, {shard(*key) for key in keys})
+    _raise(tx, {key.shard for key in keys})
 
 
 def restored(tx: Transaction) -> None:
@@ -78,13 +69,15 @@ def restored(tx: Transaction) -> None:
 def freed(tx: Transaction, owners: Sequence[tuple[str, str, int]]) -> None:
     """Claims (bucket, normalised value, cell's id) were freed: remember their last owners."""
     at = stored(tx.connection, tx.at)
-    rows = [(bucket, value, cell, shard(bucket, value), at) for bucket, value, cell in owners]
+    rows = [
+        (bucket, value, cell, ClaimKey(bucket, value).shard, at) for bucket, value, cell in owners
+    ]
     tx.execute(for_rows(_bury, rows))
     if tx.due(_PRUNE_EVERY):
         _prune(tx)
 
 
-def claimed(tx: Transaction, cells: Mapping[_Key, int]) -> None:
+def claimed(tx: Transaction, cells: Mapping[ClaimKey, int]) -> None:
     """Claims (normalised) were made for cells: raise an epoch where the last owner was another."""
     if not tx.execute([Statement("SELECT 1 FROM tombstones LIMIT 1")])[0].rows:
         return
@@ -93,7 +86,7 @@ def claimed(tx: Transaction, cells: Mapping[_Key, int]) -> None:
         keys = in_keys(chunk)
         sql = f"DELETE FROM tombstones WHERE {keys.sql} RETURNING bucket, value, cell_id, shard"  # noqa: S608 - no text from outside
         for bucket, value, cell, number in tx.execute([Statement(sql, keys.params)])[0].rows:
-            if cell != cells[bucket, value]:
+            if cell != cells[ClaimKey(bucket, value)]:
                 shards.add(number)
     _raise(tx, shards)
 

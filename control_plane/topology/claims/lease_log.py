@@ -19,6 +19,7 @@ from control_plane.topology.claims.update import Creation, Update
 from control_plane.topology.storage.statements import Statement, for_rows
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.change import Change
+from control_plane.topology.values.claim_key import ClaimKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,12 @@ def begun(lease: str, cell_id: int, update: Update) -> list[Entry]:
         after = _described(spec, cell_id, lease)
         entries.append(Entry("claim", "create", f"{spec.bucket}:{spec.value}", None, after))
     locked = {"cell_id": cell_id, "lease": lease}
-    replaced = {(spec.bucket, spec.value): spec for spec in update.replaced}
+    replaced = {ClaimKey(spec.bucket, spec.value): spec for spec in update.replaced}
     for key in update.destroys:
         new = replaced.get(key)
         action = "destroy" if new is None else "replace"
         after = locked if new is None else _described(new, cell_id, lease)
-        entries.append(Entry("claim", action, f"{key[0]}:{key[1]}", None, after))
+        entries.append(Entry("claim", action, str(key), None, after))
     return entries
 
 
@@ -76,11 +77,18 @@ def replaced(row: tuple[Any, ...], lease: str) -> Entry:
 
 def append(entries: Sequence[Entry], actor: str, first: int = 0) -> list[Statement]:
     """Append entries to the change feed, with ordinals from ``first`` on."""
-    rows: list[tuple[Any, ...]] = []
-    for ordinal, entry in enumerate(entries, first):
-        before = None if entry.before is None else json.dumps(entry.before)
-        after = None if entry.after is None else json.dumps(entry.after)
-        rows.append((ordinal, entry.kind, entry.action, entry.key, before, after, actor))
+    rows = [
+        (
+            ordinal,
+            entry.kind,
+            entry.action,
+            entry.key,
+            None if entry.before is None else json.dumps(entry.before),
+            None if entry.after is None else json.dumps(entry.after),
+            actor,
+        )
+        for ordinal, entry in enumerate(entries, first)
+    ]
     return for_rows(_append, rows)
 
 
