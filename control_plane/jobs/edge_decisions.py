@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.edge_health.book import Book
-from control_plane.edge_health.cell_counts import of_cells
+from control_plane.names import CELL_CLUSTERS
 from control_plane.topology import Topology
 from control_plane.topology.cells.edge_health import Decided
 
@@ -125,9 +125,8 @@ class EdgeDecisions:
         """Write the report, and decide, if anything has changed or is due again."""
         now = self._clock()
         self._book.age(now)
-        report = {
-            name: (count.up, count.down) for name, count in of_cells(self._book.counts).items()
-        }
+        counts = self._book.counts_under(CELL_CLUSTERS)
+        report = {name: (count.up, count.down) for name, count in counts.items()}
         silent = max(0, self._connected() - len(self._book.nodes))
         if not self._has_settled(report, now) or not self._is_due(report, silent, now):
             return

@@ -14,7 +14,7 @@ ROOMS: list[Room] = [
     room("control_plane/xds/session/", imports=["names", "xds/*.py"]),
     room("control_plane/xds/fleet/", imports=["names", "xds/*.py", "xds/session"]),
     room("control_plane/xds/server/", imports=["names", "xds/*.py", "xds/fleet", "xds/session"]),
-    room("control_plane/topology/values/"),
+    room("control_plane/topology/values/", imports=["names"]),
     room(
         "control_plane/topology/storage/",
         "control_plane/topology/migrations/",
@@ -59,7 +59,7 @@ ROOMS: list[Room] = [
         ],
     ),
     room("control_plane/topology/", imports=["names", "topology"]),
-    room("control_plane/edge_health/", imports=["names"]),
+    room("control_plane/edge_health/"),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
     room("control_plane/classifier/", imports=["names", "process", "routing", "topology"]),
     room("control_plane/grpc_api/", imports=["names", "process", "topology"]),

@@ -11,7 +11,7 @@ import pytest
 
 from control_plane.jobs.cell_certificates import check_name, dns_name_matches, trust_in
 from control_plane.topology.values.endpoint import ServerName
-from tests.jobs.test_cell_health import certificate
+from tests.jobs.certificates import certificate
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from control_plane.jobs.cell_health import REPORTERS_RETURN_S, HealthMonitor
 from control_plane.jobs.edge_decisions import GATHER_S, HOLD_S, REFRESH_S, EdgeDecisions
 from control_plane.topology import Topology
 from control_plane.topology.values.errors import Unavailable
-from tests.support.plane import add_cell, until
+from tests.support.conditions import until
+from tests.support.plane import add_cell
 
 CAN, CANNOT = ClusterHealth(1, 0, 1), ClusterHealth(0, 0, 1)
 

@@ -13,7 +13,8 @@ from grpc import aio
 from control_plane.metrics.database import query_name
 from control_plane.names import CDS
 from control_plane.topology.values.claim import RecordSpec
-from tests.support.plane import add_cell, plane_with, route_all, samples, until
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, route_all, samples
 
 
 async def test_gauges_are_as_of_the_scrape(tmp_path: Path) -> None:

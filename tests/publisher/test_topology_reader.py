@@ -56,6 +56,7 @@ def test_what_another_connection_shows_is_read_in_whole(
     whole = topology.snapshot()
     monkeypatch.setattr(topology, "snapshot", lambda: whole)
     assert reader.read(behind=False) is whole
+    reader.close()
 
 
 def test_the_newest_revision_is_unknown_while_the_database_is_away(
