@@ -22,7 +22,8 @@ from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, 
 from control_plane.settings import BadSetting, Settings, TokenNeeded
 from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
-from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.storage.engines import migrate, pending_migrations
+from control_plane.topology.storage.store import Store
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
 LOCAL_NODE = "local"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -32,6 +34,12 @@ metadata = MetaData(
 _BUCKET = String(64).with_variant(String(64, collation="C"), "postgresql")
 _VALUE = String(1024).with_variant(String(1024, collation="C"), "postgresql")
 _KEY = String(1100).with_variant(String(1100, collation="C"), "postgresql")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Return the arguments of a partial index, which holds only rows that meet a condition."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 revisions = Table(
     "revisions",
@@ -102,27 +110,9 @@ claims = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("spelling", String(1024), nullable=True),
     Index("ix_claims_cell_id_bucket_value", "cell_id", "bucket", "value"),
-    Index(
-        "ix_claims_lease",
-        "lease",
-        sqlite_where=text("lease IS NOT NULL"),
-        postgresql_where=text("lease IS NOT NULL"),
-    ),
-    Index(
-        "ix_claims_source",
-        "cell_id",
-        "source_type",
-        "source_id",
-        sqlite_where=text("source_type > 0"),
-        postgresql_where=text("source_type > 0"),
-    ),
-    Index(
-        "ix_claims_subject",
-        "subject_id",
-        "subject_type",
-        sqlite_where=text("subject_id > 0"),
-        postgresql_where=text("subject_id > 0"),
-    ),
+    Index("ix_claims_lease", "lease", **_where("lease IS NOT NULL")),
+    Index("ix_claims_source", "cell_id", "source_type", "source_id", **_where("source_type > 0")),
+    Index("ix_claims_subject", "subject_id", "subject_type", **_where("subject_id > 0")),
     sqlite_with_rowid=False,
 )
 """One row for each claimed value. ``lease`` is the lease that creates or destroys it, if one does.
@@ -167,26 +157,14 @@ leases = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("settled_at", DateTime(timezone=True), nullable=True),
-    Index(
-        "ix_leases_open",
-        "cell_id",
-        "uuid",
-        sqlite_where=text("settled_at IS NULL"),
-        postgresql_where=text("settled_at IS NULL"),
-    ),
-    Index(
-        "ix_leases_settled",
-        "settled_at",
-        sqlite_where=text("settled_at IS NOT NULL"),
-        postgresql_where=text("settled_at IS NOT NULL"),
-    ),
+    Index("ix_leases_open", "cell_id", "uuid", **_where("settled_at IS NULL")),
+    Index("ix_leases_settled", "settled_at", **_where("settled_at IS NOT NULL")),
     Index(
         "ix_leases_key",
         "cell_id",
         "idempotency_key",
         unique=True,
-        sqlite_where=text("idempotency_key IS NOT NULL"),
-        postgresql_where=text("idempotency_key IS NOT NULL"),
+        **_where("idempotency_key IS NOT NULL"),
     ),
 )
 """Open leases, and settled ones for a day, so that a late repetition is no unknown lease.

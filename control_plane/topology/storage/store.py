@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.driver_errors import translated_errors
-from control_plane.topology.storage.engines import dialect_for, migrate, pending_migrations
+from control_plane.topology.storage.engines import dialect_for
 from control_plane.topology.storage.group_commit import Job, Write, run_jobs
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result
@@ -218,6 +218,3 @@ def _dropped_if_lost(connection: Connection) -> Iterator[None]:
     except Unavailable as error:
         connection.invalidate(error)
         raise
-
-
-__all__ = ["Store", "migrate", "pending_migrations"]

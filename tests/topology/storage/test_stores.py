@@ -16,9 +16,9 @@ from sqlalchemy import text
 
 from control_plane.topology import Topology
 from control_plane.topology.lookup import ClaimLookup, postgresql
-from control_plane.topology.storage.engines import _alembic, parse_url
+from control_plane.topology.storage.engines import _alembic, migrate, parse_url, pending_migrations
 from control_plane.topology.storage.postgresql import CHANNEL, TRIES
-from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec
