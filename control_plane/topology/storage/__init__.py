@@ -1,1 +1,1 @@
-"""SQL and transactions. Knows no cell and no claim."""
+"""SQL and transactions. This room knows no cell and no claim, only tables and revisions."""
