@@ -31,7 +31,7 @@ class ClassifierParts:
         """Read cells and ruleset, and connect to the caches."""
         decider = Decider(foundation.topology)
         lookup = open_cached_lookup(
-            foundation.topology, foundation.metrics.classifier, foundation.settings.redis_url
+            foundation.topology, foundation.classifier_metrics, foundation.settings.redis_url
         )
         return cls(decider, lookup)
 
@@ -57,7 +57,7 @@ class LocalClassifier:
         settings = foundation.settings
         sock = bind(settings.host, settings.classifier_port, CLASSIFIER_PORT)
         parts = ClassifierParts.open(foundation)
-        server = ClassifierServer(parts.decider, foundation.metrics.classifier, parts.lookup)
+        server = ClassifierServer(parts.decider, foundation.classifier_metrics, parts.lookup)
         foundation.tasks.start("classifier", functools.partial(server.run, sock))
         return cls(port_of(sock), parts)
 
@@ -133,7 +133,7 @@ class GrpcClassifier:
     def start(cls, foundation: Foundation, grpc: GrpcListener) -> GrpcClassifier:
         """Add the service to the gRPC port."""
         parts = ClassifierParts.open(foundation)
-        service = Authorization(parts.decider, foundation.metrics.classifier, parts.lookup)
+        service = Authorization(parts.decider, foundation.classifier_metrics, parts.lookup)
         service.register(grpc.server)
         grpc.announce([AUTHORIZATION_SERVICE])
         return cls(parts)

@@ -13,7 +13,8 @@ import pytest
 
 from control_plane.server import Running
 from control_plane.topology.values import ClaimKey, ClaimSpec
-from tests.support.plane import add_cell, plane_with, samples, until
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, samples
 
 CHAIN = {"claims": [{"route": "${a}"}, {"redirect_route": "${a}"}]}
 RULES: list[dict[str, Any]] = [

@@ -102,10 +102,6 @@ ARROWS: dict[tuple[str, str], str] = {
         "control_plane.xds.snapshot",
         "control_plane.xds.server.delta_request",
     ): "upwards",
-    (
-        "tests.support.test_envoy_process",
-        "tests.e2e.edge",
-    ): "what several rooms use imports none of them",
 }
 """(importer, target) of imports that the table doesn't allow, or that close a circle."""
 
@@ -116,7 +112,6 @@ FILES: dict[str, str] = {
     "tests/e2e/test_smuggling.py": "to be parted by subject",
     "tests/topology/test_service.py": "to be parted by subject",
     "tests/xds/server/test_conformance_streams.py": "to be parted by subject",
-    "tests/grpc_api/test_claims.py": "to be parted by subject",
 }
 """Files of more lines than a file may have."""
 
@@ -174,24 +169,7 @@ REPEATS: dict[str, str] = {
     "control_plane/topology/values/cell.py": _AGAIN,
     "control_plane/topology/values/change.py": _AGAIN,
     "control_plane/topology/values/claim.py": _AGAIN,
-    "tests/e2e/cell_server.py": _AGAIN,
-    "tests/e2e/dns_server.py": _AGAIN,
-    "tests/e2e/edge_client.py": _AGAIN,
-    "tests/e2e/load.py": _AGAIN,
-    "tests/e2e/named_backends.py": _AGAIN,
-    "tests/e2e/soak.py": _AGAIN,
-    "tests/e2e/steady_clients.py": _AGAIN,
-    "tests/e2e/talking_cells.py": _AGAIN,
-    "tests/e2e/tenant_cells.py": _AGAIN,
-    "tests/e2e/test_changes.py": _AGAIN,
-    "tests/e2e/test_retries.py": _AGAIN,
     "tests/grpc_api/test_manners.py": _AGAIN,
-    "tests/support/agent_process.py": _AGAIN,
-    "tests/support/envoy_process.py": _AGAIN,
-    "tests/support/plane_process.py": _AGAIN,
-    "tests/support/raw_http.py": _AGAIN,
-    "tests/support/raw_http2.py": _AGAIN,
-    "tests/support/up_process.py": _AGAIN,
     "tests/xds/server/test_conformance.py": _AGAIN,
     "tests/xds/server/test_conformance_streams.py": _AGAIN,
     "tests/xds/server/test_conformance_wildcard.py": _AGAIN,

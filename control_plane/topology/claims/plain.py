@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.cells.rows import get as get_cell
+from control_plane.topology.cells.rows import get_cell
 from control_plane.topology.changes import of_keys
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.bulk_lines import MAX_TEXT

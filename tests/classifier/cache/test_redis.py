@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -16,26 +15,13 @@ from control_plane.classifier.cache.memory import OWNED_S, SHARED_S
 from control_plane.classifier.cache.protocol import Entry
 from control_plane.classifier.cache.redis import PAUSE_S, RedisCache, decode, encode, name_of
 from control_plane.topology.values import ClaimKey
-from tests.support.plane import until
+from tests.classifier.cache.counts import Counts
+from tests.support.conditions import until
 from tests.support.redis_server import RedisServer, redis_server
 
 DB = "7-00000001-5-16400"
 KEY = ClaimKey("tenant", "acme")
 MOST_S = 5.0
-
-
-class Counts:
-    """What was counted, by cache and kind."""
-
-    def __init__(self) -> None:
-        self.seen: Counter[tuple[str, str]] = Counter()
-
-    def cache_counted(self, cache: str, what: str, number: int) -> None:
-        self.seen[cache, what] += number
-
-    @property
-    def errors(self) -> int:
-        return self.seen["redis", "errors"]
 
 
 class Clock:

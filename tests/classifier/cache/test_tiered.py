@@ -21,8 +21,9 @@ from control_plane.topology import Subject, Topology
 from control_plane.topology.maintenance.backup import advance
 from control_plane.topology.storage.engines import migrate
 from control_plane.topology.values import ClaimSpec
-from tests.classifier.cache.test_redis import Counts
-from tests.support.plane import add_cell, plane_with, samples, until
+from tests.classifier.cache.counts import Counts
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, samples
 from tests.support.postgres import Postgres, binaries, postgres
 from tests.support.redis_server import RedisServer, redis_server
 
