@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 
 import pytest
 
 from control_plane.classifier.decide import NoRuleset, Unsettled
 from control_plane.classifier.failures import FAILURES, LOG_S, Failures, Reason
 from control_plane.classifier.past_rulesets import UnknownRuleset
-from control_plane.routing.model import Decision
 from control_plane.topology.lookup import TooManyLookups
 from control_plane.topology.values import DatabaseFailed, Unavailable
-
-
-class Counts:
-    def __init__(self) -> None:
-        self.refusals = 0
-        self.caches: Counter[tuple[str, str]] = Counter()
-
-    def refused(self) -> None:
-        self.refusals += 1
-
-    def classified(self, decision: Decision, seconds: float) -> None:
-        raise AssertionError
-
-    def edge_counted(self, counts: bytes) -> None:
-        raise AssertionError
-
-    def cache_counted(self, cache: str, what: str, number: int) -> None:
-        self.caches[cache, what] += number
+from tests.classifier.counts import DecisionCounts
 
 
 @pytest.mark.parametrize(
@@ -45,7 +26,7 @@ class Counts:
     ],
 )
 def test_each_error_has_its_reason(error: Exception, reason: Reason) -> None:
-    counts = Counts()
+    counts = DecisionCounts()
     assert isinstance(error, FAILURES)
     assert Failures(counts).reason(error) is reason
     assert counts.refusals == (reason is Reason.TOO_MANY)
@@ -53,7 +34,7 @@ def test_each_error_has_its_reason(error: Exception, reason: Reason) -> None:
 
 def test_what_was_left_out_is_in_the_next_line(caplog: pytest.LogCaptureFixture) -> None:
     now = 100.0
-    failures = Failures(Counts(), lambda: now)
+    failures = Failures(DecisionCounts(), lambda: now)
     for _ in range(8):
         assert failures.reason(Unavailable("gone\naway")) is Reason.NO_DATABASE
     now += LOG_S
