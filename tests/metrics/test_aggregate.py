@@ -15,11 +15,11 @@ HELP = "Questions that a cache answered"
 
 def count_in_file(directory: Path, worker: int, counts: dict[str, float]) -> None:
     """Count as a worker does: in a file of its own."""
-    file = MmapedDict(str(directory / f"counter_{worker}.db"))  # type: ignore[no-untyped-call]
+    file = MmapedDict(str(directory / f"counter_{worker}.db"))
     for cache, number in counts.items():
-        key = mmap_key(NAME, f"{NAME}_total", ["cache"], [cache], HELP)  # type: ignore[no-untyped-call]
-        file.write_value(key, number, 0.0)  # type: ignore[no-untyped-call]
-    file.close()  # type: ignore[no-untyped-call]
+        key = mmap_key(NAME, f"{NAME}_total", ["cache"], [cache], HELP)
+        file.write_value(key, number, 0.0)
+    file.close()
 
 
 def collected(own: CollectorRegistry, directory: Path | None) -> dict[tuple[str, str], float]:
