@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import count
 
 import psycopg
@@ -10,7 +9,6 @@ import pytest
 from sqlalchemy import text
 
 from control_plane.topology import Topology
-from control_plane.topology.lookup import ClaimLookup, postgresql
 from control_plane.topology.storage.postgresql import CHANNEL, TRIES
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import CellState
@@ -19,13 +17,6 @@ from control_plane.topology.values.errors import Contention
 from tests.topology.conftest import cell_spec
 
 GENEROUS_S = 20.0
-
-
-def wait_for_change(lookup: ClaimLookup) -> None:
-    deadline = time.monotonic() + GENEROUS_S
-    while not lookup.changed():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
@@ -66,26 +57,6 @@ def test_tries_are_bounded(two: Topology) -> None:
 
 
 @on_postgresql
-def test_a_broken_connection_is_replaced(two: Topology, url: str) -> None:
-    two.claims.owners_of([("route", "a")])
-    lookup = two.claim_lookup()
-    with psycopg.connect(url, autocommit=True) as connection:
-        for _ in range(2):
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            revision = two.claims.claim(
-                [ClaimSpec("route", f"a{two.revision()}", "cell-1")], actor="m"
-            )
-            assert two.revision() == revision.revision
-            wait_for_change(lookup)
-            assert lookup.owner_ids_of([("route", f"a{revision.revision - 1}")]) == [1]
-    lookup.close()
-    connection.close()
-
-
-@on_postgresql
 def test_a_commit_elsewhere_is_notified_with_its_revision_only(two: Topology, url: str) -> None:
     other = Topology.open(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -96,30 +67,6 @@ def test_a_commit_elsewhere_is_notified_with_its_revision_only(two: Topology, ur
         got = [one.payload for one in connection.notifies(timeout=GENEROUS_S, stop_after=2)]
     connection.close()
     assert got == [str(written.revision), str(written.revision + 1)]
-    other.close()
-
-
-@on_postgresql
-@pytest.mark.parametrize("lost", [False, True])
-def test_a_commit_elsewhere_is_seen_with_or_without_its_notification(
-    two: Topology, url: str, lost: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = Topology.open(url)
-    lookup = two.claim_lookup()
-    assert isinstance(lookup, postgresql.PostgresqlLookup)
-    if lost:
-        lookup._connection.execute("UNLISTEN *")
-    else:
-        monkeypatch.setattr(postgresql, "POLL_S", 3600.0)
-    assert lookup.changed() is False
-    other.claims.claim([ClaimSpec("route", "a", "cell-1")], actor="m")
-    wait_for_change(lookup)
-    assert lookup.changed() is False
-    assert lookup.owner_ids_of([("route", "A"), ("route", "b"), ("route", "")]) == [1, None, None]
-    edge = lookup.edge_revision()
-    other.cells.set_state("cell-1", CellState.CORDONED, actor="m")
-    assert lookup.edge_revision() == edge + 2
-    lookup.close()
     other.close()
 
 
