@@ -11,11 +11,8 @@ from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, tuple_, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import clock, moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.errors import NotFound, Refused
+from control_plane.topology.storage import Store, Transaction, clock, moment, schema
+from control_plane.topology.values import NotFound, Refused
 
 SILENT = timedelta(seconds=60)
 """An operation without a note for so long is shown as interrupted: its process has died."""

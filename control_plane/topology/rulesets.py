@@ -8,12 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from control_plane.names import MAX_DOCUMENT_BYTES
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Ruleset, Written
-from control_plane.topology.values.claim_key import can_be_kept
-from control_plane.topology.values.errors import Invalid, NotFound, Problem, StaleVersion
+from control_plane.topology.storage import Store, Transaction, schema
+from control_plane.topology.values import (
+    Invalid,
+    NotFound,
+    Problem,
+    Ruleset,
+    StaleVersion,
+    Written,
+    can_be_kept,
+)
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?\Z")
 _T = schema.rulesets

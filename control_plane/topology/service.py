@@ -29,12 +29,9 @@ from control_plane.topology.lookup import (
 )
 from control_plane.topology.maintenance.desired import DesiredState
 from control_plane.topology.operations import Operations
-from control_plane.topology.storage.answers import Answers
-from control_plane.topology.storage.mark_file import MarkFile
-from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.storage import Answers, MarkFile, Store, migrate, pending_migrations
 from control_plane.topology.tokens import Tokens
-from control_plane.topology.values.change import TopologySnapshot
-from control_plane.topology.values.errors import TopologyError
+from control_plane.topology.values import TopologyError, TopologySnapshot
 
 
 class MigrationsPending(TopologyError):

@@ -13,12 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import clock, moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem
+from control_plane.topology.storage import Store, Transaction, clock, moment, schema
+from control_plane.topology.values import AlreadyExists, Invalid, NotFound, Problem, Written
 
 PREFIX = "cw_"
 """By this prefix, scanners for leaked secrets recognise a token."""

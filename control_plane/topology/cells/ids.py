@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import MAX_CELL_ID, Cell
-from control_plane.topology.values.errors import AlreadyExists, Invalid, Problem
+from control_plane.topology.storage import Transaction, schema
+from control_plane.topology.values import MAX_CELL_ID, AlreadyExists, Cell, Invalid, Problem
 
 _T = schema.cell_ids
 

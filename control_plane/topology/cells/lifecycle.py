@@ -11,11 +11,13 @@ from sqlalchemy import delete, func, insert, select, update
 
 from control_plane.topology.cells import ids, sequence_ranges
 from control_plane.topology.cells.rows import all_cells, columns, get_cell
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import TRANSITIONS, Cell, CellSpec, CellState
-from control_plane.topology.values.errors import (
+from control_plane.topology.storage import Transaction, schema
+from control_plane.topology.values import (
+    TRANSITIONS,
     AlreadyExists,
+    Cell,
+    CellSpec,
+    CellState,
     Invalid,
     Problem,
     Refused,

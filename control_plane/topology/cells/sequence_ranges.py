@@ -14,12 +14,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.mark_file import MarkFile
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, SequenceRange
-from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
-from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
+from control_plane.topology.storage import MarkFile, Transaction, schema
+from control_plane.topology.values import (
+    AlreadyExists,
+    Cell,
+    HighWaterMark,
+    Invalid,
+    NotFound,
+    Problem,
+    Refused,
+    SequenceRange,
+    SequenceUse,
+)
 
 MAX_ID = 2**63 - 1
 DEFAULT_SIZE = 10**11

@@ -16,19 +16,18 @@ from sqlalchemy import literal_column, select, tuple_
 
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.bulk_lines import Line, Reject, parse_lines, write_line
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import (
+from control_plane.topology.storage import (
     Statement,
+    Store,
+    Transaction,
     chunked,
     execute,
     in_keys,
     insert_many,
+    schema,
     stored,
 )
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.claim import RecordStatus
-from control_plane.topology.values.claim_key import ClaimKey, KeyPair
+from control_plane.topology.values import ClaimKey, KeyPair, RecordStatus
 
 LINES_PER_TRANSACTION = 5000
 _COLUMNS = (

@@ -20,9 +20,14 @@ from sqlalchemy import Row
 
 from control_plane.names import MAX_LINE_BYTES
 from control_plane.topology.claims.update import check_update
-from control_plane.topology.values.claim import RecordSpec
-from control_plane.topology.values.claim_key import ClaimKey, can_be_kept, normalise_spelled
-from control_plane.topology.values.errors import Invalid, Problem
+from control_plane.topology.values import (
+    ClaimKey,
+    Invalid,
+    Problem,
+    RecordSpec,
+    can_be_kept,
+    normalise_spelled,
+)
 
 MAX_TEXT = 160
 _NUMBERS = ("subject_type", "subject_id", "source_type")

@@ -8,20 +8,18 @@ from typing import Any, NoReturn
 from sqlalchemy import select
 
 from control_plane.topology.claims.update import Update
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import Statement, chunked, in_keys, moment
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.claim import Lease
-from control_plane.topology.values.claim_key import ClaimKey
-from control_plane.topology.values.errors import (
+from control_plane.topology.storage import Statement, Transaction, chunked, in_keys, moment, schema
+from control_plane.topology.values import (
     AlreadyExists,
+    ClaimKey,
     Invalid,
+    Lease,
     LeaseSettled,
     Locked,
     NotFound,
     Problem,
     Refused,
+    Written,
 )
 
 

@@ -13,10 +13,16 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, select
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import Statement, chunked, for_rows, in_keys, stored
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.claim_key import SHARDS, ClaimKey
+from control_plane.topology.storage import (
+    Statement,
+    Transaction,
+    chunked,
+    for_rows,
+    in_keys,
+    schema,
+    stored,
+)
+from control_plane.topology.values import SHARDS, ClaimKey
 
 KEPT = timedelta(hours=48)
 """How long a freed name's last owner is remembered: far longer than any cache may live."""

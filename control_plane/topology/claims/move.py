@@ -10,14 +10,18 @@ from sqlalchemy import Select, select, tuple_, update
 from control_plane.topology.cells.rows import get_cell
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.reason import check_reason
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import chunked
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.claim_key import ClaimKey, can_be_kept
-from control_plane.topology.values.errors import Invalid, Locked, NotFound, Problem, Refused
+from control_plane.topology.storage import Store, Transaction, chunked, schema
+from control_plane.topology.values import (
+    CellState,
+    ClaimKey,
+    Invalid,
+    Locked,
+    NotFound,
+    Problem,
+    Refused,
+    Written,
+    can_be_kept,
+)
 
 MAX_CLAIMS = 100_000
 """Claims that one move may have, because it is one transaction."""

@@ -14,12 +14,15 @@ from control_plane.topology.cells.rows import get_cell
 from control_plane.topology.claims.leases import Leases, Outcome
 from control_plane.topology.claims.reason import check_reason
 from control_plane.topology.operations import Progress, no_progress
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import chunked, clock, moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.values.claim import Lease, RecordStatus
-from control_plane.topology.values.errors import LeaseSettled, NotFound
-from control_plane.topology.values.lease import LeaseBacklog, OpenLease
+from control_plane.topology.storage import Store, chunked, clock, moment, schema
+from control_plane.topology.values import (
+    Lease,
+    LeaseBacklog,
+    LeaseSettled,
+    NotFound,
+    OpenLease,
+    RecordStatus,
+)
 
 SETTLE_PAGE = 100
 _C = schema.claims

@@ -16,25 +16,24 @@ from control_plane.topology.changes import of_keys
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.bulk_lines import MAX_TEXT
 from control_plane.topology.lookup import open_lookup
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Change, Written
-from control_plane.topology.values.claim import Claim, ClaimSpec, RecordStatus
-from control_plane.topology.values.claim_key import (
-    ClaimKey,
-    KeyPair,
-    can_be_kept,
-    normalise,
-    normalise_spelled,
-)
-from control_plane.topology.values.errors import (
+from control_plane.topology.storage import Store, Transaction, schema
+from control_plane.topology.values import (
     AlreadyExists,
+    Change,
+    Claim,
+    ClaimKey,
+    ClaimSpec,
     Invalid,
+    KeyPair,
     Locked,
     NotFound,
     Problem,
+    RecordStatus,
     Refused,
+    Written,
+    can_be_kept,
+    normalise,
+    normalise_spelled,
 )
 
 MAX_CLAIMS = 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from control_plane.names import MAX_REASON_CHARS
-from control_plane.topology.values.errors import Invalid, Problem
+from control_plane.topology.values import Invalid, Problem
 
 
 def check_reason(reason: str) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 from sqlalchemy import Row, literal_column, select
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.values.claim import Record, RecordSpec, RecordStatus
-from control_plane.topology.values.claim_key import normalise
-from control_plane.topology.values.errors import Invalid, NotFound, Problem
+from control_plane.topology.storage import Store, moment, schema
+from control_plane.topology.values import (
+    Invalid,
+    NotFound,
+    Problem,
+    Record,
+    RecordSpec,
+    RecordStatus,
+    normalise,
+)
 
 _C = schema.claims
 

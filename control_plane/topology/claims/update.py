@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, MAX_RECORDS
-from control_plane.topology.values.claim import RecordSpec
-from control_plane.topology.values.claim_key import ClaimKey, normalise_spelled
-from control_plane.topology.values.errors import Invalid, Problem
+from control_plane.topology.values import ClaimKey, Invalid, Problem, RecordSpec, normalise_spelled
 
 MAX_BYTES = 10 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 200
