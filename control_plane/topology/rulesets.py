@@ -105,8 +105,8 @@ def put(tx: Transaction, name: str, document: str, expected: int | None) -> Rule
     if not can_be_kept(document):
         raise Invalid(Problem("document", "it has a lone surrogate", "write whole characters"))
     if len(document.encode()) > MAX_DOCUMENT_BYTES:
-        mend = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
-        raise Invalid(Problem("document", "too large", mend))
+        hint = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
+        raise Invalid(Problem("document", "too large", hint))
     last = newest(tx.connection, name)
     version = last.version if last else 0
     if expected is not None and expected != version:

@@ -15,10 +15,10 @@ from control_plane.topology.cells.rows import CellCache
 from control_plane.topology.cells.sequences import Sequences
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.bulk import Bulk
+from control_plane.topology.claims.claims import Claims
 from control_plane.topology.claims.leases import Leases
 from control_plane.topology.claims.move import Moves
 from control_plane.topology.claims.open_leases import OpenLeases
-from control_plane.topology.claims.plain import Claims
 from control_plane.topology.claims.records import Records
 from control_plane.topology.claims.release import Releases
 from control_plane.topology.lookup import (

@@ -143,8 +143,8 @@ def _hash(secret: str) -> str:
 
 def _create(tx: Transaction, name: str, scope: Scope, life: timedelta | None) -> NewToken:
     if not _NAME.match(name):
-        mend = "1 to 63 of a-z, 0-9, ., _ and -"
-        raise Invalid(Problem("name", f"{name!r} is no name", mend))
+        hint = "1 to 63 of a-z, 0-9, ., _ and -"
+        raise Invalid(Problem("name", f"{name!r} is no name", hint))
     if life is not None and not timedelta(0) < life <= MAX_LIFE:
         raise Invalid(Problem("expires_in_s", "out of range", f"up to {MAX_LIFE.days} days"))
     now = clock(tx.connection)

@@ -24,8 +24,8 @@ def next_id(tx: Transaction) -> int:
     in_file = tx.sequence_mark.marks().cell if tx.sequence_mark is not None else 0
     last = max(highest(tx.connection), in_file)
     if last >= MAX_CELL_ID:
-        mend = f"name an id that no cell ever had, 1 to {MAX_CELL_ID}"
-        raise Invalid(Problem("id", f"none is left above {last}", mend))
+        hint = f"name an id that no cell ever had, 1 to {MAX_CELL_ID}"
+        raise Invalid(Problem("id", f"none is left above {last}", hint))
     return last + 1
 
 

@@ -63,8 +63,8 @@ def replace(
     spec.check()
     before = _expected(tx, name, expected)
     if spec.id not in {None, before.id} or spec.name != name:
-        mend = "make a new cell instead"
-        raise Invalid(Problem("id", "a cell's id and name can't change", mend))
+        hint = "make a new cell instead"
+        raise Invalid(Problem("id", "a cell's id and name can't change", hint))
     after = _from_spec(spec, before.id, healthy=before.healthy, version=tx.revision)
     old, new = columns(before), columns(after)
     if {**old, "version": 0} == {**new, "version": 0}:

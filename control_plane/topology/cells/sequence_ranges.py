@@ -121,8 +121,8 @@ def report(tx: Transaction, cell: Cell, last: int) -> SequenceUse:
     """
     rows = _of_cell(tx.connection, cell.id)
     if not any(row.minval <= last <= row.maxval for row in rows):
-        mend = "report an id of a range of the cell"
-        raise Invalid(Problem("last", f"{last} is in no range of {cell.name}", mend))
+        hint = "report an id of a range of the cell"
+        raise Invalid(Problem("last", f"{last} is in no range of {cell.name}", hint))
     changed = False
     for row in rows:
         used = min(last, row.maxval)

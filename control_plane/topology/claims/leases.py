@@ -177,7 +177,7 @@ class _Begin:
         if not results[0].count:
             return conflicts.explain_unopened(tx, self._cell_id, self._key, self._fingerprint)
         if not self._complete(results):
-            conflicts.explain(tx, self._update, self._lease, self._cell_id)
+            conflicts.explain_missing(tx, self._update, self._lease, self._cell_id)
         if tx.due(_PRUNE_EVERY):
             _prune(tx)
         lease = Lease(self._lease, self._cell_id, tx.at, tx.at)

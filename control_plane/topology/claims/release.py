@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, tuple_
 
 from control_plane.topology.cells.rows import get_cell
 from control_plane.topology.claims import epochs
-from control_plane.topology.claims.reason import check_reason
+from control_plane.topology.claims.texts import check_reason
 from control_plane.topology.operations import Progress, no_progress
 from control_plane.topology.storage import Store, Transaction, chunked, schema
 from control_plane.topology.values import CellState, Refused
