@@ -100,13 +100,7 @@ def newest(connection: Connection, name: str) -> Ruleset | None:
 
 def put(tx: Transaction, name: str, document: str, expected: int | None) -> Ruleset:
     """Keep a new version, not active; a document that the newest version has is not kept twice."""
-    if not _NAME.match(name):
-        raise Invalid(Problem("name", f"{name!r} is no name", "1 to 64 of a-z, 0-9, _ and -"))
-    if not can_be_kept(document):
-        raise Invalid(Problem("document", "it has a lone surrogate", "write whole characters"))
-    if len(document.encode()) > MAX_DOCUMENT_BYTES:
-        hint = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
-        raise Invalid(Problem("document", "too large", hint))
+    _check(name, document)
     last = newest(tx.connection, name)
     version = last.version if last else 0
     if expected is not None and expected != version:
@@ -129,15 +123,25 @@ def put(tx: Transaction, name: str, document: str, expected: int | None) -> Rule
     return ruleset
 
 
+def _check(name: str, document: str) -> None:
+    if not _NAME.match(name):
+        raise Invalid(Problem("name", f"{name!r} is no name", "1 to 64 of a-z, 0-9, _ and -"))
+    if not can_be_kept(document):
+        raise Invalid(Problem("document", "it has a lone surrogate", "write whole characters"))
+    if len(document.encode()) > MAX_DOCUMENT_BYTES:
+        hint = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
+        raise Invalid(Problem("document", "too large", hint))
+
+
 def activate(tx: Transaction, name: str, version: int, expected: tuple[str, int] | None) -> Ruleset:
     """Make a version the active one; raise `StaleVersion` if another was expected."""
-    wanted = _get(tx.connection, name, version)
+    ruleset = _get(tx.connection, name, version)
     current = active(tx.connection)
     actual = (current.name, current.version) if current else ("", 0)
     if expected is not None and expected != actual:
         raise StaleVersion("active ruleset", name, expected, actual)
-    if wanted.active:
-        return wanted
+    if ruleset.active:
+        return ruleset
     tx.connection.execute(update(_T).where(_T.c.active).values(active=False))
     tx.connection.execute(
         update(_T).where(_T.c.name == name, _T.c.version == version).values(active=True)

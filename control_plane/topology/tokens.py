@@ -163,9 +163,9 @@ def _create(tx: Transaction, name: str, scope: Scope, life: timedelta | None) ->
     return NewToken(token, f"{PREFIX}{token.id}_{secret}")
 
 
-def _revoke(tx: Transaction, wanted: str) -> Token:
+def _revoke(tx: Transaction, name_or_id: str) -> Token:
     now = clock(tx.connection)
-    before = _find(tx.connection, wanted, now)
+    before = _find(tx.connection, name_or_id, now)
     if before.revoked_at is not None:
         return before
     tx.connection.execute(update(_T).where(_T.c.id == before.id).values(revoked_at=now))
@@ -174,12 +174,12 @@ def _revoke(tx: Transaction, wanted: str) -> Token:
     return after
 
 
-def _find(connection: Connection, wanted: str, now: datetime) -> Token:
+def _find(connection: Connection, name_or_id: str, now: datetime) -> Token:
     for row in connection.execute(select(_T)).all():
         token = _token(row)
-        if token.id == wanted or (token.name == wanted and token.valid(now)):
+        if token.id == name_or_id or (token.name == name_or_id and token.valid(now)):
             return token
-    raise NotFound("token", wanted)
+    raise NotFound("token", name_or_id)
 
 
 def _token(row: Row[Any]) -> Token:

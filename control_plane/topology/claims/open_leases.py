@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -159,22 +160,25 @@ class OpenLeases:
         with self._store.read() as connection:
             cell_id = get_cell(connection, cell).id
         settled = 0
-        after: str | None = None
-        while True:
-            page = self.page(cell_id, after=after, limit=SETTLE_PAGE)
+        for page in self._pages(cell_id):
             for lease in page:
                 write = self._leases.settling(
                     cell_id, lease.uuid, outcome, actor=actor, reason=reason
                 )
-                try:
+                # If the cell is quicker, its outcome counts.
+                with suppress(LeaseSettled):
                     self._store.write_statements(write)
-                except LeaseSettled:
-                    # The cell was quicker: its outcome counts.
-                    continue
-                settled += 1
+                    settled += 1
             progress(settled)
+        return settled
+
+    def _pages(self, cell_id: int) -> Iterator[list[Lease]]:
+        after: str | None = None
+        while True:
+            page = self.page(cell_id, after=after, limit=SETTLE_PAGE)
+            yield page
             if len(page) < SETTLE_PAGE:
-                return settled
+                return
             after = page[-1].uuid
 
 
