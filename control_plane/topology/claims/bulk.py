@@ -206,8 +206,8 @@ class _Standing(NamedTuple):
     lease: str | None
 
 
-def _standing(tx: Transaction, keys: list[ClaimKey]) -> dict[ClaimKey, _Standing]:
-    claims: dict[ClaimKey, _Standing] = {}
+def _standing(tx: Transaction, keys: list[ClaimKey]) -> dict[KeyPair, _Standing]:
+    claims: dict[KeyPair, _Standing] = {}
     for chunk in chunked(keys):
         condition = in_keys(chunk)
         sql = (
@@ -217,7 +217,7 @@ def _standing(tx: Transaction, keys: list[ClaimKey]) -> dict[ClaimKey, _Standing
         )
         for row in execute(tx.connection, [Statement(sql, condition.params)])[0].rows:
             values = (*row[4:10], *(None if not one else bytes(one) for one in row[10:12]))
-            claims[ClaimKey(row[0], row[1])] = _Standing(row[2], row[3], values, row[12])
+            claims[row[0], row[1]] = _Standing(row[2], row[3], values, row[12])
     return claims
 
 
