@@ -15,10 +15,10 @@ from control_plane.topology.cells.rows import CellCache
 from control_plane.topology.cells.sequences import Sequences
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.bulk import Bulk
+from control_plane.topology.claims.claims import Claims
 from control_plane.topology.claims.leases import Leases
 from control_plane.topology.claims.move import Moves
 from control_plane.topology.claims.open_leases import OpenLeases
-from control_plane.topology.claims.plain import Claims
 from control_plane.topology.claims.records import Records
 from control_plane.topology.claims.release import Releases
 from control_plane.topology.lookup import (
@@ -29,14 +29,16 @@ from control_plane.topology.lookup import (
 )
 from control_plane.topology.maintenance.desired import DesiredState
 from control_plane.topology.operations import Operations
-from control_plane.topology.storage.answers import Answers
-from control_plane.topology.storage.dialect import dialect_of
-from control_plane.topology.storage.engines import migrate, pending_migrations
-from control_plane.topology.storage.mark_file import MarkFile
-from control_plane.topology.storage.store import Store
+from control_plane.topology.storage import (
+    Answers,
+    MarkFile,
+    Store,
+    dialect_of,
+    migrate,
+    pending_migrations,
+)
 from control_plane.topology.tokens import Tokens
-from control_plane.topology.values.change import TopologySnapshot
-from control_plane.topology.values.errors import TopologyError
+from control_plane.topology.values import TopologyError, TopologySnapshot
 
 
 class MigrationsPending(TopologyError):
