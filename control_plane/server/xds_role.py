@@ -38,7 +38,10 @@ class XdsRole:
         topology, fleet, settings = foundation.topology, foundation.fleet, foundation.settings
         cache = SnapshotCache()
         server = XdsServer(
-            cache, fleet, newest=newest_revision(topology), force_shrink=settings.force_shrink
+            cache,
+            fleet,
+            newest_revision=newest_revision(topology),
+            force_shrink=settings.force_shrink,
         )
         server.register(grpc.server)
         ClientStatus(fleet).register(grpc.server)
