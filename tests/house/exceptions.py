@@ -106,10 +106,8 @@ ARROWS: dict[tuple[str, str], str] = {
 """(importer, target) of imports that the table doesn't allow, or that close a circle."""
 
 FILES: dict[str, str] = {
-    "tests/topology/test_state_machine.py": "to be parted by subject",
     "tests/xds/session/test_sessions.py": "to be parted by subject",
     "tests/topology/claims/test_leases.py": "to be parted by subject",
-    "tests/e2e/test_smuggling.py": "to be parted by subject",
     "tests/topology/test_service.py": "to be parted by subject",
     "tests/xds/server/test_conformance_streams.py": "to be parted by subject",
 }
