@@ -82,7 +82,7 @@ def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
 def test_a_restarted_envoy_gets_everything(tmp_path: Path, delta: bool) -> None:
     with System(tmp_path, delta=delta, **AT_ONCE) as system:
         prepare(system)
-        snapshot = system.plane.xds.cache.get("local")
+        snapshot = system.plane.xds.cache.newest
         whole = sum(
             len(resource.body)
             for type_url in snapshot.types

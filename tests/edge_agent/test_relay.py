@@ -87,7 +87,7 @@ def streams(agent: RunningAgent, source: str) -> Any:
     return agent.metrics.registry.get_sample_value("cellway_agent_streams", {"from": source})
 
 
-async def kept(plane: Plane, directory: Path, snapshot: Snapshot) -> None:
+async def saved(plane: Plane, directory: Path, snapshot: Snapshot) -> None:
     """Have a snapshot on disk, and no control plane."""
     await plane.start(snapshot)
     async with agent_of(plane, directory) as (agent, client), client.connected():
@@ -137,7 +137,7 @@ async def test_one_that_knows_nothing_is_served_from_disk_until_the_control_plan
     tmp_path: Path,
 ) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a", "b"))
+        await saved(plane, tmp_path, edge(5, "a", "b"))
         async with agent_of(plane, tmp_path) as (agent, client):
             async with client.connected():
                 await until(lambda: client.clusters() == {"a", "b"})
@@ -154,7 +154,7 @@ async def test_one_that_knows_nothing_is_served_from_disk_until_the_control_plan
 
 async def test_one_that_runs_something_is_never_given_the_disks_but_waits(tmp_path: Path) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a"))
+        await saved(plane, tmp_path, edge(5, "a"))
         async with agent_of(plane, tmp_path) as (agent, client):
             client.has[CDS] = {"a": "newer than the disk"}
             async with client.connected():
@@ -182,7 +182,7 @@ async def test_what_an_agent_without_a_disk_does_not_know_is_sent_again(tmp_path
 @pytest.mark.parametrize("older", [edge(4, "a"), Snapshot(0, [])], ids=["replica", "empty"])
 async def test_an_older_control_plane_is_not_passed_on(tmp_path: Path, older: Snapshot) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a", "b"))
+        await saved(plane, tmp_path, edge(5, "a", "b"))
         await plane.start(older)
         async with agent_of(plane, tmp_path) as (agent, client):
             async with client.connected():
@@ -198,7 +198,7 @@ async def test_an_older_control_plane_is_not_passed_on(tmp_path: Path, older: Sn
 
 async def test_others_are_told_why_not(tmp_path: Path) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a"))
+        await saved(plane, tmp_path, edge(5, "a"))
         async with agent_of(plane, tmp_path) as (agent, client):
             async with client.connected():
                 await until(lambda: client.clusters() == {"a"})
@@ -214,7 +214,7 @@ async def test_others_are_told_why_not(tmp_path: Path) -> None:
 
 async def test_another_groups_snapshot_is_not_served(tmp_path: Path) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a"))
+        await saved(plane, tmp_path, edge(5, "a"))
         async with agent_of(plane, tmp_path) as (agent, _):
             async with AdsClient(agent.port, group="other") as client, client.connected():
                 await until(lambda: streams(agent, "waiting") == 1)
@@ -226,7 +226,7 @@ async def test_what_could_not_be_written_is_alarmed_and_tried_again(
 ) -> None:
     monkeypatch.setattr(saver, "RETRY_S", 0.1)
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a"))
+        await saved(plane, tmp_path, edge(5, "a"))
         await plane.start(edge(6, "a", "b"))
         async with agent_of(plane, tmp_path) as (agent, client):
 
