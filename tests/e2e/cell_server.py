@@ -68,7 +68,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def setup(self) -> None:
         cell = self.server.cell
         if cell.tls is not None:
-            self.request.settimeout(5)
+            self.request.settimeout(20)
             self.request = cell.tls.wrap_socket(self.request, server_side=True)
         super().setup()
         cell.connections.add(self.request)

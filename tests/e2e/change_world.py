@@ -92,7 +92,7 @@ class ChangeWorld:
                     delta=self.variant.delta,
                     agent=self.variant.agent,
                     concurrency=1,
-                    classifier_timeout_s=10.0,
+                    classifier_workers=1,
                 )
             )
             self._steady = SteadyClients(self._system.edge_port)

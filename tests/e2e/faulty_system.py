@@ -24,6 +24,8 @@ from tests.support.ports import unused_port
 from tests.support.postgres import Postgres, postgres
 from tests.support.system import RULESETS, reconnecting_soon
 
+CLASSIFIER_TIMEOUT_S = 0.5
+"""Twice the default: on a busy machine an answer that is late must not look like a fault."""
 NEW_KEYS = 8_000
 BATCH = 1000
 
@@ -97,7 +99,12 @@ def faulty_system(directory: Path) -> Iterator[FaultySystem]:
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
         cells = [stack.enter_context(CellProcess(f"cell-{n}", directory)) for n in (1, 2)]
-        plane = PlaneProcess(directory, "--database-url", database.url())
+        plane = PlaneProcess(
+            directory,
+            "--database-url",
+            database.url(),
+            classifier_timeout_s=CLASSIFIER_TIMEOUT_S,
+        )
         stack.enter_context(plane)
         agent = stack.enter_context(AgentProcess(directory, plane.grpc_port))
         for cell in cells:

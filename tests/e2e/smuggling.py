@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.e2e.echo_upstream import Arrived, EchoUpstream
 from tests.support.raw_http import RawConnection, RawResponse, request_bytes
@@ -32,7 +31,6 @@ RULES = {
         {"id": "last", "action": "proxy", "proxy": {"cell": "cell-3"}},
     ],
 }
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 FORGED = "x-cellway-cell"
 SMUGGLED = b"GET /t/victim HTTP/1.1\r\nHost: a\r\nx-cellway-cell: cell-1\r\n\r\n"
 PROBE = b"/t/acme?probe"
@@ -74,7 +72,7 @@ def running_edge(directory: Path) -> Iterator[Edge]:
     """Run the system, with a cell for each of the rules."""
     with ExitStack() as stack:
         cells = {name: stack.enter_context(EchoUpstream()) for name in (VICTIM, ACME, "cell-3")}
-        system = stack.enter_context(System(directory, cells=0, **AT_ONCE))
+        system = stack.enter_context(System(directory, cells=0))
         for name, cell in cells.items():
             system.add_cell(name, cell.port)
         system.claim(VICTIM, "tenant:victim")

@@ -241,7 +241,7 @@ def revocation(root: x509.Certificate, made: x509.Certificate) -> bytes:
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Each case is a cell, numbered in its order."""
     directory = tmp_path_factory.mktemp("system")
-    with System(directory, cells=0, classifier_workers=0) as made, contextlib.ExitStack() as stack:
+    with System(directory, cells=0) as made, contextlib.ExitStack() as stack:
         made.use_ruleset("session_prefix")
         bodies = []
         for number, case in enumerate(CASES.values(), 1):
@@ -270,7 +270,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def test_envoy_and_probe_agree(system: System, kind: str) -> None:
     number = list(CASES).index(kind) + 1
     request = get(b"/x", b"_gitlab_session=cell-%d-a" % number)
-    answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=10)
+    answer = exchange(("127.0.0.1", system.edge_port), request)
     assert answer is not None
     cell = system.plane.topology.cells.get(f"cell-{number}")
 

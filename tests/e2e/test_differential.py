@@ -24,8 +24,6 @@ CLAIMS = {
     "cell-3": ("username:john.doe", "redirect_route:old", "organization_path:john.doe", "route:ü"),
 }
 Header = tuple[str, bytes]
-# A busy machine must not look like a dead classifier.
-PATIENT: dict[str, Any] = {"classifier_timeout_s": 10}
 
 
 def _token(cell: int, prefix: str = "glpat-") -> bytes:
@@ -120,7 +118,7 @@ def _prepare(system: System) -> None:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("differential"), **PATIENT) as running:
+    with System(tmp_path_factory.mktemp("differential"), classifier_workers=1) as running:
         _prepare(running)
         yield running
 
@@ -228,7 +226,7 @@ def test_other_ways_to_ask_and_to_be_told_decide_the_same(
     choose = random.Random(13)
     variations = _variations()
     paths = choose.sample(sorted({*_paths()}), 200) + list(EXTRA_PATHS)
-    with System(tmp_path, **PATIENT, **fleet) as system, RawClient(system.edge_port) as client:
+    with System(tmp_path, **fleet) as system, RawClient(system.edge_port) as client:
         _prepare(system)
         differences = [
             _check(system, client, path, headers)

@@ -38,7 +38,7 @@ def dns() -> Iterator[DnsServer]:
 def system(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator[System]:
     directory: Path = tmp_path_factory.mktemp("system")
     resolvers = (dns.address,)
-    with System(directory, cells=0, classifier_workers=0, edge_dns_resolvers=resolvers) as made:
+    with System(directory, cells=0, edge_dns_resolvers=resolvers) as made:
         made.use_ruleset("session_prefix")
         yield made
 
@@ -54,7 +54,7 @@ def session(cell: str) -> bytes:
 
 
 def ask(system: System, cell: str) -> tuple[int, str]:
-    answer = exchange(("127.0.0.1", system.edge_port), get(b"/x", session(cell)), timeout_s=10)
+    answer = exchange(("127.0.0.1", system.edge_port), get(b"/x", session(cell)))
     assert answer is not None
     return answer.status, (answer.header(NAME_HEADER) or b"").decode()
 
@@ -63,7 +63,7 @@ def upload(system: System, cell: str) -> int:
     """The status of a body that is too large to be sent a second time."""
     headers = [("cookie", session(cell)), ("content-length", str(LARGE).encode())]
     request = request_bytes(b"/x", headers, method="POST", host=HOST) + b"x" * LARGE
-    answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=10)
+    answer = exchange(("127.0.0.1", system.edge_port), request)
     assert answer is not None
     return answer.status
 

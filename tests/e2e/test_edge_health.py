@@ -89,7 +89,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def system(tmp_path: Path, quick: None) -> Iterator[System]:
-    with System(tmp_path, cells=0, health_interval_s=0.2, classifier_workers=0) as system:
+    with System(tmp_path, cells=0, health_interval_s=0.2) as system:
         system.use_ruleset(RULESET)
         system.call(lambda: _short_grace(system))
         yield system

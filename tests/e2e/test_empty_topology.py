@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.conditions import wait_until
 from tests.support.system import RawClient, System
-
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 
 
 def prepare(system: System) -> None:
@@ -41,7 +38,7 @@ def serves(system: System) -> bool:
 
 @pytest.mark.parametrize(("cells", "delta"), [(1, True), (2, True), (1, False), (2, False)])
 def test_an_empty_database_takes_nothing_away(cells: int, delta: bool, tmp_path: Path) -> None:
-    with System(tmp_path, cells, delta=delta, **AT_ONCE) as system:
+    with System(tmp_path, cells, delta=delta) as system:
         prepare(system)
         assert serves(system)
         empty(system, tmp_path)
@@ -65,7 +62,7 @@ def test_an_empty_database_takes_nothing_away(cells: int, delta: bool, tmp_path:
 def test_an_operator_who_forces_the_last_cell_out_is_told_what_the_fleet_does(
     tmp_path: Path,
 ) -> None:
-    with System(tmp_path, 1, **AT_ONCE) as system:
+    with System(tmp_path, 1) as system:
         prepare(system)
         match = {"if-match": "*"}
         refused = system.api.patch("/v1/cells/cell-1", json={"state": "retired"}, headers=match)

@@ -37,7 +37,6 @@ def system(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator
     with System(
         tmp_path_factory.mktemp("system"),
         cells=0,
-        classifier_workers=0,
         edge_dns_resolvers=(dns.address,),
     ) as made:
         yield made
@@ -67,7 +66,7 @@ def request(cell: str, path: bytes = b"/x") -> bytes:
 
 
 def ask(system: System, cell: str) -> tuple[int, str]:
-    answer = exchange(("127.0.0.1", system.edge_port), request(cell), timeout_s=10)
+    answer = exchange(("127.0.0.1", system.edge_port), request(cell))
     assert answer is not None
     return answer.status, (answer.header(NAME_HEADER) or b"").decode()
 
@@ -108,7 +107,7 @@ def test_a_request_under_way_at_a_withdrawn_endpoint_is_answered(
 ) -> None:
     old, new = cells
     system.add_cell(cell, old.port)
-    with RawConnection(("127.0.0.1", system.edge_port), timeout_s=20) as client:
+    with RawConnection(("127.0.0.1", system.edge_port)) as client:
         client.send(request(cell, b"/wait"))
         assert old.waiting.wait(5)
         patch(system, cell, endpoints=at(new))

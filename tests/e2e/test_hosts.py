@@ -27,8 +27,7 @@ def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("hosts")
-    asked: dict[str, Any] = {"classifier_protocol": request.param, "classifier_timeout_s": 10.0}
-    with System(directory, **asked) as running:
+    with System(directory, classifier_protocol=request.param) as running:
         use_hosts(running)
         yield running
 

@@ -87,7 +87,7 @@ def patched() -> Iterator[None]:
 
 
 def start(directory: Path, cells: TenantCells, **settings: object) -> Iterator[Edge]:
-    given = {"debug_networks": ("127.0.0.0/8",), "classifier_workers": 0} | settings
+    given = {"debug_networks": ("127.0.0.0/8",)} | settings
     # One worker, so one cache: a new connection is not another's.
     with System(directory, cells=0, concurrency=1, **given) as system:
         for name, port in cells.ports.items():

@@ -157,7 +157,7 @@ def spec(name: Name, cell: str) -> ClaimSpec:
 
 @pytest.mark.timeout(4000 if LONG else 180)
 def test_no_request_reaches_the_old_cell_once_a_move_is_known(tmp_path: Path) -> None:
-    with System(tmp_path, classifier_timeout_s=10.0) as system:
+    with System(tmp_path, classifier_workers=1) as system:
         system.add_cells()
         system.use_ruleset("generic")
         names = [Name(number, CELLS[number % 3]) for number in range(1, TENANTS + 1)]

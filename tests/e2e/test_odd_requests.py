@@ -16,7 +16,6 @@ from tests.support.raw_http import RawResponse, exchange, request_bytes
 from tests.support.raw_http2 import RawHttp2Connection
 from tests.support.system import System
 
-TIMEOUT_S = 20.0
 HOST = b"gitlab.example.com"
 WAYS: dict[str, dict[str, Any]] = {
     "cache": {},
@@ -30,8 +29,7 @@ def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("odd")
-    asked = WAYS[request.param] | {"classifier_timeout_s": 10.0}
-    with EchoUpstream() as upstream, System(directory, cells=0, **asked) as running:
+    with EchoUpstream() as upstream, System(directory, cells=0, **WAYS[request.param]) as running:
         running.add_cell("cell-1", upstream.port)
         running.claim("cell-1", "route:foo")
         running.use_ruleset("gitlab")
@@ -43,7 +41,7 @@ def system(
 @pytest.mark.parametrize("method", ["GET", "get", "FOO", "PRI", "X" * 40])
 def test_http2_methods_and_queries(system: System, method: str, path: bytes, query: bytes) -> None:
     block = [(b":method", method.encode()), (b":scheme", b"http"), (b":path", path + query)]
-    with RawHttp2Connection(("127.0.0.1", system.edge_port), timeout_s=TIMEOUT_S) as connection:
+    with RawHttp2Connection(("127.0.0.1", system.edge_port)) as connection:
         answer = connection.exchange([*block, (b":authority", HOST)])
     assert isinstance(answer, RawResponse)
     assert answer.status == 200
@@ -63,7 +61,7 @@ def test_heads_at_the_limit(system: System, headers: list[tuple[str, bytes]]) ->
     """Envoy's ext_authz may have no room for what it adds; then it is the head that is too large."""
     assert not isinstance(admit("GET", b"/foo/x", HOST, headers), Refused)
     request = request_bytes(b"/foo/x", headers, host=HOST)
-    answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+    answer = exchange(("127.0.0.1", system.edge_port), request)
     assert answer is not None
     if answer.status != 200:
         assert answer.status == 431
@@ -81,7 +79,7 @@ def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
     rules = [asked | {"on_unknown": 404}, other]
     with (
         EchoUpstream() as upstream,
-        System(tmp_path, cells=0, **WAYS[way], classifier_timeout_s=10.0) as system,
+        System(tmp_path, cells=0, **WAYS[way]) as system,
     ):
         system.add_cell("cell-1", upstream.port)
         system.claim("cell-1", "tenant:a")
@@ -92,7 +90,7 @@ def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
             ([("accept", b"a"), ("x-forwarded-for", b"b")], b"asked"),
         ):
             request = request_bytes(b"/x", headers, host=HOST)
-            answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+            answer = exchange(("127.0.0.1", system.edge_port), request)
             assert answer is not None
             assert answer.status == 200
             assert ("x-cellway-rule", rule) in Arrived.parse(answer.body).headers
@@ -123,20 +121,20 @@ def test_regexes_see_bytes(tmp_path: Path, way: str) -> None:
     rules.append({"id": "query", "match": query, "action": "classify", "classify": claims})
     with (
         EchoUpstream() as upstream,
-        System(tmp_path, cells=0, **WAYS[way], classifier_timeout_s=10.0) as system,
+        System(tmp_path, cells=0, **WAYS[way]) as system,
     ):
         system.add_cell("cell-1", upstream.port)
         system.claim("cell-1", "tenant:a")
         system.use_ruleset({"name": "bytes", "rules": rules})
         block = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/?\xff")]
-        with RawHttp2Connection(("127.0.0.1", system.edge_port), timeout_s=TIMEOUT_S) as connection:
+        with RawHttp2Connection(("127.0.0.1", system.edge_port)) as connection:
             response = connection.exchange([*block, (b":authority", HOST)])
         assert isinstance(response, RawResponse)
         assert response.status == 200
         for tier, number, value in itertools.product(("native", "asked"), range(6), sent):
             path, headers = f"/{tier}/{number}".encode(), [("x-a", value)]
             request = request_bytes(path, headers, host=HOST)
-            answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+            answer = exchange(("127.0.0.1", system.edge_port), request)
             decision = system.expected("GET", path, HOST, headers)
             assert answer is not None
             assert isinstance(decision, Decision)

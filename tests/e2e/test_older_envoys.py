@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,6 @@ BINARIES = {
     path.parents[2].name: path for path in sorted(Path("/opt/envoys").glob("*/envoy/_bin/envoy"))
 }
 """Those that this machine happens to have; ours is always there."""
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 
 
 @pytest.mark.parametrize("version", [*BINARIES, "ours"])
@@ -23,7 +21,7 @@ def test_it_takes_everything_and_shows_its_age(
 ) -> None:
     if version in BINARIES:
         monkeypatch.setattr(envoy, "envoy_binary", lambda: str(BINARIES[version]))
-    with System(tmp_path, 2, **AT_ONCE) as system:
+    with System(tmp_path, 2) as system:
         system.add_cells()
         system.claim("cell-1", "route:foo")
         system.use_ruleset("gitlab")

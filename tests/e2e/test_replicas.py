@@ -78,8 +78,7 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
         server = stack.enter_context(postgres())
         url = stack.enter_context(server.database("replicas"))
         directory = tmp_path_factory.mktemp("ours")
-        given: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 5}
-        ours = stack.enter_context(System(directory, database_url=url, **given))
+        ours = stack.enter_context(System(directory, database_url=url))
         arguments = ("--database-url", url, "--classifier-workers", "1")
         directory = tmp_path_factory.mktemp("theirs")
         theirs = stack.enter_context(PlaneProcess(directory, *arguments))

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,8 +21,6 @@ from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.system import RULESETS, RawClient, System, reconnecting_soon
 
-# One process is up sooner than two.
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 RECONNECTS = r"cluster_manager\.cds\.update_failure"
 
 
@@ -38,7 +35,7 @@ def prepare(system: System) -> None:
 def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
     tmp_path: Path, delta: bool
 ) -> None:
-    with System(tmp_path, delta=delta, **AT_ONCE) as system:
+    with System(tmp_path, delta=delta) as system:
         prepare(system)
         all_of_it = system.plane.xds.sent_resource_bytes
         before, routes = system.stats(TAKEN_UP), system.stats(ROUTES_SENT)
@@ -80,7 +77,7 @@ def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
 
 @pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
 def test_a_restarted_envoy_gets_everything(tmp_path: Path, delta: bool) -> None:
-    with System(tmp_path, delta=delta, **AT_ONCE) as system:
+    with System(tmp_path, delta=delta) as system:
         prepare(system)
         snapshot = system.plane.xds.cache.newest
         whole = sum(
@@ -195,7 +192,7 @@ def test_cells_come_and_go_under_load_without_a_503(tmp_path: Path) -> None:
         "native passing": get(b"/", b"s=cell-9"),
         "ambiguous passing": get(b"/t/passing"),
     }
-    with System(tmp_path, **AT_ONCE) as system:
+    with System(tmp_path) as system:
         prepare(system)
         system.use_ruleset(PASSING)
         system.claim("cell-2", "tenant:acme")

@@ -16,7 +16,6 @@ from tests.support.ports import unused_port
 from tests.support.stream_servers import StreamServers
 from tests.support.system import RawClient, System
 
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 RULES = {
     "name": "r",
     "rules": [{"id": "all", "action": "classify", "classify": {"type": "FIRST_CELL"}}],
@@ -47,7 +46,7 @@ class Closing(StreamServers):
 
 @contextmanager
 def system_of(directory: Path, *ports: int, **settings: Any) -> Iterator[System]:
-    with System(directory, 0, concurrency=1, **(AT_ONCE | settings)) as system:
+    with System(directory, 0, concurrency=1, **settings) as system:
         endpoints = [f"127.0.0.1:{port}" for port in ports]
         system.add_cell("cell-1", ports[0], endpoints=endpoints)
         system.use_ruleset(RULES)

@@ -32,7 +32,6 @@ from tests.support.system import System
 CELLS = ("cell-1", "cell-2", "cell-3", "cell-4")
 HOST = b"cells.example"
 OPEN = 20
-TIMEOUT_S = 20.0
 DRAIN_S = 1
 WAYS: dict[str, dict[str, Any]] = {
     "cache": {},
@@ -127,8 +126,8 @@ class Clients:
     http2: list[RawHttp2Connection] = field(default_factory=list)
 
     def open(self) -> None:
-        self.old = [RawConnection(self.address, timeout_s=TIMEOUT_S) for _ in range(OPEN)]
-        self.http2 = [RawHttp2Connection(self.address, timeout_s=TIMEOUT_S) for _ in range(4)]
+        self.old = [RawConnection(self.address) for _ in range(OPEN)]
+        self.http2 = [RawHttp2Connection(self.address) for _ in range(4)]
         # An idle connection gets its filters with its first request.
         for one in self.old:
             assert one.exchange(PROBES[0].raw()) is not None
@@ -149,7 +148,7 @@ class Clients:
             response = other.exchange(asked.block())
             assert isinstance(response, RawResponse), "an old HTTP/2 connection was cut"
             yield "old h2", response
-        with RawConnection(self.address, timeout_s=TIMEOUT_S) as fresh:
+        with RawConnection(self.address) as fresh:
             answer = fresh.exchange(asked.raw())
             assert answer is not None
             yield "new", answer
@@ -193,10 +192,9 @@ def check(system: System, clients: Clients, rules: Rules, what: str) -> None:
 
 
 def started(directory: Path, way: str) -> Iterator[System]:
-    settings = WAYS[way] | {"classifier_workers": 0, "classifier_timeout_s": 10.0}
     with (
         TalkingCells(*CELLS) as cells,
-        System(directory, cells=0, debug_networks=(), **settings) as system,
+        System(directory, cells=0, debug_networks=(), **WAYS[way]) as system,
     ):
         for name, port in cells.ports.items():
             system.add_cell(name, port)
@@ -326,7 +324,7 @@ def test_what_is_under_way_goes_on_and_what_comes_is_decided_by_the_new_rules(
     length = ("content-length", b"10")
     with contextlib.ExitStack() as stack:
         socket, events, upload, slow, late = (
-            stack.enter_context(RawConnection(address, timeout_s=TIMEOUT_S)) for _ in range(5)
+            stack.enter_context(RawConnection(address)) for _ in range(5)
         )
         answer = socket.exchange(request_bytes(b"/t/one/x", upgrade))
         assert answer is not None
@@ -351,7 +349,7 @@ def test_what_is_under_way_goes_on_and_what_comes_is_decided_by_the_new_rules(
             assert answer is not None
             assert got(answer) == (200, cell)
         # A socket that is opened now is the new rules'.
-        with RawConnection(address, timeout_s=TIMEOUT_S) as fresh:
+        with RawConnection(address) as fresh:
             answer = fresh.exchange(request_bytes(b"/t/one/x", upgrade))
             assert answer is not None
             fresh.send(b"hello")

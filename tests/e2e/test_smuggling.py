@@ -10,7 +10,6 @@ import pytest
 from tests.e2e.echo_upstream import ECHO_HEADER, Arrived, EchoUpstream
 from tests.e2e.smuggling import (
     ACME,
-    AT_ONCE,
     CHUNKED,
     FORGED,
     RULES,
@@ -252,7 +251,7 @@ def test_a_refusal_before_the_body_has_come_ends_the_connection(edge: Edge) -> N
 
 
 def test_only_callers_from_debug_networks_are_told_how_it_was_decided(tmp_path: Path) -> None:
-    with EchoUpstream() as cell, System(tmp_path, 0, debug_networks=["10.0.0.0/8"], **AT_ONCE) as s:
+    with EchoUpstream() as cell, System(tmp_path, 0, debug_networks=["10.0.0.0/8"]) as s:
         s.add_cell("cell-3", cell.port)
         s.use_ruleset(RULES)
         with RawConnection(("127.0.0.1", s.edge_port)) as connection:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-DEFAULT_TIMEOUT_S = 5.0
+DEFAULT_TIMEOUT_S = 20.0
 RECEIVE_BYTES = 65536
 MAX_RESPONSE_HEAD_BYTES = 1 << 20
 

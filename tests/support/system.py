@@ -29,11 +29,15 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.change import TopologySnapshot
 from tests.support.loop_thread import LoopThread
 from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
-JOIN_S = 20.0
+JOIN_S = 60.0
+SOON_UP_AND_PATIENT: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10.0}
+"""Settings of a `System`: one process is up sooner than two, and a classifier that a busy machine
+keeps waiting must not look dead."""
 
 
 @lru_cache(maxsize=8)
@@ -76,6 +80,7 @@ class System(LoopThread):
         self._settings: Settings
         self._envoy: Envoy | None = None
         self._plane_stack = contextlib.AsyncExitStack()
+        self._snapshot: TopologySnapshot | None = None
         self.cell_ports: dict[str, int] = {}
         self.edge_port = 0
         self.admin_port = 0
@@ -105,6 +110,7 @@ class System(LoopThread):
             "envoy_admin_port": 0,
             "edge_port": unused_port(),
             "health_interval_s": 0,
+            **SOON_UP_AND_PATIENT,
         }
         self._settings = Settings(**(defaults | self._given))
         self.edge_port = self._settings.edge_port
@@ -255,9 +261,16 @@ class System(LoopThread):
         admitted = admit(method, target, host, headers)
         return admitted if isinstance(admitted, Refused) else self.decide(admitted)
 
+    def _newest_snapshot(self) -> TopologySnapshot:
+        """Return what the topology holds now; reading all of it again takes ten times as long."""
+        revision = self.plane.topology.revision()
+        if self._snapshot is None or self._snapshot.revision != revision:
+            self._snapshot = self.plane.topology.snapshot()
+        return self._snapshot
+
     def decide(self, admitted: Request) -> Decision:
         """What the evaluator says about an admitted request, at the current revision."""
-        snapshot = self.plane.topology.snapshot()
+        snapshot = self._newest_snapshot()
         assert snapshot.ruleset is not None
         cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
         ruleset = _parsed(snapshot.ruleset.document)
