@@ -82,7 +82,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         cell = self.server.cell
         if self.path == "/wait":
             cell.waiting.set()
-            cell.released.wait(20)
+            cell.released.wait(60)
         self._answer()
 
     def do_POST(self) -> None:

@@ -19,8 +19,10 @@ from tests.support.conditions import wait_until
 from tests.support.raw_http import exchange, request_bytes
 from tests.support.system import System
 
-GIVEN_UP_S = 3.5
-"""How long a name without an answer may keep others waiting, and some time for the rest."""
+GIVEN_UP_S = 3.0
+"""How long a name without an answer keeps others waiting: two questions, of 1 s and of 2 s."""
+REST_S = 7.0
+"""How long all the rest may take on a busy machine."""
 HOST = b"gitlab.example.com"
 LARGE = 300_000
 _NUMBERS = itertools.count(1)
@@ -149,15 +151,15 @@ def test_a_name_without_an_answer_holds_up_nobody_for_long(
         system.write("POST", "/v1/cells", dead | {"state": "active"})
         began = time.monotonic()
         system.add_cell(cell, server.port)
-        assert time.monotonic() - began < GIVEN_UP_S
+        assert time.monotonic() - began < GIVEN_UP_S + REST_S
         assert ask(system, cell) == (200, "one")
-        # From now on it is no news, and nobody waits for it.
+        # From now on nobody waits for that name.
         began = time.monotonic()
         system.add_cell(f"{cell}1", server.port)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < GIVEN_UP_S - 0.5
         began = time.monotonic()
         system.restart_envoy()
         system.in_step()
         wait_until(lambda: listens(system.edge_port))
         assert ask(system, cell) == (200, "one")
-        assert time.monotonic() - began < GIVEN_UP_S + 2
+        assert time.monotonic() - began < GIVEN_UP_S + REST_S

@@ -109,7 +109,7 @@ def test_a_request_under_way_at_a_withdrawn_endpoint_is_answered(
     system.add_cell(cell, old.port)
     with RawConnection(("127.0.0.1", system.edge_port)) as client:
         client.send(request(cell, b"/wait"))
-        assert old.waiting.wait(5)
+        assert old.waiting.wait(20)
         patch(system, cell, endpoints=at(new))
         assert ask(system, cell) == (200, "new")
         old.released.set()
@@ -202,4 +202,4 @@ def test_a_cell_that_comes_up_after_it_was_registered_is_served_within_seconds(
     with CellServer("late", port=port):
         began = time.monotonic()
         wait_until(lambda: ask(system, cell) == (200, "late"))
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 10
