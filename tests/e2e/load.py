@@ -1,4 +1,4 @@
-"""Steady load on an edge that forgives nothing: no retry, and every answer is counted."""
+"""Steady load on an edge: nothing is retried, and every answer is counted."""
 
 from __future__ import annotations
 

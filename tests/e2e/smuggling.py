@@ -41,7 +41,7 @@ CHUNKED: Fields = [("Transfer-Encoding", b"chunked")]
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The system's edge and what stands behind it."""
+    """The system's edge, and its cells."""
 
     address: tuple[str, int]
     cells: dict[str, EchoUpstream]
@@ -51,14 +51,14 @@ class Edge:
             cell.heads.clear()
 
     def arrived(self) -> list[tuple[str, Arrived]]:
-        """What reached which cell since `forget`, but for probes."""
+        """Return what reached which cell since `forget`, except for probes."""
         requests = [
             (name, Arrived.parse(head)) for name, cell in self.cells.items() for head in cell.heads
         ]
         return [(name, request) for name, request in requests if request.path != PROBE]
 
     def probe(self, connection: RawConnection) -> list[RawResponse]:
-        """Asks for one more thing; the answers that come before its own."""
+        """Send one more request; return the answers that come before its own."""
         earlier: list[RawResponse] = []
         response = connection.exchange(request_bytes(PROBE))
         while response is not None and PROBE not in response.body:
@@ -83,7 +83,7 @@ def running_edge(directory: Path) -> Iterator[Edge]:
 
 
 def check_one(edge: Edge, path: bytes = b"/t/acme", cell: str = ACME) -> Arrived:
-    """Exactly one request arrived, at that cell, and the edge alone said so."""
+    """Check that one request arrived, at that cell, with internal headers of the edge alone; return it."""
     ((name, request),) = edge.arrived()
     assert (name, request.path) == (cell, path)
     said = [field for field in request.headers if "cellway" in field[0].lower().replace("_", "-")]

@@ -15,7 +15,8 @@ import pytest
 from control_plane.routing.admission.admit import Refused
 from control_plane.routing.model import Status
 from control_plane.routing.tokens import encode_routable_token, to_base36
-from tests.support.system import RawClient, System
+from tests.support.raw_client import RawClient
+from tests.support.system import System
 
 ROUTES = Path(__file__).parents[1] / "data" / "gitlab_routes.tsv"
 CLAIMS = {

@@ -25,7 +25,8 @@ from tests.support.agent_process import AgentProcess
 from tests.support.conditions import until, wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.ports import unused_port
-from tests.support.system import RawClient, System, reconnecting_soon
+from tests.support.raw_client import RawClient
+from tests.support.system import System, reconnecting_soon
 
 RULESET = {
     "name": "by-session",

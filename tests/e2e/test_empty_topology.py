@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.conditions import wait_until
-from tests.support.system import RawClient, System
+from tests.support.raw_client import RawClient
+from tests.support.system import System
 
 
 def prepare(system: System) -> None:

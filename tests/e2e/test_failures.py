@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support.conditions import wait_until
-from tests.support.system import RawClient, System
+from tests.support.raw_client import RawClient
+from tests.support.system import System
 
 SESSION = [("cookie", b"_gitlab_session=cell-2-a")]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from control_plane.process import envoy
-from tests.support.system import RawClient, System
+from tests.support.raw_client import RawClient
+from tests.support.system import System
 
 BINARIES = {
     path.parents[2].name: path for path in sorted(Path("/opt/envoys").glob("*/envoy/_bin/envoy"))

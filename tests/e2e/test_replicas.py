@@ -30,7 +30,8 @@ from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.postgres import Postgres, postgres
-from tests.support.system import RULESETS, RawClient, System, reconnecting_soon
+from tests.support.raw_client import RawClient
+from tests.support.system import RULESETS, System, reconnecting_soon
 
 SESSION = [("cookie", b"_gitlab_session=cell-1-a")]
 

@@ -19,7 +19,8 @@ from tests.e2e.restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
 from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
-from tests.support.system import RULESETS, RawClient, System, reconnecting_soon
+from tests.support.raw_client import RawClient
+from tests.support.system import RULESETS, System, reconnecting_soon
 
 RECONNECTS = r"cluster_manager\.cds\.update_failure"
 

@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.conditions import wait_until
 from tests.support.ports import unused_port
+from tests.support.raw_client import RawClient
 from tests.support.stream_servers import StreamServers
-from tests.support.system import RawClient, System
+from tests.support.system import System
 
 RULES = {
     "name": "r",

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.system import RawClient, System
+from tests.support.raw_client import RawClient
+from tests.support.system import System
 
 CLUSTERS_KEPT = r"cluster_manager\.(active|warming)_clusters"
 

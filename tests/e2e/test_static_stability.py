@@ -20,7 +20,8 @@ from tests.support.agent_process import AgentProcess
 from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
-from tests.support.system import RULESETS, RawClient
+from tests.support.raw_client import RawClient
+from tests.support.system import RULESETS
 
 NATIVE_ANSWER = Answer("native", 200, "cell-2")
 AMBIGUOUS_ANSWER = Answer("ambiguous", 200, "cell-1")
