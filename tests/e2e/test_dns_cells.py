@@ -1,4 +1,4 @@
-"""Cells at DNS names: with addresses that nobody listens on, records that move, servers that die."""
+"""Cells at DNS names: dead addresses, records that change, name servers that do not answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator
 
 @pytest.fixture
 def cell() -> str:
-    """A name that no other test has had."""
+    """The name of a cell that no other test has used."""
     return f"cell-{next(_NUMBERS)}"
 
 
@@ -62,7 +62,7 @@ def ask(system: System, cell: str) -> tuple[int, str]:
 
 
 def upload(system: System, cell: str) -> int:
-    """The status of a body that is too large to be sent a second time."""
+    """Send a body that is too large to be sent a second time; return the status."""
     headers = [("cookie", session(cell)), ("content-length", str(LARGE).encode())]
     request = request_bytes(b"/x", headers, method="POST", host=HOST) + b"x" * LARGE
     answer = exchange(("127.0.0.1", system.edge_port), request)
@@ -82,7 +82,7 @@ def add(system: System, cell: str, name: str, server: CellServer, **more: Any) -
 @pytest.mark.parametrize("more", [{}, PROBED], ids=["unprobed", "probed"])
 @pytest.mark.parametrize("name", ["dual.test", "localhost"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_name_with_addresses_that_nobody_listens_on_serves_every_request(
+def test_a_name_with_a_dead_address_serves_every_request(
     system: System, dns: DnsServer, cell: str, host: str, name: str, more: dict[str, Any]
 ) -> None:
     dns.records["dual.test"] = BOTH
@@ -102,7 +102,7 @@ def test_a_server_that_answers_for_one_family_only_costs_no_more_than_time(
         assert ask(system, cell) == (200, "one")
 
 
-def test_all_addresses_dead_is_503_and_over_as_soon_as_one_lives(
+def test_a_name_whose_addresses_are_all_dead_gets_503_until_one_is_alive(
     system: System, dns: DnsServer, cell: str
 ) -> None:
     dns.records["dual.test"] = BOTH
@@ -117,7 +117,7 @@ def test_all_addresses_dead_is_503_and_over_as_soon_as_one_lives(
 def test_records_that_moved_take_the_traffic_with_them(
     system: System, dns: DnsServer, cell: str
 ) -> None:
-    """The old endpoint lives on, and is well. A third cell's name has no records at first."""
+    """The old endpoint lives on and is healthy. A third cell's name has no records at first."""
     probed, late = f"{cell}1", f"{cell}2"
     requests = {name: get(b"/x", session(name)) for name in (cell, probed)}
     dns.records["moved.test"] = ("127.0.0.1",)

@@ -1,4 +1,4 @@
-"""A control plane over an empty database takes nothing from an Envoy that serves, however little."""
+"""A control plane over an empty database removes nothing from an Envoy that serves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RULES = {
 
 
 def empty(system: System, directory: Path) -> None:
-    """Start the control plane again, as if by a wrong database URL."""
+    """Start the control plane again over an empty database, as if its URL were wrong."""
     system.stop_plane()
     for file in directory.glob("cellway.db*"):
         file.unlink()
@@ -49,11 +49,11 @@ def test_an_empty_database_takes_nothing_away(cells: int, delta: bool, tmp_path:
         assert node["state"] == "STALE", "it does not run what is published"
         assert serves(system)
         # A ruleset alone is still an empty topology: no cell would be left.
-        kept = system.write("PUT", "/v1/rulesets/r", RULES)
-        system.write("POST", "/v1/rulesets/r/activate", {"version": kept["ruleset"]["version"]})
+        stored = system.write("PUT", "/v1/rulesets/r", RULES)
+        system.write("POST", "/v1/rulesets/r/activate", {"version": stored["ruleset"]["version"]})
         assert system.api.get("/readyz").status_code == 503
         assert serves(system)
-        # What is put back is published, and the node is held back no longer.
+        # The cells are added again: they are published, and the node is in step.
         system.add_cells()
         system.in_step()
         assert system.api.get("/readyz").status_code == 200
@@ -70,7 +70,7 @@ def test_an_operator_who_forces_the_last_cell_out_is_told_what_the_fleet_does(
         assert refused.status_code == 409
         system.write("PATCH", "/v1/cells/cell-1?force=true", {"state": "retired"}, **match)
         wait_until(lambda: system.api.get("/readyz").status_code == 503)
-        told = system.api.get("/readyz").json()["alarm"]
-        assert "all clusters of cells (of which there are 1) would go" in told
-        assert "--force-shrink" in told
+        alarm = system.api.get("/readyz").json()["alarm"]
+        assert "all clusters of cells (of which there are 1) would go" in alarm
+        assert "--force-shrink" in alarm
         assert serves(system)

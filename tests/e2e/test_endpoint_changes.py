@@ -1,4 +1,4 @@
-"""Endpoints that change under load: nothing is lost, and what was withdrawn gets nothing more."""
+"""Endpoints change under load: no request is lost, and none reaches an endpoint that was withdrawn."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cells() -> Iterator[tuple[CellServer, CellServer]]:
 
 @pytest.fixture
 def cell(system: System) -> str:
-    """A name that no other test has had."""
+    """The name of a cell that no other test has used."""
     system.use_ruleset("session_prefix")
     return f"cell-{next(_NUMBERS)}"
 
@@ -98,7 +98,7 @@ def test_a_withdrawn_endpoint_gets_no_request_and_no_request_is_lost(
             assert {one.status for one in before} == {200}, before
             steady.go_on(80)
             assert steady.take().keys() == {Answer(cell, 200, given.name)}
-            # Idle connections are closed; the prober's, too.
+            # Idle connections are closed, and so is the prober's.
             wait_until(partial(is_left, withdrawn))
 
 
@@ -140,7 +140,7 @@ def test_endpoints_swapped_between_cells_leave_no_request_at_the_wrong_one(
 
 
 def swap(system: System, servers: dict[str, CellServer]) -> None:
-    """Give cells these endpoints in one write."""
+    """Give these endpoints to cells in one write."""
     topology = system.api.get("/v1/topology")
     cells = [
         one | {"endpoints": at(servers[one["name"]])}

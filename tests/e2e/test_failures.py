@@ -1,4 +1,4 @@
-"""What goes on when something is dead, refused or wrong: through the real Envoy."""
+"""The real Envoy goes on serving when something is dead, refused or wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hundreds of cells behind the real Envoy: each key finds its own, natively, however it is written."""
+"""Hundreds of cells behind the real Envoy: each session reaches its cell natively, in any spelling."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_each_session_reaches_its_cell(tmp_path: Path) -> None:
 
 
 def check(system: System, number: int, header: tuple[str, bytes]) -> None:
-    """This cell, and by Envoy alone."""
+    """Check that the request reaches this cell, and that Envoy alone decided it."""
     request = request_bytes(b"/x", [header], host=HOST)
     answer = exchange(("127.0.0.1", system.edge_port), request)
     assert answer is not None

@@ -1,4 +1,4 @@
-"""What only HTTP/2 can send, and heads at the limit: however the classifier is asked, all get there."""
+"""Requests that only HTTP/2 can send, and heads at the limit reach their cell, however it is decided."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def system(
 @pytest.mark.parametrize("path", [b"/foo/x", b"/-/x"])
 @pytest.mark.parametrize("query", [b"", b"?\xff", b"?a=\xc3\xbc&b", b"?" + b"\xfe" * 5_000])
 @pytest.mark.parametrize("method", ["GET", "get", "FOO", "PRI", "X" * 40])
-def test_http2_methods_and_queries(system: System, method: str, path: bytes, query: bytes) -> None:
+def test_odd_methods_and_queries_of_http2_arrive(
+    system: System, method: str, path: bytes, query: bytes
+) -> None:
     block = [(b":method", method.encode()), (b":scheme", b"http"), (b":path", path + query)]
     with RawHttp2Connection(("127.0.0.1", system.edge_port)) as connection:
         answer = connection.exchange([*block, (b":authority", HOST)])
@@ -57,8 +59,10 @@ def test_http2_methods_and_queries(system: System, method: str, path: bytes, que
     [[("x-a", b"1")] * count for count in (90, 95, 98, 99)]
     + [[("x-a", b"1" * size)] for size in (60_000, 61_000, 61_300)],
 )
-def test_heads_at_the_limit(system: System, headers: list[tuple[str, bytes]]) -> None:
-    """Envoy's ext_authz may have no room for what it adds; then it is the head that is too large."""
+def test_heads_at_the_limit_arrive_or_are_too_large(
+    system: System, headers: list[tuple[str, bytes]]
+) -> None:
+    """Envoy's ext_authz may have no room for the headers that it adds; then the head is too large."""
     assert not isinstance(admit("GET", b"/foo/x", HOST, headers), Refused)
     request = request_bytes(b"/foo/x", headers, host=HOST)
     answer = exchange(("127.0.0.1", system.edge_port), request)
@@ -70,8 +74,10 @@ def test_heads_at_the_limit(system: System, headers: list[tuple[str, bytes]]) ->
 
 
 @pytest.mark.parametrize("way", ["http", "grpc"])
-def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
-    """The edge's own headers, and those of its question, are not taken for the client's."""
+def test_a_header_name_given_by_regex_matches_headers_of_the_client_only(
+    tmp_path: Path, way: str
+) -> None:
+    """The edge's own headers, and those of its question, do not count as the client's."""
     any_header = {"type": "header", "name": "^.*$", "regexValue": "^(?<value>.+)$"}
     claims = {"claims": [{"tenant": "${value}"}]}
     asked = {"id": "asked", "match": any_header, "action": "classify", "classify": claims}
@@ -100,8 +106,8 @@ def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_regexes_see_bytes(tmp_path: Path, way: str) -> None:
-    """Whatever text they are part of: natively, and where the classifier is asked."""
+def test_regexes_match_bytes(tmp_path: Path, way: str) -> None:
+    """This holds for native rules, and where the classifier is asked."""
     sent = (b"\xe9", b"\xc3\xa9", b"a\x80", b"aa")
     rules: list[dict[str, Any]] = [
         {

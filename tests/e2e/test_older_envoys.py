@@ -1,4 +1,4 @@
-"""Older Envoys join with our bootstrap, take everything and route; they are marked as such."""
+"""Older Envoys join with our bootstrap, accept everything and route; the status shows their age."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.support.system import System
 BINARIES = {
     path.parents[2].name: path for path in sorted(Path("/opt/envoys").glob("*/envoy/_bin/envoy"))
 }
-"""Those that this machine happens to have; ours is always there."""
+"""The older Envoys that this machine happens to have; ours is always there."""
 
 
 @pytest.mark.parametrize("version", [*BINARIES, "ours"])
-def test_it_takes_everything_and_shows_its_age(
+def test_an_envoy_accepts_everything_and_the_status_shows_its_age(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if version in BINARIES:

@@ -1,4 +1,4 @@
-"""Parts die and come back under a real Envoy: nothing is pushed twice, nothing is lost."""
+"""Parts die and come back under a real Envoy: nothing is pushed twice, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
             assert system.plane.xds.sent_resource_bytes == 0
             assert system.stats(ROUTES_SENT) == routes
         else:
-            # What is asked for by name is sent again: Envoy finds that it has it.
+            # Resources that are asked for by name are sent again; Envoy sees that it has them.
             assert system.plane.xds.sent_resource_bytes < all_of_it
-        # Another restart, and what somebody else changed in the meantime: that alone is sent.
+        # Another restart, during which somebody else changes a cell: this change alone is sent.
         system.stop_plane()
         other = Topology.open(f"sqlite:///{tmp_path}/cellway.db")
         endpoints = (Endpoint("127.0.0.1", system.cell_ports["cell-3"]),)
@@ -99,7 +99,7 @@ def test_a_restarted_envoy_gets_everything(tmp_path: Path, delta: bool) -> None:
 
 @contextmanager
 def killable(directory: Path) -> Iterator[tuple[PlaneProcess, EnvoyProcess]]:
-    """Two cells, a control plane in processes of its own, and an Envoy that is in step."""
+    """Run two cells, a control plane in processes of its own, and an Envoy that is in step."""
     with ExitStack() as stack:
         cells = [stack.enter_context(EchoUpstream()) for _ in range(2)]
         plane = stack.enter_context(PlaneProcess(directory))
@@ -118,8 +118,8 @@ def killable(directory: Path) -> Iterator[tuple[PlaneProcess, EnvoyProcess]]:
         claim = {"bucket": "route", "value": "foo", "cell": "cell-1"}
         plane.write("POST", "/v1/claims", {"claims": [claim]})
         gitlab = json.loads((RULESETS / "gitlab.json").read_text())
-        kept = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
-        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": kept["version"]})
+        stored = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
+        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": stored["version"]})
         member = FleetMember("n1", "edge", "127.0.0.1", plane.grpc_port, 0)
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
@@ -127,10 +127,11 @@ def killable(directory: Path) -> Iterator[tuple[PlaneProcess, EnvoyProcess]]:
         yield plane, envoy
 
 
+@pytest.mark.slow
 def test_killed_under_load_native_routes_lose_nothing_and_others_get_what_their_rule_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # With its cache the edge would go on with the names that it knows.
+    # The edge cache would go on answering for the names that it knows.
     monkeypatch.setenv("CELLWAY_EDGE_CACHE_ENTRIES", "0")
     native, ambiguous = Answer("native", 200, "cell-2"), Answer("ambiguous", 200, "cell-1")
     refused = Answer("ambiguous", 503, "")
@@ -185,8 +186,7 @@ PASSING = {
 
 
 def test_cells_come_and_go_under_load_without_a_503(tmp_path: Path) -> None:
-    """Also not for those who ask for the cell itself: before it comes and after it has gone their
-    request is for the next rule."""
+    """Requests for the cell itself go to the next rule before it comes and after it has gone."""
     requests = {
         "native": get(b"/", b"s=cell-2"),
         "ambiguous": get(b"/t/acme"),

@@ -1,4 +1,4 @@
-"""What no cell can have seen is tried again, and nothing else; idle connections end in time."""
+"""A request is retried only if no cell can have seen it; idle connections are closed in time."""
 
 from __future__ import annotations
 
@@ -90,5 +90,5 @@ def test_an_idle_connection_to_a_cell_is_closed_by_envoy_in_time(tmp_path: Path)
         assert client.ask(b"/x")[0] == 200
         assert cell.closed_by_envoy == 0
         wait_until(lambda: cell.closed_by_envoy == 1)
-        # And it is no error to go on.
+        # The next request gets a new connection.
         assert client.ask(b"/x")[0] == 200

@@ -35,7 +35,7 @@ def post(fields: Fields, body: bytes, path: bytes = b"/t/acme") -> bytes:
 
 
 def send(edge: Edge, data: bytes) -> list[RawResponse]:
-    """Every response to the bytes, those that come while a probe is answered included."""
+    """Send the bytes; return every response, those before the answer to a probe included."""
     edge.forget()
     with RawConnection(edge.address) as connection:
         first = connection.exchange(data)
@@ -170,9 +170,9 @@ TOLERATED = {
 
 @pytest.mark.parametrize("data", TOLERATED.values(), ids=TOLERATED)
 def test_where_envoy_is_lenient_cells_still_see_what_it_saw(edge: Edge, data: bytes) -> None:
-    """Envoy reads a request and then another one; each goes, well-formed, where it belongs.
+    """Envoy reads one request and then another; each goes, well-formed, to its own cell.
 
-    Another Envoy may refuse the first: then nothing after it is read.
+    Another Envoy may refuse the first request: then it reads nothing after it.
     """
     send(edge, data)
     arrived = {(name, request.path) for name, request in edge.arrived()}
@@ -236,7 +236,7 @@ def test_a_client_that_does_not_wait_for_100_and_one_that_expects_more(edge: Edg
 
 
 def test_a_refusal_before_the_body_has_come_ends_the_connection(edge: Edge) -> None:
-    """An early response: what the client still sends must not be read as a request."""
+    """After an early response, what the client still sends must not be read as a request."""
     edge.forget()
     with RawConnection(edge.address) as connection:
         head = post([("Content-Length", b"%d" % (2 * len(SMUGGLED)))], SMUGGLED, b"/t/nobody")

@@ -23,7 +23,7 @@ Block = list[tuple[bytes, bytes]]
 
 
 def block(*fields: tuple[bytes, bytes], **pseudo: bytes) -> Block:
-    """An HTTP/2 header block for /t/acme, with pseudo headers replaced."""
+    """Return an HTTP/2 header block for /t/acme, with pseudo headers replaced."""
     start = {"method": b"POST", "scheme": b"http", "path": b"/t/acme", "authority": b"a"} | pseudo
     return [(b":" + name.encode(), value) for name, value in start.items()] + list(fields)
 
@@ -68,7 +68,7 @@ def exchange_http2(edge: Edge, sent: Block) -> RawResponse | Http2Refusal:
         return connection.exchange(sent, body=SMUGGLED)
 
 
-def test_http2_blocks_that_http1_would_read_otherwise_are_refused(edge: Edge) -> None:
+def test_blocks_that_http1_would_read_otherwise_are_refused(edge: Edge) -> None:
     edge.forget()
     # All at once, because Envoy waits a second before it ends a connection.
     with ThreadPoolExecutor(len(BAD_BLOCKS)) as pool:
@@ -85,7 +85,7 @@ def test_http2_blocks_that_http1_would_read_otherwise_are_refused(edge: Edge) ->
 
 
 @pytest.mark.parametrize("length", [b"0", b"1", b"9999"])
-def test_http2_content_length_that_the_body_belies(edge: Edge, length: bytes) -> None:
+def test_a_content_length_that_the_body_belies_is_refused(edge: Edge, length: bytes) -> None:
     edge.forget()
     answer = exchange_http2(edge, block((b"content-length", length)))
     assert isinstance(answer, Http2Refusal) or answer.header(ECHO_HEADER) is None
@@ -106,7 +106,7 @@ GOOD_BLOCKS = {
 
 
 @pytest.mark.parametrize("sent", GOOD_BLOCKS.values(), ids=GOOD_BLOCKS)
-def test_http2_requests_arrive_as_decided(edge: Edge, sent: Block) -> None:
+def test_other_blocks_arrive_as_decided(edge: Edge, sent: Block) -> None:
     edge.forget()
     trailers = [(b"x-cellway-cell", b"cell-1"), (b"cookie", b"s=cell-1")]
     with RawHttp2Connection(edge.address) as connection:

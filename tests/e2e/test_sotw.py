@@ -53,10 +53,10 @@ def served_by(system: System, path: bytes, cookie: bytes = b"") -> str | None:
     return headers.get("x-example-cell")
 
 
-def test_it_boots_with_everything(system: System) -> None:
-    told = node(system)
-    assert (told["state"], told["connected"]) == ("SYNCED", True)
-    versions = {one["type"]: one["acked_version"] for one in told["types"]}
+def test_it_starts_with_everything(system: System) -> None:
+    status = node(system)
+    assert (status["state"], status["connected"]) == ("SYNCED", True)
+    versions = {one["type"]: one["acked_version"] for one in status["types"]}
     assert versions.keys() == {
         *("Cluster", "Listener", "RouteConfiguration", "TypedExtensionConfig"),
     }
