@@ -17,8 +17,9 @@ _running: list[grpc.aio.Server] = []
 def _servers_are_noted() -> Iterator[None]:
     """Note every server that runs, and hold gRPC's engine for it.
 
-    gRPC's engine ends when the last server and channel are collected, and it waits for the calls that
-    are still open. If a server was not stopped, it waits for ever, in whatever test comes next.
+    gRPC's engine ends when the last server and channel are collected, and it waits for the calls
+    that are still open. If a server was not stopped, it waits for ever, in whatever test comes
+    next.
     """
     with pytest.MonkeyPatch.context() as patch:
         start, stop = _server.Server.start, _server.Server.stop

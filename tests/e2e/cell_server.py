@@ -1,4 +1,4 @@
-"""A cell in a thread: it names itself, answers late if a test wants so, and lists its connections."""
+"""A cell in a thread: it names itself, may answer late, and lists its connections."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ HEALTH_PATH = "/health"
 class CellServer:
     """Listens on a loopback address, used with `with`.
 
-    A GET of ``/wait`` is answered when a test sets `released`. With a TLS context the cell speaks TLS
-    only, and a handshake that fails ends that connection.
+    A GET of ``/wait`` is answered when a test sets `released`. With a TLS context the cell speaks
+    TLS only, and a handshake that fails ends that connection.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from tests.support.conditions import holds_within
 SETTLE_S = 8.0
 """How long good resources may take to reach Envoy beside those that it refuses."""
 LATER_S = 1.0
-"""After this time a difference is looked for again, to tell what comes late from what never comes."""
+"""A difference is looked for again after this time, to tell what is late from what never comes."""
 OLD_CLIENTS = 4
 
 
@@ -44,7 +44,8 @@ class ChangeChecks:
         self._accepted: dict[str, str] = {}
         """The version of each cell's cluster that Envoy is known to run."""
         self._withheld: set[Key] = set()
-        """All that was published since Envoy last ran everything: while it refuses something, it may run any of it."""
+        """All that was published since Envoy last ran everything: while it refuses something, it
+        may run any of it."""
         self.timeline: Timeline
         self.asked = 0
 
@@ -150,7 +151,7 @@ class ChangeChecks:
             raise wrong(f"done, but the fleet says {node['state']}", faults)
 
     def _check_refused(self, wanted: Wanted, snapshot: Snapshot, must: frozenset[str]) -> None:
-        """Check that the status names what is refused in Envoy's words, and that Envoy runs all the rest."""
+        """Check that the status names what is refused, in Envoy's words, and that the rest runs."""
         holds_within(lambda: self._refusal_faults(wanted, must) == [], SETTLE_S)
         if faults := self._refusal_faults(wanted, must):
             raise wrong(f"{sorted(must)} can't be taken, but the fleet says", faults)

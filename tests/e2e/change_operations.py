@@ -1,8 +1,8 @@
 """Random sequences of changes as values: what an operator does, and the state that is wanted then.
 
 Nothing here touches a system. `Wanted` is the model of the wanted state; an operation, called with
-one, returns the next. Hypothesis shrinks a list of operations to a short one. An operation that does
-not apply returns the state that it got.
+one, returns the next. Hypothesis shrinks a list of operations to a short one. An operation that
+does not apply returns the state that it got.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ Operation = Put | MoveClaim | SetFile | Restart
 
 
 def drained_first(before: Wanted, after: Wanted) -> Wanted | None:
-    """Return the step before ``after`` in which the leaving cells are drained; None if there are none."""
+    """Return the step before ``after`` that drains the leaving cells; None if no cell leaves."""
     leaving = [
         name
         for name, cell in after.cells.items()

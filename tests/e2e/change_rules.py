@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a rule looks at; a ``strict`` rule refuses an unknown key, others leave it to the next rule."""
+    """What a rule looks at; a ``strict`` rule refuses an unknown key, others pass it on."""
 
     looks_at: str
     strict: bool = False

@@ -76,7 +76,7 @@ class Timeline:
         self._from = [*lasting, self._from[-1]]
 
     def fault(self, record: Record) -> str | None:
-        """Return what is wrong with an answer; None if it was right at some moment of its request."""
+        """Return what is wrong with an answer; None if it was right at some time of its request."""
         views = self._at(record.begun, record.ended)
         answer, probe = record.answer, record.probe
         if _right(answer, probe, views):

@@ -1,8 +1,8 @@
 """Drives a real Envoy and control plane through a sequence of changes, and checks each step.
 
 After each change that the control plane calls done, Envoy's dump is compared with the compiled
-snapshot, and every probe is asked over new and old connections. While a change is under way, an answer
-may be that of the old or of the new revision.
+snapshot, and every probe is asked over new and old connections. While a change is under way, an
+answer may be that of the old or of the new revision.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class ChangeWorld:
         return answer
 
     def _set_file(self, operation: SetFile, after: Wanted) -> None:
-        """Change a CA file. If nothing else was wrong, the control plane recovers without another write."""
+        """Change a CA file. If nothing else was wrong, the control plane recovers by itself."""
         self.done.append(repr(operation))
         checks = self._checks
         refused_before = checks.must_be_refused(self.wanted)

@@ -24,7 +24,7 @@ VARIANTS = {
 
 
 class Worlds:
-    """One running system for many sequences, and a new one after each that fails; used with `with`."""
+    """A running system for many sequences, and a new one after each failure; used with `with`."""
 
     def __init__(self, variant: Variant) -> None:
         self.asked = 0

@@ -18,7 +18,7 @@ WRITTEN_LATER = frozenset(
 )
 
 Seen = Arrived | int | None
-"""What reached the upstream, or the status that the edge answered, or None if it answered nothing."""
+"""What reached the upstream, or the status that the edge answered, or None for no answer."""
 
 
 class EdgeClient:
@@ -92,7 +92,7 @@ class EdgeClient:
 
 
 def http2_block(request: RawRequest) -> list[tuple[bytes, bytes]]:
-    """Return the header block of a request; CONNECT without a path has neither `:scheme` nor `:path`."""
+    """Return a request's header block; CONNECT without a path has no `:scheme` and no `:path`."""
     tunnel = request.method == "CONNECT" and not request.target
     block = [(b":method", request.method.encode())]
     if not tunnel:

@@ -65,7 +65,7 @@ class EnvoyState:
         ]
 
     def contents(self) -> dict[Key, Content]:
-        """Return the clusters, listeners, routes and extension configs that run, in one printed form."""
+        """Return what runs of clusters, listeners, routes and extension configs, in one printed form."""
         found: dict[Key, Content] = {}
         for one in self._items("ClustersConfigDump", "dynamic_active_clusters"):
             found[CDS, one["cluster"]["name"]] = _printed_again(one["cluster"])

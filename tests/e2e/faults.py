@@ -14,7 +14,7 @@ from tests.support.conditions import wait_until
 
 REQUESTS_PER_FAULT = 45
 MOST_S = 8.0
-"""Far above what Envoy waits for its classifier, and far below what a hang would take: the client gives up after 20 s."""
+"""Far above what Envoy waits for its classifier, and far below the client's 20 s: a hang."""
 CELL_OF = {"native": "cell-2", "seen": "cell-1", "new": "cell-1"}
 ASK_CLASSIFIER = frozenset({"seen", "new"})
 NOBODY: frozenset[str] = frozenset()
@@ -136,7 +136,7 @@ def wrong(answers: Counter[Answer], fault: Fault) -> dict[Answer, int]:
 
 
 def suffer(system: FaultySystem, load: Load, fault: Fault) -> str:
-    """Break one thing, watch, repair it, and see that all is well again; return a row of the table."""
+    """Break one thing, watch, repair it, and see that all is well; return a row of the table."""
     load.take()
     with fault.broken(system):
         wait_until(lambda: all(failed(load.seen(), kind) for kind in fault.must_fail))

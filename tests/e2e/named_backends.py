@@ -1,4 +1,4 @@
-"""Backends that name themselves, on several loopback addresses, in plain text and TLS on one port."""
+"""Backends that name themselves, on several loopback addresses, with plain text and TLS."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ OURS = "cellway-health"
 class PickyCell:
     """A cell in a thread of its own, on a free loopback port; used with `with`.
 
-    The health check answers 500 to a user agent in ``refused``, and to all others 200 or the bytes of
-    ``raw``. Every other path answers 200, with the cell's name in ``x-example-cell``.
+    The health check answers 500 to a user agent in ``refused``, and to all others 200 or the bytes
+    of ``raw``. Every other path answers 200, with the cell's name in ``x-example-cell``.
     """
 
     def __init__(self, name: str, *refused: str, raw: bytes | None = None) -> None:

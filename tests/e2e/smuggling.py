@@ -83,7 +83,7 @@ def running_edge(directory: Path) -> Iterator[Edge]:
 
 
 def check_one(edge: Edge, path: bytes = b"/t/acme", cell: str = ACME) -> Arrived:
-    """Check that one request arrived, at that cell, with internal headers of the edge alone; return it."""
+    """Check that one request arrived, at that cell, with the edge's own internal headers."""
     ((name, request),) = edge.arrived()
     assert (name, request.path) == (cell, path)
     said = [field for field in request.headers if "cellway" in field[0].lower().replace("_", "-")]

@@ -1,7 +1,7 @@
 """``make soak``: the whole system under load, changes and faults; no wrong cell, no growing memory.
 
-Stops by itself after ``--minutes``. The exit status is 0 only if every answer came from its cell, and
-no process grew by more than `ALLOWED_MIB` and `ALLOWED_SHARE` after its warm-up.
+Stops by itself after ``--minutes``. The exit status is 0 only if every answer came from its cell,
+and no process grew by more than `ALLOWED_MIB` and `ALLOWED_SHARE` after its warm-up.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RESTARTED = frozenset(
 
 
 def resident_mib(pid: int) -> float:
-    """Return the resident memory of a process; raise FileNotFoundError if there is no such process."""
+    """Return the resident memory of a process; raise FileNotFoundError if there is none."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -63,7 +63,7 @@ class Memory:
                     continue
 
     def growth(self, least: int) -> Iterator[tuple[str, float, float]]:
-        """Yield name, MiB early and MiB late of each process that lived for at least so many samples."""
+        """Yield name, MiB early and MiB late of each process with at least so many samples."""
         for (name, _), series in sorted(self.samples.items()):
             warm = series[int(len(series) * WARM_UP_SHARE) :]
             part = len(warm) // 4

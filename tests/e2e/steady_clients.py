@@ -26,7 +26,7 @@ MAX_REASON = 120
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, with the backend that gave it and the cell for which the edge had sent it there."""
+    """An answer, the backend that gave it, and the cell for which the edge sent it there."""
 
     status: int
     cell: str = ""

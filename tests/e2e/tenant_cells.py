@@ -10,7 +10,7 @@ from tests.support.stream_servers import StreamServers
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """A request as it came to a cell; the body is None if the cell answered 421 before it read it."""
+    """A request as it came to a cell; the body is None if a 421 came before it was read."""
 
     cell: str
     method: str
@@ -22,9 +22,9 @@ class Got:
 class TenantCells(StreamServers):
     """Cells in a thread of their own, each on a free port; used with `with`.
 
-    ``owners`` has the cell of each tenant (``/t/<tenant>/...``), as the cells know it; a test changes
-    it at will. With ``hasty`` a 421 comes at once, and its body is ``refusal``; otherwise it comes when
-    the whole request has been read.
+    ``owners`` has the cell of each tenant (``/t/<tenant>/...``), as the cells know it; a test
+    changes it at will. With ``hasty`` a 421 comes at once, and its body is ``refusal``; otherwise
+    it comes when the whole request has been read.
     """
 
     def __init__(self, *cells: str) -> None:

@@ -1,8 +1,9 @@
 """A differential test of changes: the real Envoy runs what the control plane says that it runs.
 
 Sequences that once failed come first, then those that hypothesis generates. After each change that
-the control plane calls done, Envoy's own dump is compared with the compiled snapshot, and each answer
-with the evaluator. CELLWAY_CHANGES=500 (examples), CELLWAY_LONG=1 or `make soak` ask for more.
+the control plane calls done, Envoy's own dump is compared with the compiled snapshot, and each
+answer with the evaluator. CELLWAY_CHANGES=500 (examples), CELLWAY_LONG=1 or `make soak` ask for
+more.
 """
 
 from __future__ import annotations

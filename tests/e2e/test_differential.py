@@ -1,4 +1,4 @@
-"""The evaluator and the real Envoy decide alike: GitLab's routes with every part of a request varied."""
+"""The evaluator and the real Envoy decide alike on GitLab's routes, with everything varied."""
 
 from __future__ import annotations
 

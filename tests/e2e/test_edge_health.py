@@ -44,7 +44,7 @@ RULESET = {
 
 
 class Reporting:
-    """A reporter in the system's own loop, as `cellway up` has one; it may begin and end several times."""
+    """A reporter in the system's loop, like that of `cellway up`; it may begin and end again."""
 
     def __init__(self, system: System) -> None:
         self._system = system

@@ -1,4 +1,4 @@
-"""Endpoints change under load: no request is lost, and none reaches an endpoint that was withdrawn."""
+"""Endpoints change under load: no request is lost, and withdrawn endpoints get none."""
 
 from __future__ import annotations
 

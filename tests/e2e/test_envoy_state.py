@@ -1,4 +1,4 @@
-"""`envoy_state` on forged documents: it sees what is missing, what is left over and what differs."""
+"""`envoy_state` on forged documents: it sees what is missing, left over or different."""
 
 from __future__ import annotations
 

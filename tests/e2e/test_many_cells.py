@@ -1,4 +1,4 @@
-"""Hundreds of cells behind the real Envoy: each session reaches its cell natively, in any spelling."""
+"""Hundreds of cells behind the real Envoy: each session reaches its cell, in any spelling."""
 
 from __future__ import annotations
 

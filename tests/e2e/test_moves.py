@@ -1,8 +1,9 @@
-"""Names move between cells at random while clients ask: no answer is older than the last known move.
+"""Names move between cells at random while clients ask: no answer is older than the last known
+move.
 
-Every answer is checked against the history. When the wait for the fleet after a move has returned, no
-later request may reach the old cell. The short form runs by default; with CELLWAY_LONG=1 there are at
-least 200,000 requests and 2,000 moves.
+Every answer is checked against the history. When the wait for the fleet after a move has returned,
+no later request may reach the old cell. The short form runs by default; with CELLWAY_LONG=1 there
+are at least 200,000 requests and 2,000 moves.
 """
 
 from __future__ import annotations

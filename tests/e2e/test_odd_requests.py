@@ -1,4 +1,4 @@
-"""Requests that only HTTP/2 can send, and heads at the limit reach their cell, however it is decided."""
+"""Odd requests of HTTP/2 and heads at the limit reach their cell, however it is decided."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_odd_methods_and_queries_of_http2_arrive(
 def test_heads_at_the_limit_arrive_or_are_too_large(
     system: System, headers: list[tuple[str, bytes]]
 ) -> None:
-    """Envoy's ext_authz may have no room for the headers that it adds; then the head is too large."""
+    """Envoy's ext_authz may have no room for its own headers; then the head is too large."""
     assert not isinstance(admit("GET", b"/foo/x", HOST, headers), Refused)
     request = request_bytes(b"/foo/x", headers, host=HOST)
     answer = exchange(("127.0.0.1", system.edge_port), request)

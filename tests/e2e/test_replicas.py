@@ -37,7 +37,7 @@ SESSION = [("cookie", b"_gitlab_session=cell-1-a")]
 
 
 class Wayward(WakeUps):
-    """Passes wake-ups on as they come, or drops them, or passes them late, twice, disordered and with nonsense."""
+    """Passes wake-ups on, or drops them, or passes them late, twice, in disorder, with nonsense."""
 
     mode = "as they come"
 
@@ -98,7 +98,7 @@ def described(name: str, port: int) -> dict[str, Any]:
 
 
 def load_through(theirs: PlaneProcess, ours: System) -> int:
-    """Write cells, a claim and GitLab's rules through the other replica; return the last revision."""
+    """Write cells, a claim and GitLab's rules through the other replica; return the revision."""
     for name, port in ours.cell_ports.items():
         theirs.write("POST", "/v1/cells", described(name, port))
     claim = {"bucket": "route", "value": "foo", "cell": "cell-1", "subject": "foo"}

@@ -276,7 +276,7 @@ def test_an_edge_that_has_not_heard_of_the_new_rules_decides_by_its_own(
 def test_while_rules_change_each_request_is_decided_by_one_of_them(
     system: System, clients: Clients
 ) -> None:
-    """Kept-alive connections ask all the time; an answer is right by the old rules or by the new ones."""
+    """Kept-alive connections ask all the time; each answer is right by the old or the new rules."""
     turns: Sequence[Rules] = [
         HISTORY[name]
         for name in ("path", "same id, other header", "headers by regex", "native before", "order")

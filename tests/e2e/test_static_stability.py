@@ -78,7 +78,7 @@ class Edge:
         self.envoy.start()
 
     def served(self) -> dict[str, tuple[int, str]]:
-        """Return the status, and the cell for which the edge sent the request, of each kind of request."""
+        """Return status and cell, as the edge wrote it into the request, of each kind of request."""
         with RawClient(self.plane.edge_port) as client:
             native = client.ask(b"/-/x", ASKED_BY_SESSION)
             ambiguous = client.ask(b"/foo/x")

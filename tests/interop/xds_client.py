@@ -1,4 +1,5 @@
-"""grpc-go's own xDS client (``xds:///``) against our server, in the cases that grpcio's client passes."""
+"""grpc-go's own xDS client (``xds:///``) against our server, in the cases that grpcio's client
+passes."""
 
 from __future__ import annotations
 

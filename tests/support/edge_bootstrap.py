@@ -21,7 +21,8 @@ NO_DELAY = "0s"
 def connection_manager(
     cluster: str, *, before_router: Sequence[dict[str, Any]] = (), **overrides: Any
 ) -> dict[str, Any]:
-    """Return the edge's HttpConnectionManager with all traffic to `cluster`; overrides replace fields.
+    """Return the edge's HttpConnectionManager with all traffic to `cluster`; overrides replace
+    fields.
 
     Admission is as `control_plane.compiler.listener` configures it. Connections that a refusal ends
     are closed at once, without the default delay, so that no test waits for it.

@@ -102,7 +102,7 @@ class EnvoyProcess(ChildProcess):
             return False
 
     def listener_port(self, name: str) -> int:
-        """Return the port of a listener's first address; raise `KeyError` if there is no such listener."""
+        """Return the port of a listener's first address; raise `KeyError` if there is no listener."""
         document = json.loads(self.admin("/listeners?format=json")[1])
         for listener in document.get("listener_statuses", []):
             if listener["name"] == name:

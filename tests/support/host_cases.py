@@ -1,4 +1,4 @@
-"""Several Host headers, or a Host that is not the target's: rules that tell them apart, and requests."""
+"""Rules and requests for several Host headers, or a Host that is not the target's."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ RULESET = '{"name": "r", "rules": [{"id": "all", "action": "classify", "classify
 UNNAMED_HEADERS_RULESET = """{"name": "r", "rules": [{"id": "any",
     "match": {"type": "header", "name": "^x-[a-z]+$", "regexValue": "^(?<t>.+)$"},
     "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}}]}"""
-"""A rule whose headers are named by a regex: which ones an answer depends on can't be listed, so the
-edge cache keeps no answer of this ruleset."""
+"""A rule whose headers are named by a regex: which ones an answer depends on can't be listed, so
+the edge cache keeps no answer of this ruleset."""
 
 
 @contextlib.asynccontextmanager

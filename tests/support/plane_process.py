@@ -19,7 +19,8 @@ from tests.support.ports import unused_port
 class PlaneProcess(ChildProcess):
     """`cellway serve` on fixed free ports, over one SQLite database.
 
-    A classifier that a busy machine keeps waiting must not look dead, so the edge waits long for it.
+    A classifier that a busy machine keeps waiting must not look dead, so the edge waits long for
+    it.
     """
 
     def __init__(

@@ -31,15 +31,15 @@ INSTALLED = Path(_WHEEL.origin).parent / "pginstall18"
 START_S = 60.0
 STOP_S = 30.0
 QUICK = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "120"}
-"""Settings for tests: data survives a killed process without fsync, which only a power cut needs."""
+"""Settings for tests: only a power cut makes fsync necessary, not a killed process."""
 
 
 @cache
 def binaries() -> Path:
     """Return the folder of the programs, in a place that the server's user can read.
 
-    The user ``nobody`` can't read a checkout in a folder that only root may enter; then the programs
-    are copied.
+    The user ``nobody`` can't read a checkout in a folder that only root may enter; then the
+    programs are copied.
     """
     if os.geteuid() != 0 or all(p.stat().st_mode & stat.S_IXOTH for p in INSTALLED.parents):
         return INSTALLED / "bin"

@@ -1,4 +1,4 @@
-"""A client with a kept-alive HTTP/1.1 connection, which it opens again when the edge has closed it."""
+"""A client with a kept-alive HTTP/1.1 connection, opened again after the edge has closed it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class RawHttpError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """One response. Header names are lower-case, order and repetition stay, the body is de-chunked."""
+    """One response: lower-case header names in their order, and the body without its chunks."""
 
     status: int
     headers: tuple[tuple[str, bytes], ...]
@@ -70,7 +70,7 @@ class RawConnection:
         self._socket.sendall(data)
 
     def finish_sending(self) -> None:
-        """Close the sending half: the server sees the end of the stream, and responses still arrive."""
+        """Close the sending half: the server sees the end, and responses still arrive."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def exchange(self, data: bytes) -> RawResponse | None:
