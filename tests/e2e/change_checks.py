@@ -89,7 +89,7 @@ class ChangeChecks:
 
     def must_be_refused(self, wanted: Wanted) -> frozenset[str]:
         """Return the cells whose cluster Envoy does not run, and can't take at present."""
-        versions = self.snapshot().whole(CDS).versions
+        versions = self.snapshot().resources(CDS).versions
         return frozenset(
             name
             for name in wanted.refused()
@@ -137,7 +137,7 @@ class ChangeChecks:
         self._withheld.clear()
         self._accepted = {
             name.removeprefix("cell:"): version
-            for name, version in snapshot.whole(CDS).versions.items()
+            for name, version in snapshot.resources(CDS).versions.items()
         }
 
     def _check_synced(self) -> None:
@@ -162,7 +162,7 @@ class ChangeChecks:
         holds_within(lambda: self._differences(snapshot, besides) == [], SETTLE_S)
         if rest := self._differences(snapshot, besides):
             raise wrong(f"besides {sorted(must)}, which it refuses", rest)
-        for name, version in snapshot.whole(CDS).versions.items():
+        for name, version in snapshot.resources(CDS).versions.items():
             if (cell := name.removeprefix("cell:")) not in must:
                 self._accepted[cell] = version
         self._sweep()
