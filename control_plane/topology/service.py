@@ -28,7 +28,14 @@ from control_plane.topology.lookup import (
 )
 from control_plane.topology.maintenance.desired import DesiredState
 from control_plane.topology.operations import Operations
-from control_plane.topology.storage import Answers, MarkFile, Store, migrate, pending_migrations
+from control_plane.topology.storage import (
+    Answers,
+    MarkFile,
+    Store,
+    dialect_of,
+    migrate,
+    pending_migrations,
+)
 from control_plane.topology.tokens import Tokens
 from control_plane.topology.values import TopologyError, TopologySnapshot
 
@@ -103,6 +110,11 @@ class Topology:
     def engine(self) -> Engine:
         """The database, for those who time its statements."""
         return self._store.engine
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database runs inside this process, so that no look-up blocks for long."""
+        return dialect_of(self._store.engine).embedded
 
     def subscribe(self, hint: Callable[[int], None]) -> Callable[[], None]:
         """Call ``hint(revision)`` in the committing thread after each commit made here.

@@ -11,150 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from control_plane.topology import Topology
-from control_plane.topology.values import (
-    AlreadyExists,
-    CellSpec,
-    ClaimSpec,
-    Endpoint,
-    Gone,
-    Invalid,
-    NotFound,
-    Refused,
-    StaleVersion,
-)
-from tests.topology.state_cells import CellMachine, cell_names, flags, versions
-from tests.topology.state_model import BAD_VALUES, CELLS, SPELLINGS, Error, Key
-
-values = st.sampled_from(
-    [(key[0], text, key) for key, texts in SPELLINGS.items() for text in texts]
-)
-bad_values = st.sampled_from(BAD_VALUES)
-batches = st.lists(values, min_size=1, max_size=4)
-documents = st.sampled_from(["{}", '{"rules": []}'])
-ruleset_names = st.sampled_from(["r", "s"])
+from control_plane.topology.values.cell import CellSpec
+from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.errors import AlreadyExists, Gone
+from tests.topology.machine.cell_rules import CellRules
+from tests.topology.machine.claim_rules import ClaimRules
+from tests.topology.machine.model import CELLS, SPELLINGS
+from tests.topology.machine.ruleset_rules import RulesetRules
 
 
-class TopologyMachine(CellMachine):
-    """Adds the rules for claims, rulesets and readers."""
-
-    @rule(batch=batches, owners=st.lists(cell_names, min_size=4, max_size=4), dry_run=flags)
-    def claim(self, batch: list[tuple[str, str, Key]], owners: list[str], dry_run: bool) -> None:
-        specs = [
-            ClaimSpec(bucket, value, cell)
-            for (bucket, value, _), cell in zip(batch, owners, strict=False)
-        ]
-        keys = [key for _, _, key in batch]
-        refused: set[Error] = set()
-        cells = [self.model.cells.get(spec.cell) for spec in specs]
-        if None in cells:
-            refused.add(NotFound)
-        if any(cell is not None and cell["state"] == "retired" for cell in cells):
-            refused.add(Refused)
-        if not refused and len(set(keys)) < len(keys):
-            refused.add(Invalid)
-        if not refused and any(key in self.model.claims for key in keys):
-            refused.add(AlreadyExists)
-        made = self.write(
-            lambda: self.topology.claims.claim(specs, actor="m", dry_run=dry_run),
-            refused,
-            dry_run=dry_run,
-            changes=len(batch),
-        )
-        if made is not None:
-            assert [(one.bucket, one.value) for one in made] == keys
-            self.model.claims |= {key: spec.cell for key, spec in zip(keys, specs, strict=True)}
-
-    @rule(batch=batches, bad=bad_values, cell=cell_names)
-    def claim_with_a_bad_value(
-        self, batch: list[tuple[str, str, Key]], bad: Key, cell: str
-    ) -> None:
-        specs = [ClaimSpec(bucket, value, cell) for bucket, value, _ in batch]
-        refused: set[Error] = {Invalid}
-        if cell not in self.model.cells:
-            refused = {NotFound}
-        elif self.model.cells[cell]["state"] == "retired":
-            refused = {Refused}
-        self.write(
-            lambda: self.topology.claims.claim([*specs, ClaimSpec(*bad, cell)], actor="m"),
-            refused,
-            dry_run=False,
-            changes=0,
-        )
-
-    @rule(batch=batches, cell=st.none() | cell_names, dry_run=flags)
-    def release(self, batch: list[tuple[str, str, Key]], cell: str | None, dry_run: bool) -> None:
-        self._release([value[:2] for value in batch], {value[2] for value in batch}, cell, dry_run)
-
-    @rule(data=st.data())
-    def release_what_is_there(self, data: st.DataObject) -> None:
-        if self.model.claims:
-            keys = data.draw(st.sets(st.sampled_from(sorted(self.model.claims)), min_size=1))
-            self._release(
-                [(key[0], data.draw(st.sampled_from(SPELLINGS[key]))) for key in sorted(keys)],
-                keys,
-                None,
-                dry_run=False,
-            )
-
-    def _release(self, given: list[Key], keys: set[Key], cell: str | None, dry_run: bool) -> None:
-        refused: set[Error] = set()
-        if any(key not in self.model.claims for key in keys):
-            refused.add(NotFound)
-        if cell is not None and any(self.model.claims.get(key, cell) != cell for key in keys):
-            refused.add(Refused)
-        gone = self.write(
-            lambda: self.topology.claims.release(given, actor="m", cell=cell, dry_run=dry_run),
-            refused,
-            dry_run=dry_run,
-            changes=len(keys),
-        )
-        if gone is not None:
-            assert {(one.bucket, one.value) for one in gone} == keys
-            for key in keys:
-                del self.model.claims[key]
-
-    # Rulesets
-
-    @rule(name=ruleset_names, document=documents, version=versions, dry_run=flags)
-    def put_ruleset(self, name: str, document: str, version: str, dry_run: bool) -> None:
-        kept = self.model.rulesets.get(name, [])
-        expected = self.expected(version, len(kept))
-        stale = expected not in {None, len(kept)}
-        same = bool(kept) and kept[-1] == document
-        made = self.write(
-            lambda: self.topology.rulesets.put(
-                name, document, actor="m", expected_version=expected, dry_run=dry_run
-            ),
-            {StaleVersion} if stale else set(),
-            dry_run=dry_run,
-            changes=int(not same),
-        )
-        if made is not None and not same:
-            self.model.rulesets[name] = [*kept, document]
-
-    @rule(name=ruleset_names, version=st.integers(0, 3), believed=versions, dry_run=flags)
-    def activate_ruleset(self, name: str, version: int, believed: str, dry_run: bool) -> None:
-        current = self.model.active or ("", 0)
-        expected = {"none": None, "current": current, "stale": ("no such", 1)}[believed]
-        refused: set[Error] = set()
-        if not 1 <= version <= len(self.model.rulesets.get(name, [])):
-            refused = {NotFound}
-        elif expected not in {None, current}:
-            refused = {StaleVersion}
-        changed = (name, version) != self.model.active
-        made = self.write(
-            lambda: self.topology.rulesets.activate(
-                name, version, actor="m", expected_active=expected, dry_run=dry_run
-            ),
-            refused,
-            dry_run=dry_run,
-            changes=int(changed),
-            edge=changed,
-        )
-        if made is not None:
-            self.model.active = (name, version)
-
-    # Readers
+class TopologyMachine(CellRules, ClaimRules, RulesetRules):
+    """All writes, in whatever order, among reads that must see what the model says."""
 
     @rule(limit=st.integers(1, 5) | st.just(1000))
     def follow(self, limit: int) -> None:
@@ -228,7 +95,7 @@ class TopologyMachine(CellMachine):
 
 TestTopology = TopologyMachine.TestCase
 # A failure is worth the time that it takes to make it small.
-TestTopology.pytestmark = [pytest.mark.timeout(600)]
+TestTopology.pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TestTopology.settings = settings(
     max_examples=30,
     stateful_step_count=35,

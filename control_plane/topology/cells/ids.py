@@ -21,7 +21,7 @@ def next_id(tx: Transaction) -> int:
     Raises:
         Invalid: none is left above them.
     """
-    in_file = tx.sequence_mark.marks().cell if tx.sequence_mark is not None else 0
+    in_file = tx.sequence_mark.read().cell if tx.sequence_mark is not None else 0
     last = max(highest(tx.connection), in_file)
     if last >= MAX_CELL_ID:
         hint = f"name an id that no cell ever had, 1 to {MAX_CELL_ID}"

@@ -108,7 +108,7 @@ def confirm(tx: Transaction) -> HighWaterMark:
 def high_water_mark(connection: Connection, file: MarkFile | None) -> HighWaterMark:
     """Return the highest id allotted, as the database and as the mark file (if any) know it."""
     row = connection.execute(select(_M.c.mark, _M.c.floor)).one()
-    return HighWaterMark(row.mark, row.floor, None if file is None else file.read())
+    return HighWaterMark(row.mark, row.floor, None if file is None else file.read().sequence)
 
 
 def report(tx: Transaction, cell: Cell, last: int) -> SequenceUse:
@@ -192,4 +192,4 @@ def _raise_mark(tx: Transaction, new: int) -> None:
     if file is not None:
         # The file is raised before the commit: a crash in between wastes ids. In the other order
         # it could allot them twice.
-        tx.before_commit.append(lambda: file.raise_to(new))
+        tx.before_commit.append(lambda: file.raise_to(sequence=new))

@@ -84,4 +84,4 @@ class Sequences:
             with self._store.read() as connection:
                 mark = sequence_ranges.high_water_mark(connection, None).mark
                 cell = ids.highest(connection)
-            file.raise_to(mark, cell=cell)
+            file.raise_to(sequence=mark, cell=cell)

@@ -4,6 +4,8 @@ This file is the sub-room's face: one import statement brings what the rooms abo
 """
 
 from control_plane.topology.storage.answers import Answers
+from control_plane.topology.storage.dialect import dialect_of
+from control_plane.topology.storage.engines import migrate, pending_migrations
 from control_plane.topology.storage.group_commit import Job, Write
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import (
@@ -18,7 +20,7 @@ from control_plane.topology.storage.statements import (
     moment,
     stored,
 )
-from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction, bounded
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "bounded",
     "chunked",
     "clock",
+    "dialect_of",
     "execute",
     "for_rows",
     "in_keys",

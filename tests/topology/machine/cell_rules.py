@@ -1,128 +1,31 @@
-"""The state machine's rules for cells, and how it compares a write with the model."""
+"""Writes of cells."""
 
 from __future__ import annotations
 
-import functools
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import rule
 
-from control_plane.topology import Topology
-from control_plane.topology.values import (
-    TRANSITIONS,
-    AlreadyExists,
-    Cell,
-    CellSpec,
-    CellState,
-    Endpoint,
-    NotFound,
-    Refused,
-    SequenceRange,
-    StaleVersion,
-    TopologyError,
-    Written,
-)
-from tests.topology.state_model import CELLS, Error, Follower, Model, written_part
+from control_plane.topology.values.cell import TRANSITIONS, Cell, CellSpec, CellState, SequenceRange
+from control_plane.topology.values.change import Written
+from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, StaleVersion
+from tests.topology.machine.model import written_part
+from tests.topology.machine.writes import Error, WritingMachine, cell_names, flags, versions
 
-cell_names = st.sampled_from(CELLS)
 states = st.sampled_from(CellState)
 weights = st.sampled_from([0, 100])
-flags = st.sampled_from([False, False, False, True])
 prefixes = st.sampled_from([None, "p", "q"])
 ranges = st.sampled_from([(), (SequenceRange(1, 10),), (SequenceRange(5, 20),)])
 addresses = st.sampled_from(["x.example", "X.example", "y.example", None])
 ids = st.sampled_from([None, None, 1, 2, 7])
-versions = st.sampled_from(["none", "current", "stale"])
 
 
-def new_directory() -> Path:
-    """In memory where that can be: each commit is synced, and there are thousands."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="cellway-", dir=memory if memory.is_dir() else None))
-
-
-@functools.cache
-def template() -> bytes:
-    """An empty, migrated database."""
-    directory = new_directory()
-    Topology.open(f"sqlite:///{directory}/empty.db").close()
-    database = (directory / "empty.db").read_bytes()
-    shutil.rmtree(directory)
-    return database
-
-
-class CellMachine(RuleBasedStateMachine):
-    """Writes go to the topology and, where the model says that they succeed, to the model."""
-
-    @initialize()
-    def open(self) -> None:
-        self.directory = new_directory()
-        (self.directory / "t.db").write_bytes(template())
-        self.topology = Topology.open(f"sqlite:///{self.directory}/t.db", migrate_first=False)
-        self.model = Model()
-        self.revision = 0
-        self.edge_revision = 0
-        self.answers_revision = 0
-        self.floor = 0
-        self.follower = Follower()
-        self.hints: list[int] = []
-        self.topology.subscribe(self.hints.append)
-
-    def teardown(self) -> None:
-        if hasattr(self, "topology"):
-            self.topology.close()
-            shutil.rmtree(self.directory)
-
-    def write[T](
-        self,
-        call: Callable[[], Written[T]],
-        refused: set[Error],
-        *,
-        dry_run: bool,
-        changes: int,
-        edge: bool = False,
-        answers: bool = True,
-    ) -> T | None:
-        """Does a write that must be refused with one of these, or do so many changes.
-
-        None where nothing is to be noted in the model.
-        """
-        if refused:
-            with pytest.raises(TopologyError) as caught:
-                call()
-            assert type(caught.value) in refused, caught.value
-            return None
-        told = len(self.hints)
-        written = call()
-        assert len(written.changes) == changes
-        if dry_run or not changes:
-            assert written.revision == self.revision
-            assert self.hints[told:] == []
-            return None if dry_run else written.value
-        self.revision += 1
-        if edge:
-            self.edge_revision = self.revision
-        if edge and answers:
-            self.answers_revision = self.revision
-        assert written.revision == self.revision
-        assert self.hints[told:] == [self.revision]
-        assert {change.revision for change in written.changes} == {self.revision}
-        return written.value
-
-    def expected(self, kind: str, current: int | None) -> int | None:
-        """The version that a writer believes in."""
-        if kind == "none" or current is None:
-            return None
-        return current if kind == "current" else current - 1
-
-    # Cells
+class CellRules(WritingMachine):
+    """Cells are created, changed and deleted."""
 
     @rule(
         name=cell_names,
@@ -157,11 +60,11 @@ class CellMachine(RuleBasedStateMachine):
         )
         cell = {
             **written_part(spec),
-            "id": cell_id or max(self.model.given, default=0) + 1,
+            "id": cell_id or max(self.model.used_ids, default=0) + 1,
             "healthy": True,
         }
         taken = name in self.model.cells or self.model.clash(cell)
-        taken = taken or cell_id in self.model.given
+        taken = taken or cell_id in self.model.used_ids
         made = self.write(
             lambda: self.topology.cells.create(spec, actor="m", dry_run=dry_run),
             {AlreadyExists} if taken else set(),
@@ -171,7 +74,7 @@ class CellMachine(RuleBasedStateMachine):
         )
         if made is not None:
             self.model.cells[name] = {**cell, "version": self.revision}
-            self.model.given.add(made.id)
+            self.model.used_ids.add(made.id)
 
     @rule(
         name=cell_names,
