@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.commits import commit_time
-from bench.fleet_nodes import GROUP, Crowd, Nodes, simulated
+from bench.fleet_nodes import Crowd, Nodes, simulated
 from bench.load import scratch
 from bench.results import Figure, report
 from bench.topologies import cell_spec
@@ -54,7 +54,7 @@ def cores() -> tuple[int | None, int | None]:
 def crowd(plane: Running, size: Size, core: int | None) -> Crowd:
     """Return nodes that subscribe to all that is published."""
     assert plane.xds is not None
-    snapshot = plane.xds.cache.get(GROUP)
+    snapshot = plane.xds.cache.newest
     names = {url: tuple(snapshot.of_type(url)) for url in snapshot.types - {CDS, EDS, LDS}}
     return Crowd(size.nodes, size.channels, plane.ports.grpc, names, core)
 
@@ -68,7 +68,7 @@ async def published(plane: Running) -> None:
     assert plane.xds is not None
     revision = plane.topology.revision()
     async with asyncio.timeout(DEADLINE_S):
-        while plane.xds.cache.get(GROUP).revision < revision:  # noqa: ASYNC110 - nothing tells
+        while plane.xds.cache.newest.revision < revision:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
 

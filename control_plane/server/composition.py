@@ -8,9 +8,9 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 
+from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
 from control_plane.jobs.notifications import WakeUps
-from control_plane.metrics.aggregate import ClassifierMetrics
 from control_plane.metrics.server import Metrics
 from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import host_port

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.edge_health.book import Book
-from control_plane.metrics.aggregate import ClassifierMetrics
 from control_plane.metrics.server import Metrics
 from control_plane.server.background import BackgroundTasks
 from control_plane.settings import Settings

@@ -15,9 +15,9 @@ import sys
 from prometheus_client import CollectorRegistry, values
 
 from control_plane.classifier.cache.tiered import open_cached_lookup
-from control_plane.classifier.decide import LiveView
+from control_plane.classifier.decide import Decider
 from control_plane.classifier.http import ClassifierServer
-from control_plane.metrics.aggregate import ClassifierMetrics
+from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.topology import Topology
 
@@ -25,10 +25,10 @@ from control_plane.topology import Topology
 async def work(sock: socket.socket, database_url: str, redis_url: str | None = None) -> None:
     """Serve on a listening socket until a signal comes."""
     topology = Topology.open(database_url, migrate_first=False)
-    view = LiveView(topology)
+    decider = Decider(topology)
     metrics = ClassifierMetrics(CollectorRegistry())
     lookup = open_cached_lookup(topology, metrics, redis_url)
-    serving = asyncio.create_task(ClassifierServer(view, metrics, lookup).run(sock))
+    serving = asyncio.create_task(ClassifierServer(decider, metrics, lookup).run(sock))
     try:
         await until_signal()
     finally:
@@ -37,7 +37,7 @@ async def work(sock: socket.socket, database_url: str, redis_url: str | None = N
         if lookup is not None:
             await lookup.close()
         metrics.flush()
-        view.close()
+        decider.close()
         topology.close()
 
 
