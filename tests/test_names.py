@@ -38,7 +38,7 @@ def test_type_urls_are_those_of_the_messages() -> None:
 
 
 def test_envoys_scripts_use_only_headers_that_are_named_here() -> None:
-    scripts = "\n".join(file.read_text() for file in LUA.glob("*.lua"))
+    scripts = "\n".join(file.read_text() for file in LUA.rglob("*.lua"))
     used = set(re.findall(r'"(x-cellway-[a-z-]*)"', scripts)) - {names.INTERNAL_PREFIX}
     assert {names.CELL_HEADER, names.KNOWN_HEADER} < used <= HEADERS
 
