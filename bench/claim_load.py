@@ -213,9 +213,9 @@ if __name__ == "__main__":
     parser.add_argument("--rates", default=",".join(map(str, RATES)))
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--records", type=int, default=10)
-    given = parser.parse_args()
+    options = parser.parse_args()
     main(
-        rates=[float(rate) for rate in given.rates.split(",")],
-        seconds=given.seconds,
-        records=given.records,
+        rates=[float(rate) for rate in options.rates.split(",")],
+        seconds=options.seconds,
+        records=options.records,
     )

@@ -226,5 +226,5 @@ if __name__ == "__main__":
     parser.add_argument("--claims", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
-    given = parser.parse_args()
-    main(claims=given.claims, rounds=given.rounds, seconds=given.seconds)
+    options = parser.parse_args()
+    main(claims=options.claims, rounds=options.rounds, seconds=options.seconds)

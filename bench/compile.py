@@ -111,5 +111,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--changes", type=int, default=200)
-    given = parser.parse_args()
-    main(given.cells, given.changes)
+    options = parser.parse_args()
+    main(options.cells, options.changes)

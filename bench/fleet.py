@@ -145,7 +145,7 @@ async def reconnect(plane: Running, nodes: Nodes, count: int) -> tuple[float, fl
 
 @contextlib.contextmanager
 def profiled(file: Path | None) -> Iterator[None]:
-    """Profile this thread into a file, if one is given."""
+    """Profile this thread into a file, if there is one."""
     if file is None:
         yield
         return
@@ -212,5 +212,7 @@ if __name__ == "__main__":
     parser.add_argument("--channels", type=int, default=50)
     parser.add_argument("--changes", type=int, default=10)
     parser.add_argument("--profile", type=Path)
-    given = parser.parse_args()
-    run_loop(main(Size(given.nodes, given.cells, given.channels), given.changes, given.profile))
+    options = parser.parse_args()
+    run_loop(
+        main(Size(options.nodes, options.cells, options.channels), options.changes, options.profile)
+    )

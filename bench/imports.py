@@ -151,5 +151,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--claims", type=int, default=CLAIMS)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    main(claims=given.claims, rounds=given.rounds)
+    options = parser.parse_args()
+    main(claims=options.claims, rounds=options.rounds)

@@ -168,5 +168,5 @@ if __name__ == "__main__":
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--claims", type=int, default=10_000_000)
-    given = parser.parse_args()
-    run_loop(main(given.nodes, given.cells, given.claims))
+    options = parser.parse_args()
+    run_loop(main(options.nodes, options.cells, options.claims))
