@@ -147,10 +147,8 @@ async def cellway(
     """
     chosen = plane_settings(directory, **settings)
     async with running(chosen) as plane:
-        # Before the publisher compiles in a thread: envoy-data-plane's classes complete themselves
-        # at their first use, and two threads that do so at once break each other's.
-        envoy = Envoy(local_bootstrap(chosen, plane), directory / "envoy", concurrency=1)
         await asyncio.to_thread(fill, plane.topology, target, cells, ruleset, tenants)
+        envoy = Envoy(local_bootstrap(chosen, plane), directory / "envoy", concurrency=1)
         await envoy.start()
         try:
             await plane.fleet.joined(LOCAL_NODE, 30)
