@@ -18,6 +18,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google.protobuf import Any as AnyMessage
 from envoy_data_plane.google.protobuf import Struct
 
+from control_plane.compiler.authoring import authored
 from control_plane.names import XDS_CLUSTER
 
 KEPT_STATS = (
@@ -69,6 +70,7 @@ class FleetMember:
     tls: MemberTls | None = None
 
 
+@authored
 def compile_bootstrap(member: FleetMember) -> str:
     """The bootstrap as JSON."""
     api_type = (

@@ -15,6 +15,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager i
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
+from control_plane.compiler.authoring import authored
 from control_plane.compiler.filters import ads, asking_filters, http_filter, pack
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy
 from control_plane.names import (
@@ -29,6 +30,7 @@ from control_plane.names import (
 from control_plane.routing.admission.refusal import HEADERS_TOO_LARGE
 
 
+@authored
 def compile_listener(policy: TrafficPolicy) -> EnvoyResource:
     """The edge's listener: one filter chain, and a second with debug headers for known callers.
 
