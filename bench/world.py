@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import uvloop
 
-from control_plane.cli.local import LOCAL_NODE, local_bootstrap
+from control_plane.cli.local.system import LOCAL_NODE, local_bootstrap
 from control_plane.examples.demo import free_port
 from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running

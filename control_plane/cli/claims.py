@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from control_plane.cli import bulk, leases
+from control_plane.cli import claims_import, leases
 from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show, table_of
@@ -16,8 +16,8 @@ app.command("leases")(leases.list_leases)
 app.command("settle")(leases.settle)
 app.command("transfer")(leases.transfer)
 app.command("release-all")(leases.release_all)
-app.command("import")(bulk.import_claims)
-app.command("export")(bulk.export_claims)
+app.command("import")(claims_import.import_claims)
+app.command("export")(claims_import.export_claims)
 _KEY_HELP = "bucket:value, e.g. route:gitlab-org"
 Key = Annotated[str, typer.Argument(help=_KEY_HELP)]
 Keys = Annotated[list[str], typer.Argument(help=_KEY_HELP)]

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from control_plane.cli import (
-    agent,
+    apply,
     cells,
+    changes,
     claims,
-    database,
-    files,
-    look,
+    db,
+    envoy,
     operations,
     rules,
-    run,
+    serve,
     tokens,
 )
 from control_plane.cli.client import Failure
@@ -27,20 +27,20 @@ app = typer.Typer(no_args_is_help=True, help="Cell-based routing for Envoy.", ad
 app.add_typer(cells.app, name="cells")
 app.add_typer(claims.app, name="claims")
 app.add_typer(rules.app, name="rules")
-app.add_typer(look.fleet, name="fleet")
-app.add_typer(run.envoy, name="envoy")
-run.envoy.command("agent")(agent.envoy_agent)
-app.add_typer(database.db, name="db")
+app.add_typer(changes.fleet, name="fleet")
+app.add_typer(serve.envoy, name="envoy")
+serve.envoy.command("agent")(envoy.envoy_agent)
+app.add_typer(db.db, name="db")
 app.add_typer(operations.app, name="operations")
 app.add_typer(tokens.app, name="token")
-app.command("audit")(look.audit)
-app.command("explain")(look.explain)
-app.command("changes")(look.changes)
-app.command("apply")(files.apply)
-app.command("diff")(files.diff)
-app.command("export")(files.export)
-app.command("serve")(run.serve_command)
-app.command("up")(run.up_command)
+app.command("audit")(changes.audit)
+app.command("explain")(changes.explain)
+app.command("changes")(changes.changes)
+app.command("apply")(apply.apply)
+app.command("diff")(apply.diff)
+app.command("export")(apply.export)
+app.command("serve")(serve.serve_command)
+app.command("up")(serve.up_command)
 
 
 @app.callback()

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from control_plane.cli.local import everything
+from control_plane.cli.local.system import everything
 from control_plane.cli.output import table_of
 from control_plane.names import CELL_HEADER, RULE_HEADER, TIER_HEADER
 from control_plane.process.event_loop import run_loop, until_signal

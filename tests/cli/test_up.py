@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane.cli import local
 from control_plane.cli.client import Failure
+from control_plane.cli.local import system as local
 from control_plane.process.envoy import LeftEnvoy
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import host_port

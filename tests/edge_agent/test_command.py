@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.cli.agent import envoy_agent
 from control_plane.cli.client import Exit, Failure
+from control_plane.cli.envoy import envoy_agent
 from control_plane.edge_agent.agent import AgentSettings, running
 from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
 from control_plane.edge_agent.upstream import ClientTls

@@ -41,7 +41,7 @@ ARROWS: dict[tuple[str, str], str] = {
         "control_plane.server",
     ): "costs each worker 70 MiB",
     (
-        "control_plane.cli.local",
+        "control_plane.cli.local.system",
         "control_plane.jobs.change_retention",
     ): _RULES,
     (
@@ -56,7 +56,7 @@ ARROWS: dict[tuple[str, str], str] = {
         ("control_plane.cli.rule_cases", f"control_plane.topology.values.{name}"): _RULES
         for name in ("cell", "claim_key", "endpoint", "errors")
     },
-    ("control_plane.cli.run", "control_plane.xds.fleet.node"): _RULES,
+    ("control_plane.cli.serve", "control_plane.xds.fleet.node"): _RULES,
     (
         "control_plane.compiler.native.key_tree",
         "control_plane.compiler.matchers",

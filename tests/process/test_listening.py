@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from control_plane.cli.local import bootstrap
+from control_plane.cli.local.system import bootstrap
 from control_plane.process.listening import bind, check_free, numeric, port_of, reachable, reserve
 
 

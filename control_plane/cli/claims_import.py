@@ -118,7 +118,7 @@ def import_claims(
             stack.callback(told.close)
         take = _through(of(ctx).client, of(ctx).dry_run)
         if database_url is not None:
-            from control_plane.cli import local
+            from control_plane.cli.local import system as local
 
             actor = of(ctx).client.actor
             take = stack.enter_context(

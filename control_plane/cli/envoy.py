@@ -10,7 +10,7 @@ import typer
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.output import messages
-from control_plane.cli.run import start_logging
+from control_plane.cli.serve import start_logging
 
 PemFile = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="PEM")]
 

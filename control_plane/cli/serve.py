@@ -90,7 +90,7 @@ def serve_command(
         grpc_plaintext_beyond_loopback=grpc_plaintext_beyond_loopback,
         force_shrink=force_shrink,
     )
-    from control_plane.cli import local
+    from control_plane.cli.local import system as local
 
     local.serve_here(settings)
 
@@ -127,7 +127,7 @@ def up_command(
         drain_s=drain_s,
         force_shrink=force_shrink,
     )
-    from control_plane.cli import local
+    from control_plane.cli.local import system as local
 
     local.up_here(settings)
 
@@ -155,7 +155,7 @@ def envoy_bootstrap(
     files = (tls_certificate, tls_key, tls_ca)
     if any(files) and not all(files):
         raise Failure("--tls-certificate, --tls-key and --tls-ca belong together", Exit.USAGE)
-    from control_plane.cli import local
+    from control_plane.cli.local import system as local
 
     host = host.removeprefix("[").removesuffix("]")
     tls = local.member_tls(files, tls_server_name or host)

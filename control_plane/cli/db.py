@@ -13,7 +13,7 @@ import typer
 from control_plane.cli.client import Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import Format, messages, show
-from control_plane.cli.run import DatabaseUrl, settings_of
+from control_plane.cli.serve import DatabaseUrl, settings_of
 
 db = typer.Typer(no_args_is_help=True, help="The database: its schema, backups, old changes.")
 
@@ -21,7 +21,7 @@ db = typer.Typer(no_args_is_help=True, help="The database: its schema, backups, 
 @db.command("migrate")
 def db_migrate(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
     """Bring the schema up to date."""
-    from control_plane.cli import local
+    from control_plane.cli.local import system as local
 
     url = settings_of(database_url=database_url).database_url
     dry = of(ctx).dry_run
@@ -35,7 +35,7 @@ def db_migrate(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
 @db.command("check")
 def db_check(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
     """Exit status 1 if the schema needs migrating."""
-    from control_plane.cli import local
+    from control_plane.cli.local import system as local
 
     pending = local.missing_migrations(settings_of(database_url=database_url).database_url)
     if of(ctx).output is not Format.TABLE:
@@ -52,7 +52,7 @@ def db_backup(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Copy a SQLite database as of one moment, while it is in use, and check the copy."""
-    from control_plane.cli import local
+    from control_plane.cli.local import system as local
 
     url = settings_of(database_url=database_url).database_url
     revision = local.back_up_database(url, target)
@@ -70,7 +70,7 @@ def db_restore(
     """Put a backup in the database's place; stop every control plane first."""
     from sqlalchemy.engine import make_url
 
-    from control_plane.cli import local
+    from control_plane.cli.local import system as local
 
     url = settings_of(database_url=database_url).database_url
     shown = make_url(url).render_as_string(hide_password=True)
@@ -87,7 +87,7 @@ def db_restore(
 @db.command("advance")
 def db_advance(ctx: typer.Context, above: int, database_url: DatabaseUrl = None) -> None:
     """After a restore of PostgreSQL: take a revision above one that the fleet has seen."""
-    from control_plane.cli import local
+    from control_plane.cli.local import system as local
 
     url = settings_of(database_url=database_url).database_url
     of(ctx).confirm(f"go on above revision {above}?")
@@ -109,7 +109,7 @@ def db_prune(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Forget old changes (and the audit of them) now, as a server does every ten minutes."""
-    from control_plane.cli import local
+    from control_plane.cli.local import system as local
 
     settings = settings_of(
         database_url=database_url,
