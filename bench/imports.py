@@ -29,7 +29,7 @@ from pathlib import Path
 from bench.load import scratch
 from bench.process import process
 from bench.results import Figure, report
-from control_plane.cli.claims_import import PIECE_LINES
+from control_plane.cli.import_pieces import PIECE_LINES
 from control_plane.process.event_loop import until_signal
 from control_plane.server import running
 from control_plane.settings import Settings

@@ -1,7 +1,4 @@
-"""``cellway db``: the database itself, whether or not a server uses it.
-
-What they need is imported when they run: the other commands should start fast.
-"""
+"""``cellway db``: the database itself, whether or not a server uses it."""
 
 from __future__ import annotations
 
@@ -12,104 +9,118 @@ import typer
 
 from control_plane.cli.client import Failure
 from control_plane.cli.context import of
-from control_plane.cli.output import Format, messages, show
-from control_plane.cli.serve import DatabaseUrl, settings_of
+from control_plane.cli.options import DatabaseUrl
+from control_plane.cli.output import messages
 
-db = typer.Typer(no_args_is_help=True, help="The database: its schema, backups, old changes.")
+app = typer.Typer(no_args_is_help=True, help="The database: its schema, backups, old changes.")
 
 
-@db.command("migrate")
-def db_migrate(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
-    """Bring the schema up to date."""
-    from control_plane.cli.local import system as local
+@app.command("migrate")
+def migrate(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
+    """Bring the schema up to date; --dry-run lists the migrations that are missing."""
+    from control_plane.cli.local import database
 
-    url = settings_of(database_url=database_url).database_url
+    url = database.url_of(database_url)
     dry = of(ctx).dry_run
-    pending = local.missing_migrations(url) if dry else local.migrate_database(url)
+    pending = database.missing_migrations(url) if dry else database.migrate(url)
     verb = "would migrate" if dry else "migrated"
     messages.print(f"{verb}: {', '.join(pending)}" if pending else "nothing to do")
-    if of(ctx).output is not Format.TABLE:
-        show({"dry_run": dry, "migrations": list(pending)}, of(ctx).output)
+    of(ctx).show_data({"dry_run": dry, "migrations": list(pending)})
 
 
-@db.command("check")
-def db_check(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
-    """Exit status 1 if the schema needs migrating."""
-    from control_plane.cli.local import system as local
+@app.command("check")
+def check(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
+    """Check whether the schema is up to date; exit status 1 if it is not."""
+    from control_plane.cli.local import database
 
-    pending = local.missing_migrations(settings_of(database_url=database_url).database_url)
-    if of(ctx).output is not Format.TABLE:
-        show({"missing": list(pending)}, of(ctx).output)
+    pending = database.missing_migrations(database.url_of(database_url))
+    of(ctx).show_data({"missing": list(pending)})
     if pending:
         raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
     messages.print("the schema is up to date")
 
 
-@db.command("backup")
-def db_backup(
+@app.command("backup")
+def backup(
     ctx: typer.Context,
-    target: Annotated[Path, typer.Argument(help="a new file")],
+    target: Annotated[Path, typer.Argument(help="the backup, a new file")],
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Copy a SQLite database as of one moment, while it is in use, and check the copy."""
-    from control_plane.cli.local import system as local
+    """Copy a SQLite database as of one moment, while it is in use, and check the copy.
 
-    url = settings_of(database_url=database_url).database_url
-    revision = local.back_up_database(url, target)
+    For PostgreSQL use pg_dump, as docs/backup.md says.
+    """
+    from control_plane.cli.local import database
+
+    revision = database.back_up(database.url_of(database_url), target)
     messages.print(f"{target} holds revision {revision}", markup=False)
-    if of(ctx).output is not Format.TABLE:
-        show({"file": str(target), "revision": revision}, of(ctx).output)
+    of(ctx).show_data({"file": str(target), "revision": revision})
 
 
-@db.command("restore")
-def db_restore(
+@app.command("restore")
+def restore(
     ctx: typer.Context,
-    backup: Annotated[Path, typer.Argument(help="what db backup wrote")],
+    backup: Annotated[Path, typer.Argument(help="a file that db backup has written")],
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Put a backup in the database's place; stop every control plane first."""
-    from sqlalchemy.engine import make_url
+    """Put a backup in the place of a SQLite database; stop every control plane first."""
+    from control_plane.cli.local import database
 
-    from control_plane.cli.local import system as local
-
-    url = settings_of(database_url=database_url).database_url
-    shown = make_url(url).render_as_string(hide_password=True)
+    url = database.url_of(database_url)
+    shown = database.without_password(url)
     of(ctx).confirm(f"replace {shown} by {backup}?")
     if of(ctx).dry_run:
         messages.print(f"would replace {shown} by {backup}", markup=False)
         return
-    revision = local.restore_database(url, backup)
+    revision = database.restore(url, backup)
     messages.print(f"restored; it goes on from revision {revision}")
-    if of(ctx).output is not Format.TABLE:
-        show({"file": str(backup), "revision": revision}, of(ctx).output)
+    of(ctx).show_data({"file": str(backup), "revision": revision})
 
 
-@db.command("advance")
-def db_advance(ctx: typer.Context, above: int, database_url: DatabaseUrl = None) -> None:
-    """After a restore of PostgreSQL: take a revision above one that the fleet has seen."""
-    from control_plane.cli.local import system as local
+@app.command("advance")
+def advance(
+    ctx: typer.Context,
+    above: Annotated[int, typer.Argument(help="the newest revision before the restore, or more")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Go on above a revision, after a restore of PostgreSQL: Envoys refuse older revisions."""
+    from control_plane.cli.local import database
 
-    url = settings_of(database_url=database_url).database_url
+    url = database.url_of(database_url)
     of(ctx).confirm(f"go on above revision {above}?")
     if of(ctx).dry_run:
         messages.print(f"would go on above revision {above}")
         return
-    revision = local.advance_database(url, above)
+    revision = database.advance(url, above)
     messages.print(f"it goes on from revision {revision}")
-    if of(ctx).output is not Format.TABLE:
-        show({"revision": revision}, of(ctx).output)
+    of(ctx).show_data({"revision": revision})
 
 
-@db.command("prune")
-def db_prune(
+@app.command("prune")
+def prune(
     ctx: typer.Context,
-    keep_days: Annotated[float | None, typer.Option(min=0, help="0: of any age")] = None,
-    keep_revisions: Annotated[int | None, typer.Option(min=0, help="0: any number")] = None,
-    archive: Annotated[Path | None, typer.Option(help="append what goes, as JSON lines")] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(min=0, help="keep changes for so many days; 0: of any age; default: 90"),
+    ] = None,
+    keep_revisions: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="keep at most so many revisions; 0: any number; default: 100 million"
+        ),
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="first append what is forgotten here, as JSON lines")
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Forget old changes (and the audit of them) now, as a server does every ten minutes."""
-    from control_plane.cli.local import system as local
+    """Forget old changes, and the audit of them, as a server does every ten minutes.
+
+    Options that are not given are those of the server: CELLWAY_CHANGES_KEPT_DAYS,
+    CELLWAY_CHANGES_KEPT_REVISIONS, CELLWAY_CHANGES_ARCHIVE. With --dry-run it counts.
+    """
+    from control_plane.cli.local import database
+    from control_plane.cli.local.settings import settings_of
 
     settings = settings_of(
         database_url=database_url,
@@ -119,8 +130,7 @@ def db_prune(
     )
     dry = of(ctx).dry_run
     of(ctx).confirm("forget old changes, and the audit of them, for ever?")
-    rows, oldest = local.prune_database(settings, dry_run=dry)
+    rows, oldest = database.prune(settings, dry_run=dry)
     verb = "would forget" if dry else "forgot"
     messages.print(f"{verb} {rows} changes; those up to revision {oldest} are gone")
-    if of(ctx).output is not Format.TABLE:
-        show({"dry_run": dry, "forgotten": rows, "oldest": oldest}, of(ctx).output)
+    of(ctx).show_data({"dry_run": dry, "forgotten": rows, "oldest": oldest})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from control_plane.cli import claims_import
+from control_plane.cli import import_pieces
 from control_plane.cli.client import Exit
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellState
@@ -188,10 +188,10 @@ def test_pieces_stay_within_what_one_request_may_have(tmp_path: Path) -> None:
     file = tmp_path / "in"
     file.write_bytes(b"\n".join([b"x" * 60_000] * 60 + [b"y"] * 6_000))
     with file.open("rb") as source:
-        pieces = list(claims_import._pieces(source, 10))
+        pieces = list(import_pieces.pieces(source, 10))
     assert [piece.first for piece in pieces] == [11, 35, 59, 5_059]
     assert sum(piece.size for piece in pieces) == file.stat().st_size
-    assert all(piece.size <= claims_import.PIECE_BYTES for piece in pieces)
+    assert all(piece.size <= import_pieces.PIECE_BYTES for piece in pieces)
 
 
 def test_the_database_is_backed_up_and_restored(tmp_path: Path, topology: Topology) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.cli import envoy
 from control_plane.cli.client import Exit, Failure
-from control_plane.cli.envoy import envoy_agent
 from control_plane.edge_agent.agent import AgentSettings, running
 from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
 from control_plane.edge_agent.upstream import ClientTls
@@ -34,7 +34,7 @@ def test_wrong_options_say_how_to_mend_them(
     tmp_path: Path, options: dict[str, str], why: str
 ) -> None:
     with pytest.raises(Failure, match=why) as raised:
-        envoy_agent(tmp_path, **options)
+        envoy.agent(snapshot_dir=tmp_path, **options)
     assert raised.value.status is Exit.USAGE
     assert list(tmp_path.iterdir()) == []
 
@@ -42,7 +42,7 @@ def test_wrong_options_say_how_to_mend_them(
 def test_a_second_agent_does_not_start(tmp_path: Path) -> None:
     store = SnapshotStore(tmp_path)
     with pytest.raises(Failure, match=f"another agent uses {tmp_path}"):
-        envoy_agent(tmp_path, listen="127.0.0.1:0")
+        envoy.agent(snapshot_dir=tmp_path, listen="127.0.0.1:0")
     store.close()
 
 

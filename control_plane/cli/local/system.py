@@ -1,69 +1,81 @@
-"""Runs things on this machine. Imported only by commands that do: it brings the whole system in."""
+"""Runs the control plane on this machine, alone or with an Envoy that it configures."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 from control_plane.cli.client import Exit, Failure
+from control_plane.cli.local.process import run, start_logging
 from control_plane.cli.output import messages
-from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
+from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
-from control_plane.jobs.change_retention import Retention
 from control_plane.process.envoy import Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
-from control_plane.process.event_loop import run_loop, until_signal
+from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import host_port, reachable
-from control_plane.server import Running, changes_kept, running, serve
+from control_plane.server import Running, running, serve
 from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.settings import BadSetting, Settings, TokenNeeded
-from control_plane.topology.claims.bulk import Reject
-from control_plane.topology.maintenance import backup
-from control_plane.topology.service import Topology
-from control_plane.topology.storage.store import Store, migrate, pending_migrations
-from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
 LOCAL_NODE = "local"
+"""The node id of this machine's Envoy."""
 JOIN_S = 15.0
+"""How long the Envoy may take until it connects to the control plane."""
 
 
-def run_guarded(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine; what can't start says why."""
+def serve_here(settings: Settings) -> None:
+    """Run a control plane until a signal comes.
+
+    Raises:
+        Failure: it can't start; the message says why.
+    """
+    start_logging()
+    with _start_failures():
+        run(serve(settings, messages.print))
+
+
+def up_here(settings: Settings) -> None:
+    """Run a control plane and an Envoy until a signal comes.
+
+    Raises:
+        Failure: it can't start, or its Envoy has ended; the message says why.
+    """
+    start_logging()
+    with _start_failures():
+        run(_up(settings))
+
+
+@contextlib.contextmanager
+def _start_failures() -> Iterator[None]:
+    """Raise what keeps the system from starting as failures of a command."""
     try:
-        run_loop(main)
+        yield
     except BadSetting as error:
         raise Failure(f"the configuration is wrong\n  {error}", Exit.USAGE) from error
     except TokenNeeded as error:
         raise Failure(str(error), Exit.REFUSED) from error
     except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge) as error:
         raise Failure(str(error)) from error
-    except OSError as error:
-        raise Failure(error.strerror or str(error)) from error
-
-
-def serve_here(settings: Settings) -> None:
-    """The control plane until a signal comes."""
-    run_guarded(serve(settings, messages.print))
-
-
-def up_here(settings: Settings) -> None:
-    """Everything until a signal comes."""
-    run_guarded(_up(settings))
 
 
 @contextlib.asynccontextmanager
 async def everything(
     settings: Settings, *, outlive: bool = False
 ) -> AsyncIterator[tuple[Running, Envoy, int]]:
-    """A control plane and an Envoy that runs what it says; yields (plane, envoy, admin port).
+    """Run a control plane and an Envoy that it configures, until the block is left.
 
-    With ``outlive`` the Envoy goes on when this process is killed.
+    Args:
+        outlive: the Envoy goes on when this process is killed.
+
+    Yields:
+        The control plane, the Envoy and the port of the Envoy's admin interface.
 
     Raises:
         Failure: the edge would not work.
+        NoEdge, AdminSilent, EnvoyEnded, EnvoyLeft: see there.
+        OSError: a port is taken.
     """
     if settings.grpc_tls is not None:
         text = "the Envoy of `cellway up` has no certificate: leave grpc_tls_* out, or use serve"
@@ -87,8 +99,9 @@ async def everything(
 
 
 async def _joined(plane: Running, edge: LocalEdge, proxy: Envoy, admin: int) -> None:
+    """Wait until the Envoy has joined and listens, and say what is wrong although it runs."""
     if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
-        raise Failure(f"envoy does not reach the control plane: {proxy.tail()}")
+        raise Failure(f"Envoy does not reach the control plane: {proxy.tail()}")
     listens = await edge.listens(plane, LOCAL_NODE, EnvoyAdmin(admin))
     if plane.xds is not None and plane.xds.alarm is not None:
         _say(f"ALARM: {plane.xds.alarm}")
@@ -103,7 +116,7 @@ def _say(text: str) -> None:
 
 
 def local_bootstrap(settings: Settings, plane: Running) -> str:
-    """The bootstrap of this machine's Envoy."""
+    """Return the bootstrap of this machine's Envoy."""
     member = FleetMember(
         LOCAL_NODE,
         "local",
@@ -138,117 +151,3 @@ async def _until_ended(signalled: asyncio.Task[None], proxy: Envoy) -> None:
     dead.cancel()
     if not signalled.done():
         raise EnvoyEnded(f"Envoy has ended, so nothing serves any more (its log: {proxy.log})")
-
-
-def member_tls(files: tuple[Path | None, ...], server_name: str) -> MemberTls | None:
-    """The TLS files of a fleet member, if all are given."""
-    certificate, key, ca = map(str, files)
-    return MemberTls(certificate, key, ca, server_name) if all(files) else None
-
-
-def bootstrap(
-    node_id: str,
-    group: str,
-    host: str,
-    port: int,
-    admin_port: int,
-    *,
-    sotw: bool,
-    tls: MemberTls | None = None,
-) -> str:
-    """A fleet member's bootstrap as JSON."""
-    member = FleetMember(node_id, group, host, port, admin_port, not sotw, tls)
-    return compile_bootstrap(member)
-
-
-def migrate_database(url: str) -> tuple[str, ...]:
-    """Bring a schema up to date; the migrations that were run."""
-    store = Store(url)
-    pending = pending_migrations(store.engine)
-    migrate(store.engine)
-    store.close()
-    return pending
-
-
-def missing_migrations(url: str) -> tuple[str, ...]:
-    """The migrations that a schema lacks."""
-    store = Store(url)
-    pending = pending_migrations(store.engine)
-    store.close()
-    return pending
-
-
-@contextlib.contextmanager
-def importing(
-    url: str, *, actor: str, dry_run: bool
-) -> Iterator[Callable[[list[str], int], dict[str, Any]]]:
-    """Takes lines of an import straight into a database, whether or not a server uses it too."""
-    with _told():
-        topology = Topology.open(url, migrate_first=False)
-
-    def take(lines: list[str], first: int) -> dict[str, Any]:
-        rejects: list[Reject] = []
-        with _told():
-            done = topology.import_claims(
-                lines,
-                actor=actor,
-                reject=rejects.append,
-                progress=lambda _: None,
-                dry_run=dry_run,
-            )
-        shown = [{**one.as_dict(), "line": one.line + first - 1} for one in rejects]
-        return {"created": done.created, "present": done.present, "rejects": shown}
-
-    try:
-        yield take
-    finally:
-        topology.close()
-
-
-def back_up_database(url: str, target: Path) -> int:
-    """Copy a SQLite database; the revision that the copy holds."""
-    with _told():
-        return backup.back_up(url, target)
-
-
-def restore_database(url: str, file: Path) -> int:
-    """Put a copy in a SQLite database's place; the revision that it goes on from."""
-    with _told():
-        return backup.restore(url, file)
-
-
-def prune_database(settings: Settings, *, dry_run: bool) -> tuple[int, int]:
-    """Forget old changes; how many, and up to which revision they are gone."""
-    kept = changes_kept(settings)
-    with _told():
-        topology = Topology.open(settings.database_url, migrate_first=False)
-    with contextlib.closing(topology), _told():
-        if dry_run:
-            return kept.prunable(topology)
-        try:
-            rows = asyncio.run(Retention(topology, kept).round())
-        except OSError as error:
-            raise Failure(f"nothing more was forgotten: the archive: {error}") from error
-        return rows, topology.oldest_change()
-
-
-def advance_database(url: str, above: int) -> int:
-    """Take a revision above another; the new one."""
-    store = Store(url)
-    with contextlib.closing(store), _told():
-        return backup.advance(store, above)
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """The topology's errors as failures of a command."""
-    try:
-        yield
-    except NotFound as error:
-        raise Failure(str(error), Exit.NOT_FOUND) from error
-    except AlreadyExists as error:
-        raise Failure(str(error), Exit.CONFLICT) from error
-    except Refused as error:
-        raise Failure(str(error), Exit.REFUSED) from error
-    except TopologyError as error:
-        raise Failure(str(error)) from error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from control_plane.xds.fleet.node import NODE_NAME
+from control_plane.names import NODE_NAME
 from control_plane.xds.server.revision_probe import Newest, RevisionUnknown
 from control_plane.xds.server.transport import MAX_SENT_BYTES
 from control_plane.xds.session.delta import DeltaSession, delta_bytes
