@@ -146,7 +146,7 @@ def agent(options: AgentOptions) -> None:
     """
     host_port("--xds", options.xds)
     listen = _loopback("--listen", options.listen)
-    admin = options.envoy_admin and host_port("--envoy-admin", options.envoy_admin)
+    admin = None if options.envoy_admin is None else host_port("--envoy-admin", options.envoy_admin)
     tls = options.tls
     from control_plane.cli.local import agent
 
@@ -155,7 +155,7 @@ def agent(options: AgentOptions) -> None:
         directory=options.snapshot_dir,
         listen=listen,
         metrics_port=options.metrics_port,
-        envoy_admin=admin or None,
+        envoy_admin=admin,
         tls=tls,
     )
 

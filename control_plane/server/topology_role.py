@@ -14,7 +14,7 @@ from control_plane.jobs.change_retention import Kept, Retention
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 LOOKUP_THREADS = 4
 """Look-ups of claims at once on PostgreSQL, each over a connection of its own."""
@@ -40,7 +40,7 @@ class TopologyAccess:
         local = settings.database_url.startswith("sqlite")
         lookups = None if local else Work(threads=LOOKUP_THREADS, max_calls=most)
         updates = Updates(
-            topology.carry_out, max_calls=most, threads=min(THREADS, settings.grpc_threads)
+            topology.leases.carry_out, max_calls=most, threads=min(THREADS, settings.grpc_threads)
         )
         transactions = Work(threads=settings.grpc_threads, max_calls=most)
         return cls(LiveDirectories(topology), Pools(transactions, updates, lookups))

@@ -40,7 +40,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
             client,
         ):
             add_cell(plane.topology)
-            plane.topology.allot_sequence("cell-1", 100, actor="test")
+            plane.topology.sequences.allot("cell-1", 100, actor="test")
             route_all(plane.topology)
             found: dict[str, list[dict[str, str]]] = {}
             async with httpx.AsyncClient(trust_env=False) as classifier:

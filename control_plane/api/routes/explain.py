@@ -19,7 +19,7 @@ from control_plane.routing.evaluate import Owners, decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import Cell, CellState
 
 _URL = re.compile(
@@ -45,7 +45,7 @@ def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
     document = explained(
         ruleset,
         snapshot.cells,
-        topology.owners,
+        topology.claims.owners_of,
         url=body.url,
         method=body.method,
         headers=body.headers,

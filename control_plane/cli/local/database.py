@@ -14,9 +14,8 @@ from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.settings import settings_of
 from control_plane.server import change_retention, changes_kept
 from control_plane.settings import Settings
-from control_plane.topology.claims.bulk import Reject
+from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
-from control_plane.topology.service import Topology
 from control_plane.topology.storage.store import Store, pending_migrations
 from control_plane.topology.storage.store import migrate as migrate_schema
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
@@ -100,7 +99,7 @@ def prune(settings: Settings, *, dry_run: bool) -> tuple[int, int]:
             rows = asyncio.run(change_retention(topology, settings).round())
         except OSError as error:
             raise Failure(f"nothing more was forgotten: the archive: {error}") from error
-        return rows, topology.oldest_change()
+        return rows, topology.changes.oldest()
 
 
 @contextlib.contextmanager
@@ -118,7 +117,7 @@ def importing(
     def claim(lines: list[str], first: int) -> dict[str, Any]:
         rejects: list[Reject] = []
         with topology_failures():
-            done = topology.import_claims(
+            done = topology.bulk.import_(
                 lines,
                 actor=actor,
                 reject=rejects.append,
