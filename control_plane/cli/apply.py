@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,7 +37,7 @@ def diff(
 ) -> None:
     """Show what apply would change; exit status 2 if that is anything."""
     document = {**topology_files.read(files), "prune": prune}
-    answer = _put(ctx, document, None, dry_run=True)
+    answer = _put(ctx, document, None, preview=True)
     _show_plan(ctx, answer)
     if plan is not None:
         planned = {"base_revision": answer["base_revision"], "document": document}
@@ -63,13 +62,13 @@ def apply(
     in between, nothing is changed (exit status 4).
     """
     document, base = _document(files, plan, prune=prune)
-    planned = _put(ctx, document, base, dry_run=True, force=force)
+    planned = _put(ctx, document, base, preview=True, force=force)
     if of(ctx).dry_run or not planned["changed"]:
         _show_plan(ctx, planned)
         return
     _show_changes(planned)
     of(ctx).confirm(f"make {len(planned['changed'])} changes?")
-    done = _put(ctx, document, planned["base_revision"], dry_run=False, force=force)
+    done = _put(ctx, document, planned["base_revision"], force=force)
     messages.print(f"revision {done['revision']}: {len(done['changed'])} changes")
     of(ctx).show_data(done)
 
@@ -94,12 +93,13 @@ def _put(
     document: dict[str, Any],
     base: int | None,
     *,
-    dry_run: bool,
     force: bool = False,
+    preview: bool = False,
 ) -> dict[str, Any]:
-    context = replace(of(ctx), dry_run=dry_run)
     if_match = None if base is None else f'"{base}"'
-    return context.write("PUT", "/v1/topology", document, force=force, if_match=if_match)
+    return of(ctx).write(
+        "PUT", "/v1/topology", document, force=force, if_match=if_match, preview=preview
+    )
 
 
 def _show_plan(ctx: typer.Context, answer: dict[str, Any]) -> None:

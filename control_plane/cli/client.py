@@ -109,6 +109,10 @@ class Client:
             raise _failure(response)
         return response
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def get(self, path: str, **params: Any) -> Any:
         """Return the JSON document at a path."""
         return self.call("GET", path, params=params).json()

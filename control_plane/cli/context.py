@@ -31,6 +31,11 @@ class Context:
         """A client of the server that the options name."""
         return Client(self.server, self.token)
 
+    def close(self) -> None:
+        """Close the client's connections, if it has any."""
+        if "client" in self.__dict__:
+            self.client.close()
+
     def write(
         self,
         method: str,
@@ -39,16 +44,23 @@ class Context:
         *,
         force: bool = False,
         if_match: str | None = None,
+        preview: bool = False,
+        intermediate: bool = False,
     ) -> dict[str, Any]:
         """Write through the API, as --dry-run, --wait and --timeout say; return the answer.
 
         With --dry-run the answer has ``dry_run: true``, and nothing has changed.
 
+        Args:
+            preview: do as with --dry-run, whether that is given or not.
+            intermediate: another write follows, so don't wait for the fleet yet.
+
         Raises:
             Failure: the API refuses it, or with --wait an Envoy does not run it in time.
         """
-        params: dict[str, Any] = {"dry_run": self.dry_run or None, "force": force or None}
-        if self.wait and not self.dry_run:
+        dry_run = self.dry_run or preview
+        params: dict[str, Any] = {"dry_run": dry_run or None, "force": force or None}
+        if self.wait and not dry_run and not intermediate:
             params |= {"wait": "fleet", "timeout": self.timeout}
         headers = {} if if_match is None else {"if-match": if_match}
         answer = self.client.call(method, path, body=body, params=params, headers=headers)

@@ -85,7 +85,9 @@ def options(
 ) -> None:
     """Keep the options that all commands share."""
     no_input = no_input or not sys.stdin.isatty()
-    ctx.obj = Context(server, token, output, yes, no_input, dry_run, wait, timeout)
+    context = Context(server, token, output, yes, no_input, dry_run, wait, timeout)
+    ctx.obj = context
+    ctx.call_on_close(context.close)
 
 
 _FLAGS = frozenset({"--yes", "-y", "--no-input", "--dry-run", "-n", "--wait"})

@@ -121,9 +121,7 @@ def apply_rules(
         raise Failure(f"{file} has no name; give --name", Exit.USAGE)
     body = document if isinstance(document, dict) else {"rules": document}
     # The activation is what the fleet has to run, so only that is waited for.
-    answer = dataclasses.replace(of(ctx), wait=False).write(
-        "PUT", resource("rulesets", ruleset), body
-    )
+    answer = of(ctx).write("PUT", resource("rulesets", ruleset), body, intermediate=True)
     if of(ctx).dry_run:
         messages.print("it can work; nothing was changed (dry run)")
         of(ctx).show(answer)

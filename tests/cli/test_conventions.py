@@ -18,7 +18,7 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from control_plane.cli.client import Exit
 from control_plane.cli.main import hoist
 from control_plane.names import CDS
-from tests.cli.test_cli import Cellway
+from tests.cli.cellway import Cellway
 from tests.support.system import RULESETS, System
 
 TOKEN = "s3cret"
@@ -169,8 +169,8 @@ def test_usage_errors_say_what_to_write(
 def test_no_colour_when_told_so(system: System) -> None:
     server = server_of(system)
     colour = "\x1b[3"
-    plain = Cellway(server, FORCE_COLOR="1", NO_COLOR="1")("cells", "get", "x")
-    painted = Cellway(server, FORCE_COLOR="1", NO_COLOR="")("cells", "get", "x")
+    plain = Cellway(server, FORCE_COLOR="1", NO_COLOR="1").started("cells", "get", "x")
+    painted = Cellway(server, FORCE_COLOR="1", NO_COLOR="").started("cells", "get", "x")
     assert colour not in plain.stderr
     assert colour in painted.stderr, "otherwise this tests nothing"
 

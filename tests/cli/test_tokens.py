@@ -7,7 +7,7 @@ from pathlib import Path
 
 from control_plane.cli.client import Exit
 from tests.api.test_api import serving
-from tests.cli.test_cli import Cellway
+from tests.cli.cellway import Cellway
 
 
 def test_from_creation_to_revocation(tmp_path: Path) -> None:
