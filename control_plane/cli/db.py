@@ -119,7 +119,7 @@ def prune(
     Options that are not given are those of the server: CELLWAY_CHANGES_KEPT_DAYS,
     CELLWAY_CHANGES_KEPT_REVISIONS, CELLWAY_CHANGES_ARCHIVE. With --dry-run it counts.
     """
-    from control_plane.cli.local import database
+    from control_plane.cli.local import retention
     from control_plane.cli.local.settings import settings_of
 
     settings = settings_of(
@@ -130,7 +130,7 @@ def prune(
     )
     dry = of(ctx).dry_run
     of(ctx).confirm("forget old changes, and the audit of them, for ever?")
-    rows, oldest = database.prune(settings, dry_run=dry)
+    rows, oldest = retention.prune(settings, dry_run=dry)
     verb = "would forget" if dry else "forgot"
     messages.print(f"{verb} {rows} changes; those up to revision {oldest} are gone")
     of(ctx).show_data({"dry_run": dry, "forgotten": rows, "oldest": oldest})

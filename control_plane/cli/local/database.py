@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +11,6 @@ from sqlalchemy.engine import make_url
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.settings import settings_of
-from control_plane.server import change_retention, changes_kept
-from control_plane.settings import Settings
 from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
 from control_plane.topology.storage.store import Store, pending_migrations
@@ -78,28 +75,6 @@ def advance(url: str, above: int) -> int:
     """Take a revision above another, and return it."""
     with contextlib.closing(Store(url)) as store, topology_failures():
         return backup.advance(store, above)
-
-
-def prune(settings: Settings, *, dry_run: bool) -> tuple[int, int]:
-    """Forget old changes.
-
-    Returns:
-        How many changes were forgotten (or with ``dry_run`` would be), and the revision up to which
-        all are.
-
-    Raises:
-        Failure: the archive can't be written.
-    """
-    with topology_failures():
-        topology = Topology.open(settings.database_url, migrate_first=False)
-    with contextlib.closing(topology), topology_failures():
-        if dry_run:
-            return changes_kept(settings).prunable(topology)
-        try:
-            rows = asyncio.run(change_retention(topology, settings).round())
-        except OSError as error:
-            raise Failure(f"nothing more was forgotten: the archive: {error}") from error
-        return rows, topology.changes.oldest()
 
 
 @contextlib.contextmanager
