@@ -20,9 +20,9 @@ from control_plane.names import ECDS, EPOCHS_FILTER
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology import Topology
-from control_plane.topology.lookup.interface import ClaimLookup, Mark
+from control_plane.topology.lookup import ClaimLookup, FeedPosition
 from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.change import Snapshot as TopologySnapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.errors import TopologyError
 from control_plane.xds.resource import Resource
 from control_plane.xds.server.revision_probe import RevisionUnknown
@@ -250,7 +250,7 @@ class _Reader:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         self._lookup: ClaimLookup | None = None
-        self._mark: Mark | None = None
+        self._mark: FeedPosition | None = None
         self._last: tuple[int, TopologySnapshot] | None = None
         """A state, and the connection over which it was found to be new."""
 
@@ -262,7 +262,7 @@ class _Reader:
         if self._lookup is None:
             self._lookup = self._topology.claim_lookup()
         # Before the state: a commit after it must not be missed by the next call.
-        mark = self._lookup.mark()
+        mark = self._lookup.feed_position()
         if mark == self._mark and not behind:
             return None
         self._mark = mark
@@ -270,12 +270,14 @@ class _Reader:
         self._last = mark.connection, state
         return state
 
-    def _known(self, mark: Mark) -> TopologySnapshot | None:
+    def _known(self, mark: FeedPosition) -> TopologySnapshot | None:
         """The last state at a newer revision, where that is all that is new."""
         if self._last is None:
             return None
         connection, last = self._last
-        known = Mark(mark.revision, last.edge_revision, sum(last.epochs.values()), connection)
+        known = FeedPosition(
+            mark.revision, last.edge_revision, sum(last.epochs.values()), connection
+        )
         if known != mark or mark.revision < last.revision:
             return None
         return replace(last, revision=mark.revision)

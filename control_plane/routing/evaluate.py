@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
+from control_plane.names import cell_id
 from control_plane.routing import tokens
 from control_plane.routing.matching import Subjects, match_failure
 from control_plane.routing.model import (
@@ -208,8 +209,8 @@ def _classify(
     if action.type is ClassifyType.SESSION_PREFIX:
         cell = cells.by_prefix.get(value)
     else:
-        canonical = value.isascii() and value.isdigit() and len(value) <= 19 and value[0] != "0"
-        cell = cells.by_id.get(int(value)) if canonical else None
+        number = cell_id(value)
+        cell = None if number is None else cells.by_id.get(number)
     return _to_cell(rule, key, cell, cells, f"{key} names the cell")
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 
+from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
 from control_plane.jobs.notifications import WakeUps
 from control_plane.metrics.server import Metrics
@@ -59,6 +60,7 @@ def _check(settings: Settings) -> None:
 
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
+    """Open the database and start what does not depend on roles; the stack stops it."""
     topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
     stack.callback(topology.close)
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
@@ -66,11 +68,19 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     metrics.database.observe(topology.engine)
     tasks = await stack.enter_async_context(background_tasks())
     tasks.start("wake-ups", WakeUps(topology).run)
-    return Foundation(settings, topology, metrics, Fleet(metrics.fleet), tasks, worker_files)
+    return Foundation(
+        settings=settings,
+        topology=topology,
+        metrics=metrics,
+        classifier_metrics=ClassifierMetrics(metrics.classifier),
+        fleet=Fleet(metrics.fleet),
+        tasks=tasks,
+        worker_files=worker_files,
+    )
 
 
 async def _start_roles(foundation: Foundation, stack: contextlib.AsyncExitStack) -> Running:
-    """Start the roles, and have the stack stop them: what others use stops after them."""
+    """Start the roles in their order; the stack stops them in the reverse order."""
     roles = frozenset(foundation.settings.roles)
     plane = Running.over(foundation)
     access = TopologyAccess.open(foundation)

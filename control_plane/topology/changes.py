@@ -45,7 +45,7 @@ class Pruned:
 
 
 class Revisions(NamedTuple):
-    """The last commit, and the last that changed a cell or the active ruleset (`Snapshot`)."""
+    """The last commit, and the last ones that changed what edges get: see `TopologySnapshot`."""
 
     revision: int
     edge_revision: int

@@ -21,15 +21,19 @@ from control_plane.topology.claims.open_leases import OpenLeases
 from control_plane.topology.claims.plain import Claims
 from control_plane.topology.claims.records import Records
 from control_plane.topology.claims.release import Releases
-from control_plane.topology.lookup.batched import BatchedLookup
-from control_plane.topology.lookup.interface import ClaimLookup, open_lookup
+from control_plane.topology.lookup import (
+    BatchedLookup,
+    ClaimLookup,
+    open_batched_lookup,
+    open_lookup,
+)
 from control_plane.topology.maintenance.desired import DesiredState
 from control_plane.topology.operations import Operations
 from control_plane.topology.storage.answers import Answers
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.tokens import Tokens
-from control_plane.topology.values.change import Snapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.errors import TopologyError
 
 
@@ -122,19 +126,18 @@ class Topology:
 
     def batched_lookup(self) -> BatchedLookup | None:
         """Open a look-up that does not block; None on SQLite, where none blocks for long."""
-        engine = self._store.engine
-        return None if engine.dialect.name == "sqlite" else BatchedLookup(engine)
+        return open_batched_lookup(self._store.engine)
 
     def revision(self) -> int:
         """Return the revision of the last commit."""
         with self._store.read() as connection:
             return changes.revision(connection)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> TopologySnapshot:
         """Return cells, active ruleset and epochs at one revision."""
         with self._store.read() as connection:
             revisions = changes.revisions(connection)
-            return Snapshot(
+            return TopologySnapshot(
                 *revisions,
                 self._cell_cache.read(connection, revisions.revision),
                 rulesets.active(connection),

@@ -16,7 +16,7 @@ from addons.remote import RemoteCell
 from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.model import Request
 from tests.addons.mitmdump import mitmdump
-from tests.e2e.test_hosts import BLOCKS, CASES, Hosts, raw_request, seen, use_hosts
+from tests.support.host_cases import BLOCKS, CASES, Hosts, raw_request, seen, use_hosts
 from tests.support.raw_http import RawConnection, RawResponse, exchange, request_bytes
 from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
 from tests.support.system import System

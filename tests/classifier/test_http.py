@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.classifier import http
+from control_plane.classifier import http_connection
 from control_plane.server import Running
 from tests.support.plane import add_cell, plane_with, route_all
 
@@ -70,7 +70,7 @@ async def test_an_upgrade_and_connect_are_answered_and_nothing_more_is_read(plan
     [
         (b"no http at all\r\n\r\n", b"400"),
         (b"GET /x HTTP/1.1\r\nbad name: x\r\n\r\n", b"400"),
-        (b"GET /x HTTP/1.1\r\na: " + b"x" * (http.MAX_REQUEST_BYTES + 1), b"431"),
+        (b"GET /x HTTP/1.1\r\na: " + b"x" * (http_connection.MAX_REQUEST_BYTES + 1), b"431"),
     ],
 )
 async def test_what_is_malformed_or_endless_is_refused(
@@ -94,7 +94,7 @@ async def test_one_connection_too_many_is_closed(
     plane: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     route_all(plane.topology)
-    monkeypatch.setattr(http, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(http_connection, "MAX_CONNECTIONS", 1)
     with socket.create_connection(("127.0.0.1", plane.ports.classifier)):
         await asyncio.sleep(0.1)
         assert await talk(plane, b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n") == b"<closed>"

@@ -20,9 +20,9 @@ from control_plane.classifier.failures import LOG_S, Failures, Reason
 from control_plane.publisher import publisher
 from control_plane.server import Running
 from control_plane.topology import Subject
-from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.values.errors import Unavailable
-from tests.support.plane import add_cell, plane_with, samples, until
+from control_plane.topology.values import ClaimSpec, Unavailable
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, samples
 from tests.support.postgres import Postgres, postgres
 
 RULE = {

@@ -10,7 +10,7 @@ import pytest
 
 from control_plane.cli.client import Exit
 from control_plane.cli.main import hoist
-from tests.cli.cellway import Cellway
+from tests.cli.cellway_command import Cellway
 from tests.support.system import RULESETS, System
 
 

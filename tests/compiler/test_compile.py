@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,22 +20,15 @@ from control_plane.compiler.native.regex_rewrite import anchored, without
 from control_plane.names import CDS, LDS, RDS
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.regex import Regex
-from control_plane.topology.values.cell import Cell, CellState, CellTLS
+from control_plane.topology.values.cell import Cell, CellTLS
 from control_plane.topology.values.endpoint import Endpoint
+from tests.compiler.cells import cell
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
 POLICY = TrafficPolicy(
     classifiers=(ClassifierAddress("127.0.0.1", 18001),), debug_networks=("127.0.0.0/8",)
 )
 GITLAB = parse((RULESETS / "gitlab.json").read_text())
-
-
-def cell(number: int, **more: object) -> Cell:
-    made = Cell(
-        number, f"cell-{number}", f"cell-{number}.example.com", (Endpoint("10.0.0.1", 443),), None,
-        None, f"cell-{number}", (), {}, CellState.ACTIVE, 100, True, 1,
-    )  # fmt: skip
-    return replace(made, **more)
 
 
 def compiled(*cells: Cell, revision: int = 1) -> dict[tuple[str, str], bytes]:

@@ -6,7 +6,6 @@ import http.server
 import socket
 import ssl
 import threading
-from types import TracebackType
 from typing import Any, Self
 
 NAME_HEADER = "x-served-by"
@@ -41,12 +40,7 @@ class CellServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.released.set()
         self._server.shutdown()
         self._server.server_close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from control_plane.cli.local.system import LOCAL_NODE
@@ -17,27 +17,17 @@ from tests.e2e.change_system import ChangingSystem
 from tests.e2e.change_views import Timeline, View, backends_of
 from tests.e2e.envoy_state import EnvoyState, Key, differences
 from tests.e2e.steady_clients import TIMEOUT_S, Client, Http1, Http2, SteadyClients, ask
+from tests.support.conditions import holds_within
 
 SETTLE_S = 8.0
 """How long what is not refused may take to get through beside what is."""
 LATER_S = 1.0
 """When what differs is looked at once more, to tell late from never."""
 OLD_CLIENTS = 4
-POLL_S = 0.05
 
 
 class Wrong(AssertionError):
     """The system does what it must not do."""
-
-
-def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether a condition comes to hold in that time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(POLL_S)
-    return True
 
 
 class ChangeChecks:
@@ -161,14 +151,14 @@ class ChangeChecks:
 
     def _check_refused(self, wanted: Wanted, snapshot: Snapshot, must: frozenset[str]) -> None:
         """What is refused is named with Envoy's own words, and nothing else lacks."""
-        until(lambda: self._refusal_faults(wanted, must) == [], SETTLE_S)
+        holds_within(lambda: self._refusal_faults(wanted, must) == [], SETTLE_S)
         if faults := self._refusal_faults(wanted, must):
             raise wrong(f"{sorted(must)} can't be taken, but the fleet says", faults)
         besides = {(kind, f"cell:{name}") for name in must for kind in (CDS, EDS)}
         besides |= self._withheld - set(_keys(snapshot))
         if wanted.odd_rules:
             besides |= {key for key in _keys(snapshot) if key[0] in {LDS, RDS}}
-        until(lambda: self._differences(snapshot, besides) == [], SETTLE_S)
+        holds_within(lambda: self._differences(snapshot, besides) == [], SETTLE_S)
         if found := self._differences(snapshot, besides):
             raise wrong(f"besides {sorted(must)}, which it refuses", found)
         for name, version in snapshot.whole(CDS).versions.items():

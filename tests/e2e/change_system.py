@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from tests.support.agent_process import AgentProcess
 from tests.support.system import System
@@ -17,10 +17,6 @@ class ChangingSystem(System):
         super().__init__(directory, cells, **settings)
         self._with_agent = agent
         self._agent: AgentProcess | None = None
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        return self
 
     async def _xds_port(self) -> int:
         if not self._with_agent:

@@ -13,12 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
 
-from tests.e2e.change_checks import ChangeChecks, Wrong, until
+from tests.e2e.change_checks import ChangeChecks, Wrong
 from tests.e2e.change_operations import (
     BACKENDS,
     CA_FILES,
@@ -35,6 +34,7 @@ from tests.e2e.change_operations import (
 from tests.e2e.change_system import ChangingSystem
 from tests.e2e.named_backends import NamedBackends
 from tests.e2e.steady_clients import SteadyClients
+from tests.support.conditions import holds_within
 
 FLEET_S = 20.0
 """How long a change that nothing is wrong with may take, mending and trying again included."""
@@ -103,12 +103,7 @@ class ChangeWorld:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def _begin(self) -> None:
@@ -217,7 +212,7 @@ class ChangeWorld:
         self._write_file(operation.file, operation.state)
         self.wanted = after
         if refused_before and not checks.must_be_refused(after):
-            done = until(checks.synced, self._patience(False, after))
+            done = holds_within(checks.synced, self._patience(False, after))
             said = f"{operation.file} is mended, but stays refused"
             checks.check(after, begun, before, done=done, said=said)
 
@@ -237,10 +232,10 @@ class ChangeWorld:
             checks.close_old()
             with self._steady.paused():
                 self._system.restart_envoy()
-                if not until(self._listens, FLEET_S):
+                if not holds_within(self._listens, FLEET_S):
                     raise Wrong(f"Envoy is up, but serves nothing: {checks.fleet()}")
         must = checks.must_be_refused(self.wanted)
-        done = not must and until(checks.synced, self._patience(False, self.wanted))
+        done = not must and holds_within(checks.synced, self._patience(False, self.wanted))
         checks.check(self.wanted, time.monotonic(), before, done=done, said="after a restart")
 
     def _put(self, wanted: Wanted, wait_s: float) -> httpx.Response:

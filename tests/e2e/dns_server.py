@@ -6,9 +6,7 @@ import ipaddress
 import socket
 import struct
 import threading
-import time
 from collections import Counter
-from types import TracebackType
 from typing import Self
 
 A, AAAA = 1, 28
@@ -40,12 +38,7 @@ class DnsServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         # An empty datagram ends the wait.
         self._socket.sendto(b"", self._socket.getsockname())
@@ -85,14 +78,6 @@ class DnsServer:
             answer += struct.pack(">HHHIH", 0xC00C, kind, _CLASS_IN, _TTL_S, len(one.packed))
             answer += one.packed
         self._socket.sendto(answer, client)
-
-    def wait_asked(self, name: str, times: int, timeout_s: float = 20.0) -> None:
-        """Wait until a name was asked for so many times more."""
-        wanted = self.asked[name] + times
-        deadline = time.monotonic() + timeout_s
-        while self.asked[name] < wanted:
-            assert time.monotonic() < deadline, f"{name} is not asked for: {self.asked}"
-            time.sleep(0.01)
 
 
 def _read(question: bytes) -> tuple[str, int, int]:

@@ -5,12 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,8 +15,9 @@ import psycopg
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from tests.e2e.load import get
-from tests.e2e.test_failures import until
 from tests.support.agent_process import AgentProcess
+from tests.support.child_process import ChildProcess, listens
+from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.ports import unused_port
@@ -30,47 +26,24 @@ from tests.support.system import RULESETS, reconnecting_soon
 
 NEW_KEYS = 8_000
 BATCH = 1000
-START_S = 30.0
 
 
-class CellProcess:
-    """An example cell as a process; used with `with`."""
+class CellProcess(ChildProcess):
+    """An example cell as a process."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, directory: Path) -> None:
+        super().__init__(directory / f"{name}.log")
         self.name = name
         self.port = unused_port()
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and wait until it listens."""
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "control_plane.example_cell"),
-                *("--name", self.name, "--port", str(self.port)),
-            ]
-        )
-        end = time.monotonic() + START_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                assert time.monotonic() < end, f"{self.name} does not start"
-                time.sleep(0.05)
-            else:
-                return
+    def command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "control_plane.example_cell"),
+            *("--name", self.name, "--port", str(self.port)),
+        ]
 
-    def kill(self) -> None:
-        """SIGKILL; safe to repeat."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def __enter__(self) -> CellProcess:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
+    def is_up(self) -> bool:
+        return listens(self.port)
 
 
 @dataclass
@@ -94,15 +67,6 @@ class FaultySystem:
         with psycopg.connect(self.database.url()) as connection:
             connection.execute("LOCK TABLE claims IN ACCESS EXCLUSIVE MODE")
             yield
-
-    @contextlib.contextmanager
-    def frozen(self, pid: int) -> Iterator[None]:
-        """SIGSTOP, then SIGCONT."""
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
 
 
 class Requests:
@@ -132,7 +96,7 @@ def faulty_system(directory: Path) -> Iterator[FaultySystem]:
     """Everything up and in step."""
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
-        cells = [stack.enter_context(CellProcess(f"cell-{n}")) for n in (1, 2)]
+        cells = [stack.enter_context(CellProcess(f"cell-{n}", directory)) for n in (1, 2)]
         plane = PlaneProcess(directory, "--database-url", database.url())
         stack.enter_context(plane)
         agent = stack.enter_context(AgentProcess(directory, plane.grpc_port))
@@ -161,5 +125,5 @@ def faulty_system(directory: Path) -> Iterator[FaultySystem]:
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
         system = FaultySystem(database, plane, agent, envoy, cells)
-        until(system.synced)
+        wait_until(system.synced)
         yield system

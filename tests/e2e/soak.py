@@ -18,13 +18,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from tests.e2e.faults import FAULTS, suffer, wrong
 from tests.e2e.faulty_system import FaultySystem, Requests, faulty_system
 from tests.e2e.load import LOST, OK, Load, get
-from tests.e2e.test_failures import until
-from tests.e2e.test_faults import FAULTS, suffer, wrong
+from tests.support.conditions import wait_until
 from tests.support.system import RawClient
 
 SAMPLE_S = 1.0
@@ -82,12 +81,7 @@ class Memory:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -161,7 +155,7 @@ def soak(minutes: float) -> int:
                 answers = load.take()
                 requests += answers.total()
                 assert wrong(answers, FAULTS[0]) == {}, "while changes were made"
-            until(system.synced)
+            wait_until(system.synced)
             odd = {a: n for a, n in crowd.seen().items() if a.status not in {OK, 503}}
             lost = sum(n for a, n in odd.items() if a.status == LOST)
         print(

@@ -10,7 +10,7 @@ import argparse
 import itertools
 import time
 
-from tests.e2e.test_changes import VARIANTS, play_many
+from tests.e2e.change_worlds import VARIANTS, play_many
 
 EXAMPLES = 8
 """Sequences for each system that is started."""

@@ -6,7 +6,7 @@ import itertools
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.cell_server import HEALTH_PATH, NAME_HEADER, CellServer
 from tests.e2e.dns_server import AAAA, DnsServer
 from tests.e2e.load import Answer, Load, get
+from tests.support.conditions import wait_until
 from tests.support.raw_http import exchange, request_bytes
 from tests.support.system import System
 
@@ -67,13 +68,6 @@ def upload(system: System, cell: str) -> int:
     return answer.status
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def listens(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
@@ -115,7 +109,7 @@ def test_all_addresses_dead_is_503_and_over_as_soon_as_one_lives(
     system.add_cell(cell, 0, endpoints=[f"dual.test:{port}"])
     assert ask(system, cell)[0] == 503
     with CellServer("back", port=port):
-        until(lambda: ask(system, cell) == (200, "back"))
+        wait_until(lambda: ask(system, cell) == (200, "back"))
 
 
 def test_records_that_moved_take_the_traffic_with_them(
@@ -133,9 +127,8 @@ def test_records_that_moved_take_the_traffic_with_them(
         with Load(system.edge_port, requests, cell_header=NAME_HEADER) as load:
             load.go_on(20)
             dns.records |= {"moved.test": ("::1",), "late.test": ("::1",)}
-            until(lambda: {ask(system, name) for name in (*requests, late)} == {(200, "new")})
-            load.go_on(6)
-            before = load.take()
+            wait_until(lambda: {ask(system, name) for name in (*requests, late)} == {(200, "new")})
+            before = load.take_earlier()
             load.go_on(60)
             assert load.take().keys() == {Answer(name, 200, "new") for name in requests}
         lost = Counter[str]()
@@ -144,7 +137,7 @@ def test_records_that_moved_take_the_traffic_with_them(
         assert lost[cell] == 0, before
         # A probed cell's new address serves when its first probe is answered, not before.
         assert lost[probed] < 20, before
-        until(lambda: not old.connections)
+        wait_until(lambda: not old.connections)
 
 
 def test_a_name_without_an_answer_holds_up_nobody_for_long(
@@ -165,6 +158,6 @@ def test_a_name_without_an_answer_holds_up_nobody_for_long(
         began = time.monotonic()
         system.restart_envoy()
         system.in_step()
-        until(lambda: listens(system.edge_port))
+        wait_until(lambda: listens(system.edge_port))
         assert ask(system, cell) == (200, "one")
         assert time.monotonic() - began < GIVEN_UP_S + 2

@@ -9,7 +9,6 @@ import pytest
 
 from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from tests.e2e.echo_upstream import Arrived, EchoUpstream
-from tests.e2e.edge import EDGE_LISTENER, echo_bootstrap
 from tests.e2e.edge_client import EdgeClient, http2_block
 from tests.e2e.edge_requests import (
     CONNECTION_VALUES,
@@ -19,6 +18,7 @@ from tests.e2e.edge_requests import (
     RawRequest,
     RequestMaker,
 )
+from tests.support.edge_bootstrap import EDGE_LISTENER, echo_bootstrap
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.raw_http import RawConnection, RawResponse, exchange, request_bytes
 from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection

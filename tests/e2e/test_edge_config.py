@@ -19,7 +19,7 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import LDS
 from control_plane.routing.admission.admit import MAX_HEAD_BYTES
 from control_plane.routing.rules.parse import parse
-from tests.e2e.edge import connection_manager
+from tests.support.edge_bootstrap import connection_manager
 
 PASSTHROUGH = Path(__file__).parents[2] / "rulesets" / "passthrough.json"
 # What has no say in which requests are admitted and how they look afterwards.

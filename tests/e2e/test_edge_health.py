@@ -21,10 +21,9 @@ from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
 from control_plane.settings import Settings
 from tests.e2e.picky_cell import ENVOY, OURS, PickyCell
-from tests.e2e.test_failures import until
 from tests.support.agent_process import AgentProcess
+from tests.support.conditions import until, wait_until
 from tests.support.envoy_process import EnvoyProcess
-from tests.support.plane import until as plane_until
 from tests.support.ports import unused_port
 from tests.support.system import RawClient, System, reconnecting_soon
 
@@ -111,7 +110,7 @@ def up(system: System) -> set[str]:
 
 def by_edges(system: System, cells: int) -> None:
     """Wait until the edges decide about so many cells."""
-    until(lambda: len(system.plane.topology.edge_health.verdicts()) == cells)
+    wait_until(lambda: len(system.plane.topology.edge_health.verdicts()) == cells)
 
 
 def answered(system: System, cell: str) -> int:
@@ -140,8 +139,8 @@ def status(system: System) -> str:
 
 
 def decided(system: System, cell: str, status: int) -> None:
-    until(lambda: explained(system, cell) == status)
-    until(lambda: answered(system, cell) == status)
+    wait_until(lambda: explained(system, cell) == status)
+    wait_until(lambda: answered(system, cell) == status)
 
 
 def test_a_dead_cell_gets_what_the_ruleset_says_and_one_that_comes_up_is_used(
@@ -180,22 +179,22 @@ def test_the_edge_is_believed_and_not_our_probe_which_serves_where_no_edge_repor
     reporting = Reporting(system)
     with PickyCell("a", ENVOY) as a, PickyCell("b", OURS) as b, PickyCell("c") as c:
         add(system, a, b, c)
-        until(lambda: up(system) == {"a", "c"})
+        wait_until(lambda: up(system) == {"a", "c"})
         reporting.begin()
-        until(lambda: up(system) == {"b", "c"})
+        wait_until(lambda: up(system) == {"b", "c"})
         decided(system, "a", 502)
         decided(system, "b", 200)
         (node,) = system.api.get("/v1/fleet").json()["items"]
         assert node["reports_health"] is True
         reporting.end()
-        until(lambda: up(system) == {"a", "c"})
+        wait_until(lambda: up(system) == {"a", "c"})
         (node,) = system.api.get("/v1/fleet").json()["items"]
         assert node["reports_health"] is False
         # All of them, too: who can't reach any cell is the edge itself.
         reporting.begin()
         b.refused.add(ENVOY)
         c.refused.add(ENVOY)
-        until(lambda: up(system) == set())
+        wait_until(lambda: up(system) == set())
         reporting.end()
 
 
@@ -221,8 +220,8 @@ def test_both_probes_take_the_same_answers_for_well(system: System) -> None:
     with ExitStack() as stack:
         cells = (PickyCell(name, raw=raw) for name, raw in answers.items())
         add(system, *(stack.enter_context(cell) for cell in cells))
-        until(lambda: up(system) == well)
-        until(lambda: {name for name in answers if answered(system, name) == 200} == well)
+        wait_until(lambda: up(system) == well)
+        wait_until(lambda: {name for name in answers if answered(system, name) == 200} == well)
 
 
 def test_neither_a_restarted_envoy_nor_a_restarted_control_plane_makes_it_flap(
@@ -232,13 +231,13 @@ def test_neither_a_restarted_envoy_nor_a_restarted_control_plane_makes_it_flap(
     with PickyCell("a", ENVOY) as a, PickyCell("b", OURS) as b, PickyCell("c") as c:
         add(system, a, b, c)
         reporting.begin()
-        until(lambda: up(system) == {"b", "c"})
+        wait_until(lambda: up(system) == {"b", "c"})
         before = system.plane.topology.revision()
         system.stop_plane()
         system.start_plane()
-        until(lambda: len(system.api.get("/v1/fleet").json()["cells"]) == 3)
+        wait_until(lambda: len(system.api.get("/v1/fleet").json()["cells"]) == 3)
         system.restart_envoy()
-        until(lambda: len(system.api.get("/v1/fleet").json()["cells"]) == 3)
+        wait_until(lambda: len(system.api.get("/v1/fleet").json()["cells"]) == 3)
         assert up(system) == {"b", "c"}
         assert system.plane.topology.revision() == before, "nothing was written meanwhile"
         reporting.end()
@@ -260,21 +259,21 @@ def test_an_agent_between_them_reports_for_its_envoy(
         picky = stack.enter_context(PickyCell("a", ENVOY))
         add(system, picky, stack.enter_context(PickyCell("b")))
         stack.enter_context(EnvoyProcess(bootstrap, directory, wait_ready=False))
-        until(lambda: up(system) == {"b"})
+        wait_until(lambda: up(system) == {"b"})
         reports = {
             n["id"]: n["reports_health"] for n in system.api.get("/v1/fleet").json()["items"]
         }
         assert reports == {"local": False, "n1": True}
         picky.refused.clear()
-        until(lambda: up(system) == {"a", "b"})
+        wait_until(lambda: up(system) == {"a", "b"})
         picky.refused.add(ENVOY)
-        until(lambda: up(system) == {"b"})
+        wait_until(lambda: up(system) == {"b"})
         agent.kill()
         # By our own probe, which it refuses nothing.
-        until(lambda: up(system) == {"a", "b"})
+        wait_until(lambda: up(system) == {"a", "b"})
         with contextlib.suppress(ProcessLookupError):
             agent.start()
-        until(lambda: up(system) == {"b"})
+        wait_until(lambda: up(system) == {"b"})
 
 
 async def test_the_envoy_of_cellway_up_reports(tmp_path: Path) -> None:
@@ -289,4 +288,4 @@ async def test_the_envoy_of_cellway_up_reports(tmp_path: Path) -> None:
         edge_port=unused_port(),
     )
     async with everything(settings) as (plane, _, _):
-        await plane_until(lambda: plane.edges.nodes == {LOCAL_NODE})
+        await until(lambda: plane.edges.nodes == {LOCAL_NODE})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_failures import until
+from tests.support.conditions import wait_until
 from tests.support.system import RawClient, System
 
 AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
@@ -31,7 +31,7 @@ def empty(system: System, directory: Path) -> None:
     for file in directory.glob("cellway.db*"):
         file.unlink()
     system.start_plane()
-    until(lambda: any(node.connected for node in system.plane.fleet.nodes()))
+    wait_until(lambda: any(node.connected for node in system.plane.fleet.nodes()))
 
 
 def serves(system: System) -> bool:
@@ -45,7 +45,7 @@ def test_an_empty_database_takes_nothing_away(cells: int, delta: bool, tmp_path:
         prepare(system)
         assert serves(system)
         empty(system, tmp_path)
-        until(lambda: system.api.get("/readyz").status_code == 503)
+        wait_until(lambda: system.api.get("/readyz").status_code == 503)
         assert "force" in system.api.get("/readyz").json()["alarm"]
         (node,) = system.api.get("/v1/fleet").json()["items"]
         assert node["state"] == "STALE", "it does not run what is published"
@@ -71,7 +71,7 @@ def test_an_operator_who_forces_the_last_cell_out_is_told_what_the_fleet_does(
         refused = system.api.patch("/v1/cells/cell-1", json={"state": "retired"}, headers=match)
         assert refused.status_code == 409
         system.write("PATCH", "/v1/cells/cell-1?force=true", {"state": "retired"}, **match)
-        until(lambda: system.api.get("/readyz").status_code == 503)
+        wait_until(lambda: system.api.get("/readyz").status_code == 503)
         told = system.api.get("/readyz").json()["alarm"]
         assert "all clusters of cells (of which there are 1) would go" in told
         assert "--force-shrink" in told

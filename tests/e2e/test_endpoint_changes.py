@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.cell_server import HEALTH_PATH, NAME_HEADER, CellServer
 from tests.e2e.dns_server import DnsServer
 from tests.e2e.load import Answer, Load, get
+from tests.support.conditions import wait_until
 from tests.support.ports import unused_port
 from tests.support.raw_http import RawConnection, exchange
 from tests.support.system import System
@@ -76,13 +77,6 @@ def load(system: System, *names: str) -> Load:
     return Load(system.edge_port, requests, threads=4, cell_header=NAME_HEADER)
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def is_left(server: CellServer) -> bool:
     return not server.connections
 
@@ -101,14 +95,12 @@ def test_a_withdrawn_endpoint_gets_no_request_and_no_request_is_lost(
         for withdrawn, given in ((old, new), (new, old)) * 2:
             steady.go_on(40)
             patch(system, cell, endpoints=at(given))
-            # One request of each thread may have been sent before.
-            steady.go_on(8)
-            before = steady.take()
+            before = steady.take_earlier()
             assert {one.status for one in before} == {200}, before
             steady.go_on(80)
             assert steady.take().keys() == {Answer(cell, 200, given.name)}
             # Idle connections are closed; the prober's, too.
-            until(partial(is_left, withdrawn))
+            wait_until(partial(is_left, withdrawn))
 
 
 def test_a_request_under_way_at_a_withdrawn_endpoint_is_answered(
@@ -125,7 +117,7 @@ def test_a_request_under_way_at_a_withdrawn_endpoint_is_answered(
         answer = client.read_response()
         assert answer is not None
         assert (answer.status, answer.header(NAME_HEADER)) == (200, b"old")
-    until(lambda: not old.connections)
+    wait_until(lambda: not old.connections)
 
 
 @pytest.mark.parametrize("more", [{}, PROBED], ids=["unprobed", "probed"])
@@ -140,8 +132,7 @@ def test_endpoints_swapped_between_cells_leave_no_request_at_the_wrong_one(
         for first, third in ((three, one), (one, three)):
             steady.go_on(40)
             swap(system, {cell: first, other: third})
-            steady.go_on(8)
-            assert {answer.status for answer in steady.take()} == {200}
+            assert {answer.status for answer in steady.take_earlier()} == {200}
             steady.go_on(120)
             assert steady.take().keys() == {
                 Answer(cell, 200, first.name),
@@ -179,8 +170,7 @@ def test_between_ip_address_and_name_nothing_is_lost(
         for host, server in ((name, new), ("127.0.0.1", old)):
             steady.go_on(30)
             patch(system, cell, endpoints=at(server, host))
-            steady.go_on(8)
-            assert {answer.status for answer in steady.take()} == {200}
+            assert {answer.status for answer in steady.take_earlier()} == {200}
             steady.go_on(60)
             assert steady.take().keys() == {Answer(cell, 200, server.name)}
 
@@ -199,8 +189,7 @@ def test_to_a_name_and_back_before_it_resolves_nothing_is_lost(
         steady.go_on(60)
         patch(system, cell, endpoints=at(old))
         there.join()
-        steady.go_on(8)
-        assert {answer.status for answer in steady.take()} == {200}
+        assert {answer.status for answer in steady.take_earlier()} == {200}
         steady.go_on(60)
         assert steady.take().keys() == {Answer(cell, 200, "old")}
 
@@ -213,5 +202,5 @@ def test_a_cell_that_comes_up_after_it_was_registered_is_served_within_seconds(
     assert ask(system, cell)[0] == 503
     with CellServer("late", port=port):
         began = time.monotonic()
-        until(lambda: ask(system, cell) == (200, "late"))
+        wait_until(lambda: ask(system, cell) == (200, "late"))
         assert time.monotonic() - began < 4

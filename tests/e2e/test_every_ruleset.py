@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.publisher.test_publisher import UNNAMED
+from tests.support.plane import UNNAMED_HEADERS_RULESET
 from tests.support.system import RULESETS, System
 
 OURS = {path.stem: json.loads(path.read_text()) for path in RULESETS.glob("*.json")}
-ALL: dict[str, dict[str, Any]] = {**OURS, "unnamed": json.loads(UNNAMED)}
+ALL: dict[str, dict[str, Any]] = {**OURS, "unnamed": json.loads(UNNAMED_HEADERS_RULESET)}
 
 
 @pytest.fixture(

@@ -5,27 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.conditions import wait_until
 from tests.support.system import RawClient, System
 
-DEADLINE_S = 20.0
 SESSION = [("cookie", b"_gitlab_session=cell-2-a")]
-
-
-def until(check: Callable[[], Any]) -> Any:
-    """Wait for something to become true, bounded."""
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        if result := check():
-            return result
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")
 
 
 @pytest.fixture
@@ -78,7 +67,7 @@ def test_a_dead_classifier_gets_what_the_rule_says(
     with RawClient(system.edge_port) as client:
         assert client.ask(b"/t/acme")[1].get("x-example-cell") == "cell-1"
         kill_classifier(system)
-        until(
+        wait_until(
             lambda: (
                 client.ask(b"/t/acme")[1].get("x-example-cell") != "cell-1"
                 or policy == {"weighted": {"cell-1": 1}}
@@ -122,7 +111,7 @@ def test_a_dead_cell_gets_503_at_once_and_then_what_the_rule_says(tmp_path: Path
                 assert status == 503 or headers["x-example-cell"] == "cell-1"
                 return status == 200
 
-            until(answered)
+            wait_until(answered)
         assert system.plane.topology.cells.get("cell-4").healthy is False
 
 

@@ -16,52 +16,10 @@ from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Status, ToCell
 from control_plane.routing.rules.parse import parse
-from tests.support.raw_http import RawResponse, exchange, request_bytes
-from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
+from tests.support.host_cases import BLOCKS, CASES, Hosts, raw_request, seen, use_hosts
+from tests.support.raw_http import exchange
+from tests.support.raw_http2 import RawHttp2Connection
 from tests.support.system import System
-
-HOSTS_RULES: dict[str, Any] = {
-    "name": "hosts",
-    "rules": [
-        *(
-            {
-                "id": f"native-{cell}",
-                "match": {"type": "host", "regexValue": regex},
-                "action": "proxy",
-                "proxy": {"cell": cell},
-            }
-            for cell, regex in (
-                ("cell-1", r"^a\.native$"),
-                ("cell-2", r"^b\.native$"),
-                ("cell-3", r"^a\.native,b\.native$"),
-            )
-        ),
-        {
-            "id": "asked",
-            "match": {"type": "host", "regexValue": r"^(?<host>.*\.asked)$"},
-            "action": "classify",
-            "classify": {"claims": [{"tenant": "${host}"}]},
-            "on_unknown": 404,
-        },
-    ],
-}
-CLAIMS = {"cell-1": "a.asked", "cell-2": "b.asked", "cell-3": "a.asked,b.asked"}
-Hosts = tuple[bytes, ...]
-CASES: list[tuple[bytes, Hosts]] = [
-    (target, tuple(f"{host}.{tier}".encode() if host else b"" for host in hosts))
-    for tier in ("native", "asked")
-    for target in (b"/x", f"http://b.{tier}/x".encode(), f"http://u:p@b.{tier}:80/x".encode())
-    for hosts in (("a",), ("b",), ("a", "b"), ("b", "a"), ("a", "a"), ("a", ""), ("", "b"), ())
-]
-
-
-def use_hosts(system: System) -> None:
-    """Cells, claims and rules that tell hosts apart, by native rules and by the classifier."""
-    system.add_cells()
-    for cell, value in CLAIMS.items():
-        system.claim(cell, f"tenant:{value}")
-    system.use_ruleset(HOSTS_RULES)
-    system.in_step()
 
 
 @pytest.fixture(scope="module", params=["http", "grpc"])
@@ -97,19 +55,6 @@ def expected(
     return outcome.cell if isinstance(outcome, ToCell) else str(outcome.code)
 
 
-def seen(response: RawResponse | Http2Refusal | None) -> str:
-    """The cell that answered, or the edge's status; HTTP/2's refusals are 400 here."""
-    if isinstance(response, Http2Refusal):
-        return "400"
-    assert response is not None
-    cell = response.header("x-example-cell")
-    return cell.decode() if cell is not None else str(response.status)
-
-
-def raw_request(target: bytes, hosts: Hosts) -> bytes:
-    return request_bytes(target, [("Host", host) for host in hosts], host=None)
-
-
 def case_name(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else "+".join(h.decode() for h in value)
 
@@ -139,17 +84,6 @@ def test_explain_says_what_envoy_does(system: System, hosts: Hosts) -> None:
     said = system.write("POST", "/v1/explain", body)
     response = exchange(("127.0.0.1", system.edge_port), raw_request(b"/x", hosts))
     assert (said["cell"] or str(said["outcome"]["status"])) == seen(response)
-
-
-BLOCKS: list[tuple[bytes | None, Hosts]] = [
-    (
-        f"{authority}.{tier}".encode() if authority else None,
-        tuple(f"{host}.{tier}".encode() for host in hosts),
-    )
-    for tier in ("native", "asked")
-    for authority in ("a", "b", None)
-    for hosts in ((), ("a",), ("b",), ("a", "b"))
-]
 
 
 @pytest.mark.parametrize(("authority", "hosts"), BLOCKS)

@@ -20,13 +20,13 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane import server as composition
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.jobs.notifications import WakeUps
+from control_plane.server import composition
 from control_plane.topology import Topology
 from control_plane.topology.values.claim import ClaimSpec
 from tests.e2e.echo_upstream import EchoUpstream
-from tests.e2e.test_failures import until
+from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.postgres import Postgres, postgres
@@ -116,15 +116,15 @@ def acked(system: System) -> int:
 
 def in_step(system: System, revision: int) -> None:
     """Wait until the Envoy runs at least this revision."""
-    until(lambda: acked(system) >= revision)
+    wait_until(lambda: acked(system) >= revision)
 
 
 def ready(api: httpx.Client, status: int) -> None:
-    until(lambda: api.get("/readyz").status_code == status)
+    wait_until(lambda: api.get("/readyz").status_code == status)
 
 
 def serves(system: System, path: bytes, cell: str) -> None:
-    until(lambda: served_by(system, path, SESSION) == cell)
+    wait_until(lambda: served_by(system, path, SESSION) == cell)
 
 
 class Writers:
@@ -147,7 +147,7 @@ class Writers:
 
     def go_on(self, more: int) -> None:
         goal = len(self.kept) + more
-        until(lambda: len(self.kept) >= goal)
+        wait_until(lambda: len(self.kept) >= goal)
 
     def _write(self) -> None:
         with httpx.Client(base_url=self._base, timeout=20, trust_env=False) as api:
@@ -267,7 +267,7 @@ def test_serve_on_postgresql_from_end_to_end(replicas: Replicas, tmp_path: Path)
         member = FleetMember("n1", "edge", "127.0.0.1", plane.grpc_port, 0)
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         stack.enter_context(EnvoyProcess(bootstrap, tmp_path))
-        until(
+        wait_until(
             lambda: [n["state"] for n in plane.api.get("/v1/fleet").json()["items"]] == ["SYNCED"]
         )
 
@@ -276,18 +276,18 @@ def test_serve_on_postgresql_from_end_to_end(replicas: Replicas, tmp_path: Path)
                 status, headers, _ = client.ask(path)
                 return status, headers.get("x-cellway-cell", "")
 
-        until(lambda: asked(b"/probed/x") == (200, "probed-3"))
+        wait_until(lambda: asked(b"/probed/x") == (200, "probed-3"))
         # The monitor's word is in the database: a dead cell is known to every replica.
         dying.close()
-        until(lambda: replicas.ours.plane.topology.cells.get("probed-3").healthy is False)
-        until(lambda: asked(b"/probed/x")[0] == 503)
+        wait_until(lambda: replicas.ours.plane.topology.cells.get("probed-3").healthy is False)
+        wait_until(lambda: asked(b"/probed/x")[0] == 503)
         lines = (
             'cellway_claims{bucket="route"} 2.0',
             'cellway_fleet_nodes{state="SYNCED"} 1.0',
             'cellway_cell_up{cell="probed-3"} 0.0',
             'cellway_classifier_workers{state="running"} 1.0',
         )
-        until(lambda: all(line in plane.api.get("/metrics").text for line in lines))
+        wait_until(lambda: all(line in plane.api.get("/metrics").text for line in lines))
         metrics = plane.api.get("/metrics").text
         assert "cellway_classify_seconds_count" in metrics
         assert "cellway_db_seconds_count" in metrics
@@ -323,7 +323,7 @@ def test_replicas_outlive_their_database(
     ours, theirs = replicas.ours, replicas.theirs
     with caplog.at_level(logging.ERROR):
         replicas.database.kill()
-        until(lambda: "the newest revision is not known" in caplog.text)
+        wait_until(lambda: "the newest revision is not known" in caplog.text)
         ready(theirs.api, 503)
         ready(ours.api, 503)
         down = theirs.api.get("/v1/cells")

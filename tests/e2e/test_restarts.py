@@ -16,25 +16,15 @@ from control_plane.topology import Topology
 from control_plane.topology.values.endpoint import Endpoint
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.load import Answer, Load, get
-from tests.e2e.test_failures import until
+from tests.e2e.restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
+from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.system import RULESETS, RawClient, System, reconnecting_soon
 
-TAKEN_UP = (
-    r"cluster_manager\.cds\.(update_success|update_rejected|config_reload|version)"
-    r"|cluster_manager\.cluster_(added|modified|removed)"
-    r"|listener_manager\.lds\.(update_success|update_rejected|config_reload|version)"
-    r"|listener_manager\.listener_(added|modified|removed)"
-    r"|http\.edge\.rds\..*\.(update_rejected|config_reload|version)"
-)
-ROUTES_SENT = r"http\.edge\.rds\..*\.update_success"
 # One process is up sooner than two.
 AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 RECONNECTS = r"cluster_manager\.cds\.update_failure"
-
-NATIVE = get(b"/-/x", b"_gitlab_session=cell-2-a")
-AMBIGUOUS = get(b"/foo/x")
 
 
 def prepare(system: System) -> None:
@@ -55,7 +45,7 @@ def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
         failures = sum(system.stats(RECONNECTS).values())
         assert len(before) >= 10
         system.stop_plane()
-        until(lambda: sum(system.stats(RECONNECTS).values()) > failures)
+        wait_until(lambda: sum(system.stats(RECONNECTS).values()) > failures)
         system.start_plane()
         system.in_step()
         (node,) = system.api.get("/v1/fleet").json()["items"]
@@ -92,7 +82,7 @@ def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
 def test_a_restarted_envoy_gets_everything(tmp_path: Path, delta: bool) -> None:
     with System(tmp_path, delta=delta, **AT_ONCE) as system:
         prepare(system)
-        snapshot = system.plane.xds.cache.get("local")
+        snapshot = system.plane.xds.cache.newest
         whole = sum(
             len(resource.body)
             for type_url in snapshot.types
@@ -135,7 +125,7 @@ def killable(directory: Path) -> Iterator[tuple[PlaneProcess, EnvoyProcess]]:
         member = FleetMember("n1", "edge", "127.0.0.1", plane.grpc_port, 0)
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
-        until(lambda: plane.api.get("/v1/fleet").json()["items"][0]["state"] == "SYNCED")
+        wait_until(lambda: plane.api.get("/v1/fleet").json()["items"][0]["state"] == "SYNCED")
         yield plane, envoy
 
 
@@ -156,7 +146,7 @@ def test_killed_under_load_native_routes_lose_nothing_and_others_get_what_their_
             load.go_on(300)
             assert load.take().keys() == {native, ambiguous}
             plane.kill_classifiers()
-            until(lambda: load.seen()[refused] > 0)
+            wait_until(lambda: load.seen()[refused] > 0)
             load.go_on(300)
             died = load.take()
             assert died.keys() <= {native, ambiguous, refused}
@@ -164,8 +154,8 @@ def test_killed_under_load_native_routes_lose_nothing_and_others_get_what_their_
             assert load.take().keys() == {native, refused}
             taken_up = envoy.stats(TAKEN_UP)
             plane.start()
-            until(lambda: load.seen()[ambiguous] > 0)
-            until(lambda: plane.api.get("/v1/fleet").json()["items"])
+            wait_until(lambda: load.seen()[ambiguous] > 0)
+            wait_until(lambda: plane.api.get("/v1/fleet").json()["items"])
             assert load.take().keys() <= {native, ambiguous, refused}
             load.go_on(200)
             assert load.take().keys() == {native, ambiguous}

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.classifier.decide import LiveView, NoRuleset
+from control_plane.classifier.decide import Decider, NoRuleset
 from control_plane.process import envoy
 from control_plane.publisher.publisher import Publisher
 from control_plane.routing.admission.admit import Refused, admit
@@ -236,14 +236,14 @@ def test_a_dead_classifier_hands_over_as_the_new_rules_say(
     system: System, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead = threading.Event()
-    real = LiveView.decide
+    real = Decider.decide
 
-    def failing(view: LiveView, *given: Any, **more: Any) -> Any:
+    def failing(decider: Decider, *given: Any, **more: Any) -> Any:
         if dead.is_set():
             raise NoRuleset
-        return real(view, *given, **more)
+        return real(decider, *given, **more)
 
-    monkeypatch.setattr(LiveView, "decide", failing)
+    monkeypatch.setattr(Decider, "decide", failing)
     (nobody,) = (one for one in PROBES if b"nobody" in one.target)
     for down, wanted in (
         ({}, (503, "")),

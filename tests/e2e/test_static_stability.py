@@ -15,9 +15,9 @@ import pytest
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.load import Answer, Load
-from tests.e2e.test_failures import until
-from tests.e2e.test_restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
+from tests.e2e.restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
 from tests.support.agent_process import AgentProcess
+from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.system import RULESETS, RawClient
@@ -60,10 +60,10 @@ class Edge:
             items = self.plane.api.get("/v1/fleet").json()["items"]
             return any(i["connected"] and i["acked_revision"] >= self.revision for i in items)
 
-        until(followed)
+        wait_until(followed)
 
     def on_disk(self) -> None:
-        until(lambda: self.agent.metric("cellway_agent_snapshot_revision") >= self.revision)
+        wait_until(lambda: self.agent.metric("cellway_agent_snapshot_revision") >= self.revision)
 
     def kill_all(self) -> None:
         """Everything but the cells."""
@@ -126,11 +126,11 @@ def test_killed_altogether_the_edge_comes_back_from_disk_and_goes_live_without_l
     assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (200, "cell-1")}
     edge.kill_all()
     edge.restart_edge()
-    until(lambda: edge.envoy.is_ready())
+    wait_until(lambda: edge.envoy.is_ready())
     assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (503, "")}
     assert edge.agent.metric("cellway_agent_streams", **{"from": "snapshot"}) == 1
     assert "Envoy starts from the snapshot" in edge.agent.said()
-    until(edge.shows_cells)
+    wait_until(edge.shows_cells)
     with Load(edge.plane.edge_port, REQUESTS) as load:
         load.go_on(200)
         assert load.take().keys() == {NATIVE_ANSWER, REFUSED}
@@ -138,7 +138,7 @@ def test_killed_altogether_the_edge_comes_back_from_disk_and_goes_live_without_l
         assert len(taken_up) > 10
         edge.plane.start()
         edge.in_step()
-        until(lambda: load.seen()[AMBIGUOUS_ANSWER] > 0)
+        wait_until(lambda: load.seen()[AMBIGUOUS_ANSWER] > 0)
         # What came from disk is what the control plane has: it sent nothing.
         assert edge.envoy.stats(f"{TAKEN_UP}|{ROUTES_SENT}") == taken_up
         assert load.take().keys() <= {NATIVE_ANSWER, AMBIGUOUS_ANSWER, REFUSED}
@@ -166,7 +166,7 @@ def test_damaged_newest_then_full_disk_then_frozen_control_plane(
     edge.kill_all()
     newest.write_bytes(newest.read_bytes()[:-1])
     edge.restart_edge()
-    until(edge.envoy.is_ready)
+    wait_until(edge.envoy.is_ready)
     # The one before knows nothing of the third cell, but serves the others.
     assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (503, "")}
     assert edge.agent.metric("cellway_agent_snapshots_bad") == 1
@@ -186,7 +186,7 @@ def test_damaged_newest_then_full_disk_then_frozen_control_plane(
     retired = "/v1/cells/cell-3?wait=fleet&timeout=20s"
     edge.write("PATCH", retired, {"state": "draining"}, **{"if-match": "*"})
     edge.write("PATCH", retired, {"state": "drained"}, **{"if-match": "*"})
-    until(lambda: edge.agent.metric("cellway_agent_snapshot_unsaved") == 1)
+    wait_until(lambda: edge.agent.metric("cellway_agent_snapshot_unsaved") == 1)
     assert edge.agent.metric("cellway_agent_snapshot_save_failures_total") >= 1
     assert "can't be written" in edge.agent.said()
     assert edge.agent.snapshots() == before
@@ -198,7 +198,7 @@ def test_damaged_newest_then_full_disk_then_frozen_control_plane(
     edge.envoy.kill()
     with edge.plane.frozen():
         edge.restart_edge()
-        until(edge.envoy.is_ready)
+        wait_until(edge.envoy.is_ready)
         assert edge.served()["native"] == (200, "cell-2")
         assert edge.agent.metric("cellway_agent_streams", **{"from": "snapshot"}) == 1
     edge.in_step()

@@ -11,9 +11,9 @@ from control_plane.cli.client import Exit, Failure
 from control_plane.edge_agent.agent import AgentSettings, running
 from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
 from control_plane.edge_agent.upstream import ClientTls
-from tests.edge_agent.test_relay import Client
-from tests.grpc_api.test_tls import secured_plane
-from tests.support.plane import until
+from tests.edge_agent.ads_client import AdsClient
+from tests.support.conditions import until
+from tests.support.secured_plane import secured_plane
 
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'
 
@@ -71,7 +71,7 @@ async def test_over_mutual_tls_it_is_its_node_and_no_other(tmp_path: Path) -> No
         for number, group in enumerate(("edge", "other")):
             directory = tmp_path / f"snapshots-{number}"
             async with running(AgentSettings(target, directory, port=0, tls=tls)) as agent:
-                asking = Client(agent.port, node="n-1", group=group)
+                asking = AdsClient(agent.port, node="n-1", group=group)
                 async with asking as client, client.connected():
                     if group == "edge":
                         await until(lambda: agent.store.newest is not None)

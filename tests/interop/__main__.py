@@ -20,8 +20,8 @@ from grpc_tools import protoc
 
 from control_plane.server import running
 from control_plane.settings import Settings
-from tests.grpc_api.wire import add_cells
 from tests.interop import xds_client
+from tests.support.plane import add_cells
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from tests.xds.grpc_client_cases import CASES
 from tests.xds.grpc_world import calling
 from tests.xds.server.wire import Wire
-from tests.xds.test_grpc_client import CASES
 
 SOURCES = Path(__file__).with_name("xds")
 

@@ -21,7 +21,8 @@ from control_plane.jobs.cell_health import FAILURES_TO_DOWN, HealthMonitor
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellTLS
 from control_plane.topology.values.endpoint import Endpoint
-from tests.support.plane import add_cell, until
+from tests.support.conditions import until
+from tests.support.plane import add_cell
 
 NAME = "cell.internal.example"
 

@@ -14,17 +14,13 @@ from control_plane.names import CDS, ECDS, EPOCHS_FILTER, RDS
 from control_plane.publisher.publisher import Publisher, _Reader
 from control_plane.topology import Subject, Topology
 from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.change import Snapshot as TopologySnapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
-from tests.support.plane import RULESET, add_cell, route_all
+from tests.support.plane import RULESET, UNNAMED_HEADERS_RULESET, add_cell, route_all
 
-UNNAMED = """{"name": "r", "rules": [{"id": "any",
-    "match": {"type": "header", "name": "^x-[a-z]+$", "regexValue": "^(?<t>.+)$"},
-    "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}}]}"""
-"""Which headers its answers depend on can't be named, so they are not kept."""
 GENERIC = (Path(__file__).parents[2] / "rulesets" / "generic.json").read_text()
 
 
@@ -59,41 +55,41 @@ def test_only_a_change_of_owner_changes_something_and_that_is_the_epochs(
     cache = SnapshotCache()
     publisher = publishing(topology, cache)
     publisher.publish()
-    first = cache.get("")
+    first = cache.newest
     assert EPOCHS_FILTER in first.of_type(ECDS)
     topology.claims.claim([ClaimSpec("route", "b", "cell-1")], actor="t")
     publisher.publish()
-    second = cache.get("")
+    second = cache.newest
     assert second.revision > first.revision
     assert changed(second, first) == {}
     topology.moves.move(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
     publisher.publish()
-    third = cache.get("")
+    third = cache.newest
     assert changed(third, second) == {ECDS: frozenset({EPOCHS_FILTER})}
     assert f":{third.revision}".encode() in third.of_type(ECDS)[EPOCHS_FILTER].body
     fresh = SnapshotCache()
     publishing(topology, fresh).publish()
-    assert changed(fresh.get(""), third) == {}, "a restarted publisher makes the same"
+    assert changed(fresh.newest, third) == {}, "a restarted publisher makes the same"
 
 
 def test_new_endpoints_void_no_answers_and_a_drain_voids_all(topology: Topology) -> None:
     cache = SnapshotCache()
     publisher = publishing(topology, cache)
     publisher.publish()
-    first = cache.get("")
+    first = cache.newest
     spec = topology.cells.get("cell-1").spec()
     topology.cells.replace(
         "cell-1", replace(spec, endpoints=(Endpoint("127.0.0.1", 9),)), actor="t"
     )
     publisher.publish()
-    second = cache.get("")
+    second = cache.newest
     assert changed(second, first) == {CDS: frozenset({"cell:cell-1"})}
     fresh = SnapshotCache()
     publishing(topology, fresh).publish()
-    assert changed(fresh.get(""), second) == {}, "a restarted publisher makes the same"
+    assert changed(fresh.newest, second) == {}, "a restarted publisher makes the same"
     topology.cells.set_state("cell-1", CellState.DRAINING, actor="t")
     publisher.publish()
-    third = cache.get("")
+    third = cache.newest
     assert changed(third, second)[ECDS] == {EPOCHS_FILTER}
     assert f"{third.revision};".encode() in third.of_type(ECDS)[EPOCHS_FILTER].body
 
@@ -105,11 +101,11 @@ def test_without_the_edge_cache_there_are_no_epochs(
     cache = SnapshotCache()
     publisher = publishing(topology, cache, **policy)
     publisher.publish()
-    first = cache.get("")
+    first = cache.newest
     assert EPOCHS_FILTER not in first.of_type(ECDS)
     topology.moves.move(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
     publisher.publish()
-    assert changed(cache.get(""), first) == {}
+    assert changed(cache.newest, first) == {}
 
 
 @pytest.mark.parametrize("policy", [{}, {"edge_cache_entries": 0}, {"classifier_protocol": "grpc"}])
@@ -120,12 +116,12 @@ def test_a_change_of_rules_changes_the_routes_and_the_epochs_and_drains_nothing(
     cache = SnapshotCache()
     publisher = publishing(topology, cache, **policy)
     publisher.publish()
-    for version, document in enumerate((UNNAMED, GENERIC, RULESET), 2):
-        before = cache.get("")
+    for version, document in enumerate((UNNAMED_HEADERS_RULESET, GENERIC, RULESET), 2):
+        before = cache.newest
         topology.rulesets.put("r", document, actor="t")
         topology.rulesets.activate("r", version, actor="t")
         publisher.publish()
-        after = cache.get("")
+        after = cache.newest
         assert set(after.of_type(ECDS)) == set(before.of_type(ECDS))
         assert set(changed(after, before)) <= {RDS, ECDS}
 
@@ -169,8 +165,8 @@ def test_what_another_connection_shows_is_read_in_whole(
     reader = _Reader(topology)
     reader.read(behind=False)
     assert reader._lookup is not None
-    mark = reader._lookup.mark()
-    monkeypatch.setattr(reader._lookup, "mark", lambda: mark._replace(connection=2))
+    position = reader._lookup.feed_position()
+    monkeypatch.setattr(reader._lookup, "feed_position", lambda: position._replace(connection=2))
     whole = topology.snapshot()
     monkeypatch.setattr(topology, "snapshot", lambda: whole)
     assert reader.read(behind=False) is whole

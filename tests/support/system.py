@@ -7,11 +7,10 @@ import contextlib
 import json
 import re
 import socket
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import uvloop
@@ -30,10 +29,10 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.values.cell import CellState
+from tests.support.loop_thread import LoopThread
 from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
-START_S = 60.0
 JOIN_S = 20.0
 
 
@@ -52,8 +51,8 @@ def reconnecting_soon(bootstrap: str) -> str:
     return json.dumps(document)
 
 
-class System:
-    """Everything, in an event loop of its own thread. Use as a context manager.
+class System(LoopThread):
+    """Everything, in an event loop of its own thread; used with `with`.
 
     Envoy speaks delta xDS, or with `delta=False` state of the world. Control plane (its classifier
     workers included) and Envoy can be stopped and started again; their ports stay.
@@ -68,6 +67,7 @@ class System:
         concurrency: int = 2,
         **settings: Any,
     ) -> None:
+        super().__init__(uvloop.new_event_loop)
         self._directory = directory
         self._count = cells
         self._given = settings
@@ -76,59 +76,27 @@ class System:
         self._settings: Settings
         self._envoy: Envoy | None = None
         self._plane_stack = contextlib.AsyncExitStack()
-        self._ready = threading.Event()
-        self._stop: asyncio.Event | None = None
-        self._error: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.cell_ports: dict[str, int] = {}
         self.edge_port = 0
         self.admin_port = 0
         self.plane: Running
         self.envoy_pid = 0
         self.api: httpx.Client
-        self._thread = threading.Thread(target=self._main, daemon=True)
 
-    def __enter__(self) -> System:
-        self._thread.start()
-        assert self._ready.wait(START_S), "the system did not start"
-        if self._error is not None:
-            raise self._error
+    def __enter__(self) -> Self:
+        super().__enter__()
         self.api = httpx.Client(
             base_url=f"http://127.0.0.1:{self.plane.ports.api}", timeout=30, trust_env=False
         )
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.api.close()
-        assert self._loop is not None
-        assert self._stop is not None
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
-        if self._error is not None:
-            raise self._error
+        super().__exit__(*error)
 
-    def call[T](self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run a coroutine in the system's loop."""
-        assert self._loop is not None
-
-        async def wrapped() -> T:
-            return await work()
-
-        return asyncio.run_coroutine_threadsafe(wrapped(), self._loop).result(60)
-
-    def _main(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            try:
-                runner.run(self._run())
-            except BaseException as error:  # noqa: BLE001 - handed to the test's thread
-                self._error = error
-            finally:
-                self._ready.set()
-
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        given = {
+    @contextlib.asynccontextmanager
+    async def lives(self) -> AsyncIterator[None]:
+        defaults = {
             "database_url": f"sqlite:///{self._directory}/cellway.db",
             "data_dir": self._directory,
             "api_port": 0,
@@ -138,7 +106,7 @@ class System:
             "edge_port": unused_port(),
             "health_interval_s": 0,
         }
-        self._settings = Settings(**(given | self._given))
+        self._settings = Settings(**(defaults | self._given))
         self.edge_port = self._settings.edge_port
         async with contextlib.AsyncExitStack() as stack:
             for number in range(1, self._count + 1):
@@ -147,8 +115,7 @@ class System:
             await self._begin_plane()
             stack.push_async_callback(self._end_envoy)
             await self._begin_envoy()
-            self._ready.set()
-            await self._stop.wait()
+            yield
 
     async def _begin_plane(self) -> None:
         plane = await self._plane_stack.enter_async_context(running(self._settings))

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 
 from control_plane.topology.cells import ids, sequence_ranges
-from control_plane.topology.cells.rows import all_cells, columns, get
+from control_plane.topology.cells.rows import all_cells, columns, get_cell
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import TRANSITIONS, Cell, CellSpec, CellState
@@ -84,7 +84,7 @@ def set_health(tx: Transaction, name: str, *, healthy: bool) -> Cell:
 
     The cost does not grow with the number of cells, because all of them may go down at once.
     """
-    before = get(tx.connection, name)
+    before = get_cell(tx.connection, name)
     if before.healthy == healthy:
         return before
     after = dataclasses.replace(before, healthy=healthy, version=tx.revision)
@@ -116,7 +116,7 @@ def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
 
 
 def _expected(tx: Transaction, name: str, version: int | None) -> Cell:
-    cell = get(tx.connection, name)
+    cell = get_cell(tx.connection, name)
     if version is not None and cell.version != version:
         raise StaleVersion("cell", name, version, cell.version)
     return cell

@@ -21,7 +21,7 @@ def all_cells(connection: Connection) -> tuple[Cell, ...]:
     return tuple(_cell(row) for row in connection.execute(select(_T).order_by(_T.c.id)))
 
 
-def get(connection: Connection, name: str) -> Cell:
+def get_cell(connection: Connection, name: str) -> Cell:
     """Return the cell with this name; raise `NotFound` if there is none."""
     if not can_be_kept(name):
         raise NotFound("cell", name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control_plane.topology.cells import ids, lifecycle, rows, sequence_ranges
-from control_plane.topology.cells.sequence_ranges import HighWaterMark, SequenceUse
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import SequenceRange
 from control_plane.topology.values.change import Written
+from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
 
 
 class Sequences:
@@ -41,7 +41,7 @@ class Sequences:
         """
 
         def work(tx: Transaction) -> SequenceRange:
-            spec = rows.get(tx.connection, cell).spec()
+            spec = rows.get_cell(tx.connection, cell).spec()
             allotted = sequence_ranges.next_range(tx, size)
             wider = replace(spec, sequence_ranges=(*spec.sequence_ranges, allotted))
             lifecycle.replace(tx, cell, wider, expected_version, force=True)
@@ -58,7 +58,7 @@ class Sequences:
         """
 
         def work(tx: Transaction) -> SequenceUse:
-            return sequence_ranges.report(tx, rows.get(tx.connection, cell), last)
+            return sequence_ranges.report(tx, rows.get_cell(tx.connection, cell), last)
 
         return self._store.write(actor, work, dry_run=dry_run)[0]
 

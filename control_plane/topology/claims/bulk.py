@@ -28,6 +28,7 @@ from control_plane.topology.storage.statements import (
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.claim import RecordStatus
+from control_plane.topology.values.claim_key import ClaimKey, KeyPair
 
 LINES_PER_TRANSACTION = 5000
 _COLUMNS = (
@@ -36,7 +37,6 @@ _COLUMNS = (
     *("created_at", "updated_at"),
 )
 _FEED = ("revision", "ordinal", "kind", "action", "key", "after", "actor", "at")
-_Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Bulk:
             progress(done)
         return done
 
-    def export(self, after: _Key | None = None, limit: int | None = None) -> Generator[str]:
+    def export(self, after: KeyPair | None = None, limit: int | None = None) -> Generator[str]:
         """Yield claims as lines, in the order of their keys, as of one moment.
 
         What a lease is creating is left out, because it may be rolled back; what a lease is
@@ -130,7 +130,7 @@ def _take(tx: Transaction, parsed: list[Line]) -> tuple[int, int, list[Reject]]:
     """Insert what is free; return how many, how many stand as their line says, and the rejects."""
     cells = {row.name: row for row in tx.connection.execute(select(schema.cells))}
     rejects: list[Reject] = []
-    first: dict[_Key, Line] = {}
+    first: dict[ClaimKey, Line] = {}
     for line in parsed:
         cell = cells.get(line.cell)
         if cell is None or cell.state == "retired":
@@ -139,7 +139,7 @@ def _take(tx: Transaction, parsed: list[Line]) -> tuple[int, int, list[Reject]]:
             continue
         other = first.setdefault(line.key, line)
         if (other.cell, other.values) != (line.cell, line.values):
-            why = f"line {other.number} claims {':'.join(line.key)} otherwise"
+            why = f"line {other.number} claims {line.key} otherwise"
             rejects.append(line.rejected(why))
     lines = list(first.values())
     at = stored(tx.connection, tx.at)
@@ -158,14 +158,14 @@ def _take(tx: Transaction, parsed: list[Line]) -> tuple[int, int, list[Reject]]:
                 continue
             if lease is not None:
                 # It may be gone tomorrow, or become another.
-                why = f"lease {lease} of {owner} holds {':'.join(line.key)}: import it again later"
+                why = f"lease {lease} of {owner} holds {line.key}: import it again later"
                 rejects.append(line.rejected(why))
             elif (owner, values) == (line.cell, line.values):
                 present += 1
             else:
-                why = f"{':'.join(line.key)} is claimed already (owner: {owner})"
+                why = f"{line.key} is claimed already (owner: {owner})"
                 if (owner, values[1:]) == (line.cell, line.values[1:]):
-                    why += f", spelled {values[0] or line.key[1]!r}"
+                    why += f", spelled {values[0] or line.key.value!r}"
                 rejects.append(line.rejected(why))
         lines = fresh
     epochs.claimed(tx, {line.key: cells[line.cell].id for line in lines})
@@ -176,9 +176,9 @@ def _take(tx: Transaction, parsed: list[Line]) -> tuple[int, int, list[Reject]]:
 _Standing = tuple[str, str, tuple[Any, ...], str | None]
 
 
-def _standing(tx: Transaction, keys: list[_Key]) -> dict[_Key, _Standing]:
+def _standing(tx: Transaction, keys: list[ClaimKey]) -> dict[ClaimKey, _Standing]:
     """Uuid, owner, attributes and lease of each claim."""
-    found: dict[_Key, _Standing] = {}
+    found: dict[ClaimKey, _Standing] = {}
     for chunk in chunked(keys):
         wanted = in_keys(chunk)
         sql = (
@@ -188,7 +188,7 @@ def _standing(tx: Transaction, keys: list[_Key]) -> dict[_Key, _Standing]:
         )
         for row in execute(tx.connection, [Statement(sql, wanted.params)])[0].rows:
             values = (*row[4:10], *(None if not one else bytes(one) for one in row[10:12]))
-            found[row[0], row[1]] = (row[2], row[3], values, row[12])
+            found[ClaimKey(row[0], row[1])] = (row[2], row[3], values, row[12])
     return found
 
 
@@ -207,9 +207,8 @@ def _log(tx: Transaction, lines: list[Line], ids: dict[str, int]) -> None:
 
     at = stored(tx.connection, tx.at)
     rows = [
-        (tx.revision, ordinal, "claim", "create", f"{b}:{v}", after(line), tx.actor, at)
+        (tx.revision, ordinal, "claim", "create", str(line.key), after(line), tx.actor, at)
         for ordinal, line in enumerate(lines)
-        for b, v in (line.key,)
     ]
     if rows:
         insert_many(tx.connection, "changes", _FEED, rows)

@@ -21,7 +21,7 @@ from sqlalchemy import Row
 from control_plane.names import MAX_LINE_BYTES
 from control_plane.topology.claims.update import check_update
 from control_plane.topology.values.claim import RecordSpec
-from control_plane.topology.values.claim_key import can_be_kept, normalise_spelled
+from control_plane.topology.values.claim_key import ClaimKey, can_be_kept, normalise_spelled
 from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_TEXT = 160
@@ -31,7 +31,6 @@ _BYTES = ("source_id", "user_data")
 _NEEDED = ("bucket", "value", "cell")
 _FIELDS = frozenset({*_NEEDED, *_NUMBERS, *_TEXTS, *_BYTES})
 _PLAIN = (None, None, None, 0, 0, 0, None, None)
-_Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Line:
 
     number: int
     text: str
-    key: _Key
+    key: ClaimKey
     cell: str
     values: tuple[Any, ...]
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -98,10 +97,10 @@ def parse_line(number: int, text: str) -> Line:
     value, spelling = normalise_spelled(bucket, fields["value"])
     plain = spelling is None and len(fields) == len(_NEEDED)
     values = _PLAIN if plain else (spelling, *_attributes(bucket, value, fields))
-    return Line(number, text, (bucket, value), fields["cell"], values)
+    return Line(number, text, ClaimKey(bucket, value), fields["cell"], values)
 
 
-def last_key(line: str) -> _Key:
+def last_key(line: str) -> ClaimKey:
     """Return the key of an exported line, to resume after it; raise `Invalid`."""
     return parse_line(0, line).key
 

@@ -13,6 +13,7 @@ from control_plane.topology.storage.statements import Statement, chunked, in_key
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.claim import Lease
+from control_plane.topology.values.claim_key import ClaimKey
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Invalid,
@@ -98,43 +99,41 @@ def _held_destroys(
         )[0].rows
     }
     for key in update.destroys:
-        name = f"{key[0]}:{key[1]}"
         if key not in others and key not in held_by_us:
-            raise NotFound("claim", name)
+            raise NotFound("claim", str(key))
         if key in others and others[key][0] != cell_id:
-            raise Refused(f"destroying {name}", f"{others[key][3]} owns it")
-    return [(f"{b}:{v}", row[2]) for (b, v), row in others.items() if row[2]]
+            raise Refused(f"destroying {key}", f"{others[key][3]} owns it")
+    return [(str(key), row[2]) for key, row in others.items() if row[2]]
 
 
 def _held_creates(tx: Transaction, update: Update, lease: str) -> list[tuple[str, str]]:
     """The wanted values that other leases are freeing; raises where some are taken."""
-    keys = [(spec.bucket, spec.value) for spec in update.creates]
+    keys = [ClaimKey(spec.bucket, spec.value) for spec in update.creates]
     others = _others(tx, keys, lease)
     # What is being destroyed may soon be free; all else stays taken, for all that is known.
     going = {key: row for key, row in others.items() if row[1] == "destroying"}
     for key in _replaced(tx, list(going)):
         del going[key]
-    taken = [(f"{b}:{v}", row[3]) for (b, v), row in others.items() if (b, v) not in going]
+    taken = [(str(key), row[3]) for key, row in others.items() if key not in going]
     if taken:
         raise AlreadyExists("claim", tuple(sorted(taken)))
-    return [(f"{b}:{v}", row[2]) for (b, v), row in going.items()]
+    return [(str(key), row[2]) for key, row in going.items()]
 
 
-def _replaced(tx: Transaction, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+def _replaced(tx: Transaction, keys: Sequence[ClaimKey]) -> set[ClaimKey]:
     """Those that are destroyed only to be created anew: their owner keeps them, whatever comes."""
-    found: set[tuple[str, str]] = set()
+    found: set[ClaimKey] = set()
     for chunk in chunked(keys):
         wanted = in_keys(chunk)
         sql = f"SELECT bucket, value FROM replacements WHERE {wanted.sql}"  # noqa: S608 - no text from outside
-        found |= {(row[0], row[1]) for row in tx.execute([Statement(sql, wanted.params)])[0].rows}
+        rows = tx.execute([Statement(sql, wanted.params)])[0].rows
+        found |= {ClaimKey(row[0], row[1]) for row in rows}
     return found
 
 
-def _others(
-    tx: Transaction, keys: Sequence[tuple[str, str]], lease: str
-) -> dict[tuple[str, str], Any]:
+def _others(tx: Transaction, keys: Sequence[ClaimKey], lease: str) -> dict[ClaimKey, Any]:
     """The claims of these keys that this lease doesn't hold."""
-    found: dict[tuple[str, str], Any] = {}
+    found: dict[ClaimKey, Any] = {}
     for chunk in chunked(keys):
         wanted = in_keys(chunk)
         sql = (
@@ -143,5 +142,5 @@ def _others(
             " AND (c.lease IS NULL OR c.lease <> ?)"
         )
         for row in tx.execute([Statement(sql, (*wanted.params, lease))])[0].rows:
-            found[row[0], row[1]] = row[2:]
+            found[ClaimKey(row[0], row[1])] = row[2:]
     return found

@@ -8,35 +8,20 @@ long they keep an answer.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from sqlalchemy import Connection, select
 
 from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import Statement, chunked, in_keys, rows, stored
+from control_plane.topology.storage.statements import Statement, chunked, for_rows, in_keys, stored
 from control_plane.topology.storage.transaction import Transaction
-
-SHARDS = 256
-
-
-def shard(bucket: str, value: str) -> int:
-    """The shard of a claim, 0 to 255; ``value`` is normalised."""
-    return zlib.crc32(f"{bucket}:{value}".encode()) % SHARDS
-
+from control_plane.topology.values.claim_key import SHARDS, ClaimKey
 
 KEPT = timedelta(hours=48)
 """How long a freed name's last owner is remembered: far longer than any cache may live."""
 _PRUNE_EVERY = 16
 _PRUNE_AT_ONCE = 2 * _PRUNE_EVERY * 1000
-_RAISE = """
-INSERT INTO epochs (shard, revision) VALUES {rows}
-ON CONFLICT (shard) DO UPDATE SET revision = excluded.revision"""
-_BURY = """
-INSERT INTO tombstones (bucket, value, cell_id, shard, freed_at) VALUES {rows}
-ON CONFLICT (bucket, value)
-DO UPDATE SET cell_id = excluded.cell_id, freed_at = excluded.freed_at"""
 _RAISE_BEGUN = """
 INSERT INTO epochs (shard, revision)
 SELECT DISTINCT t.shard, r.revision
@@ -48,7 +33,19 @@ ON CONFLICT (shard) DO UPDATE SET revision = excluded.revision"""
 _UNBURY_BEGUN = """
 DELETE FROM tombstones WHERE EXISTS (SELECT 1 FROM tombstones) AND (bucket, value) IN
     (SELECT bucket, value FROM claims WHERE lease = ? AND status = 'creating')"""
-_Key = tuple[str, str]
+
+
+def _raise_epochs(rows: str) -> str:
+    return f"""
+INSERT INTO epochs (shard, revision) VALUES {rows}
+ON CONFLICT (shard) DO UPDATE SET revision = excluded.revision"""  # noqa: S608 - no text from outside
+
+
+def _bury(rows: str) -> str:
+    return f"""
+INSERT INTO tombstones (bucket, value, cell_id, shard, freed_at) VALUES {rows}
+ON CONFLICT (bucket, value)
+DO UPDATE SET cell_id = excluded.cell_id, freed_at = excluded.freed_at"""  # noqa: S608 - no text from outside
 
 
 def all_epochs(connection: Connection) -> dict[int, int]:
@@ -59,9 +56,9 @@ def all_epochs(connection: Connection) -> dict[int, int]:
     }
 
 
-def moved(tx: Transaction, keys: Iterable[_Key]) -> None:
+def moved(tx: Transaction, keys: Iterable[ClaimKey]) -> None:
     """Claims (normalised) changed their owner in this transaction: raise their epochs."""
-    _raise(tx, {shard(*key) for key in keys})
+    _raise(tx, {key.shard for key in keys})
 
 
 def restored(tx: Transaction) -> None:
@@ -72,18 +69,15 @@ def restored(tx: Transaction) -> None:
 def freed(tx: Transaction, owners: Sequence[tuple[str, str, int]]) -> None:
     """Claims (bucket, normalised value, cell's id) were freed: remember their last owners."""
     at = stored(tx.connection, tx.at)
-    for chunk in chunked(owners):
-        params = [
-            x
-            for bucket, value, cell in chunk
-            for x in (bucket, value, cell, shard(bucket, value), at)
-        ]
-        tx.execute([Statement(_BURY.replace("{rows}", rows(len(chunk), 5)), params)])
+    rows = [
+        (bucket, value, cell, ClaimKey(bucket, value).shard, at) for bucket, value, cell in owners
+    ]
+    tx.execute(for_rows(_bury, rows))
     if tx.due(_PRUNE_EVERY):
         _prune(tx)
 
 
-def claimed(tx: Transaction, cells: Mapping[_Key, int]) -> None:
+def claimed(tx: Transaction, cells: Mapping[ClaimKey, int]) -> None:
     """Claims (normalised) were made for cells: raise an epoch where the last owner was another."""
     if not tx.execute([Statement("SELECT 1 FROM tombstones LIMIT 1")])[0].rows:
         return
@@ -92,7 +86,7 @@ def claimed(tx: Transaction, cells: Mapping[_Key, int]) -> None:
         keys = in_keys(chunk)
         sql = f"DELETE FROM tombstones WHERE {keys.sql} RETURNING bucket, value, cell_id, shard"  # noqa: S608 - no text from outside
         for bucket, value, cell, number in tx.execute([Statement(sql, keys.params)])[0].rows:
-            if cell != cells[bucket, value]:
+            if cell != cells[ClaimKey(bucket, value)]:
                 shards.add(number)
     _raise(tx, shards)
 
@@ -103,9 +97,7 @@ def claimed_under(lease: str) -> list[Statement]:
 
 
 def _raise(tx: Transaction, shards: Iterable[int]) -> None:
-    for chunk in chunked(sorted(shards)):
-        params = [number for one in chunk for number in (one, tx.revision)]
-        tx.execute([Statement(_RAISE.replace("{rows}", rows(len(chunk), 2)), params)])
+    tx.execute(for_rows(_raise_epochs, [(number, tx.revision) for number in sorted(shards)]))
 
 
 def _prune(tx: Transaction) -> None:

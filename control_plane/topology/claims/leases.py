@@ -148,7 +148,7 @@ class _Begin:
         self._lease = str(uuid.uuid4())
         self._log = lease_log.begun(self._lease, cell_id, update)
         self._creates = sql.create_claims(self._lease, update.creates)
-        self._locks = sql.lock_claims(self._lease, cell_id, update)
+        self._locks = sql.lock_claims(self._lease, cell_id, update.destroys)
 
     def statements(self) -> list[Statement]:
         """Return all statements, in order."""

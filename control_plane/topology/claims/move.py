@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, select, tuple_, update
 
-from control_plane.topology.cells.rows import get as get_cell
+from control_plane.topology.cells.rows import get_cell
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.reason import check_reason
 from control_plane.topology.storage import schema
@@ -16,7 +16,7 @@ from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.change import Written
-from control_plane.topology.values.claim_key import can_be_kept
+from control_plane.topology.values.claim_key import ClaimKey, can_be_kept
 from control_plane.topology.values.errors import Invalid, Locked, NotFound, Problem, Refused
 
 MAX_CLAIMS = 100_000
@@ -91,16 +91,16 @@ def _move(tx: Transaction, subject: Subject, source: str, target: str, reason: s
     locked = tuple((f"{row.bucket}:{row.value}", row.lease) for row in rows if row.lease)
     if locked:
         raise Locked(locked)
-    keys = [(row.bucket, row.value) for row in rows]
+    keys = [ClaimKey(row.bucket, row.value) for row in rows]
     values = {"cell_id": new.id, "revision": tx.revision, "updated_at": tx.at}
     for chunk in chunked(keys):
         where = tuple_(_C.c.bucket, _C.c.value).in_(chunk)
         tx.connection.execute(update(_C).where(where).values(values))
     epochs.moved(tx, keys)
-    for bucket, value in keys:
+    for key in keys:
         before = {"cell_id": old.id, "cell": source}
         after = {"cell_id": new.id, "cell": target, "reason": reason}
-        tx.log("claim", "move", f"{bucket}:{value}", before, after)
+        tx.log("claim", "move", str(key), before, after)
     return len(keys)
 
 

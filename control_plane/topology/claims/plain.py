@@ -11,17 +11,23 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.cells.rows import get as get_cell
+from control_plane.topology.cells.rows import get_cell
 from control_plane.topology.changes import of_keys
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.bulk_lines import MAX_TEXT
-from control_plane.topology.lookup.interface import open_lookup
+from control_plane.topology.lookup import open_lookup
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.change import Change, Written
 from control_plane.topology.values.claim import Claim, ClaimSpec, RecordStatus
-from control_plane.topology.values.claim_key import can_be_kept, normalise, normalise_spelled
+from control_plane.topology.values.claim_key import (
+    ClaimKey,
+    KeyPair,
+    can_be_kept,
+    normalise,
+    normalise_spelled,
+)
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Invalid,
@@ -35,7 +41,6 @@ MAX_CLAIMS = 1000
 """Claims in one claim or release."""
 _KEYS_PER_QUERY = 400
 _T = schema.claims
-_ClaimKey = tuple[str, str]
 
 
 class Claims:
@@ -59,7 +64,7 @@ class Claims:
 
     def release(
         self,
-        keys: Sequence[_ClaimKey],
+        keys: Sequence[KeyPair],
         *,
         actor: str,
         cell: str | None = None,
@@ -78,7 +83,7 @@ class Claims:
         """Return one claim; raise `NotFound`, or `Invalid` for a malformed key."""
         normal = normalise(bucket, value)
         with self._store.read() as connection:
-            claims = _existing(connection, [(bucket, normal)])
+            claims = _existing(connection, [ClaimKey(bucket, normal)])
         if not claims:
             raise NotFound("claim", f"{bucket}:{normal}")
         return claims[0]
@@ -89,7 +94,7 @@ class Claims:
         bucket: str | None = None,
         cell: str | None = None,
         prefix: str | None = None,
-        after: _ClaimKey | None = None,
+        after: KeyPair | None = None,
         limit: int = 100,
     ) -> list[Claim]:
         """Return claims in the order of their keys.
@@ -128,11 +133,11 @@ class Claims:
             query = query.where(_T.c.cell_id == get_cell(connection, cell).id)
             return int(connection.execute(query).scalar_one())
 
-    def owners_of(self, keys: Sequence[_ClaimKey]) -> list[int | None]:
+    def owners_of(self, keys: Sequence[KeyPair]) -> list[int | None]:
         """Return the id of the cell that owns each key, in order; None if none does."""
         lookup = open_lookup(self._store.engine)
         try:
-            return lookup.owners(keys)
+            return lookup.owner_ids_of(keys)
         finally:
             lookup.close()
 
@@ -166,45 +171,47 @@ def _claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
     query = select(columns.id, columns.name, columns.state)
     cells = {row.name: (row.id, row.state) for row in tx.connection.execute(query)}
     rows: list[dict[str, Any]] = []
-    keys: list[_ClaimKey] = []
+    keys: list[ClaimKey] = []
     for spec in specs:
         if spec.cell not in cells:
             raise NotFound("cell", spec.cell)
         if cells[spec.cell][1] == "retired":
             raise Refused(f"claiming for {spec.cell}", "it is retired")
         value, spelling = normalise_spelled(spec.bucket, spec.value)
-        keys.append((spec.bucket, value))
+        keys.append(ClaimKey(spec.bucket, value))
         rows.append(_row(spec, value, cells[spec.cell][0], tx) | {"spelling": spelling})
     if len(set(keys)) < len(keys):
-        twice = min(f"{b}:{v}" for b, v in keys if keys.count((b, v)) > 1)
+        twice = min(str(key) for key in keys if keys.count(key) > 1)
         raise Invalid(Problem("claims", f"{twice} stands twice in the batch", "keep one"))
     taken = _existing(tx.connection, keys)
     if taken:
         raise AlreadyExists("claim", tuple((f"{c.bucket}:{c.value}", c.cell) for c in taken))
     tx.connection.execute(insert(_T), rows)
-    epochs.claimed(tx, {(row["bucket"], row["value"]): row["cell_id"] for row in rows})
+    epochs.claimed(tx, {key: row["cell_id"] for key, row in zip(keys, rows, strict=True)})
     made = tuple(_made(row, spec.cell) for row, spec in zip(rows, specs, strict=True))
     for one in made:
         tx.log("claim", "create", f"{one.bucket}:{one.value}", None, one.as_dict())
     return made
 
 
-def _release(tx: Transaction, keys: Sequence[_ClaimKey], cell: str | None) -> tuple[Claim, ...]:
+def _release(tx: Transaction, keys: Sequence[KeyPair], cell: str | None) -> tuple[Claim, ...]:
     _check_size(len(keys))
-    wanted = list(dict.fromkeys((bucket, normalise(bucket, value)) for bucket, value in keys))
-    found = {(one.bucket, one.value): one for one in _existing(tx.connection, wanted)}
-    for bucket, value in wanted:
-        one = found.get((bucket, value))
+    wanted = list(
+        dict.fromkeys(ClaimKey(bucket, normalise(bucket, value)) for bucket, value in keys)
+    )
+    found = {ClaimKey(one.bucket, one.value): one for one in _existing(tx.connection, wanted)}
+    for key in wanted:
+        one = found.get(key)
         if one is None:
-            raise NotFound("claim", f"{bucket}:{value}")
+            raise NotFound("claim", str(key))
         if cell is not None and one.cell != cell:
-            raise Refused(f"releasing {bucket}:{value}", f"{one.cell} owns it, not {cell}")
+            raise Refused(f"releasing {key}", f"{one.cell} owns it, not {cell}")
     _check_free(tx.connection, wanted)
     for chunk in batched(wanted, _KEYS_PER_QUERY):
         tx.connection.execute(delete(_T).where(tuple_(_T.c.bucket, _T.c.value).in_(chunk)))
     epochs.freed(tx, [(*key, found[key].cell_id) for key in wanted])
     for key in wanted:
-        tx.log("claim", "delete", f"{key[0]}:{key[1]}", found[key].as_dict(), None)
+        tx.log("claim", "delete", str(key), found[key].as_dict(), None)
     return tuple(found[key] for key in wanted)
 
 
@@ -251,7 +258,7 @@ def _made(row: dict[str, Any], cell: str) -> Claim:
     )
 
 
-def _check_free(connection: Connection, keys: Sequence[_ClaimKey]) -> None:
+def _check_free(connection: Connection, keys: Sequence[ClaimKey]) -> None:
     held: list[tuple[str, str]] = []
     for chunk in batched(keys, _KEYS_PER_QUERY):
         query = select(_T.c.bucket, _T.c.value, _T.c.lease).where(
@@ -262,7 +269,7 @@ def _check_free(connection: Connection, keys: Sequence[_ClaimKey]) -> None:
         raise Locked(tuple(held))
 
 
-def _existing(connection: Connection, keys: Sequence[_ClaimKey]) -> list[Claim]:
+def _existing(connection: Connection, keys: Sequence[ClaimKey]) -> list[Claim]:
     found: list[Claim] = []
     for chunk in batched(keys, _KEYS_PER_QUERY):
         query = _query().where(tuple_(_T.c.bucket, _T.c.value).in_(chunk))

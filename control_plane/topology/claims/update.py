@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, MAX_RECORDS
 from control_plane.topology.values.claim import RecordSpec
-from control_plane.topology.values.claim_key import normalise_spelled
+from control_plane.topology.values.claim_key import ClaimKey, normalise_spelled
 from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -60,13 +60,14 @@ class Update:
 
     creates: tuple[Creation, ...]
     replaced: tuple[Creation, ...]
-    destroys: tuple[tuple[str, str], ...]
+    destroys: tuple[ClaimKey, ...]
     """Keys of all that is destroyed, the replaced ones too."""
 
     def fingerprint(self) -> str:
         """The same for the same update, whatever its order; another spelling is another update."""
         lines = sorted(repr(spec.as_sent()) for spec in (*self.creates, *self.replaced))
-        lines += sorted(repr(key) for key in self.destroys)
+        # Databases hold fingerprints of keys as plain pairs: they must go on meaning the same.
+        lines += sorted(repr(tuple(key)) for key in self.destroys)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -108,14 +109,14 @@ def _check_size(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -
         raise Invalid(Problem("create_records", f"{size} bytes in one update", mend))
 
 
-def _by_key(side: str, specs: Sequence[RecordSpec]) -> dict[tuple[str, str], Creation]:
-    found: dict[tuple[str, str], Creation] = {}
+def _by_key(side: str, specs: Sequence[RecordSpec]) -> dict[ClaimKey, Creation]:
+    found: dict[ClaimKey, Creation] = {}
     for at, spec in enumerate(specs):
         where = f"{side}[{at}]"
         value, spelling = _normalised(spec, where)
-        key = (spec.bucket, value)
+        key = ClaimKey(spec.bucket, value)
         if key in found:
-            raise Invalid(Problem(where, f"{spec.bucket}:{value} stands twice", "keep one"))
+            raise Invalid(Problem(where, f"{key} stands twice", "keep one"))
         _check_numbers(spec, value, where)
         found[key] = Creation(
             spec.bucket,
@@ -134,7 +135,7 @@ def _normalised(spec: RecordSpec, where: str) -> tuple[str, str | None]:
     try:
         return normalise_spelled(spec.bucket, spec.value)
     except Invalid as error:
-        named = (Problem(f"{where}.{p.field}", p.message, p.mend) for p in error.problems)
+        named = (Problem(f"{where}.{p.field}", p.message, p.hint) for p in error.problems)
         raise Invalid(*named) from None
 
 

@@ -82,8 +82,8 @@ class Transaction:
         return zlib.crc32(str(self.revision).encode()) % every == 0
 
     def execute(self, statements: Sequence[Statement]) -> list[Result]:
-        """Run fixed statements in this transaction."""
-        return execute(self.connection, statements)
+        """Run fixed statements in this transaction; nothing is sent where there are none."""
+        return execute(self.connection, statements) if statements else []
 
 
 def bounded(actor: str) -> str:

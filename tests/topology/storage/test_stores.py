@@ -15,8 +15,7 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from control_plane.topology import Topology
-from control_plane.topology.lookup import interface as lookups
-from control_plane.topology.lookup.interface import ClaimLookup
+from control_plane.topology.lookup import ClaimLookup, postgresql
 from control_plane.topology.storage.engines import _alembic, parse_url
 from control_plane.topology.storage.postgresql import CHANNEL, TRIES
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
@@ -192,7 +191,7 @@ def test_a_broken_connection_is_replaced(two: Topology, url: str) -> None:
             )
             assert two.revision() == revision.revision
             wait_for_change(lookup)
-            assert lookup.owners([("route", f"a{revision.revision - 1}")]) == [1]
+            assert lookup.owner_ids_of([("route", f"a{revision.revision - 1}")]) == [1]
     lookup.close()
     connection.close()
 
@@ -218,16 +217,16 @@ def test_a_commit_elsewhere_is_seen_with_or_without_its_notification(
 ) -> None:
     other = Topology.open(url)
     lookup = two.claim_lookup()
-    assert isinstance(lookup, lookups.PostgresLookup)
+    assert isinstance(lookup, postgresql.PostgresqlLookup)
     if lost:
         lookup._connection.execute("UNLISTEN *")
     else:
-        monkeypatch.setattr(lookups, "POLL_S", 3600.0)
+        monkeypatch.setattr(postgresql, "POLL_S", 3600.0)
     assert lookup.changed() is False
     other.claims.claim([ClaimSpec("route", "a", "cell-1")], actor="m")
     wait_for_change(lookup)
     assert lookup.changed() is False
-    assert lookup.owners([("route", "A"), ("route", "b"), ("route", "")]) == [1, None, None]
+    assert lookup.owner_ids_of([("route", "A"), ("route", "b"), ("route", "")]) == [1, None, None]
     edge = lookup.edge_revision()
     other.cells.set_state("cell-1", CellState.CORDONED, actor="m")
     assert lookup.edge_revision() == edge + 2

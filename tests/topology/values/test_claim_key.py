@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.topology.values.claim_key import normalise
-from control_plane.topology.values.errors import Invalid
+from control_plane.topology.values import Invalid, normalise
 
 SAME = [
     ("route", "GitLab-Org", "gitlab-org"),

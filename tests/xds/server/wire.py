@@ -15,7 +15,8 @@ from control_plane.names import CDS
 from control_plane.xds.fleet.client_status import ClientStatus
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import Resource
-from control_plane.xds.server.server import Limits, XdsServer
+from control_plane.xds.server.limits import Limits
+from control_plane.xds.server.server import XdsServer
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
 

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from control_plane.names import CDS, LDS
-from control_plane.xds.resource import REFUSED_STAYS_REFUSED
-from tests.xds.server.wire import Wire
-from tests.xds.server.xds_client import (
+from control_plane.xds.resource_types import FALSE_ACK_TYPES
+from tests.xds.server.conformance.marks import (
+    of_each_type,
+    of_each_variant,
+    of_wildcard_types,
+    short,
+)
+from tests.xds.server.conformance.xds_client import (
     TYPES,
-    VARIANTS,
     WAIT_S,
     WILDCARD_TYPES,
-    Variant,
     XdsClient,
     publish,
     tags,
 )
+from tests.xds.server.wire import Wire
 
-pytestmark = pytest.mark.parametrize("variant", VARIANTS, ids=str)
-
-
-def short(type_url: str) -> str:
-    return type_url.rpartition(".")[2]
-
-
-of_each_type = pytest.mark.parametrize("url", TYPES, ids=short)
-of_wildcard_types = pytest.mark.parametrize("url", WILDCARD_TYPES, ids=short)
-
-
-@pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    async with Wire(force_shrink=True) as made:
-        yield made
-
-
-@pytest.fixture
-async def client(wire: Wire, variant: Variant) -> AsyncIterator[XdsClient]:
-    async with XdsClient(wire, variant) as made:
-        yield made
+pytestmark = of_each_variant
 
 
 @of_wildcard_types
@@ -77,7 +59,7 @@ async def test_a_star_asks_for_everything(wire: Wire, client: XdsClient, url: st
     await client.subscribe(url, "*")
     answers = await client.settle(url)
     assert client.holds(url) == tags("abc")
-    assert len(answers) == (3 if url in REFUSED_STAYS_REFUSED else 1)
+    assert len(answers) == (3 if url in FALSE_ACK_TYPES else 1)
     publish(wire, 2, (url, {"a": "1", "c": "2", "d": "1"}))
     await client.settle(url)
     holds = client.holds(url)

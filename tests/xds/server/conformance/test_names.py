@@ -1,59 +1,31 @@
-"""What the xDS protocol asks of a server, said by a client over the wire, in all four variants.
+"""What the xDS protocol asks of a server about subscriptions by name, in all four variants.
 
 The rules are those of Envoy's xds_protocol document; where it leaves a choice, what the real Envoy
-needs in order to go on decides. Wildcards, and streams as such, have files of their own.
+needs in order to go on decides. Wildcards, refusals and streams have files of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from control_plane.names import CDS, EDS, LDS, RDS, RTDS
-from control_plane.xds.resource import REFUSED_STAYS_REFUSED
-from tests.xds.server.wire import Wire
-from tests.xds.server.xds_client import (
+from tests.xds.server.conformance.marks import (
+    of_bundled_types,
+    of_each_type,
+    of_each_variant,
+    of_solitary_types,
+    of_some_types,
+    short,
+)
+from tests.xds.server.conformance.xds_client import (
     TYPES,
-    VARIANTS,
     WAIT_S,
     WILDCARD_TYPES,
-    Variant,
     XdsClient,
     publish,
     tags,
 )
+from tests.xds.server.wire import Wire
 
-NAMED = (CDS, EDS, RTDS)
-"""A type with a full state and a wildcard, and two without."""
-MAX_TRIES = 10
-"""So often at the most is a refused resource sent again before something changes."""
-
-pytestmark = pytest.mark.parametrize("variant", VARIANTS, ids=str)
-
-
-def short(type_url: str) -> str:
-    return type_url.rpartition(".")[2]
-
-
-of_each_type = pytest.mark.parametrize("url", TYPES, ids=short)
-of_bundled_types = pytest.mark.parametrize(
-    "url", [url for url in TYPES if url not in REFUSED_STAYS_REFUSED], ids=short
-)
-of_solitary_types = pytest.mark.parametrize("url", sorted(REFUSED_STAYS_REFUSED), ids=short)
-of_some_types = pytest.mark.parametrize("url", NAMED, ids=short)
-
-
-@pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    async with Wire(force_shrink=True) as made:
-        yield made
-
-
-@pytest.fixture
-async def client(wire: Wire, variant: Variant) -> AsyncIterator[XdsClient]:
-    async with XdsClient(wire, variant) as made:
-        yield made
+pytestmark = of_each_variant
 
 
 @of_bundled_types
@@ -250,79 +222,6 @@ async def test_the_last_resource_of_a_type_can_go(wire: Wire, client: XdsClient,
     if client.variant.delta or url in WILDCARD_TYPES:
         assert (client.holds(url), client.missing(url)) == ({}, {"a"})
     assert await wire.fleet.wait(2, WAIT_S) == ()
-
-
-@of_some_types
-async def test_a_refused_response_is_not_sent_in_a_loop_and_a_good_one_heals(
-    wire: Wire, client: XdsClient, url: str
-) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a", "b")
-    await client.take(url)
-    publish(wire, 2, (url, {"a": "bad", "b": "1"}))
-    await client.refuse(url, MAX_TRIES)
-    assert wire.fleet.nodes()[0].state == "NACKED"
-    assert await wire.fleet.wait(2, 0.01) == ("n1",)
-    publish(wire, 3, (url, {"a": "3", "b": "1"}))
-    await client.settle(url)
-    assert client.holds(url) == {"a": "3", "b": "1"}
-    assert await wire.fleet.wait(3, WAIT_S) == ()
-    assert wire.fleet.nodes()[0].state == "SYNCED"
-
-
-@of_some_types
-async def test_the_first_response_refused(wire: Wire, client: XdsClient, url: str) -> None:
-    publish(wire, 1, (url, tags("a", "bad")))
-    await client.subscribe(url, "a")
-    await client.refuse(url, MAX_TRIES)
-    assert await wire.fleet.wait(1, 0.01) == ("n1",)
-    publish(wire, 2, (url, tags("a", "2")))
-    await client.settle(url)
-    assert client.holds(url) == tags("a", "2")
-    assert await wire.fleet.wait(2, WAIT_S) == ()
-
-
-@of_some_types
-async def test_back_to_the_version_before_the_refused_one(
-    wire: Wire, client: XdsClient, url: str
-) -> None:
-    publish(wire, 1, (url, tags("a")))
-    await client.subscribe(url, "a")
-    await client.take(url)
-    publish(wire, 2, (url, tags("a", "bad")))
-    await client.refuse(url, MAX_TRIES)
-    publish(wire, 3, (url, tags("a")))
-    await client.settle(url)
-    assert client.holds(url) == tags("a")
-    assert await wire.fleet.wait(3, WAIT_S) == ()
-    (status,) = wire.fleet.nodes()
-    assert [status.state, *(one.error for one in status.types)] == ["SYNCED", ""]
-
-
-@of_some_types
-async def test_refused_given_up_and_asked_for_again_is_answered(
-    wire: Wire, client: XdsClient, url: str
-) -> None:
-    publish(wire, 1, (url, tags("a", "bad")))
-    await client.subscribe(url, "a")
-    await client.refuse(url, MAX_TRIES)
-    await client.unsubscribe(url, "a")
-    await client.settle(url)
-    await client.subscribe(url, "a")
-    assert (await client.take(url)).resources == {"a": "bad"}
-    await client.settle(url)
-    assert await wire.fleet.wait(1, WAIT_S) == ()
-
-
-async def test_one_refused_type_does_not_stop_another(wire: Wire, client: XdsClient) -> None:
-    publish(wire, 1, (EDS, tags("a", "bad")), (RDS, tags("r")))
-    await client.subscribe(EDS, "a")
-    await client.refuse(EDS, MAX_TRIES)
-    await client.subscribe(RDS, "r")
-    assert (await client.take(RDS)).resources == tags("r")
-    publish(wire, 2, (EDS, tags("a", "bad")), (RDS, tags("r", "2")))
-    await client.settle(RDS)
-    assert client.holds(RDS) == tags("r", "2")
 
 
 @of_some_types
