@@ -10,12 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from control_plane.cli.context import of
-from control_plane.cli.output import Format, table_of
+from control_plane.cli.output import Format, table_of_items
 from control_plane.names import MAX_PAGE
 
-POLL_S = 0.5
+WATCH_POLL_S = 0.5
 """How often --watch asks for new changes."""
-_COLUMNS = ("REVISION", "AT", "ACTOR", "KIND", "ACTION", "KEY")
+_COLUMNS = {
+    "REVISION": "revision", "AT": "at", "ACTOR": "actor", "KIND": "kind", "ACTION": "action",
+    "KEY": "key",
+}  # fmt: skip
 
 
 def changes(
@@ -43,7 +46,7 @@ def changes(
         elif items:
             show_changes(ctx, items)
         since = items[-1]["revision"] if items else since
-        time.sleep(POLL_S)
+        time.sleep(WATCH_POLL_S)
 
 
 def _changes(ctx: typer.Context, since: int) -> Iterator[dict[str, Any]]:
@@ -57,5 +60,4 @@ def _changes(ctx: typer.Context, since: int) -> Iterator[dict[str, Any]]:
 
 def show_changes(ctx: typer.Context, items: list[dict[str, Any]]) -> None:
     """Print changes as --output says."""
-    rows = [(c["revision"], c["at"], c["actor"], c["kind"], c["action"], c["key"]) for c in items]
-    of(ctx).show(items, table_of(_COLUMNS, rows))
+    of(ctx).show(items, table_of_items(_COLUMNS, items))

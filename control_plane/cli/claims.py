@@ -10,7 +10,7 @@ from control_plane.cli import claims_export, claims_import, leases, operations
 from control_plane.cli.client import resource
 from control_plane.cli.context import of
 from control_plane.cli.options import CellName, Limit, Reason, claim_key
-from control_plane.cli.output import messages, say_more, table_of
+from control_plane.cli.output import messages, say_more, table_of_items
 
 app = typer.Typer(no_args_is_help=True, help="Claims: who owns which name.")
 app.command("leases")(leases.list_leases)
@@ -21,6 +21,7 @@ app.command("export")(claims_export.export_claims)
 _KEY_HELP = "bucket:value, e.g. route:gitlab-org"
 Key = Annotated[str, typer.Argument(help=_KEY_HELP)]
 Keys = Annotated[list[str], typer.Argument(help=_KEY_HELP)]
+_COLUMNS = {"BUCKET": "bucket", "VALUE": "value", "CELL": "cell"}
 _SUBJECT_TYPES = frozenset({"organization", "namespace", "project", "user"})
 
 
@@ -42,8 +43,8 @@ def list_claims(
     """List claims in the order of their keys."""
     filters = {"bucket": bucket, "cell": cell, "prefix": prefix}
     items, more = of(ctx).client.items("/v1/claims", limit, **filters)
-    rows = [(c["bucket"], c["value"], c["cell"], c["subject"], c["revision"]) for c in items]
-    of(ctx).show(items, table_of(("BUCKET", "VALUE", "CELL", "SUBJECT", "REVISION"), rows))
+    columns = _COLUMNS | {"SUBJECT": "subject", "REVISION": "revision"}
+    of(ctx).show(items, table_of_items(columns, items))
     if more:
         say_more(limit)
 
@@ -73,8 +74,7 @@ def release(
 def _show_claims(ctx: typer.Context, answer: dict[str, Any], verb: str) -> None:
     dry = answer.get("dry_run")
     messages.print(f"{'would be ' if dry else ''}{verb}, revision {answer['revision']}")
-    rows = [(c["bucket"], c["value"], c["cell"]) for c in answer["claims"]]
-    of(ctx).show(answer, table_of(("BUCKET", "VALUE", "CELL"), rows))
+    of(ctx).show(answer, table_of_items(_COLUMNS, answer["claims"]))
 
 
 @app.command("transfer")

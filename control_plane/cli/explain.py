@@ -8,7 +8,9 @@ import typer
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
-from control_plane.cli.output import messages, table_of
+from control_plane.cli.output import messages, table_of_items
+
+_COLUMNS = {"RULE": "rule", "RESULT": "result", "WHY": "why"}
 
 
 def explain(
@@ -30,10 +32,9 @@ def explain(
     headers += [("cookie", text) for text in cookie or []]
     body = {"url": url, "method": method, "headers": headers}
     answer = of(ctx).client.call("POST", "/v1/explain", body=body).json()
-    rows = [(step["rule"], step["result"], step["why"]) for step in answer["trace"]]
     title = f"{_outcome(answer['outcome'])} by rule {answer['rule'] or '-'}: {answer['reason']}"
     messages.print(title, markup=False)
-    of(ctx).show(answer, table_of(("RULE", "RESULT", "WHY"), rows))
+    of(ctx).show(answer, table_of_items(_COLUMNS, answer["trace"]))
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -11,20 +11,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from control_plane.cli.client import Failure, resource
 from control_plane.cli.context import of
-from control_plane.cli.output import messages, table_of
+from control_plane.cli.output import messages, table_of_items
 
 app = typer.Typer(no_args_is_help=True, help="Operations: work that takes longer than one request.")
 POLL_S = 0.2
-_FIELDS = ("id", "kind", "target", "state", "done", "total", "started_at", "actor", "detail")
-_COLUMNS = ("ID", "KIND", "TARGET", "STATE", "DONE", "TOTAL", "STARTED", "ACTOR", "DETAIL")
+_COLUMNS = {
+    "ID": "id", "KIND": "kind", "TARGET": "target", "STATE": "state", "DONE": "done",
+    "TOTAL": "total", "STARTED": "started_at", "ACTOR": "actor", "DETAIL": "detail",
+}  # fmt: skip
 
 
 @app.command("list")
 def list_operations(ctx: typer.Context) -> None:
     """List the last operations, the newest first."""
     items = of(ctx).client.get("/v1/operations")["items"]
-    rows = [[one[name] for name in _FIELDS] for one in items]
-    of(ctx).show(items, table_of(_COLUMNS, rows))
+    of(ctx).show(items, table_of_items(_COLUMNS, items))
 
 
 @app.command("get")

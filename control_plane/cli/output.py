@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -44,6 +44,11 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str =
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     return table
+
+
+def table_of_items(fields: Mapping[str, str], items: Iterable[Mapping[str, Any]]) -> Table:
+    """Return a table of items, given the field that each column shows: ``{"CELL": "cell"}``."""
+    return table_of(tuple(fields), [[item[name] for name in fields.values()] for item in items])
 
 
 def plain(value: Any) -> str:

@@ -9,11 +9,13 @@ import typer
 from control_plane.cli.client import resource
 from control_plane.cli.context import of
 from control_plane.cli.options import seconds
-from control_plane.cli.output import Format, messages, table_of
+from control_plane.cli.output import Format, messages, table_of_items
 
 app = typer.Typer(no_args_is_help=True, help="Tokens: who may call the API.")
-_FIELDS = ("id", "name", "scope", "created_at", "created_by", "expires_at", "revoked_at")
-_COLUMNS = ("ID", "NAME", "SCOPE", "CREATED", "BY", "EXPIRES", "REVOKED")
+_COLUMNS = {
+    "ID": "id", "NAME": "name", "SCOPE": "scope", "CREATED": "created_at", "BY": "created_by",
+    "EXPIRES": "expires_at", "REVOKED": "revoked_at",
+}  # fmt: skip
 
 
 @app.command("create")
@@ -49,8 +51,7 @@ def create(
 def list_tokens(ctx: typer.Context) -> None:
     """List all tokens without their secrets, revoked and expired ones too."""
     items = of(ctx).client.get("/v1/tokens")["items"]
-    rows = [[one[name] for name in _FIELDS] for one in items]
-    of(ctx).show(items, table_of(_COLUMNS, rows))
+    of(ctx).show(items, table_of_items(_COLUMNS, items))
 
 
 @app.command("revoke")

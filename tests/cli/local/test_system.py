@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from control_plane.cli.client import Failure
-from control_plane.cli.local import system as local
+from control_plane.cli.local.system import everything, up_here
 from control_plane.process.envoy import LeftEnvoy
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import host_port
@@ -59,7 +59,7 @@ def test_a_port_of_another_program_is_named_with_what_to_change(
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(Failure) as failed:
-            local.up_here(settings_in(tmp_path, **{setting: port}))
+            up_here(settings_in(tmp_path, **{setting: port}))
     told = str(failed.value)
     assert f"port {port} of 127.0.0.1 is taken by another program" in told
     assert PORTS[setting] in told
@@ -79,13 +79,13 @@ def test_two_systems_never_share_an_edge_port(tmp_path: Path) -> None:
         other = settings_in(tmp_path / "two", edge_port=port)
         taken = f"port {port} of 127.0.0.1 is taken"
         with pytest.raises(Failure, match=taken):
-            local.up_here(other)
+            up_here(other)
         one.route(cell.port)
         assert one.ask() == 200
         with pytest.raises(Failure, match=taken):
-            local.up_here(other)
+            up_here(other)
         with pytest.raises(Failure, match=r"a `cellway up` \(pid [0-9]+\) runs in .* already"):
-            local.up_here(settings_in(tmp_path / "one" / "data"))
+            up_here(settings_in(tmp_path / "one" / "data"))
         assert one.ask() == 200
 
 
@@ -93,7 +93,7 @@ def test_two_systems_never_share_an_edge_port(tmp_path: Path) -> None:
 def test_every_part_listens_and_is_found(host: str, tmp_path: Path) -> None:
     async def main() -> None:
         given: dict[str, Any] = {"host": host, "edge_host": host, "api_token": "t"}
-        async with local.everything(settings_in(tmp_path, **given)) as (plane, _, _):
+        async with everything(settings_in(tmp_path, **given)) as (plane, _, _):
             add_cell(plane.topology, "c")
             route_all(plane.topology)
             assert await plane.fleet.wait(plane.topology.revision(), 20) == ()
@@ -111,7 +111,7 @@ def test_every_part_listens_and_is_found(host: str, tmp_path: Path) -> None:
 
 def test_an_address_that_is_not_of_this_machine_is_told_in_envoys_words(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"can't listen on 192\.0\.2\.1:0"):
-        local.up_here(settings_in(tmp_path, edge_host="192.0.2.1"))
+        up_here(settings_in(tmp_path, edge_host="192.0.2.1"))
     with pytest.raises(ValueError, match="give an IP address"):
         settings_in(tmp_path, edge_host="edge.example")
 
@@ -122,14 +122,14 @@ def test_a_listener_that_envoy_refuses_ends_it_with_envoys_words(
     """As where somebody has taken the address between the reservation and Envoy's own binding."""
 
     async def main() -> None:
-        async with local.everything(settings_in(tmp_path)) as (plane, _, _):
+        async with everything(settings_in(tmp_path)) as (plane, _, _):
             add_cell(plane.topology, "c")
             route_all(plane.topology)
 
     run_loop(main())
     monkeypatch.setattr("control_plane.server.traffic.numeric", lambda _: "192.0.2.1")
     with pytest.raises(Failure, match=r"does not listen on .*cannot bind '192\.0\.2\.1"):
-        local.up_here(settings_in(tmp_path))
+        up_here(settings_in(tmp_path))
     assert LeftEnvoy.find(tmp_path / "envoy") is None
 
 
