@@ -54,7 +54,7 @@ def test_a_malformed_cell_names_the_field(
     with pytest.raises(Invalid) as caught:
         topology.cells.create(spec(1, **change), actor=ME)
     assert field in {problem.field for problem in caught.value.problems}
-    assert all(problem.mend for problem in caught.value.problems)
+    assert all(problem.hint for problem in caught.value.problems)
     assert topology.revision() == 0
 
 
