@@ -67,9 +67,10 @@ def _files(directory: Path) -> Iterator[Path]:
 
 def _with_fields(path: Path, fields: frozenset[str]) -> dict[str, Any]:
     document = load(path)
-    if not isinstance(document, dict) or not document.keys() <= fields:
-        text = f"{path} has other fields than {', '.join(sorted(fields))}"
-        raise Failure(text, Exit.USAGE)
+    if not isinstance(document, dict):
+        raise Failure(f"{path} holds no mapping, such as {min(fields)}: …", Exit.USAGE)
+    if not document.keys() <= fields:
+        raise Failure(f"{path} has other fields than {', '.join(sorted(fields))}", Exit.USAGE)
     return document
 
 
