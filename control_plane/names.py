@@ -101,10 +101,10 @@ MAX_PAGE = 1000
 """Rows of one page of any list."""
 MAX_REASON_CHARS = 1024
 """The reason that an operator gives for a change, which stays in the audit."""
-NODE_NAME = re.compile(r"[\x21-\x7e]{1,256}\Z")
-"""A node id or a node cluster: visible ASCII, so that it neither breaks a line nor hides."""
 BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 """The name of a bucket of claims."""
+NODE_NAME = re.compile(r"[\x21-\x7e]{1,256}\Z")
+"""An Envoy's node id or node cluster: visible ASCII, so that it can't break a log line or hide."""
 
 
 def cell_id(text: str) -> int | None:

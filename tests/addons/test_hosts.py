@@ -28,7 +28,7 @@ Answer = RawResponse | Http2Refusal | None
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("hosts"), classifier_timeout_s=10.0) as running:
+    with System(tmp_path_factory.mktemp("hosts")) as running:
         use_hosts(running)
         yield running
 

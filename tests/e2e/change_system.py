@@ -1,4 +1,4 @@
-"""The whole system for tests of change: an agent may stand between Envoy and the control plane."""
+"""The whole system for tests of changes, with or without an agent beside Envoy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.system import System
 
 
 class ChangingSystem(System):
-    """A `System`; with ``agent`` Envoy is told by `cellway envoy agent`."""
+    """A `System`; with ``agent`` its Envoy gets its configuration from `cellway envoy agent`."""
 
     def __init__(self, directory: Path, cells: int = 0, *, agent: bool, **settings: Any) -> None:
         super().__init__(directory, cells, **settings)

@@ -1,4 +1,4 @@
-"""Random sequences of changes against one variant of the system, shrunk where one goes wrong."""
+"""Random sequences of changes against one variant of the system; one that fails is shrunk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VARIANTS = {
 
 
 class Worlds:
-    """One running system for many sequences; a new one after each that fails. Used with `with`."""
+    """A running system for many sequences, and a new one after each failure; used with `with`."""
 
     def __init__(self, variant: Variant) -> None:
         self.asked = 0
@@ -34,14 +34,18 @@ class Worlds:
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     def play(self, sequence: list[Operation]) -> None:
-        """Raises `Wrong` with all that was done since the system's start."""
+        """Play one sequence.
+
+        Raises:
+            Wrong: with all steps since the system's start.
+        """
         if self._world is None:
             self._directory = tempfile.TemporaryDirectory(prefix="cellway-changes-")
             self._world = ChangeWorld(Path(self._directory.name), self._variant).__enter__()
         try:
             self._world.play(sequence)
         except BaseException as error:
-            # Hypothesis shows the shortest; what it came from may matter where that is flaky.
+            # Hypothesis shows the shortest sequence; if that one is flaky, the original matters.
             print(f"\n{error}\n", flush=True)
             self.close()
             raise
@@ -71,7 +75,7 @@ def play_many(
     derandomize: bool,
     before: Iterable[list[Operation]] = (),
 ) -> str:
-    """Random sequences against one variant, shrunk where one fails; how much was done."""
+    """Play random sequences against one variant; return how much was done, in words."""
     begun = time.monotonic()
     with Worlds(variant) as worlds:
 

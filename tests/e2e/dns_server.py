@@ -1,4 +1,4 @@
-"""A DNS server on loopback whose records and manners a test changes while it runs."""
+"""A DNS server on loopback whose records and delays a test changes while it runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _TTL_S = 1
 
 
 class DnsServer:
-    """Answers A and AAAA questions over UDP. Use as a context manager.
+    """Answers A and AAAA questions over UDP; used with `with`.
 
-    Names without records get NXDOMAIN, `silent` names
-    no answer at all (with a type: none to questions for that), and `slow` names theirs
-    after so many seconds.
+    Names without records get NXDOMAIN. Names in `silent` get no answer (with a type: no answer to
+    questions for that type), and those in `slow` get theirs after so many seconds.
     """
 
     def __init__(self) -> None:
@@ -81,7 +80,7 @@ class DnsServer:
 
 
 def _read(question: bytes) -> tuple[str, int, int]:
-    """Name (in lower case), type, and where the question ends."""
+    """Return the name (in lower case), the type, and where the question ends."""
     labels, at = [], 12
     while length := question[at]:
         labels.append(question[at + 1 : at + 1 + length].decode())

@@ -11,12 +11,12 @@ from tests.support.stream_servers import StreamServers
 MAX_HEAD_BYTES = 1 << 20
 MAX_HEADS = 100
 ECHO_HEADER = "x-echo"
-"""In each response of the upstream, and in none that the edge makes itself."""
+"""A header that each response of the upstream has, and none of the edge itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A request head as it arrived, taken apart without any normalising."""
+    """A request head as it arrived, parsed without any normalising."""
 
     method: str
     path: bytes
@@ -24,7 +24,7 @@ class Arrived:
 
     @classmethod
     def parse(cls, head: bytes) -> Arrived:
-        """Takes a head apart that Envoy wrote (so it is well-formed)."""
+        """Parse a head that Envoy wrote (so it is well-formed)."""
         start, *lines = head.split(b"\r\n\r\n", 1)[0].split(b"\r\n")
         method, path, _ = start.split(b" ", 2)
         pairs = (line.split(b": ", 1) for line in lines)

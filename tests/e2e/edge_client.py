@@ -1,4 +1,4 @@
-"""Sends the same request to the real edge and to its model, and says where they differ."""
+"""Sends the same request to the real edge and to its model, and reports where they differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRITTEN_LATER = frozenset(
 )
 
 Seen = Arrived | int | None
-"""What reached the upstream, or the status the edge answered, or None: it answered nothing."""
+"""What reached the upstream, or the status that the edge answered, or None for no answer."""
 
 
 class EdgeClient:
@@ -31,7 +31,7 @@ class EdgeClient:
         self._http2: RawHttp2Connection | None = None
 
     def send(self, request: RawRequest, version: HttpVersion = HttpVersion.HTTP_1_1) -> Seen:
-        """Sends the request and returns what became of it."""
+        """Send the request; return what reached the upstream or what the edge answered."""
         sent = self._send_http2(request) if version is HttpVersion.HTTP_2 else self._send(request)
         if not isinstance(sent, RawResponse):
             return None
@@ -42,7 +42,7 @@ class EdgeClient:
     def difference(
         self, request: RawRequest, version: HttpVersion = HttpVersion.HTTP_1_1
     ) -> str | None:
-        """Where the edge and its model differ about the request; None where they agree."""
+        """Return where the edge and its model differ about the request; None if they agree."""
         seen = self.send(request, version)
         model = admit(
             request.method, request.target, request.host, request.headers, version=version
@@ -92,7 +92,7 @@ class EdgeClient:
 
 
 def http2_block(request: RawRequest) -> list[tuple[bytes, bytes]]:
-    """The header block of a request; CONNECT without a path has neither `:scheme` nor `:path`."""
+    """Return a request's header block; CONNECT without a path has no `:scheme` and no `:path`."""
     tunnel = request.method == "CONNECT" and not request.target
     block = [(b":method", request.method.encode())]
     if not tunnel:

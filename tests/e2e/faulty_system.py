@@ -24,6 +24,8 @@ from tests.support.ports import unused_port
 from tests.support.postgres import Postgres, postgres
 from tests.support.system import RULESETS, reconnecting_soon
 
+CLASSIFIER_TIMEOUT_S = 0.5
+"""Twice the default: on a busy machine an answer that is late must not look like a fault."""
 NEW_KEYS = 8_000
 BATCH = 1000
 
@@ -48,7 +50,7 @@ class CellProcess(ChildProcess):
 
 @dataclass
 class FaultySystem:
-    """Two cells, of which the first owns every claim; all processes by name."""
+    """The processes of a system with two cells, of which the first owns every claim."""
 
     database: Postgres
     plane: PlaneProcess
@@ -57,22 +59,22 @@ class FaultySystem:
     cells: list[CellProcess]
 
     def synced(self) -> bool:
-        """Whether the control plane says that Envoy follows."""
+        """Tell whether Envoy follows, as the control plane says."""
         items = self.plane.api.get("/v1/fleet").json()["items"]
         return any(item["connected"] and item["state"] == "SYNCED" for item in items)
 
     @contextlib.contextmanager
     def locked_database(self) -> Iterator[None]:
-        """Every look-up of a claim waits: a database as slow as can be."""
+        """Lock the claims: every look-up waits, as with a very slow database."""
         with psycopg.connect(self.database.url()) as connection:
             connection.execute("LOCK TABLE claims IN ACCESS EXCLUSIVE MODE")
             yield
 
 
 class Requests:
-    """One request of each kind; those for keys never seen before are made up as they go.
+    """One request of each kind. The key of a `new` request has never been asked for.
 
-    With `again` they start over when there are no more, with keys not seen for long.
+    With `again`, `new` starts over when all keys are used up.
     """
 
     def __init__(self, *, again: bool = False) -> None:
@@ -80,7 +82,7 @@ class Requests:
         self._again = again
 
     def new(self) -> bytes:
-        """A request for a claim that nobody has asked for: no cache can answer it."""
+        """Return a request for a claim that nobody has asked for: no cache can answer it."""
         number = next(self._number)
         if self._again:
             number %= NEW_KEYS
@@ -93,11 +95,16 @@ class Requests:
 
 @contextlib.contextmanager
 def faulty_system(directory: Path) -> Iterator[FaultySystem]:
-    """Everything up and in step."""
+    """Start everything; yield when Envoy runs the newest revision."""
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
         cells = [stack.enter_context(CellProcess(f"cell-{n}", directory)) for n in (1, 2)]
-        plane = PlaneProcess(directory, "--database-url", database.url())
+        plane = PlaneProcess(
+            directory,
+            "--database-url",
+            database.url(),
+            classifier_timeout_s=CLASSIFIER_TIMEOUT_S,
+        )
         stack.enter_context(plane)
         agent = stack.enter_context(AgentProcess(directory, plane.grpc_port))
         for cell in cells:
@@ -119,8 +126,8 @@ def faulty_system(directory: Path) -> Iterator[FaultySystem]:
             ]
             plane.write("POST", "/v1/claims", {"claims": claims})
         gitlab = json.loads((RULESETS / "gitlab.json").read_text())
-        kept = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
-        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": kept["version"]})
+        stored = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
+        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": stored["version"]})
         member = FleetMember("n1", "edge", "127.0.0.1", agent.port, 0)
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))

@@ -1,4 +1,4 @@
-"""Steady load on an edge that forgives nothing: no retry, and every answer is counted."""
+"""Steady load on an edge: nothing is retried, and every answer is counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ PAUSE_S = 0.005
 class Answer:
     """One kind of answer: what was asked (its name), the status, and the cell that served.
 
-    The cell is the one that the edge names, or with another ``cell_header`` the one that names itself.
+    The cell is the one that the edge names, or with another ``cell_header`` the one that names
+    itself.
     """
 
     asked: str
@@ -79,8 +80,8 @@ class Load:
         """Wait until no request of before this call is under way; return the answers until then.
 
         What is answered from now on has been asked after this call. Each thread answers twice: a
-        request that was under way, and one that an Envoy worker may have met when the main thread of
-        Envoy had acknowledged a change and the worker had not taken it up.
+        request that was under way, and one that an Envoy worker may have met when the main thread
+        of Envoy had acknowledged a change and the worker had not taken it up.
         """
         before = self._answered.copy()
         self._wait(

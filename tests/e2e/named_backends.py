@@ -1,4 +1,4 @@
-"""Backends that say who they are, on several loopback addresses, in plain text and TLS on one port."""
+"""Backends that name themselves, on several loopback addresses, with plain text and TLS."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class NamedBackends(LoopThread):
             self._begin(self._serve(name, accepted))
 
     async def _serve(self, name: str, accepted: socket.socket) -> None:
-        """Tell TLS from plain text by the first byte."""
+        """Serve one connection: its first byte tells TLS from plain text."""
         loop, readable = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(accepted, readable.set)
         try:
@@ -117,7 +117,7 @@ def _answering(name: str) -> Callable[[], asyncio.Protocol]:
 
 
 class _Answering(asyncio.Protocol):
-    """Answers each request without a body by the backend's name."""
+    """Answers each request, which has no body, with the backend's name."""
 
     def __init__(self, name: str) -> None:
         self._name = name.encode()

@@ -1,4 +1,4 @@
-"""What tests of restarts ask the edge for, and which of Envoy's counters they compare."""
+"""The requests of tests of restarts, and the counters of Envoy that they compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells that keep a request going: WebSockets, events without an end, uploads that take their time."""
+"""Cells with long requests: WebSockets, events without an end, slow uploads."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: cl
 class TalkingCells(StreamServers):
     """Cells in a thread of their own, each on a free port; used with `with`.
 
-    An upgrade is granted, and what comes over it is sent back with the cell's name in front. A GET
-    of ``/.../events`` sends the cell's name each `EVENT_S`. All else is answered with the cell's
-    name once its body is there.
+    An upgrade is granted, and what a client sends over it is sent back after the cell's name. A GET
+    of ``/.../events`` sends the cell's name each `EVENT_S`. Any other request is answered with the
+    cell's name when its body has come.
     """
 
     async def answer(

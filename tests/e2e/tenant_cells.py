@@ -1,4 +1,4 @@
-"""Cells that know which tenants are theirs, and answer 421 where a request is not."""
+"""Cells that know their tenants, and answer 421 to a request for another one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.stream_servers import StreamServers
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """A request as it came to a cell, its body read to the end or, at a 421, not at all."""
+    """A request as it came to a cell; the body is None if a 421 came before it was read."""
 
     cell: str
     method: str
@@ -22,9 +22,9 @@ class Got:
 class TenantCells(StreamServers):
     """Cells in a thread of their own, each on a free port; used with `with`.
 
-    ``owners`` says whose a tenant (``/t/<tenant>/...``) is, as the cells have it; a test changes it
-    at will. With ``hasty`` a 421 comes at once, and its body is ``refusal``; else it comes when the
-    whole request has been read.
+    ``owners`` has the cell of each tenant (``/t/<tenant>/...``), as the cells know it; a test
+    changes it at will. With ``hasty`` a 421 comes at once, and its body is ``refusal``; otherwise
+    it comes when the whole request has been read.
     """
 
     def __init__(self, *cells: str) -> None:

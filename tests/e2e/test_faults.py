@@ -1,6 +1,6 @@
-"""Each process killed or stopped in turn, under load: what each kind of request got.
+"""Each process is killed or stopped in turn, under load; the table shows what each request got.
 
-A round takes half a minute; FAULT_ROUNDS (an environment variable) asks for more of them.
+A round takes half a minute; the environment variable FAULT_ROUNDS asks for more rounds.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultySystem]:
         yield running
 
 
+@pytest.mark.slow
 def test_each_process_killed_or_stopped_costs_only_what_it_must(
     system: FaultySystem, capsys: pytest.CaptureFixture[str]
 ) -> None:

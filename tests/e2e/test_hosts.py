@@ -1,8 +1,8 @@
 """Several Host headers, or a Host that is not the target's: all parts decide by the same authority.
 
-Envoy joins the Host headers of HTTP/1.1 with "," as it does with any; the authority of an
-absolute-form target replaces them (RFC 9112 section 3.2.2); in HTTP/2, `:authority` goes before one
-host header, and several of these are refused.
+Envoy joins the Host headers of HTTP/1.1 with ",", as it joins others. The authority of an
+absolute-form target replaces them (RFC 9112 section 3.2.2). In HTTP/2, `:authority` goes before one
+host header, and several host headers are refused.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("hosts")
-    asked: dict[str, Any] = {"classifier_protocol": request.param, "classifier_timeout_s": 10.0}
-    with System(directory, **asked) as running:
+    with System(directory, classifier_protocol=request.param) as running:
         use_hosts(running)
         yield running
 
@@ -40,7 +39,7 @@ def expected(
     hosts: Hosts,
     version: HttpVersion = HttpVersion.HTTP_1_1,
 ) -> str:
-    """What the evaluator makes of it: a cell or a status."""
+    """Return what the evaluator decides: a cell or a status."""
     headers = [("host", host) for host in hosts]
     admitted = admit("GET", target, authority, headers, version=version)
     if isinstance(admitted, Refused):
@@ -60,7 +59,7 @@ def case_name(value: Any) -> str:
 
 
 @pytest.mark.parametrize(("target", "hosts"), CASES, ids=case_name)
-def test_envoy_decides_as_the_evaluator(system: System, target: bytes, hosts: Hosts) -> None:
+def test_envoy_decides_like_the_evaluator(system: System, target: bytes, hosts: Hosts) -> None:
     wanted = expected(system, target, None, hosts)
     # Twice: by the classifier, and from the edge's cache.
     for _ in range(2):
@@ -68,8 +67,8 @@ def test_envoy_decides_as_the_evaluator(system: System, target: bytes, hosts: Ho
         assert seen(response) == wanted
 
 
-def test_what_that_is(system: System) -> None:
-    """Lest both be wrong alike."""
+def test_the_evaluator_joins_or_replaces_hosts_as_rfc_9112_says(system: System) -> None:
+    """Without this test both could be wrong alike."""
     for tier in (b"native", b"asked"):
         a, b = b"a." + tier, b"b." + tier
         assert expected(system, b"/x", None, (a, b)) == "cell-3"
@@ -87,7 +86,7 @@ def test_explain_says_what_envoy_does(system: System, hosts: Hosts) -> None:
 
 
 @pytest.mark.parametrize(("authority", "hosts"), BLOCKS)
-def test_http2_decides_as_the_evaluator(
+def test_http2_is_decided_like_the_evaluator(
     system: System, authority: bytes | None, hosts: Hosts
 ) -> None:
     block = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/x")]

@@ -1,4 +1,4 @@
-"""What no cell can have seen is tried again, and nothing else; idle connections end in time."""
+"""A request is retried only if no cell can have seen it; idle connections are closed in time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from tests.support.conditions import wait_until
 from tests.support.ports import unused_port
+from tests.support.raw_client import RawClient
 from tests.support.stream_servers import StreamServers
-from tests.support.system import RawClient, System
+from tests.support.system import System
 
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 RULES = {
     "name": "r",
     "rules": [{"id": "all", "action": "classify", "classify": {"type": "FIRST_CELL"}}],
@@ -47,7 +47,7 @@ class Closing(StreamServers):
 
 @contextmanager
 def system_of(directory: Path, *ports: int, **settings: Any) -> Iterator[System]:
-    with System(directory, 0, concurrency=1, **(AT_ONCE | settings)) as system:
+    with System(directory, 0, concurrency=1, **settings) as system:
         endpoints = [f"127.0.0.1:{port}" for port in ports]
         system.add_cell("cell-1", ports[0], endpoints=endpoints)
         system.use_ruleset(RULES)
@@ -90,5 +90,5 @@ def test_an_idle_connection_to_a_cell_is_closed_by_envoy_in_time(tmp_path: Path)
         assert client.ask(b"/x")[0] == 200
         assert cell.closed_by_envoy == 0
         wait_until(lambda: cell.closed_by_envoy == 1)
-        # And it is no error to go on.
+        # The next request gets a new connection.
         assert client.ask(b"/x")[0] == 200

@@ -21,10 +21,11 @@ NO_DELAY = "0s"
 def connection_manager(
     cluster: str, *, before_router: Sequence[dict[str, Any]] = (), **overrides: Any
 ) -> dict[str, Any]:
-    """The edge's HttpConnectionManager, all traffic to `cluster`; overrides replace fields.
+    """Return the edge's HttpConnectionManager with all traffic to `cluster`; overrides replace
+    fields.
 
     Admission is as `control_plane.compiler.listener` configures it. Connections that a refusal ends
-    are closed without the delay that is the default, so that a test does not wait for it.
+    are closed at once, without the default delay, so that no test waits for it.
     """
     early_mutation = {
         "@type": TYPE_PREFIX + HEADER_MUTATION_TYPE,
@@ -67,7 +68,7 @@ def connection_manager(
 
 
 def echo_bootstrap(upstream_port: int, **overrides: Any) -> dict[str, Any]:
-    """A bootstrap: the edge on a free port, everything to the upstream on `upstream_port`."""
+    """Return a bootstrap of an edge on a free port that sends everything to `upstream_port`."""
     manager = {
         "name": "edge",
         "typed_config": connection_manager("upstream", **overrides),

@@ -95,14 +95,14 @@ class EnvoyProcess(ChildProcess):
             connection.close()
 
     def is_ready(self) -> bool:
-        """Whether Envoy has its first configuration and serves (`/ready` answers 200)."""
+        """Tell whether Envoy has its first configuration and serves (`/ready` answers 200)."""
         try:
             return self.admin("/ready")[0] == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False
 
     def listener_port(self, name: str) -> int:
-        """Port of the named listener's first address; `KeyError` when there is no such one."""
+        """Return the port of a listener's first address; raise `KeyError` if there is no listener."""
         document = json.loads(self.admin("/listeners?format=json")[1])
         for listener in document.get("listener_statuses", []):
             if listener["name"] == name:
@@ -110,7 +110,7 @@ class EnvoyProcess(ChildProcess):
         raise KeyError(name)
 
     def stats(self, filter_regex: str) -> dict[str, int]:
-        """Counters and gauges whose name matches the regex, by name."""
+        """Return the counters and gauges whose name matches the regex, by name."""
         document = json.loads(self.admin(f"/stats?format=json&filter={filter_regex}")[1])
         return {
             stat["name"]: stat["value"]

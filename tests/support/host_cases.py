@@ -1,4 +1,4 @@
-"""Several Host headers, or a Host that is not the target's: rules that tell them apart, and requests."""
+"""Rules and requests for several Host headers, or a Host that is not the target's."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BLOCKS: list[tuple[bytes | None, Hosts]] = [
 
 
 def use_hosts(system: System) -> None:
-    """Cells, claims and rules that tell hosts apart, by native rules and by the classifier."""
+    """Add cells, claims and rules that tell hosts apart, by native rules and by the classifier."""
     system.add_cells()
     for cell, value in CLAIMS.items():
         system.claim(cell, f"tenant:{value}")
@@ -62,7 +62,7 @@ def use_hosts(system: System) -> None:
 
 
 def seen(response: RawResponse | Http2Refusal | None) -> str:
-    """The cell that answered, or the edge's status; HTTP/2's refusals are 400 here."""
+    """Return the cell that answered, or the edge's status; a refusal over HTTP/2 counts as 400."""
     if isinstance(response, Http2Refusal):
         return "400"
     assert response is not None

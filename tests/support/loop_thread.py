@@ -16,8 +16,9 @@ END_S = 60.0
 class LoopThread(ABC):
     """Something asynchronous that lives in an event loop of its own thread; used with `with`.
 
-    A subclass says what lives there, as an asynchronous context. `with` goes on when the context has
-    been entered, and leaves it in the end. What is raised by either is raised in the test's thread.
+    A subclass says what lives there, as an asynchronous context. `with` goes on when the context
+    has been entered, and leaves it in the end. What is raised by either is raised in the test's
+    thread.
     """
 
     def __init__(

@@ -21,15 +21,15 @@ RULESET = '{"name": "r", "rules": [{"id": "all", "action": "classify", "classify
 UNNAMED_HEADERS_RULESET = """{"name": "r", "rules": [{"id": "any",
     "match": {"type": "header", "name": "^x-[a-z]+$", "regexValue": "^(?<t>.+)$"},
     "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}}]}"""
-"""A rule whose headers are named by a regex: which ones an answer depends on can't be listed, so the
-edge cache keeps no answer of this ruleset."""
+"""A rule whose headers are named by a regex: which ones an answer depends on can't be listed, so
+the edge cache keeps no answer of this ruleset."""
 
 
 @contextlib.asynccontextmanager
 async def plane_with(
     directory: Path, **given: Any
 ) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
-    """A running control plane on free ports, and a client of its API."""
+    """Run a control plane on free ports; yield it and a client of its API."""
     defaults: dict[str, Any] = {
         "database_url": f"sqlite:///{directory}/p.db",
         "api_port": 0,
@@ -87,7 +87,7 @@ def add_cells(topology: Topology) -> None:
 
 
 def route_all(topology: Topology) -> None:
-    """Every request to the first cell."""
+    """Activate a ruleset that sends every request to the first cell."""
     topology.rulesets.put("r", RULESET, actor="test")
     topology.rulesets.activate("r", 1, actor="test")
 
@@ -95,12 +95,12 @@ def route_all(topology: Topology) -> None:
 async def samples(
     client: httpx.AsyncClient,
 ) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Everything at /metrics: value by name and labels; no series may be there twice."""
+    """Return all samples of /metrics by name and labels; no series may stand there twice."""
     text = (await client.get("/metrics")).text
-    found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             key = (sample.name, tuple(sorted(sample.labels.items())))
-            assert key not in found, f"{key} is exported twice"
-            found[key] = sample.value
-    return found
+            assert key not in values, f"{key} is exported twice"
+            values[key] = sample.value
+    return values

@@ -17,9 +17,15 @@ from tests.support.ports import unused_port
 
 
 class PlaneProcess(ChildProcess):
-    """`cellway serve` on fixed free ports, over one SQLite database."""
+    """`cellway serve` on fixed free ports, over one SQLite database.
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    A classifier that a busy machine keeps waiting must not look dead, so the edge waits long for
+    it.
+    """
+
+    def __init__(
+        self, directory: Path, *arguments: str, classifier_timeout_s: float = 10.0
+    ) -> None:
         super().__init__(directory / "serve.log")
         self.edge_port = unused_port()
         self.api_port = unused_port()
@@ -33,6 +39,7 @@ class PlaneProcess(ChildProcess):
             *("--classifier-port", str(self.classifier_port)),
             *arguments,
         ]
+        self._classifier_timeout_s = classifier_timeout_s
         self._workers: list[int] = []
         self.api = httpx.Client(
             base_url=f"http://127.0.0.1:{self.api_port}", timeout=30, trust_env=False
@@ -42,7 +49,8 @@ class PlaneProcess(ChildProcess):
         return [sys.executable, "-m", "control_plane.cli.main", "serve", *self._arguments]
 
     def options(self) -> dict[str, Any]:
-        return {"start_new_session": True}
+        settings = {"CELLWAY_CLASSIFIER_TIMEOUT_S": str(self._classifier_timeout_s)}
+        return {"start_new_session": True, "env": os.environ | settings}
 
     def is_up(self) -> bool:
         try:

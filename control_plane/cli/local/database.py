@@ -13,8 +13,9 @@ from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.settings import settings_of
 from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
-from control_plane.topology.storage.store import Store, pending_migrations
-from control_plane.topology.storage.store import migrate as migrate_schema
+from control_plane.topology.storage.engines import migrate as migrate_schema
+from control_plane.topology.storage.engines import pending_migrations
+from control_plane.topology.storage.store import Store
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
 _STATUS: dict[type[TopologyError], Exit] = {

@@ -1,4 +1,4 @@
-"""One Envoy of the fleet, and what is shown of it."""
+"""One Envoy of the fleet: its streams, and what is shown of it."""
 
 from __future__ import annotations
 

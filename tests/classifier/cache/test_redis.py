@@ -139,7 +139,7 @@ async def test_a_stopped_redis_costs_one_short_wait_and_is_then_left_alone(
     cache: RedisCache, server: RedisServer, counts: Counts, clock: Clock
 ) -> None:
     await kept(cache, KEY, Entry(12, 3))
-    with server.paused():
+    with server.frozen():
         started = time.monotonic()
         found = await asyncio.gather(*(cache.owners_of(DB, [KEY]) for _ in range(1000)))
         assert time.monotonic() - started < MOST_S
@@ -205,7 +205,7 @@ async def test_what_waits_is_bounded(
 
 async def test_closing_leaves_nobody_waiting(server: RedisServer, counts: Counts) -> None:
     cache = RedisCache(server.url, counts)
-    with server.paused():
+    with server.frozen():
         asked = [asyncio.ensure_future(cache.owners_of(DB, [KEY])) for _ in range(5)]
         await asyncio.sleep(0)
         cache.put(DB, [(KEY, Entry(1, 1))])

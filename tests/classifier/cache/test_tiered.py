@@ -244,7 +244,7 @@ async def test_without_redis_the_database_answers_and_with_it_again_redis(
         await fill(lookup, redis, known)
     async with classifier(topology, redis) as (lookup, seen):
         await lookup.owners_of([KEY], known)
-        with redis.paused():
+        with redis.frozen():
             await ask(lookup)
         assert seen.errors > 0
     async with classifier(topology, redis) as (lookup, seen):

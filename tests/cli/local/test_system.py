@@ -252,7 +252,7 @@ def test_an_envoy_of_ones_own_says_in_the_fleet_that_its_port_is_taken(tmp_path:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with System(tmp_path, 1, edge_port=port, classifier_workers=0) as system:
+        with System(tmp_path, 1, edge_port=port) as system:
             add_cell(system.plane.topology)
             route_all(system.plane.topology)
 
