@@ -5,8 +5,8 @@ imports what takes long to load: the server, SQLAlchemy, gRPC or pydantic. Two p
 
 - `local`, for the commands that run something on this machine (``up``, ``serve``, ``envoy …``,
   ``db …`` and ``claims import --database-url``),
-- `rule_cases`, for ``rules test``.
+- `rule_cases` and `rule_case_results`, for ``rules test``.
 
-The commands that need them import them when they run, as the first thing in their functions.
+The commands that need them import them when they run, inside their functions.
 Nothing else of the folder is imported inside a function.
 """

@@ -69,14 +69,14 @@ def check_rules(
     ] = None,
 ) -> None:
     """Check without a server whether requests go where test cases say; exit status 1 if not."""
-    from control_plane.cli import rule_cases
+    from control_plane.cli import rule_case_results, rule_cases
 
     cases = rule_cases.read(file)
     ruleset = rule_cases.ruleset_of(cases, file, rules)
-    results = rule_cases.run(cases, ruleset)
+    results = rule_case_results.run(cases, ruleset)
     failed = [result for result in results if not result["ok"]]
     if of(ctx).output is Format.TABLE:
-        print("\n".join(map(rule_cases.as_text, results)))
+        print("\n".join(map(rule_case_results.as_text, results)))
     of(ctx).show_data(results)
     if failed:
         raise Failure(f"{file}: {len(failed)} of {len(results)} cases are not as expected")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from control_plane.cli import rule_cases
+from control_plane.cli import rule_case_results, rule_cases
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.main import app
 from control_plane.routing.rules.parse import parse
@@ -37,7 +37,7 @@ def write(path: Path, document: Any, name: str = "cases.yaml") -> Path:
 
 def results(file: Path) -> list[dict[str, Any]]:
     cases = rule_cases.read(file)
-    return rule_cases.run(cases, rule_cases.ruleset_of(cases, file, None))
+    return rule_case_results.run(cases, rule_cases.ruleset_of(cases, file, None))
 
 
 def with_case(request: Any, **expect: Any) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_another_ruleset_may_be_held_against_the_cases(tmp_path: Path) -> None:
     file = write(tmp_path, FILE)
     generic = RULESETS / "generic.json"
     cases = rule_cases.read(file)
-    found = rule_cases.run(cases, rule_cases.ruleset_of(cases, file, generic))
+    found = rule_case_results.run(cases, rule_cases.ruleset_of(cases, file, generic))
     assert [result["ok"] for result in found] == [False, False]
 
 
