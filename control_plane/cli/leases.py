@@ -20,7 +20,7 @@ def list_leases(
     ctx: typer.Context,
     cell: Annotated[str | None, typer.Option(help="only leases of this cell")] = None,
     older_than: Annotated[
-        str | None, typer.Option(help="only leases of this age: 30s, 10m, 2h or 1d")
+        str | None, typer.Option(help="only leases that are older: 30s, 10m, 2h or 1d")
     ] = None,
     limit: Limit = 100,
 ) -> None:

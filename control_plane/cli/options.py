@@ -13,7 +13,6 @@ import typer
 
 from control_plane.cli.client import Exit, Failure
 
-Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free one")]
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(help="sqlite:///FILE or postgresql://…; default: CELLWAY_DATABASE_URL"),
@@ -28,6 +27,11 @@ CellName = Annotated[str, typer.Argument(help="name of a cell")]
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])\Z")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def port_option(what: str) -> Any:
+    """Return the option of a port that something listens on."""
+    return typer.Option(min=0, max=65535, help=f"port of {what}; 0: any free one")
 
 
 def claim_key(text: str) -> dict[str, str]:

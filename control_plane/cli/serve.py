@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli.options import DatabaseUrl, Port, with_options
+from control_plane.cli.options import DatabaseUrl, port_option, with_options
 
 TlsFile = Annotated[Path | None, typer.Option(help="PEM; all of --grpc-tls-… or none")]
 
@@ -22,9 +22,9 @@ class PlaneOptions:
         str | None,
         typer.Option(help="redis://…, where classifiers on PostgreSQL share look-ups"),
     ] = None
-    api_port: Port = None
-    grpc_port: Port = None
-    classifier_port: Port = None
+    api_port: Annotated[int | None, port_option("the REST API, default 8000")] = None
+    grpc_port: Annotated[int | None, port_option("gRPC (xDS), default 18000")] = None
+    classifier_port: Annotated[int | None, port_option("the classifier, default 18001")] = None
     classifier_workers: Annotated[
         int | None,
         typer.Option(min=0, max=64, help="classifier processes; 0: the server's own answers"),
@@ -32,7 +32,7 @@ class PlaneOptions:
     classifier_protocol: Annotated[
         str | None, typer.Option(help="how Envoys ask the classifier: http, or grpc (ext_authz)")
     ] = None
-    edge_port: Port = None
+    edge_port: Annotated[int | None, port_option("the edge (Envoy), default 10000")] = None
     force_shrink: Annotated[
         bool | None, typer.Option(help="publish although most cells are gone; use it once")
     ] = None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli.options import Port, with_options
+from control_plane.cli.options import port_option, with_options
 from control_plane.cli.serve import PlaneOptions
 
 
@@ -16,7 +16,9 @@ from control_plane.cli.serve import PlaneOptions
 class UpOptions(PlaneOptions):
     """Options of ``cellway up``."""
 
-    envoy_admin_port: Port = None
+    envoy_admin_port: Annotated[
+        int | None, port_option("Envoy's admin interface, default 9901")
+    ] = None
     data_dir: Annotated[
         Path | None,
         typer.Option(help="directory of the SQLite file and Envoy's files; default: .cellway"),

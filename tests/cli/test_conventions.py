@@ -30,12 +30,12 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def cellway(system: System) -> Cellway:
-    made = Cellway(server_of(system), CELLWAY_TOKEN=TOKEN)
-    assert made("claims", "claim", "cell-1", "route:foo").returncode == 0
-    assert made("rules", "apply", str(RULESETS / "gitlab.json")).returncode == 0
-    assert made("rules", "apply", str(RULESETS / "generic.json")).returncode == 0
-    assert made("rules", "apply", str(RULESETS / "gitlab.json")).returncode == 0
-    return made
+    command = Cellway(server_of(system), CELLWAY_TOKEN=TOKEN)
+    assert command("claims", "claim", "cell-1", "route:foo").returncode == 0
+    assert command("rules", "apply", str(RULESETS / "gitlab.json")).returncode == 0
+    assert command("rules", "apply", str(RULESETS / "generic.json")).returncode == 0
+    assert command("rules", "apply", str(RULESETS / "gitlab.json")).returncode == 0
+    return command
 
 
 def server_of(system: System) -> str:
@@ -87,13 +87,13 @@ def test_every_write_has_a_dry_run_that_changes_nothing(
     system: System, cellway: Cellway, arguments: tuple[str, ...]
 ) -> None:
     before = system.plane.topology.revision()
-    told = cellway(*arguments, "--dry-run", "-o", "json")
+    dry = cellway(*arguments, "--dry-run", "-o", "json")
     # A live cell can't be removed; a dry run says that too.
-    assert told.returncode == (Exit.REFUSED if "remove" in arguments else 0), told.stderr
+    assert dry.returncode == (Exit.REFUSED if "remove" in arguments else 0), dry.stderr
     assert system.plane.topology.revision() == before
-    if not told.returncode:
-        assert json.loads(told.stdout)["dry_run"] is True
-        assert "revision" not in told.stderr or "would" in told.stderr
+    if not dry.returncode:
+        assert json.loads(dry.stdout)["dry_run"] is True
+        assert "revision" not in dry.stderr or "would" in dry.stderr
 
 
 def test_denied_without_or_with_a_wrong_token(system: System) -> None:

@@ -35,7 +35,7 @@ def test_a_request_is_explained_by_its_headers_and_cookies(cellway: Cellway) -> 
     ],
 )
 def test_every_outcome_has_its_words(outcome: dict[str, Any], says: str) -> None:
-    answer = {"outcome": outcome, "rule": None, "reason": "why", "trace": []}
+    answer: dict[str, Any] = {"outcome": outcome, "rule": None, "reason": "why", "trace": []}
     with CannedApi({"/v1/explain": (200, answer)}).running() as api:
         assert says in Cellway(api.url)("explain", "/x").stderr
 

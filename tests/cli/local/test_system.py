@@ -60,10 +60,10 @@ def test_a_port_of_another_program_is_named_with_what_to_change(
         port = other.getsockname()[1]
         with pytest.raises(Failure) as failed:
             up_here(settings_in(tmp_path, **{setting: port}))
-    told = str(failed.value)
-    assert f"port {port} of 127.0.0.1 is taken by another program" in told
-    assert PORTS[setting] in told
-    assert "\n" not in told
+    message = str(failed.value)
+    assert f"port {port} of 127.0.0.1 is taken by another program" in message
+    assert PORTS[setting] in message
+    assert "\n" not in message
     assert LeftEnvoy.find(tmp_path / "envoy") is None
 
 
