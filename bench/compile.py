@@ -17,7 +17,7 @@ from dataclasses import replace
 from bench.results import Figure, report
 from bench.world import RULESETS
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.publisher.publisher import EdgeSnapshots
+from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.routing.rules.parse import parse
 from control_plane.topology.values.cell import Cell, CellState
 from control_plane.topology.values.change import TopologySnapshot

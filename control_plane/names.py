@@ -103,6 +103,8 @@ MAX_REASON_CHARS = 1024
 """The reason that an operator gives for a change, which stays in the audit."""
 BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 """The name of a bucket of claims."""
+NODE_NAME = re.compile(r"[\x21-\x7e]{1,256}\Z")
+"""An Envoy's node id or node cluster: visible ASCII, so that it can't break a log line or hide."""
 
 
 def cell_id(text: str) -> int | None:

@@ -22,7 +22,7 @@ MAX_RULESETS = 8
 """How many rulesets are held in memory."""
 MAX_ABSENT = 64
 """How many digests are remembered that no ruleset has. Edges can send any."""
-RETRY_S = 1.0
+SEARCH_AGAIN_S = 1.0
 """How long the topology is not searched again for a ruleset that it did not have."""
 
 
@@ -54,9 +54,9 @@ class PastRulesets:
         self._rulesets[ruleset.digest] = ruleset
 
     def is_absent(self, digest: str) -> bool:
-        """Tell whether the topology was searched in vain within the last `RETRY_S`."""
+        """Tell whether the topology was searched in vain within the last `SEARCH_AGAIN_S`."""
         searched_at = self._absent.get(digest)
-        return searched_at is not None and self._clock() - searched_at < RETRY_S
+        return searched_at is not None and self._clock() - searched_at < SEARCH_AGAIN_S
 
     def read(self, digest: str) -> Ruleset:
         """Read a ruleset from the topology, and hold it in memory. Blocks.

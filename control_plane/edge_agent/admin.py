@@ -9,8 +9,8 @@ Two questions are asked (measured with 1,000 cells of two endpoints each, Envoy 
 The gauges alone would not do: they call an endpoint that was never checked unhealthy, and during an
 update two clusters of one name share them.
 
-(`process.envoy_admin` is another thing: it tells an Envoy that we started to drain, and reads a
-word or two of text for that.)
+`process.envoy_admin` shares no logic with this: it commands an Envoy that we started, over a
+connection for each command.
 """
 
 from __future__ import annotations

@@ -110,6 +110,14 @@ class Book:
         """The counts by cluster, of clusters whose health some edge knows."""
         return self._counts
 
+    def counts_under(self, prefix: str) -> dict[str, Count]:
+        """Return the counts of clusters with a prefix, by the rest of the cluster's name."""
+        return {
+            cluster.removeprefix(prefix): count
+            for cluster, count in self._counts.items()
+            if cluster.startswith(prefix)
+        }
+
     @property
     def nodes(self) -> frozenset[str]:
         """The ids of the nodes whose reports count."""

@@ -11,7 +11,11 @@ from typing import Protocol
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES, join_values
 
 ClaimKey = tuple[str, str]
-"""A claim's bucket and value, e.g. ``("route", "gitlab-org")``."""
+"""A bucket and a value in it, for example ``("route", "gitlab-org")``, as a rule spells them.
+
+It is the plain pair that the topology's look-ups take (`topology.values.KeyPair`), so nothing is
+converted between the two rooms.
+"""
 
 
 class Cell(Protocol):

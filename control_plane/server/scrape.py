@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.jobs.edge_decisions import of_cells
 from control_plane.metrics.claim_counts import ClaimCounts
 from control_plane.metrics.server import State
+from control_plane.names import CELL_CLUSTERS
 from control_plane.server.foundation import Foundation
 from control_plane.xds.session.status import SyncState
 
@@ -49,7 +49,7 @@ class Scrape:
         fleet.give_up_late()
         nodes = fleet.nodes()
         by_state = Counter(node.state for node in nodes)
-        reports = of_cells(edges.counts)
+        reports = edges.counts_under(CELL_CLUSTERS)
         return State(
             nodes={state: by_state[state] for state in SyncState},
             outdated_nodes=sum(node.connected and bool(node.outdated) for node in nodes),

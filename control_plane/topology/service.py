@@ -15,10 +15,10 @@ from control_plane.topology.cells.rows import CellCache
 from control_plane.topology.cells.sequences import Sequences
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.bulk import Bulk
+from control_plane.topology.claims.claims import Claims
 from control_plane.topology.claims.leases import Leases
 from control_plane.topology.claims.move import Moves
 from control_plane.topology.claims.open_leases import OpenLeases
-from control_plane.topology.claims.plain import Claims
 from control_plane.topology.claims.records import Records
 from control_plane.topology.claims.release import Releases
 from control_plane.topology.lookup import (
@@ -29,12 +29,16 @@ from control_plane.topology.lookup import (
 )
 from control_plane.topology.maintenance.desired import DesiredState
 from control_plane.topology.operations import Operations
-from control_plane.topology.storage.answers import Answers
-from control_plane.topology.storage.mark_file import MarkFile
-from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.storage import (
+    Answers,
+    MarkFile,
+    Store,
+    dialect_of,
+    migrate,
+    pending_migrations,
+)
 from control_plane.topology.tokens import Tokens
-from control_plane.topology.values.change import TopologySnapshot
-from control_plane.topology.values.errors import TopologyError
+from control_plane.topology.values import TopologyError, TopologySnapshot
 
 
 class MigrationsPending(TopologyError):
@@ -107,6 +111,11 @@ class Topology:
     def engine(self) -> Engine:
         """The database, for those who time its statements."""
         return self._store.engine
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database runs inside this process, so that no look-up blocks for long."""
+        return dialect_of(self._store.engine).embedded
 
     def subscribe(self, hint: Callable[[int], None]) -> Callable[[], None]:
         """Call ``hint(revision)`` in the committing thread after each commit made here.

@@ -16,7 +16,7 @@ from control_plane.classifier.cache.tiered import CachedLookup
 from control_plane.classifier.decide import Decider
 from control_plane.classifier.past_rulesets import (
     MAX_RULESETS,
-    RETRY_S,
+    SEARCH_AGAIN_S,
     PastRulesets,
     UnknownRuleset,
 )
@@ -115,7 +115,7 @@ def test_what_is_absent_is_not_looked_for_all_the_time(
         with pytest.raises(UnknownRuleset):
             past.read(ABSENT)
     assert len(reads) == 1
-    now = RETRY_S
+    now = SEARCH_AGAIN_S
     with pytest.raises(UnknownRuleset):
         past.read(ABSENT)
     assert len(reads) == 2

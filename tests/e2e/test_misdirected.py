@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.compiler.epochs import compile_epochs
-from control_plane.publisher import publisher
+from control_plane.publisher import edge_snapshots
 from control_plane.topology import Subject
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.xds.resource import Resource
@@ -81,7 +81,7 @@ def patched() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     floor = compile_epochs(1, {})
     held = Resource.of(floor.type_url, floor.name, floor.body)
-    patch.setattr(publisher, "_epochs", lambda _floor, _epochs: held)
+    patch.setattr(edge_snapshots, "_epochs", lambda _floor, _epochs: held)
     yield
     patch.undo()
 

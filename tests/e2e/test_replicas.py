@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from control_plane.jobs.notifications import WakeUps
+from control_plane.jobs.notifications import CommitNotifications
 from control_plane.server import composition
 from control_plane.topology import Topology
 from control_plane.topology.values.claim import ClaimSpec
@@ -36,7 +36,7 @@ from tests.support.system import RULESETS, System, reconnecting_soon
 SESSION = [("cookie", b"_gitlab_session=cell-1-a")]
 
 
-class Wayward(WakeUps):
+class Wayward(CommitNotifications):
     """Passes wake-ups on, or drops them, or passes them late, twice, in disorder, with nonsense."""
 
     mode = "as they come"
@@ -74,7 +74,7 @@ class Replicas:
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(composition, "WakeUps", Wayward)
+        patch.setattr(composition, "CommitNotifications", Wayward)
         patch.setenv("CELLWAY_HEALTH_INTERVAL_S", "0.5")
         server = stack.enter_context(postgres())
         url = stack.enter_context(server.database("replicas"))
@@ -193,7 +193,7 @@ def test_a_commit_is_heard_of_at_once(replicas: Replicas) -> None:
     async def listen() -> int:
         heard: asyncio.Queue[int] = asyncio.Queue()
         listener.subscribe(heard.put_nowait)
-        task = asyncio.create_task(WakeUps(listener).run())
+        task = asyncio.create_task(CommitNotifications(listener).run())
         async with asyncio.timeout(30):
             while heard.empty():
                 # Notifications of before the listener is there are lost.

@@ -1,19 +1,12 @@
-"""What is asked of Envoy's admin interface, and what of its answers is news."""
+"""What is read from Envoy again, and what of that is reported."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from control_plane.edge_agent.admin import AdminError, Cluster, clusters_of, gauges_of
+from control_plane.edge_agent.admin import Cluster
 from control_plane.edge_agent.edge_view import REREAD_S, WARM_S, Changes, EdgeView
 from control_plane.edge_agent.reporter import report
 from control_plane.edge_health.report import NO_CLUSTERS, ClusterHealth, apply_report
-from tests.support.health_messages import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
+from tests.support.health_messages import HEALTHY, UNHEALTHY, UNKNOWN
 
 
 def cluster(name: str, *statuses: int, dynamic: bool = True) -> Cluster:
@@ -27,58 +20,6 @@ def gauges(**members: tuple[int, int]) -> dict[str, int]:
         for name, pair in members.items()
         for which, value in zip(("healthy", "total"), pair, strict=True)
     }
-
-
-def host(**flags: Any) -> dict[str, Any]:
-    address = {"socket_address": {"address": "10.0.0.1", "port_value": 80}}
-    return {"address": address, "health_status": {"eds_health_status": "HEALTHY"} | flags}
-
-
-@pytest.mark.parametrize(
-    ("flags", "status"),
-    [
-        ({}, HEALTHY),
-        ({"failed_active_health_check": True}, UNHEALTHY),
-        ({"failed_outlier_check": True}, UNHEALTHY),
-        ({"eds_health_status": "UNHEALTHY"}, UNHEALTHY),
-        ({"eds_health_status": "DRAINING"}, UNHEALTHY),
-        ({"failed_active_degraded_check": True}, DEGRADED),
-        ({"failed_active_health_check": True, "pending_active_hc": True}, UNKNOWN),
-        ({"pending_dynamic_removal": True}, HEALTHY),
-    ],
-)
-def test_a_hosts_flags_are_one_status(flags: dict[str, Any], status: int) -> None:
-    answer = {
-        "cluster_statuses": [
-            {
-                "name": "cell:a",
-                "observability_name": "a",
-                "added_via_api": True,
-                "host_statuses": [host(**flags)],
-            },
-            {"name": "cellway:xds"},
-        ]
-    }
-    assert clusters_of(answer) == {
-        "cell:a": Cluster("a", (("10.0.0.1", 80, status),), True),
-        "cellway:xds": Cluster("cellway_xds", (), False),
-    }
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(
-        st.sampled_from(["cluster_statuses", "stats", "name", "host_statuses", "address",
-                         "health_status", "socket_address", "port_value", "value"]), inner),
-    max_leaves=12,
-)  # fmt: skip
-
-
-@given(JSON)
-def test_answers_that_are_not_envoys_are_an_error_and_nothing_else(answer: Any) -> None:
-    for read in (clusters_of, gauges_of):
-        with contextlib.suppress(AdminError):
-            read(answer)
 
 
 def test_only_what_may_have_changed_is_asked_for() -> None:

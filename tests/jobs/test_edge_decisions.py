@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from control_plane.edge_health.book import Book
 from control_plane.edge_health.report import ClusterHealth, EdgeHealth
@@ -16,6 +15,7 @@ from control_plane.jobs import edge_decisions as module
 from control_plane.jobs.cell_health import REPORTERS_RETURN_S, HealthMonitor
 from control_plane.jobs.edge_decisions import GATHER_S, HOLD_S, REFRESH_S, EdgeDecisions
 from control_plane.topology import Topology
+from control_plane.topology.values.errors import Unavailable
 from tests.support.conditions import until
 from tests.support.plane import add_cell
 
@@ -160,7 +160,7 @@ async def test_a_database_that_is_away_ends_nothing(
         nonlocal failures
         failures += 1
         if failures < 4:
-            raise OperationalError("UPDATE", {}, Exception("gone"))
+            raise Unavailable("gone")
         return note(*given, **more)
 
     monkeypatch.setattr(topology.edge_health, "note", failing)
@@ -202,7 +202,7 @@ async def test_nor_does_it_right_after_a_time_without_a_database(
         nonlocal rounds
         rounds += 1
         if rounds == 1:
-            raise OperationalError("SELECT", {}, Exception("gone"))
+            raise Unavailable("gone")
         return read_cells()
 
     monkeypatch.setattr(topology.cells, "all", failing)

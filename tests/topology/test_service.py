@@ -10,8 +10,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from control_plane.topology import Subject, Topology
+from control_plane.topology.storage.engines import migrate, pending_migrations
 from control_plane.topology.storage.schema import metadata
-from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.storage.store import Store
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint

@@ -29,6 +29,7 @@ from control_plane.topology.lookup.seen import Epochs, Seen
 from control_plane.topology.values import ClaimKey, NormalisedKeys
 
 MAX_ENTRIES = 65_536
+"""How many entries the cache holds at most: some 20 MB."""
 OWNED_S = 60.0
 """How long an owner is kept."""
 UNOWNED_S = 1.0

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control_plane.topology.cells import lifecycle, rows
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, CellSpec, CellState
-from control_plane.topology.values.change import Written
+from control_plane.topology.storage import Store, Transaction
+from control_plane.topology.values import Cell, CellSpec, CellState, Written
 
 
 class Cells:

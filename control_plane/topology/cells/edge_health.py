@@ -22,11 +22,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, insert, select, update
 
 from control_plane.topology.cells import lifecycle
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import clock, moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import CellState
+from control_plane.topology.storage import Store, Transaction, clock, moment, schema
+from control_plane.topology.values import CellState
 
 FRESH = timedelta(seconds=10)
 """How long a control plane's report counts after it was last written."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import MAX_CELL_ID, Cell
-from control_plane.topology.values.errors import AlreadyExists, Invalid, Problem
+from control_plane.topology.storage import Transaction, schema
+from control_plane.topology.values import MAX_CELL_ID, AlreadyExists, Cell, Invalid, Problem
 
 _T = schema.cell_ids
 
@@ -23,11 +21,11 @@ def next_id(tx: Transaction) -> int:
     Raises:
         Invalid: none is left above them.
     """
-    in_file = tx.sequence_mark.marks().cell if tx.sequence_mark is not None else 0
+    in_file = tx.sequence_mark.read().cell if tx.sequence_mark is not None else 0
     last = max(highest(tx.connection), in_file)
     if last >= MAX_CELL_ID:
-        mend = f"name an id that no cell ever had, 1 to {MAX_CELL_ID}"
-        raise Invalid(Problem("id", f"none is left above {last}", mend))
+        hint = f"name an id that no cell ever had, 1 to {MAX_CELL_ID}"
+        raise Invalid(Problem("id", f"none is left above {last}", hint))
     return last + 1
 
 

@@ -11,11 +11,13 @@ from sqlalchemy import delete, func, insert, select, update
 
 from control_plane.topology.cells import ids, sequence_ranges
 from control_plane.topology.cells.rows import all_cells, columns, get_cell
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import TRANSITIONS, Cell, CellSpec, CellState
-from control_plane.topology.values.errors import (
+from control_plane.topology.storage import Transaction, schema
+from control_plane.topology.values import (
+    TRANSITIONS,
     AlreadyExists,
+    Cell,
+    CellSpec,
+    CellState,
     Invalid,
     Problem,
     Refused,
@@ -61,8 +63,8 @@ def replace(
     spec.check()
     before = _expected(tx, name, expected)
     if spec.id not in {None, before.id} or spec.name != name:
-        mend = "make a new cell instead"
-        raise Invalid(Problem("id", "a cell's id and name can't change", mend))
+        hint = "make a new cell instead"
+        raise Invalid(Problem("id", "a cell's id and name can't change", hint))
     after = _from_spec(spec, before.id, healthy=before.healthy, version=tx.revision)
     old, new = columns(before), columns(after)
     if {**old, "version": 0} == {**new, "version": 0}:

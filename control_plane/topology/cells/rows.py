@@ -8,10 +8,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from control_plane.topology.storage import schema
-from control_plane.topology.values.cell import Cell, CellState, CellTLS, SequenceRange
-from control_plane.topology.values.claim_key import can_be_kept
-from control_plane.topology.values.endpoint import Endpoint
-from control_plane.topology.values.errors import NotFound
+from control_plane.topology.values import (
+    Cell,
+    CellState,
+    CellTLS,
+    Endpoint,
+    NotFound,
+    SequenceRange,
+    can_be_kept,
+)
 
 _T = schema.cells
 

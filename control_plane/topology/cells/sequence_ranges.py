@@ -14,12 +14,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.mark_file import MarkFile
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, SequenceRange
-from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
-from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
+from control_plane.topology.storage import MarkFile, Transaction, schema
+from control_plane.topology.values import (
+    AlreadyExists,
+    Cell,
+    HighWaterMark,
+    Invalid,
+    NotFound,
+    Problem,
+    Refused,
+    SequenceRange,
+    SequenceUse,
+)
 
 MAX_ID = 2**63 - 1
 DEFAULT_SIZE = 10**11
@@ -102,7 +108,7 @@ def confirm(tx: Transaction) -> HighWaterMark:
 def high_water_mark(connection: Connection, file: MarkFile | None) -> HighWaterMark:
     """Return the highest id allotted, as the database and as the mark file (if any) know it."""
     row = connection.execute(select(_M.c.mark, _M.c.floor)).one()
-    return HighWaterMark(row.mark, row.floor, None if file is None else file.read())
+    return HighWaterMark(row.mark, row.floor, None if file is None else file.read().sequence)
 
 
 def report(tx: Transaction, cell: Cell, last: int) -> SequenceUse:
@@ -115,8 +121,8 @@ def report(tx: Transaction, cell: Cell, last: int) -> SequenceUse:
     """
     rows = _of_cell(tx.connection, cell.id)
     if not any(row.minval <= last <= row.maxval for row in rows):
-        mend = "report an id of a range of the cell"
-        raise Invalid(Problem("last", f"{last} is in no range of {cell.name}", mend))
+        hint = "report an id of a range of the cell"
+        raise Invalid(Problem("last", f"{last} is in no range of {cell.name}", hint))
     changed = False
     for row in rows:
         used = min(last, row.maxval)
@@ -186,4 +192,4 @@ def _raise_mark(tx: Transaction, new: int) -> None:
     if file is not None:
         # The file is raised before the commit: a crash in between wastes ids. In the other order
         # it could allot them twice.
-        tx.before_commit.append(lambda: file.raise_to(new))
+        tx.before_commit.append(lambda: file.raise_to(sequence=new))

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control_plane.topology.cells import ids, lifecycle, rows, sequence_ranges
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import SequenceRange
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
+from control_plane.topology.storage import Store, Transaction
+from control_plane.topology.values import HighWaterMark, SequenceRange, SequenceUse, Written
 
 
 class Sequences:
@@ -87,4 +84,4 @@ class Sequences:
             with self._store.read() as connection:
                 mark = sequence_ranges.high_water_mark(connection, None).mark
                 cell = ids.highest(connection)
-            file.raise_to(mark, cell=cell)
+            file.raise_to(sequence=mark, cell=cell)

@@ -19,12 +19,16 @@ from typing import Any
 from sqlalchemy import Row
 
 from control_plane.names import MAX_LINE_BYTES
+from control_plane.topology.claims.texts import check_text
 from control_plane.topology.claims.update import check_update
-from control_plane.topology.values.claim import RecordSpec
-from control_plane.topology.values.claim_key import ClaimKey, can_be_kept, normalise_spelled
-from control_plane.topology.values.errors import Invalid, Problem
+from control_plane.topology.values import (
+    ClaimKey,
+    Invalid,
+    Problem,
+    RecordSpec,
+    normalise_spelled,
+)
 
-MAX_TEXT = 160
 _NUMBERS = ("subject_type", "subject_id", "source_type")
 _TEXTS = ("subject", "source")
 _BYTES = ("source_id", "user_data")
@@ -130,10 +134,11 @@ def _attributes(bucket: str, value: str, fields: dict[str, Any]) -> tuple[Any, .
 
 def _text(fields: dict[str, Any], name: str) -> str | None:
     text = fields.get(name)
-    if text is not None and not (isinstance(text, str) and len(text) <= MAX_TEXT):
-        raise Invalid(Problem(name, "no text or too long", f"at most {MAX_TEXT} characters"))
-    if text is not None and not can_be_kept(text):
-        raise Invalid(Problem(name, f"{text!r} has a NUL or a lone surrogate", "leave it out"))
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise Invalid(Problem(name, "no text", "give it as text, or leave it out"))
+    check_text(name, text)
     return text
 
 

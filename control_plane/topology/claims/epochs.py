@@ -1,9 +1,17 @@
-"""Epochs: for each shard of the claims' keyspace, when an owner last changed in it.
+"""Epochs: for each shard of the claims' keyspace, the revision at which an owner last changed.
 
-What a cache keeps of a shard is void once the shard's epoch is newer than what is kept. An owner
-changes when a claim moves, and when a name is claimed by another cell than its last owner: so a
-freed name leaves a tombstone. New names and releases raise no epoch: those that cache bound how
-long they keep an answer.
+Edges and classifiers cache who owns a claim. To void single answers, each change of an owner
+would have to reach every cache by its key. Instead the keyspace is cut into 256 shards, and each
+shard has an epoch: a change raises the epoch of its claim's shard to its own revision, and a
+cached answer counts only if its revision is not older than its shard's epoch. For example,
+``route:acme`` (in shard 17) moves at revision 900::
+
+    epochs before {17: 350, 40: 20}    after {17: 900, 40: 20}
+    an answer of revision 620 about shard 17 is void, one about shard 40 counts
+
+An owner changes when a claim moves, and when a freed name is claimed by another cell than its
+last owner: so a freed name leaves a tombstone with that owner for a while. A new name and a
+release raise no epoch: caches bound how long they keep the answers that these make untrue.
 """
 
 from __future__ import annotations
@@ -13,13 +21,19 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, select
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import Statement, chunked, for_rows, in_keys, stored
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.claim_key import SHARDS, ClaimKey
+from control_plane.topology.storage import (
+    Statement,
+    Transaction,
+    chunked,
+    for_rows,
+    in_keys,
+    schema,
+    stored,
+)
+from control_plane.topology.values import SHARDS, ClaimKey
 
-KEPT = timedelta(hours=48)
-"""How long a freed name's last owner is remembered: far longer than any cache may live."""
+TOMBSTONES_KEPT = timedelta(hours=48)
+"""How long a tombstone is kept: far longer than any cache keeps an answer."""
 _PRUNE_EVERY = 16
 _PRUNE_AT_ONCE = 2 * _PRUNE_EVERY * 1000
 _RAISE_BEGUN = """
@@ -49,7 +63,7 @@ DO UPDATE SET cell_id = excluded.cell_id, freed_at = excluded.freed_at"""  # noq
 
 
 def all_epochs(connection: Connection) -> dict[int, int]:
-    """The revision of the last change of an owner, by shard; absent where there was none."""
+    """Return the epoch of each shard; without shards in which no owner ever changed."""
     table = schema.epochs.c
     return {
         row.shard: row.revision for row in connection.execute(select(table.shard, table.revision))
@@ -57,17 +71,22 @@ def all_epochs(connection: Connection) -> dict[int, int]:
 
 
 def moved(tx: Transaction, keys: Iterable[ClaimKey]) -> None:
-    """Claims (normalised) changed their owner in this transaction: raise their epochs."""
+    """Raise the epochs of claims whose owner this transaction changes."""
     _raise(tx, {key.shard for key in keys})
 
 
 def restored(tx: Transaction) -> None:
-    """Any owner may be another than before: raise all epochs."""
+    """Raise all epochs, because a restore may have changed any owner."""
     _raise(tx, range(SHARDS))
 
 
 def freed(tx: Transaction, owners: Sequence[tuple[str, str, int]]) -> None:
-    """Claims (bucket, normalised value, cell's id) were freed: remember their last owners."""
+    """Leave tombstones for claims that this transaction frees.
+
+    Args:
+        tx: the transaction.
+        owners: bucket, normalised value and the cell's id of each claim.
+    """
     at = stored(tx.connection, tx.at)
     rows = [
         (bucket, value, cell, ClaimKey(bucket, value).shard, at) for bucket, value, cell in owners
@@ -78,7 +97,12 @@ def freed(tx: Transaction, owners: Sequence[tuple[str, str, int]]) -> None:
 
 
 def claimed(tx: Transaction, cells: Mapping[ClaimKey, int]) -> None:
-    """Claims (normalised) were made for cells: raise an epoch where the last owner was another."""
+    """Raise the epochs of claims that are made for another cell than their last owner.
+
+    Args:
+        tx: the transaction.
+        cells: the cell's id of each new claim.
+    """
     if not tx.execute([Statement("SELECT 1 FROM tombstones LIMIT 1")])[0].rows:
         return
     shards: set[int] = set()
@@ -92,7 +116,7 @@ def claimed(tx: Transaction, cells: Mapping[ClaimKey, int]) -> None:
 
 
 def claimed_under(lease: str) -> list[Statement]:
-    """The same for what a lease creates, to be run after its claims are inserted."""
+    """Return statements that do the same for a lease's creates, once these are inserted."""
     return [Statement(_RAISE_BEGUN, (lease,)), Statement(_UNBURY_BEGUN, (lease,))]
 
 
@@ -101,10 +125,10 @@ def _raise(tx: Transaction, shards: Iterable[int]) -> None:
 
 
 def _prune(tx: Transaction) -> None:
-    """Forget last owners of long ago, faster than new ones come."""
+    """Delete old tombstones, faster than new ones come."""
     old = (
         "DELETE FROM tombstones WHERE (bucket, value) IN (SELECT bucket, value FROM tombstones"
         " WHERE freed_at < ? ORDER BY freed_at LIMIT ?)"
     )
-    before = stored(tx.connection, tx.at - KEPT)
+    before = stored(tx.connection, tx.at - TOMBSTONES_KEPT)
     tx.execute([Statement(old, (before, _PRUNE_AT_ONCE))])

@@ -16,10 +16,8 @@ from typing import Any
 
 from control_plane.names import MAX_REASON_CHARS
 from control_plane.topology.claims.update import Creation, Update
-from control_plane.topology.storage.statements import Statement, for_rows
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Change
-from control_plane.topology.values.claim_key import ClaimKey
+from control_plane.topology.storage import Statement, Transaction, for_rows
+from control_plane.topology.values import Change, ClaimKey
 
 
 @dataclass(frozen=True, slots=True)

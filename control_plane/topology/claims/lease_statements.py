@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from control_plane.topology.claims.update import Creation
-from control_plane.topology.storage.statements import Statement, chunked, for_rows, in_keys
+from control_plane.topology.storage import Statement, chunked, for_rows, in_keys
 
 _Key = tuple[str, str]
 _NOW = "(SELECT at FROM revisions)"

@@ -24,6 +24,7 @@ from control_plane.topology.values import (
 POLL_S = 0.1
 """How long a lost notification can hide a commit."""
 _PARAMETER = "%s"
+_NO_KEYS = NormalisedKeys.of(())
 
 
 class PostgresqlLookup:
@@ -42,11 +43,11 @@ class PostgresqlLookup:
         self._target = (tuple(arguments), dict(options))
         self._owner_sql = owner_sql(_PARAMETER)
         self._owners_sql = OwnersSql(_PARAMETER)
-        self._committed: tuple[Any, ...] = (-1, -1)
         self._hinted = False
         self._connections = 0
         self._open()
-        self._seen_revision = self._revision()
+        self._poll()
+        self._seen_revision = self._committed[0]
 
     def _open(self) -> None:
         arguments, options = self._target
@@ -74,14 +75,8 @@ class PostgresqlLookup:
         """
         normalised = NormalisedKeys.of(keys)
         if normalised.keys or self._is_poll_due():
-            self._hinted = False
-            row = self._row(self._owners_sql[len(normalised.keys)], normalised.parameters())
-            assert row is not None
-            self._polled_at = time.monotonic()
-            self._committed = row[:2]
-        else:
-            row = self._committed
-        return Seen.of(row, normalised)
+            return Seen.of(self._poll(normalised), normalised)
+        return Seen.of(self._committed, normalised)
 
     def owner_ids_of(self, keys: Sequence[KeyPair]) -> list[int | None]:
         """Return the owning cell's id of each key, in order; None where nobody owns it."""
@@ -94,16 +89,14 @@ class PostgresqlLookup:
 
     def edge_revision(self) -> int:
         """Return the revision of the last change to a cell or to the active ruleset."""
-        return self._number("SELECT edge_revision FROM revisions")
+        return int(self._poll()[1])
 
     def changed(self) -> bool:
         """Tell whether any process has committed anything since the last call."""
-        if not self._is_poll_due():
-            return False
-        self._hinted = False
-        revision = self._revision()
-        changed = revision != self._seen_revision
-        self._seen_revision = revision
+        if self._is_poll_due():
+            self._poll()
+        changed = self._committed[0] != self._seen_revision
+        self._seen_revision = self._committed[0]
         return changed
 
     def feed_position(self) -> FeedPosition:
@@ -140,12 +133,12 @@ class PostgresqlLookup:
             return True
         return self._hinted
 
-    def _revision(self) -> int:
-        revision = self._number("SELECT revision FROM revisions")
-        self._polled_at = time.monotonic()
-        return revision
-
-    def _number(self, sql: str) -> int:
-        row = self._row(sql)
+    def _poll(self, keys: NormalisedKeys = _NO_KEYS) -> tuple[Any, ...]:
+        """Read what is committed, and the owners of keys: a row of `OwnersSql`."""
+        self._hinted = False
+        row = self._row(self._owners_sql[len(keys.keys)], keys.parameters())
         assert row is not None
-        return int(row[0])
+        self._polled_at = time.monotonic()
+        self._committed: tuple[int, int] = row[0], row[1]
+        """The revision and the edge revision that were read last."""
+        return row

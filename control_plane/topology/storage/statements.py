@@ -122,7 +122,3 @@ def in_keys(keys: Sequence[KeyPair]) -> Statement:
     ]
     params = [item for bucket, values in by_bucket.items() for item in (bucket, *values)]
     return Statement(f"({' OR '.join(parts)})", params)
-
-
-# The claims side still writes {rows} into its texts; it comes to use `for_rows`.
-rows = placeholders

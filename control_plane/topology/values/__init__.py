@@ -54,6 +54,8 @@ from control_plane.topology.values.errors import (
     TopologyError,
     Unavailable,
 )
+from control_plane.topology.values.lease import LeaseBacklog, OpenLease
+from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
 
 __all__ = [
     "MAX_CELL_ID",
@@ -73,14 +75,17 @@ __all__ = [
     "DatabaseFailed",
     "Endpoint",
     "Gone",
+    "HighWaterMark",
     "Invalid",
     "KeyPair",
     "KeyTaken",
     "Lease",
+    "LeaseBacklog",
     "LeaseSettled",
     "Locked",
     "NormalisedKeys",
     "NotFound",
+    "OpenLease",
     "Problem",
     "Record",
     "RecordSpec",
@@ -88,6 +93,7 @@ __all__ = [
     "Refused",
     "Ruleset",
     "SequenceRange",
+    "SequenceUse",
     "ServerName",
     "StaleVersion",
     "TopologyError",

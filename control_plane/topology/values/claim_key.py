@@ -181,8 +181,8 @@ def normalise(bucket: str, value: str) -> str:
     rule = _RULES.get(bucket)
     if rule is None:
         if not BUCKET.match(bucket):
-            mend = "1 to 64 of a-z, 0-9 and _"
-            raise Invalid(Problem("bucket", f"{bucket!r} is no bucket", mend))
+            hint = "1 to 64 of a-z, 0-9 and _"
+            raise Invalid(Problem("bucket", f"{bucket!r} is no bucket", hint))
         rule = _plain
     try:
         result = rule(value)
@@ -190,8 +190,8 @@ def normalise(bucket: str, value: str) -> str:
     except (ValueError, UnicodeError) as error:
         raise Invalid(Problem("value", f"{value!r}: {error}", f"give a {bucket}")) from error
     if not 1 <= size <= MAX_VALUE_BYTES:
-        mend = f"1 to {MAX_VALUE_BYTES} bytes"
-        raise Invalid(Problem("value", f"{size} bytes after normalisation", mend))
+        hint = f"1 to {MAX_VALUE_BYTES} bytes"
+        raise Invalid(Problem("value", f"{size} bytes after normalisation", hint))
     if "\x00" in result:
         # PostgreSQL can't store it in text.
         raise Invalid(Problem("value", f"{value!r} holds a NUL character", "leave it out"))
@@ -229,6 +229,6 @@ def normalise_spelled(bucket: str, value: str) -> tuple[str, str | None]:
     if value == normal:
         return normal, None
     if len(value) > MAX_SPELLING:
-        mend = f"at most {MAX_SPELLING} characters; it is {normal[:64]!r}, written longer"
-        raise Invalid(Problem("value", f"{len(value)} characters", mend))
+        hint = f"at most {MAX_SPELLING} characters; it is {normal[:64]!r}, written longer"
+        raise Invalid(Problem("value", f"{len(value)} characters", hint))
     return normal, value

@@ -127,3 +127,4 @@ class DatabaseFailed(TopologyError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the database failed: {why}")
+        self.why = why

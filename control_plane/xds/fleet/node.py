@@ -1,8 +1,7 @@
-"""One Envoy of the fleet: how it may be called, and what is shown of it."""
+"""One Envoy of the fleet: its streams, and what is shown of it."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -12,8 +11,6 @@ from control_plane.xds.session.session import Session
 from control_plane.xds.session.status import SyncState, TypeStatus
 from control_plane.xds.session.unsettled import Unsettled
 
-NODE_NAME = re.compile(r"[\x21-\x7e]{1,256}\Z")
-"""A node id or node cluster: visible ASCII, so that it can neither break a log's line nor hide."""
 _WORST_FIRST = (SyncState.NACKED, SyncState.STALE, SyncState.NOT_SENT, SyncState.SYNCED)
 
 

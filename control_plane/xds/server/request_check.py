@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from control_plane.xds.fleet.node import NODE_NAME
+from control_plane.names import NODE_NAME
 from control_plane.xds.session.ledger import ProtocolError
 
 

@@ -11,7 +11,8 @@ import logging
 
 from control_plane.xds.server.revision_probe import RevisionProbe, RevisionUnknown
 
-RETRY_S = 1.0
+PROBE_AGAIN_S = 1.0
+"""The pause after the source of truth has not answered."""
 log = logging.getLogger(__name__)
 
 
@@ -31,7 +32,7 @@ class RevisionFloor:
                 self.revision = await self._probe.newest_revision()
             except RevisionUnknown as error:
                 log.warning("%s waits: no newest revision: %s", node_id, error)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(PROBE_AGAIN_S)
 
     def reached_by(self, revision: int) -> bool:
         """Return whether a snapshot of this revision reaches the floor; True once only."""

@@ -55,7 +55,7 @@ class XdsServer:
         fleet: Fleet,
         limits: Limits | None = None,
         *,
-        newest: Callable[[], int] | None = None,
+        newest_revision: Callable[[], int] | None = None,
         force_shrink: bool = False,
     ) -> None:
         """Serve nobody yet.
@@ -64,8 +64,8 @@ class XdsServer:
             cache: The snapshot to serve.
             fleet: Is told which nodes are connected and what they run.
             limits: Bounds of all streams.
-            newest: Reads the newest committed revision; see `revision_probe`. None: this is the
-            only
+            newest_revision: Reads the newest committed revision; see `revision_probe`. None: this
+            is the only
                 server that the nodes ever speak to.
             force_shrink: Whether to send a node a snapshot that takes away most of what it has.
         """
@@ -74,7 +74,7 @@ class XdsServer:
             cache,
             fleet,
             self._limits,
-            RevisionProbe(newest) if newest is not None else None,
+            RevisionProbe(newest_revision) if newest_revision is not None else None,
             self._count_sent,
         )
         self._guards_shrink = not force_shrink

@@ -1,20 +1,20 @@
 """In which order one client is sent its types, so that nothing refers to what is not there.
 
-The problem: on one stream a route may name a cluster that the client does not have yet, or still
-has a route to a cluster that is taken away. Envoy answers requests on such a route with 503. The
-idea is make before break, as in Envoy's xds_protocol document:
+The problem: a client may be sent a route to a cluster that it does not have yet, or lose a cluster
+to which it still has a route. Envoy answers requests on such a route with 503. The idea is make
+before break, as in Envoy's xds_protocol document:
 
 1. Additions and changes go down `PHASES`. A phase waits for the ACKs of the one before.
 2. When all of them are acknowledged, removals go up the phases in the reverse order. They also wait
    while anything that is in doubt may still refer to what is removed.
 3. When nothing is left to send, refused resources are sent again, each alone, as their pauses end.
 
-Example: revision 8 moves the routes from cluster a to cluster b. The client is sent b; after its
-ACK the endpoints of b (which it asks for meanwhile) and the routes; after their ACKs, the removal
-of a.
+Example: revision 8 moves the routes from cluster a to cluster b. The client is sent cluster b, and
+the endpoints of b as soon as it asks for them; after the ACKs of both the routes; after their ACK
+the removal of a.
 
-A client that never answers must not be left without a change for ever. `Gate.OPEN` is the way out:
-after a time-out the phases no longer wait for each other.
+A client that never answers one type must still be sent the others some time. So an answer that is
+overdue opens the gate (`Gate.OPEN`): the phases no longer wait for each other.
 
 A client is up to date (`acked_revision`) when nothing is unanswered, uncertain, refused or to be
 removed, and when it has asked for all types that it wants.

@@ -12,10 +12,10 @@ module adds the two reasons to send a client nothing at all:
 - **Shrink** (docs/adr/0043, `shrink`). If a returning client would lose most of what it serves by,
   it is sent nothing, because the database is probably empty or an old copy.
 
-| arrival | confirmation given | awaited | late | would shrink |
+| the client is | confirmation given | awaited | late | and it would lose most |
 | --- | --- | --- | --- | --- |
-| booting | sends | waits | sends | (cannot) |
-| returning | sends | waits | waits | waits |
+| booting | sent what is due | held | sent what is due | (it has nothing to lose) |
+| returning | sent what is due | held | held | held |
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def test_a_name_freed_long_ago_is_forgotten(two: Topology, monkeypatch: pytest.M
     two.claims.claim([ClaimSpec("route", name, "cell-1") for name in "xyz"], actor="t")
     two.claims.release([("route", "x"), ("route", "y")], actor="t")
     assert left() == ["x", "y"]
-    monkeypatch.setattr(epochs, "KEPT", timedelta(seconds=-5))
+    monkeypatch.setattr(epochs, "TOMBSTONES_KEPT", timedelta(seconds=-5))
     two.claims.release([("route", "z")], actor="t")
     assert left() == []
 

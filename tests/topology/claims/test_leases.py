@@ -214,7 +214,7 @@ def test_a_client_that_begins_and_commits_in_turn_lets_nothing_pile_up(
     monkeypatch.setattr(leases, "_PRUNE_EVERY", 4)
     monkeypatch.setattr(epochs, "_PRUNE_EVERY", 4)
     monkeypatch.setattr(leases, "SETTLED_KEPT", timedelta(seconds=-5))
-    monkeypatch.setattr(epochs, "KEPT", timedelta(seconds=-5))
+    monkeypatch.setattr(epochs, "TOMBSTONES_KEPT", timedelta(seconds=-5))
     if odd:
         own(two, "x")
         two.claims.claim([ClaimSpec("route", "y", "cell-1")], actor=ME)

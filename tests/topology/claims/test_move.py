@@ -62,7 +62,7 @@ def test_what_cannot_move_stays(two: Topology, monkeypatch: pytest.MonkeyPatch) 
     for wrong in (Subject(3, 0), Subject(), Subject(3, 7, "both")):
         with pytest.raises(Invalid):
             two.moves.move(wrong, "cell-1", "cell-2", reason=WHY, actor=ME)
-    monkeypatch.setattr(move, "MAX_CLAIMS", 1)
+    monkeypatch.setattr(move, "MAX_MOVED", 1)
     with pytest.raises(Refused, match="more than 1"):
         two.moves.move(Subject(3, 7), "cell-1", "cell-2", reason=WHY, actor=ME)
     monkeypatch.undo()

@@ -33,7 +33,7 @@ class Replica(Wire):
 
     def __init__(self, url: str, limits: Limits | None = None) -> None:
         self.topology = Topology.open(url)
-        super().__init__(limits, newest=self.topology.revision)
+        super().__init__(limits, newest_revision=self.topology.revision)
         self.publisher = Publisher(
             self.topology,
             self.cache,
@@ -154,7 +154,7 @@ async def test_a_dead_database_holds_back_nobody_who_has_nothing_and_all_others(
             raise RevisionUnknown("no database")
         return 1
 
-    async with Wire(Limits(confirm_timeout_s=QUIET_S), newest=newest) as wire:
+    async with Wire(Limits(confirm_timeout_s=QUIET_S), newest_revision=newest) as wire:
         wire.cache.set(clusters(1, "a", body=b"\x0a\x01a"))
         fresh = wire.stub.DeltaAggregatedResources()
         await fresh.write(first("fresh"))

@@ -32,14 +32,18 @@ class Wire:
         *,
         options: tuple[tuple[str, Any], ...] = (),
         max_answer_bytes: int = 1 << 20,
-        newest: Callable[[], int] | None = None,
+        newest_revision: Callable[[], int] | None = None,
         force_shrink: bool = False,
         fleet: Fleet | None = None,
     ) -> None:
         self.cache = SnapshotCache()
         self.fleet = fleet or Fleet()
         self.xds = XdsServer(
-            self.cache, self.fleet, limits, newest=newest, force_shrink=force_shrink
+            self.cache,
+            self.fleet,
+            limits,
+            newest_revision=newest_revision,
+            force_shrink=force_shrink,
         )
         self._status = ClientStatus(self.fleet, max_answer_bytes)
         self._options = options

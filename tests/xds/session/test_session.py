@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.names import CDS, ECDS, EDS, LDS, RDS
 from control_plane.xds.session.delta import DeltaSession
@@ -95,3 +96,74 @@ def test_a_retry_that_waits_for_the_clients_other_types_wakes_nobody() -> None:
     wake_at = session.wake_at
     assert wake_at is not None
     assert wake_at > clock.now
+
+
+def returning(session: DeltaSession) -> None:
+    """Have the client ask for its clusters as one that has some."""
+    versions_of_before = versions(fleet(1, "abcdef"), CDS)
+    session.on_request(
+        discovery_pb2.DeltaDiscoveryRequest(
+            type_url=CDS, initial_resource_versions=versions_of_before
+        )
+    )
+
+
+def booting(session: DeltaSession) -> None:
+    """Have the client ask for its clusters as one that has none."""
+    session.on_request(discovery_pb2.DeltaDiscoveryRequest(type_url=CDS))
+
+
+@pytest.mark.parametrize(
+    ("arrive", "published", "confirmation", "held"),
+    [
+        (booting, "abc", "given", False),
+        (booting, "abc", "awaited", True),
+        (booting, "abc", "late", False),
+        (booting, "", "given", False),
+        (returning, "abc", "given", False),
+        (returning, "abc", "awaited", True),
+        (returning, "abc", "late", True),
+        (returning, "", "given", True),
+    ],
+)
+def test_who_is_held_back(arrive: Any, published: str, confirmation: str, held: bool) -> None:
+    """The table of `session`: arrival, what is published, confirmation."""
+    session = DeltaSession(clock=Clock())
+    session.on_snapshot(fleet(2, published))
+    session.await_confirmation()
+    arrive(session)
+    assert session.held, "nothing is sent before the confirmation"
+    match confirmation:
+        case "given":
+            session.confirmed()
+        case "late":
+            session.confirmation_late()
+    assert session.held is held
+    assert (session.wake_at is None) or not held
+
+
+def test_a_late_confirmation_still_frees_who_comes_back() -> None:
+    session = DeltaSession(clock=Clock())
+    session.on_snapshot(fleet(2, "abc"))
+    session.await_confirmation()
+    returning(session)
+    assert session.confirmation_late() == []
+    assert [response.type_url for response in session.confirmed()] == []
+    assert not session.held
+
+
+def test_a_shrink_that_is_taken_back_frees_the_client() -> None:
+    session = DeltaSession(clock=Clock())
+    session.on_snapshot(fleet(2, ""))
+    returning(session)
+    assert "all clusters" in session.shrink_reason
+    session.on_snapshot(fleet(3, "abcdef"))
+    assert session.shrink_reason == ""
+    assert not session.held
+
+
+def test_a_session_that_does_not_guard_takes_everything_away() -> None:
+    session = DeltaSession(clock=Clock(), guards_shrink=False)
+    session.on_snapshot(fleet(2, ""))
+    returning(session)
+    assert not session.held

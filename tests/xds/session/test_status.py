@@ -9,11 +9,9 @@ import pytest
 from control_plane.names import CDS, EDS, LDS, RDS
 from control_plane.xds.resource import Resource
 from control_plane.xds.session.delta import DeltaSession
-from control_plane.xds.session.ledger import MAX_ERROR
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.snapshot import Snapshot
-from tests.xds.server.wire import Wire, answer, clusters, first, read, until
 from tests.xds.session.envoy_model import Clock, DeltaClient, SotwClient, boot
 
 CLIENTS: dict[str, tuple[type[Any], type[Any]]] = {
@@ -66,26 +64,3 @@ def test_who_is_held_back_is_not_synced(kind: str) -> None:
     assert states(session)[CDS] in {"STALE", "NOT_SENT"}
     shown = {str(one.state) for one in session.resources() if one.type_url == CDS}
     assert shown <= {"BEHIND"}
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("no\n \x1b[31mgood\t", "no   [31mgood"),
-        ("", "refused without a word"),
-        ("x" * 1_000_000, "x" * MAX_ERROR + "…"),
-    ],
-    ids=["control characters", "empty", "long"],
-)
-async def test_a_text_is_one_line_that_can_be_kept_and_shown(text: str, shown: str) -> None:
-    async with Wire() as wire:
-        wire.cache.set(clusters(1, "a"))
-        call = wire.stub.DeltaAggregatedResources()
-        await call.write(first("n1"))
-        refusal = answer(await read(call), "?")
-        refusal.error_detail.message = text
-        await call.write(refusal)
-        await until(lambda: any(node.state == "NACKED" for node in wire.fleet.nodes()))
-        (status,) = wire.fleet.nodes()[0].types
-        assert status.error == shown
-        call.cancel()

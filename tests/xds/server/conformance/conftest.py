@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.xds.server.conformance.xds_client import Variant, XdsClient
+from tests.xds.server.conformance.variants import Variant
+from tests.xds.server.conformance.xds_client import XdsClient
 from tests.xds.server.wire import Wire
 
 

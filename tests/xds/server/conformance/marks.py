@@ -6,7 +6,7 @@ import pytest
 
 from control_plane.names import CDS, EDS, RTDS
 from control_plane.xds.resource_types import FALSE_ACK_TYPES
-from tests.xds.server.conformance.xds_client import TYPES, VARIANTS, WILDCARD_TYPES, Variant
+from tests.xds.server.conformance.variants import TYPES, VARIANTS, WILDCARD_TYPES, Variant
 
 NAMED = (CDS, EDS, RTDS)
 """A type with a full state and a wildcard, and two without."""

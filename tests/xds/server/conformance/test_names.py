@@ -15,14 +15,9 @@ from tests.xds.server.conformance.marks import (
     of_some_types,
     short,
 )
-from tests.xds.server.conformance.xds_client import (
-    TYPES,
-    WAIT_S,
-    WILDCARD_TYPES,
-    XdsClient,
-    publish,
-    tags,
-)
+from tests.xds.server.conformance.variants import TYPES, WILDCARD_TYPES
+from tests.xds.server.conformance.world import publish, tags
+from tests.xds.server.conformance.xds_client import WAIT_S, XdsClient
 from tests.xds.server.wire import Wire
 
 pytestmark = of_each_variant
@@ -45,9 +40,7 @@ async def test_names_asked_for_come_in_one_response_and_others_do_not(
 async def test_filters_and_secrets_come_one_at_a_time(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("abcd")))
-    await client.subscribe(url, "c", "a")
-    answers = await client.settle(url)
+    answers = await client.ask(url, tags("abcd"), "c", "a")
     assert client.holds(url) == tags("ac")
     assert len(answers) == 2
     assert await wire.fleet.wait(1, WAIT_S) == ()
@@ -57,9 +50,7 @@ async def test_filters_and_secrets_come_one_at_a_time(
 async def test_a_change_is_sent_once_and_only_to_who_asked_for_it(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("abc")))
-    await client.subscribe(url, "a", "b")
-    await client.take(url)
+    await client.begin(url, tags("abc"), "a", "b")
     publish(wire, 2, (url, {"a": "1", "b": "2", "c": "1"}))
     answer = await client.take(url)
     assert answer.resources["b"] == "2"
@@ -75,9 +66,7 @@ async def test_a_change_is_sent_once_and_only_to_who_asked_for_it(
 async def test_more_names_are_answered_though_nothing_has_changed(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("abc")))
-    await client.subscribe(url, "a")
-    await client.take(url)
+    await client.begin(url, tags("abc"), "a")
     await client.subscribe(url, "b")
     answer = await client.take(url)
     assert answer.resources["b"] == "1"
@@ -91,9 +80,7 @@ async def test_more_names_are_answered_though_nothing_has_changed(
 async def test_a_name_that_was_given_up_and_is_asked_for_again_is_sent_again(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a", "b")
-    await client.take(url)
+    await client.begin(url, tags("ab"), "a", "b")
     await client.unsubscribe(url, "b")
     await client.silent(url)
     publish(wire, 2, (url, {"a": "1", "b": "2"}))
@@ -109,9 +96,7 @@ async def test_a_name_that_was_given_up_and_is_asked_for_again_is_sent_again(
 async def test_the_last_name_given_up_is_no_wildcard(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a")
-    await client.take(url)
+    await client.begin(url, tags("ab"), "a")
     await client.unsubscribe(url, "a")
     await client.settle(url)
     publish(wire, 2, (url, tags("ab", "2")))
@@ -125,9 +110,7 @@ async def test_the_last_name_given_up_is_no_wildcard(
 async def test_one_name_swapped_for_another_in_one_message(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a")
-    await client.take(url)
+    await client.begin(url, tags("ab"), "a")
     await client.only(url, "b")
     assert (await client.take(url)).resources == {"b": "1"}
     publish(wire, 2, (url, {"a": "2", "b": "1"}))
@@ -138,9 +121,7 @@ async def test_what_one_has_is_sent_again_when_it_is_asked_for_again(
     wire: Wire, client: XdsClient
 ) -> None:
     """Delta only: in state of the world the same names again are an ACK."""
-    publish(wire, 1, (EDS, tags("ab")))
-    await client.subscribe(EDS, "a", "b")
-    await client.take(EDS)
+    await client.begin(EDS, tags("ab"), "a", "b")
     await client.subscribe(EDS, "b")
     if client.variant.delta:
         assert (await client.take(EDS)).resources == {"b": "1"}
@@ -151,17 +132,13 @@ async def test_what_one_has_is_sent_again_when_it_is_asked_for_again(
 async def test_a_missing_name_is_told_and_comes_when_it_exists(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("a")))
-    await client.subscribe(url, "a", "x")
-    await client.settle(url)
+    await client.ask(url, tags("a"), "a", "x")
     assert client.holds(url) == tags("a")
     if client.variant.delta or url in {CDS, LDS, RTDS}:
         assert client.missing(url) == {"x"}
     assert await wire.fleet.wait(1, WAIT_S) == ()
-    publish(wire, 2, (url, {"a": "1", "x": "2"}))
-    await client.settle(url)
-    assert client.holds(url) == {"a": "1", "x": "2"}
-    assert await wire.fleet.wait(2, WAIT_S) == ()
+    await client.follow(url, 2, {"a": "1", "x": "2"})
+    await client.check_current(url, {"a": "1", "x": "2"}, 2)
 
 
 @of_each_type
@@ -169,9 +146,7 @@ async def test_nothing_is_invented_where_no_name_exists(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
     """Silence is right in state of the world, but not for what a booting Envoy waits for."""
-    publish(wire, 1, (url, tags("a")))
-    await client.subscribe(url, "x", "y")
-    answers = await client.settle(url)
+    answers = await client.ask(url, tags("a"), "x", "y")
     assert client.holds(url) == {}
     if client.variant.delta or url in {CDS, LDS, RTDS}:
         assert client.missing(url) == {"x", "y"}
@@ -183,40 +158,28 @@ async def test_nothing_is_invented_where_no_name_exists(
 async def test_a_removed_resource_is_told_and_comes_again(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a", "b")
-    await client.take(url)
-    publish(wire, 2, (url, tags("a")))
-    await client.settle(url)
+    await client.begin(url, tags("ab"), "a", "b")
+    await client.follow(url, 2, tags("a"))
     if client.variant.delta or url in WILDCARD_TYPES:
         assert (client.holds(url), client.missing(url)) == (tags("a"), {"b"})
     assert await wire.fleet.wait(2, WAIT_S) == ()
-    publish(wire, 3, (url, {"a": "1", "b": "3"}))
-    await client.settle(url)
-    assert client.holds(url) == {"a": "1", "b": "3"}
-    assert await wire.fleet.wait(3, WAIT_S) == ()
+    await client.follow(url, 3, {"a": "1", "b": "3"})
+    await client.check_current(url, {"a": "1", "b": "3"}, 3)
 
 
 @of_some_types
 async def test_a_resource_that_comes_back_unchanged_is_sent(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a", "b")
-    await client.take(url)
-    publish(wire, 2, (url, tags("a")))
-    await client.settle(url)
-    publish(wire, 3, (url, tags("ab")))
-    await client.settle(url)
-    assert client.holds(url) == tags("ab")
-    assert await wire.fleet.wait(3, WAIT_S) == ()
+    await client.begin(url, tags("ab"), "a", "b")
+    await client.follow(url, 2, tags("a"))
+    await client.follow(url, 3, tags("ab"))
+    await client.check_current(url, tags("ab"), 3)
 
 
 @of_some_types
 async def test_the_last_resource_of_a_type_can_go(wire: Wire, client: XdsClient, url: str) -> None:
-    publish(wire, 1, (url, tags("a")))
-    await client.subscribe(url, "a")
-    await client.take(url)
+    await client.begin(url, tags("a"), "a")
     publish(wire, 2)
     await client.settle(url)
     if client.variant.delta or url in WILDCARD_TYPES:
@@ -238,18 +201,14 @@ async def test_a_name_that_is_asked_for_twice_comes_once(
 async def test_an_empty_name_is_no_resource_and_no_wildcard(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a")
-    await client.take(url)
+    await client.begin(url, tags("ab"), "a")
     await client.only(url, "")
     await client.settle(url)
-    publish(wire, 2, (url, tags("ab", "2")))
-    await client.settle(url)
+    await client.follow(url, 2, tags("ab", "2"))
     assert client.holds(url) == {}
     await client.only(url, "", "b")
     await client.settle(url)
-    assert client.holds(url) == tags("b", "2")
-    assert await wire.fleet.wait(2, WAIT_S) == ()
+    await client.check_current(url, tags("b", "2"), 2)
 
 
 async def test_types_do_not_mix(wire: Wire, client: XdsClient) -> None:

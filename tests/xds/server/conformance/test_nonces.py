@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from control_plane.names import CDS, EDS, RDS
 from tests.xds.server.conformance.marks import DELTA, SOTW, each
-from tests.xds.server.conformance.xds_client import (
-    VARIANTS,
-    WAIT_S,
-    XdsClient,
-    publish,
-    tags,
-)
+from tests.xds.server.conformance.variants import VARIANTS
+from tests.xds.server.conformance.world import publish, tags
+from tests.xds.server.conformance.xds_client import WAIT_S, XdsClient
 from tests.xds.server.wire import Wire, until
 
 
@@ -53,9 +49,7 @@ async def test_the_answer_to_a_former_response_does_not_count_for_the_latest(
 
 @each(DELTA)
 async def test_delta_subscriptions_count_whatever_the_nonce(wire: Wire, client: XdsClient) -> None:
-    publish(wire, 1, (EDS, tags("ab")))
-    await client.subscribe(EDS, "a")
-    await client.take(EDS)
+    await client.begin(EDS, tags("ab"), "a")
     await client.send(EDS, response_nonce="stale", resource_names_subscribe=["b"])
     assert (await client.take(EDS)).resources == {"b": "1"}
 
@@ -124,9 +118,7 @@ async def test_one_that_comes_back_is_not_current_before_it_has_asked_for_all_it
     wire: Wire, client: XdsClient
 ) -> None:
     """It still runs routes that it has not told of, and that name the cluster which is to go."""
-    publish(wire, 1, (CDS, tags("ab")), (RDS, tags("r")))
-    await client.subscribe(CDS)
-    await client.take(CDS)
+    await client.begin(CDS, tags("ab")), (RDS, tags("r"))
     await client.subscribe(RDS, "r")
     await client.take(RDS)
     held = {
@@ -165,9 +157,7 @@ async def test_a_sotw_client_comes_back_with_a_version(wire: Wire, client: XdsCl
 async def test_giving_up_what_was_never_asked_for_is_harmless(
     wire: Wire, client: XdsClient
 ) -> None:
-    publish(wire, 1, (EDS, tags("ab")))
-    await client.subscribe(EDS, "a")
-    await client.take(EDS)
+    await client.begin(EDS, tags("ab"), "a")
     await client.send(EDS, resource_names_unsubscribe=["b", "never"])
     await client.silent(EDS)
     publish(wire, 2, (EDS, tags("ab", "2")))

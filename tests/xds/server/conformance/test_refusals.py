@@ -7,12 +7,8 @@ from tests.xds.server.conformance.marks import (
     of_each_variant,
     of_some_types,
 )
-from tests.xds.server.conformance.xds_client import (
-    WAIT_S,
-    XdsClient,
-    publish,
-    tags,
-)
+from tests.xds.server.conformance.world import publish, tags
+from tests.xds.server.conformance.xds_client import WAIT_S, XdsClient
 from tests.xds.server.wire import Wire
 
 MAX_TRIES = 10
@@ -24,17 +20,13 @@ pytestmark = of_each_variant
 async def test_a_refused_response_is_not_sent_in_a_loop_and_a_good_one_heals(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a", "b")
-    await client.take(url)
+    await client.begin(url, tags("ab"), "a", "b")
     publish(wire, 2, (url, {"a": "bad", "b": "1"}))
     await client.refuse(url, MAX_TRIES)
     assert wire.fleet.nodes()[0].state == "NACKED"
     assert await wire.fleet.wait(2, 0.01) == ("n1",)
-    publish(wire, 3, (url, {"a": "3", "b": "1"}))
-    await client.settle(url)
-    assert client.holds(url) == {"a": "3", "b": "1"}
-    assert await wire.fleet.wait(3, WAIT_S) == ()
+    await client.follow(url, 3, {"a": "3", "b": "1"})
+    await client.check_current(url, {"a": "3", "b": "1"}, 3)
     assert wire.fleet.nodes()[0].state == "SYNCED"
 
 
@@ -44,25 +36,19 @@ async def test_the_first_response_refused(wire: Wire, client: XdsClient, url: st
     await client.subscribe(url, "a")
     await client.refuse(url, MAX_TRIES)
     assert await wire.fleet.wait(1, 0.01) == ("n1",)
-    publish(wire, 2, (url, tags("a", "2")))
-    await client.settle(url)
-    assert client.holds(url) == tags("a", "2")
-    assert await wire.fleet.wait(2, WAIT_S) == ()
+    await client.follow(url, 2, tags("a", "2"))
+    await client.check_current(url, tags("a", "2"), 2)
 
 
 @of_some_types
 async def test_back_to_the_version_before_the_refused_one(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("a")))
-    await client.subscribe(url, "a")
-    await client.take(url)
+    await client.begin(url, tags("a"), "a")
     publish(wire, 2, (url, tags("a", "bad")))
     await client.refuse(url, MAX_TRIES)
-    publish(wire, 3, (url, tags("a")))
-    await client.settle(url)
-    assert client.holds(url) == tags("a")
-    assert await wire.fleet.wait(3, WAIT_S) == ()
+    await client.follow(url, 3, tags("a"))
+    await client.check_current(url, tags("a"), 3)
     (status,) = wire.fleet.nodes()
     assert [status.state, *(one.error for one in status.types)] == ["SYNCED", ""]
 

@@ -14,14 +14,9 @@ from control_plane.xds.server.limits import Limits
 from control_plane.xds.server.revision_probe import RevisionUnknown
 from control_plane.xds.session.ledger import MAX_UNSERVED
 from tests.xds.server.conformance.marks import AGGREGATED, each
-from tests.xds.server.conformance.xds_client import (
-    VARIANTS,
-    WAIT_S,
-    Variant,
-    XdsClient,
-    publish,
-    tags,
-)
+from tests.xds.server.conformance.variants import VARIANTS, Variant
+from tests.xds.server.conformance.world import publish, tags
+from tests.xds.server.conformance.xds_client import WAIT_S, XdsClient
 from tests.xds.server.wire import Wire, until
 
 UNSERVED = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
@@ -55,7 +50,7 @@ async def test_a_client_that_closes_its_side_while_it_is_held_back_still_gets_it
         raise RevisionUnknown("the database is away")
 
     limits = Limits(confirm_timeout_s=0.2)
-    async with Wire(limits, newest=newest) as wire, XdsClient(wire, variant) as client:
+    async with Wire(limits, newest_revision=newest) as wire, XdsClient(wire, variant) as client:
         publish(wire, 1, (CDS, tags("a")))
         await client.subscribe(CDS)
         await client.finish(CDS)
@@ -67,9 +62,7 @@ async def test_a_client_that_closes_its_side_while_it_is_held_back_still_gets_it
 async def test_a_client_that_closes_its_side_after_its_ack_is_ended_well(
     wire: Wire, client: XdsClient
 ) -> None:
-    publish(wire, 1, (CDS, tags("a")))
-    await client.subscribe(CDS)
-    await client.take(CDS)
+    await client.begin(CDS, tags("a"))
     await client.finish(CDS)
     assert await client.status(CDS) is grpc.StatusCode.OK
 

@@ -12,14 +12,9 @@ from tests.xds.server.conformance.marks import (
     of_wildcard_types,
     short,
 )
-from tests.xds.server.conformance.xds_client import (
-    TYPES,
-    WAIT_S,
-    WILDCARD_TYPES,
-    XdsClient,
-    publish,
-    tags,
-)
+from tests.xds.server.conformance.variants import TYPES, WILDCARD_TYPES
+from tests.xds.server.conformance.world import publish, tags
+from tests.xds.server.conformance.xds_client import WAIT_S, XdsClient
 from tests.xds.server.wire import Wire
 
 pytestmark = of_each_variant
@@ -33,35 +28,27 @@ async def test_naming_nothing_at_first_asks_for_everything(
     await client.subscribe(url)
     assert (await client.take(url)).resources == tags("abc")
     await client.silent(url)
-    publish(wire, 2, (url, {"b": "2", "c": "1", "d": "1"}))
-    await client.settle(url)
-    assert client.holds(url) == {"b": "2", "c": "1", "d": "1"}
-    assert await wire.fleet.wait(2, WAIT_S) == ()
+    await client.follow(url, 2, {"b": "2", "c": "1", "d": "1"})
+    await client.check_current(url, {"b": "2", "c": "1", "d": "1"}, 2)
 
 
 @pytest.mark.parametrize("url", [url for url in TYPES if url not in WILDCARD_TYPES], ids=short)
 async def test_naming_nothing_asks_for_nothing_of_other_types(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url)
-    await client.settle(url)
+    await client.ask(url, tags("ab"))
     assert client.holds(url) == {}
     await client.subscribe(url, "a")
     await client.settle(url)
-    assert client.holds(url) == tags("a")
-    assert await wire.fleet.wait(1, WAIT_S) == ()
+    await client.check_current(url, tags("a"), 1)
 
 
 @of_each_type
 async def test_a_star_asks_for_everything(wire: Wire, client: XdsClient, url: str) -> None:
-    publish(wire, 1, (url, tags("abc")))
-    await client.subscribe(url, "*")
-    answers = await client.settle(url)
+    answers = await client.ask(url, tags("abc"), "*")
     assert client.holds(url) == tags("abc")
     assert len(answers) == (3 if url in FALSE_ACK_TYPES else 1)
-    publish(wire, 2, (url, {"a": "1", "c": "2", "d": "1"}))
-    await client.settle(url)
+    await client.follow(url, 2, {"a": "1", "c": "2", "d": "1"})
     holds = client.holds(url)
     if client.variant.delta or url in WILDCARD_TYPES:
         assert holds == {"a": "1", "c": "2", "d": "1"}
@@ -99,39 +86,30 @@ async def test_a_world_that_was_never_published_is_answered(
 
 @of_wildcard_types
 async def test_the_world_may_become_empty(wire: Wire, client: XdsClient, url: str) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url)
-    await client.take(url)
+    await client.begin(url, tags("ab"))
     publish(wire, 2)
     await client.settle(url)
-    assert client.holds(url) == {}
-    assert await wire.fleet.wait(2, WAIT_S) == ()
+    await client.check_current(url, {}, 2)
 
 
 @of_wildcard_types
 async def test_from_everything_to_a_name_and_back(wire: Wire, client: XdsClient, url: str) -> None:
     """State of the world: [], [a], ["*", a]. Delta: *, then a without *, then * again."""
-    publish(wire, 1, (url, tags("abc")))
-    await client.subscribe(url)
-    await client.take(url)
+    await client.begin(url, tags("abc"))
     await client.only(url, "a")
     await client.settle(url)
     publish(wire, 2, (url, {"a": "1", "b": "2", "c": "1"}))
     await client.silent(url)
-    publish(wire, 3, (url, {"a": "3", "b": "2", "c": "1"}))
-    await client.settle(url)
+    await client.follow(url, 3, {"a": "3", "b": "2", "c": "1"})
     assert client.holds(url) == {"a": "3"}
     await client.only(url, "*", "a")
     await client.settle(url)
-    assert client.holds(url) == {"a": "3", "b": "2", "c": "1"}
-    assert await wire.fleet.wait(3, WAIT_S) == ()
+    await client.check_current(url, {"a": "3", "b": "2", "c": "1"}, 3)
 
 
 @of_wildcard_types
 async def test_a_star_given_up_ends_everything(wire: Wire, client: XdsClient, url: str) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "*")
-    await client.take(url)
+    await client.begin(url, tags("ab"), "*")
     await client.unsubscribe(url, "*")
     await client.settle(url)
     assert client.holds(url) == {}
@@ -140,21 +118,15 @@ async def test_a_star_given_up_ends_everything(wire: Wire, client: XdsClient, ur
     assert await wire.fleet.wait(2, WAIT_S) == ()
     await client.subscribe(url, "*")
     await client.settle(url)
-    assert client.holds(url) == tags("ab", "2")
-    assert await wire.fleet.wait(2, WAIT_S) == ()
+    await client.check_current(url, tags("ab", "2"), 2)
 
 
 @of_wildcard_types
 async def test_a_star_given_up_and_asked_for_again_is_answered_though_nothing_changed(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "*")
-    await client.take(url)
-    await client.unsubscribe(url, "*")
-    await client.settle(url)
-    await client.subscribe(url, "*")
-    await client.settle(url)
+    await client.begin(url, tags("ab"), "*")
+    await client.renew(url, "*")
     assert client.holds(url) == tags("ab")
 
 
@@ -165,52 +137,39 @@ async def test_a_star_given_up_after_a_refusal_and_asked_for_again_is_answered(
     publish(wire, 1, (url, tags("ab", "bad")))
     await client.subscribe(url, "*")
     await client.refuse(url)
-    await client.unsubscribe(url, "*")
-    await client.settle(url)
-    await client.subscribe(url, "*")
-    await client.settle(url)
-    assert client.holds(url) == tags("ab", "bad")
-    assert await wire.fleet.wait(1, WAIT_S) == ()
+    await client.renew(url, "*")
+    await client.check_current(url, tags("ab", "bad"), 1)
 
 
 @of_wildcard_types
 async def test_a_named_first_request_is_no_wildcard_later(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a")
-    await client.take(url)
+    await client.begin(url, tags("ab"), "a")
     await client.unsubscribe(url, "a")
     await client.settle(url)
     await client.subscribe(url)
-    publish(wire, 2, (url, tags("ab", "2")))
-    await client.settle(url)
+    await client.follow(url, 2, tags("ab", "2"))
     assert client.holds(url) == {}
 
 
 @of_wildcard_types
 async def test_a_star_beside_a_name(wire: Wire, client: XdsClient, url: str) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "a")
-    await client.take(url)
+    await client.begin(url, tags("ab"), "a")
     await client.subscribe(url, "*")
     await client.settle(url)
     assert client.holds(url) == tags("ab")
     await client.unsubscribe(url, "*")
     await client.settle(url)
-    publish(wire, 2, (url, tags("ab", "2")))
-    await client.settle(url)
+    await client.follow(url, 2, tags("ab", "2"))
     assert client.holds(url) == {"a": "2"}
 
 
 @of_wildcard_types
 async def test_a_missing_name_beside_a_star(wire: Wire, client: XdsClient, url: str) -> None:
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "*", "x")
-    await client.settle(url)
+    await client.ask(url, tags("ab"), "*", "x")
     assert (client.holds(url), client.missing(url)) == (tags("ab"), {"x"})
-    publish(wire, 2, (url, tags("abx")))
-    await client.settle(url)
+    await client.follow(url, 2, tags("abx"))
     assert (client.holds(url), client.missing(url)) == (tags("abx"), set())
     assert await wire.fleet.wait(2, WAIT_S) == ()
 
@@ -220,9 +179,7 @@ async def test_a_name_given_up_under_a_wildcard_is_told_again(
     wire: Wire, client: XdsClient, url: str
 ) -> None:
     """Delta: the client has dropped it, and the wildcard gives it back, or says that it is gone."""
-    publish(wire, 1, (url, tags("ab")))
-    await client.subscribe(url, "*", "a", "x")
-    await client.settle(url)
+    await client.ask(url, tags("ab"), "*", "a", "x")
     await client.unsubscribe(url, "a", "x")
     if client.variant.delta:
         client.holds(url).pop("a")

@@ -8,60 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import grpc
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2
-from envoy.service.cluster.v3 import cds_pb2_grpc
-from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
-from envoy.service.endpoint.v3 import eds_pb2_grpc
-from envoy.service.extension.v3 import config_discovery_pb2_grpc
-from envoy.service.listener.v3 import lds_pb2_grpc
-from envoy.service.route.v3 import rds_pb2_grpc
-from envoy.service.runtime.v3 import rtds_pb2_grpc
-from envoy.service.secret.v3 import sds_pb2_grpc
+from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.status.v3 import csds_pb2
 
-from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
-from control_plane.xds.resource import Resource
-from control_plane.xds.snapshot import Snapshot
+from control_plane.names import RTDS
+from tests.xds.server.conformance.variants import WILDCARD_TYPES, Variant, open_call
+from tests.xds.server.conformance.world import publish
 from tests.xds.server.wire import Wire
 
 WAIT_S = 3.0
 """How long an answer may take: far less than any time-out of the server's."""
 ROUND_TRIPS = 3
 """So often is the server asked for something else before silence counts as such."""
-TYPES = (CDS, EDS, LDS, RDS, ECDS, SDS, RTDS)
-WILDCARD_TYPES = (CDS, LDS)
-"""Types with a legacy wildcard, whose state-of-the-world responses hold the full state."""
-_SINGLE: dict[str, tuple[Callable[[grpc.aio.Channel], Any], str]] = {
-    CDS: (cds_pb2_grpc.ClusterDiscoveryServiceStub, "Clusters"),
-    EDS: (eds_pb2_grpc.EndpointDiscoveryServiceStub, "Endpoints"),
-    LDS: (lds_pb2_grpc.ListenerDiscoveryServiceStub, "Listeners"),
-    RDS: (rds_pb2_grpc.RouteDiscoveryServiceStub, "Routes"),
-    ECDS: (config_discovery_pb2_grpc.ExtensionConfigDiscoveryServiceStub, "ExtensionConfigs"),
-    SDS: (sds_pb2_grpc.SecretDiscoveryServiceStub, "Secrets"),
-    RTDS: (rtds_pb2_grpc.RuntimeDiscoveryServiceStub, "Runtime"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """Delta or state of the world; one stream for all types or one for each."""
-
-    delta: bool
-    aggregated: bool
-
-    def __str__(self) -> str:
-        return f"{'delta' if self.delta else 'sotw'}-{'ads' if self.aggregated else 'single'}"
-
-
-VARIANTS = tuple(
-    Variant(delta, aggregated) for delta in (True, False) for aggregated in (True, False)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +81,6 @@ class _Stream:
         await asyncio.gather(self._reader, return_exceptions=True)
 
 
-def resource(type_url: str, name: str, tag: str) -> Resource:
-    """A resource that holds its name and a tag (as a cluster would; the server reads neither)."""
-    body = cluster_pb2.Cluster(name=name, alt_stat_name=tag).SerializeToString()
-    return Resource.of(type_url, name, body)
-
-
-def publish(wire: Wire, revision: int, *worlds: tuple[str, dict[str, str]]) -> None:
-    """Publish, as one revision, resources as type and tag by name; whatever was there before."""
-    resources = [resource(url, name, tag) for url, world in worlds for name, tag in world.items()]
-    wire.cache.set(Snapshot(revision, resources), force=True)
-
-
 class XdsClient:
     """One node. ``async with`` ends its streams."""
 
@@ -153,6 +105,30 @@ class XdsClient:
     def missing(self, type_url: str) -> set[str]:
         """Names of a type that the server has said do not exist, and not sent since."""
         return self._subscription(type_url).missing
+
+    async def begin(self, type_url: str, world: dict[str, str], *names: str) -> Answer:
+        """Subscribe to these names of what is published as revision 1, and accept what comes."""
+        publish(self._wire, 1, (type_url, world))
+        await self.subscribe(type_url, *names)
+        return await self.take(type_url)
+
+    async def ask(self, type_url: str, world: dict[str, str], *names: str) -> list[Answer]:
+        """Subscribe as `begin` does, and accept what comes until nothing more does."""
+        publish(self._wire, 1, (type_url, world))
+        await self.subscribe(type_url, *names)
+        return await self.settle(type_url)
+
+    async def renew(self, type_url: str, name: str) -> None:
+        """Give a name up, and subscribe to it again once nothing more comes."""
+        await self.unsubscribe(type_url, name)
+        await self.settle(type_url)
+        await self.subscribe(type_url, name)
+        await self.settle(type_url)
+
+    async def follow(self, type_url: str, revision: int, world: dict[str, str]) -> None:
+        """Have another revision published, and accept what comes until nothing more does."""
+        publish(self._wire, revision, (type_url, world))
+        await self.settle(type_url)
 
     async def subscribe(self, type_url: str, *names: str) -> None:
         """Subscribe to these names as well; to none at all the first time: the legacy wildcard."""
@@ -217,6 +193,11 @@ class XdsClient:
         if error:
             made["error_detail"] = {"code": 13, "message": error}
         await self.send(type_url, **made)
+
+    async def check_current(self, type_url: str, holds: dict[str, str], revision: int) -> None:
+        """Check that the client runs this, and that the server knows that it is up to date."""
+        assert self.holds(type_url) == holds
+        assert await self._wire.fleet.wait(revision, WAIT_S) == ()
 
     async def next(self, type_url: str) -> Answer:
         """The next response of this type."""
@@ -351,18 +332,5 @@ class XdsClient:
     def _stream(self, type_url: str) -> _Stream:
         key = self._key(type_url)
         if key not in self._streams:
-            self._streams[key] = _Stream(self._open(type_url))
+            self._streams[key] = _Stream(open_call(self._wire.channel, self.variant, type_url))
         return self._streams[key]
-
-    def _open(self, type_url: str) -> Any:
-        channel, word = self._wire.channel, "Delta" if self.variant.delta else "Stream"
-        if self.variant.aggregated:
-            stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel)
-            return getattr(stub, f"{word}AggregatedResources")()
-        make, noun = _SINGLE[type_url]
-        return getattr(make(channel), f"{word}{noun}")()
-
-
-def tags(names: Iterable[str], tag: str = "1") -> dict[str, str]:
-    """The same tag for each of these names."""
-    return dict.fromkeys(names, tag)
