@@ -29,7 +29,7 @@ from bench.load import scratch
 from bench.process import process, serve_api
 from bench.results import Figure, report
 from bench.topologies import NOWHERE, add_cells, opened
-from control_plane.cli.bulk import PIECE_LINES
+from control_plane.cli.import_pieces import PIECE_LINES
 
 CLAIMS = 200_000
 CELLS = 10

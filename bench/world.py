@@ -14,7 +14,7 @@ from typing import Any, cast
 import uvloop
 
 from bench.topologies import activate, add_cells, add_tenants
-from control_plane.cli.local import LOCAL_NODE, local_bootstrap
+from control_plane.cli.local.system import LOCAL_NODE, local_bootstrap
 from control_plane.names import TYPE_URL
 from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running

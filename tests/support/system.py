@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 import uvloop
 
-from control_plane.cli.local import LOCAL_NODE
+from control_plane.cli.local.system import LOCAL_NODE
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.examples.cell import cell_app
 from control_plane.process.embedded_server import embedded, run
