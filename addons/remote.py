@@ -25,6 +25,7 @@ class RemoteCell:
     weight: int
     endpoints: tuple[str, ...]
     tls: bool
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +50,5 @@ def remote_cell(item: dict[str, Any]) -> RemoteCell:
         item["weight"],
         tuple(item["endpoints"]),
         item["tls"] is not None,
+        item["state"] == "retired",
     )

@@ -14,7 +14,6 @@ from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.lookup.interface import ClaimLookup, Seen
 from control_plane.topology.service import Topology
-from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.errors import Unavailable
 
 MAX_STARTS = 8
@@ -180,7 +179,7 @@ class LiveView:
     def reload(self) -> None:
         """Read cells and ruleset anew."""
         snapshot = self._topology.snapshot()
-        cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
+        cells = Cells(snapshot.cells)
         document = snapshot.ruleset.document if snapshot.ruleset else None
         ruleset = self._edge.ruleset
         if document != self._edge.document:

@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from control_plane.api.problem import ProblemError
-from control_plane.api.routes.explain import explained
 from control_plane.cli.client import Exit, Failure
-from control_plane.routing.model import ClaimKey
+from control_plane.routing.explain import InvalidURL, explain
+from control_plane.routing.model import Cells, ClaimKey
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Ruleset
@@ -157,7 +156,8 @@ def run(cases: Cases, ruleset: Ruleset) -> list[dict[str, Any]]:
     """Decide every case; each result is plain JSON."""
     cells = _cells(cases)
     owners = _Owners(cases.claims, {cell.name: cell.id for cell in cells})
-    return [_run(case, ruleset, cells, owners) for case in cases.cases]
+    index = Cells(cells)
+    return [_run(case, ruleset, index, owners) for case in cases.cases]
 
 
 def _cells(cases: Cases) -> tuple[Cell, ...]:
@@ -211,10 +211,10 @@ class _Owners:
             return None
 
 
-def _run(case: Case, ruleset: Ruleset, cells: tuple[Cell, ...], owners: _Owners) -> dict[str, Any]:
+def _run(case: Case, ruleset: Ruleset, cells: Cells, owners: _Owners) -> dict[str, Any]:
     request = case.request
     try:
-        got = explained(
+        got = explain(
             ruleset,
             cells,
             owners,
@@ -222,7 +222,7 @@ def _run(case: Case, ruleset: Ruleset, cells: tuple[Cell, ...], owners: _Owners)
             method=request.method,
             headers=request.fields(),
         )
-    except ProblemError as error:
+    except InvalidURL as error:
         raise Failure(f"case {case.name!r}: {error}", Exit.USAGE) from error
     differences = list(_differences(case.expect, got))
     return {

@@ -19,7 +19,7 @@ from control_plane.compiler.model import (
 )
 from control_plane.compiler.routes import compile_routes
 from control_plane.compiler.rules import Rules, prepare
-from control_plane.routing.model import Cells
+from control_plane.routing.model import Cells, in_service
 from control_plane.routing.rules.ruleset import Ruleset
 
 
@@ -28,7 +28,7 @@ def compile_edge(
 ) -> tuple[EnvoyResource, ...]:
     """All resources of the edge. The same input gives the same bytes.
 
-    Leave retired cells out. ``revision`` shows up in the debug filter only.
+    Retired cells get none. ``revision`` shows up in the debug filter only.
     """
     return EdgeCompiler(policy).compile(cells, ruleset, revision)
 
@@ -80,6 +80,7 @@ class EdgeCompiler:
 
     def update(self, cells: Sequence[UpstreamCell], ruleset: Ruleset, revision: int) -> Update:
         """What is other than when this was called last; all of it, the first time."""
+        cells = in_service(cells)
         before, known = self._cells, self._cells.get
         fresh = {
             cell.name: self._compiled(cell)

@@ -21,7 +21,6 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.lookup.interface import ClaimLookup, Mark
 from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import DRIVER_ERRORS
-from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.change import Snapshot as TopologySnapshot
 from control_plane.topology.values.errors import Unavailable
 from control_plane.xds.resource import ECDS, Resource
@@ -58,9 +57,8 @@ class EdgeSnapshots:
         self._last = EMPTY
 
     def at(self, state: TopologySnapshot, ruleset: Ruleset) -> Snapshot:
-        """The configuration for a state's cells, without those that are retired."""
-        served = [cell for cell in state.cells if cell.state is not CellState.RETIRED]
-        update = self._compiler.update(served, ruleset, state.edge_revision)
+        """The configuration for a state's cells."""
+        update = self._compiler.update(state.cells, ruleset, state.edge_revision)
         put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
         if has_epochs(self._policy):
             put.append(_epochs(state.answers_revision, state.epochs))

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.routing.evaluate import decide
-from control_plane.routing.matching import bare_host
-from control_plane.routing.model import Decision, Request, Status, ToCell, Weighted, parse_cookies
+from control_plane.routing.matching import bare_host, parse_cookies
+from control_plane.routing.model import Decision, Request, Status, ToCell, Weighted
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.tokens import encode_routable_token
 from tests.support.cells import FakeCell, cells, owners

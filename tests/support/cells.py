@@ -18,6 +18,7 @@ class FakeCell:
     weight: int = 100
     prefix: str | None = None
     """Another session prefix than its name."""
+    retired: bool = False
 
     @property
     def name(self) -> str:

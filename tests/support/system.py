@@ -28,7 +28,6 @@ from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
-from control_plane.topology.values.cell import CellState
 from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
@@ -291,7 +290,7 @@ class System:
         """What the evaluator says about an admitted request, at the current revision."""
         snapshot = self.plane.topology.snapshot()
         assert snapshot.ruleset is not None
-        cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
+        cells = Cells(snapshot.cells)
         ruleset = _parsed(snapshot.ruleset.document)
         return decide(ruleset, admitted, cells, self.plane.topology.owners)
 

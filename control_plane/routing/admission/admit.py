@@ -15,7 +15,6 @@ from enum import Enum
 from control_plane.routing.admission.headers import (
     Header,
     forwarded_fields,
-    join_values,
     read_http1_fields,
     read_http2_fields,
 )
@@ -30,7 +29,7 @@ from control_plane.routing.admission.target import (
     read_http1_target,
     read_http2_path,
 )
-from control_plane.routing.model import Request
+from control_plane.routing.model import Request, join_values
 
 MAX_HEAD_BYTES = 60 * 1024
 """`max_request_headers_kb`: HTTP/1.1 counts the head as sent, HTTP/2 names and values."""

@@ -12,6 +12,7 @@ from control_plane.routing.admission.refusal import (
     NOT_IMPLEMENTED,
     EdgeRefusal,
 )
+from control_plane.routing.model import join_values
 
 Header = tuple[str, bytes]
 
@@ -119,11 +120,6 @@ def read_http2_fields(headers: Iterable[Header]) -> list[Header]:
     joined = join_repeated(fields)
     _check_count(len(joined) + PSEUDO_HEADERS)
     return _join_cookies(joined)
-
-
-def join_values(values: Iterable[bytes]) -> bytes:
-    """Values of one field joined as Envoy joins them: empty ones leave no trace."""
-    return b",".join(value for value in values if value)
 
 
 def join_repeated(fields: Sequence[Header]) -> list[Header]:
