@@ -42,7 +42,7 @@ def _lint(text: str) -> list[Finding]:
     for finding in findings:
         where = f"{finding.rule or '-'}: {finding.field}"
         messages.print(
-            f"{finding.severity}: {where}: {finding.message} ({finding.mend})", markup=False
+            f"{finding.severity}: {where}: {finding.message} ({finding.hint})", markup=False
         )
     return findings
 

@@ -76,8 +76,8 @@ def load(document: str | bytes | dict[str, Any] | list[Any]) -> dict[str, Any]:
     """
     if isinstance(document, str | bytes):
         if len(document) > MAX_DOCUMENT_BYTES:
-            mend = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
-            raise RulesetError((Problem(None, "", "the document is too large", mend),))
+            hint = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
+            raise RulesetError((Problem(None, "", "the document is too large", hint),))
         try:
             document = json.loads(document, object_pairs_hook=_no_duplicates)
         except _Duplicate as error:
@@ -99,7 +99,7 @@ def parse(document: str | bytes | dict[str, Any] | list[Any]) -> Ruleset:
     """Parse a ruleset.
 
     Raises:
-        RulesetError: with every problem found, each naming rule, field and mend.
+        RulesetError: with every problem found, each naming rule, field and hint.
     """
     raw = load(document)
     problems = Problems()
@@ -130,8 +130,8 @@ def _check_fields(
     for field in raw:
         if field not in known:
             near = difflib.get_close_matches(field, known, 1)
-            mend = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}"
-            problems.add(f"{at}{field}", "unknown field", mend)
+            hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}"
+            problems.add(f"{at}{field}", "unknown field", hint)
 
 
 def _rule(raw: Any, index: int, defaults: Any, seen: set[str], problems: Problems) -> Rule | None:
@@ -206,8 +206,8 @@ def _matches(raw: Any, problems: Problems) -> tuple[Match, ...]:
 def _match(subject: Subject, item: dict[str, Any], problems: Problems) -> Match | None:
     named = subject in {Subject.HEADER, Subject.COOKIE}
     if named != ("name" in item):
-        mend = "give name a regex" if named else "leave name out"
-        problems.add("match.name", f"a {subject} match has {'a' if named else 'no'} name", mend)
+        hint = "give name a regex" if named else "leave name out"
+        problems.add("match.name", f"a {subject} match has {'a' if named else 'no'} name", hint)
         return None
     if not named and "regexValue" not in item:
         problems.add("match.regexValue", f"a {subject} match needs it", "give regexValue a regex")
@@ -259,8 +259,8 @@ def _transforms(raw: Any, problems: Problems) -> tuple[Transform, ...]:
         _check_fields(item, ("type", "input", "output", "regexValue"), problems, "transform.")
         kind = _TRANSFORMS.get(str(item.get("type")))
         if kind is None:
-            mend = f"use one of {', '.join(_TRANSFORMS)}"
-            problems.add("transform.type", f"{item.get('type')!r} is no transform", mend)
+            hint = f"use one of {', '.join(_TRANSFORMS)}"
+            problems.add("transform.type", f"{item.get('type')!r} is no transform", hint)
             continue
         source = item.get("input")
         if isinstance(source, list):
@@ -330,14 +330,14 @@ def _claims(raw: Any, problems: Problems) -> Classify | None:
         return None
     for item in items:
         if not isinstance(item, dict) or len(item) != 1:
-            mend = 'write {"route": "${route}"}'
-            problems.add("classify.claims", "each claim is an object with one key", mend)
+            hint = 'write {"route": "${route}"}'
+            problems.add("classify.claims", "each claim is an object with one key", hint)
             continue
         ((bucket, value),) = item.items()
         bucket = re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), bucket)
         if not _BUCKET.match(bucket):
-            mend = "use a bucket such as route or username"
-            problems.add("classify.claims", f"{bucket!r} is no bucket", mend)
+            hint = "use a bucket such as route or username"
+            problems.add("classify.claims", f"{bucket!r} is no bucket", hint)
             continue
         template = _template(value, f"classify.claims.{bucket}", problems)
         if template is not None:
@@ -349,16 +349,16 @@ def _proxy(raw: Any, problems: Problems) -> Proxy | None:
     if raw is None:
         return Proxy()
     if not isinstance(raw, dict) or len(raw) > 1:
-        mend = 'write {"cell": …}, {"address": …} or {"weighted": …}'
-        problems.add("proxy", "must name one of cell, address, weighted", mend)
+        hint = 'write {"cell": …}, {"address": …} or {"weighted": …}'
+        problems.add("proxy", "must name one of cell, address, weighted", hint)
         return None
     _check_fields(raw, ("cell", "address", "weighted"), problems, "proxy.")
     for field in ("cell", "address"):
         if field in raw:
             value = raw[field]
             if not isinstance(value, str) or not _ADDRESS.match(value):
-                mend = "a fixed name or host[:port]; no ${…}, path or scheme"
-                problems.add(f"proxy.{field}", f"{value!r} is not valid", mend)
+                hint = "a fixed name or host[:port]; no ${…}, path or scheme"
+                problems.add(f"proxy.{field}", f"{value!r} is not valid", hint)
                 return None
             return Proxy(cell=value) if field == "cell" else Proxy(address=value)
     policies, _ = read_policies({"on_unknown": raw or {"weighted": True}}, {}, problems)

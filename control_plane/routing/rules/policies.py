@@ -16,7 +16,7 @@ from control_plane.routing.rules.ruleset import (
 )
 
 MAX_WEIGHT = 1_000_000
-_MEND = 'use "next", {"cell": name}, "weighted", {"weighted": {name: n}} or {"status": 400-599}'
+_HINT = 'use "next", {"cell": name}, "weighted", {"weighted": {name: n}} or {"status": 400-599}'
 POLICY_FIELDS = tuple(field.name for field in fields(Policies))
 
 
@@ -36,7 +36,7 @@ def read_policies(
         if field in source:
             policy = _policy(source[field])
             if policy is None:
-                problems.add(field, f"{source[field]!r} is no policy", _MEND)
+                problems.add(field, f"{source[field]!r} is no policy", _HINT)
             else:
                 given[field] = policy
     return Policies(**given), frozenset(given)

@@ -14,11 +14,11 @@ class Problem:
     rule: str | None
     field: str
     message: str
-    mend: str
+    hint: str
 
     def __str__(self) -> str:
         where = f"rule {self.rule}, " if self.rule else ""
-        return f"{where}{self.field or 'document'}: {self.message} ({self.mend})"
+        return f"{where}{self.field or 'document'}: {self.message} ({self.hint})"
 
 
 class RulesetError(ValueError):
@@ -45,9 +45,9 @@ class Problems:
         finally:
             self._rule = None
 
-    def add(self, field: str, message: str, mend: str) -> None:
+    def add(self, field: str, message: str, hint: str) -> None:
         """Note a problem of the current rule."""
-        self._found.append(Problem(self._rule, field, message, mend))
+        self._found.append(Problem(self._rule, field, message, hint))
 
     def raise_if_any(self) -> None:
         """Raise `RulesetError` with everything found, if anything was."""
