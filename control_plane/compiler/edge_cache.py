@@ -40,7 +40,7 @@ def _script(name: str) -> str:
 
 
 def compile_script(policy: TrafficPolicy) -> str:
-    """Return the whole script. It knows no ruleset: see `asking_names`."""
+    """Return the whole script. It knows no ruleset: see `name_routes`."""
     constants: dict[str, Value] = {
         "UNDONE": _UNDONE,
         "UNSENT": dict.fromkeys(sorted(UNSEEN_BY_RULES), True),

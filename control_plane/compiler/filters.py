@@ -2,7 +2,7 @@
 
 All are off unless a route turns them on, so that native routes pay nothing for them. None depends
 on a ruleset: a connection that is kept alive has the filters that it began with, while each of its
-requests has the newest routes. What there is to ask travels in the routes (see `asking_names`).
+requests has the newest routes. What there is to ask travels in the routes (see `name_routes`).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def has_epochs(policy: TrafficPolicy) -> bool:
     return policy.classifier_protocol == "http" and policy.edge_cache_entries > 0
 
 
-def asking_filters(policy: TrafficPolicy) -> list[hcm.HttpFilter]:
+def decision_filters(policy: TrafficPolicy) -> list[hcm.HttpFilter]:
     """In their order."""
     left = _at_421(_lua(MISDIRECTED_FILTER, compile_misdirected_script()))
     if policy.classifier_protocol == "grpc":
@@ -77,7 +77,7 @@ def asking_filters(policy: TrafficPolicy) -> list[hcm.HttpFilter]:
 
 
 @dataclass(frozen=True, slots=True)
-class AskingConfig:
+class RouteFilters:
     """What routes say to turn the filters on, by filter."""
 
     reading: Mapping[str, ProtobufMessage]
@@ -88,7 +88,7 @@ class AskingConfig:
     """On the route of what a cell has answered with 421; empty: such are not asked again."""
 
 
-def asking_config(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) -> AskingConfig:
+def route_filters(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) -> RouteFilters:
     """What turns on the filters.
 
     Args:
@@ -102,15 +102,15 @@ def asking_config(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) 
         check.check_settings.context_extensions[RULESET_CONTEXT] = ruleset.digest
         next_rule = {AFTER_CLASSIFIER_FILTER: on} if second_try else {}
         asking = {AUTHZ_FILTER: check} | next_rule | left
-        return AskingConfig(asking, asking, {})
+        return RouteFilters(asking, asking, {})
     lua_on = lua_pb2.LuaPerRoute()
     lua_on.filter_context.SetInParent()
     if not has_epochs(policy):
         asking = {CACHE_FILTER: lua_on} | left
-        return AskingConfig(asking, asking, {})
+        return RouteFilters(asking, asking, {})
     asking = {EPOCHS_FILTER: on, CACHE_FILTER: lua_on, AGAIN_FILTER: on}
     writing = asking | left | {EMPTY_421_FILTER: on}
-    return AskingConfig(asking, writing, {CACHE_FILTER: lua_on} | left)
+    return RouteFilters(asking, writing, {CACHE_FILTER: lua_on} | left)
 
 
 def pack(message: Message) -> AnyMessage:

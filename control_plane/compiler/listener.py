@@ -15,7 +15,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager i
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
-from control_plane.compiler.filters import ads, asking_filters, http_filter, pack
+from control_plane.compiler.filters import ads, decision_filters, http_filter, pack
 from control_plane.compiler.model import (
     AUTHZ_FAILED_HEADER,
     DEBUG_FILTER,
@@ -33,7 +33,7 @@ def compile_listener(policy: TrafficPolicy) -> EnvoyResource:
 
     It depends on no cell and on no ruleset: another listener drains the connections of this one.
     """
-    filters = asking_filters(policy)
+    filters = decision_filters(policy)
     # Stats by response code cost a tenth of all else, since their names are made anew for each
     # request; the endpoints' own counters of good and bad answers are kept (see clusters).
     routed = http_filter(

@@ -30,7 +30,7 @@ _QUERY = "?"
 
 
 @dataclass(frozen=True, slots=True)
-class AskingNames:
+class RouteNames:
     """The names of a ruleset's routes that ask."""
 
     by_rule: dict[str, str]
@@ -39,7 +39,7 @@ class AskingNames:
     """Of the route that a request takes which a cell has answered with 421."""
 
 
-def asking_names(ruleset: Ruleset, *, second_try: bool) -> AskingNames:
+def name_routes(ruleset: Ruleset, *, second_try: bool) -> RouteNames:
     """Name the routes of a ruleset; the same rules give the same names.
 
     Args:
@@ -51,7 +51,7 @@ def asking_names(ruleset: Ruleset, *, second_try: bool) -> AskingNames:
     for index, rule in enumerate(ruleset.rules):
         inputs = _inputs(rule, ruleset.rules[index + 1 :])
         names[rule.id] = f"ask:{rule.id} {shared} {inputs} ask={asked}"
-    return AskingNames(names, f"again {shared} ask={asked}")
+    return RouteNames(names, f"again {shared} ask={asked}")
 
 
 def _headers_asked(ruleset: Ruleset) -> tuple[str, ...] | None:

@@ -16,7 +16,8 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from google.protobuf.message import Message
 from xds.type.matcher.v3 import matcher_pb2
 
-from control_plane.compiler.filters import AskingConfig, asking_config
+from control_plane.compiler.filters import RouteFilters, route_filters
+from control_plane.compiler.key_tree import KeyTree
 from control_plane.compiler.matchers import (
     Matcher,
     OnMatch,
@@ -49,9 +50,8 @@ from control_plane.compiler.native.analyse import (
     NativeRule,
     known_keys,
 )
-from control_plane.compiler.native.key_tree import KeyTree
 from control_plane.compiler.retries import RETRY_ELSEWHERE
-from control_plane.compiler.route_names import AskingNames
+from control_plane.compiler.route_names import RouteNames
 from control_plane.compiler.rules import Rules
 from control_plane.routing.evaluate import RETRY_AFTER_S, policy_outcome
 from control_plane.routing.model import Cell, Cells, Outcome, Status, ToCell, Weighted
@@ -75,7 +75,7 @@ def compile_routes(
     rules: Rules, cells: Cells, policy: TrafficPolicy, spread: Container[str]
 ) -> EnvoyResource:
     """The one RouteConfiguration of the edge; ``spread`` cells have several endpoints."""
-    asking = asking_config(rules.ruleset, policy, second_try=rules.second_try)
+    asking = route_filters(rules.ruleset, policy, second_try=rules.second_try)
     table = _Table(cells, policy, spread, asking, rules.names)
     host = route_components_pb2.VirtualHost(
         name="cellway", domains=["*"], matcher=table.matcher(rules)
@@ -90,8 +90,8 @@ class _Table:
         cells: Cells,
         policy: TrafficPolicy,
         spread: Container[str],
-        asking: AskingConfig,
-        names: AskingNames,
+        asking: RouteFilters,
+        names: RouteNames,
     ) -> None:
         self._cells = cells
         self._policy = policy

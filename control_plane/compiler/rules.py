@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from control_plane.compiler.native.analyse import Analysed, analyse, needs_second_try
-from control_plane.compiler.route_names import AskingNames, asking_names
+from control_plane.compiler.route_names import RouteNames, name_routes
 from control_plane.routing.rules.ruleset import Ruleset
 
 
@@ -17,11 +17,11 @@ class Rules:
     analysed: tuple[Analysed, ...]
     second_try: bool
     """Whether a dead classifier hands some request over to the next rule."""
-    names: AskingNames
+    names: RouteNames
 
 
 def prepare(ruleset: Ruleset) -> Rules:
     """Analyse a ruleset."""
     analysed = tuple(analyse(rule) for rule in ruleset.rules)
     second_try = needs_second_try(analysed)
-    return Rules(ruleset, analysed, second_try, asking_names(ruleset, second_try=second_try))
+    return Rules(ruleset, analysed, second_try, name_routes(ruleset, second_try=second_try))
