@@ -17,8 +17,7 @@ from control_plane.compiler.model import (
     TrafficPolicy,
     UpstreamCell,
 )
-from control_plane.compiler.routes import compile_routes
-from control_plane.compiler.rules import Rules, prepare
+from control_plane.compiler.routes import AnalysedRuleset, compile_routes
 from control_plane.routing.model import Cells, in_service
 from control_plane.routing.rules.ruleset import Ruleset
 
@@ -63,7 +62,7 @@ class EdgeCompiler:
 
     def __init__(self, policy: TrafficPolicy) -> None:
         self._policy = policy
-        self._rules: Rules | None = None
+        self._rules: AnalysedRuleset | None = None
         self._cells: dict[str, _Kept] = {}
         self._classifier = compile_classifier(policy.classifiers, policy)
         self._shared: dict[str, EnvoyResource] = {}
@@ -107,13 +106,13 @@ class EdgeCompiler:
         revision: int,
         after: Mapping[str, _Kept],
         touched: AbstractSet[str],
-    ) -> tuple[dict[str, EnvoyResource], Rules]:
+    ) -> tuple[dict[str, EnvoyResource], AnalysedRuleset]:
         """Listener, routes and debug filter, and the rules that routes are made from."""
         shared, rules = dict(self._shared), self._rules
         if not shared:
             shared[LISTENER] = compile_listener(self._policy)
         if rules is None or ruleset is not rules.ruleset:
-            rules = prepare(ruleset)
+            rules = AnalysedRuleset.of(ruleset)
         if rules is not self._rules or any(
             _facet(self._cells.get(name)) != _facet(after.get(name)) for name in touched
         ):

@@ -16,7 +16,7 @@ from control_plane.compiler.model import (
     TrafficPolicy,
 )
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
-from control_plane.routing.evaluate import RETRY_AFTER_S
+from control_plane.routing.outcomes import RETRY_AFTER_S
 
 _FOLDER = Path(__file__).parents[2] / "envoy"
 _UNDONE = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from control_plane.compiler.matchers import OnMatch, Predicate, contains, holds, starts
-from control_plane.compiler.native.analyse import KeyLookup
+from control_plane.compiler.native.key_lookup import KeyLookup
 
 MAX_BRANCHES = 12
 """Texts that are tried one after another; of more, a regex tells which half it is. Ten digits and

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from xds.core.v3 import extension_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
-from control_plane.compiler.native.analyse import Condition
+from control_plane.compiler.native.conditions import Condition
 
 Matcher = Any
 """xds.type.matcher.v3.Matcher; xds-protos carries no types."""

@@ -102,6 +102,11 @@ class Proxy:
     cell: str | None = None
     weights: tuple[tuple[str, int], ...] | None = None
 
+    @property
+    def names_cell(self) -> bool:
+        """Whether it sends to one fixed cell."""
+        return self.cell is not None or self.address is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Next:
@@ -140,6 +145,11 @@ class Policies:
     on_classifier_down: Policy = UseStatus(503)
     on_cell_down: Policy = UseStatus(503)
     on_invalid: Policy = Next()
+
+    @property
+    def all(self) -> tuple[Policy, ...]:
+        """Every policy, in the order of the fields."""
+        return self.on_unknown, self.on_classifier_down, self.on_cell_down, self.on_invalid
 
 
 @dataclass(frozen=True, slots=True)
