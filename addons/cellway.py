@@ -27,8 +27,8 @@ from mitmproxy.proxy.mode_specs import RegularMode, UpstreamMode
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from addons.remote import Edge, RemoteCell, remote_cell
+from control_plane.names import INTERNAL_PREFIX
 from control_plane.routing.admission.admit import HttpVersion, Refused, admit
-from control_plane.routing.admission.headers import INTERNAL_PREFIX
 from control_plane.routing.evaluate import steps
 from control_plane.routing.explain import refused_decision
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request, Status, ToCell

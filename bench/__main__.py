@@ -15,7 +15,7 @@ from bench import (
     propagation,
 )
 from bench import compile as compiling
-from control_plane.server import run_loop
+from control_plane.process.event_loop import run_loop
 
 run_loop(data_plane.main(rounds=5, seconds=2.0))
 run_loop(propagation.main(changes=50))

@@ -28,8 +28,8 @@ from typing import Any
 import uvicorn
 
 from bench.results import Figure, report
+from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
-from control_plane.server import run_loop
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import ClaimSpec

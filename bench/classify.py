@@ -31,7 +31,8 @@ from bench.process import process, processor_seconds
 from bench.results import Figure, report
 from control_plane.grpc_api.generated.classify_service_pb2 import ClassifyRequest
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.server import run_loop, running, until_signal
+from control_plane.process.event_loop import run_loop, until_signal
+from control_plane.server import running
 from control_plane.settings import Settings
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState

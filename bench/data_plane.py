@@ -19,7 +19,7 @@ from typing import Any
 from bench.load import Load, requests_per_second, scratch
 from bench.results import Figure, report
 from bench.world import bare_envoy, cellway, upstream
-from control_plane.server import run_loop
+from control_plane.process.event_loop import run_loop
 
 TENANTS = 20_000
 HOT = 500

@@ -26,10 +26,11 @@ from bench.load import scratch
 from bench.propagation import settle
 from bench.results import Figure, report
 from bench.world import fill, plane_settings
-from control_plane.server import Running, run_loop, running
+from control_plane.names import CDS, EDS, LDS
+from control_plane.process.event_loop import run_loop
+from control_plane.server import Running, running
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
-from control_plane.xds.resource import CDS, EDS, LDS
 
 DEADLINE_S = 60.0
 

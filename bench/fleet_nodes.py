@@ -22,7 +22,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.xds.resource import CDS, EDS, LDS
+from control_plane.names import CDS, EDS, LDS
 from control_plane.xds.server.transport import MAX_SENT_BYTES
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"

@@ -27,10 +27,9 @@ from bench.fleet_nodes import Crowd, simulated
 from bench.load import scratch
 from bench.results import Figure, report
 from bench.world import fill
-from control_plane.compiler.epochs import EPOCHS_FILTER
-from control_plane.compiler.model import EXTENSION, ROUTES, ROUTES_NAME
 from control_plane.examples.demo import free_port
-from control_plane.server import run_loop
+from control_plane.names import ECDS, EPOCHS_FILTER, RDS, ROUTES_NAME
+from control_plane.process.event_loop import run_loop
 from control_plane.topology.service import Topology
 
 DEADLINE_S = 120.0
@@ -120,7 +119,7 @@ async def measure(nodes: int, cells: int, claims: int, directory: Path) -> dict[
     async with served(directory) as (process, api, grpc_port):
         seen["alone"] = resident_mib(process.pid)
         topology = Topology.open(url)
-        named = {ROUTES: (ROUTES_NAME,), EXTENSION: (EPOCHS_FILTER,)}
+        named = {RDS: (ROUTES_NAME,), ECDS: (EPOCHS_FILTER,)}
         crowd = Crowd(nodes, 50, grpc_port, named)
         async with simulated(crowd) as fleet:
             await fleet.tell("prepare")

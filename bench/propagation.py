@@ -23,7 +23,8 @@ from multiprocessing.connection import Connection
 from bench.load import scratch
 from bench.results import Figure, report
 from bench.world import cellway, upstream
-from control_plane.server import Running, run_loop
+from control_plane.process.event_loop import run_loop
+from control_plane.server import Running
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 

@@ -16,9 +16,6 @@ from pydantic_settings import (
 )
 from sqlalchemy.engine import make_url
 
-from control_plane.grpc_api.auth.identity import Names
-from control_plane.grpc_api.auth.identity import Role as CallerRole
-
 Role = Literal["api", "xds", "classifier", "topology"]
 API_PORT = "--api-port (CELLWAY_API_PORT)"
 """How messages name a setting that can be changed."""
@@ -172,7 +169,6 @@ class Settings(BaseSettings):
                 "classifier_protocol grpc: Envoy calls it in plaintext, which a port with TLS "
                 "refuses; use http"
             )
-        Names(self.grpc_names())
         return self
 
     @property
@@ -181,13 +177,13 @@ class Settings(BaseSettings):
         certificate, key, ca = self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca
         return (certificate, key, ca) if certificate and key and ca else None
 
-    def grpc_names(self) -> dict[CallerRole, str]:
-        """The patterns of the names in client certificates, by role."""
+    def grpc_names(self) -> dict[str, str]:
+        """Return the patterns of the names in client certificates, by the caller's role."""
         return {
-            CallerRole.CELL: self.grpc_cell_name,
-            CallerRole.ROUTER: self.grpc_router_name,
-            CallerRole.ADMIN: self.grpc_admin_name,
-            CallerRole.NODE: self.grpc_node_name,
+            "cell": self.grpc_cell_name,
+            "router": self.grpc_router_name,
+            "admin": self.grpc_admin_name,
+            "node": self.grpc_node_name,
         }
 
     def dns_resolvers(self) -> tuple[tuple[str, int], ...]:
@@ -233,6 +229,10 @@ def _resolver(server: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
         raise ValueError(f"{server!r}: give IP:port or [IPv6]:port")
     return str(ipaddress.ip_address(host)), int(port)
+
+
+class BadSetting(ValueError):
+    """A setting can't be used; the message says which, and why."""
 
 
 class TokenNeeded(Exception):

@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.problem import ProblemError
@@ -70,11 +69,11 @@ class Operations:
             state, detail = OperationState.DONE, ""
         except _BrokenOffError:
             state, detail = OperationState.INTERRUPTED, "the server stopped; start it again"
-        except (TopologyError, SQLAlchemyError) as error:
+        except TopologyError as error:
             log.exception("operation %s (%s of %s)", operation.id, operation.kind, operation.target)
             state, detail = OperationState.FAILED, str(error)
         try:
             self._topology.note_operation(operation.id, last, state, detail)
-        except (TopologyError, SQLAlchemyError):
+        except TopologyError:
             # It will show as interrupted.
             log.exception("operation %s ended as %s, which could not be noted", operation.id, state)

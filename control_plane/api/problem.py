@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +17,7 @@ from control_plane.routing.rules.problems import RulesetError
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
+    DatabaseFailed,
     Gone,
     Invalid,
     LeaseSettled,
@@ -27,6 +29,7 @@ from control_plane.topology.values.errors import (
     Unavailable,
 )
 
+log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 100
 _MENDS = {
@@ -91,7 +94,15 @@ def topology_problem(error: TopologyError, *, forceable: bool = False) -> JSONRe
         answer = problem(503, text, code=code)
         answer.headers["retry-after"] = "1"
         return answer
-    return problem(500, text, code="topology")
+    return _fault(error)
+
+
+def _fault(error: TopologyError) -> JSONResponse:
+    """Return 500 for what the caller can't help."""
+    if not isinstance(error, DatabaseFailed):
+        return problem(500, str(error), code="topology")
+    log.error("a request failed", exc_info=error)
+    return problem(500, str(error), code="internal")
 
 
 def _malformed(errors: Sequence[Any]) -> JSONResponse:

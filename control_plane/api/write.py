@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 
 from control_plane.api.auth import actor_of
-from control_plane.api.middleware.idempotency import MAX_KEY_CHARS
 from control_plane.api.problem import ProblemError
+from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, REVISION_HEADER
 from control_plane.topology.values.change import Written
 from control_plane.xds.fleet.fleet import Fleet
 
@@ -60,7 +60,7 @@ class Write:
         self, written: Written[Any], body: dict[str, Any], *, status: int = 200, etag: int | None
     ) -> JSONResponse:
         """The response to a write; with ``?wait=fleet`` only once the fleet runs it."""
-        headers = {"x-cellway-revision": str(written.revision)}
+        headers = {REVISION_HEADER: str(written.revision)}
         if etag is not None:
             headers["etag"] = f'"{etag}"'
         changes = [change.as_dict() for change in written.changes[:MAX_CHANGES]]
@@ -97,7 +97,7 @@ async def write_options(
     x_actor: Annotated[str | SkipJsonSchema[None], Header(max_length=256)] = None,
     idempotency_key: Annotated[  # noqa: ARG001 - the guard has used it; here for the description
         str | SkipJsonSchema[None],
-        Header(max_length=MAX_KEY_CHARS, description="a repeated write is done once"),
+        Header(max_length=MAX_IDEMPOTENCY_KEY_CHARS, description="a repeated write is done once"),
     ] = None,
 ) -> Write:
     """Dependency: the options of a write."""

@@ -6,22 +6,21 @@ import random
 from typing import Protocol
 
 from control_plane.classifier.decide import Verdict
+from control_plane.names import (
+    ANSWER_HEADER,
+    CACHE_HEADER,
+    CELL_HEADER,
+    RULE_HEADER,
+    TIER_HEADER,
+    refusal,
+)
 from control_plane.routing.model import Decision, Status, ToCell
 
-CELL_HEADER = "x-cellway-cell"
-RULE_HEADER = "x-cellway-rule"
-TIER_HEADER = "x-cellway-tier"
 TIER = "classifier"
-CACHE_HEADER = "x-cellway-cache"
-"""``<revision> <ttl in ms> <shard>,<shard>,...`` or ``-`` for no shard (see `cacheable`)."""
-ANSWER_HEADER = "x-cellway-answer"
-"""All of it in one header, for the edge's cache: ``<cell> <rule> <what x-cellway-cache has>``.
-
-Each header costs Envoy and Lua about a hundredth of a request.
-"""
 KEPT_MS = 60_000
 NEGATIVE_KEPT_MS = 1000
 """An answer that rests on a name being nobody's, which no epoch tells of when it is claimed."""
+_CACHE_LINE = f"\r\n{CACHE_HEADER}: ".encode()
 
 
 class Observer(Protocol):
@@ -50,7 +49,7 @@ def answer_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
     if isinstance(outcome, ToCell):
         cell = outcome.cell
     elif isinstance(outcome, Status):
-        cell = f"!{outcome.code}"
+        cell = refusal(outcome.code)
     else:
         names, weights = zip(*outcome.choices, strict=True)
         cell = random.choices(names, weights)[0]  # noqa: S311 - balances load, guards nothing
@@ -80,7 +79,7 @@ class Answers:
             return _HEADS[cache](decision) + b"\r\n\r\n"
         if cache:
             return head + b" " + cacheable(verdict)
-        return head + b"\r\nx-cellway-cache: " + cacheable(verdict)
+        return head + _CACHE_LINE + cacheable(verdict)
 
     def _head(self, key: tuple[str | int, str | None, bool], decision: Decision) -> bytes:
         kept = self._heads.get(key)

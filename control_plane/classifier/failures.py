@@ -11,13 +11,12 @@ from control_plane.classifier.answer import Observer
 from control_plane.classifier.decide import NoRuleset, Unsettled
 from control_plane.classifier.past_rulesets import UnknownRuleset
 from control_plane.topology.lookup.batched import TooManyLookups
-from control_plane.topology.storage.engines import DRIVER_ERRORS
 from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
 LOG_S = 5.0
 """Between two lines about the database; those that are left out are counted in the next."""
-FAILURES = (NoRuleset, UnknownRuleset, Unsettled, TopologyError, *DRIVER_ERRORS)
+FAILURES = (NoRuleset, UnknownRuleset, Unsettled, TopologyError)
 """What keeps a question from being answered and is no bug of ours."""
 
 
@@ -59,7 +58,7 @@ class Failures:
         if now - self._logged_at < LOG_S:
             self._silent += 1
             return
-        # One line: SQLAlchemy's errors have several.
+        # One line: a driver's errors have several.
         why = " ".join(str(error).split())
         log.error("a question is not answered (%d more since the last line): %s", self._silent, why)
         self._logged_at = now

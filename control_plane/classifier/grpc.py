@@ -14,14 +14,13 @@ from control_plane.classifier.answer import Observer, answer_headers
 from control_plane.classifier.cache.tiered import CachedLookup
 from control_plane.classifier.decide import LiveView
 from control_plane.classifier.failures import FAILURES, Failures
+from control_plane.names import RULESET_CONTEXT
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.model import Request
 
 _OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
 
 _UNREAD = UNSEEN_BY_RULES | {":authority", ":method", ":path", ":scheme"}
-RULESET_CONTEXT = "ruleset"
-"""The context extension in which an edge's route tells by which ruleset (a digest) to decide."""
 
 
 class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc]  # untyped

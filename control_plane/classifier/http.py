@@ -17,6 +17,7 @@ from collections import deque
 
 import httptools
 
+from control_plane import names
 from control_plane.classifier.answer import Answers, Observer
 from control_plane.classifier.cache.tiered import CachedLookup
 from control_plane.classifier.decide import LiveView, Verdict
@@ -32,10 +33,10 @@ HEAD_S = 30.0
 IDLE_S = 2 * 3600.0
 """How long a connection may stay unused: Envoy, which gives up after an hour, closes first."""
 _SWEEP_S = 10.0
-METHOD_HEADER = b"x-cellway-method"
+METHOD_HEADER = names.METHOD_HEADER.encode()
 """The client's method, from an edge that can't send each. No client can send it: see the edge."""
-COUNTS_HEADER = b"x-cellway-edge-counts"
-KNOWN_HEADER = b"x-cellway-known"
+COUNTS_HEADER = names.COUNTS_HEADER.encode()
+KNOWN_HEADER = names.KNOWN_HEADER.encode()
 """The newest revision among floor and epochs that the edge runs with, or ``-`` if it has none yet.
 Who sends one may be answered from the cache; nothing older than that is used. After a space comes
 the digest of the ruleset to decide by; without it, the active one decides. And who sends this
@@ -55,11 +56,8 @@ _TOO_LARGE = b"HTTP/1.1 431 Too Large\r\ncontent-length: 0\r\nconnection: close\
 
 def unable(why: str) -> bytes:
     """The answer of a classifier that can't decide now."""
-    return (
-        b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nx-cellway-error: "
-        + why.encode("ascii", "replace")
-        + b"\r\n\r\n"
-    )
+    head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0"
+    return f"{head}\r\n{names.ERROR_HEADER}: {why}\r\n\r\n".encode("ascii", "replace")
 
 
 _UNABLE = {reason: unable(reason.value) for reason in Reason}
@@ -263,7 +261,7 @@ class _Connection(asyncio.Protocol):
             if known == "host":
                 self._authority = value
                 return
-            if known.startswith("x-cellway-"):
+            if known.startswith(names.INTERNAL_PREFIX):
                 self._internal(name, value)
                 return
             if len(_NAMES) < MAX_NAMES:

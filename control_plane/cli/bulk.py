@@ -17,11 +17,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from control_plane.cli.client import Client, Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, show
+from control_plane.names import MAX_LINE_BYTES, NEXT_HEADER
 
 PIECE_LINES = 5000
 PIECE_BYTES = 1_500_000
 """One request, one transaction; below what the API takes at most."""
-MAX_LINE_BYTES = 64 * 1024
 STDIN = "-"
 Take = Callable[[list[str], int], dict[str, Any]]
 """Claims lines, the first of which has this number; says what became of them."""
@@ -231,7 +231,7 @@ def export_claims(
             sink.flush()
             lines += page.content.count(b"\n")
             bar.update(task, completed=lines)
-            after = page.headers.get("x-cellway-next")
+            after = page.headers.get(NEXT_HEADER)
             if after is None:
                 break
     messages.print(f"exported {lines} claims")

@@ -27,6 +27,10 @@ class Exit(enum.IntEnum):
     TIMED_OUT = 7
 
 
+DIFFERENT = 2
+"""Exit status of a command that compares and finds differences (not an error, so no `Exit`)."""
+
+
 _BY_STATUS = {
     401: Exit.DENIED,
     403: Exit.DENIED,

@@ -15,11 +15,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from control_plane.cli.client import Exit, Failure
+from control_plane.cli.client import DIFFERENT, Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import Format, messages, show
 
-DIFFERENT = 2
 MAX_FILE_BYTES = 2 << 20
 _FIELDS = frozenset({"cells", "rulesets", "active"})
 _ENDINGS = frozenset({".yaml", ".yml", ".json"})

@@ -13,12 +13,13 @@ from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
 from control_plane.jobs.change_retention import Retention
-from control_plane.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.process.envoy import Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
+from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.process.listening import host_port, reachable
-from control_plane.server import Running, changes_kept, run_loop, running, serve, until_signal
-from control_plane.settings import Settings, TokenNeeded
+from control_plane.server import Running, changes_kept, running, serve
+from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
+from control_plane.settings import BadSetting, Settings, TokenNeeded
 from control_plane.topology.claims.bulk import Reject
 from control_plane.topology.maintenance import backup
 from control_plane.topology.service import Topology
@@ -33,6 +34,8 @@ def run_guarded(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine; what can't start says why."""
     try:
         run_loop(main)
+    except BadSetting as error:
+        raise Failure(f"the configuration is wrong\n  {error}", Exit.USAGE) from error
     except TokenNeeded as error:
         raise Failure(str(error), Exit.REFUSED) from error
     except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge) as error:

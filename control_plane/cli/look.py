@@ -14,7 +14,7 @@ from control_plane.cli.context import of
 from control_plane.cli.output import Format, messages, show, table_of
 
 fleet = typer.Typer(no_args_is_help=True, help="The Envoys.")
-POLL_S = 0.5
+WATCH_POLL_S = 0.5
 
 
 def explain(
@@ -102,7 +102,7 @@ def changes(
                 print(json.dumps(change, ensure_ascii=False), flush=True)
         elif items:
             _show_changes(items, output)
-        time.sleep(POLL_S)
+        time.sleep(WATCH_POLL_S)
 
 
 def audit(

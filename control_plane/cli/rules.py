@@ -10,15 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from control_plane.cli.client import Exit, Failure, resource
+from control_plane.cli.client import DIFFERENT, Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import Format, messages, show, table_of
+from control_plane.names import MAX_DOCUMENT_BYTES
 from control_plane.routing.rules.lint import Finding, lint
-from control_plane.routing.rules.parse import MAX_DOCUMENT_BYTES
 
 app = typer.Typer(no_args_is_help=True, help="Rulesets: how a request finds its cell.")
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a ruleset (JSON)")]
-DIFFERENT = 2
 
 
 def _read(path: Path) -> str:

@@ -18,7 +18,8 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google.protobuf import Any as AnyMessage
 from envoy_data_plane.google.protobuf import Struct
 
-XDS_CLUSTER = "cellway:xds"
+from control_plane.names import XDS_CLUSTER
+
 KEPT_STATS = (
     "control_plane.",
     "cluster_manager.",

@@ -16,15 +16,13 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf import any_pb2
 
 from control_plane.compiler.model import (
-    CLASSIFIER_CLUSTER,
-    CLUSTER,
     ClassifierAddress,
     Endpoint,
     EnvoyResource,
     TrafficPolicy,
     UpstreamCell,
-    cell_cluster,
 )
+from control_plane.names import CDS, CLASSIFIER_CLUSTER, cell_cluster
 
 CONNECTION_BUFFER_BYTES = 32 * 1024
 MAX_CONNECTIONS = 10_000
@@ -69,7 +67,7 @@ def compile_cell(cell: UpstreamCell, policy: TrafficPolicy) -> EnvoyResource:
         _dns(cluster, policy)
     cluster.load_assignment.CopyFrom(_assignment(name, cell.endpoints))
     _probe(cluster, cell, policy)
-    return EnvoyResource(CLUSTER, name, cluster.SerializeToString(deterministic=True))
+    return EnvoyResource(CDS, name, cluster.SerializeToString(deterministic=True))
 
 
 def compile_classifier(
@@ -93,7 +91,7 @@ def compile_classifier(
         options = http_protocol_options_pb2.HttpProtocolOptions()
         options.explicit_http_config.http2_protocol_options.SetInParent()
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].Pack(options)
-    return EnvoyResource(CLUSTER, CLASSIFIER_CLUSTER, cluster.SerializeToString(deterministic=True))
+    return EnvoyResource(CDS, CLASSIFIER_CLUSTER, cluster.SerializeToString(deterministic=True))
 
 
 def _common(cluster: cluster_pb2.Cluster, policy: TrafficPolicy) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 
-from control_plane.compiler.model import (
+from control_plane.compiler.model import EnvoyResource
+from control_plane.names import (
     CELL_HEADER,
     DEBUG_FILTER,
-    EXTENSION,
+    ECDS,
     REVISION_HEADER,
     RULE_HEADER,
     TIER_HEADER,
-    EnvoyResource,
 )
 
 
@@ -40,4 +40,4 @@ def compile_debug_filter(revision: int) -> EnvoyResource:
         option.append_action = actions.OVERWRITE_IF_EXISTS_OR_ADD
     wrapped = extension_pb2.TypedExtensionConfig(name=DEBUG_FILTER)
     wrapped.typed_config.Pack(config, deterministic=True)
-    return EnvoyResource(EXTENSION, DEBUG_FILTER, wrapped.SerializeToString(deterministic=True))
+    return EnvoyResource(ECDS, DEBUG_FILTER, wrapped.SerializeToString(deterministic=True))

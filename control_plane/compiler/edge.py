@@ -9,15 +9,9 @@ from dataclasses import dataclass
 from control_plane.compiler.clusters import compile_cell, compile_classifier
 from control_plane.compiler.debug_filter import compile_debug_filter
 from control_plane.compiler.listener import compile_listener
-from control_plane.compiler.model import (
-    EXTENSION,
-    LISTENER,
-    ROUTES,
-    EnvoyResource,
-    TrafficPolicy,
-    UpstreamCell,
-)
+from control_plane.compiler.model import EnvoyResource, TrafficPolicy, UpstreamCell
 from control_plane.compiler.routes import AnalysedRuleset, compile_routes
+from control_plane.names import ECDS, LDS, RDS
 from control_plane.routing.model import Cells, in_service
 from control_plane.routing.rules.ruleset import Ruleset
 
@@ -110,16 +104,16 @@ class EdgeCompiler:
         """Listener, routes and debug filter, and the rules that routes are made from."""
         shared, rules = dict(self._shared), self._rules
         if not shared:
-            shared[LISTENER] = compile_listener(self._policy)
+            shared[LDS] = compile_listener(self._policy)
         if rules is None or ruleset is not rules.ruleset:
             rules = AnalysedRuleset.of(ruleset)
         if rules is not self._rules or any(
             _facet(self._cells.get(name)) != _facet(after.get(name)) for name in touched
         ):
             spread = frozenset(name for name, one in after.items() if one.spread)
-            shared[ROUTES] = compile_routes(rules, Cells(cells), self._policy, spread)
+            shared[RDS] = compile_routes(rules, Cells(cells), self._policy, spread)
         if self._policy.debug_networks:
-            shared[EXTENSION] = compile_debug_filter(revision)
+            shared[ECDS] = compile_debug_filter(revision)
         return shared, rules
 
     def _compiled(self, cell: UpstreamCell) -> _Kept:

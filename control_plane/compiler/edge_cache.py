@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from control_plane.compiler.model import (
+from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import (
     AUTHZ_FAILED_HEADER,
     CELL_HEADER,
     CLASSIFIER_CLUSTER,
+    HOST_HEADER,
     MISDIRECTED_HEADER,
     RULE_HEADER,
+    STALE_HEADER,
     TIER_HEADER,
-    TrafficPolicy,
 )
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.outcomes import RETRY_AFTER_S
@@ -24,8 +26,8 @@ _UNDONE = (
     CELL_HEADER,
     RULE_HEADER,
     TIER_HEADER,
-    "x-cellway-host",
-    "x-cellway-stale",
+    HOST_HEADER,
+    STALE_HEADER,
     AUTHZ_FAILED_HEADER,
     "transfer-encoding",
 )

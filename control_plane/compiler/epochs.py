@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from envoy.config.core.v3 import extension_pb2
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 
-from control_plane.compiler.model import EXTENSION, EnvoyResource
-
-EPOCHS_FILTER = "cellway.epochs"
-"""The name of the resource, of the filter and of the filter state object that it sets."""
+from control_plane.compiler.model import EnvoyResource
+from control_plane.names import ECDS, EPOCHS_FILTER
 
 
 def compile_epochs(floor: int, epochs: Mapping[int, int]) -> EnvoyResource:
@@ -24,7 +22,7 @@ def compile_epochs(floor: int, epochs: Mapping[int, int]) -> EnvoyResource:
     value.format_string.text_format_source.inline_string = epochs_text(floor, epochs)
     wrapped = extension_pb2.TypedExtensionConfig(name=EPOCHS_FILTER)
     wrapped.typed_config.Pack(config, deterministic=True)
-    return EnvoyResource(EXTENSION, EPOCHS_FILTER, wrapped.SerializeToString(deterministic=True))
+    return EnvoyResource(ECDS, EPOCHS_FILTER, wrapped.SerializeToString(deterministic=True))
 
 
 def epochs_text(floor: int, epochs: Mapping[int, int]) -> str:

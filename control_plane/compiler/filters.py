@@ -35,7 +35,9 @@ from control_plane.compiler.edge_cache import (
     compile_misdirected_script,
     compile_script,
 )
-from control_plane.compiler.model import (
+from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import (
+    AFTER_CLASSIFIER_FILTER,
     AGAIN_FILTER,
     AUTHZ_FAILED_HEADER,
     CACHE_FILTER,
@@ -46,16 +48,12 @@ from control_plane.compiler.model import (
     MISDIRECTED,
     MISDIRECTED_FILTER,
     MISDIRECTED_HEADER,
-    TrafficPolicy,
+    RULESET_CONTEXT,
+    TYPE_URL,
 )
 from control_plane.routing.rules.ruleset import Ruleset
 
 AUTHZ_FILTER = "envoy.filters.http.ext_authz"
-AFTER_CLASSIFIER_FILTER = "cellway.after_classifier"
-
-
-RULESET_CONTEXT = "ruleset"
-"""The context extension of a question over gRPC that tells by which ruleset to decide."""
 
 
 def has_epochs(policy: TrafficPolicy) -> bool:
@@ -135,7 +133,7 @@ def _epochs() -> hcm.HttpFilter:
     nothing = filter_state.Config(on_request_headers=[_state_object(EPOCHS_FILTER, "")])
     source = core.ExtensionConfigSource(
         config_source=ads(),
-        type_urls=["type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"],
+        type_urls=[f"{TYPE_URL}envoy.extensions.filters.http.set_filter_state.v3.Config"],
         default_config=pack(nothing),
         apply_default_config_without_warming=True,
     )
@@ -172,7 +170,7 @@ def _status(target: extension_pb2.TypedExtensionConfig) -> None:
 
 def _packed(config: ProtobufMessage) -> AnyMessage:
     return AnyMessage(
-        type_url=f"type.googleapis.com/{config.DESCRIPTOR.full_name}",
+        type_url=f"{TYPE_URL}{config.DESCRIPTOR.full_name}",
         value=config.SerializeToString(deterministic=True),
     )
 

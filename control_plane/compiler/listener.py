@@ -16,14 +16,15 @@ from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutatio
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
 from control_plane.compiler.filters import ads, decision_filters, http_filter, pack
-from control_plane.compiler.model import (
+from control_plane.compiler.model import EnvoyResource, TrafficPolicy
+from control_plane.names import (
     AUTHZ_FAILED_HEADER,
     DEBUG_FILTER,
-    LISTENER,
+    INTERNAL_PREFIX,
+    LDS,
     LISTENER_NAME,
     ROUTES_NAME,
-    EnvoyResource,
-    TrafficPolicy,
+    TYPE_URL,
 )
 from control_plane.routing.admission.refusal import HEADERS_TOO_LARGE
 
@@ -55,7 +56,7 @@ def compile_listener(policy: TrafficPolicy) -> EnvoyResource:
         default_filter_chain=_chain("edge", _manager([*filters, routed], policy, replies), None),
         per_connection_buffer_limit_bytes=32 * 1024,
     )
-    return EnvoyResource(LISTENER, LISTENER_NAME, bytes(edge))
+    return EnvoyResource(LDS, LISTENER_NAME, bytes(edge))
 
 
 def _address(policy: TrafficPolicy) -> core.Address:
@@ -149,7 +150,7 @@ def _strip() -> core.TypedExtensionConfig:
         mutations=[
             mutation.HeaderMutation(
                 remove_on_match=mutation.HeaderMutationRemoveOnMatch(
-                    key_matcher=matcher.StringMatcher(prefix="x-cellway-")
+                    key_matcher=matcher.StringMatcher(prefix=INTERNAL_PREFIX)
                 )
             ),
             # By a matcher, not by name: an eighth of the cost.
@@ -168,9 +169,7 @@ def _strip() -> core.TypedExtensionConfig:
 def _debug_filter() -> hcm.HttpFilter:
     source = core.ExtensionConfigSource(
         config_source=ads(),
-        type_urls=[
-            "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
-        ],
+        type_urls=[f"{TYPE_URL}envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"],
         default_config=pack(header_mutation.HeaderMutation(mutations=header_mutation.Mutations())),
         apply_default_config_without_warming=True,
     )

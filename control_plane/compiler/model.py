@@ -8,42 +8,6 @@ from typing import Protocol
 
 from control_plane.routing.model import Cell
 
-_TYPE = "type.googleapis.com/envoy."
-CLUSTER = f"{_TYPE}config.cluster.v3.Cluster"
-LISTENER = f"{_TYPE}config.listener.v3.Listener"
-ROUTES = f"{_TYPE}config.route.v3.RouteConfiguration"
-EXTENSION = f"{_TYPE}config.core.v3.TypedExtensionConfig"
-
-CLASSIFIER_CLUSTER = "cellway:classifier"
-LISTENER_NAME = "cellway:edge"
-ROUTES_NAME = "cellway:routes"
-DEBUG_FILTER = "cellway.debug"
-EPOCHS_FILTER = "cellway.epochs"
-CACHE_FILTER = "cellway.edge_cache"
-AGAIN_FILTER = "cellway.ask_again"
-MISDIRECTED_FILTER = "cellway.misdirected"
-EMPTY_421_FILTER = "cellway.empty_421"
-CELL_HEADER = "x-cellway-cell"
-RULE_HEADER = "x-cellway-rule"
-TIER_HEADER = "x-cellway-tier"
-REVISION_HEADER = "x-cellway-revision"
-MISDIRECTED_HEADER = "x-cellway-misdirected"
-"""What a request was that a cell has answered with 421: method, bytes of its body, the cell."""
-MISDIRECTED = "!misdirected"
-"""What stands in the cell header of such a request."""
-AUTHZ_FAILED_HEADER = "x-envoy-auth-failure-mode-allowed"
-"""Set by Envoy's ext_authz filter when the classifier did not answer."""
-
-
-def cell_cluster(cell: str) -> str:
-    """The name of a cell's cluster."""
-    return f"cell:{cell}"
-
-
-def refusal(code: int) -> str:
-    """What stands in the cell header when the classifier refuses; no cell's name has a "!"."""
-    return f"!{code}"
-
 
 class Endpoint(Protocol):
     """Where a cell listens."""

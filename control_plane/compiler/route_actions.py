@@ -8,7 +8,8 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 
-from control_plane.compiler.model import CELL_HEADER, RULE_HEADER, TrafficPolicy, cell_cluster
+from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import CELL_HEADER, RULE_HEADER, cell_cluster
 from control_plane.routing.model import Outcome, Status, ToCell
 from control_plane.routing.rules.ruleset import Rule
 

@@ -41,16 +41,7 @@ from control_plane.compiler.matchers import (
     negated,
     to_route,
 )
-from control_plane.compiler.model import (
-    AUTHZ_FAILED_HEADER,
-    CELL_HEADER,
-    MISDIRECTED,
-    ROUTES,
-    ROUTES_NAME,
-    EnvoyResource,
-    TrafficPolicy,
-    refusal,
-)
+from control_plane.compiler.model import EnvoyResource, TrafficPolicy
 from control_plane.compiler.native.analyse import (
     Analysed,
     AskClassifier,
@@ -62,6 +53,14 @@ from control_plane.compiler.native.conditions import Condition
 from control_plane.compiler.native.key_lookup import KeyLookup
 from control_plane.compiler.route_actions import RouteActions
 from control_plane.compiler.route_names import RouteNames, name_routes
+from control_plane.names import (
+    AUTHZ_FAILED_HEADER,
+    CELL_HEADER,
+    MISDIRECTED,
+    RDS,
+    ROUTES_NAME,
+    refusal,
+)
 from control_plane.routing import outcomes
 from control_plane.routing.model import Cells, Outcome, ToCell
 from control_plane.routing.rules.ruleset import Policy, Rule, Ruleset
@@ -97,27 +96,21 @@ def compile_routes(
     table = _Table(cells, RouteActions(policy, spread), filters, analysed)
     host = route_components_pb2.VirtualHost(name="cellway", domains=["*"], matcher=table.matcher())
     routes = route_pb2.RouteConfiguration(name=ROUTES_NAME, virtual_hosts=[host])
-    return EnvoyResource(ROUTES, ROUTES_NAME, routes.SerializeToString(deterministic=True))
+    return EnvoyResource(RDS, ROUTES_NAME, routes.SerializeToString(deterministic=True))
 
 
+@dataclass(frozen=True, slots=True)
 class _Table:
-    def __init__(
-        self,
-        cells: Cells,
-        actions: RouteActions,
-        filters: RouteFilters,
-        analysed: AnalysedRuleset,
-    ) -> None:
-        self._cells = cells
-        self._actions = actions
-        self._filters = filters
-        self._analysed = analysed
+    cells: Cells
+    actions: RouteActions
+    filters: RouteFilters
+    analysed: AnalysedRuleset
 
     def matcher(self) -> Matcher:
         matcher = matcher_pb2.Matcher()
         decided = matcher_pb2.Matcher.OnMatch(matcher=self._decided())
         add(matcher, contains(CELL_HEADER, ""), decided)
-        if self._analysed.second_try:
+        if self.analysed.second_try:
             failed = matcher_pb2.Matcher.OnMatch()
             self._add_rules(failed.matcher, classifier_down=True)
             add(matcher, holds(Condition((AUTHZ_FAILED_HEADER,), "true")), failed)
@@ -126,14 +119,14 @@ class _Table:
 
     def _decided(self) -> Matcher:
         """Build the map over the cell header, in which the classifier names a cell or refuses."""
-        routes = {c.name: self._actions.route(ToCell(c.name, c.id), None) for c in self._cells.all}
-        for code in sorted(outcomes.refusal_codes(self._analysed.ruleset)):
-            routes[refusal(code)] = self._actions.route(outcomes.refusal(code), None)
-        if self._filters.again:
+        routes = {c.name: self.actions.route(ToCell(c.name, c.id), None) for c in self.cells.all}
+        for code in sorted(outcomes.refusal_codes(self.analysed.ruleset)):
+            routes[refusal(code)] = self.actions.route(outcomes.refusal(code), None)
+        if self.filters.again:
             # The edge cache's script asks again; if it gets no other cell, this is the answer.
-            again = self._actions.route(outcomes.UNAVAILABLE, None)
-            again.name = self._analysed.names.again
-            _turn_on(again, self._filters.again)
+            again = self.actions.route(outcomes.UNAVAILABLE, None)
+            again.name = self.analysed.names.again
+            _turn_on(again, self.filters.again)
             routes[MISDIRECTED] = again
         matcher = by_header(CELL_HEADER, routes)
         # A cell that this edge does not know yet, or no more: refused, never guessed.
@@ -142,7 +135,7 @@ class _Table:
 
     def _add_rules(self, matcher: Matcher, *, classifier_down: bool) -> None:
         asked: set[tuple[tuple[Condition, ...], Policy]] = set()
-        for one in self._analysed.rules:
+        for one in self.analysed.rules:
             if isinstance(one, AskClassifier):
                 # Whatever the rule, the classifier evaluates all: a second such would never be got.
                 key = one.conditions, one.rule.policies.on_classifier_down
@@ -167,7 +160,7 @@ class _Table:
         if one.lookup is not None:
             ask = self._ask(one.rule, classifier_down=classifier_down)
             return self._keyed(one.rule, one.lookup, ask)
-        return self._route(outcomes.fixed_outcome(one.rule, self._cells), one.rule)
+        return self._route(outcomes.fixed_outcome(one.rule, self.cells), one.rule)
 
     def _ask(self, rule: Rule, *, classifier_down: bool) -> OnMatch | None:
         """Build the routes that ask the classifier.
@@ -175,15 +168,15 @@ class _Table:
         Their own action is what a dead classifier gets. Where it is dead already, that action is
         all there is; None: the next rule is to be asked.
         """
-        down = outcomes.classifier_down_outcome(rule, self._cells)
+        down = outcomes.classifier_down_outcome(rule, self.cells)
         if classifier_down:
             return self._route(down, rule)
-        reading = self._actions.route(down or outcomes.UNAVAILABLE, rule)
-        reading.name = self._analysed.names.by_rule[rule.id]
+        reading = self.actions.route(down or outcomes.UNAVAILABLE, rule)
+        reading.name = self.analysed.names.by_rule[rule.id]
         writing = route_components_pb2.Route()
         writing.CopyFrom(reading)
-        _turn_on(reading, self._filters.reading)
-        _turn_on(writing, self._filters.writing)
+        _turn_on(reading, self.filters.reading)
+        _turn_on(writing, self.filters.writing)
         return to_route(reading) if reading == writing else _by_method(reading, writing)
 
     def _keyed(self, rule: Rule, lookup: KeyLookup, ask: OnMatch | None) -> OnMatch | None:
@@ -194,7 +187,7 @@ class _Table:
         Args:
             ask: What a request gets of which only the evaluator can say which key counts.
         """
-        keys = outcomes.key_outcomes(rule, self._cells)
+        keys = outcomes.key_outcomes(rule, self.cells)
         serving = {text: keys.serving[key] for text, key in lookup.texts(keys.serving).items()}
         down = sorted(lookup.texts(keys.down))
         keyed = matcher_pb2.Matcher.OnMatch()
@@ -213,10 +206,10 @@ class _Table:
         return keyed if keyed.matcher.matcher_list.matchers else None
 
     def _cell_route(self, rule: Rule, serving: Mapping[str, ToCell], text: str) -> OnMatch:
-        return to_route(self._actions.route(serving[text], rule))
+        return to_route(self.actions.route(serving[text], rule))
 
     def _route(self, outcome: Outcome | None, rule: Rule | None) -> OnMatch | None:
-        return None if outcome is None else to_route(self._actions.route(outcome, rule))
+        return None if outcome is None else to_route(self.actions.route(outcome, rule))
 
 
 def _turn_on(route: route_components_pb2.Route, filters: Mapping[str, Message]) -> None:

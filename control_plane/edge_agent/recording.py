@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control_plane.edge_agent.store import Kept, OlderRevision
-from control_plane.xds.resource import CDS, LDS, Resource
+from control_plane.names import CDS, LDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
 

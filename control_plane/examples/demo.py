@@ -21,9 +21,10 @@ from rich.console import Console
 
 from control_plane.cli.local import everything
 from control_plane.cli.output import table_of
+from control_plane.names import CELL_HEADER, RULE_HEADER, TIER_HEADER
+from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.process.listening import bind, port_of
 from control_plane.routing.tokens import encode_routable_token
-from control_plane.server import run_loop, until_signal
 from control_plane.settings import Settings
 
 RULESET = Path(__file__).parents[2] / "rulesets" / "gitlab.json"
@@ -74,7 +75,7 @@ def tour() -> Sequence[Asked]:
         Asked("organization", "/o/initech/projects", ("cell-3",)),
         Asked("API by id", "/api/v4/projects/278964/issues", ("cell-1",)),
         Asked("API by path", "/api/v4/projects/globex%2Fweb/pipelines", ("cell-2",)),
-        Asked("a client's own header", "/acme/site", ("cell-1",), {"x-cellway-cell": "cell-2"}),
+        Asked("a client's own header", "/acme/site", ("cell-1",), {CELL_HEADER: "cell-2"}),
     )
 
 
@@ -161,15 +162,15 @@ class Tour:
         started = time.perf_counter()
         response = await self._edge.get(asked.path, headers=asked.headers)
         took_ms = (time.perf_counter() - started) * 1000
-        seen = response.headers.get("x-cellway-cell", "-")
+        seen = response.headers.get(CELL_HEADER, "-")
         cell = response.json().get("cell", "-") if response.status_code == 200 else "-"
         good = response.status_code == 200 and cell == seen and cell in (asked.cells or (cell,))
         if not good:
             self.wrong.append(
                 f"{asked.what}: {response.status_code} from {cell}, not {asked.cells}"
             )
-        rule = response.headers.get("x-cellway-rule", "-")
-        tier = response.headers.get("x-cellway-tier", "-")
+        rule = response.headers.get(RULE_HEADER, "-")
+        tier = response.headers.get(TIER_HEADER, "-")
         wanted = " or ".join(asked.cells) or "any"
         mark = "ok" if good else "WRONG"
         return asked.what, asked.path, cell, wanted, rule, tier, f"{took_ms:.1f}", mark

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.topology.changes import Archive, Pruned
@@ -72,7 +71,7 @@ class Retention:
         while True:
             try:
                 await self.round()
-            except (TopologyError, SQLAlchemyError, OSError):
+            except (TopologyError, OSError):
                 # A database that is away, a disk that is full: nothing is lost, the next round
                 # goes on.
                 log.exception("old changes could not be forgotten")

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.compiler.model import cell_cluster
 from control_plane.edge_health.book import Book, Count
+from control_plane.names import CELL_CLUSTERS
 from control_plane.topology.service import Topology
 
 log = logging.getLogger(__name__)
@@ -28,23 +28,22 @@ PAUSE_S = 0.2
 """Between two decisions: a dead endpoint is reported by a whole fleet within a second."""
 REFRESH_S = 3.0
 """How often an unchanged word is written."""
-SETTLE_S = 1.0
+GATHER_S = 1.0
 """After the first report: the others of a fleet that comes back are on their way."""
 HOLD_S = 2.0
 """How long a cell stays as it was decided at least."""
 WITHDRAW_S = 2.0
 """How long a control plane that stops may take to say so."""
-MAX_PAUSE_S = 2.0
+MAX_RETRY_PAUSE_S = 2.0
 """Between tries that fail."""
-_PREFIX = cell_cluster("")
 
 
 def of_cells(counts: Mapping[str, Count]) -> dict[str, Count]:
     """The counts of cells' clusters, by the cell's name."""
     return {
-        cluster.removeprefix(_PREFIX): count
+        cluster.removeprefix(CELL_CLUSTERS): count
         for cluster, count in counts.items()
-        if cluster.startswith(_PREFIX)
+        if cluster.startswith(CELL_CLUSTERS)
     }
 
 
@@ -58,7 +57,7 @@ class EdgeDecisions:
         clock: Callable[[], float] = time.monotonic,
         *,
         connected: Callable[[], int] = lambda: 0,
-        settle_s: float = SETTLE_S,
+        settle_s: float = GATHER_S,
     ) -> None:
         """``connected`` says how many Envoys are connected, whether or not they report."""
         self._connected = connected
@@ -109,7 +108,7 @@ class EdgeDecisions:
             self.failures += 1
             self._changed.set()
             log.exception("what the edges hold could not be written down")
-            await asyncio.sleep(min(MAX_PAUSE_S, PAUSE_S * 2 ** min(self.failures, 10)))
+            await asyncio.sleep(min(MAX_RETRY_PAUSE_S, PAUSE_S * 2 ** min(self.failures, 10)))
         else:
             self.failures = 0
             await asyncio.sleep(PAUSE_S)

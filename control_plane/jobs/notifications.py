@@ -12,10 +12,10 @@ import logging
 import psycopg
 
 from control_plane.topology.service import Topology
-from control_plane.topology.storage.engines import CHANNEL
+from control_plane.topology.storage.postgresql import CHANNEL
 
 log = logging.getLogger(__name__)
-RETRY_S = 1.0
+RECONNECT_S = 1.0
 """Until a lost connection is made anew."""
 
 
@@ -41,7 +41,7 @@ class WakeUps:
                         self.heard(notification.payload)
             except psycopg.OperationalError as error:
                 log.warning("no wake-ups until the database is back: %s", str(error).strip())
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RECONNECT_S)
 
     def heard(self, payload: str) -> None:
         """A notification came."""

@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
+from prometheus_client import CollectorRegistry, Histogram
 from sqlalchemy import Connection, Engine, event
+
+from control_plane.metrics.buckets import SECONDS
 
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+\"?([a-z_]{1,40})", re.IGNORECASE)
 _VERBS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 
 
-def observe_queries(engine: Engine, observe: Callable[[str, float], None]) -> None:
-    """Call ``observe(query, seconds)`` after each statement; may come from any thread.
+class DatabaseMetrics:
+    """``cellway_db_seconds{query}``, from whichever thread runs a statement.
 
-    ``query`` is a verb and a table ("select claims") or "other": as many values as there are
-    tables, whatever the statements. The classifier's hot look-up is not among them; it runs on the
-    driver's own cursor and is part of ``cellway_classify_seconds``.
+    The label is a verb and a table ("select claims") or "other": there are as many values as
+    tables, whatever the statements. The classifier's look-up of claims is not among them, because
+    it runs on the driver's own cursor; ``cellway_classify_seconds`` contains it.
     """
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def before(connection: Connection, *_: Any) -> None:
-        connection.info["cellway_started"] = time.perf_counter()
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "cellway_db_seconds",
+            "Time of a statement in the database",
+            ["query"],
+            buckets=SECONDS,
+            registry=registry,
+        )
 
-    @event.listens_for(engine, "after_cursor_execute")
-    def after(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        started = connection.info.get("cellway_started")
-        if started is not None:
-            observe(query_name(statement), time.perf_counter() - started)
+    def observe(self, engine: Engine) -> None:
+        """Time each statement of an engine from now on."""
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def before(connection: Connection, *_: Any) -> None:
+            connection.info["cellway_started"] = time.perf_counter()
+
+        @event.listens_for(engine, "after_cursor_execute")
+        def after(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+            started = connection.info.get("cellway_started")
+            if started is not None:
+                seconds = time.perf_counter() - started
+                self._seconds.labels(query_name(statement)).observe(seconds)
 
 
 def query_name(statement: str) -> str:
-    """The verb and the first table of a statement."""
+    """Return the verb and the first table of a statement."""
     verb = statement.lstrip()[:6].upper()
     table = _TABLE.search(statement)
     return f"{verb.lower()} {table[1].lower()}" if verb in _VERBS and table else "other"

@@ -13,17 +13,17 @@ from functools import lru_cache
 from typing import Any
 
 from control_plane.compiler.edge import EdgeCompiler
-from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
+from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.filters import has_epochs
 from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import ECDS, EPOCHS_FILTER
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.lookup.interface import ClaimLookup, Mark
 from control_plane.topology.service import Topology
-from control_plane.topology.storage.engines import DRIVER_ERRORS
 from control_plane.topology.values.change import Snapshot as TopologySnapshot
-from control_plane.topology.values.errors import Unavailable
-from control_plane.xds.resource import ECDS, Resource
+from control_plane.topology.values.errors import TopologyError
+from control_plane.xds.resource import Resource
 from control_plane.xds.server.revision_probe import RevisionUnknown
 from control_plane.xds.snapshot import EMPTY, Snapshot
 from control_plane.xds.snapshot_cache import (
@@ -176,7 +176,7 @@ class Publisher:
         try:
             newest = asyncio.to_thread(self._newest, reader, behind=behind)
             changed, compiled = await self._waited_for(newest)
-        except (Unavailable, *DRIVER_ERRORS) as error:
+        except TopologyError as error:
             self._since = since
             self._unknown(str(error))
             return
@@ -293,7 +293,7 @@ def newest_revision(topology: Topology) -> Callable[[], int]:
     def read() -> int:
         try:
             return topology.revision()
-        except (Unavailable, *DRIVER_ERRORS) as error:
+        except TopologyError as error:
             raise RevisionUnknown(str(error)) from error
 
     return read

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, update
 
+from control_plane.names import MAX_PAGE
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import clock, moment
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.change import Change
 from control_plane.topology.values.errors import Gone
 
-MAX_PAGE = 1000
 WINDOW = 10_000
 """Revisions that one page of `newest` looks at."""
 PRUNE_ROWS = 1000

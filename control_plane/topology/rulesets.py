@@ -7,13 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
+from control_plane.names import MAX_DOCUMENT_BYTES
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.change import Ruleset
 from control_plane.topology.values.claim_key import can_be_kept
 from control_plane.topology.values.errors import Invalid, NotFound, Problem, StaleVersion
 
-MAX_DOCUMENT_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?\Z")
 _T = schema.rulesets
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from control_plane.names import MAX_PAGE
 from control_plane.topology import changes as feed
 from control_plane.topology import rulesets
 from control_plane.topology.cells import cells
@@ -293,7 +294,7 @@ class Topology(
             return rulesets.versions(connection, name)
 
     def changes(
-        self, since: int, *, limit: int = feed.MAX_PAGE, kinds: Collection[str] | None = None
+        self, since: int, *, limit: int = MAX_PAGE, kinds: Collection[str] | None = None
     ) -> list[Change]:
         """Changes after a revision, in order; raises `Gone` when too old."""
         with self._store.read() as connection:

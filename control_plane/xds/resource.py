@@ -6,14 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-_TYPE = "type.googleapis.com/envoy."
-CDS = f"{_TYPE}config.cluster.v3.Cluster"
-EDS = f"{_TYPE}config.endpoint.v3.ClusterLoadAssignment"
-LDS = f"{_TYPE}config.listener.v3.Listener"
-RDS = f"{_TYPE}config.route.v3.RouteConfiguration"
-ECDS = f"{_TYPE}config.core.v3.TypedExtensionConfig"
-SDS = f"{_TYPE}extensions.transport_sockets.tls.v3.Secret"
-RTDS = f"{_TYPE}service.runtime.v3.Runtime"
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
 
 PHASES = ((SDS,), (CDS, EDS), (LDS, RDS), (ECDS, RTDS))
 """Make before break: what is referred to goes out, and is acknowledged, before what refers to it.

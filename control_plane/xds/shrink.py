@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from control_plane.xds.resource import CDS, LDS, RDS, SHRINK_GUARD_FROM
+from control_plane.names import CDS, LDS, OWN_CLUSTERS, RDS
+from control_plane.xds.resource import SHRINK_GUARD_FROM
 
-OWN_CLUSTERS = "cellway:"
-"""Clusters whose names begin so are ours (the classifier's), with or without any cell."""
 GUARDED = {CDS: "clusters of cells", LDS: "listeners", RDS: "route tables"}
 """The types that an Envoy serves by; others may all go, as endpoints do where names take over."""
 

@@ -15,8 +15,8 @@ import pytest
 from control_plane.cli import local
 from control_plane.cli.client import Failure
 from control_plane.process.envoy import LeftEnvoy
+from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import host_port
-from control_plane.server import run_loop
 from control_plane.settings import Settings
 from tests.e2e.test_failures import until
 from tests.support.plane import add_cell, route_all
@@ -126,7 +126,7 @@ def test_a_listener_that_envoy_refuses_ends_it_with_envoys_words(
             route_all(plane.topology)
 
     run_loop(main())
-    monkeypatch.setattr("control_plane.traffic.numeric", lambda _: "192.0.2.1")
+    monkeypatch.setattr("control_plane.server.traffic.numeric", lambda _: "192.0.2.1")
     with pytest.raises(Failure, match=r"does not listen on .*cannot bind '192\.0\.2\.1"):
         local.up_here(settings_in(tmp_path))
     assert LeftEnvoy.find(tmp_path / "envoy") is None

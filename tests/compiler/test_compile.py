@@ -15,16 +15,10 @@ from hypothesis import strategies as st
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.compiler.edge import EdgeCompiler, compile_edge
-from control_plane.compiler.model import (
-    CLUSTER,
-    LISTENER,
-    ROUTES,
-    ClassifierAddress,
-    EnvoyResource,
-    TrafficPolicy,
-)
+from control_plane.compiler.model import ClassifierAddress, EnvoyResource, TrafficPolicy
 from control_plane.compiler.native.analyse import AskClassifier, NativeRule, analyse
 from control_plane.compiler.native.regex_rewrite import anchored, without
+from control_plane.names import CDS, LDS, RDS
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.regex import Regex
 from control_plane.topology.values.cell import Cell, CellState, CellTLS
@@ -62,7 +56,7 @@ def test_a_new_revision_changes_the_debug_filter_only() -> None:
 def test_a_changed_cell_changes_its_own_resources_only() -> None:
     before = compiled()
     after = compiled(cell(1), cell(2, endpoints=(Endpoint("10.0.0.2", 443),)))
-    assert [key for key in before if before[key] != after[key]] == [(CLUSTER, "cell:cell-2")]
+    assert [key for key in before if before[key] != after[key]] == [(CDS, "cell:cell-2")]
 
 
 def test_compiling_again_gives_what_compiling_anew_gives() -> None:
@@ -109,13 +103,13 @@ def test_another_library_reads_the_same() -> None:
     made = compiled(
         cell(1, health_check_path="/ok"), cell(2, tls=tls, endpoints=(Endpoint("dns.example", 8),))
     )
-    one = cluster.Cluster.parse(made[CLUSTER, "cell:cell-1"])
+    one = cluster.Cluster.parse(made[CDS, "cell:cell-1"])
     assert one.type is cluster.ClusterDiscoveryType.STATIC
     assert one.health_checks[0].http_health_check.path == "/ok"
     assert one.load_assignment is not None
     address = one.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address
     assert (address.address, address.port_value) == ("10.0.0.1", 443)
-    two = cluster.Cluster.parse(made[CLUSTER, "cell:cell-2"])
+    two = cluster.Cluster.parse(made[CDS, "cell:cell-2"])
     assert two.cluster_type is not None
     assert two.cluster_type.name == "envoy.clusters.dns"
     assert two.transport_socket.typed_config.type_url.endswith("UpstreamTlsContext")
@@ -123,16 +117,16 @@ def test_another_library_reads_the_same() -> None:
 
 def test_the_listener_asks_for_the_routes_that_there_are() -> None:
     made = compiled()
-    (routes,) = (name for url, name in made if url == ROUTES)
-    listener = listener_pb2.Listener.FromString(made[LISTENER, "cellway:edge"])
+    (routes,) = (name for url, name in made if url == RDS)
+    listener = listener_pb2.Listener.FromString(made[LDS, "cellway:edge"])
     assert routes.encode() in listener.default_filter_chain.filters[0].typed_config.value
-    table = route_pb2.RouteConfiguration.FromString(made[ROUTES, routes])
+    table = route_pb2.RouteConfiguration.FromString(made[RDS, routes])
     assert table.virtual_hosts[0].domains == ["*"]
 
 
 def test_a_dead_cell_does_not_change_the_listener() -> None:
     before, after = compiled(), compiled(cell(1), cell(2, healthy=False))
-    assert before[LISTENER, "cellway:edge"] == after[LISTENER, "cellway:edge"]
+    assert before[LDS, "cellway:edge"] == after[LDS, "cellway:edge"]
     assert {key[1] for key in before} == {key[1] for key in after}
 
 

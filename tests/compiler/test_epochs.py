@@ -5,8 +5,8 @@ from __future__ import annotations
 from envoy.config.core.v3 import extension_pb2
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 
-from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs, epochs_text
-from control_plane.compiler.model import EXTENSION
+from control_plane.compiler.epochs import compile_epochs, epochs_text
+from control_plane.names import ECDS, EPOCHS_FILTER
 
 
 def test_only_shards_above_the_floor_are_told_by_shard() -> None:
@@ -16,7 +16,7 @@ def test_only_shards_above_the_floor_are_told_by_shard() -> None:
 
 def test_the_resource_sets_the_filter_state_object() -> None:
     made = compile_epochs(7, {3: 8})
-    assert (made.type_url, made.name) == (EXTENSION, EPOCHS_FILTER)
+    assert (made.type_url, made.name) == (ECDS, EPOCHS_FILTER)
     wrapped = extension_pb2.TypedExtensionConfig.FromString(made.body)
     assert wrapped.name == EPOCHS_FILTER
     config = set_filter_state_pb2.Config()

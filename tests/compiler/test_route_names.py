@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.compiler.edge import EdgeCompiler, compile_edge
-from control_plane.compiler.model import LISTENER, ClassifierAddress, TrafficPolicy
+from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.compiler.route_names import MAX_LISTED, RouteNames, name_routes
+from control_plane.names import LDS
 from control_plane.routing.rules.parse import parse
 from tests.compiler.test_compile import cell
 
@@ -66,7 +67,7 @@ rulesets = st.lists(rules, min_size=1, max_size=6).map(
 
 def listener(rules: Any, policy: TrafficPolicy) -> bytes:
     made = compile_edge(CELLS, parse(rules), policy, 1)
-    (found,) = (one.body for one in made if one.type_url == LISTENER)
+    (found,) = (one.body for one in made if one.type_url == LDS)
     return found
 
 
@@ -85,7 +86,7 @@ def test_no_change_of_rules_changes_the_listener(
     compiler.update(CELLS, parse(json.dumps(history[0])), 1)
     for revision, rules in enumerate(history[1:], 2):
         update = compiler.update(CELLS, parse(json.dumps(rules)), revision)
-        assert LISTENER not in {one.type_url for one in update.put}
+        assert LDS not in {one.type_url for one in update.put}
         assert update.dropped == ()
     assert listener(json.dumps(history[-1]), policy) == listener(json.dumps(history[0]), policy)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from control_plane.cli.local import LOCAL_NODE
+from control_plane.names import CDS, EDS, LDS, RDS
 from control_plane.publisher.publisher import EdgeSnapshots
-from control_plane.traffic import traffic_policy
-from control_plane.xds.resource import CDS, EDS, LDS, RDS
+from control_plane.server.traffic import traffic_policy
 from control_plane.xds.snapshot import Snapshot
 from tests.e2e.change_operations import Wanted
 from tests.e2e.change_rules import PROBES

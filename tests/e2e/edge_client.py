@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from control_plane.names import INTERNAL_PREFIX
 from control_plane.routing.admission.admit import HttpVersion, Refused, admit
-from control_plane.routing.admission.headers import INTERNAL_PREFIX, WRITTEN_BY_EDGE
+from control_plane.routing.admission.headers import WRITTEN_BY_EDGE
 from tests.e2e.echo_upstream import ECHO_HEADER, Arrived, EchoUpstream
 from tests.e2e.edge_requests import RawRequest
 from tests.support.raw_http import RawConnection, RawResponse, request_bytes

@@ -22,7 +22,8 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from google.protobuf import json_format, symbol_database
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 
 Key = tuple[str, str]

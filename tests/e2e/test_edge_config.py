@@ -15,7 +15,8 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import (  # 
 from google.protobuf import json_format
 
 from control_plane.compiler.edge import compile_edge
-from control_plane.compiler.model import LISTENER, TrafficPolicy
+from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import LDS
 from control_plane.routing.admission.admit import MAX_HEAD_BYTES
 from control_plane.routing.rules.parse import parse
 from tests.e2e.edge import connection_manager
@@ -47,7 +48,7 @@ def test_the_compiled_edge_admits_what_the_tested_edge_admits() -> None:
     expected = admission(json_format.ParseDict(tested, hcm.HttpConnectionManager()))
     policy = TrafficPolicy(debug_networks=("127.0.0.0/8",))
     resources = compile_edge([], parse(PASSTHROUGH.read_text()), policy, 1)
-    body = next(one.body for one in resources if one.type_url == LISTENER)
+    body = next(one.body for one in resources if one.type_url == LDS)
     edge = listener_pb2.Listener.FromString(body)
     chains = [*edge.filter_chains, edge.default_filter_chain]
     assert len(chains) == 2

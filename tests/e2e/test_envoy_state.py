@@ -10,11 +10,12 @@ import pytest
 
 from control_plane.compiler.clusters import compile_cell
 from control_plane.compiler.debug_filter import compile_debug_filter
-from control_plane.compiler.epochs import EPOCHS_FILTER, compile_epochs
+from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import CDS, ECDS, EDS, EPOCHS_FILTER, RDS
 from control_plane.topology.values.cell import Cell, CellState
 from control_plane.topology.values.endpoint import Endpoint
-from control_plane.xds.resource import CDS, ECDS, EDS, RDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 from tests.e2e.envoy_state import EnvoyState, content, differences
 

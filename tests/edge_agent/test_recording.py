@@ -9,7 +9,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.edge_agent.recording import Recording
 from control_plane.edge_agent.store import Kept, OlderRevision
-from control_plane.xds.resource import CDS, LDS, RDS, Resource
+from control_plane.names import CDS, LDS, RDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 
 Request: Any = discovery_pb2.DeltaDiscoveryRequest

@@ -18,8 +18,9 @@ from grpc_health.v1._async import HealthServicer
 from control_plane.edge_agent import saver, upstream
 from control_plane.edge_agent.agent import AgentSettings, RunningAgent, running
 from control_plane.edge_agent.upstream import ADS, KEEPALIVE_S
+from control_plane.names import CDS, LDS
 from control_plane.xds.fleet.fleet import Fleet
-from control_plane.xds.resource import CDS, LDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.server import transport
 from control_plane.xds.server.server import XdsServer
 from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options

@@ -22,7 +22,8 @@ from control_plane.edge_agent.store import (
     decode,
     encode,
 )
-from control_plane.xds.resource import CDS, EDS, LDS, RDS, Resource
+from control_plane.names import CDS, EDS, LDS, RDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 
 

@@ -1,3 +1,5 @@
+"""A database with cells, a PostgreSQL server, and the service over each of them."""
+
 from __future__ import annotations
 
 import contextlib

@@ -11,6 +11,7 @@ from control_plane.grpc_api.wire.status import CallError, Code, failure
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
+    DatabaseFailed,
     Gone,
     Invalid,
     LeaseSettled,
@@ -42,6 +43,7 @@ CLASSIFY = "ClassifyService/Classify"
         (StaleVersion("cell", "x", 1, 2), Code.ABORTED),
         (Gone(3), Code.OUT_OF_RANGE),
         (Unavailable("x"), Code.UNAVAILABLE),
+        (DatabaseFailed("x"), Code.INTERNAL),
         (TopologyError("x"), Code.INTERNAL),
         (CallError(Code.RESOURCE_EXHAUSTED, "x"), Code.RESOURCE_EXHAUSTED),
     ],

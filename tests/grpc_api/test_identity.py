@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from control_plane.grpc_api.auth.access import ANYONE, Access, access_for, access_of
 from control_plane.grpc_api.auth.identity import BadPattern, Caller, Identity, Names, Role
-from control_plane.settings import Settings
+from control_plane.server.grpc_listener import security_of
+from control_plane.settings import BadSetting, Settings
 
-NAMES = Names(Settings().grpc_names())
+NAMES = Names({Role(role): name for role, name in Settings().grpc_names().items()})
 CELL, ROUTER = Identity(Role.CELL, 3), Identity(Role.ROUTER)
 ADMIN, NODE = Identity(Role.ADMIN), Identity(Role.NODE, 0, "edge", "n-1")
 
@@ -59,8 +60,8 @@ def test_a_certificate_may_name_several_things() -> None:
 def test_patterns_that_can_t_work_are_refused(role: Role, pattern: str, text: str) -> None:
     with pytest.raises(BadPattern, match=text):
         Names({role: pattern})
-    with pytest.raises(ValidationError, match=text):
-        Settings(**{f"grpc_{role}_name": pattern})
+    with pytest.raises(BadSetting, match=text):
+        security_of(Settings(**{f"grpc_{role}_name": pattern}))
 
 
 def test_patterns_of_one_s_own() -> None:

@@ -193,7 +193,7 @@ async def test_shutdown_finishes_what_has_begun(tmp_path: Path) -> None:
 async def test_shutdown_waits_for_a_transaction_even_past_its_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control_plane.server.GRACE_S", 0.05)
+    monkeypatch.setattr("control_plane.server.grpc_listener.GRACE_S", 0.05)
     stack = contextlib.AsyncExitStack()
     plane, _ = await stack.enter_async_context(up(tmp_path, grpc_threads=1))
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}")

@@ -14,7 +14,7 @@ from control_plane.edge_health.book import Book
 from control_plane.edge_health.report import Held, View
 from control_plane.jobs import edge_decisions as module
 from control_plane.jobs.cell_health import REPORTERS_RETURN_S, HealthMonitor
-from control_plane.jobs.edge_decisions import HOLD_S, REFRESH_S, SETTLE_S, EdgeDecisions
+from control_plane.jobs.edge_decisions import GATHER_S, HOLD_S, REFRESH_S, EdgeDecisions
 from control_plane.topology.service import Topology
 from tests.support.plane import add_cell, until
 
@@ -73,7 +73,7 @@ async def test_a_fleet_that_comes_back_is_heard_out_first(topology: Topology) ->
     assert await fleet.step() == {"a", "b"}
     fleet.say("n2", a=CAN, b=CAN)
     fleet.say("n3", a=CAN, b=CAN)
-    assert await fleet.step(SETTLE_S) == {"a", "b"}
+    assert await fleet.step(GATHER_S) == {"a", "b"}
     fleet.say("n2", a=CANNOT, b=CAN)
     assert await fleet.step(0.2) == {"b"}
 
@@ -84,7 +84,7 @@ async def test_a_change_is_written_at_once_and_the_same_every_few_seconds(
     fleet = Fleet(topology)
     fleet.say("n1", a=CAN)
     await fleet.step()
-    await fleet.step(SETTLE_S)
+    await fleet.step(GATHER_S)
     assert fleet.notes == 1
     for _ in range(10):
         await fleet.step(REFRESH_S / 10 + 0.001)
@@ -104,7 +104,7 @@ async def test_a_fleet_most_of_which_does_not_report_is_not_taken_all_of_its_cel
     fleet.connected = 3
     fleet.say("n1", a=CANNOT, b=CANNOT)
     await fleet.step()
-    assert await fleet.step(SETTLE_S) == {"a", "b"}
+    assert await fleet.step(GATHER_S) == {"a", "b"}
     fleet.connected = 1
     assert await fleet.step() == set()
 
@@ -115,7 +115,7 @@ async def test_a_cell_that_flaps_changes_only_so_often_and_then_as_it_is(
     fleet = Fleet(topology)
     fleet.say("n1", a=CANNOT)
     await fleet.step()
-    assert await fleet.step(SETTLE_S) == {"b"}
+    assert await fleet.step(GATHER_S) == {"b"}
     revision = topology.revision()
     for number in range(9):
         fleet.say("n1", a=(CANNOT, CAN)[number % 2 == 0])
@@ -130,7 +130,7 @@ async def test_who_leaves_is_counted_for_a_while_and_then_nobody_decides(
     fleet = Fleet(topology)
     fleet.say("n1", a=CANNOT)
     await fleet.step()
-    await fleet.step(SETTLE_S)
+    await fleet.step(GATHER_S)
     fleet.end("n1")
     await fleet.step(9)
     assert topology.edge_health.verdicts() == {"a": False}

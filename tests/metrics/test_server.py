@@ -11,8 +11,8 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from grpc import aio
 
 from control_plane.metrics.database import query_name
+from control_plane.names import CDS
 from control_plane.topology.values.claim import RecordSpec
-from control_plane.xds.resource import CDS
 from tests.support.plane import add_cell, plane_with, route_all, samples, until
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from control_plane.compiler.epochs import EPOCHS_FILTER
 from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import CDS, ECDS, EPOCHS_FILTER, RDS
 from control_plane.publisher.publisher import Publisher, _Reader
 from control_plane.topology.claims.move import Subject
 from control_plane.topology.service import Topology
@@ -18,7 +18,6 @@ from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.change import Snapshot as TopologySnapshot
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
-from control_plane.xds.resource import CDS, ECDS, RDS
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
 from tests.support.plane import RULESET, add_cell, route_all

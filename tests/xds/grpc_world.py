@@ -21,7 +21,8 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as manager_pb2,
 )
 
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 
 MANY_CALLS = 20

@@ -22,7 +22,8 @@ from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2  # noqa: F401
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, Resource
+from control_plane.names import CDS, ECDS, EDS, LDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 from tests.support.certificates import Authority
 from tests.support.envoy_process import EnvoyProcess

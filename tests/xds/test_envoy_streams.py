@@ -20,7 +20,8 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noq
 )
 from google.protobuf import json_format
 
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 from tests.support.envoy_process import EnvoyProcess
 from tests.xds.grpc_world import endpoints

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.xds.resource import CDS, EDS, LDS, RDS
+from control_plane.names import CDS, EDS, LDS, RDS
 from tests.xds.grpc_world import (
     CLUSTER,
     NODE,

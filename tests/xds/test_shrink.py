@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from control_plane.compiler.model import CLASSIFIER_CLUSTER, cell_cluster
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
+from control_plane.names import CDS, CLASSIFIER_CLUSTER, ECDS, EDS, LDS, RDS, cell_cluster
+from control_plane.xds.resource import Resource
 from control_plane.xds.shrink import counted, refusal
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache, SuspiciousShrink

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.xds.resource import CDS, Resource
+from control_plane.names import CDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.server.transport import MAX_SENT_BYTES
 from control_plane.xds.session.delta import DeltaSession, delta_bytes
 from control_plane.xds.snapshot import Snapshot

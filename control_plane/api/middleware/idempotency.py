@@ -16,14 +16,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from control_plane.api.problem import problem
+from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.idempotency import Once, Remembered
 
-MAX_KEY_CHARS = 255
 WAIT_S = 5.0
 """How long the answer of the same request in another replica is waited for."""
-_POLL_S = 0.05
+ANSWER_POLL_S = 0.05
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Carry = Callable[[Send], Awaitable[None]]
@@ -44,8 +44,8 @@ class OncePerKey:
         Keys of one caller (its id; empty for anybody) are nothing to another. ``request`` is all
         that makes a request the same.
         """
-        if len(given) > MAX_KEY_CHARS:
-            detail = f"Idempotency-Key is longer than {MAX_KEY_CHARS} characters"
+        if len(given) > MAX_IDEMPOTENCY_KEY_CHARS:
+            detail = f"Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY_CHARS} characters"
             await _send(problem(400, detail, code="invalid"), send)
             return
         key = hashlib.sha256(f"{caller}\0{given}".encode()).hexdigest() if caller else given
@@ -113,7 +113,7 @@ class OncePerKey:
             pending = known is not None and known.status == idempotency.PENDING
             if not pending or loop.time() >= deadline:
                 return known
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(ANSWER_POLL_S)
 
 
 class _Recorder:

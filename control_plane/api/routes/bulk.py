@@ -14,6 +14,7 @@ from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.problem import ProblemError
 from control_plane.api.schemas.responses import ImportDone, answers
 from control_plane.api.write import WriteOptions
+from control_plane.names import NEXT_HEADER
 from control_plane.topology.claims.bulk import BATCH_LINES, Imported, Reject, last_key
 from control_plane.topology.service import Topology
 from control_plane.topology.values.change import Written
@@ -21,7 +22,6 @@ from control_plane.topology.values.change import Written
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 NDJSON = "application/x-ndjson"
 MAX_EXPORT = 10_000
-NEXT_HEADER = "x-cellway-next"
 # Any bytes are lines: what is wrong with one is told in `rejects`.
 _LINES: dict[str, Any] = {"required": True, "content": {NDJSON: {"schema": {}}}}
 _EXPORTED: dict[str, Any] = {

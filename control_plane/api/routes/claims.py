@@ -20,7 +20,7 @@ from control_plane.api.schemas.responses import (
     answers,
 )
 from control_plane.api.write import WriteOptions
-from control_plane.topology.claims.plain import MAX_PAGE
+from control_plane.names import MAX_PAGE
 from control_plane.topology.service import Topology
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])

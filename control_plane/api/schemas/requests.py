@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.names import MAX_REASON_CHARS
 from control_plane.topology.cells.sequences import DEFAULT_SIZE
 from control_plane.topology.claims.leases import Outcome
-from control_plane.topology.claims.move import MAX_REASON, Subject
+from control_plane.topology.claims.move import Subject
 from control_plane.topology.claims.plain import MAX_BATCH
 from control_plane.topology.tokens import MAX_LIFE, Scope
 from control_plane.topology.values.cell import (
@@ -149,7 +150,7 @@ class SubjectBody(_Body):
 Reason = Annotated[
     str,
     Field(
-        max_length=MAX_REASON,
+        max_length=MAX_REASON_CHARS,
         description="stays in the audit",
         json_schema_extra={"minLength": 1, "pattern": r"\S"},
     ),

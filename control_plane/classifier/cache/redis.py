@@ -28,9 +28,9 @@ ANSWER_S = 0.05
 """How long Redis may take, connecting included; the edge waits 0.25 s for all."""
 PAUSE_S = 1.0
 """How long Redis is left alone after it failed."""
-MAX_BATCH = 256
+MAX_PER_COMMAND = 256
 """Questions in one command, and entries in one pipeline."""
-MAX_WAITING = 1024
+MAX_WAITING_FOR_REDIS = 1024
 """Questions that may wait for Redis; more go straight to the database."""
 MAX_UNSENT = 4096
 """Entries that wait to be written; more are left out."""
@@ -124,7 +124,7 @@ class SharedCache:
 
     async def get(self, database: str, keys: Sequence[ClaimKey]) -> list[Entry | None]:
         """What is kept of each key (normalised): perhaps too old, see `OwnerCache.admit`."""
-        if not self._reads or len(self._waiting) >= MAX_WAITING:
+        if not self._reads or len(self._waiting) >= MAX_WAITING_FOR_REDIS:
             return [None] * len(keys)
         future: asyncio.Future[list[Entry | None]] = asyncio.get_running_loop().create_future()
         self._waiting.append(([name_of(database, key) for key in keys], future))
@@ -147,7 +147,7 @@ class SharedCache:
         """Answer what waits, a batch a command, until nothing waits."""
         while self._waiting:
             # What came before a failure was known does not wait for another.
-            most = MAX_BATCH if self._reads else len(self._waiting)
+            most = MAX_PER_COMMAND if self._reads else len(self._waiting)
             batch = self._waiting[:most]
             del self._waiting[:most]
             found: dict[bytes, Entry | None] = {}
@@ -169,7 +169,7 @@ class SharedCache:
     async def _write(self) -> None:
         """Write what waits, until nothing waits."""
         while self._unsent:
-            names = list(self._unsent)[:MAX_BATCH]
+            names = list(self._unsent)[:MAX_PER_COMMAND]
             try:
                 async with (
                     asyncio.timeout(ANSWER_S),

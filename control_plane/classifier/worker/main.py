@@ -17,7 +17,7 @@ from control_plane.classifier.cache.tiered import open_cached_lookup
 from control_plane.classifier.decide import LiveView
 from control_plane.classifier.http import ClassifierServer
 from control_plane.metrics.aggregate import ClassifierMetrics
-from control_plane.server import run_loop, until_signal
+from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.topology.service import Topology
 
 

@@ -25,6 +25,7 @@ from control_plane.grpc_api.generated.autz_pb2 import (
     access_control,
 )
 from control_plane.grpc_api.generated.claims.v1 import service_pb2
+from control_plane.names import AUTHORIZATION_SERVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _other(method: str) -> Access:
     service = method.rpartition("/")[0].lstrip("/")
     if service == "grpc.health.v1.Health" or service.startswith("grpc.reflection."):
         return ANYONE
-    if service == "envoy.service.auth.v3.Authorization":
+    if service == AUTHORIZATION_SERVICE:
         return ENVOYS
     if service.startswith("envoy.service.") and service.endswith("DiscoveryService"):
         # Client status is about the whole fleet.

@@ -18,11 +18,10 @@ from control_plane.grpc_api.auth.guard import caller
 from control_plane.grpc_api.server.pool import Work, late
 from control_plane.grpc_api.server.write_queue import Update, Updates
 from control_plane.grpc_api.wire.status import CallError, Code, failure
+from control_plane.names import CELL_ID_METADATA, MAX_IDEMPOTENCY_KEY_CHARS
 from control_plane.topology.values.errors import TopologyError
 
-MAX_KEY_CHARS = 255
 _KEY = "idempotency-key"
-_CELL = "x-cellway-cell-id"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -216,17 +215,17 @@ def _call(context: Context) -> Call:
     if who is not None:
         cell_id = who.cell_ids[0] if len(who.cell_ids) == 1 else None
         return Call(str(who), key, cell_id)
-    cell = _once(_CELL, metadata)
+    cell = _once(CELL_ID_METADATA, metadata)
     if cell is not None and not (cell.isascii() and cell.isdigit() and len(cell) <= 19):
-        raise CallError(Code.INVALID_ARGUMENT, f"{_CELL}: {cell!r} is no cell id")
+        raise CallError(Code.INVALID_ARGUMENT, f"{CELL_ID_METADATA}: {cell!r} is no cell id")
     return Call(f"grpc {context.peer()}", key, None if cell is None else int(cell))
 
 
 def _once(wanted: str, metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
     """The value of a metadata key that may stand once; raises `CallError` where it is malformed."""
     values = [value for name, value in metadata if name == wanted]
-    if len(values) > 1 or any(not 0 < len(value) <= MAX_KEY_CHARS for value in values):
-        text = f"{wanted}: send one, of 1 to {MAX_KEY_CHARS} characters"
+    if len(values) > 1 or any(not 0 < len(value) <= MAX_IDEMPOTENCY_KEY_CHARS for value in values):
+        text = f"{wanted}: send one, of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters"
         raise CallError(Code.INVALID_ARGUMENT, text)
     value = values[0] if values else None
     return value.decode() if isinstance(value, bytes) else value

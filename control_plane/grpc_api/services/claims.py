@@ -23,7 +23,9 @@ from control_plane.grpc_api.wire.records import (
     specs_of,
     uuid_text,
 )
+from control_plane.names import MAX_RECORDS
 from control_plane.topology.service import Topology
+from control_plane.topology.values.cell import MAX_CELL_ID
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.claim import Lease
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
@@ -32,9 +34,6 @@ PAGE = 100
 """Leases in a page where the client names no limit."""
 MAX_PAGE = 999
 """Leases in any page: one more is read, to know whether there are more."""
-MAX_CELL_ID = 2**31 - 1
-MAX_RECORDS = 1000
-"""Records in one answer of ListRecords."""
 MAX_RECORD_BYTES = 3 << 20
 """The same in bytes: clients take 4 MiB by default."""
 _EARLY = (

@@ -12,6 +12,7 @@ from control_plane.grpc_api.generated import claim_service_pb2 as pb
 from control_plane.grpc_api.generated.claims.v1.messages_pb2 import Source, Subject
 from control_plane.grpc_api.server.methods import Call, Service
 from control_plane.grpc_api.wire.status import CallError, Code
+from control_plane.names import CELL_ID_METADATA
 from control_plane.topology.service import Topology
 from control_plane.topology.values.claim import Record, RecordSpec
 from control_plane.topology.values.errors import Invalid, Problem
@@ -52,7 +53,7 @@ class FirstClaims:
     def create_claim(self, request: pb.CreateClaimRequest, call: Call) -> Message:
         """Claim a route for the caller's cell: begun and committed in one call."""
         if call.cell_id is None:
-            text = "which cell claims? use a cell's certificate (without TLS: x-cellway-cell-id)"
+            text = f"which cell claims? use a cell's certificate (without TLS: {CELL_ID_METADATA})"
             raise CallError(Code.PERMISSION_DENIED, text)
         spec = _spec(request.details)
         lease = self._topology.begin_update(

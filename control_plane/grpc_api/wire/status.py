@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import quote
@@ -11,6 +12,7 @@ import grpc
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
+    DatabaseFailed,
     Gone,
     Invalid,
     LeaseSettled,
@@ -22,6 +24,7 @@ from control_plane.topology.values.errors import (
     Unavailable,
 )
 
+log = logging.getLogger(__name__)
 Code = grpc.StatusCode
 MAX_TEXT_BYTES = 4096
 """Of a status text as sent (percent-encoded); clients take no more than 8 KiB of trailers."""
@@ -37,6 +40,7 @@ _CODES: Mapping[type[TopologyError], grpc.StatusCode] = MappingProxyType(
         Contention: Code.ABORTED,
         Gone: Code.OUT_OF_RANGE,
         Unavailable: Code.UNAVAILABLE,
+        DatabaseFailed: Code.INTERNAL,
     }
 )
 _PRINTABLE = "".join(chr(byte) for byte in range(0x20, 0x7F) if chr(byte) != "%")
@@ -54,6 +58,8 @@ def failure(error: CallError | TopologyError) -> tuple[grpc.StatusCode, str]:
     """The status and text that a client gets."""
     if isinstance(error, CallError):
         return error.code, bounded(str(error))
+    if isinstance(error, DatabaseFailed):
+        log.error("a call failed", exc_info=error)
     return _CODES.get(type(error), Code.INTERNAL), bounded(str(error))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from control_plane.names import AUTHZ_FAILED_HEADER, INTERNAL_PREFIX
 from control_plane.routing.admission.refusal import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -16,7 +17,6 @@ from control_plane.routing.model import join_values
 
 Header = tuple[str, bytes]
 
-INTERNAL_PREFIX = "x-cellway-"
 MAX_HEADER_ENTRIES = 100
 PSEUDO_HEADERS = 4
 MAX_CONNECTION_TOKENS = 9
@@ -35,7 +35,7 @@ REMOVED_BY_EDGE = frozenset(
         "keep-alive",
         "proxy-connection",
         "transfer-encoding",
-        "x-envoy-auth-failure-mode-allowed",
+        AUTHZ_FAILED_HEADER,
         "x-envoy-decorator-operation",
         "x-envoy-downstream-service-cluster",
         "x-envoy-downstream-service-node",

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from control_plane.routing.admission.headers import INTERNAL_PREFIX, UNSEEN_BY_RULES
+from control_plane.names import INTERNAL_PREFIX
+from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.model import Cell
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.policies import POLICY_FIELDS

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from control_plane.names import BUCKET, MAX_DOCUMENT_BYTES
 from control_plane.routing.rules.digest import rules_digest
 from control_plane.routing.rules.policies import read_policies
 from control_plane.routing.rules.problems import Problem, Problems, RulesetError
@@ -28,14 +29,12 @@ from control_plane.routing.rules.ruleset import (
 
 __all__ = ["Problem", "RulesetError", "parse"]
 
-MAX_DOCUMENT_BYTES = 1 << 20
 MAX_RULES = 1000
 MAX_PARTS = 32
 """Matches, transforms or claims of one rule."""
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)\}")
-_BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _ADDRESS = re.compile(r"[A-Za-z0-9.\[\]:_-]{1,260}\Z")
 _LITERAL_NAMES = re.compile(
     r"\^(?:\(\?i\))?(?:([A-Za-z0-9_-]+)|\(\?:([A-Za-z0-9_-]+(?:\|[A-Za-z0-9_-]+)*)\))\$\Z"
@@ -335,7 +334,7 @@ def _claims(raw: Any, problems: Problems) -> Classify | None:
             continue
         ((bucket, value),) = item.items()
         bucket = re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), bucket)
-        if not _BUCKET.match(bucket):
+        if not BUCKET.match(bucket):
             hint = "use a bucket such as route or username"
             problems.add("classify.claims", f"{bucket!r} is no bucket", hint)
             continue

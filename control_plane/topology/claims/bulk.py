@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, literal_column, select, tuple_
 
+from control_plane.names import MAX_LINE_BYTES
 from control_plane.topology.claims import epochs, update
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import (
@@ -37,7 +38,6 @@ from control_plane.topology.values.errors import Invalid, Problem
 
 BATCH_LINES = 5000
 """Lines of one transaction."""
-MAX_LINE_BYTES = 64 * 1024
 MAX_TEXT = 160
 _NUMBERS = ("subject_type", "subject_id", "source_type")
 _TEXTS = ("subject", "source")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+from control_plane.names import MAX_PAGE
 from control_plane.topology.claims import leases, records, update
 from control_plane.topology.storage.group_commit import Job, Write
 from control_plane.topology.storage.store import Store
@@ -126,7 +127,7 @@ class LeaseCalls:
         buckets: Collection[str] = (),
         after: bytes = b"",
         upto: bytes | None = None,
-        limit: int = records.MAX_PAGE,
+        limit: int = MAX_PAGE,
     ) -> tuple[list[Record], bool]:
         """A cell's records of one source type, by source id; True if cut (see `records`)."""
         with self._store.read() as connection:

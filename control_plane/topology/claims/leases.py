@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from sqlalchemy import delete, select
 
+from control_plane.names import MAX_REASON_CHARS
 from control_plane.topology.claims import conflicts, epochs
 from control_plane.topology.claims.update import Batch, Creation
 from control_plane.topology.storage import schema
@@ -37,7 +38,6 @@ from control_plane.topology.values.errors import Invalid, LeaseSettled, NotFound
 
 SETTLED_KEPT = timedelta(hours=24)
 """How long a settled lease is remembered; a repetition after that finds no lease."""
-MAX_REASON = 1024
 _PRUNE_EVERY = 512
 _PRUNE_AT_ONCE = 4 * _PRUNE_EVERY
 Outcome = Literal["committed", "rolled back"]
@@ -170,7 +170,7 @@ def settling(
     committing = outcome == "committed"
     after: dict[str, Any] = {"cell_id": cell_id, "state": outcome}
     if reason is not None:
-        after["reason"] = reason[:MAX_REASON]
+        after["reason"] = reason[:MAX_REASON_CHARS]
     entry = _Entry("lease", "commit" if committing else "rollback", lease, None, after)
     statements = [
         Statement(_SETTLE, (outcome, lease, cell_id)),

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select, tuple_, update
 
+from control_plane.names import MAX_REASON_CHARS
 from control_plane.topology import changes as feed
 from control_plane.topology.claims import epochs
 from control_plane.topology.storage import schema
@@ -21,7 +22,6 @@ MAX_TRANSFER = 100_000
 """Claims that one transfer moves at most: it is one transaction."""
 RELEASE_BATCH = 1000
 """Claims that each transaction frees when a retired cell is emptied."""
-MAX_REASON = 1024
 _C = schema.claims
 
 
@@ -48,8 +48,8 @@ class Subject:
 
 def check_reason(reason: str) -> None:
     """Raise `Invalid` unless a reason is given that can be kept."""
-    if not 1 <= len(reason.strip()) <= MAX_REASON:
-        mend = f"say why, in 1 to {MAX_REASON} characters: it stays in the audit"
+    if not 1 <= len(reason.strip()) <= MAX_REASON_CHARS:
+        mend = f"say why, in 1 to {MAX_REASON_CHARS} characters: it stays in the audit"
         raise Invalid(Problem("reason", "is missing or too long", mend))
 
 

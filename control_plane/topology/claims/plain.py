@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, tuple_
 
+from control_plane.names import MAX_PAGE
 from control_plane.topology.claims import epochs
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.transaction import Transaction
@@ -25,7 +26,6 @@ from control_plane.topology.values.errors import (
 
 MAX_BATCH = 1000
 """Claims in one claim or release."""
-MAX_PAGE = 1000
 _LOOKUP_CHUNK = 400
 _T = schema.claims
 _ClaimKey = tuple[str, str]

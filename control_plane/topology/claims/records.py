@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, literal_column, or_, select
 
+from control_plane.names import MAX_PAGE
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import chunked, clock, moment
 from control_plane.topology.values.claim import Lease, Record, RecordSpec, RecordStatus
 from control_plane.topology.values.claim_key import normalise
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
 
-MAX_PAGE = 1000
 _C = schema.claims
 _L = schema.leases
 

@@ -6,17 +6,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, MAX_RECORDS
 from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.claim_key import normalise_spelled
 from control_plane.topology.values.errors import Invalid, Problem
 
-MAX_RECORDS = 1000
-"""Creates and destroys of one update together, as GitLab's clients keep to."""
 MAX_BYTES = 10 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 200
 """What each record counts on top of its own bytes, as GitLab's clients reckon."""
 MAX_SOURCE_ID_BYTES = 255
-MAX_KEY_LENGTH = 256
 
 _SUBJECT_OF_ID: Mapping[str, int] = {
     "organization_id": 1,
@@ -91,8 +89,8 @@ def check(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> Batc
 
 def check_key(key: str | None) -> None:
     """Raise `Invalid` where an idempotency key can't be kept."""
-    if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isprintable()):
-        mend = f"1 to {MAX_KEY_LENGTH} printable characters"
+    if key is not None and not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS and key.isprintable()):
+        mend = f"1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable characters"
         raise Invalid(Problem("idempotency-key", "malformed", mend))
 
 

@@ -18,6 +18,7 @@ import psycopg
 from sqlalchemy import Engine
 
 from control_plane.topology.lookup.interface import Epochs, Seen, normalised, seen_of
+from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.values.errors import TopologyError, Unavailable
 
 CONNECTIONS = 2
@@ -28,6 +29,7 @@ MAX_WAITING = 1024
 """Questions that may wait; more are refused at once."""
 LOOK_S = 1.0
 """How long a statement may take; the edge has long given up then."""
+_BROKEN_OFF = "the look-up was broken off"
 _SQL = """
 SELECT r.revision, r.edge_revision, (SELECT max(e.revision) FROM epochs e), k.number, c.cell_id
 FROM revisions r
@@ -62,14 +64,16 @@ class _Link:
         """What a statement gives; connects where needed.
 
         Raises:
-            psycopg.Error: the server refuses, or is lost.
+            Unavailable: the server is lost.
+            DatabaseFailed: the server refuses the statement.
             TimeoutError: to connect, or the answer, takes longer than `LOOK_S`.
         """
         if self._connection is None:
             arguments, options = self._target
             options = options | {"autocommit": True}
-            async with asyncio.timeout(LOOK_S):
-                self._connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+            with translated_errors:
+                async with asyncio.timeout(LOOK_S):
+                    self._connection = await psycopg.AsyncConnection.connect(*arguments, **options)
             self.database = await self._named()
         return await self._rows(sql, params)
 
@@ -77,7 +81,7 @@ class _Link:
         """The database's name. A hot standby has none: it may be behind what others have seen."""
         try:
             (row,) = await self._rows(_DATABASE_SQL)
-        except psycopg.Error:
+        except TopologyError:
             if self._connection is None or self._connection.closed:
                 raise
             return ""
@@ -91,14 +95,15 @@ class _Link:
         # and waits for that; for many seconds if the server hangs.
         alarm = asyncio.get_running_loop().call_later(LOOK_S, self.cut)
         try:
-            cursor = await connection.execute(sql, params, prepare=True)
-        except psycopg.OperationalError as error:
+            with translated_errors:
+                cursor = await connection.execute(sql, params, prepare=True)
+                return await cursor.fetchall()
+        except Unavailable as error:
             if self._late:
-                raise TimeoutError(f"no answer within {LOOK_S} s") from error
+                raise TimeoutError from error
             raise
         finally:
             alarm.cancel()
-        return await cursor.fetchall()
 
     def cut(self) -> None:
         """Have what waits for an answer fail at once."""
@@ -113,7 +118,7 @@ class _Link:
         """Close it, if it is there."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(psycopg.Error):
+            with contextlib.suppress(TopologyError), translated_errors:
                 await connection.close()
 
 
@@ -141,7 +146,7 @@ class BatchedLookup:
     async def close(self) -> None:
         """Break off what is on its way, and close every connection."""
         self._closed = True
-        _fail(self._waiting, "the look-up was broken off")
+        _fail(self._waiting, Unavailable(_BROKEN_OFF))
         self._waiting.clear()
         for link in self._links:
             link.cut()
@@ -177,8 +182,8 @@ class BatchedLookup:
         self._links.append(link)
         try:
             rows = await link.rows(_EPOCHS_SQL)
-        except (psycopg.Error, TimeoutError) as error:
-            raise Unavailable(_why(error)) from error
+        except TimeoutError as error:
+            raise _late() from error
         finally:
             self._links.remove(link)
             await link.close()
@@ -198,11 +203,11 @@ class BatchedLookup:
                 del self._waiting[:MAX_BATCH]
                 try:
                     await self._ask(link, batch)
-                except (psycopg.Error, TimeoutError) as error:
-                    _fail(batch, _why(error))
+                except (TopologyError, TimeoutError) as error:
+                    _fail(batch, error if isinstance(error, TopologyError) else _late())
                     await link.close()
                 finally:
-                    _fail(batch, "the look-up was broken off")
+                    _fail(batch, Unavailable(_BROKEN_OFF))
         finally:
             self._idle.append(link)
 
@@ -215,7 +220,7 @@ class BatchedLookup:
         arrays = ([bucket for bucket, _ in keys], [value for _, value in keys])
         try:
             rows = await link.rows(_SQL, arrays)
-        except psycopg.OperationalError:
+        except Unavailable:
             await link.close()
             if self._closed:
                 raise
@@ -232,12 +237,12 @@ class BatchedLookup:
                 future.set_result((row, epoch, link.database))
 
 
-def _why(error: Exception) -> str:
-    return str(error).strip() or f"no answer within {LOOK_S} s"
+def _late() -> Unavailable:
+    return Unavailable(f"no answer within {LOOK_S} s")
 
 
-def _fail(batch: _Batch, why: str) -> None:
+def _fail(batch: _Batch, error: TopologyError) -> None:
     """Whoever of a batch has no answer yet gets none."""
     for _, future in batch:
         if not future.done():
-            future.set_exception(Unavailable(why))
+            future.set_exception(error)

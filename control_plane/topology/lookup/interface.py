@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from sqlalchemy import Engine, bindparam, select
 
 from control_plane.topology.claims.epochs import shard
 from control_plane.topology.storage import schema
-from control_plane.topology.storage.engines import CHANNEL, is_lost
+from control_plane.topology.storage.dialect import dialect_of
+from control_plane.topology.storage.driver_errors import translate, translated_errors
+from control_plane.topology.storage.postgresql import CHANNEL
 from control_plane.topology.values.claim_key import normalise
-from control_plane.topology.values.errors import Invalid, Unavailable
+from control_plane.topology.values.errors import Invalid, TopologyError, Unavailable
 
 POLL_S = 0.1
 """How long a lost NOTIFY can hide a commit from `ClaimLookup.changed` on PostgreSQL."""
@@ -95,7 +98,7 @@ class ClaimLookup(Protocol):
 
 def open_lookup(engine: Engine) -> ClaimLookup:
     """A look-up on the database of this engine."""
-    return SqliteLookup(engine) if engine.dialect.name == "sqlite" else PostgresLookup(engine)
+    return SqliteLookup(engine) if dialect_of(engine).embedded else PostgresLookup(engine)
 
 
 def owner_statement(engine: Engine) -> str:
@@ -174,6 +177,7 @@ def _normal(bucket: str, value: str) -> str | None:
 class SqliteLookup:
     """On SQLite: SQLAlchemy compiles the statement once, each look-up is one execute."""
 
+    @translated_errors
     def __init__(self, engine: Engine) -> None:
         self._statement = owner_statement(engine)
         self._look_statements = _LookStatements(engine)
@@ -192,19 +196,27 @@ class SqliteLookup:
         """The owning cell's id of each key, in order; None where nobody owns it."""
         execute, statement = self._cursor.execute, self._statement
         found: list[int | None] = []
-        for bucket, value in keys:
-            normal = _normal(bucket, value)
-            row = None if normal is None else execute(statement, (bucket, normal)).fetchone()
-            found.append(None if row is None else row[0])
+        # Not `with translated_errors`: that takes 0.2 µs where the whole look-up takes 5 µs.
+        try:
+            for bucket, value in keys:
+                normal = _normal(bucket, value)
+                row = None if normal is None else execute(statement, (bucket, normal)).fetchone()
+                found.append(None if row is None else row[0])
+        except sqlite3.Error as error:
+            raise translate(error) from error
         return found
 
     def look(self, keys: Sequence[tuple[str, str]]) -> Seen:
         """The owners of keys, and what is committed, as of one moment."""
         params, shards, places = normalised(keys)
         sql = self._look_statements[len(shards)]
-        row = self._cursor.execute(sql, params).fetchone()
+        try:
+            row = self._cursor.execute(sql, params).fetchone()
+        except sqlite3.Error as error:
+            raise translate(error) from error
         return seen_of(row, len(keys), shards, places)
 
+    @translated_errors
     def edge_revision(self) -> int:
         """The revision of the last change to a cell or the active ruleset."""
         return int(self._cursor.execute(self._edge_statement).fetchone()[0])
@@ -216,12 +228,16 @@ class SqliteLookup:
         self._seen_version = version
         return changed
 
+    @translated_errors
     def mark(self) -> Mark:
         """What is committed now."""
         return Mark(*self._cursor.execute(_MARK_SQL).fetchone())
 
     def _data_version(self) -> int:
-        return int(self._cursor.execute("PRAGMA data_version").fetchone()[0])
+        try:
+            return int(self._cursor.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise translate(error) from error
 
 
 class PostgresLookup:
@@ -245,14 +261,12 @@ class PostgresLookup:
         self._seen = self._revision()
 
     def _open(self) -> None:
-        try:
-            arguments, options = self._target
+        arguments, options = self._target
+        with translated_errors:
             self._connection: psycopg.Connection[Any] = psycopg.connect(
                 *arguments, **options, autocommit=True
             )
             self._connection.execute(f"LISTEN {CHANNEL}")
-        except psycopg.OperationalError as error:
-            raise Unavailable(str(error).strip()) from error
         self._connections += 1
         self._cursor = self._connection.cursor()
         self._polled_at = float("-inf")
@@ -267,18 +281,13 @@ class PostgresLookup:
 
     def _row(self, sql: str, params: tuple[str, ...] = ()) -> tuple[Any, ...] | None:
         try:
+            with translated_errors:
+                return self._cursor.execute(sql, params, prepare=True).fetchone()
+        except Unavailable:
+            self._connection.close()
+            self._open()
+        with translated_errors:
             return self._cursor.execute(sql, params, prepare=True).fetchone()
-        except psycopg.Error as error:
-            if not is_lost(error):
-                raise
-        self._connection.close()
-        self._open()
-        try:
-            return self._cursor.execute(sql, params, prepare=True).fetchone()
-        except psycopg.Error as error:
-            if is_lost(error):
-                raise Unavailable(str(error).strip()) from error
-            raise
 
     def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
         """The owning cell's id of each key, in order; None where nobody owns it."""
@@ -329,10 +338,11 @@ class PostgresLookup:
         """Whether a notification came; reads what has arrived, without waiting."""
         pgconn = self._connection.pgconn
         try:
-            pgconn.consume_input()
-            while pgconn.notifies() is not None:
-                self._hinted = True
-        except psycopg.Error:
+            with translated_errors:
+                pgconn.consume_input()
+                while pgconn.notifies() is not None:
+                    self._hinted = True
+        except TopologyError:
             # The connection is gone: what is asked next makes it anew, or says so.
             return True
         return self._hinted

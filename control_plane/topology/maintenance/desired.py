@@ -58,9 +58,7 @@ class DesiredCalls:
             _apply_cells(tx, desired, force=force)
             _apply_rulesets(tx, desired)
 
-        _, tx = self._store.write(actor, work, dry_run=dry_run)
-        revision = tx.revision if tx.took_revision and not dry_run else tx.revision - 1
-        return Written(None, revision, tuple(tx.changes))
+        return self._store.written(actor, work, dry_run=dry_run)
 
 
 def text_of(document: Mapping[str, Any]) -> str:

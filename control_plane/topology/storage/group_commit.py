@@ -11,20 +11,23 @@ that are left run one after the other.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
-from control_plane.topology.storage.engines import is_conflict, is_lost
+from control_plane.topology.storage.dialect import dialect_of
+from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.statements import Result, Statement, execute, moment
-from control_plane.topology.storage.transaction import TAKE_QUIETLY, TAKE_REVISION, Transaction
-from control_plane.topology.values.errors import TopologyError
+from control_plane.topology.storage.transaction import Transaction, taking_revision
+from control_plane.topology.values.errors import (
+    Contention,
+    DatabaseFailed,
+    TopologyError,
+    Unavailable,
+)
 
 MAX_JOBS = 32
 MAX_STATEMENTS = 256
@@ -113,7 +116,7 @@ def run_jobs(jobs: Sequence[Job[Any]], connection: Connection) -> tuple[None, bo
     """Run each job; whether there is anything to commit. Nothing counts before the commit."""
     alone = len(jobs) == 1
     left = jobs
-    if not alone and connection.dialect.name == "postgresql":
+    if not alone and not dialect_of(connection).embedded:
         left = _run_plain(jobs, connection)
     kept = len(left) < len(jobs)
     for job in left:
@@ -146,10 +149,9 @@ def _run_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[J
     if not jobs:
         return jobs
     try:
-        plain = _sent_at_once(jobs, connection)
-    except (DBAPIError, psycopg.Error) as error:
-        if is_lost(error) or is_conflict(error):
-            raise
+        with translated_errors:
+            plain = _sent_at_once(jobs, connection)
+    except DatabaseFailed:
         # Which of them it was, their running one after the other shows.
         plain = ()
     if len(plain) < len(jobs):
@@ -161,7 +163,7 @@ def _sent_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[
     """Send the jobs after a savepoint; those that are plain, finished if all are."""
     sent = [_SAVE_ALL]
     for job in jobs:
-        sent += (TAKE_REVISION if job is jobs[-1] else TAKE_QUIETLY, *job.statements)
+        sent += (taking_revision(connection, quietly=job is not jobs[-1]), *job.statements)
     done = iter(execute(connection, sent)[1:])
     each = [(job, next(done), [next(done) for _ in job.statements]) for job in jobs]
     plain = [job for job, _, made in each if _is_plain(job.write, made)]
@@ -182,17 +184,16 @@ def _succeeds(job: Job[Any], connection: Connection, before: list[Statement]) ->
     """Run a job and note what came of it; False where what it did must be undone."""
     job.tx, job.value, job.error = None, None, None
     try:
-        done = execute(connection, [*before, TAKE_REVISION, *job.statements])
-        taken, *results = done[len(before) :]
-        revision, at = taken.rows[0][:2]
-        tx = Transaction(connection, revision, job.write.actor, moment(at), took_revision=True)
-        job.value = job.write.finish(tx, results)
+        with translated_errors:
+            done = execute(connection, [*before, taking_revision(connection), *job.statements])
+            taken, *results = done[len(before) :]
+            revision, at = taken.rows[0][:2]
+            tx = Transaction(connection, revision, job.write.actor, moment(at), took_revision=True)
+            job.value = job.write.finish(tx, results)
+    except (Contention, Unavailable):
+        # These end the transaction of the whole group.
+        raise
     except TopologyError as error:
-        job.error = error
-        return False
-    except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
-        if is_lost(error) or is_conflict(error):
-            raise
         job.error = error
         return False
     job.tx = tx

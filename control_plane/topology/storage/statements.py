@@ -1,29 +1,36 @@
-"""Fixed SQL on the driver itself: one text for both engines, many statements in one round trip.
+"""Fixed SQL on the driver itself: one text for both databases, many statements in one round trip.
 
-SQLAlchemy compiles a multi-row insert anew for each number of rows; the hot writes can't pay for
-that, nor for one round trip a statement.
+The hot writes can't pay for what SQLAlchemy does on each call (it compiles an insert of several
+rows anew for each number of rows), nor for one round trip a statement. So they are made of
+`Statement`, SQL text and its parameters, and `execute` hands any number of them to the driver.
+
+There is one kind of placeholder: ``?`` stands for a parameter, as in
+
+    Statement("UPDATE claims SET lease = ? WHERE bucket = ? AND value = ?", (lease, "route", "a"))
+
+On SQLite the text goes to the driver as it is; for PostgreSQL `Dialect.run` numbers the parameters
+(``$1``, ``$2``), once per text. No ``?`` may stand in a text for anything else. Where the number of
+rows or keys varies, `for_rows` and `in_keys` make the placeholders, and a function of the caller's
+makes the text around them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from control_plane.topology.storage.engines import CHANNEL, PREPARED
-from control_plane.topology.storage.libpq_pipeline import run
+from control_plane.topology.storage.dialect import dialect_of
 
 ROWS_PER_STATEMENT = 100
-"""Rows of one insert at most: bounds the number of statement texts, and SQLite's parameters."""
+"""Rows of one statement at most. It bounds the number of different texts, and their parameters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL with ``?`` for each parameter; ``{now}`` in it stands for the database's clock."""
+class Statement(NamedTuple):
+    """SQL with ``?`` for each parameter."""
 
     sql: str
     params: Sequence[Any] = ()
@@ -31,86 +38,81 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a statement gave: the number of rows that it changed, and those that it returned."""
+    """What a statement gave: how many rows it changed, and the rows that it returned."""
 
     count: int
     rows: list[tuple[Any, ...]]
 
 
-@lru_cache(maxsize=1024)
-def _for_sqlite(sql: str) -> str:
-    return sql.replace("{now}", "strftime('%Y-%m-%d %H:%M:%f000', 'now')").replace("{notify}", "1")
-
-
-@lru_cache(maxsize=1024)
-def _for_postgresql(sql: str) -> bytes:
-    notify = f"pg_notify('{CHANNEL}', CAST(revision AS text))"
-    sql = sql.replace("{now}", "clock_timestamp()").replace("{notify}", notify)
-    first, *rest = sql.split("?")
-    return (first + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))).encode()
-
-
 def execute(connection: Connection, statements: Sequence[Statement]) -> list[Result]:
-    """Run them in order in the connection's transaction; on PostgreSQL in one round trip."""
-    raw: Any = connection.connection.dbapi_connection
-    if connection.dialect.name == "sqlite":
-        return [_on_sqlite(raw, one) for one in statements]
-    sent = [(_for_postgresql(one.sql), one.params) for one in statements]
-    found = run(raw, connection.info.get(PREPARED), sent)
-    return [Result(count, rows_found) for count, rows_found in found]
+    """Run statements in order in the connection's transaction; on PostgreSQL in one round trip.
 
-
-def _on_sqlite(raw: Any, statement: Statement) -> Result:
-    cursor = raw.execute(_for_sqlite(statement.sql), statement.params)
-    # Only when all is fetched does the driver know how many rows changed.
-    fetched = cursor.fetchall()
-    return Result(cursor.rowcount, fetched)
+    Returns:
+        A result for each. Where one fails, those after it are not run.
+    """
+    return [Result(*one) for one in dialect_of(connection).run(connection, statements)]
 
 
 def insert_many(
     connection: Connection, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]
 ) -> int:
-    """Insert rows in bulk, leaving out those whose key exists; the number of rows inserted."""
-    head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 - our own names
-    tail = " ON CONFLICT DO NOTHING"
-    if connection.dialect.name == "sqlite":
-        raw: Any = connection.connection.dbapi_connection
-        sql = head + rows(1, len(columns)) + tail
-        return int(raw.executemany(sql, values).rowcount)
-    done = execute(
-        connection,
-        [
-            Statement(
-                head + rows(len(chunk), len(columns)) + tail,
-                [value for row in chunk for value in row],
-            )
-            for chunk in chunked(values)
-        ],
-    )
-    return sum(one.count for one in done)
+    """Insert rows in bulk, except those whose key exists; return how many were inserted."""
+    head = f"INSERT INTO {table} ({', '.join(columns)})"
+    return dialect_of(connection).insert(connection, head, values)
 
 
 def stored(connection: Connection, at: datetime) -> datetime | str:
-    """A time as the driver takes it; SQLite has text, as SQLAlchemy writes it."""
-    if connection.dialect.name == "sqlite":
-        return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return at
+    """Return a time in the form that a parameter of a `Statement` must have."""
+    return dialect_of(connection).stored(at)
 
 
-def rows(count: int, width: int) -> str:
-    """``count`` rows of ``width`` parameters for VALUES."""
-    one = f"({', '.join('?' * width)})"
-    return ", ".join([one] * count)
+def moment(stored: str | datetime) -> datetime:
+    """Return a time that the driver or SQLAlchemy has read, in UTC."""
+    if isinstance(stored, str):
+        stored = datetime.fromisoformat(stored)
+    return stored.astimezone(UTC) if stored.tzinfo else stored.replace(tzinfo=UTC)
+
+
+def clock(connection: Connection) -> datetime:
+    """Return the time by the database's clock."""
+    now = Statement(f"SELECT {dialect_of(connection).now}")
+    return moment(execute(connection, [now])[0].rows[0][0])
+
+
+def for_rows(
+    text: Callable[[str], str], rows: Sequence[Sequence[Any]], *after: Any
+) -> list[Statement]:
+    """Make statements that carry all of the rows, `ROWS_PER_STATEMENT` at most in each.
+
+    Args:
+        text: makes the SQL around the placeholders of some rows, such as ``(?, ?), (?, ?)``.
+        rows: of equal length.
+        after: parameters of each statement that come after those of the rows.
+    """
+    statements: list[Statement] = []
+    for chunk in chunked(rows):
+        marks = placeholders(len(chunk), len(chunk[0]))
+        params = [value for row in chunk for value in row]
+        statements.append(Statement(text(marks), [*params, *after]))
+    return statements
+
+
+def placeholders(count: int, width: int) -> str:
+    """Return those of ``count`` rows of ``width`` parameters: ``(?, ?), (?, ?)``."""
+    return ", ".join([f"({', '.join('?' * width)})"] * count)
 
 
 def chunked[T](items: Sequence[T]) -> list[Sequence[T]]:
-    """The items in pieces that one statement takes."""
+    """Cut a sequence into pieces that one statement takes."""
     size = ROWS_PER_STATEMENT
     return [items[at : at + size] for at in range(0, len(items), size)]
 
 
 def in_keys(keys: Sequence[tuple[str, str]]) -> Statement:
-    """A condition on bucket and value that each engine answers from the primary key."""
+    """Make a condition on bucket and value that each database answers from the primary key.
+
+    It is a piece of SQL for a WHERE clause, with its parameters.
+    """
     by_bucket: dict[str, list[str]] = {}
     for bucket, value in keys:
         by_bucket.setdefault(bucket, []).append(value)
@@ -121,13 +123,5 @@ def in_keys(keys: Sequence[tuple[str, str]]) -> Statement:
     return Statement(f"({' OR '.join(parts)})", params)
 
 
-def moment(stored: str | datetime) -> datetime:
-    """A time as the driver gives it, in UTC."""
-    if isinstance(stored, str):
-        stored = datetime.fromisoformat(stored)
-    return stored.astimezone(UTC) if stored.tzinfo else stored.replace(tzinfo=UTC)
-
-
-def clock(connection: Connection) -> datetime:
-    """Now, by the database's clock."""
-    return moment(execute(connection, [Statement("SELECT {now}")])[0].rows[0][0])
+# The claims side still writes {rows} into its texts; it comes to use `for_rows`.
+rows = placeholders

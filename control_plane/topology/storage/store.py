@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import psycopg
-from sqlalchemy import ColumnElement, Connection, literal_column, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
 
-from control_plane.topology.storage import idempotency, schema
+from control_plane.topology.storage import idempotency
+from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.engines import (
-    driver_error,
-    is_conflict,
-    is_lost,
+    dialect_for,
     migrate,
-    open_readers,
-    open_writer,
-    parse_url,
     pending_migrations,
 )
 from control_plane.topology.storage.group_commit import Job, Write, enqueue, run_jobs, take_group
 from control_plane.topology.storage.mark_file import MarkFile
-from control_plane.topology.storage.statements import Result, moment
+from control_plane.topology.storage.statements import Result
 from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
+from control_plane.topology.values.change import Written
 from control_plane.topology.values.errors import Contention, Unavailable
 
-TRIES = 6
-"""How often a write is tried when others are in its way or the connection is lost before it."""
 _FIRST_PAUSE_S = 0.005
 Hint = Callable[[int], None]
 
@@ -44,14 +35,11 @@ class Store:
     """The database and its transactions. Thread-safe."""
 
     def __init__(self, url: str, sequence_mark: MarkFile | None = None) -> None:
-        parsed = parse_url(url)
         self.url = url
         self.sequence_mark = sequence_mark
-        self.engine = open_readers(parsed)
-        self._write_engine = open_writer(parsed, self.engine)
-        on_server = self.engine.dialect.name == "postgresql"
-        clock: ColumnElement[Any] = literal_column("clock_timestamp()" if on_server else "NULL")
-        self._clock = clock.label("now")
+        self._dialect = dialect_for(url)
+        self.engine = self._dialect.open_readers()
+        self._write_engine = self._dialect.open_writer(self.engine)
         self._writer = threading.Lock()
         self._queueing = threading.Lock()
         self._queue: list[Job[Any]] = []
@@ -74,13 +62,8 @@ class Store:
         Raises:
             Unavailable: the database can't be reached.
         """
-        try:
-            with self.engine.connect() as connection, connection.begin():
-                yield connection
-        except DBAPIError as error:
-            if is_lost(error):
-                raise Unavailable(str(driver_error(error)).strip()) from error
-            raise
+        with translated_errors, self.engine.connect() as connection, connection.begin():
+            yield connection
 
     def write[T](
         self, actor: str, work: Callable[[Transaction], T], *, dry_run: bool = False
@@ -92,20 +75,18 @@ class Store:
         and rolled back. Returns what ``work`` returned, and its transaction.
 
         Raises:
-            Contention: others were in the way ``TRIES`` times.
+            Contention: others were in the way at each of a bounded number of tries.
             Unavailable: the database can't be reached, or was lost during the commit.
             KeyTaken: another request has the idempotency key that this one is under.
         """
         once = idempotency.under_way()
 
         def attempt(connection: Connection) -> tuple[tuple[T, Transaction], bool]:
-            query = select(schema.revisions.c.revision, self._clock).with_for_update()
-            row = connection.execute(query).one()
-            at = moment(row.now) if row.now else datetime.now(UTC)
-            tx = Transaction(connection, row.revision + 1, bounded(actor), at)
+            revision, at = self._dialect.lock_revision(connection)
+            tx = Transaction(connection, revision + 1, bounded(actor), at)
             tx.sequence_mark = self.sequence_mark
             if once is not None:
-                once.keep(connection, row.revision, at)
+                once.keep(connection, revision, at)
             done = work(tx)
             tx.abandoned |= dry_run
             if (tx.changes or tx.appended) and not tx.abandoned:
@@ -124,6 +105,13 @@ class Store:
         if tx.took_revision and not tx.abandoned:
             self.tell(tx.revision)
         return done, tx
+
+    def written[T](
+        self, actor: str, work: Callable[[Transaction], T], *, dry_run: bool = False
+    ) -> Written[T]:
+        """Do as `write` does, and return the value with its revision and changes."""
+        value, tx = self.write(actor, work, dry_run=dry_run)
+        return tx.written(value)
 
     def write_statements[T](self, write: Write[T]) -> T:
         """A write of fixed statements. Writes of other threads that wait meanwhile go into the same
@@ -204,26 +192,34 @@ class Store:
 
     def _transact[T](self, attempt: Callable[[Connection], tuple[T, bool]]) -> T:
         """One transaction, tried again within bounds; ``attempt`` says whether to keep it."""
-        for number in range(TRIES):
-            if number:
+        tries = self._dialect.write_tries
+        for number in range(1, tries + 1):
+            if number > 1:
                 # No secret hangs on it: it spreads out writers that collided.
-                time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**number))  # noqa: S311
-            keep = False
+                time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2 ** (number - 1)))  # noqa: S311
+            committing = False
             try:
                 with (
+                    translated_errors,
                     self._write_engine.connect() as connection,
                     connection.begin() as transaction,
                 ):
-                    with _guarded(connection):
+                    with _dropped_if_lost(connection):
                         done, kept = attempt(connection)
                     if not kept:
                         transaction.rollback()
-                    keep = kept
-            except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
-                _judge(error, committing=keep, last=number == TRIES - 1)
+                    committing = kept
+            except Unavailable:
+                # What was sent before the commit is gone with the connection; the commit itself
+                # may be done.
+                if committing or number == tries:
+                    raise
+            except Contention as error:
+                if number == tries:
+                    raise Contention(number) from error
             else:
                 return done
-        raise Contention(TRIES)
+        raise AssertionError  # pragma: no cover - the last try returns or raises
 
     def tell(self, revision: int) -> None:
         """Call every subscriber's hint."""
@@ -231,28 +227,17 @@ class Store:
             hint(revision)
 
 
-def _judge(error: Exception, *, committing: bool, last: bool) -> None:
-    """Raise what the error means, unless the transaction may be tried again."""
-    found = driver_error(error)
-    if is_lost(error):
-        # What was sent before the commit is gone with the connection; the commit may be done.
-        if committing or last:
-            raise Unavailable(str(found).strip()) from error
-    elif not is_conflict(error):
-        raise error
-    elif isinstance(found, sqlite3.Error):
-        # It has waited for BUSY_TIMEOUT_MS already.
-        raise Contention(1) from error
-
-
 @contextmanager
-def _guarded(connection: Connection) -> Iterator[None]:
-    """Statements on the driver itself fail past SQLAlchemy: it must not reuse a lost connection."""
+def _dropped_if_lost(connection: Connection) -> Iterator[None]:
+    """Have SQLAlchemy drop a lost connection.
+
+    It does so by itself for statements that go through it, not for those on the driver.
+    """
     try:
-        yield
-    except psycopg.Error as error:
-        if is_lost(error):
-            connection.invalidate(error)
+        with translated_errors:
+            yield
+    except Unavailable as error:
+        connection.invalidate(error)
         raise
 
 

@@ -12,17 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from control_plane.topology.storage import schema
+from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result, Statement, execute
-from control_plane.topology.values.change import Change
+from control_plane.topology.values.change import Change, Written
 
-TAKE_REVISION = Statement(
-    "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at, {notify}"
-)
-TAKE_QUIETLY = Statement(
-    "UPDATE revisions SET revision = revision + 1, at = {now} RETURNING revision, at"
-)
-"""Wakes nobody: for a write that commits together with a later one that does."""
 _TOUCH_EDGE = Statement("UPDATE revisions SET edge_revision = revision")
 _TOUCH_EDGE_ONLY = Statement(
     "UPDATE revisions SET answers_revision = CASE WHEN answers_as_of = edge_revision"
@@ -70,6 +64,15 @@ class Transaction:
         self.touched_edge = True
         self.touched_answers = self.touched_answers or answers
 
+    def written[T](self, value: T) -> Written[T]:
+        """Return what this write gave, with its changes and the revision that now stands.
+
+        That is the write's own revision if it took one, else the last one before it: a dry run and
+        a write that changed nothing take none. Call it after the transaction has ended.
+        """
+        revision = self.revision if self.took_revision else self.revision - 1
+        return Written(value, revision, tuple(self.changes))
+
     def due(self, every: int) -> bool:
         """True in about one of so many transactions.
 
@@ -89,12 +92,24 @@ def bounded(actor: str) -> str:
     return known.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
+def taking_revision(connection: Connection, *, quietly: bool = False) -> Statement:
+    """Return the statement that takes the next revision. Its row begins with revision and time.
+
+    With ``quietly`` it wakes nobody: for a write that commits together with a later one that does.
+    """
+    dialect = dialect_of(connection)
+    returned = "revision, at" if quietly else f"revision, at, {dialect.notify}"
+    return Statement(
+        f"UPDATE revisions SET revision = revision + 1, at = {dialect.now} RETURNING {returned}"  # noqa: S608 - no text from outside
+    )
+
+
 def take_revision(tx: Transaction) -> None:
-    """Append to the feed and take the revision."""
+    """Append the transaction's changes to the feed, and take its revision."""
     if tx.changes:
         tx.connection.execute(insert(schema.changes), _rows(tx))
     touch = [_TOUCH_EDGE if tx.touched_answers else _TOUCH_EDGE_ONLY] if tx.touched_edge else []
-    execute(tx.connection, [TAKE_REVISION, *touch])
+    execute(tx.connection, [taking_revision(tx.connection), *touch])
     tx.took_revision = True
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import idna
 
+from control_plane.names import BUCKET
 from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_VALUE_BYTES = 1024
 MAX_SPELLING = 1024
 """Characters of a value as it was sent, as many as GitLab's service keeps."""
-_BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
 def _folded(value: str) -> str:
@@ -94,7 +93,7 @@ def normalise(bucket: str, value: str) -> str:
     """
     rule = _RULES.get(bucket)
     if rule is None:
-        if not _BUCKET.match(bucket):
+        if not BUCKET.match(bucket):
             mend = "1 to 64 of a-z, 0-9 and _"
             raise Invalid(Problem("bucket", f"{bucket!r} is no bucket", mend))
         rule = _plain

@@ -117,3 +117,13 @@ class Unavailable(TopologyError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the database is unavailable: {why}")
+
+
+class DatabaseFailed(TopologyError):
+    """The database failed in a way that trying again at once doesn't mend, such as a full disk.
+
+    Nothing was written. A user can't help it: the operator must look.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the database failed: {why}")

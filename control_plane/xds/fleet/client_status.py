@@ -15,9 +15,9 @@ import re2
 from envoy.admin.v3 import config_dump_shared_pb2
 from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 
+from control_plane.names import SDS
 from control_plane.xds.fleet.envoy_version import parsed
 from control_plane.xds.fleet.fleet import Fleet, NodeStatus
-from control_plane.xds.resource import SDS
 from control_plane.xds.session.status import ResourceState, ResourceStatus
 
 SERVICE = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name

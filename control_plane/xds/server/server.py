@@ -15,8 +15,9 @@ from envoy.service.route.v3 import rds_pb2
 from envoy.service.runtime.v3 import rtds_pb2
 from envoy.service.secret.v3 import sds_pb2
 
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
 from control_plane.xds.fleet.fleet import Fleet
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, PUSH_ORDER, RDS, RTDS, SDS
+from control_plane.xds.resource import PUSH_ORDER
 from control_plane.xds.server.delta_request import LightRequest
 from control_plane.xds.server.revision_probe import Newest
 from control_plane.xds.server.stream import Limits, ResponseTooLarge, Stream

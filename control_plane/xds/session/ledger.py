@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from control_plane.xds.resource import CDS, EDS, REFUSED_STAYS_REFUSED, Resource
+from control_plane.names import CDS, EDS
+from control_plane.xds.resource import REFUSED_STAYS_REFUSED, Resource
 from control_plane.xds.session.client_versions import Held
 from control_plane.xds.session.offers import due
 from control_plane.xds.session.subscription import ANY, Doubt, Response, Subscription

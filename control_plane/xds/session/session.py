@@ -19,13 +19,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 
-from control_plane.xds.resource import (
-    CDS,
-    EDS,
-    FULL_STATE_TYPES,
-    PHASES,
-    PUSH_ORDER,
-)
+from control_plane.names import CDS, EDS
+from control_plane.xds.resource import FULL_STATE_TYPES, PHASES, PUSH_ORDER
 from control_plane.xds.session.ledger import Ledger, ProtocolError
 from control_plane.xds.session.status import (
     ResourceStatus,

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from control_plane.names import RTDS
 from control_plane.xds.resource import (
     FULL_STATE_TYPES,
     REFUSED_STAYS_REFUSED,
-    RTDS,
     Resource,
     length_delimited,
 )

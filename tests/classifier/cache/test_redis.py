@@ -206,7 +206,7 @@ async def test_a_full_redis_is_still_read(
 async def test_what_waits_is_bounded(
     cache: SharedCache, counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "MAX_WAITING", 3)
+    monkeypatch.setattr(redis, "MAX_WAITING_FOR_REDIS", 3)
     monkeypatch.setattr(redis, "MAX_UNSENT", 5)
     cache.put(DB, [(("tenant", f"t{n}"), Entry(1, 1)) for n in range(9)])
     assert len(cache._unsent) == 5

@@ -15,7 +15,12 @@ import httpx
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
-from control_plane.classifier.worker.directory import note_worker, orphans, worker_directory
+from control_plane.classifier.worker.directory import (
+    WORKER_MODULE,
+    note_worker,
+    orphans,
+    worker_directory,
+)
 from control_plane.classifier.worker.supervisor import RestartDelay, Workers
 from control_plane.examples.demo import free_port
 from control_plane.server import Running
@@ -146,7 +151,7 @@ async def test_a_worker_that_dies_again_and_again_is_started_ever_later(
 async def test_the_database_address_is_not_in_the_process_list(tmp_path: Path) -> None:
     async with plane_with(tmp_path, classifier_workers=1) as (plane, _):
         line = await asyncio.to_thread(Path(f"/proc/{plane.workers[0].pid}/cmdline").read_bytes)
-        assert b"classifier_worker" in line
+        assert WORKER_MODULE.encode() in line
         assert b"sqlite" not in line
 
 

@@ -15,7 +15,7 @@ from control_plane.topology.claims import bulk
 from control_plane.topology.claims.bulk import Imported, Reject, last_key
 from control_plane.topology.maintenance.backup import back_up, restore
 from control_plane.topology.service import Topology
-from control_plane.topology.storage.engines import CACHE_KIB, CHECKPOINT_PAGES
+from control_plane.topology.storage.sqlite import CACHE_KIB, CHECKPOINT_PAGES
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import AlreadyExists, Gone, Invalid, NotFound, Refused

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import group_commit
-from control_plane.topology.storage.engines import CHANNEL
+from control_plane.topology.storage.postgresql import CHANNEL
 from control_plane.topology.storage.statements import Statement
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.claim import RecordSpec

@@ -25,8 +25,8 @@ TIMEOUT_S = 60
 
 REPLICA = """
 import json, sys
-from control_plane.topology.errors import TopologyError
-from control_plane.topology.model import RecordSpec
+from control_plane.topology.values.errors import TopologyError
+from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.service import Topology
 
 topology = Topology.open(sys.argv[1], migrate_first=False)

@@ -13,12 +13,12 @@ from sqlalchemy import text
 
 from control_plane.topology.service import Topology
 from control_plane.topology.storage import libpq_pipeline
-from control_plane.topology.storage.engines import is_lost
+from control_plane.topology.storage.driver_errors import translate
 from control_plane.topology.storage.libpq_pipeline import Prepared, run
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.endpoint import Endpoint
-from control_plane.topology.values.errors import AlreadyExists
+from control_plane.topology.values.errors import AlreadyExists, Unavailable
 from tests.support.postgres import Postgres
 
 Connection = psycopg.Connection[Any]
@@ -116,7 +116,7 @@ def test_a_lost_connection_is_told_as_lost(raw: Connection, server: Postgres) ->
         other.execute("SELECT pg_terminate_backend(%s)", (raw.info.backend_pid,))
     with pytest.raises(psycopg.Error) as caught:
         run(raw, prepared, [(b"SELECT 1", ())] * 3)
-    assert is_lost(caught.value)
+    assert isinstance(translate(caught.value), Unavailable)
     assert raw.closed
 
 
@@ -126,7 +126,7 @@ def test_where_prepared_statements_are_gone_the_connection_is_made_anew(raw: Con
     raw.execute("DEALLOCATE ALL")
     with pytest.raises(psycopg.OperationalError) as caught:
         run(raw, prepared, [(b"SELECT 1", ())])
-    assert is_lost(caught.value)
+    assert isinstance(translate(caught.value), Unavailable)
     assert raw.closed
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import event, text
 from control_plane.topology.claims import leases
 from control_plane.topology.lookup.interface import owner_statement
 from control_plane.topology.service import Topology
-from control_plane.topology.storage.statements import _for_postgresql, _for_sqlite, in_keys
+from control_plane.topology.storage.postgresql import _numbered
+from control_plane.topology.storage.statements import in_keys
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.claim import RecordSpec
 from tests.topology.conftest import cell_spec
@@ -106,10 +107,10 @@ def plan(topology: Topology, sql: str, params: Any) -> str:
     raw: Any = topology._store.engine.raw_connection()
     try:
         if topology._store.engine.dialect.name == "sqlite":
-            found = raw.execute(f"EXPLAIN QUERY PLAN {_for_sqlite(sql)}", params).fetchall()
+            found = raw.execute(f"EXPLAIN QUERY PLAN {sql}", params).fetchall()
             return "\n".join(row[3] for row in found)
         numbers = itertools.count(1)
-        sql = re.sub(r"%\(\w+\)s|%s", lambda _: f"${next(numbers)}", _for_postgresql(sql).decode())
+        sql = re.sub(r"%\(\w+\)s|%s", lambda _: f"${next(numbers)}", _numbered(sql).decode())
         cursor = raw.cursor()
         cursor.execute(f"EXPLAIN (GENERIC_PLAN) {sql}")
         return "\n".join(row[0] for row in cursor.fetchall())

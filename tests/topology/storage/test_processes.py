@@ -14,8 +14,8 @@ from control_plane.topology.values.endpoint import Endpoint
 
 WRITER = """
 import sys
-from control_plane.topology.errors import AlreadyExists
-from control_plane.topology.model import ClaimSpec
+from control_plane.topology.values.errors import AlreadyExists
+from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.service import Topology
 
 url, cell, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])

@@ -17,8 +17,9 @@ from sqlalchemy import text
 from control_plane.topology.lookup import interface as lookups
 from control_plane.topology.lookup.interface import ClaimLookup
 from control_plane.topology.service import Topology
-from control_plane.topology.storage.engines import CHANNEL, _alembic, parse_url
-from control_plane.topology.storage.store import TRIES, Store, migrate, pending_migrations
+from control_plane.topology.storage.engines import _alembic, parse_url
+from control_plane.topology.storage.postgresql import CHANNEL, TRIES
+from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec

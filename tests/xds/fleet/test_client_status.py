@@ -12,7 +12,8 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.service.status.v3 import csds_pb2
 from envoy.type.matcher.v3 import node_pb2, string_pb2
 
-from control_plane.xds.resource import CDS, RDS, SDS, Resource
+from control_plane.names import CDS, RDS, SDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 from tests.xds.server.wire import WAIT_S, Wire, answer, clusters, first, read, until
 

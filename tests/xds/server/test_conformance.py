@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.xds.resource import CDS, EDS, LDS, RDS, REFUSED_STAYS_REFUSED, RTDS
+from control_plane.names import CDS, EDS, LDS, RDS, RTDS
+from control_plane.xds.resource import REFUSED_STAYS_REFUSED
 from tests.xds.server.wire import Wire
 from tests.xds.server.xds_client import (
     TYPES,

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from envoy.config.core.v3 import base_pb2
 
-from control_plane.xds.resource import CDS, EDS, LDS, RDS, RTDS
+from control_plane.names import CDS, EDS, LDS, RDS, RTDS
 from control_plane.xds.server.revision_probe import RevisionUnknown
 from control_plane.xds.server.server import Limits
 from control_plane.xds.session.ledger import MAX_UNSERVED

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from control_plane.xds.resource import CDS, LDS, REFUSED_STAYS_REFUSED
+from control_plane.names import CDS, LDS
+from control_plane.xds.resource import REFUSED_STAYS_REFUSED
 from tests.xds.server.wire import Wire
 from tests.xds.server.xds_client import (
     TYPES,

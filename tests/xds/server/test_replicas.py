@@ -14,11 +14,12 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import CDS
 from control_plane.publisher.publisher import Publisher
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
-from control_plane.xds.resource import CDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.server.revision_probe import Newest, RevisionUnknown
 from control_plane.xds.server.server import Limits
 from control_plane.xds.snapshot import Snapshot

@@ -11,8 +11,9 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from control_plane.names import CDS, LDS
 from control_plane.xds.fleet.fleet import Fleet
-from control_plane.xds.resource import CDS, LDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.server.server import Limits, XdsServer
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.snapshot import Snapshot

@@ -19,9 +19,10 @@ from envoy.service.runtime.v3 import rtds_pb2_grpc
 from envoy.service.secret.v3 import sds_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
 from control_plane.server import running
 from control_plane.settings import Settings
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 from tests.xds.server.wire import Wire, read, until
 

@@ -18,11 +18,12 @@ from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.edge_agent import upstream
 from control_plane.edge_agent.upstream import KEEPALIVE_S
+from control_plane.names import CDS, EDS, LDS, RDS, SDS
 from control_plane.publisher.publisher import Publisher
 from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
-from control_plane.xds.resource import CDS, EDS, LDS, RDS, SDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.server.server import Limits
 from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
 from control_plane.xds.snapshot import Snapshot

@@ -11,9 +11,10 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from envoy.service.status.v3 import csds_pb2_grpc
 
+from control_plane.names import CDS
 from control_plane.xds.fleet.client_status import ClientStatus
 from control_plane.xds.fleet.fleet import Fleet
-from control_plane.xds.resource import CDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.server.server import Limits, XdsServer
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache

@@ -25,7 +25,8 @@ from envoy.service.runtime.v3 import rtds_pb2_grpc
 from envoy.service.secret.v3 import sds_pb2_grpc
 from envoy.service.status.v3 import csds_pb2
 
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS, Resource
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 from tests.xds.server.wire import Wire
 

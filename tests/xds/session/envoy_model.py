@@ -18,7 +18,8 @@ from typing import Any
 
 from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.xds.resource import CDS, ECDS, EDS, FULL_STATE_TYPES, LDS, RDS, SDS
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, SDS
+from control_plane.xds.resource import FULL_STATE_TYPES
 from control_plane.xds.session.delta import DeltaSession, delta_bytes
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.sotw import SotwSession, sotw_bytes

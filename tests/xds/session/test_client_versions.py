@@ -9,7 +9,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.xds.resource import CDS, Resource
+from control_plane.names import CDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.server.delta_request import (
     LightRequest,
     as_light,

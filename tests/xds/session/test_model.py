@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS
 from control_plane.xds.fleet.fleet import Fleet
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
+from control_plane.xds.resource import Resource
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.sotw import SotwSession

@@ -12,7 +12,8 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.xds.resource import CDS, ECDS, EDS, LDS, RDS, Resource
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.session.session import GATE_TIMEOUT_S, SETTLE_S
 from control_plane.xds.session.sotw import SotwSession

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from control_plane.xds.resource import CDS, EDS, LDS, RDS, Resource
+from control_plane.names import CDS, EDS, LDS, RDS
+from control_plane.xds.resource import Resource
 from control_plane.xds.session import subscription
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.session.ledger import MAX_ERROR

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.cli.client import Exit, Failure
+from control_plane.cli.local import serve_here
 from control_plane.jobs.notifications import WakeUps
 from control_plane.publisher.publisher import Publisher
+from control_plane.settings import Settings
 from control_plane.xds.server.server import XdsServer
 from tests.support.plane import plane_with
 
@@ -42,6 +45,15 @@ async def test_parts_that_fail_one_after_the_other_do_not_break_off_the_stopping
             await asyncio.Event().wait()
     failed = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
     assert failed == ["the first part", "the second part"]
+    assert "a part has failed: publisher" in caplog.text
+
+
+def test_a_pattern_of_names_that_can_t_be_used_is_a_wrong_configuration(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "unused", grpc_admin_name="(")
+    with pytest.raises(Failure, match=r"the configuration is wrong\n.*no RE2 regex") as failed:
+        serve_here(settings)
+    assert failed.value.status is Exit.USAGE
+    assert not settings.data_dir.exists(), "it is said before anything has started"
 
 
 async def test_a_redis_that_is_not_used_is_told_of(

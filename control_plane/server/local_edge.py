@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from control_plane.process.envoy import Envoy, LeftEnvoy
-from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
+from control_plane.process.envoy_admin import POLL_S, AdminSilent, EnvoyAdmin
 from control_plane.process.listening import numeric, port_of, reserve
-from control_plane.server import Running
+from control_plane.server.plane import Running
 from control_plane.settings import Settings
 from control_plane.xds.session.status import SyncState
 
@@ -27,7 +27,6 @@ EDGE_PORT = "--edge-port (CELLWAY_EDGE_PORT), 0 for any free one"
 ADMIN_PORT = "--envoy-admin-port (CELLWAY_ENVOY_ADMIN_PORT)"
 LISTENS_S = 20.0
 """How long an Envoy may take until it listens, from when it has joined."""
-POLL_S = 0.05
 LISTENER = "Listener"
 Say = Callable[[str], None]
 

@@ -1,0 +1,116 @@
+"""The names that several rooms, Envoy and clients must spell alike, and the limits they share.
+
+Everything here is plain text or a number, so this module imports nothing and every room may import
+it. Envoy's Lua scripts (`envoy/*.lua`) spell the same headers; they can't import them.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Type URLs of the resources that xDS serves, by the usual names of their discovery services.
+TYPE_URL = "type.googleapis.com/"
+"""The prefix of every type URL."""
+CDS = f"{TYPE_URL}envoy.config.cluster.v3.Cluster"
+EDS = f"{TYPE_URL}envoy.config.endpoint.v3.ClusterLoadAssignment"
+LDS = f"{TYPE_URL}envoy.config.listener.v3.Listener"
+RDS = f"{TYPE_URL}envoy.config.route.v3.RouteConfiguration"
+ECDS = f"{TYPE_URL}envoy.config.core.v3.TypedExtensionConfig"
+SDS = f"{TYPE_URL}envoy.extensions.transport_sockets.tls.v3.Secret"
+RTDS = f"{TYPE_URL}envoy.service.runtime.v3.Runtime"
+AUTHORIZATION_SERVICE = "envoy.service.auth.v3.Authorization"
+"""ext_authz over gRPC."""
+
+# Resources that the compiler makes, and the clusters of a bootstrap.
+OWN_CLUSTERS = "cellway:"
+"""Begins the names of the clusters that are no cell's."""
+CLASSIFIER_CLUSTER = "cellway:classifier"
+XDS_CLUSTER = "cellway:xds"
+LISTENER_NAME = "cellway:edge"
+ROUTES_NAME = "cellway:routes"
+CELL_CLUSTERS = "cell:"
+"""Begins the names of cells' clusters."""
+
+# Filters. Each one's name is also that of the resource that configures it, if there is one.
+DEBUG_FILTER = "cellway.debug"
+EPOCHS_FILTER = "cellway.epochs"
+"""Also the name of the filter state object that it sets."""
+CACHE_FILTER = "cellway.edge_cache"
+AGAIN_FILTER = "cellway.ask_again"
+MISDIRECTED_FILTER = "cellway.misdirected"
+EMPTY_421_FILTER = "cellway.empty_421"
+AFTER_CLASSIFIER_FILTER = "cellway.after_classifier"
+
+# Headers of a decision, from whoever decides to Envoy's routes, cells and debug callers.
+INTERNAL_PREFIX = "x-cellway-"
+"""Begins all our headers. The edge removes those that a client sends."""
+CELL_HEADER = "x-cellway-cell"
+"""The cell that a request goes to, or a `refusal`, or `MISDIRECTED`."""
+RULE_HEADER = "x-cellway-rule"
+TIER_HEADER = "x-cellway-tier"
+REVISION_HEADER = "x-cellway-revision"
+"""In responses: the revision that Envoy runs (debug callers) or that a write made (REST)."""
+MISDIRECTED = "!misdirected"
+"""The value of `CELL_HEADER` while a request that a cell answered with 421 is decided again."""
+
+# Headers between an edge's filters and the classifier.
+ANSWER_HEADER = "x-cellway-answer"
+"""An answer in one header, for the edge cache: ``<cell> <rule> <value of CACHE_HEADER>``.
+
+Each header costs Envoy and Lua about a hundredth of a request.
+"""
+CACHE_HEADER = "x-cellway-cache"
+"""``<revision> <time to live in ms> <shard>,<shard>,…``; ``-`` in place of no shard."""
+KNOWN_HEADER = "x-cellway-known"
+"""In a question: ``<revision> <digest of the ruleset>``, see `classifier.http`."""
+METHOD_HEADER = "x-cellway-method"
+"""In a question: the client's method, where the edge can't send the question with it."""
+COUNTS_HEADER = "x-cellway-edge-counts"
+"""In a question: what the edge cache has counted since it last said so."""
+ERROR_HEADER = "x-cellway-error"
+"""In a 503 of the classifier: why it can't decide."""
+MISDIRECTED_HEADER = "x-cellway-misdirected"
+"""Of a request that a cell answered with 421: ``<method> <bytes of its body> <cell>``."""
+HOST_HEADER = "x-cellway-host"
+"""The client's host: Envoy replaces it when it begins a request again after a 421."""
+STALE_HEADER = "x-cellway-stale"
+"""``1`` if the edge cache used an answer beyond its time, because the classifier did not answer."""
+AUTHZ_FAILED_HEADER = "x-envoy-auth-failure-mode-allowed"
+"""Set by Envoy's ext_authz filter when the classifier did not answer."""
+RULESET_CONTEXT = "ruleset"
+"""The context extension of ext_authz over gRPC that holds the digest of the ruleset to use."""
+
+# Headers of our APIs.
+NEXT_HEADER = "x-cellway-next"
+"""In a REST response: the cursor of the next part of an export."""
+CELL_ID_METADATA = "x-cellway-cell-id"
+"""gRPC metadata: the cell that calls, where no certificate says so."""
+
+# Limits that several rooms check.
+MAX_IDEMPOTENCY_KEY_CHARS = 255
+MAX_DOCUMENT_BYTES = 1 << 20
+"""A ruleset as JSON."""
+MAX_LINE_BYTES = 64 * 1024
+"""A line of a file of claims (NDJSON)."""
+MAX_RECORDS = 1000
+"""Records of one update, creates and destroys together, as GitLab's clients keep to; and those of
+one answer of ListRecords."""
+MAX_PAGE = 1000
+"""Rows of one page of any list."""
+MAX_REASON_CHARS = 1024
+"""The reason that an operator gives for a change, which stays in the audit."""
+BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+"""The name of a bucket of claims."""
+
+
+def cell_cluster(cell: str) -> str:
+    """Return the name of a cell's cluster."""
+    return f"{CELL_CLUSTERS}{cell}"
+
+
+def refusal(code: int) -> str:
+    """Return the value of `CELL_HEADER` for a refusal with this status.
+
+    No cell's name has a "!" in it.
+    """
+    return f"!{code}"

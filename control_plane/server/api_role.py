@@ -1,0 +1,56 @@
+"""The role ``api``: the REST API for operators, ``/metrics`` and ``POST /v1/classify``."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from control_plane.api.app import create_app
+from control_plane.grpc_api.metrics import gateway_counter
+from control_plane.grpc_api.services.gateway import CacheTimes, Gateway
+from control_plane.process.listening import bind, embedded, port_of, run
+from control_plane.server.foundation import Foundation
+from control_plane.server.scrape import Alarm, Scrape
+from control_plane.server.topology_role import TopologyAccess
+from control_plane.settings import API_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRole:
+    """The REST API and what it reads the metrics with."""
+
+    port: int
+    app: FastAPI
+    scrape: Scrape
+
+    @classmethod
+    def start(cls, foundation: Foundation, access: TopologyAccess, alarm: Alarm) -> ApiRole:
+        """Listen and serve; raises OSError if the port is taken."""
+        settings = foundation.settings
+        sock = bind(settings.host, settings.api_port, API_PORT)
+        scrape = Scrape.of(foundation, alarm)
+        app = create_app(
+            foundation.topology,
+            foundation.fleet,
+            metrics=scrape.text,
+            alarm=alarm,
+            token=settings.api_token.get_secret_value() if settings.api_token else None,
+            gateway=_gateway(foundation, access),
+            edges=foundation.edges,
+        )
+        foundation.tasks.start("api", functools.partial(run, embedded(app), sock))
+        return cls(port_of(sock), app, scrape)
+
+    async def stop(self) -> None:
+        """Break off operations after their present transaction; the tasks end the server itself."""
+        await self.app.state.operations.close()
+        await self.scrape.close()
+
+
+def _gateway(foundation: Foundation, access: TopologyAccess) -> Gateway:
+    settings = foundation.settings
+    times = CacheTimes(settings.classify_max_age_s, settings.classify_negative_max_age_s)
+    called = gateway_counter(foundation.metrics.registry)
+    return Gateway(access.live, times, called, access.pools.lookups)

@@ -1,0 +1,143 @@
+"""The role ``classifier``: ext_authz over HTTP, here or in processes of its own, and over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from dataclasses import dataclass, field
+
+from control_plane.classifier.cache.tiered import CachedLookup, open_cached_lookup
+from control_plane.classifier.decide import LiveView
+from control_plane.classifier.grpc import Authorization
+from control_plane.classifier.http import ClassifierServer
+from control_plane.classifier.worker.supervisor import Workers
+from control_plane.names import AUTHORIZATION_SERVICE
+from control_plane.process.listening import bind, port_of
+from control_plane.server.foundation import Foundation
+from control_plane.server.grpc_listener import GrpcListener
+from control_plane.settings import CLASSIFIER_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """What a classifier in this process decides with. Over HTTP and over gRPC it has one each."""
+
+    view: LiveView
+    lookup: CachedLookup | None
+    """None on SQLite, where the view itself looks claims up."""
+
+    @classmethod
+    def open(cls, foundation: Foundation) -> Decider:
+        """Read cells and ruleset, and connect to the caches."""
+        view = LiveView(foundation.topology)
+        lookup = open_cached_lookup(
+            foundation.topology, foundation.metrics.classifier, foundation.settings.redis_url
+        )
+        return cls(view, lookup)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self.lookup is not None:
+            await self.lookup.close()
+        self.view.close()
+
+
+@dataclass(frozen=True, slots=True)
+class LocalClassifier:
+    """ext_authz over HTTP on this process's event loop."""
+
+    port: int
+    decider: Decider
+    processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+    """There are none."""
+
+    @classmethod
+    def start(cls, foundation: Foundation) -> LocalClassifier:
+        """Listen and serve; raises OSError if the port is taken."""
+        settings = foundation.settings
+        sock = bind(settings.host, settings.classifier_port, CLASSIFIER_PORT)
+        decider = Decider.open(foundation)
+        server = ClassifierServer(decider.view, foundation.metrics.classifier, decider.lookup)
+        foundation.tasks.start("classifier", functools.partial(server.run, sock))
+        return cls(port_of(sock), decider)
+
+    async def stop(self) -> None:
+        """Close what it decides with; the background tasks end the server itself."""
+        await self.decider.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierWorkers:
+    """ext_authz over HTTP in processes of its own, which share a port."""
+
+    supervisor: Workers
+
+    @classmethod
+    async def start(cls, foundation: Foundation) -> ClassifierWorkers:
+        """Start the processes and wait until one answers.
+
+        Raises:
+            OSError: the port is taken.
+            ChildProcessError: all processes have ended.
+            TimeoutError: none answers in time.
+        """
+        settings = foundation.settings
+        supervisor = Workers(
+            host=settings.host,
+            port=settings.classifier_port,
+            count=settings.classifier_workers,
+            database_url=settings.database_url,
+            redis_url=settings.redis_url,
+            directory=foundation.worker_files,
+            restart_s=settings.classifier_restart_s,
+            observer=foundation.metrics.workers,
+            setting=CLASSIFIER_PORT,
+        )
+        try:
+            await supervisor.start()
+        except BaseException:
+            await supervisor.stop()
+            raise
+        foundation.tasks.start("classifier workers", supervisor.run)
+        return cls(supervisor)
+
+    @property
+    def port(self) -> int:
+        """The port that they share."""
+        return self.supervisor.port
+
+    @property
+    def processes(self) -> list[asyncio.subprocess.Process]:
+        """The processes by slot; the supervisor replaces those that die."""
+        return self.supervisor.processes
+
+    async def stop(self) -> None:
+        """End the processes."""
+        await self.supervisor.stop()
+
+
+async def start_classifier(foundation: Foundation) -> LocalClassifier | ClassifierWorkers:
+    """Start the classifier over HTTP as the settings want it."""
+    if foundation.settings.classifier_workers == 0:
+        return LocalClassifier.start(foundation)
+    return await ClassifierWorkers.start(foundation)
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcClassifier:
+    """ext_authz over gRPC, on the port that other roles use too."""
+
+    decider: Decider
+
+    @classmethod
+    def start(cls, foundation: Foundation, grpc: GrpcListener) -> GrpcClassifier:
+        """Add the service to the gRPC port."""
+        decider = Decider.open(foundation)
+        service = Authorization(decider.view, foundation.metrics.classifier, decider.lookup)
+        service.register(grpc.server)
+        grpc.announce([AUTHORIZATION_SERVICE])
+        return cls(decider)
+
+    async def stop(self) -> None:
+        """Close what it decides with."""
+        await self.decider.close()

@@ -1,0 +1,132 @@
+"""Starts a control plane: the parts that its roles ask for, in order, and stops them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+
+from control_plane.classifier.worker.directory import worker_directory
+from control_plane.jobs.notifications import WakeUps
+from control_plane.metrics.server import Metrics
+from control_plane.process.event_loop import until_signal
+from control_plane.process.listening import host_port
+from control_plane.server.api_role import ApiRole
+from control_plane.server.background import background_tasks
+from control_plane.server.classifier_role import GrpcClassifier, start_classifier
+from control_plane.server.foundation import Foundation
+from control_plane.server.grpc_listener import LOOPBACK_ONLY, GrpcListener, security_of
+from control_plane.server.plane import Running
+from control_plane.server.topology_role import (
+    TopologyAccess,
+    care_for_changes,
+    serve_topology,
+    watch_cells,
+)
+from control_plane.server.xds_role import XdsRole
+from control_plane.settings import Settings, check_exposure
+from control_plane.topology.service import Topology
+from control_plane.xds.fleet.fleet import Fleet
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Start everything that the roles ask for; on leaving, stop it in order.
+
+    Raises:
+        TokenNeeded: the API would be open to the network.
+        BadSetting: a setting can't be used.
+        OSError: a port is taken, or the TLS files can't be used.
+    """
+    _check(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        foundation = await _lay_foundation(settings, stack)
+        yield await _start_roles(foundation, stack)
+
+
+def _check(settings: Settings) -> None:
+    """Raise what `running` would raise for these settings, before anything has started."""
+    check_exposure(settings)
+    security = security_of(settings)
+    if security is not None:
+        security.files.read()
+    if settings.redis_url is not None and settings.database_url.startswith("sqlite"):
+        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
+
+
+async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
+    topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
+    stack.callback(topology.close)
+    worker_files = stack.enter_context(worker_directory(settings.data_dir))
+    metrics = Metrics(worker_files)
+    metrics.database.observe(topology.engine)
+    tasks = await stack.enter_async_context(background_tasks())
+    tasks.start("wake-ups", WakeUps(topology).run)
+    return Foundation(settings, topology, metrics, Fleet(metrics.fleet), tasks, worker_files)
+
+
+async def _start_roles(foundation: Foundation, stack: contextlib.AsyncExitStack) -> Running:
+    """Start the roles, and have the stack stop them: what others use stops after them."""
+    roles = frozenset(foundation.settings.roles)
+    plane = Running.over(foundation)
+    access = TopologyAccess.open(foundation)
+    stack.push_async_callback(access.close)
+    if "classifier" in roles:
+        classifier = await start_classifier(foundation)
+        stack.push_async_callback(classifier.stop)
+        plane.ports.classifier, plane.workers = classifier.port, classifier.processes
+    if roles & {"xds", "classifier", "topology"}:
+        await _start_grpc(foundation, access, plane, stack)
+    if "api" in roles:
+        api = ApiRole.start(foundation, access, plane.alarm)
+        stack.push_async_callback(api.stop)
+        plane.ports.api = api.port
+    if roles & {"api", "topology"}:
+        care_for_changes(foundation)
+    if "topology" in roles:
+        watch_cells(foundation)
+    return plane
+
+
+async def _start_grpc(
+    foundation: Foundation,
+    access: TopologyAccess,
+    plane: Running,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    """Start ADS, the Topology Service, ext_authz, health and reflection on one port."""
+    roles = foundation.settings.roles
+    grpc = GrpcListener(foundation)
+    grpc.bind()
+    plane.ports.grpc = grpc.port
+    if "topology" in roles:
+        serve_topology(foundation, access, grpc)
+    if "classifier" in roles:
+        classifier = GrpcClassifier.start(foundation, grpc)
+        stack.push_async_callback(classifier.stop)
+    if "xds" in roles:
+        plane.xds_role = XdsRole.start(foundation, grpc, classifier_port=plane.ports.classifier)
+    stack.push_async_callback(grpc.stop)
+    await grpc.start()
+
+
+async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run until a signal comes; ``announce`` is told, line by line, where everything listens."""
+    # From the first moment on: a signal during the start must not leave workers behind.
+    signalled = asyncio.create_task(until_signal())
+    async with running(settings) as plane:
+        ports = plane.ports
+        announce(f"cellway is up (pid {os.getpid()})")
+        if ports.api:
+            announce(f"  API         http://{host_port(settings.host, ports.api)}")
+        if ports.grpc:
+            announce(f"  gRPC (xDS)  {host_port(settings.grpc_host, ports.grpc)}")
+            if settings.grpc_host != settings.host:
+                announce(f"              {LOOPBACK_ONLY}")
+        if ports.classifier:
+            announce(f"  classifier  http://{host_port(settings.host, ports.classifier)}")
+        await signalled

@@ -1,0 +1,28 @@
+"""What every role builds on: the parts that exist whatever the roles are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from control_plane.edge_health.book import Book
+from control_plane.metrics.server import Metrics
+from control_plane.server.background import BackgroundTasks
+from control_plane.settings import Settings
+from control_plane.topology.service import Topology
+from control_plane.xds.fleet.fleet import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """The parts that every role may use. They stop after all roles have stopped."""
+
+    settings: Settings
+    topology: Topology
+    metrics: Metrics
+    fleet: Fleet
+    tasks: BackgroundTasks
+    worker_files: Path
+    """The directory of the classifier's processes, for the life of this server."""
+    edges: Book = field(default_factory=Book)
+    """What the Envoys that report to this process hold of their clusters."""

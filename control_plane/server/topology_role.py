@@ -1,0 +1,81 @@
+"""The role ``topology``: GitLab's Topology Service over gRPC, and the care of the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from control_plane.grpc_api.api import TopologyApi
+from control_plane.grpc_api.directory import LiveDirectories
+from control_plane.grpc_api.server.methods import Pools
+from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.server.write_queue import THREADS, Updates
+from control_plane.jobs.cell_health import HealthMonitor
+from control_plane.jobs.change_retention import Kept, Retention
+from control_plane.server.foundation import Foundation
+from control_plane.server.grpc_listener import GrpcListener
+from control_plane.settings import Settings
+
+LOOKUP_THREADS = 4
+"""Look-ups of claims at once on PostgreSQL, each over a connection of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyAccess:
+    """What the Topology Service reads and writes through, and ``POST /v1/classify`` reads.
+
+    It costs nothing before the first call: threads and connections are opened when needed.
+    """
+
+    live: LiveDirectories
+    pools: Pools
+
+    @classmethod
+    def open(cls, foundation: Foundation) -> TopologyAccess:
+        """Return the access to a foundation's topology."""
+        settings, topology = foundation.settings, foundation.topology
+        most = settings.grpc_max_calls
+        # SQLite answers within microseconds, on the event loop. Over a network it takes its time,
+        # during which the loop has other things to do.
+        local = settings.database_url.startswith("sqlite")
+        lookups = None if local else Work(threads=LOOKUP_THREADS, max_calls=most)
+        updates = Updates(
+            topology.carry_out, max_calls=most, threads=min(THREADS, settings.grpc_threads)
+        )
+        transactions = Work(threads=settings.grpc_threads, max_calls=most)
+        return cls(LiveDirectories(topology), Pools(transactions, updates, lookups))
+
+    async def close(self) -> None:
+        """Finish the calls that have begun, then close the connections."""
+        await self.pools.updates.close()
+        await self.pools.transactions.close()
+        if self.pools.lookups is not None:
+            await self.pools.lookups.close()
+        self.live.close()
+
+
+def serve_topology(foundation: Foundation, access: TopologyAccess, grpc: GrpcListener) -> None:
+    """Add the Topology Service to the gRPC port."""
+    api = TopologyApi(foundation.topology, access.live, access.pools)
+    grpc.announce(api.register(grpc.server, grpc.counts))
+
+
+def care_for_changes(foundation: Foundation) -> None:
+    """Forget old changes in the background."""
+    retention = Retention(foundation.topology, changes_kept(foundation.settings))
+    foundation.tasks.start("change retention", retention.run)
+
+
+def watch_cells(foundation: Foundation) -> None:
+    """Probe cells in the background."""
+    settings = foundation.settings
+    # What other DNS servers make of a name, we can't know.
+    names = not settings.edge_dns_resolvers
+    monitor = HealthMonitor(foundation.topology, settings.health_interval_s, names=names)
+    foundation.tasks.start("cell health", monitor.run)
+
+
+def changes_kept(settings: Settings) -> Kept:
+    """Return how much of the change feed is to be kept."""
+    return Kept(
+        settings.changes_kept_days, settings.changes_kept_revisions, settings.changes_archive
+    )
