@@ -7,9 +7,9 @@ from typing import Any
 
 from control_plane.names import BUCKET
 from control_plane.routing.rules.fields import MAX_PARTS, check_fields, read_template
-from control_plane.routing.rules.policies import read_policies
+from control_plane.routing.rules.policies import read_policy
 from control_plane.routing.rules.problems import Problems
-from control_plane.routing.rules.ruleset import Classify, ClassifyType, Proxy, Template
+from control_plane.routing.rules.ruleset import Classify, ClassifyType, Proxy, Template, UseWeighted
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.\[\]:_-]{1,260}\Z")
 _CLASSIFY_FIELDS = ("type", "value", "claims", "claim", "bucket")
@@ -89,6 +89,6 @@ def _proxy(raw: Any, problems: Problems) -> Proxy | None:
                 problems.add(f"proxy.{field}", f"{value!r} is not valid", hint)
                 return None
             return Proxy(cell=value) if field == "cell" else Proxy(address=value)
-    policies, _ = read_policies({"on_unknown": raw or {"weighted": True}}, {}, problems)
-    weights = getattr(policies.on_unknown, "weights", None)
-    return Proxy(weights=weights)
+    spread = {"weighted": raw.get("weighted", True)}
+    policy = read_policy(spread, "proxy.weighted", problems)
+    return Proxy(weights=policy.weights) if isinstance(policy, UseWeighted) else None

@@ -47,6 +47,7 @@ BROKEN: list[tuple[Any, str]] = [
     ([OK | {"proxy": {"address": "http://x/y"}}], "not valid"),
     ([OK | {"proxy": {"address": "${host}"}}], "not valid"),
     ([OK | {"proxy": {"cell": "a", "address": "b"}}], "name one of"),
+    ([OK | {"proxy": {"weighted": {"a": -1}}}], "no policy"),
     ([{"id": "a", "action": "classify"}], "missing"),
     ([{"id": "a", "action": "classify", "classify": {"type": "NEAREST"}}], "no way to classify"),
     ([{"id": "a", "action": "classify", "classify": {"claims": [{"Ro ute": "x"}]}}], "no bucket"),
@@ -71,6 +72,12 @@ def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(RulesetError) as caught:
         parse(json.dumps([{"id": "a"}, {"id": "b", "action": "proxy", "match": {"type": "x"}}]))
     assert {problem.rule for problem in caught.value.problems} == {"a", "b"}
+
+
+def test_a_bad_weight_of_a_proxy_is_told_of_its_own_field() -> None:
+    with pytest.raises(RulesetError) as caught:
+        parse([OK | {"proxy": {"weighted": {"a": "many"}}}])
+    assert [problem.field for problem in caught.value.problems] == ["proxy.weighted"]
 
 
 def test_a_huge_document_is_refused() -> None:
