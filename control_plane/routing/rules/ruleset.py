@@ -22,7 +22,7 @@ class Subject(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One condition on a request. With ``invert`` it holds, without captures, if nothing matches."""
+    """One condition on a request; inverted, it holds (without captures) if nothing matches."""
 
     subject: Subject
     name: Regex | None = None
