@@ -1,52 +1,56 @@
-# The commands of this repository. Each sets up what it needs; nothing needs root.
-.PHONY: demo test lint types bench docs requirements clean proto interop soak
+# The commands of this repository. Each installs what it needs into .venv; none needs root.
+# `make help` lists them.
+.PHONY: help demo test lint types bench docs requirements clean proto interop soak
 
 PYTHON := $(shell deploy/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests spend half of their time waiting for processes that they start.
+# How many tests run at once: half of their time they wait for processes that they start.
 WORKERS ?= 2
+.DEFAULT_GOAL := demo
 
 ifeq ($(PYTHON),)
 $(error cellway needs Python 3.12 or newer: install python3.13 or python3.12 (for example "pyenv install 3.13") and try again)
 endif
 
-demo: $(VENV)/.base
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.base ## run the whole system here and send it requests; ONCE=1: stop after them
 	$(BIN)/python -m control_plane.demo $(if $(ONCE),--once)
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev ## run all tests; ARGS="tests/xds -x": some of them; WORKERS: how many at once
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev ## check types
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev ## run all benchmarks
 	$(BIN)/python -m bench
 
-# Everything at once for SOAK_MINUTES: load, changes and faults; looks for wrong cells and leaks.
-# Then for as long sequences of changes, after each of which Envoy's dump is what was published.
-soak: $(VENV)/.dev
+# Run load, changes and faults at once for SOAK_MINUTES, and look for wrong cells and leaks. Then, for
+# as long again, make changes and compare Envoy's dump with what was published after each.
+soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then changes for as long
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
 
-# GitLab's Go client and grpc-go's xDS client against this server; needs Go.
-interop: $(VENV)/.dev
+interop: $(VENV)/.dev ## run GitLab's Go client and grpc-go's xDS client against the server; needs Go
 	$(BIN)/python -m tests.interop
 
-# The Python modules of proto/*.proto; a test holds what is checked in against them.
-proto: $(VENV)/.dev
+# A test compares the generated modules with the sources.
+proto: $(VENV)/.dev ## generate the Python modules of proto/*.proto
 	$(BIN)/python proto/generate.py
 
-# The pages are Markdown, read where they stand; this makes the one that is generated.
-docs: $(VENV)/.dev
+# All other pages are Markdown and need no build.
+docs: $(VENV)/.dev ## generate docs/openapi.json
 	$(BIN)/python -m control_plane.api.openapi > docs/openapi.json
 
-# Without a download address and with hashes: what is installed is what was tested.
-requirements:
+# With hashes, what is installed is what was tested; without index addresses, any index will do.
+requirements: ## pin the dependencies of requirements/*.in with hashes
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header requirements/dev.in -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header -c requirements/dev.txt requirements/base.in -o requirements/base.txt
 
@@ -64,5 +68,5 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.base
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-clean:
+clean: ## remove .venv, caches and the data of a local run
 	rm -rf $(VENV) .cellway .mypy_cache .ruff_cache .pytest_cache .hypothesis

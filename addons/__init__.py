@@ -1,1 +1,1 @@
-"""Add-ons for other programs: thin skins over `control_plane.routing`."""
+"""Addons for other programs: thin layers over `control_plane.routing`."""

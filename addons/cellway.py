@@ -1,10 +1,14 @@
-"""mitmproxy addon: sends each flow to the cell that Envoy would have chosen, and says why.
+"""mitmproxy addon that sends each flow to the cell that Envoy would choose, and says why.
 
     mitmdump -s addons/cellway.py --set cellway_server=http://127.0.0.1:8000
 
-The decision is `control_plane.routing`'s own, over the server's cells, active ruleset and claims.
-It is written to the flow's metadata (``cellway.decision``) and, as one line, to its comment. What
-can't be decided is refused with 503: nothing is guessed.
+`control_plane.routing` decides here too, with the cells, active ruleset and claims that the
+server's REST API gives. The decision stands in the flow's metadata (``cellway.decision``) and, as
+one line, in its comment, for example ``cell-3 by user: username:bob is claimed by cell-3``. With
+``--set cellway_mode=observe`` the flow only gets these and goes where it would have gone anyway.
+
+A flow that can't be decided, for example because the server does not answer, gets 503: the addon
+never guesses.
 """
 
 from __future__ import annotations
@@ -39,15 +43,15 @@ METADATA_KEY = "cellway.decision"
 RETRY_AFTER_S = "5"
 MODES = ("route", "observe")
 UPGRADE_REQUIRED = 426
-"""What Envoy answers to HTTP/1.0."""
+"""The status that Envoy gives to HTTP/1.0."""
 
 
 class CannotDecide(Exception):
-    """The server did not give what a decision needs."""
+    """The server's answers lack something that a decision needs."""
 
 
 class CellwayRouter:
-    """The addon. Keeps cells and ruleset for ``cellway_refresh_s`` seconds, claims not at all."""
+    """The addon. It caches cells and ruleset for ``cellway_refresh_s`` seconds, and no claims."""
 
     def __init__(self) -> None:
         self._client: httpx.AsyncClient | None = None
@@ -55,31 +59,36 @@ class CellwayRouter:
 
     def load(self, loader: Loader) -> None:
         """Declare the options."""
-        loader.add_option("cellway_server", str, "http://127.0.0.1:8000", "address of the API")
-        loader.add_option("cellway_token", str, "", "the API's token, if it needs one")
-        loader.add_option("cellway_mode", str, "route", "route, or observe: only say where to")
-        loader.add_option("cellway_timeout_ms", int, 2000, "how long the server may take")
-        loader.add_option("cellway_refresh_s", int, 2, "age at which cells and rules are read anew")
+        loader.add_option("cellway_server", str, "http://127.0.0.1:8000", "URL of the cellway API")
+        loader.add_option("cellway_token", str, "", "token for the API, if it needs one")
+        loader.add_option("cellway_mode", str, "route", "route, or observe (only say which cell)")
+        loader.add_option("cellway_timeout_ms", int, 2000, "how long the API may take to answer")
+        loader.add_option("cellway_refresh_s", int, 2, "how long cells and ruleset are cached")
 
     def configure(self, updated: set[str]) -> None:  # noqa: ARG002 - mitmproxy's signature
-        """Check the options; raises OptionsError with the mend."""
+        """Check the options.
+
+        Raises:
+            OptionsError: one is wrong; the text says what it should be.
+        """
         if ctx.options.cellway_mode not in MODES:
-            raise exceptions.OptionsError(f"cellway_mode is one of {', '.join(MODES)}")
+            raise exceptions.OptionsError(f"cellway_mode must be one of {', '.join(MODES)}")
         if not ctx.options.cellway_server.startswith(("http://", "https://")):
-            raise exceptions.OptionsError("cellway_server is a URL such as http://127.0.0.1:8000")
+            raise exceptions.OptionsError(
+                "cellway_server must be a URL such as http://127.0.0.1:8000"
+            )
         if ctx.options.cellway_timeout_ms < 1:
-            raise exceptions.OptionsError("cellway_timeout_ms is a positive number")
+            raise exceptions.OptionsError("cellway_timeout_ms must be a positive number")
         self._edge = None
-        self._client = None
 
     async def done(self) -> None:
-        """Close the connection to the server."""
+        """Close the connections to the server."""
         if self._client is not None:
             await self._client.aclose()
             self._client = None
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Decide before the body arrives, so that streamed uploads are routed too."""
+        """Decide when the headers are complete: streamed uploads are routed too."""
         if flow.response is not None or flow.error is not None:
             return
         try:
@@ -113,7 +122,7 @@ class CellwayRouter:
             cell = random.choices(names, weights)[0]  # noqa: S311 - spreads load, guards nothing
         document["cell"] = cell
         if ctx.options.cellway_mode == "route":
-            _send_to(flow, edge.endpoints[cell], request)
+            _send_to(flow, edge.cells_by_name[cell], request)
         return document
 
     def _answer(self, flow: http.HTTPFlow, status: int, reason: str) -> None:
@@ -122,21 +131,21 @@ class CellwayRouter:
             flow.response = http.Response.make(status, f"cellway: {reason}\n", headers)
 
     async def _evaluate(self, edge: Edge, request: Request) -> Decision:
-        running = steps(edge.ruleset, request, edge.cells)
+        evaluation = steps(edge.ruleset, request, edge.cells)
         try:
-            wanted = next(running)
+            keys = next(evaluation)
             while True:
-                wanted = running.send([await self._owner(key) for key in wanted])
-        except StopIteration as done:
-            decision: Decision = done.value
+                keys = evaluation.send([await self._owner(key) for key in keys])
+        except StopIteration as end:
+            decision: Decision = end.value
             return decision
 
     async def _owner(self, key: ClaimKey) -> int | None:
         bucket, value = key
-        # A value may be "..", which would be a step up in a URL's path.
-        named = urllib.parse.quote(value, safe="").replace(".", "%2E")
-        response = await self._http().get(f"/v1/claims/{bucket}/{named}")
-        # 422: what can't be claimed belongs to nobody.
+        # Dots are quoted too: a value may be "..", which a URL's path takes as a step up.
+        segment = urllib.parse.quote(value, safe="").replace(".", "%2E")
+        response = await self._get(f"/v1/claims/{bucket}/{segment}")
+        # The API answers 422 to a value that can't be claimed: no cell owns it.
         if response.status_code in {404, 422}:
             return None
         response.raise_for_status()
@@ -146,11 +155,10 @@ class CellwayRouter:
         edge = self._edge
         if edge is not None and time.monotonic() - edge.read_at < ctx.options.cellway_refresh_s:
             return edge
-        client = self._http()
-        active = (await client.get("/v1/rulesets/active")).raise_for_status().json()
+        active = (await self._get("/v1/rulesets/active")).raise_for_status().json()
         if "document" not in active:
             raise CannotDecide("no ruleset is active")
-        items = (await client.get("/v1/cells")).raise_for_status().json()["items"]
+        items = (await self._get("/v1/cells")).raise_for_status().json()["items"]
         remote = [remote_cell(item) for item in items]
         self._edge = Edge(
             Cells(remote),
@@ -160,39 +168,41 @@ class CellwayRouter:
         )
         return self._edge
 
-    def _http(self) -> httpx.AsyncClient:
+    async def _get(self, path: str) -> httpx.Response:
+        """Send a GET to the API. Each request reads the options anew, as they may change."""
         if self._client is None:
-            token = ctx.options.cellway_token
-            self._client = httpx.AsyncClient(
-                base_url=ctx.options.cellway_server,
-                headers={"authorization": f"Bearer {token}"} if token else {},
-                timeout=ctx.options.cellway_timeout_ms / 1000,
-                trust_env=False,
-            )
-        return self._client
+            self._client = httpx.AsyncClient(trust_env=False)
+        token = ctx.options.cellway_token
+        return await self._client.get(
+            ctx.options.cellway_server.rstrip("/") + path,
+            headers={"authorization": f"Bearer {token}"} if token else {},
+            timeout=ctx.options.cellway_timeout_ms / 1000,
+        )
 
 
 def _admitted(flow: http.HTTPFlow) -> Request | Refused:
-    """The request as the edge would have it."""
+    """Return the request as the edge would admit it, or why the edge would refuse it."""
     request = flow.request
-    # mitmproxy's `method` is in capitals, whatever was sent.
+    # mitmproxy's own `method` is in upper case, whatever the client sent.
     method, path = request.data.method.decode("latin-1"), request.data.path
     fields = [(name.decode("latin-1"), value) for name, value in request.headers.fields]
     if request.is_http2 or request.is_http3:
-        authority = request.data.authority or None
-        return admit(method, path, authority, fields, version=HttpVersion.HTTP_2)
+        return admit(
+            method, path, request.data.authority or None, fields, version=HttpVersion.HTTP_2
+        )
     if not request.is_http11:
         return Refused(UPGRADE_REQUIRED, f"{request.http_version} is not served")
-    named = request.data.authority or _proxied_authority(flow)
-    return admit(method, b"http://" + named + path if named else path, None, fields)
+    authority = request.data.authority or _proxied_authority(flow)
+    return admit(method, b"http://" + authority + path if authority else path, None, fields)
 
 
 def _proxied_authority(flow: http.HTTPFlow) -> bytes:
-    """The authority of the absolute-form target that a regular proxy got and has taken apart.
+    """Return the authority of the absolute URL that a client sent to a regular proxy.
 
-    It goes before the Host headers (RFC 9112 section 3.2.2); empty where it is that of the Host
-    header, as it should be, since that is still as written. In a tunnel, where the server is known
-    before the request, nothing has been taken apart.
+    It takes precedence over the Host header (RFC 9112, section 3.2.2). mitmproxy has split the URL,
+    so the authority is put together again here. Return nothing if it is the same as the Host
+    header, which still has the client's own spelling, and in a tunnel, where the client sent no
+    such URL.
     """
     request = flow.request
     tunnelled = flow.server_conn.address is not None
@@ -201,20 +211,20 @@ def _proxied_authority(flow: http.HTTPFlow) -> bytes:
     name = request.host.encode("idna").decode("ascii")
     host = f"[{name}]" if ":" in name else name
     authority = hostport("http", host, request.port)
-    as_written = request.host_header in {authority, f"{host}:{request.port}"}
-    return b"" if as_written else authority.encode("ascii")
+    is_in_host_header = request.host_header in {authority, f"{host}:{request.port}"}
+    return b"" if is_in_host_header else authority.encode("ascii")
 
 
 def _send_to(flow: http.HTTPFlow, cell: RemoteCell, admitted: Request) -> None:
-    """Point the flow at one of the cell's endpoints, with the host and path that were decided by.
+    """Send the flow to one of the cell's endpoints, with the host and path that were decided on.
 
-    A client's internal headers do not get there.
+    The cell does not get internal headers that the client sent.
     """
     request = flow.request
     for name in {name for name in request.headers if name.lower().startswith(INTERNAL_PREFIX)}:
         del request.headers[name]
     if request.data.authority and not isinstance(flow.client_conn.proxy_mode, UpstreamMode):
-        # Else the cell would get an absolute form with its own address.
+        # With an authority, mitmproxy would send the cell an absolute URL of its own address.
         request.authority = ""
     host, _, port = random.choice(cell.endpoints).rpartition(":")  # noqa: S311 - spreads load
     request.scheme = "https" if cell.tls else "http"
@@ -225,7 +235,7 @@ def _send_to(flow: http.HTTPFlow, cell: RemoteCell, admitted: Request) -> None:
 
 
 def _document(decision: Decision) -> dict[str, Any]:
-    """A decision in types that a flow file can hold."""
+    """Return a decision in types that a flow file can hold."""
     status = decision.outcome.code if isinstance(decision.outcome, Status) else None
     return {
         "cell": decision.cell,

@@ -1,6 +1,7 @@
-"""What an add-on knows of cells and rules from the REST API.
+"""Cells and ruleset as the REST API gives them to an addon.
 
-A module of its own because mitmproxy runs a script outside `sys.modules`, where dataclasses fail.
+This is a module of its own because mitmproxy does not enter a script in `sys.modules`, and a
+dataclass needs its module there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from control_plane.routing.rules.ruleset import Ruleset
 
 @dataclass(frozen=True, slots=True)
 class RemoteCell:
-    """A cell as the server tells of it."""
+    """A cell, with what routing and the addon need of it."""
 
     id: int
     name: str
@@ -30,16 +31,17 @@ class RemoteCell:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Cells and ruleset as of some moment."""
+    """Cells and ruleset, as read at one moment."""
 
     cells: Cells
-    endpoints: dict[str, RemoteCell]
+    cells_by_name: dict[str, RemoteCell]
     ruleset: Ruleset
     read_at: float
+    """When they were read, by the monotonic clock, in seconds."""
 
 
 def remote_cell(item: dict[str, Any]) -> RemoteCell:
-    """Read a cell of ``GET /v1/cells``."""
+    """Return the cell that an item of ``GET /v1/cells`` describes."""
     return RemoteCell(
         item["id"],
         item["name"],

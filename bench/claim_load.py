@@ -37,7 +37,7 @@ from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 from tests.support.postgres import postgres
@@ -179,7 +179,7 @@ def _fill(url: str) -> None:
         name = f"cell-{number}"
         endpoint = Endpoint("127.0.0.1", 443)
         spec = CellSpec(name, f"{name}.example.com", (endpoint,), state=CellState.ACTIVE)
-        topology.create_cell(spec, actor="bench")
+        topology.cells.create(spec, actor="bench")
     topology.close()
 
 

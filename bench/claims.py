@@ -26,8 +26,8 @@ import psycopg
 
 from bench.load import scratch
 from bench.results import Figure, report
+from control_plane.topology import Topology
 from control_plane.topology.lookup.interface import owner_statement
-from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -61,7 +61,7 @@ FROM generate_series(1, %s) AS i"""
 @contextmanager
 def _opened(url: str) -> Iterator[Topology]:
     topology = Topology.open(url)
-    topology.create_cell(
+    topology.cells.create(
         CellSpec("cell-1", "cell-1.example", (Endpoint("10.0.0.1", 1),), state=CellState.ACTIVE),
         actor="bench",
     )
@@ -86,8 +86,8 @@ def _ours(topology: Topology) -> Callable[[], None]:
             RecordSpec("route", uuid.uuid4().hex, 3, at, 4, at.to_bytes(8, "big"))
             for at in range(1, BATCH + 1)
         ]
-        lease = topology.begin_update(1, specs, [], actor="bench").value
-        topology.commit_update(1, lease.uuid, actor="bench")
+        lease = topology.leases.begin(1, specs, [], actor="bench").value
+        topology.leases.commit(1, lease.uuid, actor="bench")
 
     return step
 
@@ -170,7 +170,7 @@ def _import(topology: Topology) -> dict[str, Figure]:
             for at in range(IMPORTED)
         ]
         started = time.perf_counter()
-        done = topology.import_claims(lines, actor="bench", reject=print, progress=lambda _: None)
+        done = topology.bulk.import_(lines, actor="bench", reject=print, progress=lambda _: None)
         rates.append(done.created / (time.perf_counter() - started))
     rate = statistics.median(rates)
     return {"import_claims_per_second": Figure(rate, "1/s", "higher", "SQLite", len(rates))}

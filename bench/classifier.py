@@ -30,7 +30,7 @@ import uvicorn
 from bench.results import Figure, report
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -56,13 +56,13 @@ def load(url: str, ruleset: str = "generic") -> None:
             session_prefix=f"cell-{number}",
             state=CellState.ACTIVE,
         )
-        topology.create_cell(spec, actor="bench")
+        topology.cells.create(spec, actor="bench")
     specs = [ClaimSpec("tenant", f"tenant-{n}", f"cell-{n % CELLS + 1}") for n in range(TENANTS)]
     for start in range(0, TENANTS, _BATCH):
-        topology.claim(specs[start : start + _BATCH], actor="bench")
+        topology.claims.claim(specs[start : start + _BATCH], actor="bench")
     document = (RULESETS / f"{ruleset}.json").read_text()
-    topology.put_ruleset(ruleset, document, actor="bench")
-    topology.activate_ruleset(ruleset, 1, actor="bench")
+    topology.rulesets.put(ruleset, document, actor="bench")
+    topology.rulesets.activate(ruleset, 1, actor="bench")
     topology.close()
 
 

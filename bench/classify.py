@@ -34,7 +34,7 @@ from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -75,10 +75,10 @@ def _load(url: str) -> None:
         spec = CellSpec(
             f"cell-{number}", f"cell-{number}.example.com", (endpoint,), state=CellState.ACTIVE
         )
-        topology.create_cell(spec, actor="bench")
+        topology.cells.create(spec, actor="bench")
     specs = [ClaimSpec("route", f"group-{n}", f"cell-{n % CELLS + 1}") for n in range(TENANTS)]
     for start in range(0, TENANTS, 1000):
-        topology.claim(specs[start : start + 1000], actor="bench")
+        topology.claims.claim(specs[start : start + 1000], actor="bench")
     topology.close()
 
 

@@ -176,11 +176,11 @@ async def main(size: Size, changes: int, profile: Path | None = None) -> None:
 
 async def _measure(plane: Running, nodes: Nodes, size: Size, changes: int) -> dict[str, Figure]:
     def endpoints(number: int) -> int:
-        return plane.topology.update_cell("cell-1", moved(number + 1), actor="bench").revision
+        return plane.topology.cells.replace("cell-1", moved(number + 1), actor="bench").revision
 
     def new_cell(number: int) -> int:
         spec = _spec(size.cells + 1 + number, 20_000)
-        return plane.topology.create_cell(spec, actor="bench").revision
+        return plane.topology.cells.create(spec, actor="bench").revision
 
     await nodes.tell("prepare")
     started = time.perf_counter()

@@ -33,7 +33,7 @@ from control_plane.cli.bulk import PIECE_LINES
 from control_plane.process.event_loop import until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 
@@ -65,7 +65,7 @@ def _fresh(directory: Path, name: str) -> Path:
     for number in range(1, CELLS + 1):
         cell, endpoint = f"cell-{number}", Endpoint("127.0.0.1", 443)
         spec = CellSpec(cell, f"{cell}.example.com", (endpoint,), state=CellState.ACTIVE)
-        topology.create_cell(spec, actor="bench")
+        topology.cells.create(spec, actor="bench")
     topology.close()
     return path
 

@@ -27,10 +27,10 @@ from bench.fleet_nodes import Crowd, simulated
 from bench.load import scratch
 from bench.results import Figure, report
 from bench.world import fill
-from control_plane.examples.demo import free_port
 from control_plane.names import ECDS, EPOCHS_FILTER, RDS, ROUTES_NAME
 from control_plane.process.event_loop import run_loop
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
+from tests.support.ports import unused_port
 
 DEADLINE_S = 120.0
 CLAIMS = """
@@ -68,7 +68,7 @@ def prepare(url: str, cells: int, claims: int) -> None:
 @contextlib.asynccontextmanager
 async def served(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, int, int]]:
     """`cellway serve` on this directory; yields it, its API's port and its gRPC port."""
-    ports = {"API": free_port(), "GRPC": free_port(), "CLASSIFIER": free_port()}
+    ports = {"API": unused_port(), "GRPC": unused_port(), "CLASSIFIER": unused_port()}
     environment = os.environ | {f"CELLWAY_{name}_PORT": str(port) for name, port in ports.items()}
     environment |= {
         "CELLWAY_DATABASE_URL": f"sqlite:///{directory}/cellway.db",
@@ -128,7 +128,7 @@ async def measure(nodes: int, cells: int, claims: int, directory: Path) -> dict[
             await _until(lambda: _synced(api, nodes, revision), "the fleet does not come up")
             seen["fleet"] = resident_mib(process.pid)
             for number in range(20):
-                revision = topology.update_cell("cell-1", moved(number), actor="bench").revision
+                revision = topology.cells.replace("cell-1", moved(number), actor="bench").revision
                 await _until(lambda at=revision: _synced(api, nodes, at), "a change is lost")
             seen["changes"] = resident_mib(process.pid)
             for _ in range(5):

@@ -29,7 +29,7 @@ from bench.world import cellway
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
 from control_plane.server import Running
-from control_plane.topology.claims.move import Subject
+from control_plane.topology import Subject
 from control_plane.topology.values.claim import ClaimSpec
 
 CELLS = ("cell-1", "cell-2")
@@ -131,7 +131,7 @@ async def measure(moves: int) -> list[float]:
         with _processes() as (ports, cells, context):
             async with cellway(directory, ports, len(CELLS), "generic") as (plane, edge):
                 claim = ClaimSpec("tenant", "mover", CELLS[0], "mover")
-                plane.topology.claim([claim], actor="bench")
+                plane.topology.claims.claim([claim], actor="bench")
                 most = moves * (SETTLE_S + DEADLINE_S)
                 client = context.Process(target=_client, args=(edge, most), daemon=True)
                 client.start()
@@ -153,7 +153,7 @@ async def _moves(plane: Running, cells: Connection, moves: int) -> list[float]:
         stop = plane.topology.subscribe(partial(_note, committed))
         subject = Subject(text="mover")
         await asyncio.to_thread(
-            plane.topology.transfer, subject, old, new, reason="bench", actor="bench"
+            plane.topology.moves.move, subject, old, new, reason="bench", actor="bench"
         )
         stop()
         await _asked(cells, new, committed[0])

@@ -89,7 +89,7 @@ def _point_at(plane: Running, port: int) -> int:
         session_prefix="cell-1",
         state=CellState.ACTIVE,
     )
-    return plane.topology.update_cell("cell-1", spec, actor="bench").revision
+    return plane.topology.cells.replace("cell-1", spec, actor="bench").revision
 
 
 @contextlib.contextmanager

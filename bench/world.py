@@ -15,14 +15,14 @@ from typing import Any, cast
 import uvloop
 
 from control_plane.cli.local import LOCAL_NODE, local_bootstrap
-from control_plane.examples.demo import free_port
 from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
+from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parent.parent / "rulesets"
 _BATCH = 1000
@@ -68,7 +68,7 @@ def upstream(body: bytes = b"ok") -> Iterator[int]:
 @contextlib.asynccontextmanager
 async def bare_envoy(target: int, directory: Path) -> AsyncIterator[int]:
     """An Envoy that does nothing but proxy: the baseline; yields its port."""
-    port = free_port()
+    port = unused_port()
     document = bare_bootstrap(port, target)
     envoy = Envoy(json.dumps(document), directory / "bare", concurrency=1)
     await envoy.start()
@@ -138,7 +138,7 @@ def plane_settings(directory: Path, **settings: Any) -> Settings:
         "grpc_port": 0,
         "classifier_port": 0,
         "envoy_admin_port": 0,
-        "edge_port": free_port(),
+        "edge_port": unused_port(),
         "debug_networks": (),
         "health_interval_s": 0,
     }
@@ -180,7 +180,7 @@ def fill(
     actor = f"bench {os.getpid()}"
     ports = [target] * cells if isinstance(target, int) else target
     for number, port in enumerate(ports, 1):
-        topology.create_cell(
+        topology.cells.create(
             CellSpec(
                 f"cell-{number}",
                 f"cell-{number}.example.com",
@@ -195,7 +195,7 @@ def fill(
         for number in range(tenants)
     ]
     for start in range(0, tenants, _BATCH):
-        topology.claim(specs[start : start + _BATCH], actor=actor)
+        topology.claims.claim(specs[start : start + _BATCH], actor=actor)
     document = (RULESETS / f"{ruleset}.json").read_text()
-    version = topology.put_ruleset(ruleset, document, actor=actor).value.version
-    topology.activate_ruleset(ruleset, version, actor=actor)
+    version = topology.rulesets.put(ruleset, document, actor=actor).value.version
+    topology.rulesets.activate(ruleset, version, actor=actor)

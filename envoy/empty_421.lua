@@ -1,8 +1,8 @@
 -- Gives a cell's 421 a body if it has none.
 --
--- Runs where a 421 may come before the request's end. Such a request can't be begun again; Envoy's
--- custom_response filter (1.40) tries, fails, and holds the headers back until a body follows them: a
--- response without one would never go out. The compiler puts BODY in front of this.
+-- Runs on routes where a 421 may come before the request has ended. Envoy's custom_response filter (1.40)
+-- tries to start such a request again, fails, and then holds the response headers back until a body
+-- follows: without one, the client would never get an answer. The compiler writes BODY in front of this.
 
 function envoy_on_response(handle)
   local headers = handle:headers()

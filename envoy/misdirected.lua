@@ -1,8 +1,8 @@
--- What is left of a cell's 421 once all was done that could be done is a 503 to the client.
+-- Turns a cell's 421 into a 503 for the client, when nothing else can be done about it.
 --
--- Runs on routes where that may happen: where a request is asked again, where a body may still be on
--- its way when the answer comes, and where the edge keeps no answers. The cell's body stays.
--- The compiler puts RETRY_AFTER in front of this.
+-- Runs on three kinds of routes: those for a request that is asked again, those where a body may still be
+-- coming when the answer comes, and those of an edge without a cache. The cell's body stays. The compiler
+-- writes RETRY_AFTER in front of this.
 
 function envoy_on_response(handle)
   local headers = handle:headers()

@@ -30,7 +30,7 @@ from control_plane.api.routes import topology as whole
 from control_plane.api.schemas import responses
 from control_plane.edge_health.book import Book
 from control_plane.grpc_api.services.gateway import Gateway
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet
 
 # Before claims: its {bucket}/{value} takes all that is left.

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 
 from control_plane.api.problem import ProblemError
-from control_plane.topology.tokens import Scope
+from control_plane.topology import Scope
 
 ROLE_KEY = "x-cellway-scope"
 """The member of an operation in the OpenAPI description that names the scope."""

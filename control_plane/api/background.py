@@ -10,8 +10,7 @@ from collections.abc import Callable
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.problem import ProblemError
-from control_plane.topology.operations import Operation, OperationState, Progress
-from control_plane.topology.service import Topology
+from control_plane.topology import Operation, OperationState, Progress, Topology
 from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class Operations:
             detail = f"{len(self._tasks)} operations run already; try again later"
             raise ProblemError(503, detail, code="busy")
         begun = await run_in_threadpool(
-            self._topology.begin_operation, kind, target, total, actor=actor
+            self._topology.operations.start, kind, target, total, actor=actor
         )
         task = asyncio.create_task(self._run(begun, work))
         self._tasks.add(task)
@@ -60,7 +59,7 @@ class Operations:
         def progress(done: int) -> None:
             nonlocal last
             last = done
-            self._topology.note_operation(operation.id, done)
+            self._topology.operations.note(operation.id, done)
             if self._stopping.is_set():
                 raise _BrokenOffError
 
@@ -73,7 +72,7 @@ class Operations:
             log.exception("operation %s (%s of %s)", operation.id, operation.kind, operation.target)
             state, detail = OperationState.FAILED, str(error)
         try:
-            self._topology.note_operation(operation.id, last, state, detail)
+            self._topology.operations.note(operation.id, last, state, detail)
         except TopologyError:
             # It will show as interrupted.
             log.exception("operation %s ended as %s, which could not be noted", operation.id, state)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from control_plane.api.app import create_app
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet
 
 

@@ -12,8 +12,8 @@ from control_plane.routing.evaluate import Evaluation
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
+from control_plane.topology import Topology
 from control_plane.topology.lookup.interface import ClaimLookup, Seen
-from control_plane.topology.service import Topology
 from control_plane.topology.values.errors import Unavailable
 
 MAX_STARTS = 8

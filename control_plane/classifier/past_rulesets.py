@@ -16,7 +16,7 @@ from control_plane.routing.rules.document import load
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Ruleset
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 MAX_KEPT = 8
 MAX_ABSENT = 64
@@ -59,7 +59,7 @@ class PastRulesets:
         """Read one from the topology, which blocks; raises `UnknownRuleset`."""
         if self.is_absent(digest):
             raise UnknownRuleset(digest)
-        for version in reversed(self._topology.rulesets()):
+        for version in reversed(self._topology.rulesets.versions()):
             key = version.name, version.version
             # What an older version of ours took may be refused by this one.
             with contextlib.suppress(RulesetError):

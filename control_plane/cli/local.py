@@ -20,9 +20,8 @@ from control_plane.process.listening import host_port, reachable
 from control_plane.server import Running, changes_kept, running, serve
 from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.settings import BadSetting, Settings, TokenNeeded
-from control_plane.topology.claims.bulk import Reject
+from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
-from control_plane.topology.service import Topology
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
@@ -189,7 +188,7 @@ def importing(
     def take(lines: list[str], first: int) -> dict[str, Any]:
         rejects: list[Reject] = []
         with _told():
-            done = topology.import_claims(
+            done = topology.bulk.import_(
                 lines,
                 actor=actor,
                 reject=rejects.append,
@@ -229,7 +228,7 @@ def prune_database(settings: Settings, *, dry_run: bool) -> tuple[int, int]:
             rows = asyncio.run(Retention(topology, kept).round())
         except OSError as error:
             raise Failure(f"nothing more was forgotten: the archive: {error}") from error
-        return rows, topology.oldest_change()
+        return rows, topology.changes.oldest()
 
 
 def advance_database(url: str, above: int) -> int:

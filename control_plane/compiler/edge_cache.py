@@ -29,6 +29,14 @@ from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.outcomes import RETRY_AFTER_S
 
 _FOLDER = Path(__file__).parents[2] / "envoy"
+_EDGE_CACHE = (
+    "edge_cache/bounded_cache.lua",
+    "edge_cache/route_names.lua",
+    "edge_cache/epochs.lua",
+    "edge_cache/questions.lua",
+    "edge_cache.lua",
+)
+"""The parts of the edge cache's script, each after those that it uses."""
 _UNDONE = (
     MISDIRECTED_HEADER,
     CELL_HEADER,
@@ -62,7 +70,7 @@ def compile_script(policy: TrafficPolicy) -> str:
         "MAX_NEGATIVE": max(2, policy.edge_cache_entries // 10),
         "STALE_MS": round(policy.edge_cache_stale_s * 1000),
     }
-    return _locals(constants) + _script("edge_cache.lua")
+    return _locals(constants) + "".join(_script(part) for part in _EDGE_CACHE)
 
 
 def compile_misdirected_script() -> str:

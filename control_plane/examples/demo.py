@@ -23,7 +23,7 @@ from control_plane.cli.local import everything
 from control_plane.cli.output import table_of
 from control_plane.names import CELL_HEADER, RULE_HEADER, TIER_HEADER
 from control_plane.process.event_loop import run_loop, until_signal
-from control_plane.process.listening import bind, port_of
+from control_plane.process.listening import free_port
 from control_plane.routing.tokens import encode_routable_token
 from control_plane.settings import Settings
 
@@ -102,15 +102,12 @@ async def example_cell(name: str, port: int) -> AsyncIterator[None]:
         await process.wait()
 
 
-def free_port(wanted: int = 0) -> int:
-    """This port if it is free, else any that is."""
-    try:
-        sock = bind("127.0.0.1", wanted)
-    except OSError:
+def choose_port(wanted: int) -> int:
+    """Return this port if it is free; else say so, and return another one."""
+    port = free_port(wanted)
+    if port != wanted:
         console.print(f"port {wanted} is taken; using another one")
-        sock = bind("127.0.0.1", 0)
-    with sock:
-        return port_of(sock)
+    return port
 
 
 class Tour:
@@ -226,11 +223,11 @@ async def demo(*, once: bool) -> int:
         settings = Settings(
             database_url=f"sqlite:///{directory}/cellway.db",
             data_dir=directory,
-            edge_port=free_port(10000),
-            envoy_admin_port=free_port(9901),
-            api_port=free_port(8000),
-            grpc_port=free_port(18000),
-            classifier_port=free_port(18001),
+            edge_port=choose_port(10000),
+            envoy_admin_port=choose_port(9901),
+            api_port=choose_port(8000),
+            grpc_port=choose_port(18000),
+            classifier_port=choose_port(18001),
         )
         ports = {name: free_port() for name in names}
         async with asyncio.TaskGroup() as starting:

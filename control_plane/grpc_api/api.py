@@ -11,7 +11,7 @@ from control_plane.grpc_api.services.claims import Claims
 from control_plane.grpc_api.services.classify import classify_service
 from control_plane.grpc_api.services.first_claims import FirstClaims
 from control_plane.grpc_api.services.probes import health_service
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 
 class TopologyApi:

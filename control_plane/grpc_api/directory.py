@@ -10,7 +10,7 @@ from control_plane.grpc_api.generated.cell_info_pb2 import (
     GetCellsResponse,
     SequenceRange,
 )
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import Cell, CellState
 from control_plane.topology.values.change import Snapshot
 

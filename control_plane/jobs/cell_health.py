@@ -20,8 +20,8 @@ import h11
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.jobs.cell_certificates import connect
+from control_plane.topology import Topology
 from control_plane.topology.cells.edge_health import FRESH, KEPT, PROBED
-from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Cell
 from control_plane.topology.values.endpoint import Endpoint
 
@@ -87,7 +87,7 @@ class HealthMonitor:
         theirs = await run_in_threadpool(verdicts, FRESH if alone else KEPT)
         ours = [
             cell
-            for cell in await run_in_threadpool(self._topology.cells)
+            for cell in await run_in_threadpool(self._topology.cells.all)
             if cell.state in PROBED and cell.name not in theirs
         ]
         found = await self._probe([cell for cell in ours if self._can_probe(cell)])

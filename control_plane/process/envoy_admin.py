@@ -1,4 +1,4 @@
-"""What we ask of a local Envoy through its admin port."""
+"""Asks and tells an Envoy on this machine through its admin port."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import httpx
 
 ANSWER_S = 5.0
+"""How long an answer may take."""
 POLL_S = 0.05
+"""Between two questions to an Envoy whose state is waited for."""
 UNDER_WAY = "http.edge.downstream_rq_active"
+"""Envoy's counter of the edge's requests that are not answered to their end."""
 
 
 class AdminSilent(Exception):
-    """The admin port does not answer."""
+    """Envoy's admin port does not answer, or with an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +28,18 @@ class EnvoyAdmin:
     port: int
 
     async def live(self) -> bool:
-        """Whether it is neither starting nor draining.
+        """Return whether it serves: it is neither starting nor draining.
 
         Raises:
-            AdminSilent: see there.
+            AdminSilent: it does not answer.
         """
         return bool((await self._call("GET", "/server_info")).json()["state"] == "LIVE")
 
     async def listens_on(self) -> frozenset[tuple[str, int]]:
-        """Return address and port of each active listener.
+        """Return the address and the port of each active listener.
 
         Raises:
-            AdminSilent: see there.
+            AdminSilent: it does not answer.
         """
         document = (await self._call("GET", "/listeners?format=json")).json()
         addresses = [
@@ -48,36 +51,39 @@ class EnvoyAdmin:
         """Return how many requests of the edge have not been answered to their end.
 
         Raises:
-            AdminSilent: see there.
+            AdminSilent: it does not answer.
         """
         stats = (await self._call("GET", f"/stats?filter=^{UNDER_WAY}$")).text
         return sum(int(line.rpartition(":")[2]) for line in stats.splitlines())
 
     async def stop_accepting(self) -> None:
-        """Close the listening ports, and each connection after the request that is under way.
+        """Close the listening ports, and each connection after its present request.
 
         Raises:
-            AdminSilent: see there.
+            AdminSilent: it does not answer.
         """
         await self._call("POST", "/healthcheck/fail")
         await self._call("POST", "/drain_listeners")
 
     async def drain(self, bound_s: float) -> int:
-        """Accept nothing more and wait for what is under way, at most ``bound_s`` seconds.
+        """Accept no new request, and wait for those under way.
+
+        Args:
+            bound_s: How long to wait at most, in seconds.
 
         Returns:
-            How many requests are still under way.
+            How many requests are still under way then.
 
         Raises:
-            AdminSilent: see there.
+            AdminSilent: it does not answer.
         """
         await self.stop_accepting()
         loop = asyncio.get_running_loop()
         end = loop.time() + bound_s
         while True:
-            left = await self.under_way()
-            if not left or loop.time() >= end:
-                return left
+            unanswered = await self.under_way()
+            if not unanswered or loop.time() >= end:
+                return unanswered
             await asyncio.sleep(POLL_S)
 
     async def _call(self, method: str, path: str) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""How our programs run: on uvloop, until a signal comes."""
+"""The event loop of our programs: uvloop, until a signal comes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import uvloop
 
 
 async def until_signal() -> None:
-    """Wait for SIGINT or SIGTERM."""
+    """Wait for SIGINT or SIGTERM, which meanwhile do not end the process by themselves."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -20,6 +20,6 @@ async def until_signal() -> None:
 
 
 def run_loop[T](main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on uvloop."""
+    """Run a coroutine on uvloop, and return what it returns."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)

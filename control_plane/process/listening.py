@@ -1,68 +1,54 @@
-"""Sockets and uvicorn servers that live inside one event loop."""
+"""Addresses, ports and listening sockets, with errors that tell an operator what to change."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import uvicorn
-
-
-class EmbeddedServer(uvicorn.Server):
-    """A uvicorn server that leaves signals to the program it is part of."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Install nothing."""
-        yield
-
+from collections.abc import Callable
 
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not listened on
-"""How programs on this machine reach what listens on every address of a family."""
+"""The address by which this machine reaches a listener on all addresses of a family."""
+BACKLOG = 1024
 
 
 def numeric(host: str) -> str:
-    """Return the IP address of a host that may be a name; IPv4 where the name has both.
+    """Return the IP address of a host that may be a name; IPv4 if the name has both.
 
     Raises:
-        OSError: the name has none.
+        OSError: the name has no address.
     """
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         text = f"{host!r} is no address of this machine: {error}"
         raise OSError(errno.EADDRNOTAVAIL, text) from error
-    addresses = sorted((family != socket.AF_INET, str(to[0])) for family, _, _, _, to in found)
+    addresses = sorted((family != socket.AF_INET, str(to[0])) for family, _, _, _, to in infos)
     return addresses[0][1]
 
 
 def reachable(host: str) -> str:
-    """Return the IP address by which programs on this machine reach what listens on a host."""
+    """Return the IP address by which programs on this machine reach a listener on a host."""
     address = numeric(host)
     return LOOPBACK_OF.get(address, address)
 
 
 def bind(host: str, port: int, setting: str = "another port") -> socket.socket:
-    """Return a listening socket; port 0 takes any free one. On ``::`` it takes IPv4 too.
+    """Return a listening socket, which does not block. On ``::`` it takes IPv4 too.
 
     Args:
         host: An IP address or a name.
-        port: Its port.
+        port: Its port; 0: any free one.
         setting: What to change if the port is taken, for the message.
 
     Raises:
         OSError: its text names host, port and what to change.
     """
-    sock = _bound(host, port, setting, lambda sock: sock.listen(1024))
+    sock = _bound(host, port, setting, lambda sock: sock.listen(BACKLOG))
     sock.setblocking(False)
     return sock
 
@@ -72,22 +58,41 @@ def check_free(host: str, port: int, setting: str) -> None:
     _bound(host, port, setting, lambda _: None).close()
 
 
+def free_port(wanted: int = 0) -> int:
+    """Return a loopback port that is free now: the wanted one if it is, else any other.
+
+    Another program may take it before it is used.
+    """
+    try:
+        sock = bind("127.0.0.1", wanted)
+    except OSError:
+        sock = bind("127.0.0.1", 0)
+    with sock:
+        return port_of(sock)
+
+
 def reserve(
     host: str, port: int, setting: str = "another port", *, beside: bool = False
 ) -> socket.socket:
-    """Take a port, or with 0 any free one, for a process of ours that listens with SO_REUSEPORT.
+    """Reserve a port for a process of ours that listens with SO_REUSEPORT, as Envoy does.
 
-    Envoy's workers listen so, which lets a second Envoy of the same user take a share of the
-    connections without a word. As long as the socket is open, only who asks for SO_REUSEPORT can
-    bind the port, and nobody can reserve it. It gets no connections, because it does not listen.
-    With ``beside``, processes of ours listen on it already.
+    SO_REUSEPORT lets a second Envoy of the same user listen on the port of the first and take a
+    share of its connections, without an error. As long as the returned socket is open, only
+    programs that ask for SO_REUSEPORT can bind the port, and nobody else can reserve it. The socket
+    itself gets no connections, because it does not listen.
+
+    Args:
+        host: An IP address or a name.
+        port: Its port; 0: any free one.
+        setting: What to change if the port is taken, for the message.
+        beside: Whether processes of ours listen on the port already.
 
     Raises:
-        OSError: as `bind`.
+        OSError: its text names host, port and what to change.
     """
 
     def share(sock: socket.socket) -> None:
-        # Only after the binding: else two reservations could have the same port.
+        # After the binding, because two sockets with SO_REUSEPORT could reserve the same port.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
@@ -102,6 +107,11 @@ def _bound(
     *,
     shared: bool = False,
 ) -> socket.socket:
+    """Return a socket that is bound, with SO_REUSEPORT if it is ``shared``, and given to ``then``.
+
+    Raises:
+        OSError: in the operator's words.
+    """
     address = numeric(host)
     try:
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -116,18 +126,21 @@ def _bound(
         then(sock)
     except OSError as error:
         sock.close()
-        why = f"can't listen on {host_port(host, port)}: {error.strerror}"
-        if error.errno == errno.EADDRINUSE:
-            why = (
-                f"port {port} of {host} is taken by another program: end that, or choose another "
-                f"with {setting}"
-            )
-        raise OSError(error.errno, why) from error
+        raise OSError(error.errno, _why(error, host, port, setting)) from error
     return sock
 
 
+def _why(error: OSError, host: str, port: int, setting: str) -> str:
+    if error.errno != errno.EADDRINUSE:
+        return f"can't listen on {host_port(host, port)}: {error.strerror}"
+    return (
+        f"port {port} of {host} is taken by another program: end that, or choose another "
+        f"with {setting}"
+    )
+
+
 def has_ipv6() -> bool:
-    """Whether this machine's kernel knows IPv6; it need not have an address."""
+    """Return whether this machine's kernel supports IPv6; it need not have an address."""
     try:
         socket.socket(socket.AF_INET6).close()
     except OSError:
@@ -136,36 +149,10 @@ def has_ipv6() -> bool:
 
 
 def port_of(sock: socket.socket) -> int:
-    """The port that a socket is bound to."""
+    """Return the port that a socket is bound to."""
     return int(sock.getsockname()[1])
 
 
 def host_port(host: str, port: int) -> str:
-    """As URLs have it: an IPv6 address in brackets."""
+    """Return ``host:port`` as URLs have it, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def embedded(app: Any, *, log_level: str = "warning") -> EmbeddedServer:
-    """A server for an ASGI app, to be run with `run`."""
-    config = uvicorn.Config(
-        app,
-        log_level=log_level,
-        access_log=False,
-        lifespan="off",
-        timeout_keep_alive=75,
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=2,
-    )
-    return EmbeddedServer(config)
-
-
-async def run(server: EmbeddedServer, sock: socket.socket) -> None:
-    """Serve until cancelled, then finish what has begun."""
-    task = asyncio.create_task(server.serve(sockets=[sock]))
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        server.should_exit = True
-        await task
-        raise

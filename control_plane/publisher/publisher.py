@@ -19,8 +19,8 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import ECDS, EPOCHS_FILTER
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
+from control_plane.topology import Topology
 from control_plane.topology.lookup.interface import ClaimLookup, Mark
-from control_plane.topology.service import Topology
 from control_plane.topology.values.change import Snapshot as TopologySnapshot
 from control_plane.topology.values.errors import TopologyError
 from control_plane.xds.resource import Resource

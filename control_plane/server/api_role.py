@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from control_plane.api.app import create_app
 from control_plane.grpc_api.metrics import gateway_counter
 from control_plane.grpc_api.services.gateway import CacheTimes, Gateway
-from control_plane.process.listening import bind, embedded, port_of, run
+from control_plane.process.embedded_server import embedded, run
+from control_plane.process.listening import bind, port_of
 from control_plane.server.foundation import Foundation
 from control_plane.server.scrape import Alarm, Scrape
 from control_plane.server.topology_role import TopologyAccess

@@ -27,7 +27,7 @@ from control_plane.server.topology_role import (
 )
 from control_plane.server.xds_role import XdsRole
 from control_plane.settings import Settings, check_exposure
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet
 
 log = logging.getLogger(__name__)

@@ -1,9 +1,11 @@
-"""The edge of `cellway up`: its port, its Envoy, and whether the one listens on the other.
+"""The edge of `cellway up`: its port, its Envoy, and whether that Envoy listens on that port.
 
-Two systems must never share a port, and Envoy would let them (see `reserve` in
-`process.listening`), so the port is taken before anything starts. A `cellway up` that was
-killed has left an Envoy that serves on: if that has the same bootstrap, the next one goes on with
-it, and no request is lost; else it is drained and a new one is started.
+Two systems must never share a port, but Envoy would let them (see `reserve` in
+`process.listening`). So `cellway up` reserves the port before anything starts.
+
+A `cellway up` that was killed has left an Envoy that still serves. If that Envoy has the same
+bootstrap, the next `cellway up` goes on with it, and no request is lost. Otherwise it drains that
+Envoy and starts a new one.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ from control_plane.xds.session.status import SyncState
 EDGE_PORT = "--edge-port (CELLWAY_EDGE_PORT), 0 for any free one"
 ADMIN_PORT = "--envoy-admin-port (CELLWAY_ENVOY_ADMIN_PORT)"
 LISTENS_S = 20.0
-"""How long an Envoy may take until it listens, from when it has joined."""
+"""How long an Envoy that has joined the fleet may take until it listens."""
 LISTENER = "Listener"
+"""The key of listeners in what `refused` returns."""
 Say = Callable[[str], None]
+"""Shows the operator a line."""
 
 
 class NoEdge(Exception):
@@ -40,7 +44,7 @@ def only_one(data_dir: Path) -> Iterator[None]:
     """Keep a second `cellway up` away from a data directory.
 
     Raises:
-        NoEdge: one is running there.
+        NoEdge: another one runs in that directory.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "up.lock").open("a+") as lock:
@@ -57,10 +61,16 @@ def only_one(data_dir: Path) -> Iterator[None]:
 
 
 class LocalEdge:
-    """The edge's port, from before the control plane starts, and later its Envoy."""
+    """The edge's port, which is taken before the control plane starts, and then its Envoy."""
 
     def __init__(self, settings: Settings, say: Say, *, outlive: bool) -> None:
-        """With ``outlive`` the Envoy goes on when this process is killed."""
+        """Prepare the edge; nothing is taken or started yet.
+
+        Args:
+            settings: Say on which port to listen, and where Envoy's files go.
+            say: Is told what happens to an Envoy of an earlier run.
+            outlive: Whether the Envoy goes on when this process is killed.
+        """
         self._settings = settings
         self._say = say
         self._outlive = outlive
@@ -71,10 +81,10 @@ class LocalEdge:
         self.port = settings.edge_port
 
     async def take_port(self) -> None:
-        """Reserve the port, which an Envoy that was left here may listen on already.
+        """Reserve the port. An Envoy that an earlier run has left may listen on it already.
 
         Raises:
-            OSError: it is taken, or there is no such address.
+            OSError: another program has the port, or there is no such address.
         """
         self._left = LeftEnvoy.find(self._directory)
         ports = await self._ports_of_left()
@@ -86,29 +96,38 @@ class LocalEdge:
         self.port = port_of(self._reserved)
 
     async def _ports_of_left(self) -> list[int]:
+        """Return the ports on which the Envoy of an earlier run listens, at whatever address.
+
+        The address does not matter: with another `edge_host`, that Envoy is told to listen there.
+        """
         if self._left is None:
             return []
         try:
             listening = await self._left.admin.listens_on()
         except AdminSilent:
-            # It is stuck: what it can't tell us it won't serve either.
+            # An Envoy whose admin port is silent is stuck, so it serves nothing either.
             self._say(f"Envoy of an earlier run (pid {self._left.pid}) does not answer: ending it")
             await self._left.stop()
             return []
-        # At whatever address: with another `edge_host` it is told to listen there instead.
         return sorted(port for _, port in listening)
 
     def give_back(self) -> None:
-        """Let others have the port."""
+        """Give the reserved port back."""
         if self._reserved is not None:
             self._reserved.close()
 
     async def run(self, bootstrap: str) -> tuple[Envoy, int]:
-        """Start an Envoy, or go on with the one that was left; returns it and its admin port.
+        """Start an Envoy, or go on with the one of an earlier run.
+
+        Args:
+            bootstrap: Its configuration, as JSON.
+
+        Returns:
+            The Envoy and its admin port.
 
         Raises:
             EnvoyEnded: it does not start.
-            OSError: there is none, or a port is taken.
+            OSError: no Envoy is installed, or a port is taken.
         """
         left = LeftEnvoy.find(self._directory)
         proxy = Envoy(bootstrap, self._directory, outlive=self._outlive)
@@ -127,10 +146,13 @@ class LocalEdge:
         return proxy, await proxy.start()
 
     async def listens(self, plane: Running, node_id: str, admin: EnvoyAdmin) -> bool:
-        """Wait until Envoy listens on the port; False if no ruleset says what it should serve.
+        """Wait until Envoy listens on the port.
+
+        Returns:
+            False if there is nothing to listen for, because no ruleset is active.
 
         Raises:
-            NoEdge: it does not, with Envoy's words if it has refused something.
+            NoEdge: it does not listen. The message quotes Envoy if it has refused something.
         """
         if plane.topology.snapshot().ruleset is None:
             return False
@@ -147,7 +169,7 @@ class LocalEdge:
 
 
 async def _is_live(left: LeftEnvoy) -> bool:
-    """Whether it serves; one that was draining when its parent was killed would never again."""
+    """Return whether it serves. One that was draining when its parent was killed never will."""
     try:
         return await left.admin.live()
     except AdminSilent:
@@ -155,28 +177,31 @@ async def _is_live(left: LeftEnvoy) -> bool:
 
 
 def refused(plane: Running, node_id: str) -> dict[str, str]:
-    """Return what a node has refused, in Envoy's words, by type."""
+    """Return what a node has refused: Envoy's words, by the type's last name ("Listener")."""
     return {
-        one.type_url.rpartition(".")[2]: one.error
+        status.type_url.rpartition(".")[2]: status.error
         for node in plane.fleet.nodes()
         if node.id == node_id
-        for one in node.types
-        if one.state is SyncState.NACKED
+        for status in node.types
+        if status.state is SyncState.NACKED
     }
 
 
 async def drain(proxy: Envoy, admin: EnvoyAdmin, bound_s: float, say: Say) -> None:
-    """Let what is under way end, at most ``bound_s`` seconds, and say so if anything is."""
+    """Let the requests under way end, for at most ``bound_s`` seconds, and say so if there are any.
+
+    An Envoy that does not answer is not waited for.
+    """
     try:
         await admin.stop_accepting()
-        # What has come in already, and Envoy has not read yet, is under way too.
+        # Give Envoy the time to read the requests that have come in already: it counts them then.
         await asyncio.sleep(POLL_S)
         under_way = await admin.under_way()
         if not under_way or not proxy.running:
             return
         say(f"draining: {under_way} requests under way, at most {bound_s:g} s; again: end at once")
-        left = await admin.drain(bound_s)
+        unanswered = await admin.drain(bound_s)
     except AdminSilent:
         return
-    if left:
-        say(f"{left} requests were still under way after {bound_s:g} s and are cut")
+    if unanswered:
+        say(f"{unanswered} requests were still under way after {bound_s:g} s and are cut")

@@ -11,7 +11,7 @@ from control_plane.edge_health.book import Book
 from control_plane.server.foundation import Foundation
 from control_plane.server.xds_role import XdsRole
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.server.server import XdsServer
 

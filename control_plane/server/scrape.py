@@ -28,7 +28,7 @@ class Scrape:
     @classmethod
     def of(cls, foundation: Foundation, alarm: Alarm) -> Scrape:
         """Return the scrape of a foundation's parts."""
-        return cls(foundation, alarm, ClaimCounts(foundation.topology.count_claims, time.monotonic))
+        return cls(foundation, alarm, ClaimCounts(foundation.topology.claims.count, time.monotonic))
 
     async def text(self) -> bytes:
         """Return the metrics as of now, as Prometheus reads them.
@@ -40,9 +40,9 @@ class Scrape:
             self.foundation.topology, self.foundation.fleet, self.foundation.edges,
         )  # fmt: skip
         snapshot = await run_in_threadpool(topology.snapshot)
-        leases = await run_in_threadpool(topology.lease_backlog)
-        sequences = await run_in_threadpool(topology.sequence_uses)
-        mark = await run_in_threadpool(topology.sequence_mark)
+        leases = await run_in_threadpool(topology.open_leases.backlog)
+        sequences = await run_in_threadpool(topology.sequences.uses)
+        mark = await run_in_threadpool(topology.sequences.high_water_mark)
         claims = await self.counts.get()
         fleet.give_up_late()
         state = State(

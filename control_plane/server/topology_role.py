@@ -39,7 +39,7 @@ class TopologyAccess:
         local = settings.database_url.startswith("sqlite")
         lookups = None if local else Work(threads=LOOKUP_THREADS, max_calls=most)
         updates = Updates(
-            topology.carry_out, max_calls=most, threads=min(THREADS, settings.grpc_threads)
+            topology.leases.carry_out, max_calls=most, threads=min(THREADS, settings.grpc_threads)
         )
         transactions = Work(threads=settings.grpc_threads, max_calls=most)
         return cls(LiveDirectories(topology), Pools(transactions, updates, lookups))

@@ -1,4 +1,4 @@
-"""What the settings say about traffic, as the compiler takes it."""
+"""Turns the settings about traffic into what the compiler takes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from control_plane.settings import Settings
 
 
 def traffic_policy(settings: Settings, *, grpc_port: int, classifier_port: int) -> TrafficPolicy:
-    """Return what the fleet is told about traffic.
+    """Return how the edges treat traffic, and where they ask the classifier.
 
     Args:
-        settings: as read.
-        grpc_port: where gRPC listens here; 0: not here.
-        classifier_port: where the classifier listens here; 0: not here, so where the settings say.
+        settings: As read.
+        grpc_port: Where gRPC listens in this process; 0: nowhere.
+        classifier_port: Where the classifier over HTTP listens in this process; 0: nowhere, so
+            the edges ask at the port of the settings.
     """
-    grpc_too = settings.classifier_protocol == "grpc"
-    port = (grpc_port if grpc_too else classifier_port) or settings.classifier_port
-    host = settings.grpc_host if grpc_too else settings.host
+    over_grpc = settings.classifier_protocol == "grpc"
+    port = (grpc_port if over_grpc else classifier_port) or settings.classifier_port
+    host = settings.grpc_host if over_grpc else settings.host
     return TrafficPolicy(
         edge_host=numeric(settings.edge_host),
         edge_port=settings.edge_port,

@@ -1,1 +1,69 @@
-"""The source of truth: cells, claims and rulesets, and the feed of every change to them."""
+"""The source of truth: cells, claims and rulesets, and the feed of every change to them.
+
+This file is the room's face: other rooms import `Topology` and what its methods take and return
+from here. Modules inside the room never do.
+
+A name is imported when it is first used: who needs only `control_plane.topology.values` does not
+load the database's drivers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from control_plane.topology.cells.sequence_ranges import HighWaterMark, SequenceUse
+    from control_plane.topology.changes import Archive, Pruned
+    from control_plane.topology.claims.bulk import Imported
+    from control_plane.topology.claims.bulk_lines import Reject
+    from control_plane.topology.claims.leases import Outcome
+    from control_plane.topology.claims.move import Subject
+    from control_plane.topology.claims.open_leases import LeaseBacklog
+    from control_plane.topology.operations import Operation, OperationState, Progress
+    from control_plane.topology.service import MigrationsPending, Topology
+    from control_plane.topology.tokens import Scope
+
+__all__ = [
+    "Archive",
+    "HighWaterMark",
+    "Imported",
+    "LeaseBacklog",
+    "MigrationsPending",
+    "Operation",
+    "OperationState",
+    "Outcome",
+    "Progress",
+    "Pruned",
+    "Reject",
+    "Scope",
+    "SequenceUse",
+    "Subject",
+    "Topology",
+]
+
+_MODULES = {
+    "Archive": "changes",
+    "HighWaterMark": "cells.sequence_ranges",
+    "Imported": "claims.bulk",
+    "LeaseBacklog": "claims.open_leases",
+    "MigrationsPending": "service",
+    "Operation": "operations",
+    "OperationState": "operations",
+    "Outcome": "claims.leases",
+    "Progress": "operations",
+    "Pruned": "changes",
+    "Reject": "claims.bulk_lines",
+    "Scope": "tokens",
+    "SequenceUse": "cells.sequence_ranges",
+    "Subject": "claims.move",
+    "Topology": "service",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

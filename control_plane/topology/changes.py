@@ -1,4 +1,8 @@
-"""The change feed: every committed change, in the order of revisions."""
+"""The change feed: every committed change, in the order of revisions.
+
+A revision is one transaction; its changes are numbered by ordinals from 0. Old revisions are
+pruned from the beginning, always whole.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +18,30 @@ from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, 
 from control_plane.names import MAX_PAGE
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import clock, moment
+from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.change import Change
 from control_plane.topology.values.errors import Gone
 
 WINDOW = 10_000
-"""Revisions that one page of `newest` looks at."""
+"""Revisions that one page of `Changes.newest` looks at."""
 PRUNE_ROWS = 1000
-"""Changes that one step of `prune` forgets, unless a single revision has more."""
+"""Changes that one step of `Changes.prune` deletes, unless a single revision has more."""
 Archive = Callable[[Sequence[Change]], None]
+Position = tuple[int, int]
+"""The revision and ordinal of a change."""
+_ABOVE_ALL_ORDINALS = 2**31 - 1
 _T = schema.changes
 
 
-def revision(connection: Connection) -> int:
-    """The revision of the last commit."""
-    return int(connection.execute(select(schema.revisions.c.revision)).scalar_one())
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one step of pruning did: ``rows`` changes, up to the revision ``oldest``, are gone."""
+
+    oldest: int
+    rows: int
+    more: bool
+    """Whether another step would delete something."""
 
 
 class Revisions(NamedTuple):
@@ -39,13 +52,109 @@ class Revisions(NamedTuple):
     answers_revision: int
 
 
+class Changes:
+    """Reads the change feed, and prunes it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def since(
+        self, after: int, *, limit: int = MAX_PAGE, kinds: Collection[str] | None = None
+    ) -> list[Change]:
+        """Return changes with a revision above ``after``, oldest first; whole revisions only.
+
+        Raises:
+            Gone: the feed has been pruned past ``after``.
+        """
+        with self._store.read() as connection:
+            return since(connection, after, limit=limit, kinds=kinds)
+
+    def newest(
+        self,
+        *,
+        kind: str | None = None,
+        actor: str | None = None,
+        before: Position | None = None,
+        limit: int = 100,
+    ) -> tuple[list[Change], Position | None]:
+        """Return changes, newest first, and the position to go on from (None at the end).
+
+        A page looks at `WINDOW` revisions at most: a rare actor costs several short pages, not
+        one long scan.
+
+        Args:
+            kind: only changes of this kind.
+            actor: only changes by this actor.
+            before: only changes before this position, which a page before returned.
+            limit: 1 to 1,000.
+        """
+        limit = min(max(limit, 1), MAX_PAGE)
+        with self._store.read() as connection:
+            before = before or (revision(connection) + 1, 0)
+            oldest = _oldest(connection)
+            floor = max(before[0] - WINDOW, oldest)
+            query = select(_T).where(_T.c.revision > floor, _T.c.revision <= before[0])
+            earlier = (_T.c.revision < before[0]) | (_T.c.ordinal < before[1])
+            query = query.where(earlier).order_by(_T.c.revision.desc(), _T.c.ordinal.desc())
+            if kind is not None:
+                query = query.where(_T.c.kind == kind)
+            if actor is not None:
+                query = query.where(_T.c.actor == actor)
+            rows = connection.execute(query.limit(limit)).all()
+        changes = [_change(row) for row in rows]
+        if len(rows) == limit:
+            return changes, (rows[-1].revision, rows[-1].ordinal)
+        return changes, (floor, _ABOVE_ALL_ORDINALS) if floor > oldest else None
+
+    def oldest(self) -> int:
+        """Return the revision up to which changes are pruned; 0 if all are there."""
+        with self._store.read() as connection:
+            return _oldest(connection)
+
+    def prune(
+        self,
+        *,
+        older_than: timedelta | None = None,
+        keep: int | None = None,
+        archive: Archive | None = None,
+    ) -> Pruned:
+        """Delete the oldest revisions, `PRUNE_ROWS` changes or one revision at most.
+
+        Call it again while there are ``more``. The audit forgets what is deleted, too.
+
+        Args:
+            older_than: delete changes of this age by the database's clock.
+            keep: delete changes that are not among so many last revisions. If neither is given,
+                nothing is deleted.
+            archive: gets the changes before they are deleted; it gets them once more if the
+                transaction is tried again.
+        """
+        return self._store.write("prune", lambda tx: _prune(tx, older_than, keep, archive))[0]
+
+    def prunable(
+        self, *, older_than: timedelta | None = None, keep: int | None = None
+    ) -> tuple[int, int]:
+        """Return how many changes `prune` would delete in all, and up to which revision."""
+        with self._store.read() as connection:
+            prunes = [_T.c.revision <= revision(connection) - keep] if keep is not None else []
+            if older_than is not None:
+                prunes.append(_T.c.at < clock(connection) - older_than)
+            query = select(func.count(), func.max(_T.c.revision)).where(or_(false(), *prunes))
+            rows, last = connection.execute(query).one()
+            return int(rows), max(_oldest(connection), last or 0)
+
+
+def revision(connection: Connection) -> int:
+    """Return the revision of the last commit."""
+    return int(connection.execute(select(schema.revisions.c.revision)).scalar_one())
+
+
 def revisions(connection: Connection) -> Revisions:
-    """All of them, as of one moment."""
+    """Return all revisions as of one moment."""
     row = schema.revisions.c
     same = row.answers_as_of == row.edge_revision
     answers = case((same, row.answers_revision), else_=row.edge_revision)
-    found = connection.execute(select(row.revision, row.edge_revision, answers)).one()
-    return Revisions(*found)
+    return Revisions(*connection.execute(select(row.revision, row.edge_revision, answers)).one())
 
 
 def since(
@@ -55,12 +164,12 @@ def since(
     limit: int = MAX_PAGE,
     kinds: Collection[str] | None = None,
 ) -> list[Change]:
-    """Changes with a revision above ``after``, oldest first; whole revisions only.
+    """Return changes with a revision above ``after``, oldest first; whole revisions only.
 
     Raises:
         Gone: the feed has been pruned past ``after``.
     """
-    oldest = oldest_change(connection)
+    oldest = _oldest(connection)
     if after < oldest:
         raise Gone(oldest)
     query = select(_T).where(_T.c.revision > after).order_by(_T.c.revision, _T.c.ordinal)
@@ -78,7 +187,7 @@ def since(
 def of_keys(
     connection: Connection, keys: Sequence[str], limit: int, before: int | None = None
 ) -> list[Change]:
-    """The newest changes of these keys (before a revision), oldest first; as far as it reaches."""
+    """Return the newest changes of these keys (before a revision), oldest first."""
     if not keys:
         return []
     newest = (_T.c.revision.desc(), _T.c.ordinal.desc())
@@ -88,65 +197,20 @@ def of_keys(
     return [_change(row) for row in reversed(connection.execute(query).all())]
 
 
-def newest(
-    connection: Connection,
-    kind: str | None,
-    actor: str | None,
-    before: tuple[int, int] | None,
-    limit: int,
-) -> tuple[list[Change], tuple[int, int] | None]:
-    """Changes, newest first, before a (revision, ordinal); and the place to go on, if any.
-
-    Looks at `WINDOW` revisions at most: a rare actor costs several short pages, not one long scan.
-    """
-    before = before or (revision(connection) + 1, 0)
-    oldest = oldest_change(connection)
-    floor = max(before[0] - WINDOW, oldest)
-    query = select(_T).where(_T.c.revision > floor, _T.c.revision <= before[0])
-    earlier = (_T.c.revision < before[0]) | (_T.c.ordinal < before[1])
-    query = query.where(earlier).order_by(_T.c.revision.desc(), _T.c.ordinal.desc())
-    if kind is not None:
-        query = query.where(_T.c.kind == kind)
-    if actor is not None:
-        query = query.where(_T.c.actor == actor)
-    rows = connection.execute(query.limit(limit)).all()
-    if len(rows) == limit:
-        return [_change(row) for row in rows], (rows[-1].revision, rows[-1].ordinal)
-    # An ordinal above all: the whole of the next revision is still to come.
-    return [_change(row) for row in rows], (floor, 2**31 - 1) if floor > oldest else None
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """What one step of pruning did. ``oldest``: changes up to this revision are gone by now."""
-
-    oldest: int
-    rows: int
-    more: bool
-    """Whether another step would find something."""
-
-
-def prune(
+def _prune(
     tx: Transaction, older_than: timedelta | None, keep: int | None, archive: Archive | None
 ) -> Pruned:
-    """Forget the oldest revisions, `PRUNE_ROWS` changes at a time or one whole revision.
-
-    Those that are older than an age by the database's clock, or not among the last ``keep``. Both
-    None: nothing. What is forgotten stays so. ``archive`` gets it first, and gets it again if the
-    transaction is tried again.
-    """
     connection = tx.connection
-    goes = _goes(tx, older_than, keep)
     order = (_T.c.revision, _T.c.ordinal)
     head = select(_T).order_by(*order).limit(PRUNE_ROWS)
-    rows = list(takewhile(goes, connection.execute(head).all()))
+    rows = list(takewhile(_prunes(tx, older_than, keep), connection.execute(head).all()))
     full = len(rows) == PRUNE_ROWS
     if full:
         # The last revision may go on past the limit.
         whole = [row for row in rows if row.revision < rows[-1].revision]
         last = select(_T).where(_T.c.revision == rows[-1].revision).order_by(*order)
         rows = whole or list(connection.execute(last).all())
-    oldest = oldest_change(connection)
+    oldest = _oldest(connection)
     if not rows:
         return Pruned(oldest, 0, more=False)
     if archive is not None:
@@ -158,32 +222,20 @@ def prune(
     return Pruned(oldest, len(rows), more=full)
 
 
-def prunable(
-    connection: Connection, older_than: timedelta | None, keep: int | None
-) -> tuple[int, int]:
-    """How many changes `prune` would forget step by step, and up to which revision."""
-    going = [_T.c.revision <= revision(connection) - keep] if keep is not None else []
-    if older_than is not None:
-        going.append(_T.c.at < clock(connection) - older_than)
-    query = select(func.count(), func.max(_T.c.revision)).where(or_(false(), *going))
-    rows, last = connection.execute(query).one()
-    return int(rows), max(oldest_change(connection), last or 0)
-
-
-def _goes(
+def _prunes(
     tx: Transaction, older_than: timedelta | None, keep: int | None
 ) -> Callable[[Row[Any]], bool]:
+    """Return whether a change is old enough to be deleted, as a function of its row."""
     before = tx.at - older_than if older_than is not None else None
     upto = revision(tx.connection) - keep if keep is not None else 0
 
-    def goes(row: Row[Any]) -> bool:
+    def prunes(row: Row[Any]) -> bool:
         return row.revision <= upto or (before is not None and moment(row.at) < before)
 
-    return goes
+    return prunes
 
 
-def oldest_change(connection: Connection) -> int:
-    """Changes up to this revision are no longer kept; 0: all are."""
+def _oldest(connection: Connection) -> int:
     return int(connection.execute(select(schema.revisions.c.oldest_change)).scalar_one())
 
 

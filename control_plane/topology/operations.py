@@ -1,4 +1,4 @@
-"""Operations: work in many transactions that goes on after the request that began it."""
+"""Operations: work in many transactions that goes on after the request that started it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.errors import NotFound, Refused
 
 SILENT = timedelta(seconds=60)
-"""Without news for so long, an operation's process has died: it is shown as interrupted."""
-KEPT = 1000
+"""An operation without a note for so long is shown as interrupted: its process has died."""
+MAX_ENDED = 1000
+"""Ended operations that are remembered."""
 MAX_DETAIL = 1000
 Progress = Callable[[int], None]
-"""Told how much is done after each transaction; what it raises breaks the work off there."""
+"""Called after each transaction with how much is done; what it raises interrupts the work."""
 _T = schema.operations
 
 
@@ -37,7 +38,7 @@ class OperationState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``done`` of ``total`` (claims, leases); times are of the database's clock."""
+    """Work of which ``done`` of ``total`` items are done; times are by the database's clock."""
 
     id: str
     kind: str
@@ -66,45 +67,35 @@ class Operation:
         }
 
 
-def nothing(_: int) -> None:
-    """Tells nobody."""
+def no_progress(_: int) -> None:
+    """Ignore progress."""
 
 
-class OperationCalls:
-    """Each method is one transaction; none takes a revision."""
+class Operations:
+    """Records operations; each method is one transaction, and none takes a revision."""
 
-    _store: Store
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-    def begin_operation(
-        self, kind: str, target: str, total: int | None, *, actor: str
-    ) -> Operation:
-        """Note that it has begun; raises `Refused` while the same runs, in any process."""
+    def start(self, kind: str, target: str, total: int | None, *, actor: str) -> Operation:
+        """Record that an operation starts; raise `Refused` while the same one runs anywhere.
 
-        def work(tx: Transaction) -> Operation:
-            now = clock(tx.connection)
-            same = select(_T).where(_T.c.kind == kind, _T.c.target == target)
-            for row in tx.connection.execute(same.where(_T.c.state == "running")):
-                other = _operation(row, now)
-                if other.state is OperationState.RUNNING:
-                    raise Refused(f"{kind} of {target}", f"operation {other.id} does it already")
-            made = Operation(
-                str(uuid.uuid4()), kind, target, OperationState.RUNNING, 0, total, "", tx.actor,
-                now, now,
-            )  # fmt: skip
-            tx.connection.execute(insert(_T).values(**_columns(made)))
-            newest = select(_T.c.id).order_by(_T.c.started_at.desc()).limit(KEPT).subquery()
-            tx.connection.execute(
-                delete(_T).where(_T.c.state != "running", _T.c.id.not_in(select(newest.c.id)))
-            )
-            return made
+        Args:
+            kind: what is done.
+            target: what it is done to: one operation of a kind and a target runs at a time.
+            total: the number of items, if it is known.
+            actor: who started it.
+        """
+        return self._store.write(actor, lambda tx: _start(tx, kind, target, total))[0]
 
-        return self._store.write(actor, work)[0]
-
-    def note_operation(
-        self, operation: str, done: int, state: OperationState = OperationState.RUNNING,
+    def note(
+        self,
+        operation: str,
+        done: int,
+        state: OperationState = OperationState.RUNNING,
         detail: str = "",
-    ) -> None:  # fmt: skip
-        """Note how far it is, or how it ended."""
+    ) -> None:
+        """Record how much is done, or how the operation ended."""
 
         def work(tx: Transaction) -> None:
             values = {"done": done, "state": str(state), "detail": detail[:MAX_DETAIL]}
@@ -116,24 +107,43 @@ class OperationCalls:
 
         self._store.write("operations", work)
 
-    def operation(self, operation: str) -> Operation:
-        """One of them; raises `NotFound`."""
+    def get(self, operation: str) -> Operation:
+        """Return one operation; raise `NotFound`."""
         with self._store.read() as connection:
             row = connection.execute(select(_T).where(_T.c.id == operation)).one_or_none()
             if row is None:
                 raise NotFound("operation", operation)
             return _operation(row, clock(connection))
 
-    def operations(
+    def page(
         self, *, before: tuple[datetime, str] | None = None, limit: int = 100
     ) -> list[Operation]:
-        """The newest first, before one."""
+        """Return operations, the newest first, before a (time of start, id)."""
         query = select(_T).order_by(_T.c.started_at.desc(), _T.c.id.desc())
         if before is not None:
             query = query.where(tuple_(_T.c.started_at, _T.c.id) < before)
         with self._store.read() as connection:
             now = clock(connection)
             return [_operation(row, now) for row in connection.execute(query.limit(limit))]
+
+
+def _start(tx: Transaction, kind: str, target: str, total: int | None) -> Operation:
+    now = clock(tx.connection)
+    same = select(_T).where(_T.c.kind == kind, _T.c.target == target)
+    for row in tx.connection.execute(same.where(_T.c.state == "running")):
+        other = _operation(row, now)
+        if other.state is OperationState.RUNNING:
+            raise Refused(f"{kind} of {target}", f"operation {other.id} does it already")
+    running = OperationState.RUNNING
+    operation = Operation(
+        str(uuid.uuid4()), kind, target, running, 0, total, "", tx.actor, now, now
+    )
+    tx.connection.execute(insert(_T).values(**_columns(operation)))
+    newest = select(_T.c.id).order_by(_T.c.started_at.desc()).limit(MAX_ENDED).subquery()
+    tx.connection.execute(
+        delete(_T).where(_T.c.state != "running", _T.c.id.not_in(select(newest.c.id)))
+    )
+    return operation
 
 
 def _columns(one: Operation) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Keeps every version of every ruleset; at most one is active."""
+"""Rulesets: every version of each is kept, and at most one version of all is active."""
 
 from __future__ import annotations
 
@@ -9,13 +9,150 @@ from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from control_plane.names import MAX_DOCUMENT_BYTES
 from control_plane.topology.storage import schema
+from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Ruleset
+from control_plane.topology.values.change import Ruleset, Written
 from control_plane.topology.values.claim_key import can_be_kept
 from control_plane.topology.values.errors import Invalid, NotFound, Problem, StaleVersion
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?\Z")
 _T = schema.rulesets
+
+
+class Rulesets:
+    """Reads, keeps and activates rulesets; each method is one transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(
+        self,
+        name: str,
+        document: str,
+        *,
+        actor: str,
+        expected_version: int | None = None,
+        dry_run: bool = False,
+    ) -> Written[Ruleset]:
+        """Keep a document as a new version, not active; the newest one again changes nothing.
+
+        Whether the document is a ruleset that works, the caller has checked.
+
+        Raises:
+            Invalid: a malformed name, or a document that is too large.
+            StaleVersion: the newest version is not the expected one (0: there is none).
+        """
+        return self._store.written(
+            actor, lambda tx: put(tx, name, document, expected_version), dry_run=dry_run
+        )
+
+    def activate(
+        self,
+        name: str,
+        version: int,
+        *,
+        actor: str,
+        expected_active: tuple[str, int] | None = None,
+        dry_run: bool = False,
+    ) -> Written[Ruleset]:
+        """Make a version the active one, by which requests are routed.
+
+        Raises:
+            NotFound: there is no such version.
+            StaleVersion: another version is active than the expected one (``("", 0)``: none is).
+        """
+        return self._store.written(
+            actor, lambda tx: activate(tx, name, version, expected_active), dry_run=dry_run
+        )
+
+    def active(self) -> Ruleset | None:
+        """Return the active version, if there is one."""
+        with self._store.read() as connection:
+            return active(connection)
+
+    def get(self, name: str, version: int | None = None) -> Ruleset:
+        """Return a version, the newest by default; raise `NotFound`."""
+        with self._store.read() as connection:
+            return _get(connection, name, version)
+
+    def versions(self, name: str | None = None) -> list[Ruleset]:
+        """Return every version of one ruleset or of all, ordered by name and version."""
+        query = select(_T).order_by(_T.c.name, _T.c.version)
+        if name is not None:
+            query = query.where(_T.c.name == name)
+        with self._store.read() as connection:
+            return [_ruleset(row) for row in connection.execute(query)]
+
+
+def active(connection: Connection) -> Ruleset | None:
+    """Return the active version, if there is one."""
+    return _one(connection, select(_T).where(_T.c.active))
+
+
+def newest(connection: Connection, name: str) -> Ruleset | None:
+    """Return the newest version under this name."""
+    return _one(connection, select(_T).where(_T.c.name == name).order_by(_T.c.version.desc()))
+
+
+def put(tx: Transaction, name: str, document: str, expected: int | None) -> Ruleset:
+    """Keep a new version, not active; a document that the newest version has is not kept twice."""
+    if not _NAME.match(name):
+        raise Invalid(Problem("name", f"{name!r} is no name", "1 to 64 of a-z, 0-9, _ and -"))
+    if not can_be_kept(document):
+        raise Invalid(Problem("document", "it has a lone surrogate", "write whole characters"))
+    if len(document.encode()) > MAX_DOCUMENT_BYTES:
+        mend = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
+        raise Invalid(Problem("document", "too large", mend))
+    last = newest(tx.connection, name)
+    version = last.version if last else 0
+    if expected is not None and expected != version:
+        raise StaleVersion("ruleset", name, expected, version)
+    if last is not None and last.document == document:
+        return last
+    ruleset = Ruleset(name, version + 1, document, False, tx.revision, tx.at, tx.actor)
+    tx.connection.execute(
+        insert(_T).values(
+            name=name,
+            version=ruleset.version,
+            document=document,
+            active=False,
+            revision=tx.revision,
+            created_at=tx.at,
+            author=tx.actor,
+        )
+    )
+    tx.log("ruleset", "create", f"{name}@{ruleset.version}", None, {"version": ruleset.version})
+    return ruleset
+
+
+def activate(tx: Transaction, name: str, version: int, expected: tuple[str, int] | None) -> Ruleset:
+    """Make a version the active one; raise `StaleVersion` if another was expected."""
+    wanted = _get(tx.connection, name, version)
+    current = active(tx.connection)
+    actual = (current.name, current.version) if current else ("", 0)
+    if expected is not None and expected != actual:
+        raise StaleVersion("active ruleset", name, expected, actual)
+    if wanted.active:
+        return wanted
+    tx.connection.execute(update(_T).where(_T.c.active).values(active=False))
+    tx.connection.execute(
+        update(_T).where(_T.c.name == name, _T.c.version == version).values(active=True)
+    )
+    tx.touch_edge(answers=True)
+    before = {"name": actual[0], "version": actual[1]} if current else None
+    after = {"name": name, "version": version}
+    tx.log("ruleset", "activate", f"{name}@{version}", before, after)
+    return _get(tx.connection, name, version)
+
+
+def _get(connection: Connection, name: str, version: int | None = None) -> Ruleset:
+    if version is None:
+        ruleset = newest(connection, name)
+    else:
+        ruleset = _one(connection, select(_T).where(_T.c.name == name, _T.c.version == version))
+    if ruleset is None:
+        raise NotFound("ruleset", name if version is None else f"{name}@{version}")
+    return ruleset
 
 
 def _ruleset(row: Row[Any]) -> Ruleset:
@@ -33,83 +170,3 @@ def _ruleset(row: Row[Any]) -> Ruleset:
 def _one(connection: Connection, query: Select[Any]) -> Ruleset | None:
     row = connection.execute(query.limit(1)).one_or_none()
     return None if row is None else _ruleset(row)
-
-
-def active(connection: Connection) -> Ruleset | None:
-    """The active version, if there is one."""
-    return _one(connection, select(_T).where(_T.c.active))
-
-
-def newest(connection: Connection, name: str) -> Ruleset | None:
-    """The newest version under this name."""
-    return _one(connection, select(_T).where(_T.c.name == name).order_by(_T.c.version.desc()))
-
-
-def get(connection: Connection, name: str, version: int | None = None) -> Ruleset:
-    """A version (the newest by default); raises `NotFound`."""
-    if version is None:
-        found = newest(connection, name)
-    else:
-        found = _one(connection, select(_T).where(_T.c.name == name, _T.c.version == version))
-    if found is None:
-        raise NotFound("ruleset", name if version is None else f"{name}@{version}")
-    return found
-
-
-def versions(connection: Connection, name: str | None = None) -> list[Ruleset]:
-    """Every version, oldest first."""
-    query = select(_T).order_by(_T.c.name, _T.c.version)
-    if name is not None:
-        query = query.where(_T.c.name == name)
-    return [_ruleset(row) for row in connection.execute(query)]
-
-
-def put(tx: Transaction, name: str, document: str, expected: int | None) -> Ruleset:
-    """Keep a new version, not active; the same text as the newest is not kept twice."""
-    if not _NAME.match(name):
-        raise Invalid(Problem("name", f"{name!r} is no name", "1 to 64 of a-z, 0-9, _ and -"))
-    if not can_be_kept(document):
-        raise Invalid(Problem("document", "it has a lone surrogate", "write whole characters"))
-    if len(document.encode()) > MAX_DOCUMENT_BYTES:
-        mend = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
-        raise Invalid(Problem("document", "too large", mend))
-    last = newest(tx.connection, name)
-    version = last.version if last else 0
-    if expected is not None and expected != version:
-        raise StaleVersion("ruleset", name, expected, version)
-    if last is not None and last.document == document:
-        return last
-    made = Ruleset(name, version + 1, document, False, tx.revision, tx.at, tx.actor)
-    tx.connection.execute(
-        insert(_T).values(
-            name=name,
-            version=made.version,
-            document=document,
-            active=False,
-            revision=tx.revision,
-            created_at=tx.at,
-            author=tx.actor,
-        )
-    )
-    tx.log("ruleset", "create", f"{name}@{made.version}", None, {"version": made.version})
-    return made
-
-
-def activate(tx: Transaction, name: str, version: int, expected: tuple[str, int] | None) -> Ruleset:
-    """Make this version the one that routes; raises `StaleVersion` if another was expected."""
-    wanted = get(tx.connection, name, version)
-    current = active(tx.connection)
-    actual = (current.name, current.version) if current else ("", 0)
-    if expected is not None and expected != actual:
-        raise StaleVersion("active ruleset", name, expected, actual)
-    if wanted.active:
-        return wanted
-    tx.connection.execute(update(_T).where(_T.c.active).values(active=False))
-    tx.connection.execute(
-        update(_T).where(_T.c.name == name, _T.c.version == version).values(active=True)
-    )
-    tx.touch_edge(answers=True)
-    before = {"name": actual[0], "version": actual[1]} if current else None
-    after = {"name": name, "version": version}
-    tx.log("ruleset", "activate", f"{name}@{version}", before, after)
-    return get(tx.connection, name, version)

@@ -1,4 +1,4 @@
-"""API tokens: what is kept is a hash, and the secret is told once."""
+"""API tokens: only a hash of the secret is kept, and the secret is shown once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from control_plane.topology.values.change import Written
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem
 
 PREFIX = "cw_"
-"""So that scanners for leaked secrets know one."""
+"""By this prefix, scanners for leaked secrets recognise a token."""
 MAX_LIFE = timedelta(days=3650)
 MAX_TOKENS = 10_000
 _SECRET_BYTES = 32
@@ -39,14 +39,14 @@ class Scope(enum.StrEnum):
     ADMIN = "admin"
 
     def includes(self, other: Scope) -> bool:
-        """Whether a caller with this scope may do what needs the other."""
+        """Return whether a caller with this scope may do what needs the other."""
         order = list(Scope)
         return order.index(self) >= order.index(other)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Who may do what, and until when; times are of the database's clock."""
+    """Who may do what, and until when; times are by the database's clock."""
 
     id: str
     name: str
@@ -57,11 +57,11 @@ class Token:
     revoked_at: datetime | None
 
     def valid(self, now: datetime) -> bool:
-        """Whether it lets anybody in."""
+        """Return whether the token is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types; nothing secret."""
+        """Return it in plain JSON types, without anything secret."""
         return {
             "id": self.id,
             "name": self.name,
@@ -75,7 +75,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token and its secret, which is nowhere else."""
+    """A token and its secret, which is kept nowhere."""
 
     token: Token
     secret: str
@@ -84,12 +84,13 @@ class NewToken:
         return f"NewToken({self.token!r}, secret=...)"
 
 
-class TokenCalls:
-    """Each method is one transaction."""
+class Tokens:
+    """Creates, revokes and verifies tokens; each method is one transaction."""
 
-    _store: Store
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-    def create_token(
+    def create(
         self,
         name: str,
         scope: Scope,
@@ -98,43 +99,40 @@ class TokenCalls:
         life: timedelta | None = None,
         dry_run: bool = False,
     ) -> Written[NewToken]:
-        """Make a token that is valid for ``life``, or until it is revoked.
+        """Create a token that is valid for ``life``, or until it is revoked.
 
         Raises:
             Invalid: a malformed name or life, or there are too many tokens.
             AlreadyExists: a valid token has that name.
         """
-        made, tx = self._store.write(
+        return self._store.written(
             actor, lambda tx: _create(tx, name, scope, life), dry_run=dry_run
         )
-        revision = tx.revision if tx.took_revision else tx.revision - 1
-        return Written(made, revision, tuple(tx.changes))
 
-    def revoke_token(self, token: str, *, actor: str, dry_run: bool = False) -> Written[Token]:
-        """End a token, by its id or the name of a valid one; again is no change.
+    def revoke(self, token: str, *, actor: str, dry_run: bool = False) -> Written[Token]:
+        """Revoke a token, by its id or the name of a valid one; repeating it changes nothing.
 
         Raises:
             NotFound: there is no such token.
         """
-        gone, tx = self._store.write(actor, lambda tx: _revoke(tx, token), dry_run=dry_run)
-        revision = tx.revision if tx.took_revision else tx.revision - 1
-        return Written(gone, revision, tuple(tx.changes))
+        return self._store.written(actor, lambda tx: _revoke(tx, token), dry_run=dry_run)
 
-    def tokens(self) -> list[Token]:
-        """Every token that there ever was, the oldest first."""
+    def all(self) -> list[Token]:
+        """Return every token that there ever was, the oldest first."""
+        query = select(_T).order_by(_T.c.created_at, _T.c.id)
         with self._store.read() as connection:
-            query = select(_T).order_by(_T.c.created_at, _T.c.id)
             return [_token(row) for row in connection.execute(query)]
 
-    def verify_token(self, presented: str) -> Token | None:
-        """The token of this secret, if it is valid now."""
-        shape = _SHAPE.match(presented)
+    def verify(self, secret: str) -> Token | None:
+        """Return the token with this secret, if it is valid now."""
+        shape = _SHAPE.match(secret)
         if shape is None:
             return None
         with self._store.read() as connection:
             row = connection.execute(select(_T).where(_T.c.id == shape[1])).one_or_none()
             now = clock(connection)
-        # Compared also where there is none: the time tells nothing of which ids exist.
+        # The hashes are compared even if there is no such token, so that the time of an answer
+        # does not tell which ids exist.
         same = hmac.compare_digest(_hash(shape[2]), _NOBODY if row is None else row.hash)
         if row is None or not same:
             return None
@@ -171,18 +169,18 @@ def _create(tx: Transaction, name: str, scope: Scope, life: timedelta | None) ->
 
 def _revoke(tx: Transaction, wanted: str) -> Token:
     now = clock(tx.connection)
-    found = _find(tx.connection, wanted, now)
-    if found.revoked_at is not None:
-        return found
-    tx.connection.execute(update(_T).where(_T.c.id == found.id).values(revoked_at=now))
-    gone = _find(tx.connection, found.id, now)
-    tx.log("token", "revoke", found.name, found.as_dict(), gone.as_dict())
-    return gone
+    before = _find(tx.connection, wanted, now)
+    if before.revoked_at is not None:
+        return before
+    tx.connection.execute(update(_T).where(_T.c.id == before.id).values(revoked_at=now))
+    after = _find(tx.connection, before.id, now)
+    tx.log("token", "revoke", before.name, before.as_dict(), after.as_dict())
+    return after
 
 
 def _find(connection: Connection, wanted: str, now: datetime) -> Token:
-    known = [_token(row) for row in connection.execute(select(_T))]
-    for token in known:
+    for row in connection.execute(select(_T)).all():
+        token = _token(row)
         if token.id == wanted or (token.name == wanted and token.valid(now)):
             return token
     raise NotFound("token", wanted)

@@ -1,4 +1,4 @@
-"""A real mitmdump with the addon, for tests."""
+"""Starts a real mitmdump with the addon, for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from control_plane.examples.demo import free_port
+from tests.support.ports import unused_port
 from tests.support.system import System
 
 ADDON = Path(__file__).parents[2] / "addons" / "cellway.py"
@@ -21,8 +21,8 @@ END_S = 20.0
 
 @contextmanager
 def mitmdump(system: System, mode: str, directory: Path, *more: str) -> Iterator[int]:
-    """Runs it in that mode (``regular``, ``reverse:…``), with more arguments; gives its port."""
-    port = free_port()
+    """Run mitmdump in a mode (``regular``, ``reverse:…``) with more arguments; yield its port."""
+    port = unused_port()
     command = [
         str(Path(sys.executable).with_name("mitmdump")), "-q", "-s", str(ADDON),
         "--mode", f"{mode}@{port}", "--set", f"confdir={directory}",

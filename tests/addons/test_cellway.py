@@ -41,6 +41,21 @@ async def test_without_a_server_a_flow_is_refused_not_guessed() -> None:
         await addon.done()
 
 
+async def test_changed_options_leave_no_connection_open() -> None:
+    addon = CellwayRouter()
+    with taddons.context(addon) as context:
+        context.configure(addon, cellway_server="http://127.0.0.1:1")
+        flow = tflow.tflow()
+        flow.request.headers["Host"] = "gitlab.example.com"
+        await addon.requestheaders(flow.copy())
+        client = addon._client
+        assert client is not None
+        context.configure(addon, cellway_timeout_ms=100)
+        await addon.requestheaders(flow.copy())
+        await addon.done()
+    assert client.is_closed
+
+
 async def test_a_flow_that_is_answered_already_is_left_alone() -> None:
     addon = CellwayRouter()
     with taddons.context(addon):

@@ -1,4 +1,4 @@
-"""Several Host headers, or another Host than the target's: mitmproxy sends them where Envoy does."""
+"""The addon sends a request to the same cell as Envoy, with several Host headers or none that fits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def reverse(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def lenient(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """One that does not itself refuse an HTTP/2 host header that differs from :authority."""
+    """A mitmdump that does not itself refuse an HTTP/2 host header that differs from :authority."""
     more = ("--set", "validate_inbound_headers=false")
     directory = tmp_path_factory.mktemp("lenient")
     with mitmdump(system, "reverse:http://127.0.0.1:1", directory, *more) as port:
@@ -56,7 +56,7 @@ def regular(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def at_cell(answer: Answer) -> tuple[list[str], str]:
-    """The Host headers and the path that the cell got; nothing where none was asked."""
+    """Return the Host headers and the path that the cell got; empty if no cell was asked."""
     if not isinstance(answer, RawResponse) or answer.header("x-example-cell") is None:
         return [], ""
     arrived = json.loads(answer.body)
@@ -77,7 +77,9 @@ def names_user(case: tuple[bytes, Hosts]) -> bool:
 
 
 @pytest.mark.parametrize(("target", "hosts"), [case for case in CASES if not names_user(case)])
-def test_a_reverse_proxy(system: System, reverse: int, target: bytes, hosts: Hosts) -> None:
+def test_a_reverse_proxy_decides_as_envoy(
+    system: System, reverse: int, target: bytes, hosts: Hosts
+) -> None:
     request = raw_request(target, hosts)
     assert_same(ask(reverse, request), ask(system.edge_port, request))
 
@@ -101,14 +103,18 @@ ABSOLUTE += [
 
 
 @pytest.mark.parametrize(("target", "hosts"), ABSOLUTE)
-def test_a_regular_proxy(system: System, regular: int, target: bytes, hosts: Hosts) -> None:
+def test_a_regular_proxy_decides_as_envoy(
+    system: System, regular: int, target: bytes, hosts: Hosts
+) -> None:
     request = raw_request(target, hosts)
     assert_same(ask(regular, request), ask(system.edge_port, request))
 
 
 @pytest.mark.parametrize(("target", "hosts"), [case for case in CASES if not names_user(case)])
-def test_a_tunnel(system: System, regular: int, target: bytes, hosts: Hosts) -> None:
-    """What it leads to counts for nothing."""
+def test_a_tunnel_decides_as_envoy(
+    system: System, regular: int, target: bytes, hosts: Hosts
+) -> None:
+    """The tunnel's target plays no part in the decision."""
     request = raw_request(target, hosts)
     with RawConnection(("127.0.0.1", regular), timeout_s=TIMEOUT_S) as connection:
         connection.send(request_bytes(b"a.native:80", method="CONNECT", host=b"a.native:80"))
@@ -120,7 +126,7 @@ def test_a_tunnel(system: System, regular: int, target: bytes, hosts: Hosts) -> 
 
 @pytest.fixture(scope="module")
 def unverified() -> ssl.SSLContext:
-    """Speaks HTTP/2 to a mitmproxy whose authority nobody has."""
+    """A client context for HTTP/2 that accepts mitmproxy's own certificate."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -129,7 +135,7 @@ def unverified() -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize(("authority", "hosts"), BLOCKS)
-def test_http2(
+def test_http2_is_decided_as_by_envoy(
     system: System,
     lenient: int,
     unverified: ssl.SSLContext,
@@ -146,7 +152,7 @@ def test_http2(
     assert_same(*answers)
 
 
-def test_http2_cookies_are_one() -> None:
+def test_http2_cookies_are_joined() -> None:
     flow = tflow.tflow()
     flow.request.data.http_version = b"HTTP/2.0"
     flow.request.data.path, flow.request.data.authority = b"/x", b"a"
@@ -155,7 +161,7 @@ def test_http2_cookies_are_one() -> None:
     assert _admitted(flow) == wanted
 
 
-def test_what_is_sent_again_goes_by_its_host_not_by_where_it_was_sent() -> None:
+def test_a_replayed_flow_is_decided_by_its_host_not_by_its_former_target() -> None:
     flow = tflow.tflow()
     flow.server_conn.address = None
     flow.request.headers = http.Headers([(b"Host", b"a.example")])
@@ -164,7 +170,7 @@ def test_what_is_sent_again_goes_by_its_host_not_by_where_it_was_sent() -> None:
     assert _admitted(flow) == admit("GET", flow.request.data.path, b"a.example", [])
 
 
-def test_another_proxy_is_told_the_cell() -> None:
+def test_an_upstream_proxy_is_asked_for_the_cell() -> None:
     flow = tflow.tflow()
     flow.client_conn.proxy_mode = ProxyMode.parse("upstream:http://proxy.example:3128")
     flow.request.data.authority, flow.request.headers["Host"] = b"a.example", "b.example"
@@ -175,7 +181,7 @@ def test_another_proxy_is_told_the_cell() -> None:
     assert (flow.request.authority, flow.request.host_header) == ("127.0.0.1:81", "a.example")
 
 
-def test_methods_are_as_sent() -> None:
+def test_a_method_in_lower_case_is_refused_as_sent() -> None:
     flow = tflow.tflow()
     flow.request.data.method = b"get"
     assert isinstance(_admitted(flow), Refused)

@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from control_plane.api.app import create_app
-from control_plane.process.listening import bind, embedded, port_of, run
-from control_plane.topology.service import Topology
+from control_plane.process.embedded_server import embedded, run
+from control_plane.process.listening import bind, port_of
+from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet
 
 CELL = {

@@ -13,8 +13,9 @@ import pytest
 
 from control_plane.api.app import create_app
 from control_plane.api.middleware import idempotency as once_api
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.storage import idempotency
+from control_plane.topology.storage.answers import Answers
 from control_plane.topology.storage.idempotency import Once, Remembered
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
@@ -33,7 +34,7 @@ class Replicas:
     @property
     def mark(self) -> int:
         """The highest id allotted."""
-        return self.topologies[0].sequence_mark().mark
+        return self.topologies[0].sequences.high_water_mark().mark
 
 
 async def _no_metrics() -> bytes:
@@ -58,7 +59,7 @@ async def replicas(url: str) -> AsyncIterator[Replicas]:
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(replica(url)) for _ in range(2)]
         spec = CellSpec("cell-1", "c.example", (Endpoint("10.0.0.1", 1),), state=CellState.ACTIVE)
-        one[0].create_cell(spec, actor="test")
+        one[0].cells.create(spec, actor="test")
         yield Replicas((one[0], two[0]), (one[1], two[1]))
 
 
@@ -94,11 +95,11 @@ async def test_what_was_written_and_not_answered_is_not_done_again(
     monkeypatch.setattr(once_api, "WAIT_S", 0.2)
     request = {"json": {"size": 10}, "headers": {"idempotency-key": "k"}}
 
-    def lost(_: Topology, request: Once, answer: Remembered) -> bool:
+    def lost(_: Answers, request: Once, answer: Remembered) -> bool:
         raise KeyboardInterrupt(request, answer)
 
     with monkeypatch.context() as dying:
-        dying.setattr(Topology, "remember", lost)
+        dying.setattr(Answers, "remember", lost)
         with pytest.raises(KeyboardInterrupt):
             await replicas.clients[0].post(ALLOT, **request)
     again = await replicas.clients[1].post(ALLOT, **request)
@@ -113,25 +114,25 @@ async def test_what_was_written_and_not_answered_is_not_done_again(
 async def test_the_answer_of_another_replica_is_waited_for(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remember = Topology.remember
+    remember = Answers.remember
     written, asked = threading.Event(), threading.Event()
 
-    def slowly(topology: Topology, request: Once, answer: Remembered) -> bool:
+    def slowly(answers: Answers, request: Once, answer: Remembered) -> bool:
         if request.written:
             written.set()
             assert asked.wait(10)
-        return remember(topology, request, answer)
+        return remember(answers, request, answer)
 
-    recall = Topology.recall
+    recall = Answers.recall
 
-    def noticed(topology: Topology, key: str) -> Remembered | None:
-        known = recall(topology, key)
+    def noticed(answers: Answers, key: str) -> Remembered | None:
+        known = recall(answers, key)
         if known is not None and known.status == idempotency.PENDING:
             asked.set()
         return known
 
-    monkeypatch.setattr(Topology, "remember", slowly)
-    monkeypatch.setattr(Topology, "recall", noticed)
+    monkeypatch.setattr(Answers, "remember", slowly)
+    monkeypatch.setattr(Answers, "recall", noticed)
     request = {"json": {"size": 10}, "headers": {"idempotency-key": "k"}}
     first = asyncio.create_task(replicas.clients[0].post(ALLOT, **request))
     assert await asyncio.to_thread(written.wait, 10)

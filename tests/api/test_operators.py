@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane.topology.claims import move
+from control_plane.topology import Topology
+from control_plane.topology.claims import release
 from control_plane.topology.operations import SILENT
-from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import RecordSpec
 from tests.api.test_api import serving
@@ -26,7 +26,7 @@ WHY = {"reason": "the cell burned down"}
 def topology(tmp_path: Path) -> Iterator[Topology]:
     opened = Topology.open(f"sqlite:///{tmp_path}/api.db")
     for number in (1, 2):
-        opened.create_cell(cell_spec(number), actor=ME)
+        opened.cells.create(cell_spec(number), actor=ME)
     yield opened
     opened.close()
 
@@ -42,11 +42,11 @@ def project(number: int, *names: str) -> list[RecordSpec]:
 
 
 def begin(topology: Topology, cell: int, *specs: RecordSpec) -> str:
-    return topology.begin_update(cell, list(specs), [], actor=f"cell-{cell}").value.uuid
+    return topology.leases.begin(cell, list(specs), [], actor=f"cell-{cell}").value.uuid
 
 
 def own(topology: Topology, cell: int, *specs: RecordSpec) -> None:
-    topology.commit_update(cell, begin(topology, cell, *specs), actor=f"cell-{cell}")
+    topology.leases.commit(cell, begin(topology, cell, *specs), actor=f"cell-{cell}")
 
 
 def ended(api: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
@@ -96,10 +96,10 @@ def test_one_lease_is_settled_with_a_reason(api: httpx.Client, topology: Topolog
     assert api.post(path, json={"outcome": "commit", "reason": " "}).status_code == 422
     told = api.post(f"{path}?dry_run=true", json={"outcome": "commit", **WHY})
     assert (told.json()["dry_run"], told.json()["outcome"]) == (True, "committed")
-    assert len(topology.leases()) == 1
+    assert len(topology.open_leases.page()) == 1
     done = api.post(path, json={"outcome": "commit", **WHY}, headers={"x-actor": "alice"})
     assert done.json()["revision"] == topology.revision()
-    assert topology.record("route", "a").status == "active"
+    assert topology.records.get("route", "a").status == "active"
     assert api.post(path, json={"outcome": "rollback", **WHY}).status_code == 404
     newest = api.get("/v1/audit?bucket=route&value=A").json()["items"][0]
     assert (newest["kind"], newest["action"], newest["actor"]) == (
@@ -119,7 +119,7 @@ def test_all_leases_of_a_dead_cell_are_settled_in_an_operation(
     assert (told.status_code, told.json()["total"]) == (200, 130)
     done = ended(api, api.post("/v1/leases/settle", json=body))
     assert (done["state"], done["done"], done["total"]) == ("done", 130, 130)
-    assert [lease.uuid for lease in topology.leases()] == [alive]
+    assert [lease.uuid for lease in topology.open_leases.page()] == [alive]
     assert api.get("/v1/operations").json()["items"][0]["id"] == done["id"]
     assert api.get("/v1/operations/nothing").status_code == 404
     assert api.post("/v1/leases/settle", json=body | {"cell": "x"}).status_code == 404
@@ -130,17 +130,17 @@ def test_a_subjects_claims_move_in_one_step(api: httpx.Client, topology: Topolog
     body = {"subject": {"type": "project", "id": 7}, "source": "cell-1", "target": "cell-2", **WHY}
     told = api.post("/v1/claims/transfer?dry_run=true", json=body).json()
     assert (told["moved"], len(told["changes"])) == (2, 2)
-    assert topology.claim_get("route", "a").cell == "cell-1"
+    assert topology.claims.get("route", "a").cell == "cell-1"
     key = {"idempotency-key": "t1"}
     done = api.post("/v1/claims/transfer?wait=fleet", json=body, headers=key)
     assert (done.json()["moved"], done.json()["revision"]) == (2, topology.revision())
     again = api.post("/v1/claims/transfer?wait=fleet", json=body, headers=key)
     assert again.json() == done.json()
-    assert {topology.claim_get("route", n).cell for n in "ab"} == {"cell-2"}
-    assert topology.claim_get("route", "other").cell == "cell-1"
+    assert {topology.claims.get("route", n).cell for n in "ab"} == {"cell-2"}
+    assert topology.claims.get("route", "other").cell == "cell-1"
     assert api.post("/v1/claims/transfer", json=body).status_code == 404
     back = body | {"source": "cell-2", "target": "cell-1"}
-    lease = topology.begin_update(2, [], project(7, "a"), actor="c").value.uuid
+    lease = topology.leases.begin(2, [], project(7, "a"), actor="c").value.uuid
     locked = api.post("/v1/claims/transfer", json=back)
     assert (locked.status_code, locked.json()["code"]) == (409, "locked")
     assert locked.json()["held"] == [{"key": "route:a", "lease": lease}]
@@ -156,24 +156,24 @@ def test_a_retired_cell_is_emptied_in_an_operation(
     refused = api.post(path, json=WHY)
     assert (refused.status_code, refused.json()["code"]) == (409, "refused")
     assert "force" not in refused.text, "it would not help"
-    topology.set_cell_state("cell-1", CellState.RETIRED, actor=ME, force=True)
+    topology.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True)
     assert api.post(path, json=WHY, headers={"if-match": '"1"'}).status_code == 412
     assert api.post(f"{path}?dry_run=true", json=WHY).json()["total"] == 25
-    monkeypatch.setattr(move, "RELEASE_BATCH", 10)
+    monkeypatch.setattr(release, "RELEASE_CLAIMS", 10)
     done = ended(api, api.post(path, json=WHY))
     assert (done["state"], done["done"]) == ("done", 25)
-    assert topology.count_claims() == {}
+    assert topology.claims.count() == {}
 
 
 def test_an_operation_whose_process_died_is_shown_as_interrupted_and_can_be_repeated(
     topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = topology.begin_operation("release-claims", "cell-1", 3, actor=ME)
+    begun = topology.operations.start("release-claims", "cell-1", 3, actor=ME)
     with pytest.raises(Exception, match="does it already"):
-        topology.begin_operation("release-claims", "cell-1", 3, actor=ME)
+        topology.operations.start("release-claims", "cell-1", 3, actor=ME)
     monkeypatch.setattr("control_plane.topology.operations.SILENT", -SILENT)
-    assert topology.operation(begun.id).state == "interrupted"
-    assert topology.begin_operation("release-claims", "cell-1", 3, actor=ME).id != begun.id
+    assert topology.operations.get(begun.id).state == "interrupted"
+    assert topology.operations.start("release-claims", "cell-1", 3, actor=ME).id != begun.id
 
 
 def test_sequences_are_allotted_reported_and_seen_to_run_out(
@@ -205,7 +205,7 @@ def test_the_audit_of_everything_goes_page_after_page_newest_first(
     own(topology, 1, *project(7, "a", "b", "c"))
     for number in range(12):
         own(topology, 2, *project(number + 1, f"x{number}"))
-    whole = [(c.revision, c.key) for c in topology.changes(0)]
+    whole = [(c.revision, c.key) for c in topology.changes.since(0)]
     for window in (10_000, 3):
         monkeypatch.setattr("control_plane.topology.changes.WINDOW", window)
         seen: list[tuple[int, str]] = []
@@ -230,7 +230,7 @@ def test_the_audit_of_everything_goes_page_after_page_newest_first(
 def test_a_claims_audit_goes_on_where_it_ended(api: httpx.Client, topology: Topology) -> None:
     for cell in (1, 2, 1):
         own(topology, cell, *project(7, "a"))
-        topology.release([("route", "a")], actor=ME)
+        topology.claims.release([("route", "a")], actor=ME)
     keys: list[tuple[str, str]] = []
     cursor = None
     while True:
@@ -245,9 +245,9 @@ def test_a_claims_audit_goes_on_where_it_ended(api: httpx.Client, topology: Topo
 
 def test_a_reader_that_was_away_too_long_starts_anew(api: httpx.Client, topology: Topology) -> None:
     for number in range(8):
-        topology.set_cell_health("cell-1", healthy=bool(number % 2), actor="health")
+        topology.cells.set_health("cell-1", healthy=bool(number % 2), actor="health")
     assert api.get("/v1/audit").json()["oldest"] == 0
-    topology.prune_changes(keep=4)
+    topology.changes.prune(keep=4)
     stream = {"accept": "text/event-stream", "last-event-id": "5"}
     for gone in (
         api.get("/v1/changes", params={"since": 5}),

@@ -17,8 +17,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Config, GenerationMode
 
 from control_plane.api.app import create_app
-from control_plane.topology.service import Topology
-from control_plane.topology.tokens import Scope
+from control_plane.topology import Scope, Topology
 from control_plane.topology.values.cell import CellSpec, CellState, SequenceRange
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -177,25 +176,25 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     for name, state in (("cell-1", CellState.ACTIVE), ("retired", CellState.RETIRED)):
         endpoints = (Endpoint("10.0.0.1", 1),)
         spec = CellSpec(name, f"{name}.example", endpoints, state=CellState.ACTIVE)
-        made = topology.create_cell(spec, actor="test").value
+        made = topology.cells.create(spec, actor="test").value
         if state is CellState.RETIRED:
             for step in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
                 spec = CellSpec(name, made.address, endpoints, state=step)
-                topology.update_cell(name, spec, actor="test", force=True)
-    topology.create_cell(
+                topology.cells.replace(name, spec, actor="test", force=True)
+    topology.cells.create(
         replace(spec, name="cell-2", address="c2", state=CellState.ACTIVE), actor="t"
     )
-    topology.claim([ClaimSpec("route", "held", "cell-1", subject="s")], actor="test")
+    topology.claims.claim([ClaimSpec("route", "held", "cell-1", subject="s")], actor="test")
     span = (SequenceRange(1, 10),)
-    topology.update_cell(
-        "cell-1", replace(topology.cell("cell-1").spec(), sequence_ranges=span), actor="t"
+    topology.cells.replace(
+        "cell-1", replace(topology.cells.get("cell-1").spec(), sequence_ranges=span), actor="t"
     )
-    lease = topology.begin_update(1, [RecordSpec("route", "open")], [], actor="test").value
-    operation = topology.begin_operation("test", "test", 1, actor="test")
-    topology.create_token("kept", Scope.VIEWER, actor="test")
+    lease = topology.leases.begin(1, [RecordSpec("route", "open")], [], actor="test").value
+    operation = topology.operations.start("test", "test", 1, actor="test")
+    topology.tokens.create("kept", Scope.VIEWER, actor="test")
     KNOWN_NAMES.update(lease=lease.uuid, operation=operation.id, token="kept")
-    topology.put_ruleset("r", RULESET, actor="test")
-    topology.activate_ruleset("r", 1, actor="test")
+    topology.rulesets.put("r", RULESET, actor="test")
+    topology.rulesets.activate("r", 1, actor="test")
     yield Api(topology)
     topology.close()
 

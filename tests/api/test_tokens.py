@@ -14,9 +14,8 @@ from sqlalchemy import update
 
 from control_plane.api import auth
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Scope, Topology
 from control_plane.topology.storage import schema
-from control_plane.topology.tokens import Scope
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound
 from tests.support.plane import plane_with
 from tests.topology.conftest import cell_spec
@@ -56,15 +55,15 @@ def expected(label: str) -> Scope:
 
 async def test_every_operation_asks_for_its_scope(tmp_path: Path) -> None:
     async with plane_with(tmp_path, api_token=BOOTSTRAP) as (plane, client):
-        made = {s: plane.topology.create_token(str(s), s, actor=ME).value for s in Scope}
+        made = {s: plane.topology.tokens.create(str(s), s, actor=ME).value for s in Scope}
         described = await client.get("/openapi.json", headers=bearer(made[Scope.VIEWER].secret))
         wanted = scopes(described.json())
         assert len(wanted) >= 40
         assert wanted == {label: expected(label) for label in wanted}
         assert wanted.keys() >= ADMINS | READ_BY_POST
-        revoked = plane.topology.create_token("gone", Scope.ADMIN, actor=ME).value
-        plane.topology.revoke_token("gone", actor=ME)
-        expired = plane.topology.create_token(
+        revoked = plane.topology.tokens.create("gone", Scope.ADMIN, actor=ME).value
+        plane.topology.tokens.revoke("gone", actor=ME)
+        expired = plane.topology.tokens.create(
             "old", Scope.ADMIN, actor=ME, life=timedelta(hours=1)
         ).value
         with plane.topology._store._write_engine.begin() as connection:
@@ -105,7 +104,7 @@ async def test_tokens_over_the_api(tmp_path: Path) -> None:
         cell = {"name": "c", "address": "c.example", "endpoints": ["10.0.0.1:1"]}
         written = await client.post("/v1/cells", json=cell, headers=ci | {"x-actor": "eve"})
         assert written.status_code == 201
-        (change,) = plane.topology.changes(written.json()["revision"] - 1)
+        (change,) = plane.topology.changes.since(written.json()["revision"] - 1)
         assert change.actor == "ci (eve)@127.0.0.1", "the token's name, whoever they say they are"
         refused = await client.post("/v1/tokens", json=body | {"name": "x"}, headers=ci)
         assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
@@ -128,7 +127,7 @@ async def test_idempotency_keys_are_each_callers_own_and_keep_no_secret(tmp_path
         again = await client.post("/v1/tokens", json=body, headers=admin | key)
         assert (first.status_code, again.status_code) == (201, 409)
         one = bearer(first.json()["secret"])
-        two = bearer(plane.topology.create_token("two", Scope.VIEWER, actor=ME).value.secret)
+        two = bearer(plane.topology.tokens.create("two", Scope.VIEWER, actor=ME).value.secret)
         cell = {"name": "c", "address": "c.example", "endpoints": ["10.0.0.1:1"]}
         shared = {"idempotency-key": "shared"}
         denied = await client.post("/v1/cells", json=cell, headers=two | shared)
@@ -142,7 +141,7 @@ async def test_idempotency_keys_are_each_callers_own_and_keep_no_secret(tmp_path
 
 async def test_without_a_configured_token_a_tokens_scope_still_counts(tmp_path: Path) -> None:
     async with plane_with(tmp_path) as (plane, client):
-        secret = plane.topology.create_token("v", Scope.VIEWER, actor=ME).value.secret
+        secret = plane.topology.tokens.create("v", Scope.VIEWER, actor=ME).value.secret
         assert (await client.get("/v1/tokens")).status_code == 200
         assert (await client.get("/v1/tokens", headers=bearer(secret))).status_code == 403
         wrong = bearer(secret[:-4] + "AAAA")
@@ -184,37 +183,37 @@ def test_settings_show_no_secret() -> None:
 
 def test_what_no_token_can_be(tmp_path: Path) -> None:
     topology = Topology.open(f"sqlite:///{tmp_path}/t.db")
-    topology.create_cell(cell_spec(1), actor=ME)
-    made = topology.create_token("a", Scope.VIEWER, actor=ME).value
+    topology.cells.create(cell_spec(1), actor=ME)
+    made = topology.tokens.create("a", Scope.VIEWER, actor=ME).value
     assert made.secret not in repr(made)
-    assert topology.verify_token(made.secret) == made.token
+    assert topology.tokens.verify(made.secret) == made.token
     with pytest.raises(AlreadyExists):
-        topology.create_token("a", Scope.ADMIN, actor=ME)
+        topology.tokens.create("a", Scope.ADMIN, actor=ME)
     for name, life in (("A b", None), ("", None), ("b", timedelta(0)), ("b", timedelta(99_999))):
         with pytest.raises(Invalid):
-            topology.create_token(name, Scope.ADMIN, actor=ME, life=life)
+            topology.tokens.create(name, Scope.ADMIN, actor=ME, life=life)
     with pytest.raises(NotFound):
-        topology.revoke_token("nobody", actor=ME)
+        topology.tokens.revoke("nobody", actor=ME)
     before = topology.revision()
-    topology.revoke_token(made.token.id, actor=ME)
-    topology.revoke_token(made.token.id, actor=ME)
+    topology.tokens.revoke(made.token.id, actor=ME)
+    topology.tokens.revoke(made.token.id, actor=ME)
     assert topology.revision() == before + 1
-    assert topology.verify_token(made.secret) is None
+    assert topology.tokens.verify(made.secret) is None
     topology.close()
 
 
 async def test_a_lost_database_is_told_as_such(tmp_path: Path) -> None:
     """Whoever can't be known is not let in, and hears why."""
     async with plane_with(tmp_path, api_token=BOOTSTRAP) as (plane, client):
-        secret = plane.topology.create_token("v", Scope.VIEWER, actor=ME).value.secret
-        real = plane.topology.verify_token
+        secret = plane.topology.tokens.create("v", Scope.VIEWER, actor=ME).value.secret
+        real = plane.topology.tokens.verify
 
         def lost(_: str) -> None:
             from control_plane.topology.values.errors import Unavailable
 
             raise Unavailable("gone")
 
-        plane.topology.verify_token = lost  # type: ignore[method-assign,assignment]
+        plane.topology.tokens.verify = lost  # type: ignore[method-assign,assignment]
         answer: httpx.Response = await client.get("/v1/cells", headers=bearer(secret))
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
-        plane.topology.verify_token = real  # type: ignore[method-assign]
+        plane.topology.tokens.verify = real  # type: ignore[method-assign]

@@ -34,10 +34,10 @@ async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
         topology = running.topology
         for number in (1, 2):
             add_cell(topology, f"cell-{number}")
-        topology.put_ruleset("r", json.dumps({"name": "r", "rules": RULES}), actor="t")
-        topology.activate_ruleset("r", 1, actor="t")
+        topology.rulesets.put("r", json.dumps({"name": "r", "rules": RULES}), actor="t")
+        topology.rulesets.activate("r", 1, actor="t")
         made = [("route", "a"), ("redirect_route", "b"), ("tenant", "c")]
-        topology.claim([ClaimSpec(*key, "cell-2") for key in made], actor="t")
+        topology.claims.claim([ClaimSpec(*key, "cell-2") for key in made], actor="t")
         base = f"http://127.0.0.1:{running.ports.classifier}"
         async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
             yield running, api, client
@@ -67,7 +67,7 @@ async def test_an_answer_says_what_it_rests_on(plane: Plane) -> None:
     assert await told("/nobody") == f"{revision} 1000 {of('nobody', tenant=True)}"
     assert await told("/first") == f"{revision} 60000 -"
     assert await told("/lot") is None
-    running.topology.claim([ClaimSpec("tenant", "d", "cell-1")], actor="t")
+    running.topology.claims.claim([ClaimSpec("tenant", "d", "cell-1")], actor="t")
     assert (await told("/a") or "").startswith(f"{revision + 1} ")
 
 

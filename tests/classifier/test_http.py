@@ -86,7 +86,7 @@ async def test_a_change_of_cells_is_seen_by_the_next_question(plane: Running) ->
     route_all(plane.topology)
     question = b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
     assert b"x-cellway-cell: cell-1\r\n" in await talk(plane, question)
-    plane.topology.set_cell_health("cell-1", healthy=False, actor="test")
+    plane.topology.cells.set_health("cell-1", healthy=False, actor="test")
     assert b"x-cellway-cell: !503\r\n" in await talk(plane, question)
 
 
@@ -128,8 +128,8 @@ ODD_RULES = json.dumps(
 async def test_every_method_and_query_of_http2_is_read(
     plane: Running, line: bytes, rule: bytes, step: int
 ) -> None:
-    plane.topology.put_ruleset("r", ODD_RULES, actor="test")
-    plane.topology.activate_ruleset("r", 1, actor="test")
+    plane.topology.rulesets.put("r", ODD_RULES, actor="test")
+    plane.topology.rulesets.activate("r", 1, actor="test")
     body = b"GET " if b"content-length" in line else b""
     last = b"GET /x?1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
     sent = line + b"host: a\r\n\r\n" + body

@@ -17,8 +17,8 @@ from control_plane.classifier.decide import LiveView
 from control_plane.classifier.past_rulesets import MAX_KEPT, RETRY_S, PastRulesets, UnknownRuleset
 from control_plane.routing.model import ClaimKey, Request, ToCell
 from control_plane.routing.rules.parse import parse
+from control_plane.topology import Topology
 from control_plane.topology.lookup.interface import Seen
-from control_plane.topology.service import Topology
 from control_plane.topology.values.change import Ruleset
 from tests.support.plane import add_cell, plane_with
 
@@ -36,8 +36,8 @@ def digest(cell: str) -> str:
 
 
 def activate(topology: Topology, cell: str) -> None:
-    version = topology.put_ruleset("r", rules(cell), actor="t").value.version
-    topology.activate_ruleset("r", version, actor="t")
+    version = topology.rulesets.put("r", rules(cell), actor="t").value.version
+    topology.rulesets.activate("r", version, actor="t")
 
 
 @pytest.fixture
@@ -97,13 +97,13 @@ def test_what_is_absent_is_not_looked_for_all_the_time(
     topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
-    real = topology.rulesets
+    real = topology.rulesets.versions
 
     def counting() -> list[Ruleset]:
         reads.append(topology.revision())
         return real()
 
-    monkeypatch.setattr(topology, "rulesets", counting)
+    monkeypatch.setattr(topology.rulesets, "versions", counting)
     now = 0.0
     past = PastRulesets(topology, lambda: now)
     for _ in range(3):

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from control_plane.server import Running
+from control_plane.topology import Subject
 from control_plane.topology.claims.epochs import shard
-from control_plane.topology.claims.move import Subject
 from control_plane.topology.lookup import batched
 from control_plane.topology.lookup.batched import TooManyLookups
 from control_plane.topology.values.claim import ClaimSpec
@@ -43,10 +43,10 @@ async def plane(server: Postgres, tmp_path: Path) -> AsyncIterator[Plane]:
             topology = running.topology
             for number in (1, 2):
                 add_cell(topology, f"cell-{number}")
-            topology.put_ruleset("r", json.dumps({"name": "r", "rules": [RULE]}), actor="t")
-            topology.activate_ruleset("r", 1, actor="t")
+            topology.rulesets.put("r", json.dumps({"name": "r", "rules": [RULE]}), actor="t")
+            topology.rulesets.activate("r", 1, actor="t")
             made = [ClaimSpec("tenant", f"t{n}", f"cell-{n % 2 + 1}", f"s{n}") for n in range(40)]
-            topology.claim(made, actor="t")
+            topology.claims.claim(made, actor="t")
             base = f"http://127.0.0.1:{running.ports.classifier}"
             async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
                 yield running, api, client
@@ -70,7 +70,7 @@ async def test_a_move_is_seen_by_the_next_question(plane: Plane) -> None:
         source, target = ("cell-1", "cell-2") if turn % 2 == 0 else ("cell-2", "cell-1")
         assert (await client.get("/t0")).headers["x-cellway-cell"] == source
         subject = Subject(text="s0")
-        running.topology.transfer(subject, source, target, reason="r", actor="t")
+        running.topology.moves.move(subject, source, target, reason="r", actor="t")
         assert (await client.get("/t0")).headers["x-cellway-cell"] == target
 
 
@@ -86,9 +86,9 @@ async def test_who_says_what_it_knows_is_answered_from_the_cache_and_never_too_o
 
     assert [await ask() for _ in range(5)] == ["cell-1"] * 5
     subject = Subject(text="s0")
-    running.topology.transfer(subject, "cell-1", "cell-2", reason="r", actor="t")
+    running.topology.moves.move(subject, "cell-1", "cell-2", reason="r", actor="t")
     assert [await ask() for _ in range(5)] == ["cell-2"] * 5
-    running.topology.transfer(Subject(text="s1"), "cell-2", "cell-1", reason="r", actor="t")
+    running.topology.moves.move(Subject(text="s1"), "cell-2", "cell-1", reason="r", actor="t")
     assert [await ask() for _ in range(5)] == ["cell-2"] * 5
     found = await samples(api)
     # The entry for t0 outlives the move of t1, which is in another shard.

@@ -19,7 +19,7 @@ from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from control_plane.classifier.failures import LOG_S, Failures, Reason
 from control_plane.publisher import publisher
 from control_plane.server import Running
-from control_plane.topology.claims.move import Subject
+from control_plane.topology import Subject
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
 from tests.support.plane import add_cell, plane_with, samples, until
@@ -50,9 +50,9 @@ async def deciding(directory: Path, url: str) -> AsyncIterator[Plane]:
         topology = running.topology
         for number in (1, 2):
             add_cell(topology, f"cell-{number}")
-        topology.put_ruleset("r", json.dumps({"name": "r", "rules": [RULE]}), actor="t")
-        topology.activate_ruleset("r", 1, actor="t")
-        topology.claim([ClaimSpec("tenant", "t0", "cell-1", "s0")], actor="t")
+        topology.rulesets.put("r", json.dumps({"name": "r", "rules": [RULE]}), actor="t")
+        topology.rulesets.activate("r", 1, actor="t")
+        topology.claims.claim([ClaimSpec("tenant", "t0", "cell-1", "s0")], actor="t")
         base = f"http://127.0.0.1:{running.ports.classifier}"
         async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
             assert (await client.get("/t0")).headers["x-cellway-cell"] == "cell-1"
@@ -129,7 +129,7 @@ async def test_over_grpc_as_well(plane: Plane, server: Postgres) -> None:
                 assert error.details() == Reason.NO_DATABASE.value
         assert await ask() == "cell-1"
         subject = Subject(text="s0")
-        running.topology.transfer(subject, "cell-1", "cell-2", reason="r", actor="t")
+        running.topology.moves.move(subject, "cell-1", "cell-2", reason="r", actor="t")
         assert await ask() == "cell-2"
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from control_plane.cli import bulk
 from control_plane.cli.client import Exit
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec
 from tests.api.test_api import serving
@@ -24,7 +24,7 @@ from tests.topology.conftest import cell_spec
 @pytest.fixture
 def topology(tmp_path: Path) -> Iterator[Topology]:
     opened = Topology.open(f"sqlite:///{tmp_path}/api.db")
-    opened.create_cell(cell_spec(1), actor="test")
+    opened.cells.create(cell_spec(1), actor="test")
     yield opened
     opened.close()
 
@@ -41,8 +41,8 @@ def edit(path: Path, **changes: Any) -> None:
 
 def test_export_diff_and_apply(cellway: Cellway, topology: Topology, tmp_path: Path) -> None:
     gitlab = (RULESETS / "gitlab.json").read_text()
-    topology.put_ruleset("gitlab", gitlab, actor="test")
-    topology.activate_ruleset("gitlab", 1, actor="test")
+    topology.rulesets.put("gitlab", gitlab, actor="test")
+    topology.rulesets.activate("gitlab", 1, actor="test")
     files = tmp_path / "files"
     assert cellway("export", str(files)).returncode == 0
     assert cellway("export", str(files)).returncode == Exit.CONFLICT
@@ -65,9 +65,9 @@ def test_export_diff_and_apply(cellway: Cellway, topology: Topology, tmp_path: P
     assert cellway("apply", "-f", str(files), "--dry-run").returncode == 0
     assert topology.revision() == before
     # Claims and probes don't make a plan stale, a cell or a ruleset does.
-    topology.claim([ClaimSpec("route", "a", "cell-1")], actor="test")
-    topology.set_cell_health("cell-1", healthy=False, actor="test")
-    topology.create_cell(cell_spec(3), actor="somebody else")
+    topology.claims.claim([ClaimSpec("route", "a", "cell-1")], actor="test")
+    topology.cells.set_health("cell-1", healthy=False, actor="test")
+    topology.cells.create(cell_spec(3), actor="somebody else")
     before = topology.revision()
     stale = cellway("apply", "--plan", str(plan), "--yes")
     assert (stale.returncode, "cell-3" in stale.stderr) == (Exit.CONFLICT, True), stale.stderr
@@ -76,8 +76,8 @@ def test_export_diff_and_apply(cellway: Cellway, topology: Topology, tmp_path: P
     done = cellway("apply", "--plan", str(plan), "--yes", "--wait")
     assert done.returncode == 0, done.stderr
     assert topology.revision() == before + 1, "all of it under one revision"
-    assert (topology.cell("cell-1").weight, topology.cell("cell-1").healthy) == (7, False)
-    active = topology.active_ruleset()
+    assert (topology.cells.get("cell-1").weight, topology.cells.get("cell-1").healthy) == (7, False)
+    active = topology.rulesets.active()
     assert active is not None
     assert (active.version, json.loads(active.document)) == (2, rules)
     again = cellway("apply", "-f", str(files))
@@ -87,18 +87,18 @@ def test_export_diff_and_apply(cellway: Cellway, topology: Topology, tmp_path: P
 def test_all_or_nothing_and_cells_are_pruned_only_when_asked(
     cellway: Cellway, topology: Topology, tmp_path: Path
 ) -> None:
-    topology.create_cell(cell_spec(2), actor="test")
+    topology.cells.create(cell_spec(2), actor="test")
     one = tmp_path / "all.yaml"
     cell = {"name": "cell-1", "weight": 1}
     one.write_text(yaml.safe_dump({"cells": [cell]}))
     refused = cellway("apply", "-f", str(one), "--prune", "--yes")
     assert (refused.returncode, "retire it first" in refused.stderr) == (Exit.REFUSED, True)
-    assert topology.cell("cell-1").weight == 100
-    topology.set_cell_state("cell-2", CellState.RETIRED, actor="test", force=True)
+    assert topology.cells.get("cell-1").weight == 100
+    topology.cells.set_state("cell-2", CellState.RETIRED, actor="test", force=True)
     assert "- cell cell-2" in cellway("diff", "-f", str(one), "--prune").stdout
     assert cellway("apply", "-f", str(one), "--prune", "--yes").returncode == 0
-    assert [c.name for c in topology.cells()] == ["cell-1"]
-    topology.allot_sequence("cell-1", 100, actor="test")
+    assert [c.name for c in topology.cells.all()] == ["cell-1"]
+    topology.sequences.allot("cell-1", 100, actor="test")
     for given, says in (
         ({"cells": [{**cell, "wieght": 2}]}, "cells.cell-1.wieght"),
         ({"cells": [cell, cell]}, "twice"),
@@ -113,7 +113,7 @@ def test_all_or_nothing_and_cells_are_pruned_only_when_asked(
         assert wrong.returncode != 0
         assert says in wrong.stderr, (given, wrong.stderr)
         assert "Traceback" not in wrong.stderr
-    assert topology.cell("cell-1").weight == 1
+    assert topology.cells.get("cell-1").weight == 1
 
 
 def line(value: str, cell: str = "cell-1") -> str:
@@ -128,7 +128,7 @@ def test_claims_in_and_out(cellway: Cellway, topology: Topology, tmp_path: Path)
     data = ("\n".join(lines)).encode() + b"\n\xff\xfe\n" + b"x" * 200_000 + b"\n"
     file.write_bytes(data + line("last").encode())
     told = cellway("claims", "import", str(file), "--dry-run", "-o", "json")
-    assert (json.loads(told.stdout)["created"], topology.count_claims()) == (11_999, {})
+    assert (json.loads(told.stdout)["created"], topology.claims.count()) == (11_999, {})
     done = cellway("claims", "import", str(file), "--rejects", str(rejects), "-o", "json")
     assert done.returncode == Exit.ERROR
     assert json.loads(done.stdout) == {
@@ -163,7 +163,7 @@ def test_an_import_that_broke_off_goes_on_where_it_was(
     (tmp_path / "in.ndjson.import-progress").write_text(json.dumps(notes))
     done = cellway("claims", "import", str(file), "--resume", "-o", "json")
     assert json.loads(done.stdout)["lines"] == 6_000
-    assert topology.count_claims() == {"route": 1_000}
+    assert topology.claims.count() == {"route": 1_000}
     whole = cellway("claims", "import", str(file), "-o", "json")
     counts = json.loads(whole.stdout)
     assert (counts["created"], counts["present"]) == (5_000, 1_000)
@@ -201,7 +201,7 @@ def test_the_database_is_backed_up_and_restored(tmp_path: Path, topology: Topolo
     made = cellway("db", "backup", str(backup), *url, "-o", "json")
     assert json.loads(made.stdout)["revision"] == topology.revision()
     assert cellway("db", "backup", str(backup), *url).returncode == Exit.CONFLICT
-    topology.claim([ClaimSpec("route", "later", "cell-1")], actor="test")
+    topology.claims.claim([ClaimSpec("route", "later", "cell-1")], actor="test")
     later = topology.revision()
     in_use = cellway("db", "restore", str(backup), *url, "--yes")
     assert in_use.returncode == Exit.REFUSED, in_use.stderr
@@ -210,7 +210,7 @@ def test_the_database_is_backed_up_and_restored(tmp_path: Path, topology: Topolo
     done = cellway("db", "restore", str(backup), *url, "--yes", "-o", "json")
     assert json.loads(done.stdout)["revision"] > later, done.stderr
     restored = Topology.open(url[1])
-    assert restored.count_claims() == {}
+    assert restored.claims.count() == {}
     restored.close()
     postgresql = "postgresql://u:secret@127.0.0.1:1/x"
     wrong = cellway("db", "restore", str(backup), "--database-url", postgresql, "--no-input")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.cli.client import Exit
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import RecordSpec
 from tests.api.test_api import serving
@@ -21,7 +21,7 @@ from tests.topology.conftest import cell_spec
 def topology(tmp_path: Path) -> Iterator[Topology]:
     opened = Topology.open(f"sqlite:///{tmp_path}/api.db")
     for number in (1, 2):
-        opened.create_cell(cell_spec(number), actor="test")
+        opened.cells.create(cell_spec(number), actor="test")
     yield opened
     opened.close()
 
@@ -34,7 +34,7 @@ def cellway(tmp_path: Path, topology: Topology) -> Iterator[Cellway]:
 
 def test_an_operators_day(cellway: Cellway, topology: Topology) -> None:
     specs = [RecordSpec("route", name, 3, 7) for name in "abc"]
-    lease = topology.begin_update(1, specs, [], actor="cell-1").value.uuid
+    lease = topology.leases.begin(1, specs, [], actor="cell-1").value.uuid
     listed = json.loads(cellway("claims", "leases", "-o", "json").stdout)
     assert [(one["lease"], one["creating"]) for one in listed] == [(lease, 3)]
     assert json.loads(cellway("claims", "leases", "--older-than", "1h", "-o", "json").stdout) == []
@@ -42,7 +42,7 @@ def test_an_operators_day(cellway: Cellway, topology: Topology) -> None:
     asked = cellway(*settle, "--no-input")
     assert (asked.returncode, "--yes" in asked.stderr) == (Exit.USAGE, True)
     assert cellway(*settle, "--dry-run").returncode == 0
-    assert len(topology.leases()) == 1
+    assert len(topology.open_leases.page()) == 1
     assert cellway(*settle, "--yes").returncode == 0
     assert cellway(*settle, "--yes").returncode == Exit.NOT_FOUND
     move = (
@@ -59,11 +59,11 @@ def test_an_operators_day(cellway: Cellway, topology: Topology) -> None:
     told = json.loads(cellway(*move, "-n", "-o", "json").stdout)
     assert (told["moved"], told["dry_run"]) == (3, True)
     assert cellway(*move, "--yes", "--wait").returncode == 0
-    assert topology.claim_get("route", "a").cell == "cell-2"
+    assert topology.claims.get("route", "a").cell == "cell-2"
     assert cellway(*move, "--yes").returncode == Exit.NOT_FOUND
     empty = ("claims", "release-all", "cell-2", "--reason", "gone")
     assert cellway(*empty, "--yes").returncode == Exit.REFUSED
-    topology.set_cell_state("cell-2", CellState.RETIRED, actor="test", force=True)
+    topology.cells.set_state("cell-2", CellState.RETIRED, actor="test", force=True)
     done = cellway(*empty, "--yes", "-o", "json")
     assert done.returncode == 0, done.stderr
     assert (json.loads(done.stdout)["state"], json.loads(done.stdout)["done"]) == ("done", 3)
@@ -112,8 +112,8 @@ def test_old_changes_are_forgotten_on_demand(
     cellway: Cellway, topology: Topology, tmp_path: Path
 ) -> None:
     for number in range(8):
-        topology.set_cell_health("cell-1", healthy=bool(number % 2), actor="health")
-    everything = [change.as_dict() for change in topology.changes(0)]
+        topology.cells.set_health("cell-1", healthy=bool(number % 2), actor="health")
+    everything = [change.as_dict() for change in topology.changes.since(0)]
     assert json.loads(cellway("changes", "-o", "json").stdout) == everything
     archive = tmp_path / "old.jsonl"
     url = ("--database-url", f"sqlite:///{tmp_path}/api.db")
@@ -122,10 +122,10 @@ def test_old_changes_are_forgotten_on_demand(
     assert (asked.returncode, "--yes" in asked.stderr) == (Exit.USAGE, True)
     told = json.loads(cellway(*prune, "--dry-run").stdout)
     assert told == {"dry_run": True, "forgotten": 6, "oldest": 6}
-    assert topology.changes(0)
+    assert topology.changes.since(0)
     lost = cellway(*prune, "--yes", "--archive", str(tmp_path / "no" / "where"))
     assert (lost.returncode, "the archive" in lost.stderr) == (Exit.ERROR, True)
-    assert topology.oldest_change() == 0
+    assert topology.changes.oldest() == 0
     done = cellway(*prune, "--yes", "--archive", str(archive))
     assert json.loads(done.stdout) == {"dry_run": False, "forgotten": 6, "oldest": 6}, done.stderr
     assert [json.loads(line) for line in archive.read_text().splitlines()] == everything[:6]

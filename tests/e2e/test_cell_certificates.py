@@ -272,7 +272,7 @@ def test_envoy_and_probe_agree(system: System, kind: str) -> None:
     request = get(b"/x", b"_gitlab_session=cell-%d-a" % number)
     answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=10)
     assert answer is not None
-    cell = system.plane.topology.cell(f"cell-{number}")
+    cell = system.plane.topology.cells.get(f"cell-{number}")
 
     async def probed() -> bool:
         try:

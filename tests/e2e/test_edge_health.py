@@ -106,7 +106,7 @@ def add(system: System, *cells: PickyCell) -> None:
 
 
 def up(system: System) -> set[str]:
-    return {cell.name for cell in system.plane.topology.cells() if cell.healthy}
+    return {cell.name for cell in system.plane.topology.cells.all() if cell.healthy}
 
 
 def by_edges(system: System, cells: int) -> None:
@@ -128,7 +128,7 @@ def explained(system: System, cell: str) -> int:
 
 
 def actor_of_last_change(system: System) -> str:
-    return str(system.plane.topology.changes(system.plane.topology.revision() - 1)[-1].actor)
+    return str(system.plane.topology.changes.since(system.plane.topology.revision() - 1)[-1].actor)
 
 
 def status(system: System) -> str:

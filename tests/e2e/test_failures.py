@@ -123,7 +123,7 @@ def test_a_dead_cell_gets_503_at_once_and_then_what_the_rule_says(tmp_path: Path
                 return status == 200
 
             until(answered)
-        assert system.plane.topology.cell("cell-4").healthy is False
+        assert system.plane.topology.cells.get("cell-4").healthy is False
 
 
 def test_a_changed_claim_counts_for_the_next_request(system: System) -> None:

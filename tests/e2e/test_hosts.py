@@ -90,7 +90,9 @@ def expected(
     snapshot = system.plane.topology.snapshot()
     assert snapshot.ruleset is not None
     ruleset = parse(snapshot.ruleset.document)
-    outcome = decide(ruleset, admitted, Cells(snapshot.cells), system.plane.topology.owners).outcome
+    outcome = decide(
+        ruleset, admitted, Cells(snapshot.cells), system.plane.topology.claims.owners_of
+    ).outcome
     assert isinstance(outcome, ToCell | Status)
     return outcome.cell if isinstance(outcome, ToCell) else str(outcome.code)
 

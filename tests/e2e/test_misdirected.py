@@ -15,7 +15,7 @@ import pytest
 
 from control_plane.compiler.epochs import compile_epochs
 from control_plane.publisher import publisher
-from control_plane.topology.claims.move import Subject
+from control_plane.topology import Subject
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.xds.resource import Resource
 from tests.e2e.tenant_cells import TenantCells
@@ -52,7 +52,7 @@ class Edge:
         self.connection = RawConnection(self.address)
         name = f"tenant-{next(_numbers)}"
         spec = ClaimSpec("tenant", name, "cell-1", subject=name)
-        self.system.plane.topology.claim([spec], actor="test")
+        self.system.plane.topology.claims.claim([spec], actor="test")
         self.cells.owners[name] = "cell-1"
         self.cells.hasty = False
         assert self.ask(name).body == b"cell-1"
@@ -63,7 +63,7 @@ class Edge:
         """The tenant moves to cell-2, and the classifier knows it, but not the edge."""
         topology = self.system.plane.topology
         subject = Subject(text=name)
-        topology.transfer(subject, "cell-1", "cell-2", reason="test", actor="test")
+        topology.moves.move(subject, "cell-1", "cell-2", reason="test", actor="test")
         self.cells.owners[name] = "cell-2"
 
     def ask(self, name: str, path: str = "x", **given: object) -> RawResponse:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.topology.claims.move import Subject
+from control_plane.topology import Subject
 from control_plane.topology.values.claim import ClaimSpec
 from tests.support.raw_http import RawConnection, request_bytes
 from tests.support.system import System
@@ -104,7 +104,7 @@ class Run:
     def _transfer(self, name: Name, target: str) -> None:
         topology = self.system.plane.topology
         name.may_be(name.cell, target)
-        written = topology.transfer(
+        written = topology.moves.move(
             Subject(text=name.value), name.cell, target, reason="test", actor="mover"
         )
         self._known(name, target, written.revision)
@@ -112,8 +112,8 @@ class Run:
     def _free_and_claim(self, name: Name, target: str) -> None:
         topology = self.system.plane.topology
         name.may_be(name.cell, NOBODY, target)
-        topology.release([("tenant", name.value)], actor="mover")
-        written = topology.claim([spec(name, target)], actor="mover")
+        topology.claims.release([("tenant", name.value)], actor="mover")
+        written = topology.claims.claim([spec(name, target)], actor="mover")
         self._known(name, target, written.revision)
 
     def _known(self, name: Name, target: str, revision: int) -> None:
@@ -161,7 +161,7 @@ def test_no_request_reaches_the_old_cell_once_a_move_is_known(tmp_path: Path) ->
         system.add_cells()
         system.use_ruleset("generic")
         names = [Name(number, CELLS[number % 3]) for number in range(1, TENANTS + 1)]
-        system.plane.topology.claim([spec(one, one.cell) for one in names], actor="test")
+        system.plane.topology.claims.claim([spec(one, one.cell) for one in names], actor="test")
         system.in_step()
         run = Run(system, names)
         run.go()

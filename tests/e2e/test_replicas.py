@@ -23,7 +23,7 @@ import pytest
 from control_plane import server as composition
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.jobs.notifications import WakeUps
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.claim import ClaimSpec
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.test_failures import until
@@ -169,7 +169,7 @@ class Writers:
 def values_of(topology: Topology, bucket: str) -> set[str]:
     found: set[str] = set()
     after: tuple[str, str] | None = None
-    while page := topology.claims(bucket=bucket, after=after, limit=1000):
+    while page := topology.claims.page(bucket=bucket, after=after, limit=1000):
         found.update(claim.value for claim in page)
         after = (bucket, page[-1].value)
     return found
@@ -177,7 +177,7 @@ def values_of(topology: Topology, bucket: str) -> set[str]:
 
 def revisions_of(topology: Topology) -> list[int]:
     found: list[int] = []
-    while page := topology.changes(found[-1] if found else 0):
+    while page := topology.changes.since(found[-1] if found else 0):
         found += [change.revision for change in page]
     return found
 
@@ -198,7 +198,7 @@ def test_a_commit_is_heard_of_at_once(replicas: Replicas) -> None:
             while heard.empty():
                 # Until somebody listens, nobody hears.
                 claim = ClaimSpec("tenant", f"t{writer.revision()}", "cell-1")
-                await asyncio.to_thread(writer.claim, [claim], actor="test")
+                await asyncio.to_thread(writer.claims.claim, [claim], actor="test")
                 await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -279,7 +279,7 @@ def test_serve_on_postgresql_from_end_to_end(replicas: Replicas, tmp_path: Path)
         until(lambda: asked(b"/probed/x") == (200, "probed-3"))
         # The monitor's word is in the database: a dead cell is known to every replica.
         dying.close()
-        until(lambda: replicas.ours.plane.topology.cell("probed-3").healthy is False)
+        until(lambda: replicas.ours.plane.topology.cells.get("probed-3").healthy is False)
         until(lambda: asked(b"/probed/x")[0] == 503)
         lines = (
             'cellway_claims{bucket="route"} 2.0',

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.endpoint import Endpoint
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.load import Answer, Load, get
@@ -72,8 +72,8 @@ def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
         system.stop_plane()
         other = Topology.open(f"sqlite:///{tmp_path}/cellway.db")
         endpoints = (Endpoint("127.0.0.1", system.cell_ports["cell-3"]),)
-        moved = replace(other.cell("cell-1").spec(), endpoints=endpoints)
-        other.update_cell("cell-1", moved, actor="somebody else")
+        moved = replace(other.cells.get("cell-1").spec(), endpoints=endpoints)
+        other.cells.replace("cell-1", moved, actor="somebody else")
         other.close()
         system.start_plane()
         system.in_step()

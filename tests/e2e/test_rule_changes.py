@@ -161,7 +161,7 @@ def said(system: System, rules: Rules, asked: Probe) -> tuple[int, str]:
     assert not isinstance(admitted, Refused)
     cells = Cells(system.plane.topology.snapshot().cells)
     decision: Decision = decide(
-        parse(json.dumps(rules)), admitted, cells, system.plane.topology.owners
+        parse(json.dumps(rules)), admitted, cells, system.plane.topology.claims.owners_of
     )
     outcome = decision.outcome
     if isinstance(outcome, Status):

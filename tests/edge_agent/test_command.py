@@ -60,8 +60,8 @@ async def test_a_taken_port_leaves_the_directory_free(tmp_path: Path) -> None:
 async def test_over_mutual_tls_it_is_its_node_and_no_other(tmp_path: Path) -> None:
     async with secured_plane(tmp_path) as secured:
         topology = secured.plane.topology
-        version = topology.put_ruleset("r", RULESET, actor="test").value.version
-        topology.activate_ruleset("r", version, actor="test")
+        version = topology.rulesets.put("r", RULESET, actor="test").value.version
+        topology.rulesets.activate("r", version, actor="test")
         pair = secured.pairs["node"]
         certificate, key = secured.folder / "node.crt", secured.folder / "node.key"
         certificate.write_bytes(pair.certificate)

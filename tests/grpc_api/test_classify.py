@@ -60,7 +60,7 @@ async def test_every_claim_type_has_its_number(wire: Wire) -> None:
     ids = {6: "project_id", 7: "namespace_id", 10: "user_id", 11: "organization_id", 16: "snippet_id"}  # fmt: skip
     specs = [ClaimSpec(word, "v@x.example", "cell-2") for word in texts.values()]
     specs += [ClaimSpec(word, "77", "cell-2") for word in ids.values()]
-    wire.topology.claim(specs, actor=ACTOR)
+    wire.topology.claims.claim(specs, actor=ACTOR)
     for number in texts:
         claim = sub(number, "v@x.example")
         assert await wire.raw(CLASSIFY, sub(5, claim)) == proxied(2, claim)
@@ -115,10 +115,10 @@ async def test_fields_of_newer_clients_beside_the_known_ones_do_no_harm(wire: Wi
 
 
 async def test_changes_are_seen_at_once(wire: Wire) -> None:
-    wire.topology.claim([ClaimSpec("route", "fresh", "cell-1")], actor=ACTOR)
+    wire.topology.claims.claim([ClaimSpec("route", "fresh", "cell-1")], actor=ACTOR)
     assert await wire.raw(CLASSIFY, sub(5, sub(1, "fresh"))) == proxied(1, sub(1, "fresh"))
     for state in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
-        wire.topology.set_cell_state("cell-2", state, actor=ACTOR)
+        wire.topology.cells.set_state("cell-2", state, actor=ACTOR)
     # Its claims are still in the table, and route nowhere.
     assert (await wire.refused(CLASSIFY, sub(5, sub(1, "gitlab-org"))))[0] == "NOT_FOUND"
     assert (await wire.refused(CLASSIFY, num(2, 3) + sub(3, "2")))[0] == "NOT_FOUND"

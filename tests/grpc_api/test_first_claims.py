@@ -32,7 +32,7 @@ async def test_create_and_get(wire: Wire) -> None:
         assert dict(fields(cell))[1] == 2
         request = sub(1, num(1, 1) + sub(2, f"group-{parent}"))
         assert await wire.raw(GET, request) == sub(1, info)
-    assert wire.topology.leases() == [], "nothing stays open"
+    assert wire.topology.open_leases.page() == [], "nothing stays open"
     assert len(fields(await wire.raw("ClaimService/GetCells"))) == 3
 
 

@@ -42,8 +42,8 @@ def refusals(secured: Secured) -> float:
 async def test_an_envoy_gets_its_configuration_over_mutual_tls(tmp_path: Path) -> None:
     async with secured_plane(tmp_path) as secured:
         topology = secured.plane.topology
-        version = topology.put_ruleset("r", RULESET, actor="test").value.version
-        topology.activate_ruleset("r", version, actor="test")
+        version = topology.rulesets.put("r", RULESET, actor="test").value.version
+        topology.rulesets.activate("r", version, actor="test")
         envoy = Envoy(compile_bootstrap(member(secured, "n-1", "edge")), tmp_path / "n-1")
         await envoy.start()
         try:

@@ -19,7 +19,7 @@ from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.metrics import gateway_counter
 from control_plane.grpc_api.server.pool import Work
 from control_plane.grpc_api.services.gateway import CacheTimes, Gateway, read_request
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.errors import Invalid
 from control_plane.xds.fleet.fleet import Fleet
 

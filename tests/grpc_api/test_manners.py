@@ -23,7 +23,7 @@ from control_plane.grpc_api.generated.claims.v1.service_pb2 import (
 )
 from control_plane.server import Running, running
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from tests.grpc_api.wire import PACKAGE, add_cells, num
 
 BEGIN = f"/{PACKAGE}.claims.v1.ClaimService/BeginUpdate"
@@ -77,7 +77,7 @@ def claiming(value: str) -> bytes:
 def is_claimed(folder: Path, value: str) -> bool:
     topology = Topology.open(f"sqlite:///{folder}/topology.db")
     try:
-        return topology.owners([("route", value)]) != [None]
+        return topology.claims.owners_of([("route", value)]) != [None]
     finally:
         topology.close()
 
@@ -110,7 +110,7 @@ async def test_what_waited_past_its_deadline_is_not_begun(tmp_path: Path) -> Non
         assert await first is grpc.StatusCode.OK
         # A later call goes through the same thread: "late" had its chance before.
         assert await code_of(call(claiming("after"), timeout=WAIT_S)) is grpc.StatusCode.OK
-        assert plane.topology.owners([("route", "late"), ("route", "first")]) == [None, 1]
+        assert plane.topology.claims.owners_of([("route", "late"), ("route", "first")]) == [None, 1]
 
 
 async def test_an_overloaded_server_says_so(tmp_path: Path) -> None:

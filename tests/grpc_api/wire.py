@@ -15,7 +15,7 @@ from control_plane.grpc_api.metrics import GrpcMetrics
 from control_plane.grpc_api.server.methods import Pools
 from control_plane.grpc_api.server.pool import Work
 from control_plane.grpc_api.server.write_queue import Updates
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState, SequenceRange
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -102,7 +102,7 @@ def add_cells(topology: Topology) -> None:
         (2, ()),
         (3, (SequenceRange(10**12, 11 * 10**11 - 1), SequenceRange(2 * 10**12, 2**62))),
     ):
-        topology.create_cell(
+        topology.cells.create(
             CellSpec(
                 f"cell-{number}",
                 f"cell-{number}.example.com",
@@ -114,7 +114,7 @@ def add_cells(topology: Topology) -> None:
             ),
             actor=ACTOR,
         )
-    topology.claim(
+    topology.claims.claim(
         [
             ClaimSpec("route", "gitlab-org", "cell-2"),
             ClaimSpec("username", "ann", "cell-3"),
@@ -139,7 +139,7 @@ async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIt
     live = LiveDirectories(topology)
     work = Work(threads=threads, max_calls=max_calls)
     lookups = None if url.startswith("sqlite") else Work(threads=threads, max_calls=max_calls)
-    updates = Updates(topology.carry_out, max_calls=max_calls)
+    updates = Updates(topology.leases.carry_out, max_calls=max_calls)
     api = TopologyApi(topology, live, Pools(work, updates, lookups))
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")

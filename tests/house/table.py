@@ -60,7 +60,7 @@ ROOMS: list[Room] = [
     ),
     room("control_plane/topology/", imports=["names", "topology"]),
     room("control_plane/edge_health/"),
-    room("control_plane/publisher/", imports=["compiler", "names", "topology", "xds"]),
+    room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
     room("control_plane/classifier/", imports=["names", "process", "routing", "topology"]),
     room("control_plane/grpc_api/", imports=["names", "process", "topology"]),
     room("control_plane/jobs/", imports=["edge_health", "names", "topology"]),
@@ -94,7 +94,7 @@ ROOMS: list[Room] = [
             "topology",
         ],
     ),
-    room("control_plane/server.py", imports=["control_plane"]),
+    room("control_plane/server/", imports=["control_plane"]),
     room(
         "control_plane/examples/",
         "control_plane/demo.py",

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy.exc import OperationalError
 
 from control_plane.jobs.cell_health import FAILURES_TO_DOWN, HealthMonitor
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellTLS
 from control_plane.topology.values.endpoint import Endpoint
 from tests.support.plane import add_cell, until
@@ -95,7 +95,7 @@ async def health_of(topology: Topology, *endpoints: tuple[Endpoint, CellTLS | No
         monitor = HealthMonitor(topology, 1)
         for _ in range(FAILURES_TO_DOWN):
             await monitor.round()
-    return [topology.cell(f"cell-{number}").healthy for number in range(len(endpoints))]
+    return [topology.cells.get(f"cell-{number}").healthy for number in range(len(endpoints))]
 
 
 @pytest.mark.parametrize(("status", "up"), [(200, True), (204, True), (500, False), (302, False)])
@@ -140,10 +140,10 @@ async def test_a_renewed_ca_file_is_read_again(topology: Topology, tmp_path: Pat
         monitor = HealthMonitor(topology, 1)
         for _ in range(FAILURES_TO_DOWN):
             await monitor.round()
-        assert topology.cell("cell-0").healthy is False
+        assert topology.cells.get("cell-0").healthy is False
         ca_file.write_bytes(pair[0].read_bytes())
         await monitor.round()
-        assert topology.cell("cell-0").healthy is True
+        assert topology.cells.get("cell-0").healthy is True
 
 
 async def test_a_name_that_only_the_edges_dns_servers_know_is_no_reason_to_take_a_cell_down(
@@ -158,7 +158,7 @@ async def test_a_name_that_only_the_edges_dns_servers_know_is_no_reason_to_take_
             monitor = HealthMonitor(topology, 1, names=names)
             for _ in range(FAILURES_TO_DOWN):
                 await monitor.round()
-            healthy.append(topology.cell("cell-0").healthy)
+            healthy.append(topology.cells.get("cell-0").healthy)
     assert healthy == [False, True]
 
 
@@ -170,7 +170,7 @@ async def test_more_than_half_down_is_not_believed(
     monitor = HealthMonitor(topology, 1)
     for _ in range(FAILURES_TO_DOWN + 2):
         await monitor.round()
-    assert all(one.healthy for one in topology.cells())
+    assert all(one.healthy for one in topology.cells.all())
     assert [one.getMessage() for one in caplog.records] == [
         "3 of 3 cells don't answer: not believed"
     ], "it is said once and not each round"
@@ -189,7 +189,7 @@ async def test_a_round_that_fails_does_not_end_the_probing(
             raise OperationalError("SELECT", {}, Exception("gone"))
         return ()
 
-    monkeypatch.setattr(topology, "cells", cells)
+    monkeypatch.setattr(topology.cells, "all", cells)
     task = asyncio.create_task(HealthMonitor(topology, 0.01).run())
     await until(lambda: rounds > 4)
     assert not task.done()

@@ -14,8 +14,7 @@ from control_plane.jobs import change_retention
 from control_plane.jobs.change_retention import Kept, Retention
 from control_plane.server import changes_kept
 from control_plane.settings import Settings
-from control_plane.topology import changes
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology, changes
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 
@@ -25,7 +24,7 @@ def topology(tmp_path: Path) -> Iterator[Topology]:
     made = Topology.open(f"sqlite:///{tmp_path}/t.db")
     for number in range(1, 11):
         spec = CellSpec(f"c{number}", f"c{number}.example", (Endpoint("10.0.0.1", 1),))
-        made.create_cell(spec, actor="test")
+        made.cells.create(spec, actor="test")
     yield made
     made.close()
 
@@ -39,10 +38,10 @@ async def test_a_round_forgets_step_by_step(
     topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "PRUNE_ROWS", 3)
-    everything = [change.as_dict() for change in topology.changes(0)]
+    everything = [change.as_dict() for change in topology.changes.since(0)]
     archive = tmp_path / "old.jsonl"
     assert await Retention(topology, Kept(0, 2, archive)).round() == 8
-    assert topology.oldest_change() == 8
+    assert topology.changes.oldest() == 8
     assert [json.loads(line) for line in archive.read_text().splitlines()] == everything[:8]
     assert await Retention(topology, Kept(0, 1, archive)).round() == 1
     assert len(archive.read_text().splitlines()) == 9, "it is appended to"
@@ -63,9 +62,9 @@ async def test_it_goes_on_after_a_failure(
         async with asyncio.timeout(20):
             while not caplog.records:
                 await asyncio.sleep(0.01)
-            assert topology.oldest_change() == 0, "what can't be archived stays"
+            assert topology.changes.oldest() == 0, "what can't be archived stays"
             archive.parent.mkdir()
-            while topology.oldest_change() < 8:
+            while topology.changes.oldest() < 8:
                 await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -75,5 +74,5 @@ async def test_it_goes_on_after_a_failure(
 
 async def test_without_a_bound_it_has_nothing_to_do(topology: Topology) -> None:
     await asyncio.wait_for(Retention(topology, Kept(0, 0)).run(), 10)
-    assert topology.oldest_change() == 0
-    assert topology.set_cell_state("c1", CellState.ACTIVE, actor="t").revision == 11
+    assert topology.changes.oldest() == 0
+    assert topology.cells.set_state("c1", CellState.ACTIVE, actor="t").revision == 11

@@ -15,7 +15,7 @@ from control_plane.edge_health.report import Held, View
 from control_plane.jobs import edge_decisions as module
 from control_plane.jobs.cell_health import REPORTERS_RETURN_S, HealthMonitor
 from control_plane.jobs.edge_decisions import GATHER_S, HOLD_S, REFRESH_S, EdgeDecisions
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from tests.support.plane import add_cell, until
 
 CAN, CANNOT = Held(1, 0, 1), Held(0, 0, 1)
@@ -62,7 +62,7 @@ class Fleet:
     async def step(self, seconds: float = 0) -> set[str]:
         self.now += seconds
         await self.decisions.step()
-        return {cell.name for cell in self.topology.cells() if cell.healthy}
+        return {cell.name for cell in self.topology.cells.all() if cell.healthy}
 
 
 async def test_a_fleet_that_comes_back_is_heard_out_first(topology: Topology) -> None:
@@ -93,7 +93,7 @@ async def test_a_change_is_written_at_once_and_the_same_every_few_seconds(
     assert await fleet.step() == {"b"}
     assert fleet.notes == 3
     # A hand that sets it otherwise does not last.
-    topology.set_cell_health("a", healthy=True, actor="hand")
+    topology.cells.set_health("a", healthy=True, actor="hand")
     assert await fleet.step(REFRESH_S) == {"b"}
 
 
@@ -142,7 +142,7 @@ async def test_who_leaves_is_counted_for_a_while_and_then_nobody_decides(
     # The cell has no health check: our own monitor gives it back.
     monitor = HealthMonitor(topology, 1)
     await monitor.round()
-    assert topology.cell("a").healthy is True
+    assert topology.cells.get("a").healthy is True
 
 
 async def test_a_database_that_is_away_ends_nothing(
@@ -164,7 +164,7 @@ async def test_a_database_that_is_away_ends_nothing(
     task = asyncio.create_task(decisions.run())
     stream = book.join("g", "n", 0)
     book.hear(stream, View({"cell:a": CANNOT}), decisions._clock())
-    await until(lambda: not topology.cell("a").healthy)
+    await until(lambda: not topology.cells.get("a").healthy)
     assert (failures, task.done()) == (4, False)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -179,10 +179,10 @@ async def test_after_a_start_the_edges_have_time_to_come_back_before_the_probe_d
     now = 0.0
     monitor = HealthMonitor(topology, 1, lambda: now)
     await monitor.round()
-    assert topology.cell("a").healthy is False
+    assert topology.cells.get("a").healthy is False
     now = REPORTERS_RETURN_S
     await monitor.round()
-    assert topology.cell("a").healthy is True
+    assert topology.cells.get("a").healthy is True
 
 
 async def test_nor_does_it_right_after_a_time_without_a_database(
@@ -193,22 +193,22 @@ async def test_nor_does_it_right_after_a_time_without_a_database(
     now = 0.0
     monitor = HealthMonitor(topology, 0.001, lambda: now)
     now = REPORTERS_RETURN_S
-    cells, rounds = topology.cells, 0
+    read_cells, rounds = topology.cells.all, 0
 
     def failing() -> Any:
         nonlocal rounds
         rounds += 1
         if rounds == 1:
             raise OperationalError("SELECT", {}, Exception("gone"))
-        return cells()
+        return read_cells()
 
-    monkeypatch.setattr(topology, "cells", failing)
+    monkeypatch.setattr(topology.cells, "all", failing)
     # The first round fails before it could decide; in the ones after it the edges are waited for.
     task = asyncio.create_task(monitor.run())
     await until(lambda: rounds > 3)
     assert topology.edge_health.verdicts() == {}
-    assert topology.cell("a").healthy is False
+    assert topology.cells.get("a").healthy is False
     now = 2 * REPORTERS_RETURN_S
-    await until(lambda: topology.cell("a").healthy)
+    await until(lambda: topology.cells.get("a").healthy)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

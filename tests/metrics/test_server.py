@@ -23,7 +23,7 @@ async def test_gauges_are_as_of_the_scrape(tmp_path: Path) -> None:
         add_cell(plane.topology, "cell-1")
         add_cell(plane.topology, "cell-2")
         route_all(plane.topology)
-        plane.topology.set_cell_health("cell-2", healthy=False, actor="test")
+        plane.topology.cells.set_health("cell-2", healthy=False, actor="test")
         found = await samples(client)
         assert found["cellway_ruleset_active", ()] == 1
         assert found["cellway_cell_up", (("cell", "cell-1"),)] == 1
@@ -41,9 +41,9 @@ async def test_leases_and_ids_are_watched(tmp_path: Path) -> None:
         found = await samples(client)
         assert found["cellway_leases", (("state", "open"),)] == 0
         assert found["cellway_lease_oldest_seconds", ()] == 0
-        topology.begin_update(1, [RecordSpec("route", "a")], [], actor="test")
-        topology.allot_sequence("cell-1", 100, actor="test")
-        topology.report_sequence("cell-1", 95, actor="test")
+        topology.leases.begin(1, [RecordSpec("route", "a")], [], actor="test")
+        topology.sequences.allot("cell-1", 100, actor="test")
+        topology.sequences.report("cell-1", 95, actor="test")
         await asyncio.sleep(0.01)
         found = await samples(client)
         assert found["cellway_leases", (("state", "open"),)] == 1
@@ -74,7 +74,7 @@ async def test_a_node_that_refuses_is_counted(tmp_path: Path) -> None:
             found = await samples(client)
             assert found["cellway_fleet_nodes", (("state", "NACKED"),)] == 1
             assert found["cellway_xds_nacks_total", (("type", "Cluster"),)] == 3
-            plane.topology.set_cell_health("cell-1", healthy=False, actor="test")
+            plane.topology.cells.set_health("cell-1", healthy=False, actor="test")
             await call.write(discovery_pb2.DeltaDiscoveryRequest(type_url=CDS))
             add_cell(plane.topology, "cell-2")
             await call.read()

@@ -12,8 +12,7 @@ import pytest
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import CDS, ECDS, EPOCHS_FILTER, RDS
 from control_plane.publisher.publisher import Publisher, _Reader
-from control_plane.topology.claims.move import Subject
-from control_plane.topology.service import Topology
+from control_plane.topology import Subject, Topology
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.change import Snapshot as TopologySnapshot
 from control_plane.topology.values.claim import ClaimSpec
@@ -35,7 +34,7 @@ def topology(tmp_path: Path) -> Iterator[Topology]:
     for number in (1, 2):
         add_cell(made, f"cell-{number}")
     route_all(made)
-    made.claim([ClaimSpec("route", "a", "cell-1", subject="s")], actor="t")
+    made.claims.claim([ClaimSpec("route", "a", "cell-1", subject="s")], actor="t")
     yield made
     made.close()
 
@@ -62,12 +61,12 @@ def test_only_a_change_of_owner_changes_something_and_that_is_the_epochs(
     publisher.publish()
     first = cache.get("")
     assert EPOCHS_FILTER in first.of_type(ECDS)
-    topology.claim([ClaimSpec("route", "b", "cell-1")], actor="t")
+    topology.claims.claim([ClaimSpec("route", "b", "cell-1")], actor="t")
     publisher.publish()
     second = cache.get("")
     assert second.revision > first.revision
     assert changed(second, first) == {}
-    topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
+    topology.moves.move(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
     publisher.publish()
     third = cache.get("")
     assert changed(third, second) == {ECDS: frozenset({EPOCHS_FILTER})}
@@ -82,15 +81,17 @@ def test_new_endpoints_void_no_answers_and_a_drain_voids_all(topology: Topology)
     publisher = publishing(topology, cache)
     publisher.publish()
     first = cache.get("")
-    spec = topology.cell("cell-1").spec()
-    topology.update_cell("cell-1", replace(spec, endpoints=(Endpoint("127.0.0.1", 9),)), actor="t")
+    spec = topology.cells.get("cell-1").spec()
+    topology.cells.replace(
+        "cell-1", replace(spec, endpoints=(Endpoint("127.0.0.1", 9),)), actor="t"
+    )
     publisher.publish()
     second = cache.get("")
     assert changed(second, first) == {CDS: frozenset({"cell:cell-1"})}
     fresh = SnapshotCache()
     publishing(topology, fresh).publish()
     assert changed(fresh.get(""), second) == {}, "a restarted publisher makes the same"
-    topology.set_cell_state("cell-1", CellState.DRAINING, actor="t")
+    topology.cells.set_state("cell-1", CellState.DRAINING, actor="t")
     publisher.publish()
     third = cache.get("")
     assert changed(third, second)[ECDS] == {EPOCHS_FILTER}
@@ -106,7 +107,7 @@ def test_without_the_edge_cache_there_are_no_epochs(
     publisher.publish()
     first = cache.get("")
     assert EPOCHS_FILTER not in first.of_type(ECDS)
-    topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
+    topology.moves.move(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
     publisher.publish()
     assert changed(cache.get(""), first) == {}
 
@@ -121,8 +122,8 @@ def test_a_change_of_rules_changes_the_routes_and_the_epochs_and_drains_nothing(
     publisher.publish()
     for version, document in enumerate((UNNAMED, GENERIC, RULESET), 2):
         before = cache.get("")
-        topology.put_ruleset("r", document, actor="t")
-        topology.activate_ruleset("r", version, actor="t")
+        topology.rulesets.put("r", document, actor="t")
+        topology.rulesets.activate("r", version, actor="t")
         publisher.publish()
         after = cache.get("")
         assert set(after.of_type(ECDS)) == set(before.of_type(ECDS))
@@ -143,19 +144,19 @@ def test_claims_alone_do_not_have_everything_read_again(
     reader = _Reader(topology)
     assert reader.read(behind=False) == real()
     for name in ("b", "c"):
-        topology.claim([ClaimSpec("route", name, "cell-1")], actor="t")
+        topology.claims.claim([ClaimSpec("route", name, "cell-1")], actor="t")
         assert reader.read(behind=False) == real()
         assert reader.read(behind=False) is None
         assert reader.read(behind=True) == real()
     assert len(reads) == 1
-    topology.transfer(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
+    topology.moves.move(Subject(text="s"), "cell-1", "cell-2", reason="r", actor="t")
     assert reader.read(behind=False) == real()
-    topology.set_cell_health("cell-1", healthy=False, actor="t")
+    topology.cells.set_health("cell-1", healthy=False, actor="t")
     assert reader.read(behind=False) == real()
-    active = topology.active_ruleset()
+    active = topology.rulesets.active()
     assert active is not None
-    topology.put_ruleset(active.name, active.document.replace("all", "each"), actor="t")
-    topology.activate_ruleset(active.name, active.version + 1, actor="t")
+    topology.rulesets.put(active.name, active.document.replace("all", "each"), actor="t")
+    topology.rulesets.activate(active.name, active.version + 1, actor="t")
     assert reader.read(behind=False) == real()
     assert len(reads) == 4
     reader.close()

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from control_plane.server import Running, running
 from control_plane.settings import Settings
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 
@@ -49,13 +49,13 @@ def add_cell(topology: Topology, name: str = "cell-1", **more: Any) -> None:
         state=CellState.ACTIVE,
         **more,
     )
-    topology.create_cell(spec, actor="test")
+    topology.cells.create(spec, actor="test")
 
 
 def route_all(topology: Topology) -> None:
     """Every request to the first cell."""
-    topology.put_ruleset("r", RULESET, actor="test")
-    topology.activate_ruleset("r", 1, actor="test")
+    topology.rulesets.put("r", RULESET, actor="test")
+    topology.rulesets.activate("r", 1, actor="test")
 
 
 async def samples(

@@ -19,8 +19,9 @@ import uvloop
 from control_plane.cli.local import LOCAL_NODE
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.examples.cell import cell_app
+from control_plane.process.embedded_server import embedded, run
 from control_plane.process.envoy import Envoy
-from control_plane.process.listening import bind, embedded, port_of, run
+from control_plane.process.listening import bind, port_of
 from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision, Request
@@ -292,7 +293,7 @@ class System:
         assert snapshot.ruleset is not None
         cells = Cells(snapshot.cells)
         ruleset = _parsed(snapshot.ruleset.document)
-        return decide(ruleset, admitted, cells, self.plane.topology.owners)
+        return decide(ruleset, admitted, cells, self.plane.topology.claims.owners_of)
 
 
 class RawClient:

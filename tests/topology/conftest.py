@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.storage.schema import metadata
 from control_plane.topology.storage.store import Store, migrate
 from control_plane.topology.values.cell import CellSpec, CellState
@@ -102,5 +102,5 @@ def cell_spec(number: int) -> CellSpec:
 def two(topology: Topology) -> Topology:
     """A topology with cell-1 (id 1) and cell-2 (id 2)."""
     for number in (1, 2):
-        topology.create_cell(cell_spec(number), actor="tester")
+        topology.cells.create(cell_spec(number), actor="tester")
     return topology

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.errors import (
     AlreadyExists,
@@ -61,7 +61,7 @@ class Fighter:
     def _begin(self, creates: list[str], destroys: list[str], key: str) -> str | None:
         for _ in range(40):
             try:
-                made = self._topology.begin_update(
+                made = self._topology.leases.begin(
                     self._cell, specs(creates), specs(destroys), actor="f", idempotency_key=key
                 )
             except (AlreadyExists, Locked) as refused:
@@ -85,7 +85,7 @@ class Fighter:
         if chance < 0.05:
             return
         commit = chance < 0.8
-        call = self._topology.commit_update if commit else self._topology.rollback_update
+        call = self._topology.leases.commit if commit else self._topology.leases.roll_back
         for _ in range(40):
             try:
                 revision = call(self._cell, lease, actor="f")

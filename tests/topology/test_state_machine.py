@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import TRANSITIONS, Cell, CellSpec, CellState, SequenceRange
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.claim import ClaimSpec
@@ -110,15 +110,17 @@ class Follower:
     def snapshot(self, topology: Topology) -> None:
         """Start afresh."""
         self.at = topology.revision()
-        self.cells = {cell.name: cell.as_dict() for cell in topology.cells()}
-        self.claims = {f"{one.bucket}:{one.value}": one.cell for one in topology.claims(limit=1000)}
-        self.rulesets = {f"{one.name}@{one.version}" for one in topology.rulesets()}
-        active = topology.active_ruleset()
+        self.cells = {cell.name: cell.as_dict() for cell in topology.cells.all()}
+        self.claims = {
+            f"{one.bucket}:{one.value}": one.cell for one in topology.claims.page(limit=1000)
+        }
+        self.rulesets = {f"{one.name}@{one.version}" for one in topology.rulesets.versions()}
+        active = topology.rulesets.active()
         self.active = f"{active.name}@{active.version}" if active else None
 
     def follow(self, topology: Topology, limit: int) -> None:
         """Take up everything there is, a page at a time."""
-        while changes := topology.changes(self.at, limit=limit):
+        while changes := topology.changes.since(self.at, limit=limit):
             for change in changes:
                 assert change.revision in {self.at, self.at + 1}, "a gap, or out of order"
                 self.at = change.revision
@@ -260,7 +262,7 @@ class TopologyMachine(RuleBasedStateMachine):
         taken = name in self.model.cells or self.model.clash(cell)
         taken = taken or cell_id in self.model.given
         made = self.write(
-            lambda: self.topology.create_cell(spec, actor="m", dry_run=dry_run),
+            lambda: self.topology.cells.create(spec, actor="m", dry_run=dry_run),
             {AlreadyExists} if taken else set(),
             dry_run=dry_run,
             changes=1,
@@ -311,7 +313,7 @@ class TopologyMachine(RuleBasedStateMachine):
         self._replace(
             name,
             spec,
-            lambda: self.topology.update_cell(
+            lambda: self.topology.cells.replace(
                 name, spec, actor="m", expected_version=expected, force=force, dry_run=dry_run
             ),
             expected,
@@ -326,12 +328,12 @@ class TopologyMachine(RuleBasedStateMachine):
         before = self.model.cells.get(name)
         spec = None
         if before is not None:
-            spec = replace(self.topology.cell(name).spec(), state=state)
+            spec = replace(self.topology.cells.get(name).spec(), state=state)
         expected = self.expected(version, before and before["version"])
         self._replace(
             name,
             spec,
-            lambda: self.topology.set_cell_state(
+            lambda: self.topology.cells.set_state(
                 name, state, actor="m", expected_version=expected, force=force, dry_run=dry_run
             ),
             expected,
@@ -344,7 +346,7 @@ class TopologyMachine(RuleBasedStateMachine):
         before = self.model.cells.get(name)
         changed = before is not None and before["healthy"] != healthy
         made = self.write(
-            lambda: self.topology.set_cell_health(name, healthy=healthy, actor="m"),
+            lambda: self.topology.cells.set_health(name, healthy=healthy, actor="m"),
             set() if before else {NotFound},
             dry_run=False,
             changes=int(changed),
@@ -365,7 +367,7 @@ class TopologyMachine(RuleBasedStateMachine):
         elif before["state"] != "retired" or name in self.model.claims.values():
             refused = {Refused}
         made = self.write(
-            lambda: self.topology.delete_cell(
+            lambda: self.topology.cells.remove(
                 name, actor="m", expected_version=expected, dry_run=dry_run
             ),
             refused,
@@ -447,7 +449,7 @@ class TopologyMachine(RuleBasedStateMachine):
         if not refused and any(key in self.model.claims for key in keys):
             refused.add(AlreadyExists)
         made = self.write(
-            lambda: self.topology.claim(specs, actor="m", dry_run=dry_run),
+            lambda: self.topology.claims.claim(specs, actor="m", dry_run=dry_run),
             refused,
             dry_run=dry_run,
             changes=len(batch),
@@ -467,7 +469,7 @@ class TopologyMachine(RuleBasedStateMachine):
         elif self.model.cells[cell]["state"] == "retired":
             refused = {Refused}
         self.write(
-            lambda: self.topology.claim([*specs, ClaimSpec(*bad, cell)], actor="m"),
+            lambda: self.topology.claims.claim([*specs, ClaimSpec(*bad, cell)], actor="m"),
             refused,
             dry_run=False,
             changes=0,
@@ -495,7 +497,7 @@ class TopologyMachine(RuleBasedStateMachine):
         if cell is not None and any(self.model.claims.get(key, cell) != cell for key in keys):
             refused.add(Refused)
         gone = self.write(
-            lambda: self.topology.release(given, actor="m", cell=cell, dry_run=dry_run),
+            lambda: self.topology.claims.release(given, actor="m", cell=cell, dry_run=dry_run),
             refused,
             dry_run=dry_run,
             changes=len(keys),
@@ -514,7 +516,7 @@ class TopologyMachine(RuleBasedStateMachine):
         stale = expected not in {None, len(kept)}
         same = bool(kept) and kept[-1] == document
         made = self.write(
-            lambda: self.topology.put_ruleset(
+            lambda: self.topology.rulesets.put(
                 name, document, actor="m", expected_version=expected, dry_run=dry_run
             ),
             {StaleVersion} if stale else set(),
@@ -535,7 +537,7 @@ class TopologyMachine(RuleBasedStateMachine):
             refused = {StaleVersion}
         changed = (name, version) != self.model.active
         made = self.write(
-            lambda: self.topology.activate_ruleset(
+            lambda: self.topology.rulesets.activate(
                 name, version, actor="m", expected_active=expected, dry_run=dry_run
             ),
             refused,
@@ -553,7 +555,7 @@ class TopologyMachine(RuleBasedStateMachine):
         follower = self.follower
         if follower.at < self.floor:
             with pytest.raises(Gone):
-                self.topology.changes(follower.at)
+                self.topology.changes.since(follower.at)
             follower.snapshot(self.topology)
         follower.follow(self.topology, limit)
         assert follower.at == self.revision
@@ -570,7 +572,7 @@ class TopologyMachine(RuleBasedStateMachine):
     @rule(keep=st.integers(0, 20))
     def prune(self, keep: int) -> None:
         self.floor = max(self.floor, self.revision - keep)
-        assert self.topology.prune_changes(keep=keep).oldest == self.floor
+        assert self.topology.changes.prune(keep=keep).oldest == self.floor
 
     @rule()
     def reopen(self) -> None:
@@ -590,7 +592,9 @@ class TopologyMachine(RuleBasedStateMachine):
         assert len({cell.id for cell in snapshot.cells}) == len(snapshot.cells)
         active = snapshot.ruleset
         assert (active and (active.name, active.version)) == self.model.active
-        assert [(one.name, one.version, one.document) for one in self.topology.rulesets()] == [
+        assert [
+            (one.name, one.version, one.document) for one in self.topology.rulesets.versions()
+        ] == [
             (name, version, document)
             for name, kept in sorted(self.model.rulesets.items())
             for version, document in enumerate(kept, 1)
@@ -598,19 +602,19 @@ class TopologyMachine(RuleBasedStateMachine):
 
     @invariant()
     def each_value_has_one_owner_however_it_is_spelt(self) -> None:
-        claims = self.topology.claims(limit=1000)
+        claims = self.topology.claims.page(limit=1000)
         assert {(one.bucket, one.value): one.cell for one in claims} == self.model.claims
         assert len(claims) == len(self.model.claims)
         asked = [(key, text) for key, texts in SPELLINGS.items() for text in texts]
-        owners = self.topology.owners([(key[0], text) for key, text in asked])
+        owners = self.topology.claims.owners_of([(key[0], text) for key, text in asked])
         for (key, _), owner in zip(asked, owners, strict=True):
             name = self.model.claims.get(key)
             assert owner == (None if name is None else self.model.cells[name]["id"])
-        assert sum(self.topology.count_claims().values()) == len(self.model.claims)
+        assert sum(self.topology.claims.count().values()) == len(self.model.claims)
 
     @invariant()
     def the_feed_has_every_revision_once(self) -> None:
-        changes = self.topology.changes(self.floor)
+        changes = self.topology.changes.since(self.floor)
         revisions = [change.revision for change in changes]
         assert revisions == sorted(revisions)
         assert sorted(set(revisions)) == list(range(self.floor + 1, self.revision + 1))
@@ -649,20 +653,20 @@ def test_a_pruned_feed_never_claims_to_reach_back_further(tmp_path: Path) -> Non
     topology = Topology.open(f"sqlite:///{tmp_path}/t.db")
     for name in CELLS:
         address = f"{name}.example"
-        topology.create_cell(CellSpec(name, address, (Endpoint("10.0.0.1", 443),)), actor="m")
-    assert [topology.prune_changes(keep=keep).oldest for keep in (1, 3)] == [2, 2]
+        topology.cells.create(CellSpec(name, address, (Endpoint("10.0.0.1", 443),)), actor="m")
+    assert [topology.changes.prune(keep=keep).oldest for keep in (1, 3)] == [2, 2]
     with pytest.raises(Gone):
-        topology.changes(1)
-    assert [change.key for change in topology.changes(2)] == ["c"]
+        topology.changes.since(1)
+    assert [change.key for change in topology.changes.since(2)] == ["c"]
     topology.close()
 
 
 def test_the_same_cell_again_is_refused_in_words(tmp_path: Path) -> None:
     topology = Topology.open(f"sqlite:///{tmp_path}/t.db")
     spec = CellSpec("a", "a.example", (Endpoint("10.0.0.1", 443),), id=1)
-    topology.create_cell(spec, actor="m")
+    topology.cells.create(spec, actor="m")
     for again in (spec, replace(spec, address="b.example")):
         with pytest.raises(AlreadyExists, match="owner: a"):
-            topology.create_cell(again, actor="m")
+            topology.cells.create(again, actor="m")
     assert topology.revision() == 1
     topology.close()

@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from control_plane.api.auth import CALLER, OPEN_PATHS, Caller
 from control_plane.api.middleware.idempotency import OncePerKey
 from control_plane.api.problem import problem, topology_problem
-from control_plane.topology.service import Topology
-from control_plane.topology.tokens import PREFIX, Scope
+from control_plane.topology import Scope, Topology
+from control_plane.topology.tokens import PREFIX
 from control_plane.topology.values.errors import TopologyError
 
 MAX_BODY_BYTES = 2 << 20
@@ -96,7 +96,7 @@ class Guard:
             return _BOOTSTRAP
         text = presented.decode("latin-1")
         if text.startswith(PREFIX):
-            token = await run_in_threadpool(self._topology.verify_token, text)
+            token = await run_in_threadpool(self._topology.tokens.verify, text)
             return None if token is None else Caller(token.id, token.name, token.scope)
         return _ANYBODY if self._token is None else None
 

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from control_plane.api.problem import problem
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.idempotency import Once, Remembered
 
@@ -60,7 +60,7 @@ class OncePerKey:
             self._in_flight.discard(key)
 
     async def _carry_out(self, request: Once, carry: Carry, send: Send) -> None:
-        if await run_in_threadpool(self._topology.recall, request.key) is not None:
+        if await run_in_threadpool(self._topology.idempotency.recall, request.key) is not None:
             await self._answer_again(request, send)
             return
         recorder = _Recorder()
@@ -81,7 +81,7 @@ class OncePerKey:
         """Keep the answer, if it may be; False if another request has the key."""
         if recorder.worth_keeping:
             answer = recorder.remembered(request.fingerprint)
-            return await run_in_threadpool(self._topology.remember, request, answer)
+            return await run_in_threadpool(self._topology.idempotency.remember, request, answer)
         await self._forgo(request)
         return True
 
@@ -89,7 +89,7 @@ class OncePerKey:
         """Say that what was written has no answer to be given again."""
         if request.written:
             answer = Remembered(request.fingerprint, idempotency.UNKEPT, "", "")
-            await run_in_threadpool(self._topology.remember, request, answer)
+            await run_in_threadpool(self._topology.idempotency.remember, request, answer)
 
     async def _answer_again(self, request: Once, send: Send) -> None:
         before = await self._answered(request.key)
@@ -109,7 +109,7 @@ class OncePerKey:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WAIT_S
         while True:
-            known = await run_in_threadpool(self._topology.recall, key)
+            known = await run_in_threadpool(self._topology.idempotency.recall, key)
             pending = known is not None and known.status == idempotency.PENDING
             if not pending or loop.time() >= deadline:
                 return known

@@ -15,8 +15,9 @@ from control_plane.api.problem import ProblemError
 from control_plane.api.schemas.responses import ImportDone, answers
 from control_plane.api.write import WriteOptions
 from control_plane.names import NEXT_HEADER
-from control_plane.topology.claims.bulk import BATCH_LINES, Imported, Reject, last_key
-from control_plane.topology.service import Topology
+from control_plane.topology import Imported, Reject, Topology
+from control_plane.topology.claims.bulk import LINES_PER_TRANSACTION
+from control_plane.topology.claims.bulk_lines import last_key
 from control_plane.topology.values.change import Written
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
@@ -50,12 +51,12 @@ async def import_claims(
         lines = (await request.body()).decode().split("\n")
     except UnicodeDecodeError as error:
         raise ProblemError(422, f"the body is not UTF-8: {error}", code="invalid") from error
-    if len(lines) > BATCH_LINES + 1:
-        detail = f"{len(lines)} lines; send at most {BATCH_LINES} at a time"
+    if len(lines) > LINES_PER_TRANSACTION + 1:
+        detail = f"{len(lines)} lines; send at most {LINES_PER_TRANSACTION} at a time"
         raise ProblemError(422, detail, code="invalid")
     rejects: list[Reject] = []
     done: Imported = await run_in_threadpool(
-        topology.import_claims,
+        topology.bulk.import_,
         lines,
         actor=write.actor,
         reject=rejects.append,
@@ -80,7 +81,7 @@ async def export_claims(
     topology: Topology = request.app.state.topology
 
     def page() -> tuple[str, tuple[str, str] | None]:
-        found = list(topology.export_claims((key[0], key[1]), limit))
+        found = list(topology.bulk.export((key[0], key[1]), limit))
         return "".join(found), last_key(found[-1]) if len(found) == limit else None
 
     text, following = await run_in_threadpool(page)

@@ -18,7 +18,7 @@ from control_plane.api.schemas.operator_responses import OperationStarted
 from control_plane.api.schemas.requests import CellBody, ReasonBody
 from control_plane.api.schemas.responses import CellDocument, CellList, CellWritten, answers
 from control_plane.api.write import WriteOptions
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import Cell
 from control_plane.topology.values.errors import StaleVersion
 
@@ -37,7 +37,7 @@ def _document(cell: Cell) -> dict[str, Any]:
 @router.get("", response_model=None, responses=answers(CellList), openapi_extra=VIEWER)
 async def list_cells(request: Request) -> dict[str, Any]:
     """Every cell, by id."""
-    cells = await run_in_threadpool(_topology(request).cells)
+    cells = await run_in_threadpool(_topology(request).cells.all)
     return {"items": [_document(cell) for cell in cells], "next": None}
 
 
@@ -45,7 +45,7 @@ async def list_cells(request: Request) -> dict[str, Any]:
 async def create_cell(request: Request, body: CellBody, write: WriteOptions) -> JSONResponse:
     """Add a cell."""
     written = await run_in_threadpool(
-        _topology(request).create_cell, body.spec(), actor=write.actor, dry_run=write.dry_run
+        _topology(request).cells.create, body.spec(), actor=write.actor, dry_run=write.dry_run
     )
     response = await write.answer(
         written, {"cell": _document(written.value)}, status=201, etag=written.value.version
@@ -57,7 +57,7 @@ async def create_cell(request: Request, body: CellBody, write: WriteOptions) -> 
 @router.get("/{name}", responses=answers(CellDocument), openapi_extra=VIEWER)
 async def get_cell(request: Request, name: str) -> JSONResponse:
     """One cell, with its ETag."""
-    cell = await run_in_threadpool(_topology(request).cell, name)
+    cell = await run_in_threadpool(_topology(request).cells.get, name)
     return JSONResponse(_document(cell), headers={"etag": f'"{cell.version}"'})
 
 
@@ -74,7 +74,7 @@ async def patch_cell(
     request: Request, name: str, patch: Annotated[dict[str, Any], Body()], write: WriteOptions
 ) -> JSONResponse:
     """Change some attributes (JSON merge patch, RFC 7396, one level deep); needs If-Match."""
-    current = await run_in_threadpool(_topology(request).cell, name)
+    current = await run_in_threadpool(_topology(request).cells.get, name)
     document = {
         key: value for key, value in current.as_dict().items() if key not in {"version", "healthy"}
     }
@@ -87,7 +87,7 @@ async def patch_cell(
 
 async def _update(request: Request, name: str, body: CellBody, write: WriteOptions) -> JSONResponse:
     written = await run_in_threadpool(
-        _topology(request).update_cell,
+        _topology(request).cells.replace,
         name,
         body.spec(),
         actor=write.actor,
@@ -104,7 +104,7 @@ async def _update(request: Request, name: str, body: CellBody, write: WriteOptio
 async def delete_cell(request: Request, name: str, write: WriteOptions) -> JSONResponse:
     """Delete a retired cell without claims; needs If-Match."""
     written = await run_in_threadpool(
-        _topology(request).delete_cell,
+        _topology(request).cells.remove,
         name,
         actor=write.actor,
         expected_version=write.need_match(),
@@ -124,17 +124,17 @@ async def release_all_claims(
 ) -> JSONResponse:
     """Free all claims of a retired cell, in bounded batches: an operation. If-Match: its ETag."""
     topology = _topology(request)
-    cell = await run_in_threadpool(topology.cell, name)
+    cell = await run_in_threadpool(topology.cells.get, name)
     expected = write.match()
     if expected is not None and expected != cell.version:
         raise StaleVersion("cell", name, expected, cell.version)
     given: dict[str, Any] = {"reason": body.reason, "actor": write.actor}
-    await run_in_threadpool(partial(topology.check_release, name, **given))
-    total = await run_in_threadpool(topology.count_claims_of, name)
+    await run_in_threadpool(partial(topology.releases.check, name, **given))
+    total = await run_in_threadpool(topology.claims.count_of, name)
     if write.dry_run:
         return would_do("release-claims", name, total)
     operations: Operations = request.app.state.operations
-    work = partial(topology.release_cell, name, **given)
+    work = partial(topology.releases.release_all, name, **given)
     begun = await operations.start(
         "release-claims", name, total, lambda progress: work(progress=progress), actor=write.actor
     )

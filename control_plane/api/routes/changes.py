@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from control_plane.api.auth import VIEWER
 from control_plane.api.schemas.responses import ChangeList, answers
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 HEARTBEAT_S = 15.0
 POLL_S = 0.5
@@ -38,7 +38,7 @@ async def list_changes(
     """Changes after a revision. With ``Accept: text/event-stream`` they keep coming."""
     topology: Topology = request.app.state.topology
     after = last_event_id if last_event_id is not None else since
-    found = await run_in_threadpool(topology.changes, after, limit=limit)
+    found = await run_in_threadpool(topology.changes.since, after, limit=limit)
     if "text/event-stream" in accept:
         return StreamingResponse(_events(topology, after), media_type="text/event-stream")
     more = len(found) >= limit
@@ -61,7 +61,7 @@ async def _events(topology: Topology, after: int) -> AsyncIterator[str]:
     idle_s = 0.0
     try:
         while True:
-            for change in await run_in_threadpool(topology.changes, after):
+            for change in await run_in_threadpool(topology.changes.since, after):
                 after = max(after, change.revision)
                 yield _event(change.revision, change.kind, change.as_dict())
                 idle_s = 0.0

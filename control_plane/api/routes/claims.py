@@ -21,7 +21,7 @@ from control_plane.api.schemas.responses import (
 )
 from control_plane.api.write import WriteOptions
 from control_plane.names import MAX_PAGE
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 Filter = Annotated[str | SkipJsonSchema[None], Query(max_length=1024)]
@@ -44,7 +44,7 @@ async def list_claims(
     """Claims in key order; go on with ``cursor`` = the answer's ``next``."""
     after = paging.decode(cursor, 2)
     found = await run_in_threadpool(
-        _topology(request).claims,
+        _topology(request).claims.page,
         bucket=bucket,
         cell=cell,
         prefix=prefix,
@@ -64,7 +64,7 @@ async def list_claims(
 async def make_claims(request: Request, body: ClaimsBody, write: WriteOptions) -> JSONResponse:
     """Claim a batch: all or none."""
     written = await run_in_threadpool(
-        _topology(request).claim,
+        _topology(request).claims.claim,
         [claim.spec() for claim in body.claims],
         actor=write.actor,
         dry_run=write.dry_run,
@@ -77,7 +77,7 @@ async def make_claims(request: Request, body: ClaimsBody, write: WriteOptions) -
 async def release_claims(request: Request, body: ReleaseBody, write: WriteOptions) -> JSONResponse:
     """Release a batch: all or none."""
     written = await run_in_threadpool(
-        _topology(request).release,
+        _topology(request).claims.release,
         [(key.bucket, key.value) for key in body.claims],
         cell=body.cell,
         actor=write.actor,
@@ -93,7 +93,7 @@ async def transfer_claims(
 ) -> JSONResponse:
     """Move all claims of a subject from one cell to another in one step: all or none."""
     written = await run_in_threadpool(
-        _topology(request).transfer,
+        _topology(request).moves.move,
         body.subject.subject(),
         body.source,
         body.target,
@@ -112,5 +112,5 @@ async def transfer_claims(
 )
 async def get_claim(request: Request, bucket: str, value: str) -> dict[str, Any]:
     """Who owns a value."""
-    claim = await run_in_threadpool(_topology(request).claim_get, bucket, value)
+    claim = await run_in_threadpool(_topology(request).claims.get, bucket, value)
     return claim.as_dict()

@@ -15,7 +15,7 @@ from control_plane.api.schemas.responses import Explained, answers
 from control_plane.routing import explain as explanation
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.parse import parse
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 router = APIRouter(prefix="/v1", tags=["explain"])
 
@@ -38,7 +38,7 @@ def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
         document = explanation.explain(
             ruleset,
             Cells(snapshot.cells),
-            topology.owners,
+            topology.claims.owners_of,
             url=body.url,
             method=body.method,
             headers=body.headers,

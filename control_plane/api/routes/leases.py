@@ -23,7 +23,7 @@ from control_plane.api.schemas.operator_responses import (
 from control_plane.api.schemas.requests import SettleAllBody, SettleBody
 from control_plane.api.schemas.responses import answers
 from control_plane.api.write import WriteOptions
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.change import Written
 
 router = APIRouter(prefix="/v1/leases", tags=["leases"])
@@ -46,7 +46,7 @@ async def list_leases(
     """Open leases, the oldest first; ages are by the database's clock."""
     after = paging.decode_moment(cursor)
     found = await run_in_threadpool(
-        _topology(request).oldest_leases,
+        _topology(request).open_leases.oldest,
         cell,
         older_than_s=older_than_s,
         after=after,
@@ -68,12 +68,16 @@ async def list_leases(
 async def settle_all(request: Request, body: SettleAllBody, write: WriteOptions) -> JSONResponse:
     """Settle every open lease of a cell that won't come back: an operation."""
     topology = _topology(request)
-    total = await run_in_threadpool(topology.count_leases, body.cell)
+    total = await run_in_threadpool(topology.open_leases.count, body.cell)
     if write.dry_run:
         return would_do("settle-leases", body.cell, total)
     operations: Operations = request.app.state.operations
     work = partial(
-        topology.settle_leases, body.cell, body.settled(), reason=body.reason, actor=write.actor
+        topology.open_leases.settle_all,
+        body.cell,
+        body.settled(),
+        reason=body.reason,
+        actor=write.actor,
     )
     begun = await operations.start(
         "settle-leases", body.cell, total, lambda p: work(progress=p), actor=write.actor
@@ -84,7 +88,7 @@ async def settle_all(request: Request, body: SettleAllBody, write: WriteOptions)
 @router.get("/{lease}", response_model=None, responses=answers(LeaseDocument), openapi_extra=VIEWER)
 async def get_lease(request: Request, lease: str) -> dict[str, Any]:
     """One open lease."""
-    return (await run_in_threadpool(_topology(request).open_lease, lease)).as_dict()
+    return (await run_in_threadpool(_topology(request).open_leases.get, lease)).as_dict()
 
 
 @router.post("/{lease}/settle", responses=answers(LeaseSettled), openapi_extra=OPERATOR)
@@ -93,11 +97,15 @@ async def settle_one(
 ) -> JSONResponse:
     """Settle one open lease whose cell can't do so itself."""
     topology = _topology(request)
-    found = await run_in_threadpool(topology.open_lease, lease)
+    found = await run_in_threadpool(topology.open_leases.get, lease)
     revision = await run_in_threadpool(topology.revision)
     if not write.dry_run:
         revision = await run_in_threadpool(
-            topology.settle_lease, lease, body.settled(), reason=body.reason, actor=write.actor
+            topology.open_leases.settle,
+            lease,
+            body.settled(),
+            reason=body.reason,
+            actor=write.actor,
         )
     document = {"lease": found.as_dict(), "outcome": body.settled()}
     return await write.answer(Written(found, revision, ()), document, etag=None)

@@ -13,8 +13,7 @@ from control_plane.api import paging
 from control_plane.api.auth import VIEWER
 from control_plane.api.schemas.operator_responses import OperationDocument, OperationList
 from control_plane.api.schemas.responses import answers
-from control_plane.topology.operations import Operation
-from control_plane.topology.service import Topology
+from control_plane.topology import Operation, Topology
 
 router = APIRouter(prefix="/v1/operations", tags=["operations"])
 
@@ -28,7 +27,7 @@ async def list_operations(
     """The newest first; the last 1,000 are kept."""
     topology: Topology = request.app.state.topology
     before = paging.decode_moment(cursor)
-    found = await run_in_threadpool(topology.operations, before=before, limit=limit)
+    found = await run_in_threadpool(topology.operations.page, before=before, limit=limit)
     more = len(found) == limit
     return {
         "items": [one.as_dict() for one in found],
@@ -42,7 +41,7 @@ async def list_operations(
 async def get_operation(request: Request, operation: str) -> dict[str, Any]:
     """One of them. ``interrupted``: start it again, and it goes on where it was."""
     topology: Topology = request.app.state.topology
-    return (await run_in_threadpool(topology.operation, operation)).as_dict()
+    return (await run_in_threadpool(topology.operations.get, operation)).as_dict()
 
 
 def accepted(operation: Operation) -> JSONResponse:

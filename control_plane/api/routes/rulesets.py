@@ -23,7 +23,7 @@ from control_plane.api.schemas.responses import (
 )
 from control_plane.api.write import WriteOptions
 from control_plane.routing.rules.lint import Finding, lint
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.change import Ruleset
 
 router = APIRouter(prefix="/v1/rulesets", tags=["rulesets"])
@@ -59,7 +59,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _check(topology: Topology, document: str) -> list[Finding]:
     """Findings against the cells that there are; raises if one is an error."""
-    findings = lint(document, topology.cells())
+    findings = lint(document, topology.cells.all())
     if any(finding.severity == "error" for finding in findings):
         raise findings_problem(findings)
     return findings
@@ -68,14 +68,14 @@ def _check(topology: Topology, document: str) -> list[Finding]:
 @router.get("", response_model=None, responses=answers(RulesetList), openapi_extra=VIEWER)
 async def list_rulesets(request: Request) -> dict[str, Any]:
     """Every version of every ruleset."""
-    found = await run_in_threadpool(_topology(request).rulesets)
+    found = await run_in_threadpool(_topology(request).rulesets.versions)
     return {"items": [_summary(ruleset) for ruleset in found], "next": None}
 
 
 @router.post("/lint", response_model=None, responses=answers(Findings), openapi_extra=VIEWER)
 async def lint_ruleset(request: Request, document: Document) -> dict[str, Any]:
     """What is wrong or doubtful about a ruleset, against the cells that there are."""
-    cells = await run_in_threadpool(_topology(request).cells)
+    cells = await run_in_threadpool(_topology(request).cells.all)
     findings = lint(json.dumps(document), cells)
     return {"findings": [_finding(finding) for finding in findings]}
 
@@ -83,7 +83,7 @@ async def lint_ruleset(request: Request, document: Document) -> dict[str, Any]:
 @router.get("/active", responses=answers(ActiveRuleset), openapi_extra=VIEWER)
 async def get_active(request: Request) -> JSONResponse:
     """The version that routes; ``{"active": false}`` where there is none."""
-    ruleset = await run_in_threadpool(_topology(request).active_ruleset)
+    ruleset = await run_in_threadpool(_topology(request).rulesets.active)
     if ruleset is None:
         return JSONResponse({"active": False})
     return JSONResponse({**_summary(ruleset), "document": json.loads(ruleset.document)})
@@ -96,7 +96,7 @@ async def get_ruleset(
     version: Annotated[int, Query(ge=1, lt=2**31)] | SkipJsonSchema[None] = None,
 ) -> JSONResponse:
     """A version, by default the newest, with its document."""
-    ruleset = await run_in_threadpool(_topology(request).ruleset, name, version)
+    ruleset = await run_in_threadpool(_topology(request).rulesets.get, name, version)
     document = {**_summary(ruleset), "document": json.loads(ruleset.document)}
     return JSONResponse(document, headers={"etag": f'"{ruleset.version}"'})
 
@@ -114,7 +114,7 @@ async def put_ruleset(
     findings = await run_in_threadpool(_check, topology, text)
     expected = write.expected if write.expected is not None and write.expected >= 0 else None
     written = await run_in_threadpool(
-        topology.put_ruleset,
+        topology.rulesets.put,
         name,
         text,
         actor=write.actor,
@@ -131,9 +131,9 @@ async def activate_ruleset(
 ) -> JSONResponse:
     """Make a version the one that routes; refused if it can't work with the cells there are."""
     topology = _topology(request)
-    wanted = await run_in_threadpool(topology.ruleset, name, body.version)
+    wanted = await run_in_threadpool(topology.rulesets.get, name, body.version)
     await run_in_threadpool(_check, topology, wanted.document)
     written = await run_in_threadpool(
-        topology.activate_ruleset, name, body.version, actor=write.actor, dry_run=write.dry_run
+        topology.rulesets.activate, name, body.version, actor=write.actor, dry_run=write.dry_run
     )
     return await write.answer(written, {"ruleset": _summary(written.value)}, etag=None)

@@ -19,8 +19,7 @@ from control_plane.api.schemas.operator_responses import (
 from control_plane.api.schemas.requests import AllotBody, ReportBody
 from control_plane.api.schemas.responses import answers
 from control_plane.api.write import WriteOptions
-from control_plane.topology.cells.sequences import SequenceMark, SequenceUse
-from control_plane.topology.service import Topology
+from control_plane.topology import HighWaterMark, SequenceUse, Topology
 
 router = APIRouter(prefix="/v1", tags=["sequences"])
 
@@ -40,7 +39,7 @@ def _use(use: SequenceUse) -> dict[str, Any]:
     }
 
 
-def _mark(mark: SequenceMark) -> dict[str, Any]:
+def _mark(mark: HighWaterMark) -> dict[str, Any]:
     return {
         "mark": mark.mark,
         "floor": mark.floor,
@@ -55,8 +54,8 @@ def _mark(mark: SequenceMark) -> dict[str, Any]:
 async def list_sequences(request: Request) -> dict[str, Any]:
     """How far each cell's ranges are used, and the high-water marks."""
     topology = _topology(request)
-    uses = await run_in_threadpool(topology.sequence_uses)
-    mark = await run_in_threadpool(topology.sequence_mark)
+    uses = await run_in_threadpool(topology.sequences.uses)
+    mark = await run_in_threadpool(topology.sequences.high_water_mark)
     return {"items": [_use(use) for use in uses], "mark": _mark(mark)}
 
 
@@ -67,8 +66,8 @@ async def confirm(request: Request, write: WriteOptions) -> dict[str, Any]:
     """After a restore: take the mark file as true; ids are allotted only above it from now on."""
     topology = _topology(request)
     if write.dry_run:
-        return _mark(await run_in_threadpool(topology.sequence_mark))
-    return _mark(await run_in_threadpool(topology.confirm_sequences, actor=write.actor))
+        return _mark(await run_in_threadpool(topology.sequences.high_water_mark))
+    return _mark(await run_in_threadpool(topology.sequences.confirm, actor=write.actor))
 
 
 @router.get(
@@ -80,8 +79,8 @@ async def confirm(request: Request, write: WriteOptions) -> dict[str, Any]:
 async def cell_sequences(request: Request, name: str) -> dict[str, Any]:
     """A cell's ranges, and how far they are used."""
     topology = _topology(request)
-    cell = await run_in_threadpool(topology.cell, name)
-    uses = await run_in_threadpool(topology.sequence_uses)
+    cell = await run_in_threadpool(topology.cells.get, name)
+    uses = await run_in_threadpool(topology.sequences.uses)
     use = next((one for one in uses if one.cell == name), SequenceUse(name, 0, 0))
     ranges = [{"minval": span.minval, "maxval": span.maxval} for span in cell.sequence_ranges]
     return {**_use(use), "ranges": ranges}
@@ -96,7 +95,7 @@ async def cell_sequences(request: Request, name: str) -> dict[str, Any]:
 async def allot(request: Request, name: str, body: AllotBody, write: WriteOptions) -> JSONResponse:
     """Give a cell the next range, after all that was ever allotted. If-Match: the cell's ETag."""
     written = await run_in_threadpool(
-        _topology(request).allot_sequence,
+        _topology(request).sequences.allot,
         name,
         body.size,
         actor=write.actor,
@@ -121,4 +120,4 @@ async def report(
     """Note the highest id that a cell has handed out, so that exhaustion is seen coming."""
     topology = _topology(request)
     given: dict[str, Any] = {"actor": write.actor, "dry_run": write.dry_run}
-    return _use(await run_in_threadpool(topology.report_sequence, name, body.last, **given))
+    return _use(await run_in_threadpool(topology.sequences.report, name, body.last, **given))

@@ -14,7 +14,7 @@ from control_plane.api.schemas.operator_responses import TokenCreated, TokenList
 from control_plane.api.schemas.requests import TokenBody
 from control_plane.api.schemas.responses import answers
 from control_plane.api.write import WriteOptions
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
 async def list_tokens(request: Request) -> dict[str, Any]:
     """Every token that there ever was, without its secret."""
     topology: Topology = request.app.state.topology
-    found = await run_in_threadpool(topology.tokens)
+    found = await run_in_threadpool(topology.tokens.all)
     return {"items": [token.as_dict() for token in found], "next": None}
 
 
@@ -36,7 +36,7 @@ async def create_token(request: Request, body: TokenBody, write: WriteOptions) -
     topology: Topology = request.app.state.topology
     life = None if body.expires_in_s is None else timedelta(seconds=body.expires_in_s)
     written = await run_in_threadpool(
-        topology.create_token,
+        topology.tokens.create,
         body.name,
         body.scope,
         actor=write.actor,
@@ -56,6 +56,6 @@ async def revoke_token(request: Request, token: str, write: WriteOptions) -> JSO
     """End a token, by its id or its name; the next request with it is refused."""
     topology: Topology = request.app.state.topology
     written = await run_in_threadpool(
-        topology.revoke_token, token, actor=write.actor, dry_run=write.dry_run
+        topology.tokens.revoke, token, actor=write.actor, dry_run=write.dry_run
     )
     return await write.answer(written, {"token": written.value.as_dict()}, etag=None)

@@ -17,8 +17,8 @@ from control_plane.api.schemas.requests import CellBody, TopologyBody
 from control_plane.api.schemas.responses import TopologyDocument, TopologyWritten, answers
 from control_plane.api.write import Write, WriteOptions
 from control_plane.routing.rules.lint import lint
+from control_plane.topology import Topology
 from control_plane.topology.maintenance.desired import Desired, text_of
-from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import Cell, CellSpec
 from control_plane.topology.values.change import Snapshot, Written
 
@@ -35,7 +35,7 @@ async def get_topology(request: Request) -> JSONResponse:
     """All cells and rulesets, as of the ETag's revision."""
     topology: Topology = request.app.state.topology
     snapshot = await run_in_threadpool(topology.snapshot)
-    versions = await run_in_threadpool(topology.rulesets)
+    versions = await run_in_threadpool(topology.rulesets.versions)
     active = snapshot.ruleset
     documents = {one.name: json.loads(one.document) for one in versions}
     if active is not None:
@@ -78,10 +78,12 @@ def _apply(
     if expected is not None:
         # What was filled in comes from the snapshot: neither may be overtaken.
         base = min(base, expected)
-    written = topology.apply(desired, base=base, actor=write.actor, force=write.force, dry_run=True)
+    written = topology.desired.apply(
+        desired, base=base, actor=write.actor, force=write.force, dry_run=True
+    )
     _check_rulesets(snapshot, desired, written)
     if not write.dry_run and written.changes:
-        written = topology.apply(desired, base=base, actor=write.actor, force=write.force)
+        written = topology.desired.apply(desired, base=base, actor=write.actor, force=write.force)
     return written, base
 
 

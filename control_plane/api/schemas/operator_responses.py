@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from control_plane.api.schemas.responses import ChangeDocument, Document, RangeDocument, Written
-from control_plane.topology.operations import OperationState
-from control_plane.topology.tokens import Scope
+from control_plane.topology import OperationState, Scope
 
 
 class OperationDocument(Document):

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.names import MAX_REASON_CHARS
-from control_plane.topology.cells.sequences import DEFAULT_SIZE
-from control_plane.topology.claims.leases import Outcome
-from control_plane.topology.claims.move import Subject
-from control_plane.topology.claims.plain import MAX_BATCH
-from control_plane.topology.tokens import MAX_LIFE, Scope
+from control_plane.topology import Outcome, Scope, Subject
+from control_plane.topology.cells.sequence_ranges import DEFAULT_SIZE
+from control_plane.topology.claims.plain import MAX_CLAIMS
+from control_plane.topology.tokens import MAX_LIFE
 from control_plane.topology.values.cell import (
     MAX_ENDPOINTS,
     MAX_WEIGHT,
@@ -112,7 +111,7 @@ class ClaimBody(_Body):
 class ClaimsBody(_Body):
     """A batch of claims, made all or none."""
 
-    claims: list[ClaimBody] = Field(min_length=1, max_length=MAX_BATCH)
+    claims: list[ClaimBody] = Field(min_length=1, max_length=MAX_CLAIMS)
 
 
 class KeyBody(_Body):
@@ -125,7 +124,7 @@ class KeyBody(_Body):
 class ReleaseBody(_Body):
     """A batch of claims to free, all or none; with ``cell``, only if it owns every one."""
 
-    claims: list[KeyBody] = Field(min_length=1, max_length=MAX_BATCH)
+    claims: list[KeyBody] = Field(min_length=1, max_length=MAX_CLAIMS)
     cell: CellName | None = None
 
 

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from control_plane.classifier.cache.memory import Entry, OwnerCache
 from control_plane.routing.model import ClaimKey
+from control_plane.topology import Topology
 from control_plane.topology.lookup.batched import BatchedLookup
 from control_plane.topology.lookup.interface import Seen, normalised
-from control_plane.topology.service import Topology
 
 CACHE = "classifier"
 SHARED = "redis"

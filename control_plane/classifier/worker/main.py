@@ -18,7 +18,7 @@ from control_plane.classifier.decide import LiveView
 from control_plane.classifier.http import ClassifierServer
 from control_plane.metrics.aggregate import ClassifierMetrics
 from control_plane.process.event_loop import run_loop, until_signal
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 
 async def work(sock: socket.socket, database_url: str, redis_url: str | None = None) -> None:

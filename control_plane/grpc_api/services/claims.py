@@ -24,7 +24,7 @@ from control_plane.grpc_api.wire.records import (
     uuid_text,
 )
 from control_plane.names import MAX_RECORDS
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import MAX_CELL_ID
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.claim import Lease
@@ -77,16 +77,16 @@ class Claims:
             request.claim if request.HasField("claim") else None,
             "",
         )
-        record = self._topology.record(bucket, value)
+        record = self._topology.records.get(bucket, value)
         response = service_pb2.GetRecordResponse(record=record_message(record))
-        for cell in self._topology.cells():
+        for cell in self._topology.cells.all():
             if cell.id == record.cell_id:
                 response.cell_info.CopyFrom(cell_info(cell))
         return response
 
     def begin_update(self, request: service_pb2.BeginUpdateRequest, call: Call) -> Update:
         """Lock what is to be created and destroyed under a new lease; all or nothing."""
-        write = self._topology.beginning(
+        write = self._topology.leases.beginning(
             _cell_id(request.cell_id),
             specs_of(request.create_records, "create_records"),
             specs_of(request.destroy_records, "destroy_records"),
@@ -99,14 +99,14 @@ class Claims:
         """Make a lease's changes final."""
         lease = uuid_text(request.lease_uuid.value, "lease_uuid")
         cell_id = _cell_id(request.cell_id)
-        write = self._topology.settling(cell_id, lease, "committed", actor=call.actor)
+        write = self._topology.leases.settling(cell_id, lease, "committed", actor=call.actor)
         return Update(write, lambda _: service_pb2.CommitUpdateResponse())
 
     def rollback_update(self, request: service_pb2.RollbackUpdateRequest, call: Call) -> Update:
         """Undo a lease's changes."""
         lease = uuid_text(request.lease_uuid.value, "lease_uuid")
         cell_id = _cell_id(request.cell_id)
-        write = self._topology.settling(cell_id, lease, "rolled back", actor=call.actor)
+        write = self._topology.leases.settling(cell_id, lease, "rolled back", actor=call.actor)
         return Update(write, lambda _: service_pb2.RollbackUpdateResponse())
 
     def list_leases(self, request: service_pb2.ListLeasesRequest, _: Call) -> Message:
@@ -115,7 +115,7 @@ class Claims:
         if limit < 1:
             raise Invalid(Problem("limit", f"{limit} is too small", f"1 to {MAX_PAGE}"))
         limit = min(limit, MAX_PAGE)
-        leases = self._topology.leases(
+        leases = self._topology.open_leases.page(
             _cell_id(request.cell_id),
             after=_cursor(request.next) if request.HasField("next") else None,
             limit=limit + 1,
@@ -132,7 +132,7 @@ class Claims:
     def list_records(self, request: service_pb2.ListRecordsRequest, _: Call) -> Message:
         """The cell's records of one source table, by primary key, in (gt, lte]."""
         _refuse_early(request)
-        records, truncated = self._topology.records(
+        records, truncated = self._topology.records.page(
             _cell_id(request.cell_id),
             source_type=_source_type(request.source_type),
             buckets=_buckets(request),

@@ -13,7 +13,7 @@ from control_plane.grpc_api.generated.claims.v1.messages_pb2 import Source, Subj
 from control_plane.grpc_api.server.methods import Call, Service
 from control_plane.grpc_api.wire.status import CallError, Code
 from control_plane.names import CELL_ID_METADATA
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.claim import Record, RecordSpec
 from control_plane.topology.values.errors import Invalid, Problem
 
@@ -56,10 +56,10 @@ class FirstClaims:
             text = f"which cell claims? use a cell's certificate (without TLS: {CELL_ID_METADATA})"
             raise CallError(Code.PERMISSION_DENIED, text)
         spec = _spec(request.details)
-        lease = self._topology.begin_update(
+        lease = self._topology.leases.begin(
             call.cell_id, [spec], [], actor=call.actor, idempotency_key=call.idempotency_key
         ).value
-        self._topology.commit_update(call.cell_id, lease.uuid, actor=call.actor)
+        self._topology.leases.commit(call.cell_id, lease.uuid, actor=call.actor)
         return pb.CreateClaimResponse(claim=self._info(spec.value))
 
     def get_claim(self, request: pb.GetClaimRequest, _: Call) -> Message:
@@ -67,9 +67,9 @@ class FirstClaims:
         return pb.GetClaimResponse(claim=self._info(_route(request.claim, "claim")))
 
     def _info(self, route: str) -> pb.ClaimInfo:
-        record = self._topology.record(_BUCKET, route)
+        record = self._topology.records.get(_BUCKET, route)
         info = pb.ClaimInfo(uuid=record.uuid, details=_details(record))
-        for cell in self._topology.cells():
+        for cell in self._topology.cells.all():
             if cell.id == record.cell_id:
                 info.cell_info.CopyFrom(cell_info(cell))
         return info

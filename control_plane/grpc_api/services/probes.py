@@ -10,7 +10,7 @@ from control_plane.grpc_api.generated.health_service_pb2 import (
     ReadinessProbeResponse,
 )
 from control_plane.grpc_api.server.methods import Call, Service
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 
 
 def health_service(topology: Topology) -> Service:

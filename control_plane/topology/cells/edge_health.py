@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from control_plane.topology.cells import cells
+from control_plane.topology.cells import lifecycle
 from control_plane.topology.storage import schema
 from control_plane.topology.storage.statements import clock, moment
 from control_plane.topology.storage.store import Store
@@ -154,5 +154,5 @@ def _decide(tx: Transaction, verdicts: Mapping[str, bool | None], held: frozense
     }
     changed = {name: up for name, up in changes.items() if name not in held}
     for name, up in changed.items():
-        cells.set_health(tx, name, healthy=up)
+        lifecycle.set_health(tx, name, healthy=up)
     return Decided(changed, frozenset(changes) & held, disbelieved)

@@ -26,7 +26,7 @@ def next_id(tx: Transaction) -> int:
     return found
 
 
-def give(tx: Transaction, cell: Cell) -> None:
+def assign(tx: Transaction, cell: Cell) -> None:
     """Note that a new cell has its id; no living cell has it.
 
     Raises:
@@ -48,7 +48,7 @@ def give(tx: Transaction, cell: Cell) -> None:
         tx.before_commit.append(lambda: file.raise_to(cell=cell.id))
 
 
-def retire(tx: Transaction, cell: Cell) -> None:
+def tombstone(tx: Transaction, cell: Cell) -> None:
     """The cell is deleted: its id stays given."""
     tx.connection.execute(update(_T).where(_T.c.id == cell.id).values(deleted_at=tx.at))
 

@@ -1,205 +1,90 @@
-"""Ranges of ids: what one cell was ever allotted no other cell gets, deleted or restored or not."""
+"""Sequence ranges of cells, as `Topology.sequences` offers them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
-from sqlalchemy import Connection, Row, func, insert, select, update
-
-from control_plane.topology.storage import schema
+from control_plane.topology.cells import ids, lifecycle, rows, sequence_ranges
+from control_plane.topology.cells.sequence_ranges import HighWaterMark, SequenceUse
+from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, SequenceRange
-from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
-
-MAX_ID = 2**63 - 1
-DEFAULT_SIZE = 10**11
-"""What GitLab gives each further cell at least."""
-ALARM_SHARE = 0.9
-"""GitLab's hard limit for the saturation of a sequence."""
-_R = schema.sequence_ranges
-_M = schema.sequence_marks
+from control_plane.topology.values.cell import SequenceRange
+from control_plane.topology.values.change import Written
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceUse:
-    """A cell's ranges together: how many ids it was allotted, and has reported as used."""
+class Sequences:
+    """Allots ranges of ids to cells, and tells how far cells have used them.
 
-    cell: str
-    allotted: int
-    used: int
-
-    @property
-    def share(self) -> float:
-        """Used ÷ allotted, 0 to 1."""
-        return self.used / self.allotted if self.allotted else 0.0
-
-    @property
-    def alarming(self) -> bool:
-        """Whether more should be allotted now."""
-        return self.share >= ALARM_SHARE
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceMark:
-    """``mark``: the highest id allotted, as the database knows. ``outside``: as the file knows."""
-
-    mark: int
-    floor: int
-    outside: int | None
-
-    @property
-    def restored(self) -> bool:
-        """Whether the database is older than the file: nothing is allotted until confirmed."""
-        return self.outside is not None and self.outside > self.mark
-
-
-def allot(tx: Transaction, cell: Cell) -> None:
-    """Note the ranges of a cell; those that it has already stay as they are.
-
-    Raises:
-        AlreadyExists: a range overlaps what another cell, also a deleted one, was allotted.
-        Refused: the database is older than the mark file, or a range lies below the floor.
+    A cell also gets the ranges that are named among its attributes. Each method is one
+    transaction.
     """
-    new = [piece for span in cell.sequence_ranges for piece in _uncovered(tx, cell, span)]
-    if not new:
-        return
-    state = mark(tx.connection, tx)
-    if state.restored:
-        why = (
-            f"the database knows ids up to {state.mark}, the mark file up to {state.outside}:"
-            " it was restored from a backup; confirm the sequences first"
-        )
-        raise Refused(f"allotting a sequence range to {cell.name}", why)
-    low = min(piece.minval for piece in new)
-    if low <= state.floor:
-        why = f"ids up to {state.floor} may be in use by a cell that a restored backup forgot"
-        raise Refused(f"allotting ids from {low} to {cell.name}", why)
-    rows = [
-        {
-            "minval": piece.minval,
-            "maxval": piece.maxval,
-            "cell_id": cell.id,
-            "cell": cell.name,
-            "revision": tx.revision,
-            "allotted_at": tx.at,
-        }
-        for piece in new
-    ]
-    tx.connection.execute(insert(_R), rows)
-    _raise_mark(tx, max(state.mark, *(piece.maxval for piece in new)))
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-def next_range(tx: Transaction, size: int) -> SequenceRange:
-    """The range after all that was ever allotted; raises `Invalid` where none is left."""
-    if not 1 <= size <= MAX_ID:
-        raise Invalid(Problem("size", "out of range", f"1 to {MAX_ID}"))
-    state = mark(tx.connection, tx)
-    low = max(state.mark, state.floor) + 1
-    if low + size - 1 > MAX_ID:
-        raise Invalid(Problem("size", "no such range is left", f"at most {MAX_ID - low + 1}"))
-    return SequenceRange(low, low + size - 1)
+    def allot(
+        self,
+        cell: str,
+        size: int = sequence_ranges.DEFAULT_SIZE,
+        *,
+        actor: str,
+        expected_version: int | None = None,
+        dry_run: bool = False,
+    ) -> Written[SequenceRange]:
+        """Allot the next ``size`` ids to a cell: the range above all that were ever allotted.
 
+        Raises:
+            NotFound: there is no such cell.
+            Invalid: no such range is left.
+            Refused: the database is older than the mark file; see `confirm`.
+            StaleVersion: the cell is not at the expected version.
+        """
 
-def forget_cell(tx: Transaction, cell_id: int) -> None:
-    """The cell is deleted: its ranges stay allotted, to nobody."""
-    tx.connection.execute(update(_R).where(_R.c.cell_id == cell_id).values(cell_id=None))
+        def work(tx: Transaction) -> SequenceRange:
+            spec = rows.get(tx.connection, cell).spec()
+            allotted = sequence_ranges.next_range(tx, size)
+            wider = replace(spec, sequence_ranges=(*spec.sequence_ranges, allotted))
+            lifecycle.replace(tx, cell, wider, expected_version, force=True)
+            return allotted
 
+        return self._store.written(actor, work, dry_run=dry_run)
 
-def confirm(tx: Transaction) -> SequenceMark:
-    """An operator takes the file's mark as true: new ranges start above it."""
-    state = mark(tx.connection, tx)
-    if not state.restored or state.outside is None:
-        raise Refused("confirming the sequences", "the database is not older than the mark file")
-    values = {"mark": state.outside, "floor": state.outside}
-    tx.connection.execute(update(_M).values(values))
-    before = {"mark": state.mark, "floor": state.floor}
-    tx.log("sequence", "confirm", "mark", before, values)
-    return SequenceMark(state.outside, state.outside, state.outside)
+    def report(self, cell: str, last: int, *, actor: str, dry_run: bool = False) -> SequenceUse:
+        """Record the highest id that a cell has handed out; return how far its ranges are used.
 
+        Raises:
+            NotFound: there is no such cell, or it has no range.
+            Invalid: the id is in none of its ranges.
+        """
 
-def mark(connection: Connection, tx: Transaction | None = None) -> SequenceMark:
-    """The high-water mark in the database, and outside it."""
-    row = connection.execute(select(_M.c.mark, _M.c.floor)).one()
-    file = tx.sequence_mark if tx is not None else None
-    return SequenceMark(row.mark, row.floor, None if file is None else file.read())
+        def work(tx: Transaction) -> SequenceUse:
+            return sequence_ranges.report(tx, rows.get(tx.connection, cell), last)
 
+        return self._store.write(actor, work, dry_run=dry_run)[0]
 
-def report(tx: Transaction, cell: Cell, last: int) -> SequenceUse:
-    """Note the highest id that a cell has handed out; a lower one than before changes nothing.
+    def uses(self) -> list[SequenceUse]:
+        """Return how far each cell's ranges are used, ordered by the cell's name."""
+        with self._store.read() as connection:
+            return sequence_ranges.uses(connection)
 
-    Ranges are used in order, so those below it are used up.
+    def high_water_mark(self) -> HighWaterMark:
+        """Return the highest id allotted, as the database and as the mark file know it."""
+        with self._store.read() as connection:
+            return sequence_ranges.high_water_mark(connection, self._store.sequence_mark)
 
-    Raises:
-        Invalid: the id is in none of the cell's ranges.
-    """
-    rows = _of_cell(tx.connection, cell.id)
-    if not any(row.minval <= last <= row.maxval for row in rows):
-        mend = "report an id of a range of the cell"
-        raise Invalid(Problem("last", f"{last} is in no range of {cell.name}", mend))
-    changed = False
-    for row in rows:
-        used = min(last, row.maxval)
-        if row.minval <= last and used > (row.last_used or 0):
-            changed = True
-            tx.connection.execute(
-                update(_R).where(_R.c.minval == row.minval).values(last_used=used)
-            )
-    if changed:
-        tx.log("sequence", "report", cell.name, None, {"cell_id": cell.id, "last": last})
-    (use,) = [one for one in uses(tx.connection) if one.cell == cell.name]
-    return use
+    def confirm(self, *, actor: str) -> HighWaterMark:
+        """After a restore, take the mark file's mark as true: new ranges start above it.
 
+        Raises:
+            Refused: the database is not older than the mark file.
+        """
+        return self._store.write(actor, sequence_ranges.confirm)[0]
 
-def uses(connection: Connection) -> list[SequenceUse]:
-    """How far each living cell's ranges are used, by name."""
-    query = (
-        select(
-            _R.c.cell,
-            func.sum(_R.c.maxval - _R.c.minval + 1).label("allotted"),
-            func.sum(func.coalesce(_R.c.last_used - _R.c.minval + 1, 0)).label("used"),
-        )
-        .where(_R.c.cell_id.is_not(None))
-        .group_by(_R.c.cell)
-        .order_by(_R.c.cell)
-    )
-    return [
-        SequenceUse(row.cell, int(row.allotted), int(row.used)) for row in connection.execute(query)
-    ]
-
-
-def _of_cell(connection: Connection, cell_id: int) -> list[Row[Any]]:
-    query = select(_R).where(_R.c.cell_id == cell_id).order_by(_R.c.minval)
-    rows = list(connection.execute(query))
-    if not rows:
-        raise NotFound("sequence range of cell", str(cell_id))
-    return rows
-
-
-def _uncovered(tx: Transaction, cell: Cell, span: SequenceRange) -> list[SequenceRange]:
-    """The parts of a range that the cell doesn't have yet; raises where another has some."""
-    overlapping = (
-        select(_R)
-        .where(_R.c.minval <= span.maxval, _R.c.maxval >= span.minval)
-        .order_by(_R.c.minval)
-    )
-    pieces: list[SequenceRange] = []
-    low = span.minval
-    for row in tx.connection.execute(overlapping):
-        if row.cell_id != cell.id:
-            owner = row.cell if row.cell_id is not None else f"{row.cell}, deleted"
-            raise AlreadyExists("sequence range", ((f"{span.minval}..{span.maxval}", owner),))
-        if low < row.minval:
-            pieces.append(SequenceRange(low, row.minval - 1))
-        low = row.maxval + 1
-    if low <= span.maxval:
-        pieces.append(SequenceRange(low, span.maxval))
-    return pieces
-
-
-def _raise_mark(tx: Transaction, new: int) -> None:
-    tx.connection.execute(update(_M).where(_M.c.mark < new).values(mark=new))
-    file = tx.sequence_mark
-    if file is not None:
-        # Before the commit: a crash in between wastes ids, the other way round it doubles them.
-        tx.before_commit.append(lambda: file.raise_to(new))
+    def raise_mark_file(self) -> None:
+        """Bring the mark file up to the database: a process without the file may have allotted."""
+        file = self._store.sequence_mark
+        if file is not None:
+            with self._store.read() as connection:
+                mark = sequence_ranges.high_water_mark(connection, None).mark
+                cell = ids.highest(connection)
+            file.raise_to(mark, cell=cell)

@@ -55,7 +55,7 @@ class Creation(RecordSpec):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Update:
     """An update with normalised values. ``replaced`` are both destroyed and created."""
 
     creates: tuple[Creation, ...]
@@ -70,7 +70,7 @@ class Batch:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def check(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> Batch:
+def check_update(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> Update:
     """Normalise an update.
 
     Raises:
@@ -78,12 +78,12 @@ def check(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> Batc
             side. A value on both sides is replaced: its attributes change, its owner doesn't.
     """
     _check_size(creates, destroys)
-    wanted = _by_key("create_records", creates)
-    gone = _by_key("destroy_records", destroys)
-    return Batch(
-        tuple(spec for key, spec in wanted.items() if key not in gone),
-        tuple(spec for key, spec in wanted.items() if key in gone),
-        tuple(gone),
+    created = _by_key("create_records", creates)
+    destroyed = _by_key("destroy_records", destroys)
+    return Update(
+        tuple(spec for key, spec in created.items() if key not in destroyed),
+        tuple(spec for key, spec in created.items() if key in destroyed),
+        tuple(destroyed),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control_plane.topology import changes, rulesets
-from control_plane.topology.cells import cells
+from control_plane.topology.cells import lifecycle, rows
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, CellSpec
@@ -30,10 +30,11 @@ class Desired:
     """Whether cells that are not named are to be deleted."""
 
 
-class DesiredCalls:
-    """One call: all of it or nothing."""
+class DesiredState:
+    """Brings the topology to what files say, all of it or nothing."""
 
-    _store: Store
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def apply(
         self,
@@ -84,17 +85,17 @@ def _only_health(change: Change) -> bool:
 
 
 def _apply_cells(tx: Transaction, desired: Desired, *, force: bool) -> None:
-    known = {cell.name: cell for cell in cells.all_cells(tx.connection)}
+    known = {cell.name: cell for cell in rows.all_cells(tx.connection)}
     if desired.prune:
         # First: what takes their place may want their address.
         for name in known.keys() - {spec.name for spec in desired.cells}:
-            cells.remove(tx, name, None)
+            lifecycle.remove(tx, name, None)
     for spec in desired.cells:
         if spec.name not in known:
-            cells.create(tx, spec)
+            lifecycle.create(tx, spec)
             continue
         _keeps_ranges(known[spec.name], spec)
-        cells.replace(tx, spec.name, spec, None, force=force)
+        lifecycle.replace(tx, spec.name, spec, None, force=force)
 
 
 def _keeps_ranges(cell: Cell, spec: CellSpec) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select
 
 from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import Statement, execute, moment, stored
+from control_plane.topology.storage.statements import Statement, execute, stored
 from control_plane.topology.values.errors import KeyTaken
 
 MAX_AGE = timedelta(hours=24)
@@ -70,8 +70,10 @@ class Once:
         """
         if self.written:
             return
-        _make_room(connection, at)
-        if not _insert(connection, self.key, Remembered(self.fingerprint, 0, "", "", before), at):
+        make_room(connection, at)
+        if not insert_key(
+            connection, self.key, Remembered(self.fingerprint, 0, "", "", before), at
+        ):
             self.beaten = True
             raise KeyTaken(self.key)
 
@@ -94,33 +96,15 @@ def under_way() -> Once | None:
     return _under_way.get()
 
 
-def recall(connection: Connection, key: str) -> Remembered | None:
-    """What is known under this key, if it is younger than a day."""
-    row = connection.execute(select(_T).where(_T.c.key == key)).one_or_none()
-    if row is None or datetime.now(UTC) - moment(row.at) > MAX_AGE:
-        return None
-    return Remembered(row.fingerprint, row.status, row.headers, row.body, row.since)
-
-
-def remember(connection: Connection, request: Once, answer: Remembered, at: datetime) -> bool:
-    """Keep an answer; False if another request has the key. The oldest go when there are many."""
-    if not request.written:
-        _make_room(connection, at)
-        return _insert(connection, request.key, answer, at)
-    values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
-    own = (_T.c.key == request.key) & (_T.c.status == PENDING)
-    # None where the key went since then, in favour of so many newer ones: there is none to tell.
-    connection.execute(update(_T).where(own).values(values))
-    return True
-
-
-def _insert(connection: Connection, key: str, answer: Remembered, at: datetime) -> bool:
+def insert_key(connection: Connection, key: str, answer: Remembered, at: datetime) -> bool:
+    """Insert a key; return False if another request has it."""
     row = (key, answer.fingerprint, answer.status, answer.headers, answer.body, answer.since)
     done = execute(connection, [Statement(_KEEP, (*row, stored(connection, at)))])
     return done[0].count == 1
 
 
-def _make_room(connection: Connection, at: datetime) -> None:
+def make_room(connection: Connection, at: datetime) -> None:
+    """Delete keys that are too old, and the oldest if there are too many."""
     connection.execute(delete(_T).where(_T.c.at < at - MAX_AGE))
     surplus = connection.execute(select(func.count()).select_from(_T)).scalar_one() - MAX_ROWS + 1
     if surplus > 0:

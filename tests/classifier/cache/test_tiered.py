@@ -17,9 +17,8 @@ from control_plane.classifier.cache.tiered import CachedLookup, open_cached_look
 from control_plane.classifier.decide import LiveView
 from control_plane.routing.model import ClaimKey, Request
 from control_plane.server import Running
-from control_plane.topology.claims.move import Subject
+from control_plane.topology import Subject, Topology
 from control_plane.topology.maintenance.backup import advance
-from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import migrate
 from control_plane.topology.values.claim import ClaimSpec
 from tests.classifier.cache.test_redis import Counts
@@ -72,10 +71,10 @@ def topology(url: str) -> Iterator[Topology]:
 def load(topology: Topology, owner: str = "cell-1") -> None:
     for number in (1, 2):
         add_cell(topology, f"cell-{number}")
-    topology.put_ruleset("r", json.dumps({"name": "r", "rules": [RULE]}), actor="t")
-    topology.activate_ruleset("r", 1, actor="t")
+    topology.rulesets.put("r", json.dumps({"name": "r", "rules": [RULE]}), actor="t")
+    topology.rulesets.activate("r", 1, actor="t")
     names = [ClaimSpec("tenant", f"t{n}", owner, f"s{n}") for n in range(TENANTS)]
-    topology.claim(names, actor="t")
+    topology.claims.claim(names, actor="t")
 
 
 @contextlib.asynccontextmanager
@@ -133,7 +132,7 @@ async def test_after_a_move_nobody_who_knows_of_it_gets_what_was_before(
     async with classifier(topology, redis) as (old, _), classifier(topology, redis) as (new, seen):
         await fill(old, redis, before)
         subject = Subject(text="s0")
-        topology.transfer(subject, "cell-1", "cell-2", reason="r", actor="t")
+        topology.moves.move(subject, "cell-1", "cell-2", reason="r", actor="t")
         after = topology.revision()
         await new.look([("tenant", "t5")], before)
         assert await owners(new, [KEY], after) == [2]
@@ -196,7 +195,7 @@ async def test_a_restored_database_is_never_answered_from_before_the_restore(
 ) -> None:
     dump = tmp_path / "cellway.dump"
     run("pg_dump", "-Fc", f"--file={dump}", url)
-    topology.transfer(Subject(text="s0"), "cell-1", "cell-2", reason="r", actor="t")
+    topology.moves.move(Subject(text="s0"), "cell-1", "cell-2", reason="r", actor="t")
     lost = topology.revision()
     async with classifier(topology, redis) as (lookup, _):
         await fill(lookup, redis, lost)

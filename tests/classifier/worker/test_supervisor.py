@@ -22,9 +22,9 @@ from control_plane.classifier.worker.directory import (
     worker_directory,
 )
 from control_plane.classifier.worker.supervisor import RestartDelay, Workers
-from control_plane.examples.demo import free_port
 from control_plane.server import Running
 from tests.support.plane import add_cell, plane_with, route_all, samples, until
+from tests.support.ports import unused_port
 
 DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))
 TIMED = ("cellway_classify_seconds_count", (("outcome", "cell"), ("tier", "classifier")))
@@ -174,7 +174,7 @@ def test_a_process_number_that_is_anothers_by_now_is_no_orphan(tmp_path: Path) -
 
 
 def test_a_server_that_was_killed_can_be_started_again_on_the_same_ports(tmp_path: Path) -> None:
-    ports = {name: str(free_port()) for name in ("api", "grpc", "classifier")}
+    ports = {name: str(unused_port()) for name in ("api", "grpc", "classifier")}
     command = [sys.executable, "-m", "control_plane.cli.main", "serve"]
     command += [f"--{name}-port={port}" for name, port in ports.items()]
     environment = os.environ | {"CELLWAY_DATA_DIR": str(tmp_path)}

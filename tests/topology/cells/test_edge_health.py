@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+from control_plane.topology import Topology
 from control_plane.topology.cells import edge_health
-from control_plane.topology.service import Topology
 from control_plane.topology.storage import schema
 from control_plane.topology.values.cell import CellState
 from tests.topology.conftest import cell_spec
@@ -19,12 +19,12 @@ from tests.topology.conftest import cell_spec
 
 @pytest.fixture
 def three(two: Topology) -> Topology:
-    two.create_cell(cell_spec(3), actor="tester")
+    two.cells.create(cell_spec(3), actor="tester")
     return two
 
 
 def up(topology: Topology) -> set[str]:
-    return {cell.name for cell in topology.cells() if cell.healthy}
+    return {cell.name for cell in topology.cells.all() if cell.healthy}
 
 
 ALL = {"cell-1", "cell-2", "cell-3"}
@@ -47,7 +47,7 @@ def test_a_cell_is_down_if_more_than_half_of_all_edges_cannot_reach_it(
 ) -> None:
     three.edge_health.note("a", {"cell-1": first, "cell-2": (1, 0)})
     three.edge_health.note("b", {"cell-1": second})
-    assert three.cell("cell-1").healthy is is_up
+    assert three.cells.get("cell-1").healthy is is_up
     three.edge_health.note("a", {"cell-1": (9, 0)})
     assert up(three) == ALL
 
@@ -150,12 +150,12 @@ def test_a_probe_has_no_say_where_an_edge_has(three: Topology) -> None:
 def test_cells_that_serve_nothing_that_are_held_or_unknown_stay_as_they_are(
     three: Topology,
 ) -> None:
-    three.set_cell_state("cell-3", CellState.DRAINED, actor="t", force=True)
+    three.cells.set_state("cell-3", CellState.DRAINED, actor="t", force=True)
     counts = dict.fromkeys(("cell-1", "cell-2", "cell-3", "unknown", "' OR 1"), (0, 1))
     decided = three.edge_health.note("a", counts, held={"cell-1"})
     assert decided.changed == {"cell-2": False}
     assert decided.put_off == {"cell-1"}
     assert up(three) == {"cell-1", "cell-3"}
     assert three.edge_health.note("a", counts).changed == {"cell-1": False}
-    (change,) = three.changes(three.revision() - 1)
+    (change,) = three.changes.since(three.revision() - 1)
     assert (change.actor, change.kind, change.key) == ("edges", "cell", "cell-1")

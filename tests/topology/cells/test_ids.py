@@ -12,8 +12,8 @@ from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from control_plane.topology import Topology
 from control_plane.topology.maintenance import backup
-from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import _alembic
 from control_plane.topology.storage.mark_file import MarkFile, Marks
 from control_plane.topology.storage.store import Store
@@ -27,12 +27,12 @@ ME = "operator"
 def make(topology: Topology, number: int, cell_id: int | None = None) -> int:
     """A new cell's id."""
     spec = replace(cell_spec(number), id=cell_id)
-    return topology.create_cell(spec, actor=ME).value.id
+    return topology.cells.create(spec, actor=ME).value.id
 
 
 def delete(topology: Topology, number: int) -> None:
-    topology.set_cell_state(f"cell-{number}", CellState.RETIRED, actor=ME, force=True)
-    topology.delete_cell(f"cell-{number}", actor=ME)
+    topology.cells.set_state(f"cell-{number}", CellState.RETIRED, actor=ME, force=True)
+    topology.cells.remove(f"cell-{number}", actor=ME)
 
 
 def test_the_highest_id_is_not_given_again(two: Topology, url: str) -> None:
@@ -62,9 +62,9 @@ def test_ids_may_be_chosen_in_any_order(topology: Topology) -> None:
 
 
 def test_a_cell_that_was_not_made_took_no_id(two: Topology) -> None:
-    two.create_cell(cell_spec(3), actor=ME, dry_run=True)
+    two.cells.create(cell_spec(3), actor=ME, dry_run=True)
     with pytest.raises(AlreadyExists):
-        two.create_cell(replace(cell_spec(3), address="cell-1.example.com"), actor=ME)
+        two.cells.create(replace(cell_spec(3), address="cell-1.example.com"), actor=ME)
     assert make(two, 3) == 3
 
 

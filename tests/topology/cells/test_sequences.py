@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.storage import mark_file
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.values.cell import CellState, SequenceRange
@@ -21,85 +21,88 @@ ME = "operator"
 
 
 def ranges(topology: Topology, cell: str) -> list[tuple[int, int]]:
-    return [(span.minval, span.maxval) for span in topology.cell(cell).sequence_ranges]
+    return [(span.minval, span.maxval) for span in topology.cells.get(cell).sequence_ranges]
 
 
 def delete(topology: Topology, cell: str) -> None:
-    topology.set_cell_state(cell, CellState.RETIRED, actor=ME, force=True)
-    topology.delete_cell(cell, actor=ME)
+    topology.cells.set_state(cell, CellState.RETIRED, actor=ME, force=True)
+    topology.cells.remove(cell, actor=ME)
 
 
 def test_ranges_follow_each_other(two: Topology) -> None:
-    assert two.allot_sequence("cell-1", 100, actor=ME).value == SequenceRange(1, 100)
-    told = two.allot_sequence("cell-2", 50, actor=ME, dry_run=True)
+    assert two.sequences.allot("cell-1", 100, actor=ME).value == SequenceRange(1, 100)
+    told = two.sequences.allot("cell-2", 50, actor=ME, dry_run=True)
     assert (told.value, ranges(two, "cell-2")) == (SequenceRange(101, 150), [])
-    assert two.allot_sequence("cell-2", 50, actor=ME).value == SequenceRange(101, 150)
-    two.allot_sequence("cell-1", 10, actor=ME)
+    assert two.sequences.allot("cell-2", 50, actor=ME).value == SequenceRange(101, 150)
+    two.sequences.allot("cell-1", 10, actor=ME)
     assert ranges(two, "cell-1") == [(1, 100), (151, 160)]
     with pytest.raises(NotFound):
-        two.allot_sequence("nowhere", actor=ME)
+        two.sequences.allot("nowhere", actor=ME)
     for size in (0, -1, 2**63):
         with pytest.raises(Invalid):
-            two.allot_sequence("cell-1", size, actor=ME)
+            two.sequences.allot("cell-1", size, actor=ME)
 
 
 def test_a_deleted_cells_range_is_nobodys_ever_again(two: Topology) -> None:
-    two.allot_sequence("cell-2", 100, actor=ME)
+    two.sequences.allot("cell-2", 100, actor=ME)
     delete(two, "cell-2")
-    assert two.allot_sequence("cell-1", 10, actor=ME).value == SequenceRange(101, 110)
+    assert two.sequences.allot("cell-1", 10, actor=ME).value == SequenceRange(101, 110)
     span = (SequenceRange(100, 100),)
     with pytest.raises(AlreadyExists, match="cell-2, deleted"):
-        two.update_cell("cell-1", replace(cell_spec(1), sequence_ranges=span), actor=ME)
+        two.cells.replace("cell-1", replace(cell_spec(1), sequence_ranges=span), actor=ME)
     with pytest.raises(AlreadyExists):
         # The same name and id again: still another cell.
-        two.create_cell(replace(cell_spec(2), id=2, sequence_ranges=span), actor=ME)
+        two.cells.create(replace(cell_spec(2), id=2, sequence_ranges=span), actor=ME)
 
 
 def test_a_range_may_grow_and_be_given_up_but_not_be_passed_on(two: Topology) -> None:
-    two.update_cell(
+    two.cells.replace(
         "cell-1", replace(cell_spec(1), sequence_ranges=(SequenceRange(11, 20),)), actor=ME
     )
-    two.update_cell(
+    two.cells.replace(
         "cell-1", replace(cell_spec(1), sequence_ranges=(SequenceRange(1, 30),)), actor=ME
     )
-    two.update_cell("cell-1", cell_spec(1), actor=ME)
+    two.cells.replace("cell-1", cell_spec(1), actor=ME)
     given_up = (SequenceRange(5, 6),)
     with pytest.raises(AlreadyExists):
-        two.update_cell("cell-2", replace(cell_spec(2), sequence_ranges=given_up), actor=ME)
-    two.update_cell("cell-1", replace(cell_spec(1), sequence_ranges=given_up), actor=ME)
-    assert two.allot_sequence("cell-2", 1, actor=ME).value == SequenceRange(31, 31)
+        two.cells.replace("cell-2", replace(cell_spec(2), sequence_ranges=given_up), actor=ME)
+    two.cells.replace("cell-1", replace(cell_spec(1), sequence_ranges=given_up), actor=ME)
+    assert two.sequences.allot("cell-2", 1, actor=ME).value == SequenceRange(31, 31)
 
 
 def test_exhaustion_is_seen_coming(two: Topology) -> None:
     for cell in ("cell-1", "cell-2", "cell-1"):
-        two.allot_sequence(cell, 100, actor=ME)
-    assert two.report_sequence("cell-1", 40, actor="cell-1").share == pytest.approx(0.2)
+        two.sequences.allot(cell, 100, actor=ME)
+    assert two.sequences.report("cell-1", 40, actor="cell-1").share == pytest.approx(0.2)
     revision = two.revision()
-    assert two.report_sequence("cell-1", 30, actor="cell-1").used == 40, "it never goes back"
+    assert two.sequences.report("cell-1", 30, actor="cell-1").used == 40, "it never goes back"
     assert two.revision() == revision
-    use = two.report_sequence("cell-1", 280, actor="cell-1")
+    use = two.sequences.report("cell-1", 280, actor="cell-1")
     assert (use.used, use.allotted, use.alarming) == (180, 200, True)
-    assert [(one.cell, one.used) for one in two.sequence_uses()] == [("cell-1", 180), ("cell-2", 0)]
+    assert [(one.cell, one.used) for one in two.sequences.uses()] == [
+        ("cell-1", 180),
+        ("cell-2", 0),
+    ]
     with pytest.raises(Invalid):
-        two.report_sequence("cell-1", 150, actor="cell-1")
+        two.sequences.report("cell-1", 150, actor="cell-1")
     delete(two, "cell-2")
     with pytest.raises(NotFound):
-        two.report_sequence("cell-2", 150, actor="cell-2")
+        two.sequences.report("cell-2", 150, actor="cell-2")
 
 
 def test_a_restored_database_allots_nothing_until_confirmed(tmp_path: Path) -> None:
     database, mark = tmp_path / "t.db", tmp_path / "elsewhere" / "mark"
     topology = Topology.open(f"sqlite:///{database}", sequence_mark=mark)
     for number in (1, 2):
-        topology.create_cell(cell_spec(number), actor=ME)
-    topology.allot_sequence("cell-1", 100, actor=ME)
+        topology.cells.create(cell_spec(number), actor=ME)
+    topology.sequences.allot("cell-1", 100, actor=ME)
     topology.close()
     shutil.copy(database, tmp_path / "backup.db")
 
     topology = Topology.open(f"sqlite:///{database}", sequence_mark=mark)
-    topology.allot_sequence("cell-2", 100, actor=ME)
+    topology.sequences.allot("cell-2", 100, actor=ME)
     with pytest.raises(Refused):
-        topology.confirm_sequences(actor=ME)
+        topology.sequences.confirm(actor=ME)
     topology.close()
     assert MarkFile(mark).read() == 200
     for leftover in tmp_path.glob("t.db*"):
@@ -107,20 +110,20 @@ def test_a_restored_database_allots_nothing_until_confirmed(tmp_path: Path) -> N
     shutil.copy(tmp_path / "backup.db", database)
 
     topology = Topology.open(f"sqlite:///{database}", sequence_mark=mark)
-    assert topology.sequence_mark().restored
+    assert topology.sequences.high_water_mark().restored
     with pytest.raises(Refused, match="restored from a backup"):
-        topology.allot_sequence("cell-2", 100, actor=ME)
+        topology.sequences.allot("cell-2", 100, actor=ME)
     with pytest.raises(Refused):
-        topology.create_cell(
+        topology.cells.create(
             replace(cell_spec(3), sequence_ranges=(SequenceRange(101, 200),)), actor=ME
         )
-    assert topology.confirm_sequences(actor=ME).mark == 200
+    assert topology.sequences.confirm(actor=ME).mark == 200
     with pytest.raises(Refused, match="may be in use"):
-        topology.update_cell(
+        topology.cells.replace(
             "cell-2", replace(cell_spec(2), sequence_ranges=(SequenceRange(150, 160),)), actor=ME
         )
-    assert topology.allot_sequence("cell-2", 100, actor=ME).value == SequenceRange(201, 300)
-    assert [change.action for change in topology.changes(0) if change.kind == "sequence"] == [
+    assert topology.sequences.allot("cell-2", 100, actor=ME).value == SequenceRange(201, 300)
+    assert [change.action for change in topology.changes.since(0) if change.kind == "sequence"] == [
         "confirm"
     ]
     topology.close()
@@ -131,18 +134,18 @@ def test_the_mark_is_on_disk_before_the_commit(
 ) -> None:
     mark = tmp_path / "mark"
     topology = Topology.open(f"sqlite:///{tmp_path}/t.db", sequence_mark=mark)
-    topology.create_cell(cell_spec(1), actor=ME)
+    topology.cells.create(cell_spec(1), actor=ME)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(mark_file.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        topology.allot_sequence("cell-1", 100, actor=ME)
+        topology.sequences.allot("cell-1", 100, actor=ME)
     monkeypatch.undo()
     assert ranges(topology, "cell-1") == []
     assert MarkFile(mark).read() == 0
-    topology.allot_sequence("cell-1", 100, actor=ME, dry_run=True)
+    topology.sequences.allot("cell-1", 100, actor=ME, dry_run=True)
     assert MarkFile(mark).read() == 0
     topology.close()
 
@@ -182,10 +185,10 @@ def test_no_two_cells_ever_share_an_id(
         token = living.setdefault(number, born)
         span = SequenceRange(low, low + size)
         try:
-            if any(cell.name == name for cell in topology.cells()):
-                topology.allot_sequence(name, size, actor=ME)
+            if any(cell.name == name for cell in topology.cells.all()):
+                topology.sequences.allot(name, size, actor=ME)
             else:
-                topology.create_cell(replace(cell_spec(number), sequence_ranges=(span,)), actor=ME)
+                topology.cells.create(replace(cell_spec(number), sequence_ranges=(span,)), actor=ME)
         except AlreadyExists:
             del living[number]
             continue

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from control_plane.topology import Imported, Reject, Topology
 from control_plane.topology.claims import bulk
-from control_plane.topology.claims.bulk import Imported, Reject, last_key
+from control_plane.topology.claims.bulk_lines import last_key
 from control_plane.topology.maintenance.backup import back_up, restore
-from control_plane.topology.service import Topology
 from control_plane.topology.storage.sqlite import CACHE_KIB, CHECKPOINT_PAGES
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
@@ -26,7 +26,7 @@ ME = "operator"
 
 def load(topology: Topology, lines: list[str], skip: int = 0) -> tuple[Imported, list[Reject]]:
     rejects: list[Reject] = []
-    done = topology.import_claims(
+    done = topology.bulk.import_(
         lines, actor=ME, skip=skip, reject=rejects.append, progress=lambda _: None
     )
     return done, rejects
@@ -38,30 +38,33 @@ def line(value: str, cell: str = "cell-1", bucket: str = "route", **more: object
 
 def test_what_is_exported_comes_back_the_same(two: Topology) -> None:
     full = RecordSpec("username", "Ada", 4, 7, 1, b"\x00\x07", b"\xffany")
-    lease = two.begin_update(2, [full], [], actor=ME).value.uuid
-    two.commit_update(2, lease, actor=ME)
-    two.claim([ClaimSpec("route", "Stra\u00dfe", "cell-1", "org-1", "import")], actor=ME)
-    two.begin_update(1, [], [RecordSpec("route", "strasse")], actor=ME)
-    two.begin_update(1, [RecordSpec("route", "perhaps")], [], actor=ME)
-    out = list(two.export_claims())
+    lease = two.leases.begin(2, [full], [], actor=ME).value.uuid
+    two.leases.commit(2, lease, actor=ME)
+    two.claims.claim([ClaimSpec("route", "Stra\u00dfe", "cell-1", "org-1", "import")], actor=ME)
+    two.leases.begin(1, [], [RecordSpec("route", "strasse")], actor=ME)
+    two.leases.begin(1, [RecordSpec("route", "perhaps")], [], actor=ME)
+    out = list(two.bulk.export())
     assert [last_key(one) for one in out] == [("route", "strasse"), ("username", "ada")]
-    before = two.record("username", "ada").spec
-    two.settle_leases("cell-1", "rolled back", reason="clean up", actor=ME)
-    two.release([("route", "strasse"), ("username", "ada")], actor=ME)
+    before = two.records.get("username", "ada").spec
+    two.open_leases.settle_all("cell-1", "rolled back", reason="clean up", actor=ME)
+    two.claims.release([("route", "strasse"), ("username", "ada")], actor=ME)
     done, rejects = load(two, out)
     assert (done, rejects) == (Imported(2, 2, 0, 0), [])
-    assert two.record("username", "ADA").spec == before
-    claim = two.claim_get("route", "strasse")
+    assert two.records.get("username", "ADA").spec == before
+    claim = two.claims.get("route", "strasse")
     assert (claim.subject, claim.source, claim.cell) == ("org-1", "import", "cell-1")
-    assert [c.key for c in two.changes(two.revision() - 1)] == ["route:strasse", "username:ada"]
-    assert list(two.export_claims()) == out
+    assert [c.key for c in two.changes.since(two.revision() - 1)] == [
+        "route:strasse",
+        "username:ada",
+    ]
+    assert list(two.bulk.export()) == out
 
 
 def test_an_export_resumes_after_a_line(two: Topology) -> None:
     load(two, [line(f"r{n:03}") for n in range(100)])
-    out = list(two.export_claims())
+    out = list(two.bulk.export())
     assert len(out) == 100
-    assert list(two.export_claims(last_key(out[41]))) == out[42:]
+    assert list(two.bulk.export(last_key(out[41]))) == out[42:]
 
 
 BAD = [
@@ -88,20 +91,20 @@ BAD = [
 
 
 def test_each_bad_line_is_rejected_with_its_reason_and_the_rest_is_taken(two: Topology) -> None:
-    two.set_cell_state("cell-2", CellState.RETIRED, actor=ME, force=True)
+    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True)
     lines = [one for bad, _ in BAD for one in (bad, "\n", line(f"ok{len(bad)}"))]
     done, rejects = load(two, lines)
     assert [one.line for one in rejects] == [3 * at + 1 for at in range(len(BAD))]
     for one, (text, reason) in zip(rejects, BAD, strict=True):
         assert reason in one.reason
         assert text.startswith(one.text[:100].rstrip("\n"))
-    assert done.created == two.count_claims()["route"]
+    assert done.created == two.claims.count()["route"]
     assert done.created + done.present <= len(BAD)
-    assert two.owners([("route", "x")]) == [None]
+    assert two.claims.owners_of([("route", "x")]) == [None]
 
 
 def test_what_is_taken_is_rejected_and_what_stands_so_is_present(two: Topology) -> None:
-    two.claim(
+    two.claims.claim(
         [ClaimSpec("route", "theirs", "cell-2"), ClaimSpec("route", "mine", "cell-1")], actor=ME
     )
     lines = [
@@ -133,17 +136,17 @@ def test_what_is_taken_is_rejected_and_what_stands_so_is_present(two: Topology) 
 
 
 def test_what_a_lease_holds_is_not_counted_as_present(two: Topology) -> None:
-    creating = two.begin_update(1, [RecordSpec("route", "a")], [], actor=ME).value.uuid
-    two.claim([ClaimSpec("route", "b", "cell-1")], actor=ME)
-    destroying = two.begin_update(1, [], [RecordSpec("route", "b")], actor=ME).value.uuid
+    creating = two.leases.begin(1, [RecordSpec("route", "a")], [], actor=ME).value.uuid
+    two.claims.claim([ClaimSpec("route", "b", "cell-1")], actor=ME)
+    destroying = two.leases.begin(1, [], [RecordSpec("route", "b")], actor=ME).value.uuid
     done, rejects = load(two, [line("a"), line("b"), line("c")])
     assert (done.created, done.present) == (1, 0)
     assert [one.reason for one in rejects] == [
         f"lease {creating} of cell-1 holds route:a: import it again later",
         f"lease {destroying} of cell-1 holds route:b: import it again later",
     ]
-    two.rollback_update(1, creating, actor=ME)
-    two.commit_update(1, destroying, actor=ME)
+    two.leases.roll_back(1, creating, actor=ME)
+    two.leases.commit(1, destroying, actor=ME)
     done, rejects = load(two, [one.text for one in rejects])
     assert (done.created, rejects) == (2, [])
 
@@ -158,7 +161,7 @@ def test_text_that_no_database_keeps_is_rejected(two: Topology) -> None:
 def test_a_broken_off_import_resumes_at_its_line(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH_LINES", 10)
+    monkeypatch.setattr(bulk, "LINES_PER_TRANSACTION", 10)
     lines = [line(f"r{n}") for n in range(35)] + [line("r3", "cell-2")]
     seen: list[Imported] = []
 
@@ -171,13 +174,13 @@ def test_a_broken_off_import_resumes_at_its_line(
             raise BrokenOff
 
     with pytest.raises(BrokenOff):
-        two.import_claims(lines, actor=ME, reject=lambda _: None, progress=progress)
+        two.bulk.import_(lines, actor=ME, reject=lambda _: None, progress=progress)
     assert [one.next_line for one in seen] == [10, 20]
-    assert two.count_claims() == {"route": 20}
+    assert two.claims.count() == {"route": 20}
     done, rejects = load(two, lines, skip=10)
     assert (done.created, done.present, done.next_line) == (15, 10, 36)
     assert [one.line for one in rejects] == [36]
-    assert two.count_claims() == {"route": 35}
+    assert two.claims.count() == {"route": 35}
 
 
 @settings(
@@ -209,7 +212,7 @@ def file_url(tmp_path: Path) -> str:
 
 def test_a_backup_is_of_one_moment_while_writers_go_on(file_url: str, tmp_path: Path) -> None:
     topology = Topology.open(file_url)
-    topology.create_cell(cell_spec(1), actor=ME)
+    topology.cells.create(cell_spec(1), actor=ME)
     load(topology, [line(f"r{n}") for n in range(1000)])
     revision = topology.revision()
     pages: list[tuple[int, int]] = []
@@ -217,7 +220,7 @@ def test_a_backup_is_of_one_moment_while_writers_go_on(file_url: str, tmp_path: 
         back_up(file_url, tmp_path / "b.db", lambda done, of: pages.append((done, of))) == revision
     )
     assert pages[-1][0] == pages[-1][1]
-    topology.claim([ClaimSpec("route", "later", "cell-1")], actor=ME)
+    topology.claims.claim([ClaimSpec("route", "later", "cell-1")], actor=ME)
     with pytest.raises(AlreadyExists):
         back_up(file_url, tmp_path / "b.db")
     topology.close()
@@ -227,11 +230,14 @@ def test_a_backup_is_of_one_moment_while_writers_go_on(file_url: str, tmp_path: 
     assert restored > revision + 1, "revisions never go back"
     topology = Topology.open(file_url)
     assert topology.revision() == topology.snapshot().edge_revision == restored
-    assert topology.count_claims() == {"route": 1000}
-    assert topology.owners([("route", "later")]) == [None]
+    assert topology.claims.count() == {"route": 1000}
+    assert topology.claims.owners_of([("route", "later")]) == [None]
     with pytest.raises(Gone):
-        topology.changes(revision)
-    assert topology.claim([ClaimSpec("route", "x", "cell-1")], actor=ME).revision == restored + 1
+        topology.changes.since(revision)
+    assert (
+        topology.claims.claim([ClaimSpec("route", "x", "cell-1")], actor=ME).revision
+        == restored + 1
+    )
     topology.close()
     with pytest.raises(Refused, match="move it away"):
         restore(file_url, tmp_path / "b.db")
@@ -239,7 +245,7 @@ def test_a_backup_is_of_one_moment_while_writers_go_on(file_url: str, tmp_path: 
 
 def test_what_is_no_backup_is_not_restored(file_url: str, tmp_path: Path) -> None:
     topology = Topology.open(file_url)
-    topology.create_cell(cell_spec(1), actor=ME)
+    topology.cells.create(cell_spec(1), actor=ME)
     load(topology, [line(f"r{n}") for n in range(3000)])
     topology.close()
     back_up(file_url, tmp_path / "good.db")
@@ -256,13 +262,13 @@ def test_what_is_no_backup_is_not_restored(file_url: str, tmp_path: Path) -> Non
     with pytest.raises(Invalid, match="pg_dump"):
         back_up("postgresql://nobody@/db", tmp_path / "x.db")
     topology = Topology.open(file_url)
-    assert topology.count_claims() == {"route": 3000}
+    assert topology.claims.count() == {"route": 3000}
     topology.close()
 
 
 def test_a_database_in_use_is_not_replaced(file_url: str, tmp_path: Path) -> None:
     topology = Topology.open(file_url)
-    topology.create_cell(cell_spec(1), actor=ME)
+    topology.cells.create(cell_spec(1), actor=ME)
     back_up(file_url, tmp_path / "b.db")
     lookup = topology.claim_lookup()
     with topology._store.read() as connection:
@@ -270,14 +276,14 @@ def test_a_database_in_use_is_not_replaced(file_url: str, tmp_path: Path) -> Non
         with pytest.raises(Refused, match="in use"):
             restore(file_url, tmp_path / "b.db")
     lookup.close()
-    assert topology.cell("cell-1").name == "cell-1"
+    assert topology.cells.get("cell-1").name == "cell-1"
     topology.close()
 
 
 def test_revisions_of_the_feed_stay_in_order_through_an_import(two: Topology) -> None:
     load(two, [line(f"r{n}") for n in range(50)])
-    two.claim([ClaimSpec("route", "last", "cell-1")], actor=ME)
-    feed = two.changes(2)
+    two.claims.claim([ClaimSpec("route", "last", "cell-1")], actor=ME)
+    feed = two.changes.since(2)
     assert len(feed) == 51
     assert all(a.revision <= b.revision for a, b in pairwise(feed))
 

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.claim import RecordSpec, RecordStatus
 from control_plane.topology.values.errors import (
     AlreadyExists,
@@ -153,7 +153,7 @@ class Claims(RuleBasedStateMachine):
         failure = self._expected_failure(cell, wanted, {key(name) for name in destroys})
 
         def begin() -> str:
-            done = self.topology.begin_update(cell, specs, gone, actor="m", idempotency_key=token)
+            done = self.topology.leases.begin(cell, specs, gone, actor="m", idempotency_key=token)
             return done.value.uuid
 
         if failure is not None:
@@ -202,7 +202,7 @@ class Claims(RuleBasedStateMachine):
 
     def _commit(self, lease: str) -> None:
         pending = self.pending[lease]
-        assert self.topology.commit_update(pending.cell, lease, actor="m") == self.revision + 1
+        assert self.topology.leases.commit(pending.cell, lease, actor="m") == self.revision + 1
         self.revision += 1
         for name in pending.destroys:
             del self.owned[name]
@@ -211,14 +211,14 @@ class Claims(RuleBasedStateMachine):
 
     def _roll_back(self, lease: str) -> None:
         pending = self.pending.pop(lease)
-        assert self.topology.rollback_update(pending.cell, lease, actor="m") == self.revision + 1
+        assert self.topology.leases.roll_back(pending.cell, lease, actor="m") == self.revision + 1
         self.revision += 1
 
     @rule(cell=st.sampled_from(CELLS))
     def reconcile(self, cell: int) -> None:
         """LostTransactionRecoveryWorker: the cell's table of leases decides each outcome."""
         local = self.cells[cell]
-        remote = {lease.uuid for lease in self.topology.leases(cell)}
+        remote = {lease.uuid for lease in self.topology.open_leases.page(cell)}
         assert remote == {lease for lease, p in self.pending.items() if p.cell == cell}
         for lease in sorted(remote & local.outstanding):
             self._commit(lease)
@@ -231,9 +231,9 @@ class Claims(RuleBasedStateMachine):
     @rule(done=settled)
     def settle_again(self, done: tuple[int, str, str]) -> None:
         cell, lease, _ = done
-        assert self.topology.commit_update(cell, lease, actor="late") <= self.revision
+        assert self.topology.leases.commit(cell, lease, actor="late") <= self.revision
         with pytest.raises(LeaseSettled):
-            self.topology.rollback_update(cell, lease, actor="late")
+            self.topology.leases.roll_back(cell, lease, actor="late")
 
     @rule(cell=st.sampled_from(CELLS))
     def roll_back_young(self, cell: int) -> None:
@@ -246,7 +246,7 @@ class Claims(RuleBasedStateMachine):
         for lease in free:
             self._roll_back(lease)
             with pytest.raises(LeaseSettled):
-                self.topology.commit_update(cell, lease, actor="late")
+                self.topology.leases.commit(cell, lease, actor="late")
 
     @invariant()
     def the_service_is_the_model(self) -> None:
@@ -265,26 +265,26 @@ class Claims(RuleBasedStateMachine):
             name: (p.cell, p.creates[name], RecordStatus.CREATING) for name, p in creating.items()
         }
         found = {}
-        for claim in self.topology.claims(bucket="route"):
-            one = self.topology.record("route", claim.value)
+        for claim in self.topology.claims.page(bucket="route"):
+            one = self.topology.records.get("route", claim.value)
             named = (one.spec.subject_id, one.spec.value)
             found[claim.value] = (one.cell_id, named, one.status)
         assert found == expected
         asked = [("route", name) for name in NAMES]
         owners = [expected[key(n)][0] if key(n) in expected else None for n in NAMES]
-        assert self.topology.owners(asked) == owners
+        assert self.topology.claims.owners_of(asked) == owners
 
     def teardown(self) -> None:
         for cell in CELLS:
             self.reconcile(cell)
-        assert self.topology.leases() == []
+        assert self.topology.open_leases.page() == []
         _one_owner_at_each_revision(self.topology)
 
 
 def _one_owner_at_each_revision(topology: Topology) -> None:
     """Replay the feed: a name is made only where it is not, and goes only where it is."""
     owner: dict[str, int] = {}
-    for change in topology.changes(0, limit=100_000):
+    for change in topology.changes.since(0, limit=100_000):
         if change.kind != "claim":
             continue
         if change.action == "create":
@@ -297,22 +297,22 @@ def _one_owner_at_each_revision(topology: Topology) -> None:
         else:
             assert change.after is not None
             assert owner[change.key] == change.after["cell_id"]
-    found = {f"{c.bucket}:{c.value}": c.cell_id for c in topology.claims(limit=1000)}
+    found = {f"{c.bucket}:{c.value}": c.cell_id for c in topology.claims.page(limit=1000)}
     assert found == owner
 
 
 def _empty(topology: Topology) -> None:
-    for lease in topology.leases(limit=1000):
-        topology.rollback_update(lease.cell_id, lease.uuid, actor="m")
-    keys = [(claim.bucket, claim.value) for claim in topology.claims(limit=1000)]
+    for lease in topology.open_leases.page(limit=1000):
+        topology.leases.roll_back(lease.cell_id, lease.uuid, actor="m")
+    keys = [(claim.bucket, claim.value) for claim in topology.claims.page(limit=1000)]
     if keys:
-        topology.release(keys, actor="m")
+        topology.claims.release(keys, actor="m")
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
 def test_every_crash_converges_and_no_name_has_two_owners(topology: Topology, engine: str) -> None:
     for number in CELLS:
-        topology.create_cell(cell_spec(number), actor="m")
+        topology.cells.create(cell_spec(number), actor="m")
     machine = type("Bound", (Claims,), {"topology": topology})
     run_state_machine_as_test(
         machine,

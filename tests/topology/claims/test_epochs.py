@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from control_plane.topology import Subject, Topology
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.epochs import shard
-from control_plane.topology.claims.move import Subject
-from control_plane.topology.service import Topology
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import TopologyError
 
@@ -38,25 +37,27 @@ def do(topology: Topology, step: Step, name: str, run: int) -> None:
     what, _, cell = step
     record = RecordSpec("route", name, 2, run)
     if what == "claim":
-        topology.claim([ClaimSpec("route", name, f"cell-{cell}", subject=f"s{run}")], actor="t")
+        topology.claims.claim(
+            [ClaimSpec("route", name, f"cell-{cell}", subject=f"s{run}")], actor="t"
+        )
     elif what == "release":
-        topology.release([("route", name)], actor="t")
+        topology.claims.release([("route", name)], actor="t")
     elif what in {"lease", "roll back"}:
-        lease = topology.begin_update(cell, [record], [], actor="t").value.uuid
-        end = topology.commit_update if what == "lease" else topology.rollback_update
+        lease = topology.leases.begin(cell, [record], [], actor="t").value.uuid
+        end = topology.leases.commit if what == "lease" else topology.leases.roll_back
         end(cell, lease, actor="t")
     elif what == "destroy":
-        lease = topology.begin_update(cell, [], [record], actor="t").value.uuid
-        topology.commit_update(cell, lease, actor="t")
+        lease = topology.leases.begin(cell, [], [record], actor="t").value.uuid
+        topology.leases.commit(cell, lease, actor="t")
     elif what == "import":
         line = json.dumps({"bucket": "route", "value": name, "cell": f"cell-{cell}"})
-        topology.import_claims(
+        topology.bulk.import_(
             io.StringIO(line + "\n"), actor="t", reject=lambda _: None, progress=lambda _: None
         )
     else:
-        claim = topology.claim_get("route", name)
+        claim = topology.claims.get("route", name)
         subject = Subject(text=f"s{run}") if claim.subject else Subject(2, run)
-        topology.transfer(subject, claim.cell, f"cell-{cell}", reason="r", actor="t")
+        topology.moves.move(subject, claim.cell, f"cell-{cell}", reason="r", actor="t")
 
 
 @settings(
@@ -77,7 +78,7 @@ def test_epochs_tell_exactly_what_changed_its_owner(two: Topology, steps: list[S
         except TopologyError:
             continue
         # "roll back" makes an owner for a moment: what was asked meanwhile may be kept.
-        seen = dict(zip(names.values(), two.owners(keys), strict=True))
+        seen = dict(zip(names.values(), two.claims.owners_of(keys), strict=True))
         if step[0] == "roll back":
             seen[names[step[1]]] = step[2]
         revision = two.revision()
@@ -101,11 +102,11 @@ def test_a_name_freed_long_ago_is_forgotten(two: Topology, monkeypatch: pytest.M
         with two.engine.connect() as connection:
             return sorted(connection.execute(text("SELECT value FROM tombstones")).scalars())
 
-    two.claim([ClaimSpec("route", name, "cell-1") for name in "xyz"], actor="t")
-    two.release([("route", "x"), ("route", "y")], actor="t")
+    two.claims.claim([ClaimSpec("route", name, "cell-1") for name in "xyz"], actor="t")
+    two.claims.release([("route", "x"), ("route", "y")], actor="t")
     assert left() == ["x", "y"]
     monkeypatch.setattr(epochs, "KEPT", timedelta(seconds=-5))
-    two.release([("route", "z")], actor="t")
+    two.claims.release([("route", "z")], actor="t")
     assert left() == []
 
 

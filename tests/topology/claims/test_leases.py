@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
+from control_plane.topology import LeaseBacklog, Topology
 from control_plane.topology.claims import epochs, leases
-from control_plane.topology.claims.records import LeaseBacklog
 from control_plane.topology.claims.update import MAX_BYTES
-from control_plane.topology.service import Topology
 from control_plane.topology.storage import schema
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec, RecordStatus
@@ -40,33 +39,33 @@ def begin(
     cell: int = 1,
     key: str | None = None,
 ) -> str:
-    done = topology.begin_update(cell, creates, destroys or [], actor=ME, idempotency_key=key)
+    done = topology.leases.begin(cell, creates, destroys or [], actor=ME, idempotency_key=key)
     return done.value.uuid
 
 
 def own(topology: Topology, *names: str, cell: int = 1) -> None:
-    topology.commit_update(cell, begin(topology, [route(n) for n in names], cell=cell), actor=ME)
+    topology.leases.commit(cell, begin(topology, [route(n) for n in names], cell=cell), actor=ME)
 
 
 def owners(topology: Topology, *names: str) -> list[int | None]:
-    return topology.owners([("route", name) for name in names])
+    return topology.claims.owners_of([("route", name) for name in names])
 
 
 def feed(topology: Topology, since: int) -> list[tuple[int, str, str, str]]:
-    changes = topology.changes(since)
+    changes = topology.changes.since(since)
     return [(c.revision, c.kind, c.action, c.key) for c in changes]
 
 
 def test_a_create_routes_from_begin_on_and_stays_after_commit(two: Topology) -> None:
-    done = two.begin_update(1, [FULL], [], actor=ME)
-    made = two.record("username", "ADA")
+    done = two.leases.begin(1, [FULL], [], actor=ME)
+    made = two.records.get("username", "ADA")
     assert (made.spec.value, made.status, made.lease) == ("Ada", "creating", done.value.uuid)
     assert (made.spec.subject_type, made.spec.subject_id) == (4, 7)
     assert (made.spec.source_type, made.spec.source_id) == (1, FULL.source_id)
     assert made.spec.user_data == b"\x00any"
-    assert two.owners([("username", "Ada")]) == [1]
-    assert two.commit_update(1, done.value.uuid, actor=ME) == done.revision + 1
-    after = two.record("username", "ada")
+    assert two.claims.owners_of([("username", "Ada")]) == [1]
+    assert two.leases.commit(1, done.value.uuid, actor=ME) == done.revision + 1
+    after = two.records.get("username", "ada")
     assert (after.status, after.lease, after.uuid) == ("active", None, made.uuid)
     assert after.created_at == made.created_at <= after.updated_at
     assert feed(two, 2) == [
@@ -79,7 +78,7 @@ def test_a_create_routes_from_begin_on_and_stays_after_commit(two: Topology) -> 
 
 def test_a_rolled_back_create_is_gone(two: Topology) -> None:
     lease = begin(two, [route("a"), route("b")])
-    two.rollback_update(1, lease, actor=ME)
+    two.leases.roll_back(1, lease, actor=ME)
     assert owners(two, "a", "b") == [None, None]
     deleted = [(kind, action, key) for _, kind, action, key in feed(two, 3)]
     assert sorted(deleted) == [
@@ -93,20 +92,20 @@ def test_a_rolled_back_create_is_gone(two: Topology) -> None:
 def test_a_destroy_frees_the_name_only_at_commit(two: Topology) -> None:
     own(two, "a", "b")
     lease = begin(two, [], [route("A/"), route("b")])
-    assert two.record("route", "a").status is RecordStatus.DESTROYING
+    assert two.records.get("route", "a").status is RecordStatus.DESTROYING
     assert owners(two, "a", "b") == [1, 1]
     with pytest.raises(Locked) as caught:
         begin(two, [route("a")], cell=2)
     assert caught.value.held == (("route:a", lease),)
-    two.commit_update(1, lease, actor=ME)
+    two.leases.commit(1, lease, actor=ME)
     own(two, "a", cell=2)
     assert owners(two, "a", "b") == [2, None]
 
 
 def test_a_rolled_back_destroy_keeps_the_name(two: Topology) -> None:
     own(two, "a")
-    two.rollback_update(1, begin(two, [], [route("a")]), actor=ME)
-    kept = two.record("route", "a")
+    two.leases.roll_back(1, begin(two, [], [route("a")]), actor=ME)
+    kept = two.records.get("route", "a")
     assert (kept.status, kept.lease) == ("active", None)
 
 
@@ -119,7 +118,7 @@ def test_what_is_taken_is_listed_and_nothing_is_done(two: Topology) -> None:
     assert set(caught.value.taken) == {("route:a", "cell-2"), ("route:b", "cell-1")}
     assert owners(two, "new") == [None]
     assert two.revision() == revision
-    assert [lease.uuid for lease in two.leases(1)] == [mine]
+    assert [lease.uuid for lease in two.open_leases.page(1)] == [mine]
     assert feed(two, revision) == []
 
 
@@ -157,18 +156,18 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
     revision = two.revision()
     with pytest.raises(error):
         begin(two, creates, destroys, cell=cell)
-    assert (two.revision(), two.leases()) == (revision, [])
+    assert (two.revision(), two.open_leases.page()) == (revision, [])
     assert owners(two, "x", "mine", "theirs") == [None, 1, 2]
 
 
 def test_unknown_numbers_of_newer_clients_are_kept(two: Topology) -> None:
     odd = RecordSpec("jira_client_key", "K", 99, 5, 77, b"\xff")
     begin(two, [odd, RecordSpec("project_id", "5", 3, 5, 4), RecordSpec("user_id", "5", 0, 0, 99)])
-    assert two.record("jira_client_key", "K").spec == odd
+    assert two.records.get("jira_client_key", "K").spec == odd
 
 
 def test_a_retired_cell_begins_nothing(two: Topology) -> None:
-    two.set_cell_state("cell-2", CellState.RETIRED, actor=ME, force=True)
+    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True)
     with pytest.raises(Refused, match="retired"):
         begin(two, [route("a")], cell=2)
 
@@ -177,20 +176,20 @@ def test_full_batches_of_both_sides_work(two: Topology) -> None:
     names = [f"r{n}" for n in range(1000)]
     own(two, *names)
     lease = begin(two, [route(f"n{n}") for n in range(500)], [route(n) for n in names[:500]])
-    two.commit_update(1, lease, actor=ME)
-    assert two.count_claims() == {"route": 1000}
+    two.leases.commit(1, lease, actor=ME)
+    assert two.claims.count() == {"route": 1000}
     assert owners(two, "r0", "r499", "r500", "n499") == [None, None, 1, 1]
 
 
 def test_names_are_swapped_in_one_batch(two: Topology) -> None:
     first, second = (route(n, subject_type=3, subject_id=i) for n, i in (("a", 1), ("b", 2)))
-    two.commit_update(1, begin(two, [first, second]), actor=ME)
+    two.leases.commit(1, begin(two, [first, second]), actor=ME)
     swapped = [route("b", subject_type=3, subject_id=1), route("a", subject_type=3, subject_id=2)]
     lease = begin(two, swapped, [first, second])
-    assert two.record("route", "a").spec.subject_id == 1, "until the commit the old one stands"
-    two.commit_update(1, lease, actor=ME)
-    assert [two.record("route", n).spec.subject_id for n in ("a", "b")] == [2, 1]
-    assert two.record("route", "a").status is RecordStatus.ACTIVE
+    assert two.records.get("route", "a").spec.subject_id == 1, "until the commit the old one stands"
+    two.leases.commit(1, lease, actor=ME)
+    assert [two.records.get("route", n).spec.subject_id for n in ("a", "b")] == [2, 1]
+    assert two.records.get("route", "a").status is RecordStatus.ACTIVE
 
 
 def test_a_chain_of_renames_in_one_batch(two: Topology) -> None:
@@ -198,27 +197,27 @@ def test_a_chain_of_renames_in_one_batch(two: Topology) -> None:
     lease = begin(
         two, [route("b", subject_id=1), route("c", subject_id=2)], [route("a"), route("b")]
     )
-    two.commit_update(1, lease, actor=ME)
+    two.leases.commit(1, lease, actor=ME)
     assert owners(two, "a", "b", "c") == [None, 1, 1]
-    assert [two.record("route", n).spec.subject_id for n in ("b", "c")] == [1, 2]
+    assert [two.records.get("route", n).spec.subject_id for n in ("b", "c")] == [1, 2]
 
 
 def test_a_replacement_that_is_rolled_back_leaves_the_old_one(two: Topology) -> None:
-    two.commit_update(1, begin(two, [route("a", subject_id=1)]), actor=ME)
-    before = two.record("route", "a")
+    two.leases.commit(1, begin(two, [route("a", subject_id=1)]), actor=ME)
+    before = two.records.get("route", "a")
     lease = begin(two, [route("a", subject_id=2)], [route("a")])
-    two.rollback_update(1, lease, actor=ME)
-    after = two.record("route", "a")
+    two.leases.roll_back(1, lease, actor=ME)
+    after = two.records.get("route", "a")
     assert (after.spec, after.uuid, after.status) == (before.spec, before.uuid, "active")
     again = begin(two, [route("a", subject_id=3)], [route("a")])
-    two.commit_update(1, again, actor=ME)
-    assert two.record("route", "a").spec.subject_id == 3
+    two.leases.commit(1, again, actor=ME)
+    assert two.records.get("route", "a").spec.subject_id == 3
 
 
 def test_a_replacement_has_nothing_of_the_old_one(two: Topology) -> None:
-    two.claim([ClaimSpec("route", "a", "cell-1", "group 7", "routes 1")], actor=ME)
-    done = two.commit_update(1, begin(two, [route("a", subject_id=2)], [route("a")]), actor=ME)
-    claim = two.claim_get("route", "a")
+    two.claims.claim([ClaimSpec("route", "a", "cell-1", "group 7", "routes 1")], actor=ME)
+    done = two.leases.commit(1, begin(two, [route("a", subject_id=2)], [route("a")]), actor=ME)
+    claim = two.claims.get("route", "a")
     assert (claim.subject, claim.source, claim.revision) == (None, None, done)
 
 
@@ -230,7 +229,7 @@ def test_a_value_that_is_being_replaced_does_not_get_free(two: Topology) -> None
     assert caught.value.taken == (("route:a", "cell-1"),), "not: try later"
     with pytest.raises(Locked):
         begin(two, [route("b")], cell=2)
-    two.commit_update(1, lease, actor=ME)
+    two.leases.commit(1, lease, actor=ME)
     with pytest.raises(AlreadyExists):
         begin(two, [route("a")], cell=2)
     begin(two, [route("b")], cell=2)
@@ -260,10 +259,10 @@ def test_a_client_that_begins_and_commits_in_turn_lets_nothing_pile_up(
     monkeypatch.setattr(epochs, "KEPT", timedelta(seconds=-5))
     if odd:
         own(two, "x")
-        two.claim([ClaimSpec("route", "y", "cell-1")], actor=ME)
+        two.claims.claim([ClaimSpec("route", "y", "cell-1")], actor=ME)
     for number in range(30):
-        two.commit_update(1, begin(two, [route(f"r{number}")]), actor=ME)
-        two.commit_update(1, begin(two, [], [route(f"r{number}")]), actor=ME)
+        two.leases.commit(1, begin(two, [route(f"r{number}")]), actor=ME)
+        two.leases.commit(1, begin(two, [], [route(f"r{number}")]), actor=ME)
     with two.engine.connect() as connection:
         kept = [
             connection.execute(select(func.count()).select_from(table)).scalar_one()
@@ -288,40 +287,40 @@ def test_a_leased_claim_is_in_nobody_elses_reach(two: Topology) -> None:
             begin(two, [], [route(destroyed)])
         assert caught.value.held == ((f"route:{destroyed}", lease),)
         with pytest.raises(Locked):
-            two.release([("route", destroyed)], actor=ME)
+            two.claims.release([("route", destroyed)], actor=ME)
     with pytest.raises(AlreadyExists):
-        two.claim([ClaimSpec("route", "new", "cell-2")], actor=ME)
+        two.claims.claim([ClaimSpec("route", "new", "cell-2")], actor=ME)
 
 
 def test_settling_again_is_the_same_and_the_other_way_is_refused(two: Topology) -> None:
     committed, undone = begin(two, [route("a")]), begin(two, [route("b")])
-    revision = two.commit_update(1, committed, actor=ME)
-    back = two.rollback_update(1, undone, actor=ME)
-    assert two.commit_update(1, committed, actor=ME) == revision
-    assert two.rollback_update(1, undone, actor=ME) == back == two.revision()
+    revision = two.leases.commit(1, committed, actor=ME)
+    back = two.leases.roll_back(1, undone, actor=ME)
+    assert two.leases.commit(1, committed, actor=ME) == revision
+    assert two.leases.roll_back(1, undone, actor=ME) == back == two.revision()
     with pytest.raises(LeaseSettled) as caught:
-        two.rollback_update(1, committed, actor=ME)
+        two.leases.roll_back(1, committed, actor=ME)
     assert caught.value.outcome == "committed"
     with pytest.raises(LeaseSettled):
-        two.commit_update(1, undone, actor=ME)
+        two.leases.commit(1, undone, actor=ME)
     assert owners(two, "a", "b") == [1, None]
 
 
 @pytest.mark.parametrize("lease", ["", "no such lease", "x" * 1000])
 def test_an_unknown_lease_is_not_found(two: Topology, lease: str) -> None:
     with pytest.raises(NotFound):
-        two.commit_update(1, lease, actor=ME)
+        two.leases.commit(1, lease, actor=ME)
     with pytest.raises(NotFound):
-        two.rollback_update(1, lease, actor=ME)
+        two.leases.roll_back(1, lease, actor=ME)
 
 
 def test_another_cells_lease_is_not_found_and_untouched(two: Topology) -> None:
     lease = begin(two, [route("a")])
     with pytest.raises(NotFound):
-        two.commit_update(2, lease, actor=ME)
+        two.leases.commit(2, lease, actor=ME)
     with pytest.raises(NotFound):
-        two.rollback_update(2, lease, actor=ME)
-    assert two.record("route", "a").status is RecordStatus.CREATING
+        two.leases.roll_back(2, lease, actor=ME)
+    assert two.records.get("route", "a").status is RecordStatus.CREATING
 
 
 def test_the_same_key_gives_the_same_lease(two: Topology) -> None:
@@ -333,7 +332,7 @@ def test_the_same_key_gives_the_same_lease(two: Topology) -> None:
         with pytest.raises(Invalid, match="another batch"):
             begin(two, other, key="op-1")
     assert begin(two, [route("c")], cell=2, key="op-1") != first, "keys are each cell's own"
-    two.commit_update(1, first, actor=ME)
+    two.leases.commit(1, first, actor=ME)
     assert begin(two, [route("a"), route("b")], key="op-1") == first
     for key in ("", "x" * 257, "a\x00b"):
         with pytest.raises(Invalid):
@@ -343,33 +342,33 @@ def test_the_same_key_gives_the_same_lease(two: Topology) -> None:
 def test_open_leases_are_listed_by_uuid(two: Topology) -> None:
     mine = sorted(begin(two, [route(f"r{n}")]) for n in range(7))
     theirs = begin(two, [route("t")], cell=2)
-    two.commit_update(1, mine.pop(3), actor=ME)
+    two.leases.commit(1, mine.pop(3), actor=ME)
     listed: list[str] = []
     after = None
-    while page := two.leases(1, after=after, limit=2):
+    while page := two.open_leases.page(1, after=after, limit=2):
         listed += [lease.uuid for lease in page]
         after = page[-1].uuid
     assert listed == mine
-    assert {lease.uuid for lease in two.leases()} == {*mine, theirs}
-    newest = max(lease.created_at for lease in two.leases())
-    assert two.leases(created_after=newest) == []
-    assert len(two.leases(created_after=newest - timedelta(hours=1))) == 7
+    assert {lease.uuid for lease in two.open_leases.page()} == {*mine, theirs}
+    newest = max(lease.created_at for lease in two.open_leases.page())
+    assert two.open_leases.page(created_after=newest) == []
+    assert len(two.open_leases.page(created_after=newest - timedelta(hours=1))) == 7
 
 
 def test_open_leases_are_told_by_age_of_the_databases_clock(two: Topology) -> None:
-    assert two.lease_backlog() == LeaseBacklog(0, 0.0)
+    assert two.open_leases.backlog() == LeaseBacklog(0, 0.0)
     old = begin(two, [route("a")], cell=2)
     begin(two, [route("b")])
     begin(two, [route("c")])
     created = schema.leases.c.created_at
     with two._store._write_engine.connect() as connection, connection.begin():
-        at = next(one.created_at for one in two.leases() if one.uuid == old)
+        at = next(one.created_at for one in two.open_leases.page() if one.uuid == old)
         earlier = at - timedelta(hours=2)
         where = schema.leases.c.uuid == old
         connection.execute(update(schema.leases).where(where).values({created: earlier}))
-    backlog = two.lease_backlog()
+    backlog = two.open_leases.backlog()
     assert (backlog.open, 7200 <= backlog.oldest_s < 7200 + 600) == (3, True)
-    oldest = two.oldest_leases()[0]
+    oldest = two.open_leases.oldest()[0]
     assert (oldest.cell, 7200 <= oldest.age_s < 7200 + 600) == ("cell-2", True)
 
 
@@ -378,9 +377,9 @@ def test_settled_leases_are_forgotten_after_a_day(
 ) -> None:
     monkeypatch.setattr(leases, "_PRUNE_EVERY", 1)
     old = begin(two, [route("a")])
-    two.commit_update(1, old, actor=ME)
+    two.leases.commit(1, old, actor=ME)
     begin(two, [route("b")])
-    assert two.commit_update(1, old, actor=ME), "still known"
+    assert two.leases.commit(1, old, actor=ME), "still known"
     settled = schema.leases.c.settled_at
     with two._store._write_engine.connect() as connection, connection.begin():
         at = connection.execute(settled.table.select().where(settled.is_not(None))).one().settled_at
@@ -390,8 +389,8 @@ def test_settled_leases_are_forgotten_after_a_day(
         )
     begin(two, [route("c")])
     with pytest.raises(NotFound):
-        two.commit_update(1, old, actor=ME)
-    assert len(two.leases(1)) == 2
+        two.leases.commit(1, old, actor=ME)
+    assert len(two.open_leases.page(1)) == 2
 
 
 def sourced(bucket: str, value: str, source: int, table: int = 1) -> RecordSpec:
@@ -400,43 +399,43 @@ def sourced(bucket: str, value: str, source: int, table: int = 1) -> RecordSpec:
 
 def test_records_come_by_source_id_and_never_split_one(two: Topology) -> None:
     specs = [sourced(b, f"{n}", n) for n in range(1, 301) for b in ("username", "user_id")]
-    two.commit_update(1, begin(two, [*specs, sourced("email", "a@b.c", 5, table=2)]), actor=ME)
+    two.leases.commit(1, begin(two, [*specs, sourced("email", "a@b.c", 5, table=2)]), actor=ME)
     own(two, "unsourced")
     seen: list[str] = []
     after, cut = b"", True
     while cut:
-        page, cut = two.records(1, source_type=1, after=after, limit=101)
+        page, cut = two.records.page(1, source_type=1, after=after, limit=101)
         assert page[-1].spec.source_id > after, "the cursor advances"
         after = page[-1].spec.source_id
         seen += [f"{one.spec.bucket}:{one.spec.value}" for one in page]
     assert len(seen) == len(set(seen)) == 600
-    middle, cut = two.records(
+    middle, cut = two.records.page(
         1, source_type=1, buckets=["username"], after=specs[0].source_id, upto=specs[5].source_id
     )
     assert ([one.spec.value for one in middle], cut) == (["2", "3"], False)
-    assert two.records(2, source_type=1) == ([], False)
-    assert two.records(1, source_type=14) == ([], False)
-    first, cut = two.records(1, source_type=1, limit=1)
+    assert two.records.page(2, source_type=1) == ([], False)
+    assert two.records.page(1, source_type=14) == ([], False)
+    first, cut = two.records.page(1, source_type=1, limit=1)
     assert ([one.spec.bucket for one in first], cut) == (["user_id", "username"], True)
     with pytest.raises(Invalid):
-        two.records(1, source_type=0)
+        two.records.page(1, source_type=0)
 
 
 def test_claims_of_one_step_and_of_two_are_the_same_claims(two: Topology) -> None:
-    two.claim([ClaimSpec("route", "one", "cell-1")], actor=ME)
-    made = two.record("route", "one")
+    two.claims.claim([ClaimSpec("route", "one", "cell-1")], actor=ME)
+    made = two.records.get("route", "one")
     assert (made.status, made.spec.source_id, len(made.uuid)) == ("active", b"", 36)
-    two.commit_update(1, begin(two, [], [route("one")]), actor=ME)
+    two.leases.commit(1, begin(two, [], [route("one")]), actor=ME)
     own(two, "two")
-    assert two.claim_get("route", "two").cell == "cell-1"
-    two.release([("route", "two")], cell="cell-1", actor=ME)
+    assert two.claims.get("route", "two").cell == "cell-1"
+    two.claims.release([("route", "two")], cell="cell-1", actor=ME)
     assert owners(two, "one", "two") == [None, None]
 
 
 def test_a_cell_that_is_gone_takes_its_settled_leases_along(two: Topology) -> None:
     lease = begin(two, [route("a")], cell=2)
-    two.rollback_update(2, lease, actor=ME)
-    two.set_cell_state("cell-2", CellState.RETIRED, actor=ME, force=True)
-    two.delete_cell("cell-2", actor=ME)
+    two.leases.roll_back(2, lease, actor=ME)
+    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True)
+    two.cells.remove("cell-2", actor=ME)
     with pytest.raises(NotFound):
-        two.rollback_update(2, lease, actor=ME)
+        two.leases.roll_back(2, lease, actor=ME)

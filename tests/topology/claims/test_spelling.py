@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from control_plane.topology.claims.move import Subject
-from control_plane.topology.service import Topology
+from control_plane.topology import Subject, Topology
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.claim_key import MAX_SPELLING, normalise, normalise_spelled
@@ -27,15 +26,15 @@ def user(name: str, number: int = 7) -> RecordSpec:
 def begin(
     topology: Topology, creates: list[RecordSpec], destroys: list[RecordSpec], cell: int = 1
 ) -> str:
-    return topology.begin_update(cell, creates, destroys, actor=ME).value.uuid
+    return topology.leases.begin(cell, creates, destroys, actor=ME).value.uuid
 
 
 def update(topology: Topology, creates: list[RecordSpec], destroys: list[RecordSpec]) -> None:
-    topology.commit_update(1, begin(topology, creates, destroys), actor=ME)
+    topology.leases.commit(1, begin(topology, creates, destroys), actor=ME)
 
 
 def listed(topology: Topology, cell: int = 1) -> list[str]:
-    return [one.spec.value for one in topology.records(cell, source_type=SOURCE)[0]]
+    return [one.spec.value for one in topology.records.page(cell, source_type=SOURCE)[0]]
 
 
 def stored(topology: Topology) -> dict[str, str | None]:
@@ -49,11 +48,14 @@ def test_a_record_is_spelled_as_it_was_sent_and_found_under_any_spelling(two: To
     update(two, [user("Ann"), user("bob", 8)], [])
     assert listed(two) == ["Ann", "bob"]
     for asked in ("ann", "Ann", "ANN "):
-        assert two.record("username", asked).spec == user("Ann")
-        assert two.owners([("username", asked)]) == [1]
-    claim = two.claim_get("username", "aNN")
+        assert two.records.get("username", asked).spec == user("Ann")
+        assert two.claims.owners_of([("username", asked)]) == [1]
+    claim = two.claims.get("username", "aNN")
     assert (claim.value, claim.spelling) == ("ann", "Ann")
-    assert [(one.value, one.spelling) for one in two.claims()] == [("ann", "Ann"), ("bob", None)]
+    assert [(one.value, one.spelling) for one in two.claims.page()] == [
+        ("ann", "Ann"),
+        ("bob", None),
+    ]
     assert stored(two) == {"ann": "Ann", "bob": None}, "what needs no column takes none"
 
 
@@ -66,20 +68,20 @@ def test_another_spelling_is_the_same_name(two: Topology) -> None:
     with pytest.raises(Invalid, match="stands twice"):
         begin(two, [user("Bob"), user("BOB")], [])
     with pytest.raises(AlreadyExists):
-        two.claim([ClaimSpec("username", "aNn", "cell-2")], actor=ME)
-    assert two.record("username", "ann").lease == lease
+        two.claims.claim([ClaimSpec("username", "aNn", "cell-2")], actor=ME)
+    assert two.records.get("username", "ann").lease == lease
     assert listed(two) == ["Ann"]
 
 
 def test_a_destroy_names_any_spelling(two: Topology) -> None:
     update(two, [user("Ann")], [])
-    two.rollback_update(1, begin(two, [], [user("ANN")]), actor=ME)
+    two.leases.roll_back(1, begin(two, [], [user("ANN")]), actor=ME)
     assert listed(two) == ["Ann"], "who destroys in vain changes no letter"
     lease = begin(two, [], [user("aNN")])
     with pytest.raises(Locked):
         begin(two, [user("ann")], [], cell=2)
-    two.commit_update(1, lease, actor=ME)
-    assert two.owners([("username", "Ann")]) == [None]
+    two.leases.commit(1, lease, actor=ME)
+    assert two.claims.owners_of([("username", "Ann")]) == [None]
 
 
 @pytest.mark.parametrize(("old", "new"), [("Ann", "ANN"), ("Ann", "ann"), ("ann", "Ann")])
@@ -87,7 +89,7 @@ def test_one_batch_replaces_a_spelling(two: Topology, old: str, new: str) -> Non
     update(two, [user(old)], [])
     undone = begin(two, [user(new)], [user(old)])
     assert listed(two) == [old], "until the commit the old one stands"
-    two.rollback_update(1, undone, actor=ME)
+    two.leases.roll_back(1, undone, actor=ME)
     assert listed(two) == [old]
     update(two, [user(new)], [user(old)])
     assert listed(two) == [new]
@@ -101,34 +103,36 @@ def test_a_swap_of_names_takes_their_spellings_along(two: Topology) -> None:
 
 
 def test_operators_claims_keep_their_spelling_too(two: Topology) -> None:
-    written = two.claim([ClaimSpec("route", "Acme/", "cell-1", "org-1")], actor=ME)
+    written = two.claims.claim([ClaimSpec("route", "Acme/", "cell-1", "org-1")], actor=ME)
     (made,) = written.value
     assert (made.value, made.spelling) == ("acme", "Acme/")
-    assert two.record("route", "ACME").spec.value == "Acme/"
-    two.transfer(Subject(text="org-1"), "cell-1", "cell-2", reason="closer", actor=ME)
-    assert two.record("route", "acme").spec.value == "Acme/"
-    (freed,) = two.release([("route", "aCMe")], actor=ME).value
+    assert two.records.get("route", "ACME").spec.value == "Acme/"
+    two.moves.move(Subject(text="org-1"), "cell-1", "cell-2", reason="closer", actor=ME)
+    assert two.records.get("route", "acme").spec.value == "Acme/"
+    (freed,) = two.claims.release([("route", "aCMe")], actor=ME).value
     assert freed.as_dict()["spelling"] == "Acme/"
 
 
 def test_an_export_comes_back_letter_by_letter(two: Topology) -> None:
     update(two, [user("Ann"), user("bob", 8), RecordSpec("project_id", "007")], [])
-    two.claim([ClaimSpec("route", "Stra\u00dfe", "cell-2")], actor=ME)
-    before = [two.record(one.bucket, one.value).spec for one in two.claims()]
-    out = list(two.export_claims())
-    two.release([(one.bucket, one.value) for one in two.claims()], actor=ME)
+    two.claims.claim([ClaimSpec("route", "Stra\u00dfe", "cell-2")], actor=ME)
+    before = [two.records.get(one.bucket, one.value).spec for one in two.claims.page()]
+    out = list(two.bulk.export())
+    two.claims.release([(one.bucket, one.value) for one in two.claims.page()], actor=ME)
 
     def load() -> tuple[int, int, int]:
-        done = two.import_claims(out, actor=ME, reject=lambda _: None, progress=lambda _: None)
+        done = two.bulk.import_(out, actor=ME, reject=lambda _: None, progress=lambda _: None)
         return done.created, done.present, done.rejected
 
     assert load() == (4, 0, 0)
     assert load() == (0, 4, 0)
-    assert [two.record(one.bucket, one.value).spec for one in two.claims()] == before
-    assert list(two.export_claims()) == out
+    assert [two.records.get(one.bucket, one.value).spec for one in two.claims.page()] == before
+    assert list(two.bulk.export()) == out
     expected = {"7": "007", "strasse": "Stra\u00dfe", "ann": "Ann", "bob": None}
     assert stored(two) == expected
-    (told,) = [c.after for c in two.audit("username", "ann") if (c.after or {}).get("imported")]
+    (told,) = [
+        c.after for c in two.claims.audit("username", "ann") if (c.after or {}).get("imported")
+    ]
     assert told["spelling"] == "Ann"
 
 
@@ -136,13 +140,13 @@ def test_the_audit_tells_the_spelling(two: Topology) -> None:
     update(two, [user("Ann")], [])
     update(two, [user("ANN")], [user("ann")])
     update(two, [], [user("aNN")])
-    two.rollback_update(1, begin(two, [user("AnN")], []), actor=ME)
+    two.leases.roll_back(1, begin(two, [user("AnN")], []), actor=ME)
     update(two, [user("ann")], [])
 
     def told(side: Any) -> object:
         return None if side is None else side.get("spelling")
 
-    entries = [c for c in two.audit("username", "ann") if c.kind == "claim"]
+    entries = [c for c in two.claims.audit("username", "ann") if c.kind == "claim"]
     assert {c.key for c in entries} == {"username:ann"}
     assert [(c.action, told(c.before), told(c.after)) for c in entries] == [
         ("create", None, "Ann"),
@@ -158,9 +162,9 @@ def test_the_audit_tells_the_spelling(two: Topology) -> None:
 
 def test_an_emptied_cells_audit_tells_the_spelling(two: Topology) -> None:
     update(two, [user("Ann")], [])
-    two.set_cell_state("cell-1", CellState.RETIRED, actor=ME, force=True)
-    two.release_cell("cell-1", reason="gone", actor=ME)
-    (gone,) = [c for c in two.audit("username", "ann") if c.action == "delete"]
+    two.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True)
+    two.releases.release_all("cell-1", reason="gone", actor=ME)
+    (gone,) = [c for c in two.claims.audit("username", "ann") if c.action == "delete"]
     assert gone.before is not None
     assert gone.before["spelling"] == "Ann"
 
@@ -169,11 +173,11 @@ def test_a_spelling_that_is_too_long_is_refused_where_it_would_be_kept(two: Topo
     longest = "Ann" + " " * (MAX_SPELLING - 3)
     update(two, [user(longest)], [])
     assert listed(two) == [longest]
-    assert two.owners([("username", longest + " ")]) == [1], "a look-up keeps nothing"
+    assert two.claims.owners_of([("username", longest + " ")]) == [1], "a look-up keeps nothing"
     with pytest.raises(Invalid, match=r"create_records\[1\].value: 1025 characters.*'bob'"):
         begin(two, [user("x"), user("bob" + " " * 1022)], [])
     with pytest.raises(Invalid, match="1025 characters"):
-        two.claim([ClaimSpec("route", "/" * 1022 + "bob", "cell-1")], actor=ME)
+        two.claims.claim([ClaimSpec("route", "/" * 1022 + "bob", "cell-1")], actor=ME)
     assert list(stored(two)) == ["ann"]
 
 
@@ -199,7 +203,7 @@ def test_what_is_sent_is_what_comes_back(two: Topology, bucket: str, value: str)
     assert normal == normalise(bucket, value)
     assert spelling == (None if value == normal else value)
     update(two, [RecordSpec(bucket, value)], [])
-    assert two.record(bucket, normal).spec.value == value
+    assert two.records.get(bucket, normal).spec.value == value
     assert stored(two) == {normal: spelling}
     update(two, [], [RecordSpec(bucket, normal)])
     assert stored(two) == {}

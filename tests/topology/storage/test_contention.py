@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.change import Change
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
@@ -57,7 +57,7 @@ def fighting(
 def prepared(url: str) -> Topology:
     topology = Topology.open(url)
     for number in range(1, CELLS + 1):
-        topology.create_cell(cell_spec(number), actor="test")
+        topology.cells.create(cell_spec(number), actor="test")
     return topology
 
 
@@ -68,7 +68,7 @@ def told(directory: Path) -> list[dict[str, Any]]:
 
 def whole_feed(topology: Topology) -> list[Change]:
     found: list[Change] = []
-    while page := topology.changes(found[-1].revision if found else 0):
+    while page := topology.changes.since(found[-1].revision if found else 0):
         found += page
     return found
 
@@ -87,7 +87,7 @@ def check(topology: Topology, events: list[dict[str, Any]]) -> Counter[str]:
             assert done[event["event"], event["lease"]] == event["revision"]
     settled = [lease for event, lease in done if event in {"committed", "rolled back"}]
     assert len(set(settled)) == len(settled), "no lease was settled both ways"
-    assert {one.uuid for one in topology.leases(limit=1000)} == {
+    assert {one.uuid for one in topology.open_leases.page(limit=1000)} == {
         lease for event, lease in done if event == "begun"
     } - set(settled)
     _batches_are_whole(feed)
@@ -115,7 +115,7 @@ def _one_owner(topology: Topology, feed: list[Change]) -> None:
             assert owner.pop(change.key) == change.before["cell_id"]
     found: dict[str, int] = {}
     after = None
-    while page := topology.claims(after=after, limit=1000):
+    while page := topology.claims.page(after=after, limit=1000):
         found |= {f"{one.bucket}:{one.value}": one.cell_id for one in page}
         after = (page[-1].bucket, page[-1].value)
     assert found == owner
@@ -174,8 +174,8 @@ def test_postgresql_is_killed_at_random(tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
             topology.revision()
         with pytest.raises(Unavailable):
-            topology.claim([ClaimSpec("route", "x", "cell-1")], actor="test")
+            topology.claims.claim([ClaimSpec("route", "x", "cell-1")], actor="test")
         server.start()
-        topology.claim([ClaimSpec("route", "x", "cell-1")], actor="test")
+        topology.claims.claim([ClaimSpec("route", "x", "cell-1")], actor="test")
         lookup.close()
         topology.close()

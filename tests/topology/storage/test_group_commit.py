@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.storage import group_commit
 from control_plane.topology.storage.postgresql import CHANNEL
 from control_plane.topology.storage.statements import Statement
@@ -28,7 +28,7 @@ GENEROUS_S = 30.0
 
 def begin(topology: Topology, *names: str, key: str | None = None) -> tuple[int, str]:
     specs = [RecordSpec("route", name) for name in names]
-    done = topology.begin_update(1, specs, [], actor="m", idempotency_key=key)
+    done = topology.leases.begin(1, specs, [], actor="m", idempotency_key=key)
     return done.revision, done.value.uuid
 
 
@@ -78,8 +78,8 @@ def test_each_write_of_a_group_has_its_own_outcome(two: Topology, transactions: 
             lambda: begin(two, "x", "taken"),
             lambda: begin(two, "b"),
             lambda: begin(two, "first", key="k"),
-            lambda: two.commit_update(1, first[1], actor="m"),
-            lambda: two.commit_update(1, "no such lease", actor="m"),
+            lambda: two.leases.commit(1, first[1], actor="m"),
+            lambda: two.leases.commit(1, "no such lease", actor="m"),
             lambda: begin(two, "A"),
         ],
     )
@@ -102,8 +102,8 @@ def test_each_write_of_a_group_has_its_own_outcome(two: Topology, transactions: 
     made = sorted([winners[0].result()[0], futures[2].result()[0], futures[4].result()])
     assert made == [5, 6, 7] == hints
     assert two.revision() == 7
-    assert [c.revision for c in two.changes(4) if c.kind == "lease"] == [5, 6, 7]
-    assert two.owners([("route", n) for n in ("a", "b", "x")]) == [1, 1, None]
+    assert [c.revision for c in two.changes.since(4) if c.kind == "lease"] == [5, 6, 7]
+    assert two.claims.owners_of([("route", n) for n in ("a", "b", "x")]) == [1, 1, None]
 
 
 def test_a_group_is_bounded(two: Topology, transactions: list[int]) -> None:
@@ -135,9 +135,9 @@ def test_a_group_of_plain_writes_is_one_round_trip_on_a_server(
     _, lease = begin(two, "open")
     round_trips.clear()
     calls = [partial(begin, two, f"r{n}") for n in range(7)]
-    futures = together(two, [*calls, lambda: two.commit_update(1, lease, actor="m")])
+    futures = together(two, [*calls, lambda: two.leases.commit(1, lease, actor="m")])
     assert all(one.exception() is None for one in futures)
-    assert [c.revision for c in two.changes(3) if c.kind == "lease"] == list(range(4, 12))
+    assert [c.revision for c in two.changes.since(3) if c.kind == "lease"] == list(range(4, 12))
     if two._store.engine.dialect.name == "postgresql":
         # Whoever gets the lock first may run its own alone.
         assert len(round_trips) <= 2
@@ -147,9 +147,9 @@ def test_a_group_of_plain_writes_is_one_round_trip_on_a_server(
 
 def test_writes_that_are_not_plain_leave_the_others_theirs(two: Topology) -> None:
     """Later ones were sent along with what is undone: they must not see anything of it."""
-    lease = two.begin_update(1, [RecordSpec("route", "old")], [], actor="m").value.uuid
-    two.commit_update(1, lease, actor="m")
-    going = two.begin_update(1, [], [RecordSpec("route", "old")], actor="m").value.uuid
+    lease = two.leases.begin(1, [RecordSpec("route", "old")], [], actor="m").value.uuid
+    two.leases.commit(1, lease, actor="m")
+    going = two.leases.begin(1, [], [RecordSpec("route", "old")], actor="m").value.uuid
     dropped = begin(two, "dropped")[1]
     before = two.revision()
     futures = together(
@@ -158,8 +158,8 @@ def test_writes_that_are_not_plain_leave_the_others_theirs(two: Topology) -> Non
             # It fails, but has made "wanted" before that is known.
             lambda: begin(two, "wanted", "dropped"),
             lambda: begin(two, "wanted"),
-            lambda: two.commit_update(1, going, actor="m"),
-            lambda: two.rollback_update(1, dropped, actor="m"),
+            lambda: two.leases.commit(1, going, actor="m"),
+            lambda: two.leases.roll_back(1, dropped, actor="m"),
             *(partial(begin, two, f"r{n}") for n in range(5)),
         ],
     )
@@ -167,13 +167,15 @@ def test_writes_that_are_not_plain_leave_the_others_theirs(two: Topology) -> Non
     made = [one.result() for one in futures[2:]]
     wins = [one for one in futures[:2] if one.exception() is None]
     assert len(wins) == 1
-    steps = [c for c in two.changes(before) if c.kind == "lease"]
+    steps = [c for c in two.changes.since(before) if c.kind == "lease"]
     assert [c.revision for c in steps] == list(range(before + 1, before + 9))
     numbers = [one if isinstance(one, int) else one[0] for one in (*made, wins[0].result())]
     assert sorted(numbers) == list(range(before + 1, before + 9))
-    gone = {c.key: c.revision for c in two.changes(before) if c.action == "delete"}
+    gone = {c.key: c.revision for c in two.changes.since(before) if c.action == "delete"}
     assert gone == {"route:old": made[0], "route:dropped": made[1]}
-    owned = two.owners([("route", n) for n in ("old", "wanted", *(f"r{n}" for n in range(5)))])
+    owned = two.claims.owners_of(
+        [("route", n) for n in ("old", "wanted", *(f"r{n}" for n in range(5)))]
+    )
     assert owned == [None, *[1] * 6]
 
 
@@ -186,14 +188,14 @@ def test_writes_of_one_thread_go_together_each_with_its_own_result(
     before = two.revision()
 
     def wanted(*names: str) -> group_commit.Write[Any]:
-        return two.beginning(1, [RecordSpec("route", name) for name in names], [], actor="m")
+        return two.leases.beginning(1, [RecordSpec("route", name) for name in names], [], actor="m")
 
-    jobs = two.carry_out(
+    jobs = two.leases.carry_out(
         [
             wanted("a", "open"),
             wanted("b"),
-            two.settling(1, other, "rolled back", actor="m"),
-            two.settling(1, lease, "committed", actor="m"),
+            two.leases.settling(1, other, "rolled back", actor="m"),
+            two.leases.settling(1, lease, "committed", actor="m"),
             wanted("c"),
         ]
     )
@@ -204,48 +206,50 @@ def test_writes_of_one_thread_go_together_each_with_its_own_result(
     numbers = [jobs[1].result().revision, jobs[2].result(), jobs[3].result()]
     numbers.append(jobs[4].result().revision)
     assert sorted(numbers) == list(range(before + 1, before + 5))
-    assert two.owners([("route", n) for n in ("a", "b", "other", "open", "c")]) == [
+    assert two.claims.owners_of([("route", n) for n in ("a", "b", "other", "open", "c")]) == [
         None,
         1,
         None,
         1,
         1,
     ]
-    assert two.carry_out([]) == []
+    assert two.leases.carry_out([]) == []
 
 
 def test_more_than_a_group_from_many_threads_at_once(two: Topology) -> None:
     def work(number: int) -> list[int]:
         writes = [
-            two.beginning(1, [RecordSpec("route", f"{number}-{n}")], [], actor="m")
+            two.leases.beginning(1, [RecordSpec("route", f"{number}-{n}")], [], actor="m")
             for n in range(40)
         ]
-        return [job.result().revision for job in two.carry_out(writes)]
+        return [job.result().revision for job in two.leases.carry_out(writes)]
 
     before = two.revision()
     with ThreadPoolExecutor(4) as pool:
         numbers = [one for part in pool.map(work, range(4)) for one in part]
     assert sorted(numbers) == list(range(before + 1, before + 161))
-    assert len(two.leases(1, limit=200)) == 160
+    assert len(two.open_leases.page(1, limit=200)) == 160
 
 
 def test_a_group_wakes_other_processes_once(two: Topology, url: str, engine: str) -> None:
     begin(two, "first")
-    writes = [two.beginning(1, [RecordSpec("route", f"r{n}")], [], actor="m") for n in range(9)]
+    writes = [
+        two.leases.beginning(1, [RecordSpec("route", f"r{n}")], [], actor="m") for n in range(9)
+    ]
     if engine == "sqlite":
-        two.carry_out(writes)
+        two.leases.carry_out(writes)
         assert two.revision() == 12
         return
     with psycopg.connect(url, autocommit=True) as other:
         other.execute(f"LISTEN {CHANNEL}")
-        two.carry_out(writes)
-        two.carry_out([two.settling(1, a_lease(two), "rolled back", actor="m")])
+        two.leases.carry_out(writes)
+        two.leases.carry_out([two.leases.settling(1, a_lease(two), "rolled back", actor="m")])
         heard = list(other.notifies(timeout=GENEROUS_S, stop_after=2))
     assert [int(one.payload) for one in heard] == [12, 13]
 
 
 def a_lease(topology: Topology) -> str:
-    return topology.leases(1)[0].uuid
+    return topology.open_leases.page(1)[0].uuid
 
 
 def test_a_failed_transaction_fails_each_write_of_it(
@@ -291,17 +295,17 @@ def test_many_threads_at_once(two: Topology) -> None:
             except AlreadyExists:
                 continue
             if number % 3 == 0:
-                two.rollback_update(1, lease, actor="m")
+                two.leases.roll_back(1, lease, actor="m")
                 continue
-            two.commit_update(1, lease, actor="m")
+            two.leases.commit(1, lease, actor="m")
             with lock:
                 won.append(f"r{name}")
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(work, range(12)))
     assert len(won) == len(set(won))
-    assert sorted(claim.value for claim in two.claims()) == sorted(won)
-    assert two.leases() == []
+    assert sorted(claim.value for claim in two.claims.page()) == sorted(won)
+    assert two.open_leases.page() == []
 
 
 @given(st.lists(st.booleans(), max_size=70))

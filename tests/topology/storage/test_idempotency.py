@@ -13,7 +13,7 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import update
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.storage import idempotency, schema
 from control_plane.topology.storage.idempotency import Once, Remembered, once
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
@@ -25,9 +25,9 @@ TIMEOUT_S = 60
 
 REPLICA = """
 import json, sys
+from control_plane.topology import Topology
 from control_plane.topology.values.errors import TopologyError
 from control_plane.topology.values.claim import RecordSpec
-from control_plane.topology.service import Topology
 
 topology = Topology.open(sys.argv[1], migrate_first=False)
 print("ready", flush=True)
@@ -36,7 +36,7 @@ given = []
 for number in range(int(sys.argv[2])):
     wanted = [RecordSpec("route", f"{sys.argv[3]}{number}")]
     try:
-        made = topology.begin_update(1, wanted, [], actor="r", idempotency_key=f"k{number}")
+        made = topology.leases.begin(1, wanted, [], actor="r", idempotency_key=f"k{number}")
     except TopologyError as error:
         given.append(f"{type(error).__name__}: {error}")
     else:
@@ -83,9 +83,9 @@ def test_two_processes_under_the_same_keys_get_the_same_leases(url: str, two: To
     first, second = at_once(url, ("r", "r"))
     assert first == second
     assert len({str(one) for one in first}) == KEYS
-    assert len(two.leases(limit=1000)) == KEYS
-    assert two.count_claims() == {"route": KEYS}
-    begun = [one for one in two.changes(0) if (one.kind, one.action) == ("lease", "begin")]
+    assert len(two.open_leases.page(limit=1000)) == KEYS
+    assert two.claims.count() == {"route": KEYS}
+    begun = [one for one in two.changes.since(0) if (one.kind, one.action) == ("lease", "begin")]
     assert len(begun) == KEYS
 
 
@@ -95,47 +95,47 @@ def test_two_processes_with_other_batches_under_the_same_keys(url: str, two: Top
         refused = [text for text in (one, another) if isinstance(text, str)]
         assert len(refused) == 1, "one of them has the key"
         assert "idempotency-key: was used for another batch (use a new key" in refused[0]
-    assert two.count_claims() == {"route": KEYS}
+    assert two.claims.count() == {"route": KEYS}
 
 
 def claim(topology: Topology, value: str) -> None:
-    topology.claim([ClaimSpec("route", value, "cell-1")], actor=ME)
+    topology.claims.claim([ClaimSpec("route", value, "cell-1")], actor=ME)
 
 
 def test_the_key_is_kept_with_the_write_or_not_at_all(two: Topology, other: Topology) -> None:
     request = Once("k", "f")
     with once(request), pytest.raises(NotFound):
-        two.claim([ClaimSpec("route", "a", "nowhere")], actor=ME)
-    assert (request.written, two.recall("k")) == (False, None)
+        two.claims.claim([ClaimSpec("route", "a", "nowhere")], actor=ME)
+    assert (request.written, two.idempotency.recall("k")) == (False, None)
     with once(request):
-        two.claim([ClaimSpec("route", "a", "cell-1")], actor=ME, dry_run=True)
-        assert (request.written, two.recall("k")) == (False, None)
+        two.claims.claim([ClaimSpec("route", "a", "cell-1")], actor=ME, dry_run=True)
+        assert (request.written, two.idempotency.recall("k")) == (False, None)
         claim(two, "a")
         assert request.written
         claim(two, "b")
     known = Remembered("f", idempotency.PENDING, "", "", 2)
-    assert other.recall("k") == known
+    assert other.idempotency.recall("k") == known
     late = Once("k", "f")
     with once(late), pytest.raises(KeyTaken):
         claim(other, "c")
     assert late.beaten
-    assert two.count_claims() == {"route": 2}
-    assert not other.remember(late, Remembered("f", 409, "[]", "")), "it is not its key"
-    assert two.remember(request, Remembered("f", 201, "[]", "done"))
-    assert other.recall("k") == Remembered("f", 201, "[]", "done", 2)
+    assert two.claims.count() == {"route": 2}
+    assert not other.idempotency.remember(late, Remembered("f", 409, "[]", "")), "it is not its key"
+    assert two.idempotency.remember(request, Remembered("f", 201, "[]", "done"))
+    assert other.idempotency.recall("k") == Remembered("f", 201, "[]", "done", 2)
 
 
 def test_a_settlement_keeps_its_key_too(two: Topology, other: Topology) -> None:
     leases = [
-        two.begin_update(1, [RecordSpec("route", name)], [], actor=ME).value.uuid for name in "ab"
+        two.leases.begin(1, [RecordSpec("route", name)], [], actor=ME).value.uuid for name in "ab"
     ]
     request, late = Once("k", "f"), Once("k", "f")
     with once(request):
-        two.settle_lease(leases[0], "committed", reason="gone", actor=ME)
+        two.open_leases.settle(leases[0], "committed", reason="gone", actor=ME)
     with once(late), pytest.raises(KeyTaken):
-        other.settle_lease(leases[1], "committed", reason="gone", actor=ME)
+        other.open_leases.settle(leases[1], "committed", reason="gone", actor=ME)
     assert (request.written, late.beaten) == (True, True)
-    assert [lease.uuid for lease in two.leases()] == [leases[1]]
+    assert [lease.uuid for lease in two.open_leases.page()] == [leases[1]]
     assert two.revision() == 5
 
 
@@ -143,7 +143,7 @@ def test_two_replicas_at_the_same_moment_write_once(two: Topology, other: Topolo
     def write(topology: Topology, request: Once, start: Barrier) -> None:
         start.wait()
         with once(request), suppress(KeyTaken):
-            topology.allot_sequence("cell-1", 10, actor=ME)
+            topology.sequences.allot("cell-1", 10, actor=ME)
 
     for number in range(KEYS):
         start = Barrier(2)
@@ -158,7 +158,7 @@ def test_two_replicas_at_the_same_moment_write_once(two: Topology, other: Topolo
             thread.join()
         assert sorted(one.written for one in requests) == [False, True]
         assert sorted(one.beaten for one in requests) == [False, True]
-    assert two.sequence_mark().mark == KEYS * 10
+    assert two.sequences.high_water_mark().mark == KEYS * 10
 
 
 def test_an_old_key_is_free_again(two: Topology) -> None:
@@ -169,12 +169,12 @@ def test_an_old_key_is_free_again(two: Topology) -> None:
     old = datetime.now(UTC) - idempotency.MAX_AGE - timedelta(minutes=1)
     with two.engine.connect() as connection, connection.begin():
         connection.execute(update(table).values(at=old))
-    assert two.recall("k") is None
+    assert two.idempotency.recall("k") is None
     again = Once("k", "other")
     with once(again):
         claim(two, "b")
     assert again.written
-    assert two.recall("k") == Remembered("other", idempotency.PENDING, "", "", 3)
+    assert two.idempotency.recall("k") == Remembered("other", idempotency.PENDING, "", "", 3)
 
 
 def test_no_more_keys_are_kept_than_the_bound(
@@ -184,5 +184,5 @@ def test_no_more_keys_are_kept_than_the_bound(
     for number in range(5):
         with once(Once(f"k{number}", "f")):
             claim(two, f"r{number}")
-    kept = [number for number in range(5) if two.recall(f"k{number}") is not None]
+    kept = [number for number in range(5) if two.idempotency.recall(f"k{number}") is not None]
     assert kept == [2, 3, 4]

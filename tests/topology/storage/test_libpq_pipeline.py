@@ -11,7 +11,7 @@ import pytest
 from psycopg.pq import PipelineStatus, TransactionStatus
 from sqlalchemy import text
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.storage import libpq_pipeline
 from control_plane.topology.storage.driver_errors import translate
 from control_plane.topology.storage.libpq_pipeline import Prepared, run
@@ -153,10 +153,10 @@ def test_a_rollback_costs_no_connection(server: Postgres) -> None:
     with server.database("rolled_back") as url:
         topology = Topology.open(url)
         spec = CellSpec("c", "c.example", (Endpoint("10.0.0.1", 1),), state=CellState.ACTIVE)
-        topology.create_cell(spec, actor="t")
+        topology.cells.create(spec, actor="t")
 
         def begin(name: str) -> None:
-            topology.begin_update(1, [RecordSpec("route", name)], [], actor="t")
+            topology.leases.begin(1, [RecordSpec("route", name)], [], actor="t")
 
         def backend() -> int:
             with topology._store._write_engine.connect() as connection:
@@ -165,8 +165,8 @@ def test_a_rollback_costs_no_connection(server: Postgres) -> None:
         before = backend()
         for number in range(3 * libpq_pipeline.PREPARED_FROM):
             begin(f"r{number}")
-            topology.set_cell_health("c", healthy=bool(number % 2), actor="t")
-            topology.claim([ClaimSpec("route", f"s{number}", "c")], actor="t")
+            topology.cells.set_health("c", healthy=bool(number % 2), actor="t")
+            topology.claims.claim([ClaimSpec("route", f"s{number}", "c")], actor="t")
             if number % 7 == 0:
                 with pytest.raises(AlreadyExists):
                     begin("r0")

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from control_plane.topology.claims.move import Subject
+from control_plane.topology import Subject, Topology
 from control_plane.topology.lookup.interface import ClaimLookup, Mark
-from control_plane.topology.service import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -21,7 +20,7 @@ def topology(url: str) -> Iterator[Topology]:
     for number in (1, 2):
         endpoint = Endpoint("10.0.0.1", 443)
         spec = CellSpec(f"c{number}", f"c{number}.example", (endpoint,), state=CellState.ACTIVE)
-        made.create_cell(spec, actor="t")
+        made.cells.create(spec, actor="t")
     yield made
     made.close()
 
@@ -38,13 +37,15 @@ def test_only_what_changes_an_owner_or_the_edge_changes_more_than_the_revision(
 ) -> None:
     first = lookup.mark()
     assert first == Mark(2, 2, 0)
-    claimed = topology.claim([ClaimSpec("route", "a", "c1", subject="s")], actor="t").revision
+    claimed = topology.claims.claim(
+        [ClaimSpec("route", "a", "c1", subject="s")], actor="t"
+    ).revision
     assert lookup.mark() == Mark(claimed, 2, 0)
-    topology.transfer(Subject(text="s"), "c1", "c2", reason="r", actor="t")
+    topology.moves.move(Subject(text="s"), "c1", "c2", reason="r", actor="t")
     moved = lookup.mark()
     assert moved == Mark(topology.revision(), 2, sum(topology.snapshot().epochs.values()))
     assert moved.epochs > 0
-    topology.set_cell_health("c1", healthy=False, actor="t")
+    topology.cells.set_health("c1", healthy=False, actor="t")
     assert lookup.mark() == Mark(moved.revision + 1, moved.revision + 1, moved.epochs)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from control_plane.topology.claims import leases
+from control_plane.topology import Topology
+from control_plane.topology.claims import lease_statements
 from control_plane.topology.lookup.interface import owner_statement
-from control_plane.topology.service import Topology
 from control_plane.topology.storage.postgresql import _numbered
 from control_plane.topology.storage.statements import in_keys
 from control_plane.topology.storage.store import Store
@@ -24,44 +24,44 @@ CLAIMS = 20_000
 LEASES = 5_000
 _KEYS = in_keys([("route", "r1"), ("route", "r2"), ("username", "u1")])
 FIXED = {
-    "activate": (leases._ACTIVATE, ("x", "creating"), "ix_claims_lease"),
-    "remove": (leases._REMOVE, ("x", "destroying"), "ix_claims_lease"),
-    "replace": (leases._APPLY_REPLACEMENTS, ("x",), "ix_claims_lease"),
-    "replacements": (leases._FORGET_REPLACEMENTS, ("x",), "pk_replacements"),
-    "settle": (leases._SETTLE, ("committed", "x", 1), "pk_leases|ix_leases_open"),
+    "activate": (lease_statements._ACTIVATE, ("x", "creating"), "ix_claims_lease"),
+    "remove": (lease_statements._REMOVE, ("x", "destroying"), "ix_claims_lease"),
+    "replace": (lease_statements._APPLY_REPLACEMENTS, ("x",), "ix_claims_lease"),
+    "replacements": (lease_statements._FORGET_REPLACEMENTS, ("x",), "pk_replacements"),
+    "settle": (lease_statements._SETTLE, ("committed", "x", 1), "pk_leases|ix_leases_open"),
     "destroy": (
-        leases._DESTROY.replace("{keys}", _KEYS.sql),
+        lease_statements._DESTROY.replace("{keys}", _KEYS.sql),
         ("x", *_KEYS.params, 1),
         "pk_claims|ix_claims_cell_id_bucket_value",
     ),
 }
 READS: dict[str, tuple[Callable[[Topology], object], str]] = {
-    "record": (lambda t: t.record("route", "r8"), "pk_claims"),
+    "record": (lambda t: t.records.get("route", "r8"), "pk_claims"),
     "records": (
-        lambda t: t.records(1, source_type=3, after=b"\x00", upto=b"\x01", limit=10),
+        lambda t: t.records.page(1, source_type=3, after=b"\x00", upto=b"\x01", limit=10),
         "ix_claims_source",
     ),
-    "leases": (lambda t: t.leases(1, limit=10), "ix_leases_open"),
+    "leases": (lambda t: t.open_leases.page(1, limit=10), "ix_leases_open"),
     "new leases": (
-        lambda t: t.leases(1, limit=10, created_after=datetime(2100, 1, 1, tzinfo=UTC)),
+        lambda t: t.open_leases.page(1, limit=10, created_after=datetime(2100, 1, 1, tzinfo=UTC)),
         "ix_leases_open",
     ),
     "oldest leases": (
-        lambda t: t.oldest_leases("cell-1", limit=10),
+        lambda t: t.open_leases.oldest("cell-1", limit=10),
         "ix_leases_open|ix_claims_lease",
     ),
-    "lease backlog": (lambda t: t.lease_backlog(), "ix_leases_open"),
-    "a page of an export": (lambda t: list(t.export_claims(("route", "r8"), 10)), "pk_claims"),
-    "audit of a claim": (lambda t: t.audit("route", "r8"), "ix_changes_key"),
-    "audit of everything": (lambda t: t.audit_all(limit=10), "pk_changes"),
-    "changes": (lambda t: t.changes(CLAIMS - 5, limit=100), "pk_changes"),
+    "lease backlog": (lambda t: t.open_leases.backlog(), "ix_leases_open"),
+    "a page of an export": (lambda t: list(t.bulk.export(("route", "r8"), 10)), "pk_claims"),
+    "audit of a claim": (lambda t: t.claims.audit("route", "r8"), "ix_changes_key"),
+    "audit of everything": (lambda t: t.changes.newest(limit=10), "pk_changes"),
+    "changes": (lambda t: t.changes.since(CLAIMS - 5, limit=100), "pk_changes"),
 }
 
 
 @pytest.fixture
 def filled(topology: Topology) -> Iterator[Topology]:
     for number in (1, 2):
-        topology.create_cell(cell_spec(number), actor="m")
+        topology.cells.create(cell_spec(number), actor="m")
     sqlite = topology._store.engine.dialect.name == "sqlite"
     numbers = (
         "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {0}) SELECT i FROM n)"
@@ -167,6 +167,6 @@ def test_a_begin_is_few_statements(two: Topology, monkeypatch: pytest.MonkeyPatc
         return real(store, write)
 
     monkeypatch.setattr(Store, "write_statements", count)
-    lease = two.begin_update(1, [RecordSpec("route", f"r{n}") for n in range(10)], [], actor="m")
-    two.commit_update(1, lease.value.uuid, actor="m")
+    lease = two.leases.begin(1, [RecordSpec("route", f"r{n}") for n in range(10)], [], actor="m")
+    two.leases.commit(1, lease.value.uuid, actor="m")
     assert sent == [6, 4]

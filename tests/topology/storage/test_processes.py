@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 
 WRITER = """
 import sys
+from control_plane.topology import Topology
 from control_plane.topology.values.errors import AlreadyExists
 from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.service import Topology
 
 url, cell, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 topology = Topology.open(url, migrate_first=False)
 for number in range(first, first + count):
     pair = [ClaimSpec("route", f"r{number}", cell), ClaimSpec("username", f"u{number}", cell)]
     try:
-        topology.claim(pair, actor=cell)
+        topology.claims.claim(pair, actor=cell)
     except AlreadyExists:
         continue
     print(number, flush=True)
@@ -36,7 +36,7 @@ def url(tmp_path: Path) -> str:
     made = f"sqlite:///{tmp_path}/shared.db"
     topology = Topology.open(made)
     for number in range(1, 5):
-        topology.create_cell(
+        topology.cells.create(
             CellSpec(
                 f"cell-{number}",
                 f"cell-{number}.example",
@@ -67,9 +67,9 @@ def test_processes_that_fight_for_names_each_win_once(url: str) -> None:
     topology = Topology.open(url)
     for cell, numbers in won.items():
         for number in numbers:
-            assert topology.claim_get("route", f"r{number}").cell == cell
-            assert topology.claim_get("username", f"u{number}").cell == cell
-    revisions = [change.revision for change in topology.changes(0)]
+            assert topology.claims.get("route", f"r{number}").cell == cell
+            assert topology.claims.get("username", f"u{number}").cell == cell
+    revisions = [change.revision for change in topology.changes.since(0)]
     assert sorted(set(revisions)) == list(range(1, 4 + 60 + 1))
     assert revisions == sorted(revisions)
     topology.close()
@@ -98,9 +98,9 @@ def test_what_was_acknowledged_survives_kill_9_and_nothing_is_half_done(url: str
         writer.stdout.close()
         topology = Topology.open(url)
         for number in acknowledged:
-            assert topology.claim_get("route", f"r{number}").cell == "cell-1"
-        counts = topology.count_claims()
+            assert topology.claims.get("route", f"r{number}").cell == "cell-1"
+        counts = topology.claims.count()
         assert counts["route"] == counts["username"], "a batch is all or nothing"
-        newest = topology.changes(0)[-1].revision
+        newest = topology.changes.since(0)[-1].revision
         assert newest == topology.revision()
         topology.close()

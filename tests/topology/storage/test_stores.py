@@ -14,9 +14,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
+from control_plane.topology import Topology
 from control_plane.topology.lookup import interface as lookups
 from control_plane.topology.lookup.interface import ClaimLookup
-from control_plane.topology.service import Topology
 from control_plane.topology.storage.engines import _alembic, parse_url
 from control_plane.topology.storage.postgresql import CHANNEL, TRIES
 from control_plane.topology.storage.store import Store, migrate, pending_migrations
@@ -105,13 +105,13 @@ def test_claims_of_the_first_schema_come_along(empty_url: str) -> None:
             )
     store.close()
     topology = Topology.open(empty_url)
-    made = [topology.record("route", name) for name in ("a", "b")]
+    made = [topology.records.get("route", name) for name in ("a", "b")]
     assert {one.status for one in made} == {"active"}
     assert len({one.uuid for one in made}) == 2
     assert all(len(one.uuid) == 36 and one.created_at == one.updated_at for one in made)
-    assert topology.sequence_mark().mark == 300
-    assert [(one.cell, one.allotted) for one in topology.sequence_uses()] == [("cell-1", 200)]
-    topology.release([("route", "a")], actor="m")
+    assert topology.sequences.high_water_mark().mark == 300
+    assert [(one.cell, one.allotted) for one in topology.sequences.uses()] == [("cell-1", 200)]
+    topology.claims.release([("route", "a")], actor="m")
     topology.close()
 
 
@@ -137,7 +137,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
 
 @on_postgresql
 def test_of_several_that_start_at_once_one_migrates(empty_url: str) -> None:
-    program = "import sys\nfrom control_plane.topology.service import Topology\n"
+    program = "import sys\nfrom control_plane.topology import Topology\n"
     program += "Topology.open(sys.argv[1]).close()"
     processes = [subprocess.Popen([sys.executable, "-c", program, empty_url]) for _ in range(3)]
     assert [process.wait(60) for process in processes] == [0, 0, 0]
@@ -159,7 +159,7 @@ def test_a_write_that_others_made_fail_is_tried_again(two: Topology, code: str) 
 
     number, tx = two._store.write("m", work)
     assert (number, tx.revision) == (3, 3)
-    assert [change.key for change in two.changes(2)] == ["3"]
+    assert [change.key for change in two.changes.since(2)] == ["3"]
 
 
 @on_postgresql
@@ -173,13 +173,13 @@ def test_tries_are_bounded(two: Topology) -> None:
     with pytest.raises(Contention):
         two._store.write("m", work)
     assert next(tries) == TRIES
-    two.claim([ClaimSpec("route", "a", "cell-1")], actor="m")
+    two.claims.claim([ClaimSpec("route", "a", "cell-1")], actor="m")
     assert two.revision() == 3
 
 
 @on_postgresql
 def test_a_broken_connection_is_replaced(two: Topology, url: str) -> None:
-    two.owners([("route", "a")])
+    two.claims.owners_of([("route", "a")])
     lookup = two.claim_lookup()
     with psycopg.connect(url, autocommit=True) as connection:
         for _ in range(2):
@@ -187,7 +187,9 @@ def test_a_broken_connection_is_replaced(two: Topology, url: str) -> None:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            revision = two.claim([ClaimSpec("route", f"a{two.revision()}", "cell-1")], actor="m")
+            revision = two.claims.claim(
+                [ClaimSpec("route", f"a{two.revision()}", "cell-1")], actor="m"
+            )
             assert two.revision() == revision.revision
             wait_for_change(lookup)
             assert lookup.owners([("route", f"a{revision.revision - 1}")]) == [1]
@@ -200,9 +202,9 @@ def test_a_commit_elsewhere_is_notified_with_its_revision_only(two: Topology, ur
     other = Topology.open(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"LISTEN {CHANNEL}")
-        written = other.claim([ClaimSpec("route", "a", "cell-1")], actor="m")
-        other.claim([ClaimSpec("route", "b", "cell-1")], actor="m", dry_run=True)
-        other.set_cell_state("cell-1", CellState.CORDONED, actor="m")
+        written = other.claims.claim([ClaimSpec("route", "a", "cell-1")], actor="m")
+        other.claims.claim([ClaimSpec("route", "b", "cell-1")], actor="m", dry_run=True)
+        other.cells.set_state("cell-1", CellState.CORDONED, actor="m")
         got = [one.payload for one in connection.notifies(timeout=GENEROUS_S, stop_after=2)]
     connection.close()
     assert got == [str(written.revision), str(written.revision + 1)]
@@ -222,12 +224,12 @@ def test_a_commit_elsewhere_is_seen_with_or_without_its_notification(
     else:
         monkeypatch.setattr(lookups, "POLL_S", 3600.0)
     assert lookup.changed() is False
-    other.claim([ClaimSpec("route", "a", "cell-1")], actor="m")
+    other.claims.claim([ClaimSpec("route", "a", "cell-1")], actor="m")
     wait_for_change(lookup)
     assert lookup.changed() is False
     assert lookup.owners([("route", "A"), ("route", "b"), ("route", "")]) == [1, None, None]
     edge = lookup.edge_revision()
-    other.set_cell_state("cell-1", CellState.CORDONED, actor="m")
+    other.cells.set_state("cell-1", CellState.CORDONED, actor="m")
     assert lookup.edge_revision() == edge + 2
     lookup.close()
     other.close()
@@ -237,6 +239,6 @@ def test_a_commit_elsewhere_is_seen_with_or_without_its_notification(
 def test_a_reader_sees_one_moment(two: Topology) -> None:
     with two._store.read() as connection:
         first = connection.execute(text("SELECT revision FROM revisions")).scalar()
-        two.create_cell(cell_spec(3), actor="m")
+        two.cells.create(cell_spec(3), actor="m")
         assert connection.execute(text("SELECT revision FROM revisions")).scalar() == first
         assert connection.execute(text("SELECT count(*) FROM cells")).scalar() == 2

@@ -16,7 +16,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import CDS
 from control_plane.publisher.publisher import Publisher
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.resource import Resource
@@ -52,9 +52,9 @@ class Replica(Wire):
 async def url(tmp_path: Path) -> AsyncIterator[str]:
     made = f"sqlite:///{tmp_path}/shared.db"
     topology = Topology.open(made)
-    topology.create_cell(spec(1), actor="t")
-    topology.put_ruleset("r", RULESET, actor="t")
-    topology.activate_ruleset("r", 1, actor="t")
+    topology.cells.create(spec(1), actor="t")
+    topology.rulesets.put("r", RULESET, actor="t")
+    topology.rulesets.activate("r", 1, actor="t")
     yield made
     topology.close()
 
@@ -89,7 +89,7 @@ def versions_of(response: Any) -> dict[str, str]:
 async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> None:
     async with Replica(url) as quick, Replica(url) as slow:
         slow.publisher.publish()
-        quick.topology.update_cell("c", spec(2), actor="t")
+        quick.topology.cells.replace("c", spec(2), actor="t")
         quick.publisher.publish()
         assert quick.cache.get("").revision > slow.cache.get("").revision
         call = await the_cluster(quick, "n1")
@@ -105,7 +105,7 @@ async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> No
         await asyncio.sleep(QUIET_S)
         # It has caught up with what the node has: there is nothing to say.
         assert slow.xds.sent_resource_bytes == 0
-        slow.topology.update_cell("c", spec(3), actor="t")
+        slow.topology.cells.replace("c", spec(3), actor="t")
         slow.publisher.publish()
         newer = versions_of(await waiting)
         assert newer == {"cell:c": slow.cache.get("").of_type(CDS)["cell:c"].version}
@@ -116,7 +116,7 @@ async def test_an_older_replica_is_silent_until_it_has_caught_up(url: str) -> No
 async def test_state_of_the_world_waits_as_well(url: str) -> None:
     async with Replica(url) as quick, Replica(url) as slow:
         slow.publisher.publish()
-        quick.topology.create_cell(
+        quick.topology.cells.create(
             CellSpec("d", "d.example", (Endpoint("10.0.0.2", 1),), state=CellState.ACTIVE),
             actor="t",
         )
@@ -138,7 +138,7 @@ async def test_a_node_that_has_nothing_waits_a_while_only(url: str) -> None:
     async with Replica(url, Limits(confirm_timeout_s=QUIET_S)) as slow:
         slow.publisher.publish()
         old = slow.cache.get("").of_type(CDS)["cell:c"].version
-        slow.topology.update_cell("c", spec(2), actor="t")
+        slow.topology.cells.replace("c", spec(2), actor="t")
         call = await the_cluster(slow, "fresh")
         assert versions_of(await read(call)) == {"cell:c": old}
         returning = await the_cluster(slow, "returning", {"cell:c": "another"})

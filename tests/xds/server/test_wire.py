@@ -20,7 +20,7 @@ from control_plane.edge_agent import upstream
 from control_plane.edge_agent.upstream import KEEPALIVE_S
 from control_plane.names import CDS, EDS, LDS, RDS, SDS
 from control_plane.publisher.publisher import Publisher
-from control_plane.topology.service import Topology
+from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.resource import Resource
@@ -216,12 +216,12 @@ async def test_15_too_many_names_end_the_stream_and_say_so() -> None:
 
 def test_15_the_publisher_raises_the_alarm_for_what_is_too_large(tmp_path: Path) -> None:
     topology = Topology.open(f"sqlite:///{tmp_path}/t.db")
-    topology.create_cell(
+    topology.cells.create(
         CellSpec("c", "c.example", (Endpoint("10.0.0.1", 1),), state=CellState.ACTIVE), actor="t"
     )
     document = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'
-    topology.put_ruleset("r", document, actor="t")
-    topology.activate_ruleset("r", 1, actor="t")
+    topology.rulesets.put("r", document, actor="t")
+    topology.rulesets.activate("r", 1, actor="t")
     published: list[int] = []
     publisher = Publisher(
         topology,

@@ -1,0 +1,186 @@
+"""Creates, replaces and removes cells inside a transaction, and guards each step of their life."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+
+from control_plane.topology.cells import ids, sequence_ranges
+from control_plane.topology.cells.rows import all_cells, columns, get
+from control_plane.topology.storage import schema
+from control_plane.topology.storage.transaction import Transaction
+from control_plane.topology.values.cell import TRANSITIONS, Cell, CellSpec, CellState
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    Invalid,
+    Problem,
+    Refused,
+    StaleVersion,
+)
+
+_T = schema.cells
+
+
+def create(tx: Transaction, spec: CellSpec) -> Cell:
+    """Add a cell; raise `Invalid`, or `AlreadyExists` (also for the id of a deleted cell)."""
+    spec.check()
+    existing = all_cells(tx.connection)
+    cell_id = spec.id or ids.next_id(tx)
+    cell = _from_spec(spec, cell_id, healthy=True, version=tx.revision)
+    _check_unique(cell, existing)
+    ids.assign(tx, cell)
+    sequence_ranges.allot(tx, cell)
+    tx.connection.execute(insert(_T), [columns(cell)])
+    tx.touch_edge(answers=True)
+    tx.log("cell", "create", cell.name, None, cell.as_dict())
+    return cell
+
+
+def replace(
+    tx: Transaction, name: str, spec: CellSpec, expected: int | None, *, force: bool
+) -> Cell:
+    """Replace the attributes that an operator may write.
+
+    Args:
+        tx: the transaction.
+        name: the cell's name.
+        spec: all attributes as they are to be; the id and the name can't change.
+        expected: the version that the cell must be at; None for any.
+        force: skip the guards of its state.
+
+    Raises:
+        StaleVersion: the cell is at another version.
+        Invalid: the spec is malformed, or has another id or name.
+        AlreadyExists: another cell has the address, the session prefix or a sequence range.
+        Refused: a guard refuses the change.
+    """
+    spec.check()
+    before = _expected(tx, name, expected)
+    if spec.id not in {None, before.id} or spec.name != name:
+        mend = "make a new cell instead"
+        raise Invalid(Problem("id", "a cell's id and name can't change", mend))
+    after = _from_spec(spec, before.id, healthy=before.healthy, version=tx.revision)
+    old, new = columns(before), columns(after)
+    if {**old, "version": 0} == {**new, "version": 0}:
+        return before
+    _check_unique(after, [c for c in all_cells(tx.connection) if c.id != before.id])
+    if not force:
+        _guard_state(before, after)
+        _guard_last(tx, before, after)
+    if after.sequence_ranges != before.sequence_ranges:
+        sequence_ranges.allot(tx, after)
+    tx.connection.execute(update(_T).where(_T.c.id == after.id).values(new))
+    tx.touch_edge(answers=_routed_by(old) != _routed_by(new))
+    tx.log("cell", "update", after.name, before.as_dict(), after.as_dict())
+    return after
+
+
+def set_health(tx: Transaction, name: str, *, healthy: bool) -> Cell:
+    """Record whether a cell is up.
+
+    The cost does not grow with the number of cells, because all of them may go down at once.
+    """
+    before = get(tx.connection, name)
+    if before.healthy == healthy:
+        return before
+    after = dataclasses.replace(before, healthy=healthy, version=tx.revision)
+    row = {"healthy": healthy, "version": tx.revision}
+    tx.connection.execute(update(_T).where(_T.c.id == before.id).values(row))
+    tx.touch_edge(answers=True)
+    tx.log("cell", "update", name, before.as_dict(), after.as_dict())
+    return after
+
+
+def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
+    """Delete a retired cell that owns no claims; return it as it was."""
+    before = _expected(tx, name, expected)
+    if before.state is not CellState.RETIRED:
+        raise Refused(f"deleting {name}", f"it is {before.state}; retire it first")
+    owned = tx.connection.execute(
+        select(func.count()).select_from(schema.claims).where(schema.claims.c.cell_id == before.id)
+    ).scalar_one()
+    if owned:
+        raise Refused(f"deleting {name}", f"it owns {owned} claims; release or move them first")
+    leases = schema.leases
+    tx.connection.execute(delete(leases).where(leases.c.cell_id == before.id))
+    sequence_ranges.forget_cell(tx, before.id)
+    ids.tombstone(tx, before)
+    tx.connection.execute(delete(_T).where(_T.c.id == before.id))
+    tx.touch_edge(answers=True)
+    tx.log("cell", "delete", name, before.as_dict(), None)
+    return before
+
+
+def _expected(tx: Transaction, name: str, version: int | None) -> Cell:
+    cell = get(tx.connection, name)
+    if version is not None and cell.version != version:
+        raise StaleVersion("cell", name, version, cell.version)
+    return cell
+
+
+def _from_spec(spec: CellSpec, cell_id: int, *, healthy: bool, version: int) -> Cell:
+    return Cell(
+        cell_id,
+        spec.name,
+        spec.address.lower(),
+        spec.endpoints,
+        spec.tls,
+        spec.health_check_path,
+        spec.session_prefix,
+        tuple(sorted(spec.sequence_ranges, key=lambda span: span.minval)),
+        spec.labels,
+        spec.state,
+        spec.weight,
+        healthy,
+        version,
+    )
+
+
+def _routed_by(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a routing decision can depend on.
+
+    Endpoints, TLS and labels (all in ``details``) say how a cell is reached and what people note
+    about it: no decision depends on them.
+    """
+    return {name: row[name] for name in row if name not in {"details", "version"}}
+
+
+def _guard_state(before: Cell, after: Cell) -> None:
+    if before.state is after.state or after.state in TRANSITIONS[before.state]:
+        return
+    allowed = ", ".join(sorted(TRANSITIONS[before.state])) or "nothing"
+    why = f"from {before.state} a cell goes to: {allowed}"
+    raise Refused(f"state {after.state} for {after.name}", why)
+
+
+def _guard_last(tx: Transaction, before: Cell, after: Cell) -> None:
+    if not before.accepts_new or after.accepts_new:
+        return
+    others = [c for c in all_cells(tx.connection) if c.id != before.id and c.accepts_new]
+    if not others:
+        why = "no cell would be left that takes new traffic"
+        raise Refused(f"this change of {before.name}", why)
+
+
+def _check_unique(cell: Cell, others: Sequence[Cell]) -> None:
+    for other in others:
+        for field in ("id", "name", "address", "session_prefix"):
+            value = getattr(cell, field)
+            if value is not None and value == getattr(other, field):
+                raise AlreadyExists(f"cell {field}", ((str(value), other.name),))
+        for span in cell.sequence_ranges:
+            for taken in other.sequence_ranges:
+                if span.minval <= taken.maxval and taken.minval <= span.maxval:
+                    key = f"{span.minval}..{span.maxval}"
+                    raise AlreadyExists("sequence range", ((key, other.name),))
+    _check_own_ranges(cell)
+
+
+def _check_own_ranges(cell: Cell) -> None:
+    for left, right in pairwise(cell.sequence_ranges):
+        if right.minval <= left.maxval:
+            raise Invalid(Problem("sequence_ranges", "two of them overlap", "make them disjoint"))

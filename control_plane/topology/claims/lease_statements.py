@@ -1,0 +1,148 @@
+"""The SQL of the claims protocol, in the order in which an update needs it.
+
+Each text is fixed but for its number of rows. A statement finds the revision and the time of its
+transaction in the table ``revisions``, and the lease's cell in ``leases``: so a whole begin can be
+sent in one round trip, before any result is known.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from control_plane.topology.claims.update import Creation, Update
+from control_plane.topology.storage.statements import Statement, chunked, in_keys, rows
+
+_NOW = "(SELECT at FROM revisions)"
+_OPEN = """
+INSERT INTO leases (uuid, state, idempotency_key, fingerprint, destroys,
+    cell_id, revision, created_at, updated_at)
+SELECT CAST(? AS varchar(36)), 'open', CAST(? AS varchar(256)), CAST(? AS varchar(64)),
+    CAST(? AS smallint), c.id, r.revision, r.at, r.at
+FROM cells c CROSS JOIN revisions r
+WHERE c.id = ? AND c.state <> 'retired'
+ON CONFLICT DO NOTHING"""
+_SPEC = "bucket, value, uuid, subject_type, subject_id, source_type, source_id, user_data, spelling"
+_CREATE = f"""
+INSERT INTO claims ({_SPEC}, lease, cell_id, status, revision, created_at, updated_at)
+SELECT v.*, l.uuid, l.cell_id, 'creating', l.revision, l.created_at, l.created_at
+FROM (VALUES {{rows}}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?
+ON CONFLICT DO NOTHING"""  # noqa: S608 - column names of our own
+_DESTROY = f"""
+UPDATE claims SET status = 'destroying', lease = ?, updated_at = {_NOW}
+WHERE {{keys}} AND cell_id = ? AND lease IS NULL"""  # noqa: S608 - no text from outside
+_REPLACE = f"""
+INSERT INTO replacements ({_SPEC}, lease, created_at)
+SELECT v.*, l.uuid, l.created_at
+FROM (VALUES {{rows}}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?"""  # noqa: S608 - column names of our own
+_SETTLE = f"""
+UPDATE leases SET state = ?, revision = (SELECT revision FROM revisions),
+    updated_at = {_NOW}, settled_at = {_NOW}
+WHERE uuid = ? AND cell_id = ? AND settled_at IS NULL
+RETURNING destroys"""  # noqa: S608 - no text from outside
+_ACTIVATE = f"""
+UPDATE claims SET status = 'active', lease = NULL, updated_at = {_NOW}
+WHERE lease = ? AND status = ?"""  # noqa: S608 - no text from outside
+_APPLY_REPLACEMENTS = f"""
+UPDATE claims SET status = 'active', lease = NULL, updated_at = {_NOW},
+    revision = (SELECT revision FROM revisions), subject = NULL, source = NULL,
+    (uuid, subject_type, subject_id, source_type, source_id, user_data, spelling, created_at) =
+    (SELECT r.uuid, r.subject_type, r.subject_id, r.source_type, r.source_id, r.user_data,
+        r.spelling, r.created_at
+     FROM replacements r
+     WHERE r.lease = claims.lease AND r.bucket = claims.bucket AND r.value = claims.value)
+WHERE lease = ? AND status = 'destroying' AND EXISTS (
+    SELECT 1 FROM replacements r
+    WHERE r.lease = claims.lease AND r.bucket = claims.bucket AND r.value = claims.value)
+RETURNING bucket, value, cell_id, uuid"""  # noqa: S608 - no text from outside
+_REMOVE = """
+DELETE FROM claims WHERE lease = ? AND status = ?
+RETURNING bucket, value, cell_id, uuid, spelling"""
+_FORGET_REPLACEMENTS = "DELETE FROM replacements WHERE lease = ?"
+
+
+def open_lease(
+    lease: str, cell_id: int, destroys: int, key: str | None, fingerprint: str | None
+) -> Statement:
+    """Open a lease; no row changes if the cell can't have one or the key was used before."""
+    return Statement(_OPEN, (lease, key, fingerprint, destroys, cell_id))
+
+
+def create_claims(lease: str, creates: Sequence[Creation]) -> list[Statement]:
+    """Create claims under a lease; those whose key is taken are left out."""
+    return _insert(_CREATE, lease, creates)
+
+
+def lock_claims(lease: str, cell_id: int, update: Update) -> list[Statement]:
+    """Put the cell's claims that are to be destroyed under a lease, unless another holds them."""
+    statements: list[Statement] = []
+    for chunk in chunked(update.destroys):
+        keys = in_keys(chunk)
+        sql = _DESTROY.replace("{keys}", keys.sql)
+        statements.append(Statement(sql, (lease, *keys.params, cell_id)))
+    return statements
+
+
+def keep_replacements(lease: str, replaced: Sequence[Creation]) -> list[Statement]:
+    """Keep the new attributes of replaced claims until the commit."""
+    return _insert(_REPLACE, lease, replaced)
+
+
+def settle_lease(lease: str, cell_id: int, outcome: str) -> Statement:
+    """Settle an open lease; its row has the number of destroys, no row if it is not open."""
+    return Statement(_SETTLE, (outcome, lease, cell_id))
+
+
+def activate_claims(lease: str, status: str) -> Statement:
+    """Make a lease's claims of one status active, and free of the lease."""
+    return Statement(_ACTIVATE, (lease, status))
+
+
+def apply_replacements(lease: str) -> Statement:
+    """Give replaced claims their new attributes."""
+    return Statement(_APPLY_REPLACEMENTS, (lease,))
+
+
+def remove_claims(lease: str, status: str) -> Statement:
+    """Delete a lease's claims of one status; returns (bucket, value, cell, uuid, spelling) each."""
+    return Statement(_REMOVE, (lease, status))
+
+
+def forget_replacements(lease: str) -> Statement:
+    """Delete what `keep_replacements` kept."""
+    return Statement(_FORGET_REPLACEMENTS, (lease,))
+
+
+def _insert(sql: str, lease: str, specs: Sequence[Creation]) -> list[Statement]:
+    statements: list[Statement] = []
+    for chunk in chunked(specs):
+        named = zip(chunk, _uuids(len(chunk)), strict=True)
+        params = [item for spec, name in named for item in _columns(spec, name)]
+        statements.append(Statement(sql.replace("{rows}", rows(len(chunk), 9)), [*params, lease]))
+    return statements
+
+
+def _uuids(number: int) -> list[str]:
+    """Return random uuids, from one call of the system: each call lets other threads go first."""
+    size = 16
+    random = os.urandom(size * number)
+    parts = (random[at : at + size] for at in range(0, len(random), size))
+    return [str(uuid.UUID(bytes=part, version=4)) for part in parts]
+
+
+def _columns(spec: Creation, name: str) -> tuple[Any, ...]:
+    return (
+        spec.bucket,
+        spec.value,
+        name,
+        spec.subject_type,
+        spec.subject_id,
+        spec.source_type,
+        spec.source_id,
+        spec.user_data,
+        spec.spelling,
+    )
