@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 _TOKEN = re.compile(
@@ -149,7 +150,20 @@ def _tokens(pattern: str) -> list[_Token] | None:
             return None
         tokens.append(_Token(match.lastgroup, match[0]))
         at = match.end()
-    return tokens
+    return None if _repeats_anchor(tokens) else tokens
+
+
+def _repeats_anchor(tokens: Sequence[_Token]) -> bool:
+    """Return whether an anchor may be passed over, as in ``^?a``.
+
+    Taken away or replaced, it would leave the repetition without anything to repeat.
+    """
+    return any(
+        (token.reads("^") or token.reads("$"))
+        and following.kind == "other"
+        and following.text in "*+?{"
+        for token, following in pairwise(tokens)
+    )
 
 
 def _class(text: str, excluded: str, *, widen: bool) -> str | None:
