@@ -91,7 +91,9 @@ class RegexSet:
         self._set.Compile()
 
     def search(self, subject: bytes) -> frozenset[int]:
-        """Return the indexes of the patterns that occur in ``subject``.
+        """Return the indexes of the patterns that occur in ``subject``, and the number of patterns.
+
+        The latter is the index of a pattern of the set's own.
 
         Raises:
             MemoryError: RE2 ran out of `SET_MEMORY_BYTES`.

@@ -9,15 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.routing.rules.lint import lint
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Next, Subject, UseStatus
-from tests.support.cells import cells
 
 OK: dict[str, Any] = {"id": "a", "action": "proxy"}
 PATH = {"type": "path", "regexValue": "^/(?<n>[^/]+)"}
-CLAIM = {"action": "classify", "classify": {"claims": [{"route": "${n}"}]}}
 
 BROKEN: list[tuple[Any, str]] = [
     ("{", "not JSON"),
@@ -99,33 +96,6 @@ def test_both_spellings_and_the_defaults() -> None:
     assert rules[0].policies.on_cell_down == UseStatus(502)
     assert rules[1].policies.on_unknown == Next()
     assert rules[1].matches[0].literal_names == ("a", "b")
-
-
-LINTED: list[tuple[list[dict[str, Any]], str, str]] = [
-    ([{"id": "a", "match": PATH, "action": "classify", "classify": {"claims": [{"route": "${m}"}]}}],
-     "error", "captured nowhere"),
-    ([{"id": "a", "action": "classify", "classify": {"type": "CELL_ID", "value": "${d.c}"}}],
-     "error", "no transform makes d"),
-    ([OK | {"validate": {"exist": ["d.c"]}}], "error", "no transform makes d"),
-    ([OK | {"proxy": {"cell": "cell-9"}}], "error", "no cell 'cell-9'"),
-    ([OK | {"proxy": {"address": "x.example"}}], "error", "no cell has the address"),
-    ([OK | {"on_cell_down": {"cell": "nope"}}], "error", "no cell 'nope'"),
-    *(
-        ([OK | {"match": {"type": "header", "name": name}}], "error", "no rule can see")
-        for name in ("^X-Request-Id$", "^(?:a|content-length)$", "^x-cellway-cell$")
-    ),
-    ([OK | {"on_cell_down": 503}, OK | {"id": "b"}], "warning", "never reached: a decides"),
-    ([OK | {"match": PATH}, OK | {"id": "b", "match": [PATH, PATH | {"regexValue": "z"}]}, OK | {"id": "c"}],
-     "warning", "never reached: a has the same match"),
-    ([{"id": "a", "match": PATH} | CLAIM], "warning", "not stated"),
-    ([{"id": "a", "match": PATH} | CLAIM], "warning", "refused with 404"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("rules", "severity", "says"), LINTED)
-def test_lint(rules: list[dict[str, Any]], severity: str, says: str) -> None:
-    findings = lint(json.dumps({"name": "t", "rules": rules}), cells().all)
-    assert any(f.severity == severity and says in f.message for f in findings), findings
 
 
 @given(st.recursive(
