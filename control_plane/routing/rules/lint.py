@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from control_plane.names import INTERNAL_PREFIX
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.model import Cell
+from control_plane.routing.rules.document import Document
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.policies import POLICY_FIELDS
 from control_plane.routing.rules.problems import RulesetError
@@ -37,9 +37,7 @@ class Finding:
     hint: str
 
 
-def lint(
-    document: str | bytes | dict[str, Any], cells: Iterable[Cell] | None = None
-) -> list[Finding]:
+def lint(document: Document, cells: Iterable[Cell] | None = None) -> list[Finding]:
     """Return everything worth saying about a ruleset.
 
     Args:

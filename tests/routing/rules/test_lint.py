@@ -76,5 +76,5 @@ def test_a_transforms_captures_are_checked_by_name() -> None:
     }
     action = {"action": "classify", "classify": {"type": "CELL_ID", "value": "${d.y}"}}
     rule = {"id": "a", "match": PATH, "transform": transform} | action
-    said = {one.message for one in lint([rule]) if one.severity == "error"}  # type: ignore[arg-type]
+    said = {one.message for one in lint([rule]) if one.severity == "error"}
     assert said == {"d has no y"}
