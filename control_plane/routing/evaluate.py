@@ -253,7 +253,8 @@ def _to_cell(
     if cell is None:
         return _answer(rule, outcome, "unknown", key, f"{key} is unknown")
     if cell.id in cells.serving:
-        return _answer(rule, outcome, "decided", key, why, claim)
+        assert outcome is not None
+        return Decision(outcome, rule.id, key, why, claim)
     return _answer(rule, outcome, "cell_down", key, f"{why}, but {cell.name} is not serving", claim)
 
 

@@ -90,11 +90,16 @@ def match_failure(match: Match, subjects: Subjects, values: dict[str, str]) -> s
 
 def _search(match: Match, subjects: Subjects) -> dict[str, bytes] | None:
     """Return what the match captures; None if it does not match."""
+    value = match.value
     if match.subject is Subject.HEADER:
-        return _search_headers(match, subjects)
+        if len(match.literal_names) != 1:
+            return _search_headers(match, subjects)
+        header = _header(match.literal_names[0], subjects)
+        if header is None or value is None:
+            return None if header is None else {}
+        return value.captures(header)
     if match.subject is Subject.COOKIE:
         return _search_pairs(match, subjects.cookies)
-    value = match.value
     assert value is not None
     if match.subject is Subject.PATH:
         return value.captures(subjects.path)
@@ -106,11 +111,7 @@ def _search(match: Match, subjects: Subjects) -> dict[str, bytes] | None:
 
 
 def _search_headers(match: Match, subjects: Subjects) -> dict[str, bytes] | None:
-    if len(match.literal_names) == 1:
-        header = _header(match.literal_names[0], subjects)
-        if header is None or match.value is None:
-            return None if header is None else {}
-        return match.value.captures(header)
+    """Search several headers, or those that a regex names."""
     # Proxies reorder headers, so their order of appearance can't decide.
     names = match.literal_names or tuple(sorted(subjects.headers))
     present = [(n.encode(), subjects.headers[n]) for n in names if n in subjects.headers]
