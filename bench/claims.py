@@ -27,7 +27,7 @@ import psycopg
 from bench.load import scratch
 from bench.results import Figure, report
 from control_plane.topology import Topology
-from control_plane.topology.lookup.interface import owner_statement
+from control_plane.topology.lookup.sql import owner_sql
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -153,9 +153,9 @@ def _lookups(
     topology: Topology, bare: Callable[[str], object], name: str, claims: int, rounds: int
 ) -> dict[str, Figure]:
     lookup = topology.claim_lookup()
-    if lookup.owners([("route", f"tenant-{claims}")]) != [1]:
+    if lookup.owner_ids_of([("route", f"tenant-{claims}")]) != [1]:
         raise RuntimeError("the claims are not there")
-    ratio = _p99_ratio(lambda value: lookup.owners([("route", value)]), bare, claims, rounds)
+    ratio = _p99_ratio(lambda value: lookup.owner_ids_of([("route", value)]), bare, claims, rounds)
     lookup.close()
     baseline = f"the same statement on the bare driver, {claims} claims"
     return {f"lookup_p99_ratio_{name}": Figure(ratio, "ratio", "lower", baseline, rounds)}
@@ -181,7 +181,7 @@ def on_sqlite(directory: Path, claims: int, rounds: int) -> dict[str, Figure]:
         connection = sqlite3.connect(directory / "claims.db", autocommit=True)
         connection.execute(_FILL_SQLITE, (claims,))
         cursor = connection.cursor()
-        statement = owner_statement(topology.engine)
+        statement = owner_sql("?")
 
         def bare(value: str) -> object:
             return cursor.execute(statement, ("route", value)).fetchone()
@@ -198,7 +198,7 @@ def on_postgresql(claims: int, rounds: int, seconds: float) -> dict[str, Figure]
             connection.execute(_FILL_POSTGRESQL, (claims,))
             connection.execute("VACUUM ANALYZE claims")
             cursor = connection.cursor()
-            statement = owner_statement(topology.engine).encode()
+            statement = owner_sql("%s")
 
             def bare(value: str) -> object:
                 return cursor.execute(statement, ("route", value), prepare=True).fetchone()

@@ -17,10 +17,10 @@ from dataclasses import replace
 from bench.results import Figure, report
 from bench.world import RULESETS
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.publisher.publisher import EdgeSnapshots
+from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.routing.rules.parse import parse
 from control_plane.topology.values.cell import Cell, CellState
-from control_plane.topology.values.change import Snapshot
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.snapshot import EMPTY
 
@@ -79,7 +79,7 @@ def _full(count: int) -> float:
     cells = cells_of(count)
     ruleset = parse((RULESETS / RULESET).read_text())
     started = time.perf_counter()
-    snapshot = EdgeSnapshots(TrafficPolicy()).at(Snapshot(1, 1, 1, cells, None), ruleset)
+    snapshot = EdgeSnapshots(TrafficPolicy()).at(TopologySnapshot(1, 1, 1, cells, None), ruleset)
     snapshot.changed(EMPTY)
     return time.perf_counter() - started
 
@@ -88,14 +88,16 @@ def _incremental(count: int, changes: int, change: Callable[[Cell, int], Cell]) 
     cells = cells_of(count)
     ruleset = parse((RULESETS / RULESET).read_text())
     snapshots = EdgeSnapshots(TrafficPolicy())
-    last = snapshots.at(Snapshot(1, 1, 1, cells, None), ruleset)
+    last = snapshots.at(TopologySnapshot(1, 1, 1, cells, None), ruleset)
     taken: list[float] = []
     for number in range(1, changes + 1):
         at = (number * 37) % count
         cells = (*cells[:at], change(cells[at], number), *cells[at + 1 :])
         started = time.perf_counter()
         revision = number + 1
-        state = Snapshot(revision, revision, revision if change is failed else 1, cells, None)
+        state = TopologySnapshot(
+            revision, revision, revision if change is failed else 1, cells, None
+        )
         snapshot = snapshots.at(state, ruleset)
         assert snapshot.changed(last)
         taken.append(time.perf_counter() - started)

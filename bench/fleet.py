@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.fleet_nodes import GROUP, Crowd, Nodes, simulated
+from bench.fleet_nodes import Crowd, Nodes, simulated
 from bench.load import scratch
 from bench.propagation import settle
 from bench.results import Figure, report
@@ -53,7 +53,7 @@ def cores() -> tuple[int | None, int | None]:
 def crowd(plane: Running, size: Size, core: int | None) -> Crowd:
     """Nodes that subscribe to all that there is."""
     assert plane.xds is not None
-    snapshot = plane.xds.cache.get(GROUP)
+    snapshot = plane.xds.cache.newest
     names = {url: tuple(snapshot.of_type(url)) for url in snapshot.types - {CDS, EDS, LDS}}
     return Crowd(size.nodes, size.channels, plane.ports.grpc, names, core)
 
@@ -67,7 +67,7 @@ async def published(plane: Running) -> None:
     assert plane.xds is not None
     revision = plane.topology.revision()
     async with asyncio.timeout(DEADLINE_S):
-        while plane.xds.cache.get(GROUP).revision < revision:  # noqa: ASYNC110 - nothing tells
+        while plane.xds.cache.newest.revision < revision:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
 

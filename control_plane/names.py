@@ -88,6 +88,8 @@ CELL_ID_METADATA = "x-cellway-cell-id"
 
 # Limits that several rooms check.
 MAX_IDEMPOTENCY_KEY_CHARS = 255
+MAX_CELL_ID_CHARS = 19
+"""The longest text that may be a cell id: as many digits as 2^63 has."""
 MAX_DOCUMENT_BYTES = 1 << 20
 """A ruleset as JSON."""
 MAX_LINE_BYTES = 64 * 1024
@@ -101,6 +103,20 @@ MAX_REASON_CHARS = 1024
 """The reason that an operator gives for a change, which stays in the audit."""
 BUCKET = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 """The name of a bucket of claims."""
+NODE_NAME = re.compile(r"[\x21-\x7e]{1,256}\Z")
+"""An Envoy's node id or node cluster: visible ASCII, so that it can't break a log line or hide."""
+
+
+def cell_id(text: str) -> int | None:
+    """Return the cell id that a text stands for; None unless it is in the canonical form.
+
+    That is the form in which ids are written everywhere: decimal, in ASCII, without a sign and
+    without leading zeros. Rules, clients and certificates must mean the same cell by the same text,
+    so ``012`` is no cell.
+    """
+    if text.isascii() and text.isdigit() and len(text) <= MAX_CELL_ID_CHARS and text[0] != "0":
+        return int(text)
+    return None
 
 
 def cell_cluster(cell: str) -> str:

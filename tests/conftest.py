@@ -1,4 +1,4 @@
-"""What holds for every test: it leaves no gRPC server running."""
+"""A check after every test: it has left no gRPC server running."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import pytest
 from grpc.aio import _server
 
 _running: list[grpc.aio.Server] = []
-"""From the call of ``start`` until ``stop`` is through; what a test has left stays here."""
+"""The servers whose ``start`` was called and whose ``stop`` has not ended."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _servers_are_noted() -> Iterator[None]:
     """Note every server that runs, and hold gRPC's engine for it.
 
-    The engine ends with the last server and channel that are collected, and waits for what was asked of
-    it: where a server was not stopped that is for ever, in whatever test comes next.
+    gRPC's engine ends when the last server and channel are collected, and it waits for the calls
+    that are still open. If a server was not stopped, it waits for ever, in whatever test comes
+    next.
     """
     with pytest.MonkeyPatch.context() as patch:
         start, stop = _server.Server.start, _server.Server.stop
@@ -43,5 +44,5 @@ def _servers_are_noted() -> Iterator[None]:
 def _no_server_is_left(_servers_are_noted: None) -> Iterator[None]:
     before = len(_running)
     yield
-    left = len(_running) - before
-    assert not left, f"{left} gRPC servers of this test were started, but not stopped to the end"
+    left_over = len(_running) - before
+    assert not left_over, f"{left_over} gRPC servers of this test were started, but not stopped"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
@@ -38,7 +39,7 @@ def test_type_urls_are_those_of_the_messages() -> None:
 
 
 def test_envoys_scripts_use_only_headers_that_are_named_here() -> None:
-    scripts = "\n".join(file.read_text() for file in LUA.glob("*.lua"))
+    scripts = "\n".join(file.read_text() for file in LUA.rglob("*.lua"))
     used = set(re.findall(r'"(x-cellway-[a-z-]*)"', scripts)) - {names.INTERNAL_PREFIX}
     assert {names.CELL_HEADER, names.KNOWN_HEADER} < used <= HEADERS
 
@@ -49,3 +50,24 @@ def test_whatever_is_ours_is_recognised_by_its_prefix() -> None:
     assert names.CLASSIFIER_CLUSTER.startswith(names.OWN_CLUSTERS)
     assert names.XDS_CLUSTER.startswith(names.OWN_CLUSTERS)
     assert not names.cell_cluster("a").startswith(names.OWN_CLUSTERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1", 1),
+        ("12", 12),
+        ("9" * 19, 10**19 - 1),
+        ("1" * 20, None),
+        ("0", None),
+        ("012", None),
+        ("", None),
+        ("+1", None),
+        (" 1", None),
+        ("1_0", None),
+        ("\u0661", None),
+        ("\u00b2", None),
+    ],
+)
+def test_a_cell_id_has_one_form_in_text(text: str, number: int | None) -> None:
+    assert names.cell_id(text) == number

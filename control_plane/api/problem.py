@@ -71,7 +71,7 @@ def topology_problem(error: TopologyError, *, forceable: bool = False) -> JSONRe
     text = str(error)
     mend = {"mend": "repeat with ?force=true if you are sure"} if forceable else {}
     if isinstance(error, Invalid):
-        errors = [{"field": p.field, "message": p.message, "mend": p.mend} for p in error.problems]
+        errors = [{"field": p.field, "message": p.message, "mend": p.hint} for p in error.problems]
         return problem(422, text, code="invalid", errors=errors)
     if isinstance(error, NotFound):
         return problem(404, text, code="not-found")

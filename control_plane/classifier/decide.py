@@ -1,4 +1,22 @@
-"""The classifier's view of the topology: never older than the last commit that it can see."""
+"""Decides requests by the newest committed state: cells, active ruleset, and owners of claims.
+
+A decision needs three things of one moment: cells, a ruleset, and the owners of the claims that
+the ruleset asks for. Cells and ruleset change seldom and are large, so they are held in memory
+(`RoutingState`). Owners change all the time and are many, so they are looked up for each request.
+To read all three in one transaction for each request would be far too slow. To trust what is in
+memory would send requests to the wrong cell right after a change.
+
+So each look-up also reads ``edge_revision``, the revision of the last change to a cell or to the
+active ruleset. If it is that of the state in memory, all three are of one moment. If not, cells and
+ruleset are read again, and the request is decided from the beginning::
+
+    in memory            a look-up of ("tenant", "acme") sees
+    edge_revision 40     cell 2, edge_revision 40                 -> decided
+    edge_revision 40     cell 3, edge_revision 44                 -> read again, start again:
+    edge_revision 44     cell 3, edge_revision 44                 -> decided
+
+Even a request that needs no claim makes a look-up, without keys, to learn ``edge_revision``.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +31,14 @@ from control_plane.routing.model import Cells, ClaimKey, Decision, Request
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology import Topology
-from control_plane.topology.lookup.interface import ClaimLookup, Seen
-from control_plane.topology.values.errors import Unavailable
+from control_plane.topology.lookup.interface import ClaimLookup
+from control_plane.topology.lookup.seen import Seen
+from control_plane.topology.values import Unavailable
 
 MAX_STARTS = 8
-"""How often a question is begun anew because a cell or the ruleset changed meanwhile."""
+"""How often a request is decided from the beginning because cells or the ruleset have changed."""
 RELOAD_S = 1.0
-"""How long a question waits for cells and ruleset to be read anew; the edge has long given up."""
+"""How long a request waits for cells and ruleset to be read. The edge has long given up by then."""
 
 
 class NoRuleset(Exception):
@@ -27,47 +46,44 @@ class NoRuleset(Exception):
 
 
 class Unsettled(Exception):
-    """Cells or the ruleset changed `MAX_STARTS` times during one question."""
+    """Cells or the ruleset changed `MAX_STARTS` times while one request was decided."""
 
 
 class Verdict(NamedTuple):
-    """A decision, and what it rests on.
-
-    It holds as of ``revision``. ``shards`` are those of every claim that was looked up;
-    ``negative`` says whether it took part that somebody owns nothing.
-    """
+    """A decision, and what it rests on."""
 
     decision: Decision
     revision: int
+    """The revision as of which the decision holds."""
     shards: tuple[int, ...]
+    """The shards of all claims that were looked up."""
     negative: bool
+    """Whether the decision rests on a name that nobody owns."""
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
-    """Cells and ruleset as of a revision."""
+class RoutingState:
+    """Cells and the active ruleset as of a revision."""
 
-    revision: int
+    edge_revision: int
     cells: Cells
     document: str | None
+    """The text of the active ruleset."""
     ruleset: Ruleset | None
 
 
-class LiveView:
-    """Cells and ruleset as of now, and claims straight from the database.
-
-    Each look-up tells, as of one moment, owners and whether cells or ruleset changed. One per
-    event loop.
-    """
+class Decider:
+    """Decides requests. Each event loop has its own."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        # Opened by who needs it: a connection that listens and is never read holds up the server.
+        # Opened when it is first needed: a connection that listens for notifications and never
+        # reads them holds up the database server.
         self._lookup: ClaimLookup | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._past = PastRulesets(topology)
-        self._finding = asyncio.Lock()
-        self._edge = Edge(-1, Cells(()), None, None)
+        self._searching = asyncio.Lock()
+        self._state = RoutingState(-1, Cells(()), None, None)
         self.reload()
 
     def close(self) -> None:
@@ -75,188 +91,199 @@ class LiveView:
         if self._lookup is not None:
             self._lookup.close()
 
-    async def decide_with(
-        self, lookup: CachedLookup, request: Request, known: int | None, digest: str | None = None
+    def decide(
+        self, request: Request, digest: str | None = None, *, trace: bool = False
     ) -> Verdict:
-        """`decide` without blocking; with ``known``, as of any time since that revision.
+        """Decide as of the newest committed revision. Blocks while the database is read.
 
-        Raises what ``lookup`` raises, too, and `Unavailable` where cells and ruleset can't be read
-        within `RELOAD_S`.
+        Args:
+            request: The request that the edge asks about.
+            digest: The digest of the ruleset to decide by; None for the active one.
+            trace: Whether the decision is to have its trace.
+
+        Raises:
+            NoRuleset: None is active.
+            UnknownRuleset: No ruleset has this digest.
+            Unsettled: Cells or the ruleset change all the time.
         """
-        ruleset = None if digest is None else self._known(digest)
-        if ruleset is None and digest is not None:
-            ruleset = await self._found_off_loop(digest)
-        question = _Question(self._edge, request, ruleset, trace=False)
-        said = question.resume(None)
-        while not isinstance(said, Verdict):
-            # A cache that has not heard of these cells and ruleset can't answer for them.
-            at_least = None if known is None else max(known, self._edge.revision)
-            seen = await lookup.look(said, at_least)
+        if self._lookup is None:
+            self._lookup = self._topology.claim_lookup()
+        ruleset = None if digest is None else self._in_memory(digest) or self._read(digest)
+        question = _Question(self._state, request, ruleset, trace=trace)
+        owners_of = self._lookup.owners_of
+        answer = question.resume(None)
+        while not isinstance(answer, Verdict):
+            seen = owners_of(answer)
             if question.holds(seen):
-                said = question.resume(seen)
+                answer = question.resume(seen)
                 continue
-            if seen.edge_revision != self._edge.revision:
+            self.reload()
+            question.start(self._state)
+            answer = question.resume(None)
+        return answer
+
+    async def decide_async(
+        self,
+        lookup: CachedLookup,
+        request: Request,
+        at_least: int | None,
+        digest: str | None = None,
+    ) -> Verdict:
+        """Decide without blocking, and with owners from caches where that is allowed.
+
+        Args:
+            lookup: Looks the owners up.
+            request: The request that the edge asks about.
+            at_least: The decision may be as of this revision or any later one; None: as of now.
+            digest: The digest of the ruleset to decide by; None for the active one.
+
+        Raises:
+            Unavailable: Cells and ruleset can't be read within `RELOAD_S`, or ``lookup`` raises it.
+            NoRuleset, UnknownRuleset, Unsettled: As `decide` raises them.
+        """
+        ruleset = None if digest is None else self._in_memory(digest)
+        if ruleset is None and digest is not None:
+            ruleset = await self._read_off_loop(digest)
+        question = _Question(self._state, request, ruleset, trace=False)
+        answer = question.resume(None)
+        while not isinstance(answer, Verdict):
+            # A cache that has not heard of these cells and this ruleset can't answer for them.
+            oldest = None if at_least is None else max(at_least, self._state.edge_revision)
+            seen = await lookup.owners_of(answer, oldest)
+            if question.holds(seen):
+                answer = question.resume(seen)
+                continue
+            if seen.edge_revision != self._state.edge_revision:
                 await self._reload_off_loop()
-            question.start(self._edge)
-            said = question.resume(None)
-        return said
+            question.start(self._state)
+            answer = question.resume(None)
+        return answer
+
+    def reload(self) -> None:
+        """Read cells and ruleset again. Blocks."""
+        snapshot = self._topology.snapshot()
+        cells = Cells(snapshot.cells)
+        document = snapshot.ruleset.document if snapshot.ruleset else None
+        ruleset = self._state.ruleset
+        if document != self._state.document:
+            if ruleset is not None:
+                self._past.add(ruleset)
+            ruleset = None if document is None else parse(document)
+        self._state = RoutingState(snapshot.edge_revision, cells, document, ruleset)
 
     async def _reload_off_loop(self) -> None:
-        """`reload` in a thread, one at a time; who needs it meanwhile waits for the same.
+        """Run `reload` in a thread; a caller that comes while it runs waits for the same one.
 
-        That may be too early a read for who joins: then it is needed once more.
+        For that caller, what was read may be too old. It finds out by its next look-up, and calls
+        this again.
         """
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(asyncio.to_thread(self.reload))
-            self._reloading.add_done_callback(_retrieve)
+            self._reloading.add_done_callback(_retrieve_error)
         await asyncio.wait({self._reloading}, timeout=RELOAD_S)
         if not self._reloading.done():
             raise Unavailable(f"cells and ruleset can't be read within {RELOAD_S} s")
         self._reloading.result()
 
-    def _known(self, digest: str) -> Ruleset | None:
-        active = self._edge.ruleset
+    def _in_memory(self, digest: str) -> Ruleset | None:
+        active = self._state.ruleset
         if active is not None and active.digest == digest:
             return active
         return self._past.get(digest)
 
-    def _found(self, digest: str) -> Ruleset:
-        """A ruleset that is not known yet, be it newer or older than the active one. Blocks."""
+    def _read(self, digest: str) -> Ruleset:
+        """Read a ruleset that is not in memory, newer or older than the active one. Blocks."""
         if not self._past.is_absent(digest):
             self.reload()
-        return self._known(digest) or self._past.find(digest)
+        return self._in_memory(digest) or self._past.read(digest)
 
-    async def _found_off_loop(self, digest: str) -> Ruleset:
-        """`_found` in a thread, one at a time; all who need the same wait for that."""
+    async def _read_off_loop(self, digest: str) -> Ruleset:
+        """Run `_read` in a thread, one at a time; all that need the same ruleset wait for that."""
         try:
-            async with asyncio.timeout(RELOAD_S), self._finding:
-                known = self._known(digest)
-                return await asyncio.to_thread(self._found, digest) if known is None else known
+            async with asyncio.timeout(RELOAD_S), self._searching:
+                ruleset = self._in_memory(digest)
+                return await asyncio.to_thread(self._read, digest) if ruleset is None else ruleset
         except TimeoutError as error:
             raise Unavailable(f"a ruleset can't be read within {RELOAD_S} s") from error
 
-    @property
-    def revision(self) -> int:
-        """The revision of the cells and ruleset in use."""
-        return self._edge.revision
 
-    def decide(
-        self, request: Request, digest: str | None = None, *, trace: bool = False
-    ) -> Verdict:
-        """Decide at the newest committed revision.
+def _retrieve_error(task: asyncio.Task[None]) -> None:
+    """Take the error of a reload that nobody waited for, so that asyncio does not log it.
 
-        Args:
-            request: What the edge asks about.
-            digest: The ruleset to decide by; without it, the active one.
-            trace: Whether the decision is to have its trace.
-
-        Raises:
-            NoRuleset: none is active.
-            UnknownRuleset: there is none with this digest.
-            Unsettled: cells or ruleset change all the time.
-        """
-        if self._lookup is None:
-            self._lookup = self._topology.claim_lookup()
-        ruleset = None if digest is None else self._known(digest) or self._found(digest)
-        question = _Question(self._edge, request, ruleset, trace=trace)
-        look = self._lookup.look
-        said = question.resume(None)
-        while not isinstance(said, Verdict):
-            seen = look(said)
-            if question.holds(seen):
-                said = question.resume(seen)
-                continue
-            self.reload()
-            question.start(self._edge)
-            said = question.resume(None)
-        return said
-
-    @property
-    def edge(self) -> Edge:
-        """Cells and ruleset in use."""
-        return self._edge
-
-    def reload(self) -> None:
-        """Read cells and ruleset anew."""
-        snapshot = self._topology.snapshot()
-        cells = Cells(snapshot.cells)
-        document = snapshot.ruleset.document if snapshot.ruleset else None
-        ruleset = self._edge.ruleset
-        if document != self._edge.document:
-            if ruleset is not None:
-                self._past.keep(ruleset)
-            ruleset = None if document is None else parse(document)
-        self._edge = Edge(snapshot.edge_revision, cells, document, ruleset)
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    """Whoever waited has the error; if nobody did, the next reload meets it again."""
+    The next reload meets it again.
+    """
     if not task.cancelled():
         task.exception()
 
 
 class _Question:
-    """A request to be decided on one revision of cells and ruleset, sans I/O."""
+    """A request that is decided by one state of cells and ruleset, sans I/O."""
 
     __slots__ = (
-        *("_edge", "_evaluation", "_negative", "_request", "_revision", "_ruleset"),
-        *("_said", "_shards", "_starts", "_trace"),
+        *("_decision", "_evaluation", "_negative", "_request", "_revision", "_ruleset", "_shards"),
+        *("_starts", "_state", "_trace"),
     )
 
     def __init__(
-        self, edge: Edge, request: Request, ruleset: Ruleset | None, *, trace: bool
+        self, state: RoutingState, request: Request, ruleset: Ruleset | None, *, trace: bool
     ) -> None:
         """Without ``ruleset``, the active one decides."""
         self._request = request
         self._ruleset = ruleset
         self._trace = trace
         self._starts = 0
-        self.start(edge)
+        self.start(state)
 
-    def start(self, edge: Edge) -> None:
-        """Begin, or begin anew with other cells or another ruleset; raises `Unsettled`."""
+    def start(self, state: RoutingState) -> None:
+        """Begin, or begin again with another state; raise `Unsettled` after `MAX_STARTS`."""
         self._starts += 1
         if self._starts > MAX_STARTS:
             raise Unsettled(f"cells or ruleset changed {MAX_STARTS} times during one question")
-        self._edge = edge
+        self._state = state
         self._revision = -1
         self._shards: tuple[int, ...] = ()
         self._negative = False
-        self._said: Decision | None = None
+        self._decision: Decision | None = None
+        """A decision that waits for the look-up that tells its revision."""
         self._evaluation = None
-        ruleset = self._ruleset or edge.ruleset
+        ruleset = self._ruleset or state.ruleset
         if ruleset is not None:
-            self._evaluation = Evaluation(ruleset, self._request, edge.cells, trace=self._trace)
+            self._evaluation = Evaluation(ruleset, self._request, state.cells, trace=self._trace)
 
     def holds(self, seen: Seen) -> bool:
-        """Whether what was seen is of the question's cells and ruleset; if not, `start` anew."""
-        return seen.edge_revision == self._edge.revision
+        """Tell whether a look-up is of the question's state; if not, the caller has to `start`."""
+        return seen.edge_revision == self._state.edge_revision
 
     def resume(self, seen: Seen | None) -> Verdict | tuple[ClaimKey, ...]:
-        """Go on with what was seen of the claims asked for: the verdict, or claims to look up.
+        """Go on with what a look-up has seen; None at the beginning.
 
-        No claims at all: only what is committed is to be seen. Raises `NoRuleset`.
+        Returns:
+            The verdict, or the claims to look up next. No claims: the look-up is to be made without
+            keys, only to see what is committed.
+
+        Raises:
+            NoRuleset: None is active.
         """
         if seen is not None:
             if self._revision < 0:
                 self._revision = seen.revision
-            if self._said is not None:
-                return Verdict(self._said, self._revision, (), negative=False)
+            if self._decision is not None:
+                return Verdict(self._decision, self._revision, (), negative=False)
         evaluation = self._evaluation
         if evaluation is None:
             if seen is None:
                 return ()
             raise NoRuleset
         if seen is None:
-            said = evaluation.resume()
+            answer = evaluation.resume()
         else:
             self._shards += tuple(seen.shards)
-            # A first owner that is a cell decides; else it took part that there is none.
-            self._negative = self._negative or seen.owners[0] not in self._edge.cells.by_id
-            said = evaluation.resume(seen.owners)
-        if not isinstance(said, Decision):
-            return said
+            # If the first owner is a cell, it decides. Otherwise its absence is a reason, too.
+            self._negative = self._negative or seen.owners[0] not in self._state.cells.by_id
+            answer = evaluation.resume(seen.owners)
+        if not isinstance(answer, Decision):
+            return answer
         if self._revision < 0:
-            self._said = said
+            self._decision = answer
             return ()
-        return Verdict(said, self._revision, self._shards, self._negative)
+        return Verdict(answer, self._revision, self._shards, self._negative)

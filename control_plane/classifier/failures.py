@@ -1,4 +1,4 @@
-"""Why a question is not answered, and what is said of it; for HTTP and gRPC alike."""
+"""Why a request can't be decided, and what the edge, the metrics and the log are told of it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from control_plane.classifier.answer import Observer
 from control_plane.classifier.decide import NoRuleset, Unsettled
+from control_plane.classifier.metrics import DecisionObserver
 from control_plane.classifier.past_rulesets import UnknownRuleset
 from control_plane.topology.lookup.batched import TooManyLookups
-from control_plane.topology.values.errors import TopologyError
+from control_plane.topology.values import TopologyError
 
 log = logging.getLogger(__name__)
 LOG_S = 5.0
-"""Between two lines about the database; those that are left out are counted in the next."""
+"""The least time between two lines about the database. Each says how many were left out before."""
 FAILURES = (NoRuleset, UnknownRuleset, Unsettled, TopologyError)
-"""What keeps a question from being answered and is no bug of ours."""
+"""The errors that keep a request from being decided and are no bugs of ours."""
 
 
 class Reason(Enum):
-    """What the edge is told."""
+    """Why a request can't be decided, as the edge is told."""
 
     NO_RULESET = "no ruleset is active"
     UNKNOWN_RULESET = "there is no ruleset as the edge has"
@@ -31,16 +31,21 @@ class Reason(Enum):
 
 
 class Failures:
-    """Tells the reason, counts and logs; without a database that is thousands of times a second."""
+    """Finds the reason of errors, counts them and logs them.
 
-    def __init__(self, observer: Observer, clock: Callable[[], float] = time.monotonic) -> None:
+    Without a database there are thousands of them a second, so the log gets one line in `LOG_S`.
+    """
+
+    def __init__(
+        self, observer: DecisionObserver, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._observer = observer
         self._clock = clock
         self._logged_at = float("-inf")
-        self._silent = 0
+        self._left_out = 0
 
     def reason(self, error: Exception) -> Reason:
-        """The reason of one of `FAILURES`."""
+        """Return the reason of one of `FAILURES`; count it or log it."""
         if isinstance(error, NoRuleset):
             return Reason.NO_RULESET
         if isinstance(error, UnknownRuleset):
@@ -56,10 +61,11 @@ class Failures:
     def _log(self, error: Exception) -> None:
         now = self._clock()
         if now - self._logged_at < LOG_S:
-            self._silent += 1
+            self._left_out += 1
             return
-        # One line: a driver's errors have several.
+        # A driver's errors have several lines.
         why = " ".join(str(error).split())
-        log.error("a question is not answered (%d more since the last line): %s", self._silent, why)
+        text = "a question is not answered (%d more since the last line): %s"
+        log.error(text, self._left_out, why)
         self._logged_at = now
-        self._silent = 0
+        self._left_out = 0

@@ -1,4 +1,4 @@
-"""ext_authz over gRPC: the same decisions for fleets that prefer it."""
+"""ext_authz over gRPC: the same decisions as over HTTP, for fleets that prefer it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from google.rpc import code_pb2
 
-from control_plane.classifier.answer import Observer, answer_headers
+from control_plane.classifier.answer import answer_headers
 from control_plane.classifier.cache.tiered import CachedLookup
-from control_plane.classifier.decide import LiveView
+from control_plane.classifier.decide import Decider
 from control_plane.classifier.failures import FAILURES, Failures
+from control_plane.classifier.metrics import DecisionObserver
 from control_plane.names import RULESET_CONTEXT
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.model import Request
@@ -24,13 +25,13 @@ _UNREAD = UNSEEN_BY_RULES | {":authority", ":method", ":path", ":scheme"}
 
 
 class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc]  # untyped
-    """``envoy.service.auth.v3.Authorization`` over a view."""
+    """The service ``envoy.service.auth.v3.Authorization``."""
 
     def __init__(
-        self, view: LiveView, observer: Observer, lookup: CachedLookup | None = None
+        self, decider: Decider, observer: DecisionObserver, lookup: CachedLookup | None = None
     ) -> None:
-        """With ``lookup``, claims are looked up by it and nothing blocks; else ``view`` does it."""
-        self._view = view
+        """With ``lookup``, nothing blocks; without, ``decider`` looks claims up itself."""
+        self._decider = decider
         self._observer = observer
         self._lookup = lookup
         self._failures = Failures(observer)
@@ -38,16 +39,18 @@ class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: igno
     async def Check(  # noqa: N802 - the name in the protocol
         self, request: Any, context: grpc.aio.ServicerContext[Any, Any]
     ) -> Any:
-        """Decide; the answer is OK with headers, or UNAVAILABLE where that can't be done now."""
+        """Answer OK with headers; abort with UNAVAILABLE if the request can't be decided now."""
         started = time.perf_counter()
-        asked = request_of(request)
+        client_request = request_of(request)
         ruleset = request.attributes.context_extensions.get(RULESET_CONTEXT)
         try:
             if self._lookup is None:
-                verdict = self._view.decide(asked, ruleset)
+                verdict = self._decider.decide(client_request, ruleset)
             else:
                 # An edge that asks over gRPC has no cache, and does not say what it knows.
-                verdict = await self._view.decide_with(self._lookup, asked, None, ruleset)
+                verdict = await self._decider.decide_async(
+                    self._lookup, client_request, None, ruleset
+                )
         except FAILURES as error:
             reason = self._failures.reason(error)
             await context.abort(grpc.StatusCode.UNAVAILABLE, reason.value)
@@ -67,11 +70,11 @@ class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: igno
 
 
 def request_of(check: Any) -> Request:
-    """The request that Envoy asks about (raw header bytes where Envoy sends them)."""
+    """Return the request that Envoy asks about, with raw header bytes where Envoy sends them."""
     http = check.attributes.request.http
     path: bytes | None = None
     headers: list[tuple[str, bytes]] = []
-    # Envoy sends all there are: most are not looked at, since reading one takes a microsecond.
+    # Envoy sends all headers. Most are not read, since reading one takes a microsecond.
     for header in http.header_map.headers:
         name = header.key
         if name == ":path":
@@ -79,8 +82,9 @@ def request_of(check: Any) -> Request:
         elif name not in _UNREAD:
             headers.append((name, header.raw_value or header.value.encode()))
     if path is None and not headers:
-        given = ((name, value.encode()) for name, value in http.headers.items())
-        headers = [(name, value) for name, value in given if name not in _UNREAD]
+        headers = [
+            (name, value.encode()) for name, value in http.headers.items() if name not in _UNREAD
+        ]
         path = http.headers[":path"].encode() if ":path" in http.headers else None
     if path is None:
         path = http.path.encode()

@@ -12,7 +12,7 @@ from control_plane.cli.client import Exit, Failure
 from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
-from control_plane.jobs.change_retention import Retention
+from control_plane.jobs.change_retention import ChangeRetention
 from control_plane.process.envoy import Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
 from control_plane.process.event_loop import run_loop, until_signal
@@ -22,7 +22,8 @@ from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, 
 from control_plane.settings import BadSetting, Settings, TokenNeeded
 from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
-from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.storage.engines import migrate, pending_migrations
+from control_plane.topology.storage.store import Store
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
 LOCAL_NODE = "local"
@@ -225,7 +226,7 @@ def prune_database(settings: Settings, *, dry_run: bool) -> tuple[int, int]:
         if dry_run:
             return kept.prunable(topology)
         try:
-            rows = asyncio.run(Retention(topology, kept).round())
+            rows = asyncio.run(ChangeRetention(topology, kept).round())
         except OSError as error:
             raise Failure(f"nothing more was forgotten: the archive: {error}") from error
         return rows, topology.changes.oldest()

@@ -15,7 +15,7 @@ import typer
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import Format, show
-from control_plane.xds.fleet.node import NODE_NAME
+from control_plane.names import NODE_NAME
 
 if TYPE_CHECKING:
     from control_plane.settings import Settings

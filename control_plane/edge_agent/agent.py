@@ -1,4 +1,4 @@
-"""Wires an agent together and runs it."""
+"""Puts an agent together and runs it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from control_plane.xds.server.transport import MAX_SENT_BYTES, ping_options
 
 log = logging.getLogger(__name__)
 MAX_STREAMS = 16
+"""Streams of the one Envoy at once: those that have not ended yet, and the new one."""
 GRACE_S = 1.0
+"""How long open streams may go on when the agent stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +37,20 @@ class AgentSettings:
     """``host:port`` of the control plane."""
     directory: Path
     host: str = "127.0.0.1"
-    """Loopback: what is said here is not encrypted."""
+    """Loopback, because the connection to Envoy is not encrypted."""
     port: int = 18002
-    """0: any free one."""
+    """0: any free port."""
     metrics_port: int | None = None
-    """On ``host``; None: nowhere."""
+    """On ``host``; None: metrics are not served."""
     tls: ClientTls | None = None
     envoy_admin: tuple[str, int] | None = None
     """Host and port of the admin interface of the Envoy whose view of its endpoints is reported;
-    None: nothing is."""
+    None: nothing is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningAgent:
-    """An agent that is up."""
+    """An agent that serves."""
 
     port: int
     store: SnapshotStore
@@ -57,11 +59,11 @@ class RunningAgent:
 
 @contextlib.asynccontextmanager
 async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
-    """An agent, until the block is left.
+    """Run an agent until the block is left.
 
     Raises:
-        DirectoryTaken: see there.
-        OSError: the directory can't be used, a port is taken, a TLS file can't be read.
+        DirectoryTaken: Another agent uses the directory.
+        OSError: The directory can't be used, a port is taken, or a TLS file can't be read.
     """
     async with contextlib.AsyncExitStack() as stack:
         store = SnapshotStore(settings.directory)
@@ -73,19 +75,8 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         saver = Saver(store, metrics)
         stack.push_async_callback(saver.finish)
         if settings.metrics_port is not None:
-            web, thread = start_http_server(settings.metrics_port, settings.host, metrics.registry)
-            stack.callback(thread.join)
-            stack.callback(web.server_close)
-            stack.callback(web.shutdown)
-        server = grpc.aio.server(
-            options=(
-                ("grpc.max_send_message_length", MAX_SENT_BYTES),
-                ("grpc.max_receive_message_length", MAX_SENT_BYTES),
-                ("grpc.so_reuseport", 0),
-                *ping_options(),
-            ),
-            maximum_concurrent_rpcs=MAX_STREAMS,
-        )
+            _serve_metrics(settings.host, settings.metrics_port, metrics, stack)
+        server = _grpc_server()
         Relay(plane, store, saver, metrics).register(server)
         port = _bind(server, settings.host, settings.port)
         writing = asyncio.create_task(saver.run())
@@ -96,6 +87,27 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
             counts = ReporterMetrics(metrics.registry)
             await stack.enter_async_context(reporting(settings.envoy_admin, plane, counts))
         yield RunningAgent(port, store, metrics)
+
+
+def _serve_metrics(
+    host: str, port: int, metrics: AgentMetrics, stack: contextlib.AsyncExitStack
+) -> None:
+    web, thread = start_http_server(port, host, metrics.registry)
+    stack.callback(thread.join)
+    stack.callback(web.server_close)
+    stack.callback(web.shutdown)
+
+
+def _grpc_server() -> grpc.aio.Server:
+    return grpc.aio.server(
+        options=(
+            ("grpc.max_send_message_length", MAX_SENT_BYTES),
+            ("grpc.max_receive_message_length", MAX_SENT_BYTES),
+            ("grpc.so_reuseport", 0),
+            *ping_options(),
+        ),
+        maximum_concurrent_rpcs=MAX_STREAMS,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -114,7 +126,7 @@ async def reporting(
 
 @contextlib.asynccontextmanager
 async def reporting_to(xds: str, admin_port: int) -> AsyncIterator[None]:
-    """`reporting` for an Envoy on this machine, over a plaintext connection of its own."""
+    """Report for an Envoy on this machine, over a plaintext connection, until the block is left."""
     plane = ControlPlane(xds)
     try:
         async with reporting(("127.0.0.1", admin_port), plane):
@@ -124,11 +136,11 @@ async def reporting_to(xds: str, admin_port: int) -> AsyncIterator[None]:
 
 
 def _load(store: SnapshotStore, metrics: AgentMetrics) -> None:
-    kept = store.load()
+    saved = store.load()
     metrics.bad.set(len(store.bad))
-    metrics.revision.set(kept.revision if kept is not None else 0)
-    if kept is not None:
-        log.info("the snapshot on disk is of revision %d", kept.revision)
+    metrics.revision.set(saved.revision if saved is not None else 0)
+    if saved is not None:
+        log.info("the snapshot on disk is of revision %d", saved.revision)
     else:
         log.warning("there is no snapshot on disk: an Envoy that starts now needs a control plane")
 
@@ -147,7 +159,12 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 async def serve(settings: AgentSettings, announce: Callable[[str], None]) -> None:
-    """Run until a signal comes."""
+    """Run an agent until a signal comes.
+
+    Args:
+        settings: How to run it.
+        announce: Called with a line to print once it is up.
+    """
     signalled = asyncio.create_task(until_signal())
     async with running(settings) as agent:
         announce(f"the agent is up; Envoy's control plane is {settings.host}:{agent.port}")

@@ -1,74 +1,92 @@
-"""What an Envoy holds of its clusters, kept up to date with as few questions as possible. Pure."""
+"""What an Envoy holds of its clusters, kept up to date with as few questions as possible. Pure.
+
+The problem: Envoy's full answer about 1,000 clusters costs its main thread 24 ms each second, and
+almost never says anything new. The idea: two membership gauges of each cluster cost a quarter of
+that and say which clusters may have changed; only those are then asked for (`admin` has the
+figures).
+Example:
+
+    gauges     a: 2 healthy of 2, b: 1 of 2   → b has changed since it was read: ask for b
+    clusters   b: 10.0.0.1 up, 10.0.0.2 down  → b is reported, a is not
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from envoy.config.core.v3 import health_check_pb2
 
 from control_plane.edge_agent.admin import Cluster
 
 WARM_S = 5.0
-"""How long a cluster may be without any endpoint before that is news: a name is being resolved."""
+"""How long a cluster may have no endpoints before that is reported: its name is being resolved."""
 REREAD_S = 30.0
-"""How often everything is asked for, whatever the gauges say."""
-MAX_ASKED = 100
-"""If more clusters may have changed, everything is asked for."""
+"""How often all clusters are asked for, whatever the gauges say."""
+MAX_NAMED = 100
+"""If more clusters may have changed, all are asked for."""
+_Members = tuple[int | None, int | None]
+"""The gauges of a cluster: healthy and total endpoints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be reported."""
+
+    start_over: bool
+    """Whether ``clusters`` are all that there are, because some have gone."""
+    clusters: Mapping[str, Cluster]
+    """By name; only those that are new or different, unless `start_over`."""
 
 
 class EdgeView:
-    """All clusters of one Envoy as last read, and the gauges as of then."""
+    """All clusters of one Envoy as last read, and the gauges as of then. Times are in seconds."""
 
     def __init__(self) -> None:
         self._clusters: dict[str, Cluster] = {}
-        self._gauges: dict[str, tuple[int | None, int | None]] = {}
+        self._gauges: dict[str, _Members] = {}
+        """By the cluster's name in stats."""
         self._empty_since: dict[str, float] = {}
         self._reread_at = 0.0
-        self._told: dict[str, Cluster] = {}
+        self._reported: dict[str, Cluster] = {}
 
-    def to_ask(self, gauges: Mapping[str, int], now: float) -> frozenset[str] | None:
-        """The clusters that may have changed since they were read; None: ask for all.
+    def clusters_to_read(self, gauges: Mapping[str, int], now: float) -> frozenset[str] | None:
+        """Return the names of the clusters that may have changed since they were read.
 
-        Those that are not known, because they are still warming, are called as in stats.
+        Args:
+            gauges: Envoy's membership gauges by name.
+            now: The time.
+
+        Returns:
+            None: read all. Clusters that are not known, because they are still warming, are named
+            as in stats.
         """
-        seen = {
+        in_stats = {
             name.removeprefix("cluster.").removesuffix(".membership_total")
             for name in gauges
             if name.endswith(".membership_total")
         }
         names = {cluster.stats_name: name for name, cluster in self._clusters.items()}
-        if now >= self._reread_at or not names.keys() <= seen:
+        if now >= self._reread_at or not names.keys() <= in_stats:
             return None
-        before, self._gauges = self._gauges, self._members(gauges, seen)
-        asked = {
-            names.get(stats, stats)
-            for stats, members in self._gauges.items()
-            if stats not in names or before.get(stats) != members
+        before, self._gauges = self._gauges, _members(gauges, in_stats)
+        changed = {
+            names.get(stats_name, stats_name)
+            for stats_name, members in self._gauges.items()
+            if stats_name not in names or before.get(stats_name) != members
         }
-        asked |= {name for name, cluster in self._clusters.items() if _is_unsettled(cluster)}
-        return frozenset(asked) if len(asked) <= MAX_ASKED else None
+        changed |= {name for name, cluster in self._clusters.items() if _is_unchecked(cluster)}
+        return frozenset(changed) if len(changed) <= MAX_NAMED else None
 
-    @staticmethod
-    def _members(
-        gauges: Mapping[str, int], seen: Iterable[str]
-    ) -> dict[str, tuple[int | None, int | None]]:
-        return {
-            stats: (
-                gauges.get(f"cluster.{stats}.membership_healthy"),
-                gauges.get(f"cluster.{stats}.membership_total"),
-            )
-            for stats in seen
-        }
-
-    def read(self, clusters: Mapping[str, Cluster], now: float) -> None:
-        """Everything was read."""
+    def read_all(self, clusters: Mapping[str, Cluster], now: float) -> None:
+        """Take all clusters of Envoy, by name."""
         self._clusters = dict(clusters)
         self._reread_at = now + REREAD_S
         self._note_empty(now)
 
-    def read_some(self, asked: Iterable[str], clusters: Mapping[str, Cluster], now: float) -> None:
-        """Some were read; what was asked for and did not come is gone."""
-        for name in asked:
+    def read_some(self, names: Iterable[str], clusters: Mapping[str, Cluster], now: float) -> None:
+        """Take the clusters of these names; those that did not come have gone."""
+        for name in names:
             self._clusters.pop(name, None)
         self._clusters.update(clusters)
         self._note_empty(now)
@@ -77,22 +95,30 @@ class EdgeView:
         empty = [name for name, cluster in self._clusters.items() if not cluster.endpoints]
         self._empty_since = {name: self._empty_since.get(name, now) for name in empty}
 
-    def news(self, now: float) -> tuple[bool, dict[str, Cluster]]:
-        """What has changed since the last call: whether clusters are gone, and if so all that there
-        are, else those that are new or different.
-        """
-        telling = {
+    def changes(self, now: float) -> Changes:
+        """Return what has changed since the last call; at the first call, all clusters."""
+        current = {
             name: cluster
             for name, cluster in self._clusters.items()
             if cluster.dynamic and now - self._empty_since.get(name, now - WARM_S) >= WARM_S
         }
-        before, self._told = self._told, telling
-        if not before.keys() <= telling.keys():
-            return True, telling
-        changed = {name: one for name, one in telling.items() if before.get(name) != one}
-        return False, changed
+        before, self._reported = self._reported, current
+        if not before.keys() <= current.keys():
+            return Changes(True, current)
+        changed = {name: one for name, one in current.items() if before.get(name) != one}
+        return Changes(False, changed)
 
 
-def _is_unsettled(cluster: Cluster) -> bool:
-    """Whether it may change without its gauges changing: its endpoints are not checked yet."""
+def _members(gauges: Mapping[str, int], stats_names: Iterable[str]) -> dict[str, _Members]:
+    return {
+        name: (
+            gauges.get(f"cluster.{name}.membership_healthy"),
+            gauges.get(f"cluster.{name}.membership_total"),
+        )
+        for name in stats_names
+    }
+
+
+def _is_unchecked(cluster: Cluster) -> bool:
+    """Return whether an endpoint awaits its first check: that may not change the gauges."""
     return any(status == health_check_pb2.UNKNOWN for _, _, status in cluster.endpoints)

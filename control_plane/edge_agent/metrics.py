@@ -1,4 +1,4 @@
-"""What the agent tells Prometheus."""
+"""The agent's metrics, for Prometheus."""
 
 from __future__ import annotations
 
@@ -6,51 +6,54 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class AgentMetrics:
-    """The agent's own registry."""
+    """The metrics of the relay and of the snapshots, in a registry of the agent's own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        registry = self.registry
+        self._add_streams()
+        self._add_snapshots()
+
+    def _add_streams(self) -> None:
         self.streams = Gauge(
             "cellway_agent_streams",
             "Envoy's ADS streams: live (passed on), snapshot (from disk) or waiting",
             ["from"],
-            registry=registry,
+            registry=self.registry,
         )
         for source in ("live", "snapshot", "waiting"):
             self.streams.labels(source)
-        self.revision = Gauge(
-            "cellway_agent_snapshot_revision",
-            "Revision of the newest snapshot on disk; 0: there is none",
-            registry=registry,
-        )
-        self.saved_at = Gauge(
-            "cellway_agent_snapshot_saved_timestamp_seconds",
-            "When a snapshot was last written by this agent",
-            registry=registry,
-        )
-        self.unsaved = Gauge(
-            "cellway_agent_snapshot_unsaved",
-            "1 while what Envoy runs can't be written to disk",
-            registry=registry,
-        )
-        self.save_failures = Counter(
-            "cellway_agent_snapshot_save_failures", "Snapshots not written", registry=registry
-        )
-        self.bad = Gauge(
-            "cellway_agent_snapshots_bad",
-            "Snapshots that were passed over at the start: corrupt or of another schema",
-            registry=registry,
-        )
         self.older = Counter(
             "cellway_agent_older_refused",
             "Times that the control plane was at an older revision than this edge",
-            registry=registry,
+            registry=self.registry,
         )
+
+    def _add_snapshots(self) -> None:
+        self.revision = self._gauge(
+            "cellway_agent_snapshot_revision",
+            "Revision of the newest snapshot on disk; 0: there is none",
+        )
+        self.saved_at = self._gauge(
+            "cellway_agent_snapshot_saved_timestamp_seconds",
+            "When a snapshot was last written by this agent",
+        )
+        self.unsaved = self._gauge(
+            "cellway_agent_snapshot_unsaved", "1 while what Envoy runs can't be written to disk"
+        )
+        self.save_failures = Counter(
+            "cellway_agent_snapshot_save_failures", "Snapshots not written", registry=self.registry
+        )
+        self.bad = self._gauge(
+            "cellway_agent_snapshots_bad",
+            "Snapshots that were passed over at the start: corrupt or of another schema",
+        )
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry)
 
 
 class ReporterMetrics:
-    """What the reporter of an Envoy's view of its endpoints tells Prometheus."""
+    """The metrics of the reporter of an Envoy's view of its endpoints."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()

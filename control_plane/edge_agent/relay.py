@@ -1,4 +1,16 @@
-"""Envoy's ADS: passed on to the control plane, or served from disk where there is none."""
+"""Envoy's ADS: passed on to the control plane, or served from disk if there is none.
+
+What happens when Envoy opens its stream:
+
+| control plane | Envoy | a good snapshot on disk | the agent |
+| --- | --- | --- | --- |
+| serves | any | any | passes everything on, and records what Envoy acknowledges |
+| is away | has something | any | waits for the control plane; Envoy goes on with what it has |
+| is away | has nothing | yes | serves the snapshot until the control plane is back |
+| is away | has nothing | no | waits for the control plane |
+
+A control plane that is at an older revision than this edge counts as away for `OLDER_S`.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +24,19 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.edge_agent.metrics import AgentMetrics
 from control_plane.edge_agent.recording import Recording
+from control_plane.edge_agent.saved_snapshot import SavedSnapshot
 from control_plane.edge_agent.saver import Saver
-from control_plane.edge_agent.store import Kept, OlderRevision, SnapshotStore
+from control_plane.edge_agent.store import OlderRevision, SnapshotStore
 from control_plane.edge_agent.upstream import ADS, ControlPlane, final_status
 from control_plane.xds.fleet.fleet import Fleet
-from control_plane.xds.resource import PUSH_ORDER
+from control_plane.xds.resource_types import PUSH_ORDER
 from control_plane.xds.server.server import XdsServer
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.snapshot_cache import SnapshotCache
 
 log = logging.getLogger(__name__)
 OLDER_S = 5.0
-"""How long a control plane that is at an older revision is left alone."""
+"""How long a control plane that is at an older revision is not asked again."""
 _Context = grpc.aio.ServicerContext[Any, bytes]
 
 
@@ -42,12 +55,14 @@ class Relay:
         self._saver = saver
         self._metrics = metrics
         self._node = ""
-        self._latest: Kept | None = store.newest
-        """What Envoy runs as far as is known: perhaps newer than what could be written."""
+        """The id of the one Envoy that is served; empty until it has come."""
+        self._latest: SavedSnapshot | None = store.newest
+        """What Envoy was last known to run. It may be newer than what could be written."""
         self._older_until = 0.0
+        """Until when the control plane counts as being at an older revision."""
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Add the service to a server."""
+        """Add the service to a gRPC server."""
         delta = grpc.stream_stream_rpc_method_handler(
             self._delta,
             request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
@@ -59,72 +74,72 @@ class Relay:
         server.add_generic_rpc_handlers((handler,))
 
     async def _sotw(self, _: AsyncIterator[bytes], context: _Context) -> None:
-        mend = "the agent speaks delta xDS only: make Envoy's bootstrap without --sotw"
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, mend)
+        hint = "the agent speaks delta xDS only: make Envoy's bootstrap without --sotw"
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, hint)
 
     async def _delta(self, requests: AsyncIterator[Any], context: _Context) -> None:
         first = await anext(aiter(requests), None)
         if first is None:
             return
         if self._node and first.node.id != self._node:
-            mend = "an agent keeps the snapshots of one Envoy: start another, with its directory"
+            hint = "an agent keeps the snapshots of one Envoy: start another, with its directory"
             await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, f"this is {self._node!r}'s agent; {mend}"
+                grpc.StatusCode.INVALID_ARGUMENT, f"this is {self._node!r}'s agent; {hint}"
             )
         self._node = first.node.id
-        if await self._ready():
-            await self._live(first, requests, context)
-        elif (kept := self._servable(first)) is not None:
-            await self._from_disk(kept, first, context)
+        if await self._plane_serves():
+            await self._pass_on(first, requests, context)
+        elif (saved := self._snapshot_for(first)) is not None:
+            await self._serve_from_disk(saved, first, context)
         else:
             with self._counted("waiting"):
                 log.warning("Envoy waits for the control plane: %s", self._control_plane.trouble)
-                await self._until_ready()
-            await self._live(first, requests, context)
+                await self._until_plane_serves()
+            await self._pass_on(first, requests, context)
 
-    def _servable(self, first: Any) -> Kept | None:
-        """The snapshot for an Envoy that knows nothing; one that runs something keeps that."""
-        kept = self._store.newest
-        if kept is None or first.initial_resource_versions:
+    def _snapshot_for(self, first: Any) -> SavedSnapshot | None:
+        """Return the snapshot to serve, by Envoy's first request; None if it has something."""
+        saved = self._store.newest
+        if saved is None or first.initial_resource_versions:
             return None
-        if kept.group != first.node.cluster:
-            log.error("the snapshot on disk is for group %r: not served", kept.group)
+        if saved.group != first.node.cluster:
+            log.error("the snapshot on disk is for group %r: not served", saved.group)
             return None
-        return kept
+        return saved
 
-    async def _ready(self) -> bool:
+    async def _plane_serves(self) -> bool:
         if asyncio.get_running_loop().time() < self._older_until:
             return False
         return await self._control_plane.serves()
 
-    async def _until_ready(self) -> None:
+    async def _until_plane_serves(self) -> None:
         await asyncio.sleep(max(0.0, self._older_until - asyncio.get_running_loop().time()))
         await self._control_plane.until_serves()
 
     def _counted(self, source: str) -> Any:
         return self._metrics.streams.labels(source).track_inprogress()
 
-    async def _from_disk(self, kept: Kept, first: Any, context: _Context) -> None:
-        """Serve a snapshot until the control plane is back; Envoy then comes again."""
+    async def _serve_from_disk(self, saved: SavedSnapshot, first: Any, context: _Context) -> None:
+        """Serve a snapshot until the control plane is back. Envoy then opens a new stream."""
         log.error(
             "no control plane (%s): Envoy starts from the snapshot of revision %d",
             self._control_plane.trouble,
-            kept.revision,
+            saved.revision,
         )
         cache = SnapshotCache()
-        cache.set(kept.snapshot)
+        cache.set(saved.snapshot)
         local = XdsServer(cache, Fleet())
-        back = asyncio.create_task(self._until_ready())
-        back.add_done_callback(lambda _: local.stop())
+        plane_is_back = asyncio.create_task(self._until_plane_serves())
+        plane_is_back.add_done_callback(lambda _: local.stop())
         try:
             with self._counted("snapshot"):
                 await local.serve(DeltaSession(PUSH_ORDER), context, "", first)
             log.info("the control plane is back")
         finally:
-            back.cancel()
+            plane_is_back.cancel()
 
-    async def _live(self, first: Any, requests: AsyncIterator[Any], context: _Context) -> None:
-        """Pass everything on, both ways, and keep what Envoy acknowledges."""
+    async def _pass_on(self, first: Any, requests: AsyncIterator[Any], context: _Context) -> None:
+        """Pass everything on, both ways, and record what Envoy acknowledges."""
         recording = Recording(self._latest)
         call = self._control_plane.stream()
         up = asyncio.create_task(self._up(recording, _put_before(first, requests), call))
@@ -142,16 +157,16 @@ class Relay:
         except ValueError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            await self._ended(error, call, context)
+            await self._end_alike(error, call, context)
         finally:
             call.cancel()
             up.cancel()
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
-            self._newest(recording)
+            self._snapshot_of(recording)
 
-    async def _ended(self, error: Exception, call: Any, context: _Context) -> NoReturn:
-        """End Envoy's stream the way that the control plane's ended."""
+    async def _end_alike(self, error: Exception, call: Any, context: _Context) -> NoReturn:
+        """End Envoy's stream with the status that the control plane's stream ended with."""
         code, details = await final_status(call)
         log.warning("the control plane's stream has ended: %s", details or error)
         await context.abort(code, details or str(error))
@@ -161,13 +176,14 @@ class Relay:
             acknowledged = recording.on_request(request)
             await call.write(request)
             if acknowledged:
-                self._saver.offer(lambda: self._newest(recording))
+                self._saver.offer(lambda: self._snapshot_of(recording))
 
-    def _newest(self, recording: Recording) -> Kept | None:
-        kept = recording.kept()
-        if kept is not None:
-            self._latest = kept
-        return kept
+    def _snapshot_of(self, recording: Recording) -> SavedSnapshot | None:
+        """Return what Envoy runs, and remember it for its next stream."""
+        snapshot = recording.snapshot()
+        if snapshot is not None:
+            self._latest = snapshot
+        return snapshot
 
     async def _down(self, recording: Recording, call: Any, context: _Context) -> None:
         async for payload in call:

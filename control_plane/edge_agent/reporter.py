@@ -1,8 +1,9 @@
 """Tells the control plane which endpoints the Envoy beside us holds healthy.
 
-What Envoy's load balancer holds can only be read from its admin interface, so whoever runs beside
-it reads that every second and reports what has changed. A report that can't be delivered, an Envoy
-that is away: the reporter begins again from the start, for as long as it runs.
+What Envoy's load balancer holds can only be read from its admin interface. So the reporter, which
+runs beside Envoy, reads it every second and reports what has changed (`edge_health.report`
+describes the messages). If a report can't be delivered or Envoy does not answer, the reporter
+starts over: it names the node and reports everything.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 1.0
 """How often Envoy is asked."""
 FIRST_PAUSE_S = 0.2
+"""The pause before the first try to start over."""
 MAX_PAUSE_S = 2.0
-"""Between tries; the control plane keeps a node's last word for longer than that."""
+"""The pause before further tries. A node's last report counts for longer than that (`book`)."""
 WRITE_S = 10.0
-"""How long the control plane may take to take a report."""
+"""How long the control plane may take to accept a report."""
 _Message: Any = hds_pb2.HealthCheckRequestOrEndpointHealthResponse
 
 
@@ -56,23 +58,24 @@ class Reporter:
         self._reported = False
 
     async def run(self) -> None:
-        """Until cancelled. Nothing that Envoy or the control plane does ends it."""
-        told = ""
+        """Report until cancelled. Nothing that Envoy or the control plane does ends it."""
+        logged = ""
         for number in itertools.count():
             self._reported = False
             try:
                 await self._session()
             except (AdminError, Refused, grpc.aio.AioRpcError, TimeoutError) as error:
                 text = _text_of(error)
-                # Once, and not for each try.
-                log.log(logging.DEBUG if text == told else logging.WARNING, "no reports: %s", text)
-                told = text
+                # A warning once, and not at each try.
+                level = logging.DEBUG if text == logged else logging.WARNING
+                log.log(level, "no reports: %s", text)
+                logged = text
             except Exception:
                 log.exception("the reporter has failed; it begins again")
             finally:
                 self._metrics.reporting.set(0)
             if self._reported:
-                told = ""
+                logged = ""
             self._metrics.restarts.inc()
             pause = MAX_PAUSE_S if number and not self._reported else FIRST_PAUSE_S
             await asyncio.sleep(pause)
@@ -83,13 +86,13 @@ class Reporter:
             log.debug("Envoy has no configuration yet")
             return
         view = EdgeView()
-        view.read(await self._admin.clusters(), self._clock())
+        view.read_all(await self._admin.clusters(), self._clock())
         call = self._control_plane.report_stream()
-        # Nothing is sent to us; a read that is broken off would end the call.
+        # Nothing is sent to the reporter. A read that is cancelled would end the call.
         ended = asyncio.ensure_future(call.read())
         try:
             await self._write(call, hello(node))
-            await self._write(call, report(view.news(self._clock())[1]))
+            await self._write(call, report(view.changes(self._clock()).clusters))
             self._reported = True
             self._metrics.reporting.set(1)
             log.info("the control plane is told what %s holds healthy", node.id)
@@ -105,27 +108,29 @@ class Reporter:
     async def _follow(
         self, view: EdgeView, node: EdgeNode, call: Any, ended: asyncio.Future[Any]
     ) -> None:
-        beat_at = self._clock() + HEARTBEAT_S
+        """Report what changes, until the control plane ends the stream."""
+        heartbeat_at = self._clock() + HEARTBEAT_S
         while True:
             await asyncio.wait({ended}, timeout=self._interval_s)
             if ended.done():
                 code, details = await final_status(call)
                 raise Refused(f"the control plane has ended the stream: {code.name} {details}")
-            await self._look(view)
+            await self._refresh(view)
             now = self._clock()
-            gone, changed = view.news(now)
-            if gone:
+            changes = view.changes(now)
+            if changes.start_over:
                 await self._write(call, hello(node))
-            if gone or changed or now >= beat_at:
-                await self._write(call, report(changed))
-                beat_at = now + HEARTBEAT_S
+            if changes.start_over or changes.clusters or now >= heartbeat_at:
+                await self._write(call, report(changes.clusters))
+                heartbeat_at = now + HEARTBEAT_S
 
-    async def _look(self, view: EdgeView) -> None:
-        asked = view.to_ask(await self._admin.gauges(), self._clock())
-        if asked is None:
-            view.read(await self._admin.clusters(), self._clock())
-        elif asked:
-            view.read_some(asked, await self._admin.clusters(asked), self._clock())
+    async def _refresh(self, view: EdgeView) -> None:
+        """Read from Envoy what may have changed."""
+        names = view.clusters_to_read(await self._admin.gauges(), self._clock())
+        if names is None:
+            view.read_all(await self._admin.clusters(), self._clock())
+        elif names:
+            view.read_some(names, await self._admin.clusters(names), self._clock())
 
     async def _write(self, call: Any, message: Any) -> None:
         async with asyncio.timeout(WRITE_S):
@@ -134,22 +139,25 @@ class Reporter:
 
 
 def hello(node: EdgeNode) -> Any:
-    """The message that says whose reports follow, and that they begin anew."""
-    made = _Message()
-    made.health_check_request.node.id = node.id
-    made.health_check_request.node.cluster = node.group
-    return made
+    """Return the message that says whose reports follow, and that they start over."""
+    message = _Message()
+    message.health_check_request.node.id = node.id
+    message.health_check_request.node.cluster = node.group
+    return message
 
 
 def report(clusters: Mapping[str, Cluster]) -> Any:
-    """What is held of these clusters. In order, so that Envoys that hold the same say the same."""
-    made = _Message()
-    made.endpoint_health_response.SetInParent()
+    """Return the report of what Envoy holds of these clusters.
+
+    It is ordered by names and addresses, so that Envoys that hold the same send the same bytes.
+    """
+    message = _Message()
+    message.endpoint_health_response.SetInParent()
     for name, cluster in sorted(clusters.items()):
-        one = made.endpoint_health_response.cluster_endpoints_health.add(cluster_name=name)
+        one = message.endpoint_health_response.cluster_endpoints_health.add(cluster_name=name)
         if cluster.endpoints:
             _add(one.locality_endpoints_health.add(), cluster.endpoints)
-    return made
+    return message
 
 
 def _add(locality: Any, endpoints: Iterable[tuple[str, int, int]]) -> None:

@@ -1,4 +1,4 @@
-"""Writes the newest acknowledged state to disk, outside the event loop, and not too often."""
+"""Writes the newest acknowledged state to disk, in a thread, and not too often."""
 
 from __future__ import annotations
 
@@ -8,31 +8,36 @@ import time
 from collections.abc import Callable
 
 from control_plane.edge_agent.metrics import AgentMetrics
-from control_plane.edge_agent.store import Kept, OlderRevision, SnapshotStore
+from control_plane.edge_agent.saved_snapshot import SavedSnapshot
+from control_plane.edge_agent.store import OlderRevision, SnapshotStore
 
 log = logging.getLogger(__name__)
 INTERVAL_S = 0.2
-"""Between two writes; what comes in between waits, and only its newest is written."""
+"""The pause after a write. What is offered meanwhile waits, and only the newest is written."""
 RETRY_S = 5.0
-"""Until a write that failed is tried again, if nothing newer comes before."""
+"""The pause after a write that failed, unless something newer is offered before."""
 
 
 class Saver:
-    """One write at a time; `offer` never waits."""
+    """Writes one snapshot at a time. `offer` never waits."""
 
     def __init__(self, store: SnapshotStore, metrics: AgentMetrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._due: Callable[[], Kept | None] | None = None
+        self._newest: Callable[[], SavedSnapshot | None] | None = None
         self._wake = asyncio.Event()
 
-    def offer(self, newest: Callable[[], Kept | None]) -> None:
-        """Something was acknowledged: ``newest`` gives what to keep, when it is written."""
-        self._due = newest
+    def offer(self, newest: Callable[[], SavedSnapshot | None]) -> None:
+        """Have the newest state written.
+
+        Args:
+            newest: Called at the time of the write; returns None if nothing is fit to be written.
+        """
+        self._newest = newest
         self._wake.set()
 
     async def run(self) -> None:
-        """Write until cancelled."""
+        """Write what is offered, until cancelled."""
         while True:
             await self._wake.wait()
             if not await self._write():
@@ -44,34 +49,34 @@ class Saver:
             await asyncio.sleep(INTERVAL_S)
 
     async def finish(self) -> None:
-        """Write what is still due."""
+        """Write what was offered and not written yet."""
         if self._wake.is_set():
             await self._write()
 
     async def _write(self) -> bool:
-        """Write what is due; False if the disk would not have it."""
+        """Write what was offered last; return False if that should be tried again."""
         self._wake.clear()
-        kept = self._due() if self._due is not None else None
-        before = self._store.newest
-        if kept is None or (before is not None and _same(kept, before)):
+        snapshot = self._newest() if self._newest is not None else None
+        on_disk = self._store.newest
+        if snapshot is None or (on_disk is not None and _same(snapshot, on_disk)):
             return True
         try:
-            path = await asyncio.to_thread(self._store.save, kept)
+            path = await asyncio.to_thread(self._store.save, snapshot)
         except OSError as error:
             self._metrics.save_failures.inc()
             self._metrics.unsaved.set(1)
-            log.error("the snapshot of revision %d can't be written: %s", kept.revision, error)  # noqa: TRY400
+            log.error("the snapshot of revision %d can't be written: %s", snapshot.revision, error)  # noqa: TRY400
             return False
         except OlderRevision as error:
             self._metrics.older.inc()
             log.error("a snapshot is not kept: %s", error)  # noqa: TRY400
             return True
         self._metrics.unsaved.set(0)
-        self._metrics.revision.set(kept.revision)
+        self._metrics.revision.set(snapshot.revision)
         self._metrics.saved_at.set(time.time())
-        log.info("revision %d is on disk: %s", kept.revision, path)
+        log.info("revision %d is on disk: %s", snapshot.revision, path)
         return True
 
 
-def _same(one: Kept, other: Kept) -> bool:
+def _same(one: SavedSnapshot, other: SavedSnapshot) -> bool:
     return one.group == other.group and one.snapshot.same_content(other.snapshot)

@@ -1,4 +1,4 @@
-"""The control plane as the agent reaches it."""
+"""The agent's connection to the control plane: ADS, reports, and whether it serves."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from control_plane.xds.server.transport import MAX_SENT_BYTES
 ADS = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 HDS = hds_pb2.DESCRIPTOR.services_by_name["HealthDiscoveryService"].full_name
 ANSWER_S = 1.0
-"""How long a control plane that runs may take to say so."""
+"""How long the control plane may take to say that it serves."""
 PROBE_S = 0.5
-"""How often one that does not is asked again."""
+"""How often a control plane that does not serve is asked again."""
 STATUS_S = 1.0
-"""How long the status of a stream whose end a write has met may still take to come."""
-_MET_BY_A_WRITE = "Internal error from Core"
+"""How long the true status of a stream may take to come; see `final_status`."""
+_DETAILS_OF_A_FAILED_WRITE = "Internal error from Core"
 KEEPALIVE_S = 10.0
-"""How often a silent connection is pinged; the control plane allows twice as many."""
+"""How often a silent connection is pinged. The control plane allows pings twice as often."""
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_SENT_BYTES),
-    # Silence is broken sooner than Envoy would: a restarted one must not wait for a frozen one.
+    # A dead control plane is noticed sooner than Envoy would, so that a restarted Envoy does not
+    # wait for one that hangs.
     ("grpc.keepalive_time_ms", round(KEEPALIVE_S * 1000)),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # As its name does not say: how long one attempt to connect may take at least.
+    # This is how long one attempt to connect may take at least, which its name does not say.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
@@ -41,22 +42,23 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
-    """PEM files: the node's certificate and key, and the authority of the control plane.
-
-    ``server_name`` is a DNS name in the control plane's certificate.
-    """
+    """PEM files for mutual TLS."""
 
     certificate: Path
+    """The node's."""
     key: Path
+    """The node's."""
     ca: Path
+    """The authority that has signed the control plane's certificate."""
     server_name: str
+    """A DNS name in the control plane's certificate."""
 
 
 class ControlPlane:
-    """One gRPC channel to ``host:port``; used in the event loop that it is made in.
+    """One gRPC channel to ``host:port``, for the event loop in which it was made.
 
     Raises:
-        OSError: a TLS file can't be read.
+        OSError: A TLS file can't be read.
     """
 
     def __init__(self, target: str, tls: ClientTls | None = None) -> None:
@@ -82,10 +84,10 @@ class ControlPlane:
             response_deserializer=None,
         )
         self.trouble = ""
-        """Why it was not there when last asked; empty: it was."""
+        """Why the control plane did not serve when it was last asked; empty if it did."""
 
     async def serves(self) -> bool:
-        """Whether it answers, in `ANSWER_S`, that it serves ADS."""
+        """Return whether it answers within `ANSWER_S` that it serves ADS."""
         try:
             answer = await self._health.Check(
                 health_pb2.HealthCheckRequest(service=ADS), timeout=ANSWER_S
@@ -98,18 +100,18 @@ class ControlPlane:
         return serving
 
     async def until_serves(self) -> None:
-        """Ask every `PROBE_S` until it does."""
+        """Wait until it serves; ask every `PROBE_S`."""
         while True:
             if await self.serves():
                 return
             await asyncio.sleep(PROBE_S)
 
     def stream(self) -> Any:
-        """A delta ADS call: takes DeltaDiscoveryRequests, gives bytes."""
+        """Open a delta ADS call: it takes DeltaDiscoveryRequests and yields bytes."""
         return self._open()
 
     def report_stream(self) -> Any:
-        """A call that takes what an Envoy holds healthy (see `edge_health.report`)."""
+        """Open a call for reports of what an Envoy holds healthy (see `edge_health`)."""
         return self._report()
 
     async def close(self) -> None:
@@ -118,13 +120,14 @@ class ControlPlane:
 
 
 async def final_status(call: Any) -> tuple[grpc.StatusCode, str]:
-    """The status that the other side has ended a call with, and its text.
+    """Return the status with which the other side has ended a call, and its text.
 
-    A write that meets the end makes grpc.aio put a status of its own there, which says nothing,
-    until the true one is read (``set_internal_error`` in grpc/aio/_call.py): within `STATUS_S`.
+    If a write fails because the call has ended, grpc.aio at first shows a status of its own, which
+    says nothing (``set_internal_error`` in grpc/aio/_call.py). The true one is waited for, at most
+    `STATUS_S`.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STATUS_S):
-            while await call.details() == _MET_BY_A_WRITE:  # noqa: ASYNC110 - gRPC has none
+            while await call.details() == _DETAILS_OF_A_FAILED_WRITE:  # noqa: ASYNC110 - gRPC has none
                 await asyncio.sleep(0.01)
     return await call.code(), await call.details() or ""

@@ -11,42 +11,19 @@ from typing import Any
 import uvicorn
 
 Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+"""An ASGI application."""
 
 
-def cell_app(
-    name: str,
-) -> Callable[
-    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
-    Awaitable[None],
-]:
-    """The ASGI app of a cell with this name."""
+def cell_app(name: str) -> App:
+    """Return the ASGI app of a cell with this name."""
 
-    async def app(
-        scope: Message,
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"{scope['type']} is not served here")
-        size = 0
-        while True:
-            message = await receive()
-            size += len(message.get("body", b""))
-            if not message.get("more_body", False):
-                break
-        query: bytes = scope["query_string"]
-        path: bytes = scope["raw_path"] + (b"?" + query if query else b"")
-        body = json.dumps(
-            {
-                "cell": name,
-                "method": scope["method"],
-                "path": path.decode("latin-1"),
-                "headers": [
-                    [n.decode("latin-1"), v.decode("latin-1")] for n, v in scope["headers"]
-                ],
-                "body_bytes": size,
-            }
-        ).encode()
+        body = _answer(name, scope, await _size(receive))
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
@@ -56,6 +33,31 @@ def cell_app(
         await send({"type": "http.response.body", "body": body})
 
     return app
+
+
+async def _size(receive: Receive) -> int:
+    """Read a request's body; return its length in bytes."""
+    size = 0
+    while True:
+        message = await receive()
+        size += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return size
+
+
+def _answer(name: str, scope: Message, size: int) -> bytes:
+    """Return the JSON that says who answers, and what it was asked."""
+    query: bytes = scope["query_string"]
+    path: bytes = scope["raw_path"] + (b"?" + query if query else b"")
+    headers = [[key.decode("latin-1"), value.decode("latin-1")] for key, value in scope["headers"]]
+    answer = {
+        "cell": name,
+        "method": scope["method"],
+        "path": path.decode("latin-1"),
+        "headers": headers,
+        "body_bytes": size,
+    }
+    return json.dumps(answer).encode()
 
 
 def main() -> None:

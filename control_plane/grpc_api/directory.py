@@ -12,7 +12,8 @@ from control_plane.grpc_api.generated.cell_info_pb2 import (
 )
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import Cell, CellState
-from control_plane.topology.values.change import Snapshot
+from control_plane.topology.values.change import TopologySnapshot
+from control_plane.topology.values.claim_key import KeyPair
 
 
 def cell_info(cell: Cell) -> CellInfo:
@@ -32,7 +33,7 @@ def cell_info(cell: Cell) -> CellInfo:
 class Directory:
     """The cells of one revision, without retired ones, by what a client can name them by."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: TopologySnapshot) -> None:
         cells = [cell for cell in snapshot.cells if cell.state is not CellState.RETIRED]
         cells.sort(key=lambda cell: cell.id)
         self.revision = snapshot.edge_revision
@@ -65,9 +66,9 @@ class LiveDirectory:
             self._directory = Directory(self._topology.snapshot())
         return self._directory
 
-    def owners(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
+    def owners(self, keys: Sequence[KeyPair]) -> list[int | None]:
         """The owning cell's id of each key, in order; None where nobody owns it."""
-        return self._lookup.owners(keys)
+        return self._lookup.owner_ids_of(keys)
 
 
 class LiveDirectories:

@@ -1,10 +1,11 @@
-"""Which certificates of a cell are trusted: by the control plane's probes exactly as by Envoy.
+"""Verifies the certificates of cells for the control plane's probes, exactly as Envoy does.
 
-Envoy verifies with BoringSSL and matches names itself; Python's defaults differ in both. Its
-strict mode refuses certificates without an Authority Key Identifier, it takes a common name for a
-DNS name, it reads wildcards otherwise, and it refuses short keys. So the chain is verified here
-with the flags that Envoy sets, and names are matched by Envoy's rules. One difference is left:
-Envoy believes an anchor whatever its basic constraints say, and OpenSSL holds it to them.
+Envoy verifies with BoringSSL and matches names by rules of its own. Python's defaults differ in
+both: they refuse certificates without an Authority Key Identifier, take a common name for a DNS
+name, read wildcards otherwise, and refuse short keys. A cell that Envoy trusts would look down. So
+the chain is verified here with the flags that Envoy sets, and names are matched by Envoy's rules.
+One difference is left: Envoy believes an anchor whatever its basic constraints say, and OpenSSL
+does not.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ async def connect(
 
     Raises:
         ssl.SSLError: Envoy would not trust this endpoint.
-        OSError: it can't be reached, or the file of authorities can't be read.
+        OSError: the endpoint can't be reached, or the file of authorities can't be read.
     """
     if cell.tls is None:
         return await asyncio.open_connection(endpoint.host, endpoint.port)
@@ -46,9 +47,9 @@ async def connect(
 
 
 def trust_in(file: str) -> ssl.SSLContext:
-    """Return a context that trusts the authorities in a PEM file, as of its last change.
+    """Return a context that trusts the authorities in a PEM file, as of the file's last change.
 
-    It checks no name: use `check_name`.
+    It does not check the peer's name; `check_name` does.
 
     Raises:
         OSError: the file can't be read, or holds no certificate (`ssl.SSLError`).
@@ -61,8 +62,8 @@ def _context(file: str, changed_ns: int) -> ssl.SSLContext:  # noqa: ARG001 - a 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Envoy's library refuses neither short keys nor SHA-1, and any certificate in the file is an
-    # anchor, be it an intermediate one.
+    # Envoy's library refuses neither short keys nor SHA-1. To it each certificate in the file is an
+    # anchor, even an intermediate one.
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
     if _CRL in Path(file).read_bytes():
@@ -72,13 +73,13 @@ def _context(file: str, changed_ns: int) -> ssl.SSLContext:  # noqa: ARG001 - a 
 
 
 def check_name(connection: ssl.SSLObject, name: ServerName) -> None:
-    """Check that the peer's certificate carries a name.
+    """Check that the peer's certificate is for a name.
 
     Raises:
-        ssl.SSLCertVerificationError: with the names that it has.
+        ssl.SSLCertVerificationError: it isn't; the text has the names that it is for.
     """
     certificate = connection.getpeercert() or {}
-    # Pairs such as ("DNS", "a.test"); the type of this dictionary says less.
+    # Pairs such as ("DNS", "a.test"). The type that typeshed gives the dictionary is wider.
     names: tuple[Any, ...] = tuple(certificate.get("subjectAltName", ()))
     if not any(_carries(kind, text, name) for kind, text in names):
         raise ssl.SSLCertVerificationError(1, f"no certificate for {name.text}, but for {names}")
@@ -98,10 +99,10 @@ def _same_ip(text: str, wanted: str) -> bool:
 
 
 def dns_name_matches(name: str, pattern: str) -> bool:
-    """Return whether a name is the one in a certificate, which may have a wildcard.
+    """Return whether a name matches one of a certificate's, which may have a wildcard.
 
-    One asterisk may stand anywhere in the first label, and stands for a part of one label;
-    international labels (``xn--``) have none.
+    A wildcard is one asterisk anywhere in the first label, and it matches a part of one label, even
+    an empty part. A first label that is international (``xn--``) has no wildcard.
     """
     name, pattern = name.lower(), pattern.lower()
     if name == pattern:

@@ -1,4 +1,4 @@
-"""Forgets old changes in the background, so that the change feed doesn't grow for ever."""
+"""Deletes old changes in the background, so that the change feed doesn't grow for ever."""
 
 from __future__ import annotations
 
@@ -19,31 +19,40 @@ from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
 INTERVAL_S = 600.0
+"""The pause between two rounds."""
 FIRST_S = 30.0
-"""Until the first round: a start has other things to do."""
+"""The pause before the first round: a process that starts has other things to do."""
 _MIN_PAUSE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of the change feed: what is younger *and* among so many revisions.
+class RetentionPolicy:
+    """Which changes stay: those that are younger than ``days`` *and* among the last ``revisions``.
 
-    0: no such bound. What goes is first appended to ``archive``, if that is given.
+    A bound of 0 is none.
     """
 
     days: float
     revisions: int
     archive: Path | None = None
+    """The file to which changes are appended before they are deleted, as lines of JSON."""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether anything is ever deleted."""
+        return bool(self.days or self.revisions)
 
     def prune(self, topology: Topology) -> Pruned:
-        """One bounded step; raises OSError, with nothing forgotten, where the archive can't be
-        written.
+        """Delete a bounded number of old changes; call again while there are ``more``.
+
+        Raises:
+            OSError: the archive can't be written; nothing was deleted.
         """
-        archive = None if self.archive is None else _archive(self.archive)
+        archive = None if self.archive is None else _appending_to(self.archive)
         return topology.changes.prune(older_than=self._age, keep=self._count, archive=archive)
 
     def prunable(self, topology: Topology) -> tuple[int, int]:
-        """How many changes all steps together would forget, and up to which revision."""
+        """Return how many changes would be deleted now, and up to which revision."""
         return topology.changes.prunable(older_than=self._age, keep=self._count)
 
     @property
@@ -55,47 +64,50 @@ class Kept:
         return self.revisions or None
 
 
-class Retention:
-    """Prunes the feed of one topology every so often. Several replicas may do so at once."""
+class ChangeRetention:
+    """Prunes the change feed of one topology regularly. Several replicas may do so at once."""
 
-    def __init__(self, topology: Topology, kept: Kept) -> None:
+    def __init__(self, topology: Topology, policy: RetentionPolicy) -> None:
         self._topology = topology
-        self._kept = kept
+        self._policy = policy
 
     async def run(self) -> None:
-        """Until cancelled; without a bound nothing is ever forgotten."""
-        if not (self._kept.days or self._kept.revisions):
+        """Prune until cancelled; return at once if the policy has no bound."""
+        if not self._policy.is_bounded:
             return
         await asyncio.sleep(FIRST_S)
         while True:
             try:
                 await self.round()
             except (TopologyError, OSError):
-                # A database that is away, a disk that is full: nothing is lost, the next round
-                # goes on.
+                # The database is away, or a disk is full. Nothing is lost: the next round goes on.
                 log.exception("old changes could not be forgotten")
             await asyncio.sleep(INTERVAL_S)
 
     async def round(self) -> int:
-        """Forget all that is old by now, with pauses for other writers; how many changes."""
+        """Delete all changes that are old by now, and return how many they were.
+
+        It pauses after each step for as long as the step took, so that it holds the one writer for
+        half of the time at most.
+        """
         loop = asyncio.get_running_loop()
         total = 0
         while True:
             started = loop.time()
-            step = await run_in_threadpool(self._kept.prune, self._topology)
+            step = await run_in_threadpool(self._policy.prune, self._topology)
             total += step.rows
             if not step.more:
                 break
-            # At most half of the time of the one writer.
             await asyncio.sleep(max(_MIN_PAUSE_S, loop.time() - started))
         if total:
             log.info("forgot %d changes, those up to revision %d", total, step.oldest)
         return total
 
 
-def _archive(path: Path) -> Archive:
+def _appending_to(path: Path) -> Archive:
     def append(changes: Sequence[Change]) -> None:
-        # On disk before it is forgotten; what a crash in between leaves stands twice.
+        # They are on disk before they are deleted. A crash in between leaves them in the file
+        # twice.
         with path.open("a", encoding="utf-8") as file:
             file.writelines(
                 json.dumps(change.as_dict(), ensure_ascii=False) + "\n" for change in changes

@@ -1,9 +1,12 @@
-"""Follows what the edges hold: a cell that most of them can't reach is down.
+"""Brings the edges' reports into the database, where they decide which cells are up.
 
-The edges that report to this control plane are counted in a book; what they hold of cells goes,
-whenever it changes, into the database, where it is decided together with what other control planes
-hear (`topology.edge_health`). An unchanged word is written again every few seconds, so that others
-know that it still counts.
+The edges that report to this control plane are counted in a book (`edge_health.book`). Whenever the
+counts of cells change they are written to the database as this control plane's report, and in the
+same transaction it is decided by the reports of all control planes (`topology.cells.edge_health`).
+A report counts only while it is fresh, so an unchanged one is written again every few seconds.
+
+A cell must not flap, and a fleet must not be judged by its first edge. So reports are gathered for
+a moment before the first one is written, and a cell that has just changed is left for a while.
 """
 
 from __future__ import annotations
@@ -17,38 +20,32 @@ from collections.abc import Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.edge_health.book import Book, Count
+from control_plane.edge_health.book import Book
 from control_plane.names import CELL_CLUSTERS
 from control_plane.topology import Topology
+from control_plane.topology.cells.edge_health import Decided
 
 log = logging.getLogger(__name__)
 TICK_S = 1.0
-"""How often it is looked for reports that have become old, and for decisions that were put off."""
+"""How often to look for reports that have become old, and for decisions that were put off."""
 PAUSE_S = 0.2
-"""Between two decisions: a dead endpoint is reported by a whole fleet within a second."""
+"""The pause between two decisions: a whole fleet reports a dead endpoint within a second."""
 REFRESH_S = 3.0
-"""How often an unchanged word is written."""
+"""How often an unchanged report is written."""
 GATHER_S = 1.0
-"""After the first report: the others of a fleet that comes back are on their way."""
+"""How long to wait after an edge's first report: the rest of a fleet that comes back follows."""
 HOLD_S = 2.0
-"""How long a cell stays as it was decided at least."""
+"""How long a cell's health stays at least after it has changed."""
 WITHDRAW_S = 2.0
-"""How long a control plane that stops may take to say so."""
+"""How long a control plane that stops may take to withdraw its report."""
 MAX_RETRY_PAUSE_S = 2.0
-"""Between tries that fail."""
-
-
-def of_cells(counts: Mapping[str, Count]) -> dict[str, Count]:
-    """The counts of cells' clusters, by the cell's name."""
-    return {
-        cluster.removeprefix(CELL_CLUSTERS): count
-        for cluster, count in counts.items()
-        if cluster.startswith(CELL_CLUSTERS)
-    }
+"""The longest pause between steps that fail."""
+_Report = Mapping[str, tuple[int, int]]
+"""By the cell's name, how many edges can reach it and how many can't."""
 
 
 class EdgeDecisions:
-    """Decides by one book, for one event loop."""
+    """Reports by one book. For one event loop."""
 
     def __init__(
         self,
@@ -59,28 +56,39 @@ class EdgeDecisions:
         connected: Callable[[], int] = lambda: 0,
         settle_s: float = GATHER_S,
     ) -> None:
-        """``connected`` says how many Envoys are connected, whether or not they report."""
-        self._connected = connected
+        """Report nothing yet; `run` does.
+
+        Args:
+            topology: whose cells are decided on.
+            book: the reports of the edges that are connected here. It calls us on each change.
+            clock: monotonic seconds, the book's.
+            connected: returns how many Envoys are connected, whether or not they report.
+            settle_s: how long to wait after an edge's first report.
+        """
         self._topology = topology
         self._book = book
         self._clock = clock
+        self._connected = connected
         self._settle_s = settle_s
         self._replica = str(uuid.uuid4())
         self._changed = asyncio.Event()
         book.on_change = self._changed.set
         self._settled_at: float | None = None
-        self._written: dict[str, tuple[int, int]] | None = None
-        self._silent = 0
-        """What stands in the database; None: nothing of ours does."""
-        self._due = 0.0
+        """When enough reports were or will be gathered; None while nobody reports."""
+        self._written: _Report | None = None
+        """The report in the database; None before the first."""
+        self._written_silent = 0
+        self._refresh_at = 0.0
         self._decided_at: dict[str, float] = {}
+        """When the health of each cell last changed, for the last `HOLD_S`."""
         self._put_off = False
+        """Whether a decision waits for the end of a cell's hold."""
         self._disbelieved: frozenset[str] = frozenset()
         self.failures = 0
-        """Steps that failed, in a row."""
+        """How many steps in a row have failed."""
 
     async def run(self) -> None:
-        """Until cancelled; then our word no longer counts."""
+        """Report until cancelled; then withdraw the report."""
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -93,7 +101,7 @@ class EdgeDecisions:
                 await self._withdraw()
 
     async def _withdraw(self) -> None:
-        """Take our word back; if the database is away, it becomes old by itself."""
+        """Withdraw the report. If the database is away, the report becomes old by itself."""
         try:
             async with asyncio.timeout(WITHDRAW_S):
                 await run_in_threadpool(self._topology.edge_health.withdraw, self._replica)
@@ -104,7 +112,7 @@ class EdgeDecisions:
         try:
             await self.step()
         except Exception:
-            # A database that is away: what the book holds is written when it is back.
+            # The database may be away. What the book holds is written when it is back.
             self.failures += 1
             self._changed.set()
             log.exception("what the edges hold could not be written down")
@@ -114,26 +122,39 @@ class EdgeDecisions:
             await asyncio.sleep(PAUSE_S)
 
     async def step(self) -> None:
-        """Write what has changed, or is to be written again, and decide."""
+        """Write the report, and decide, if anything has changed or is due again."""
         now = self._clock()
         self._book.age(now)
-        counts = {
-            name: (count.up, count.down) for name, count in of_cells(self._book.counts).items()
-        }
-        if not self._has_settled(counts, now):
-            return
+        counts = self._book.counts_under(CELL_CLUSTERS)
+        report = {name: (count.up, count.down) for name, count in counts.items()}
         silent = max(0, self._connected() - len(self._book.nodes))
-        same = (counts, silent) == (self._written, self._silent)
-        if same and now < self._due and not self._put_off:
-            return
-        if not counts and not self._written:
-            # Nobody reports, and that is what stands there.
+        if not self._has_settled(report, now) or not self._is_due(report, silent, now):
             return
         self._decided_at = {name: at for name, at in self._decided_at.items() if now - at < HOLD_S}
         note = self._topology.edge_health.note
         held = self._decided_at.keys()
-        decided = await run_in_threadpool(note, self._replica, counts, silent=silent, held=held)
-        self._written, self._silent, self._due = counts, silent, now + REFRESH_S
+        decided = await run_in_threadpool(note, self._replica, report, silent=silent, held=held)
+        self._written, self._written_silent = report, silent
+        self._refresh_at = now + REFRESH_S
+        self._record(decided, now)
+
+    def _has_settled(self, report: _Report, now: float) -> bool:
+        if not report:
+            self._settled_at = None
+            return True
+        if self._settled_at is None:
+            self._settled_at = now + self._settle_s
+        return now >= self._settled_at
+
+    def _is_due(self, report: _Report, silent: int, now: float) -> bool:
+        if not report and not self._written:
+            # Nobody reports, and the database says so.
+            return False
+        changed = (report, silent) != (self._written, self._written_silent)
+        return changed or now >= self._refresh_at or self._put_off
+
+    def _record(self, decided: Decided, now: float) -> None:
+        """Remember and log what a decision has changed, and what it has not."""
         self._put_off = bool(decided.put_off)
         if decided.disbelieved and not self._disbelieved:
             count = len(decided.disbelieved)
@@ -142,11 +163,3 @@ class EdgeDecisions:
         for name, up in decided.changed.items():
             self._decided_at[name] = now
             log.warning("%s is %s, by what the edges hold", name, "up" if up else "down")
-
-    def _has_settled(self, counts: Mapping[str, object], now: float) -> bool:
-        if not counts:
-            self._settled_at = None
-            return True
-        if self._settled_at is None:
-            self._settled_at = now + self._settle_s
-        return now >= self._settled_at

@@ -1,7 +1,7 @@
-"""Hears of other processes' commits at once, by PostgreSQL's NOTIFY.
+"""Hears of other processes' commits at once, where the database's server notifies of them.
 
-Hints only: what is lost, late, doubled or out of order does no harm, since whoever is woken reads
-the database, and looks there regularly without being woken.
+Notifications are hints only. One that is lost, late, doubled or out of order does no harm: whoever
+is woken by it reads the database, and reads it regularly without being woken.
 """
 
 from __future__ import annotations
@@ -9,40 +9,31 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import psycopg
-
 from control_plane.topology import Topology
-from control_plane.topology.storage.postgresql import CHANNEL
+from control_plane.topology.storage.dialect import dialect_of
+from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
 RECONNECT_S = 1.0
-"""Until a lost connection is made anew."""
+"""How long to wait before a lost connection is made anew."""
 
 
-class WakeUps:
-    """Tells this process's subscribers of revisions that others have committed."""
+class CommitNotifications:
+    """Tells the subscribers of this process's topology which revisions others have committed."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
 
     async def run(self) -> None:
-        """Listen until cancelled; SQLite has nobody to listen to."""
-        engine = self._topology.engine
-        if engine.dialect.name != "postgresql":
-            return
-        arguments, options = engine.dialect.create_connect_args(engine.url)
-        given = {**options, "autocommit": True}
-        while True:
+        """Listen until cancelled. An embedded database has nobody who notifies."""
+        while not self._topology.embedded:
             try:
-                connection = await psycopg.AsyncConnection.connect(*arguments, **given)
-                async with connection:
-                    await connection.execute(f"LISTEN {CHANNEL}".encode())
-                    async for notification in connection.notifies():
-                        self.heard(notification.payload)
-            except psycopg.OperationalError as error:
-                log.warning("no wake-ups until the database is back: %s", str(error).strip())
+                async for text in dialect_of(self._topology.engine).notifications():
+                    self.heard(text)
+            except TopologyError as error:
+                log.warning("no wake-ups until the database is back: %s", error)
             await asyncio.sleep(RECONNECT_S)
 
-    def heard(self, payload: str) -> None:
-        """A notification came."""
-        self._topology.tell(int(payload) if payload.isascii() and payload.isdigit() else 0)
+    def heard(self, text: str) -> None:
+        """Pass a notification on; one that is no revision tells that something was committed."""
+        self._topology.tell(int(text) if text.isascii() and text.isdigit() else 0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
-from control_plane.edge_health.book import Count
+from control_plane.metrics.catalogue import counter, gauge
 from control_plane.topology.values.cell import Cell, CellState
 
 _UNWATCHED = frozenset({CellState.DRAINED, CellState.RETIRED})
@@ -16,35 +16,16 @@ class CellMetrics:
     """Whether each cell is up; the observer of the streams on which edges report."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._up = Gauge(
-            "cellway_cell_up",
-            "1 if a cell answers its health checks; drained and retired ones are left out",
-            ["cell"],
-            registry=registry,
-        )
-        self._reporters = Gauge(
-            "cellway_edge_reporters",
-            "Envoys that report which endpoints they hold healthy",
-            registry=registry,
-        )
-        self._edges = Gauge(
-            "cellway_cell_edges",
-            "Reporting Envoys by what they hold of a cell: some endpoint healthy (up), none (down)",
-            ["cell", "holds"],
-            registry=registry,
-        )
-        self._reports_refused = Counter(
-            "cellway_edge_reports_refused_total",
-            "Streams of such reports that were ended for breaking the protocol or a bound",
-            ["code"],
-            registry=registry,
-        )
+        self._up = gauge(registry, "cellway_cell_up", "cell")
+        self._edges = gauge(registry, "cellway_cell_edges", "cell", "holds")
+        self._reporters = gauge(registry, "cellway_edge_reporters")
+        self._reports_refused = counter(registry, "cellway_edge_reports_refused_total", "code")
 
     def report_refused(self, code: str) -> None:
         """Count a stream of reports that was ended with this gRPC status."""
         self._reports_refused.labels(code).inc()
 
-    def set_cells(self, cells: Iterable[Cell], reports: Mapping[str, Count]) -> None:
+    def set_cells(self, cells: Iterable[Cell], reports: Mapping[str, tuple[int, int]]) -> None:
         """Set the gauges of each cell.
 
         Args:
@@ -57,9 +38,10 @@ class CellMetrics:
         for cell in cells:
             if cell.state not in _UNWATCHED:
                 self._up.labels(cell.name).set(cell.healthy)
-            if (count := reports.get(cell.name)) is not None:
-                self._edges.labels(cell.name, "up").set(count.up)
-                self._edges.labels(cell.name, "down").set(count.down)
+            if (edges := reports.get(cell.name)) is not None:
+                up, down = edges
+                self._edges.labels(cell.name, "up").set(up)
+                self._edges.labels(cell.name, "down").set(down)
 
     def set_reporters(self, number: int) -> None:
         """Set how many Envoys report."""

@@ -1,4 +1,8 @@
-"""Claims by bucket for metrics: counting reads the whole table, so seldom where that is slow."""
+"""Counts claims by bucket for metrics.
+
+Counting reads the whole table: three seconds for ten million claims. So the slower a count is, the
+more seldom it is repeated.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 SHARE = 0.01
-"""Of the time at most this much goes into counting: 3 s of it are followed by 5 minutes without."""
+"""The share of time that may go into counting: after a count of 3 s there is none for 5 minutes."""
 PATIENCE_S = 1.0
-"""How long a scrape waits for a count; then it gets the one before, the first time none."""
+"""How long a scrape waits for a count. Then it gets the previous one; before the first, none."""
 
 
 class ClaimCounts:
-    """The newest count, made anew when the last one has paid off. For one event loop."""
+    """The newest count, which is repeated when `SHARE` allows it. For one event loop."""
 
     def __init__(self, count: Callable[[], Mapping[str, int]], clock: Callable[[], float]) -> None:
         self._count = count
@@ -22,7 +26,7 @@ class ClaimCounts:
         self._counting: asyncio.Task[None] | None = None
 
     async def get(self) -> Mapping[str, int]:
-        """Claims by bucket, as of lately."""
+        """Return the number of claims by bucket, as of the newest count."""
         if self._counting is None and self._clock() >= self._due:
             self._counting = asyncio.create_task(self._refresh())
         if self._counting is not None:
@@ -33,7 +37,7 @@ class ClaimCounts:
         return self._newest
 
     async def close(self) -> None:
-        """Wait for a count that is under way: its thread uses the database."""
+        """Wait for a count that is under way, because its thread uses the database."""
         if self._counting is not None:
             await asyncio.gather(self._counting, return_exceptions=True)
 

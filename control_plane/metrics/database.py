@@ -6,10 +6,10 @@ import re
 import time
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, Engine, event
 
-from control_plane.metrics.buckets import SECONDS
+from control_plane.metrics.catalogue import histogram
 
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+\"?([a-z_]{1,40})", re.IGNORECASE)
 _VERBS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
@@ -24,13 +24,7 @@ class DatabaseMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._seconds = Histogram(
-            "cellway_db_seconds",
-            "Time of a statement in the database",
-            ["query"],
-            buckets=SECONDS,
-            registry=registry,
-        )
+        self._seconds = histogram(registry, "cellway_db_seconds", "query")
 
     def observe(self, engine: Engine) -> None:
         """Time each statement of an engine from now on."""

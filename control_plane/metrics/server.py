@@ -3,54 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
-from control_plane.edge_health.book import Count
-from control_plane.metrics.aggregate import ClassifierMetrics, Together
+from control_plane.metrics.aggregate import Together
+from control_plane.metrics.catalogue import gauge
 from control_plane.metrics.cells import CellMetrics
 from control_plane.metrics.claims import ClaimMetrics, SequenceMetrics
 from control_plane.metrics.database import DatabaseMetrics
 from control_plane.metrics.fleet import FleetMetrics
 from control_plane.metrics.workers import WorkerMetrics
-from control_plane.topology import LeaseBacklog, SequenceUse
 from control_plane.topology.values.cell import Cell
-from control_plane.xds.fleet.fleet import NodeStatus
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is read at the moment of a scrape."""
+    """What gauges show, read at the moment of a scrape; in plain values, whoever they come from."""
 
-    nodes: Iterable[NodeStatus]
+    nodes: Mapping[str, int]
+    """The number of Envoys by state; states without any are there with 0."""
+    outdated_nodes: int
+    """Connected Envoys that are older than the fleet needs."""
     cells: Iterable[Cell]
+    reporters: int
+    """Envoys that report which endpoints they hold healthy."""
+    reports: Mapping[str, tuple[int, int]]
+    """How many of them hold some endpoint of a cell healthy, and how many none, by its name."""
     claims: Mapping[str, int]
     """The number of claims by bucket."""
+    open_leases: int
+    oldest_lease_s: float
+    sequences: Mapping[str, float]
+    """The share of its ids that a cell has used (0 to 1), by its name."""
+    sequences_restored: bool
     ruleset_active: bool
     publication_refused: bool
-    leases: LeaseBacklog
-    sequences: Iterable[SequenceUse]
-    sequences_restored: bool
-    reporters: int = 0
-    """Nodes that report which endpoints they hold healthy."""
-    edges: Mapping[str, Count] = field(default_factory=dict)
-    """What they hold, by cell."""
 
 
 class PublicationMetrics:
     """Whether anything is published, and whether a guard holds it back."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._refused = Gauge(
-            "cellway_publication_refused",
-            "1 while a guard keeps the newest revision from the fleet",
-            registry=registry,
-        )
-        self._ruleset = Gauge(
-            "cellway_ruleset_active", "1 if a ruleset routes, 0 if none does", registry=registry
-        )
+        self._refused = gauge(registry, "cellway_publication_refused")
+        self._ruleset = gauge(registry, "cellway_ruleset_active")
 
     def set_publication(self, *, ruleset_active: bool, refused: bool) -> None:
         """Set both gauges."""
@@ -71,20 +68,19 @@ class Metrics:
         self.sequences = SequenceMetrics(registry)
         self.database = DatabaseMetrics(registry)
         self.workers = WorkerMetrics(registry)
-        own = CollectorRegistry()
-        self.classifier = ClassifierMetrics(own)
-        """What this process decides itself; the same names as in the processes' files."""
-        registry.register(Together(own, worker_directory))
+        self.classifier = CollectorRegistry()
+        """For the metrics of this process's classifier, which have the names of the workers'."""
+        registry.register(Together(self.classifier, worker_directory))
 
     def render(self, state: State) -> bytes:
         """Return the text for Prometheus, with gauges as of now."""
-        self.fleet.set_nodes(state.nodes)
+        self.fleet.set_nodes(state.nodes, state.outdated_nodes)
         self.publication.set_publication(
             ruleset_active=state.ruleset_active, refused=state.publication_refused
         )
-        self.cells.set_cells(state.cells, state.edges)
+        self.cells.set_cells(state.cells, state.reports)
         self.cells.set_reporters(state.reporters)
         self.claims.set_claims(state.claims)
-        self.claims.set_leases(state.leases)
+        self.claims.set_leases(state.open_leases, state.oldest_lease_s)
         self.sequences.set_sequences(state.sequences, restored=state.sequences_restored)
         return generate_latest(self.registry)

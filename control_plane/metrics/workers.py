@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
+
+from control_plane.metrics.catalogue import counter, gauge
 
 
 class WorkerMetrics:
     """The metrics of the classifier's processes; the observer of their supervisor."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._workers = Gauge(
-            "cellway_classifier_workers", "Classifier processes", ["state"], registry=registry
-        )
-        self._restarts = Counter(
-            "cellway_classifier_restarts_total",
-            "Classifier processes that died and were started again",
-            registry=registry,
-        )
+        self._workers = gauge(registry, "cellway_classifier_workers", "state")
+        self._restarts = counter(registry, "cellway_classifier_restarts_total")
 
     def workers(self, running: int, wanted: int) -> None:
         """Set how many processes run, and how many should."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from control_plane.names import cell_id
 from control_plane.routing.model import Cell, Cells, Outcome, Status, ToCell, Weighted
 from control_plane.routing.rules.ruleset import (
     Classify,
@@ -37,7 +38,6 @@ from control_plane.routing.rules.ruleset import (
 
 RETRY_AFTER_S = 5
 """What a request that is refused for now is told to wait, in seconds."""
-MAX_CELL_ID_DIGITS = 19
 _RETRIED = frozenset({429, 503})
 
 Weights = tuple[tuple[str, int], ...]
@@ -100,21 +100,18 @@ def proxied_cell(action: Proxy, cells: Cells) -> Cell | None:
 
 
 def keyed_cell(kind: ClassifyType, key: str, cells: Cells) -> Cell | None:
-    """Return the cell that a key names, for the kinds SESSION_PREFIX and CELL_ID.
-
-    A cell id is decimal, without leading zeros.
-    """
+    """Return the cell that a key names, for the kinds SESSION_PREFIX and CELL_ID."""
     if kind is ClassifyType.SESSION_PREFIX:
         return cells.by_prefix.get(key)
-    decimal = key.isascii() and key.isdigit() and len(key) <= MAX_CELL_ID_DIGITS and key[0] != "0"
-    return cells.by_id.get(int(key)) if decimal else None
+    number = cell_id(key)
+    return None if number is None else cells.by_id.get(number)
 
 
 def keyed_cells(kind: ClassifyType, cells: Cells) -> Mapping[str, Cell]:
     """Return every key for which `keyed_cell` has a cell, with that cell."""
     if kind is ClassifyType.SESSION_PREFIX:
         return cells.by_prefix
-    return {str(cell_id): cell for cell_id, cell in cells.by_id.items()}
+    return {str(number): cell for number, cell in cells.by_id.items()}
 
 
 def fixed_outcome(rule: Rule, cells: Cells) -> Outcome | None:

@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass, field
 
 from control_plane.classifier.cache.tiered import CachedLookup, open_cached_lookup
-from control_plane.classifier.decide import LiveView
+from control_plane.classifier.decide import Decider
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.worker.supervisor import Workers
@@ -19,27 +19,27 @@ from control_plane.settings import CLASSIFIER_PORT
 
 
 @dataclass(frozen=True, slots=True)
-class Decider:
+class ClassifierParts:
     """What a classifier in this process decides with. Over HTTP and over gRPC it has one each."""
 
-    view: LiveView
+    decider: Decider
     lookup: CachedLookup | None
-    """None on SQLite, where the view itself looks claims up."""
+    """None on SQLite, where the decider itself looks claims up."""
 
     @classmethod
-    def open(cls, foundation: Foundation) -> Decider:
+    def open(cls, foundation: Foundation) -> ClassifierParts:
         """Read cells and ruleset, and connect to the caches."""
-        view = LiveView(foundation.topology)
+        decider = Decider(foundation.topology)
         lookup = open_cached_lookup(
-            foundation.topology, foundation.metrics.classifier, foundation.settings.redis_url
+            foundation.topology, foundation.classifier_metrics, foundation.settings.redis_url
         )
-        return cls(view, lookup)
+        return cls(decider, lookup)
 
     async def close(self) -> None:
         """Close the connections."""
         if self.lookup is not None:
             await self.lookup.close()
-        self.view.close()
+        self.decider.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class LocalClassifier:
     """ext_authz over HTTP on this process's event loop."""
 
     port: int
-    decider: Decider
+    parts: ClassifierParts
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
     """There are none."""
 
@@ -56,14 +56,14 @@ class LocalClassifier:
         """Listen and serve; raises OSError if the port is taken."""
         settings = foundation.settings
         sock = bind(settings.host, settings.classifier_port, CLASSIFIER_PORT)
-        decider = Decider.open(foundation)
-        server = ClassifierServer(decider.view, foundation.metrics.classifier, decider.lookup)
+        parts = ClassifierParts.open(foundation)
+        server = ClassifierServer(parts.decider, foundation.classifier_metrics, parts.lookup)
         foundation.tasks.start("classifier", functools.partial(server.run, sock))
-        return cls(port_of(sock), decider)
+        return cls(port_of(sock), parts)
 
     async def stop(self) -> None:
         """Close what it decides with; the background tasks end the server itself."""
-        await self.decider.close()
+        await self.parts.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +127,17 @@ async def start_classifier(foundation: Foundation) -> LocalClassifier | Classifi
 class GrpcClassifier:
     """ext_authz over gRPC, on the port that other roles use too."""
 
-    decider: Decider
+    parts: ClassifierParts
 
     @classmethod
     def start(cls, foundation: Foundation, grpc: GrpcListener) -> GrpcClassifier:
         """Add the service to the gRPC port."""
-        decider = Decider.open(foundation)
-        service = Authorization(decider.view, foundation.metrics.classifier, decider.lookup)
+        parts = ClassifierParts.open(foundation)
+        service = Authorization(parts.decider, foundation.classifier_metrics, parts.lookup)
         service.register(grpc.server)
         grpc.announce([AUTHORIZATION_SERVICE])
-        return cls(decider)
+        return cls(parts)
 
     async def stop(self) -> None:
         """Close what it decides with."""
-        await self.decider.close()
+        await self.parts.close()

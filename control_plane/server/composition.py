@@ -8,8 +8,9 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 
+from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
-from control_plane.jobs.notifications import WakeUps
+from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
 from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import host_port
@@ -54,23 +55,32 @@ def _check(settings: Settings) -> None:
     security = security_of(settings)
     if security is not None:
         security.files.read()
-    if settings.redis_url is not None and settings.database_url.startswith("sqlite"):
-        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
 
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
+    """Open the database and start what does not depend on roles; the stack stops it."""
     topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
     stack.callback(topology.close)
+    if settings.redis_url is not None and topology.embedded:
+        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
     tasks = await stack.enter_async_context(background_tasks())
-    tasks.start("wake-ups", WakeUps(topology).run)
-    return Foundation(settings, topology, metrics, Fleet(metrics.fleet), tasks, worker_files)
+    tasks.start("wake-ups", CommitNotifications(topology).run)
+    return Foundation(
+        settings=settings,
+        topology=topology,
+        metrics=metrics,
+        classifier_metrics=ClassifierMetrics(metrics.classifier),
+        fleet=Fleet(metrics.fleet),
+        tasks=tasks,
+        worker_files=worker_files,
+    )
 
 
 async def _start_roles(foundation: Foundation, stack: contextlib.AsyncExitStack) -> Running:
-    """Start the roles, and have the stack stop them: what others use stops after them."""
+    """Start the roles in their order; the stack stops them in the reverse order."""
     roles = frozenset(foundation.settings.roles)
     plane = Running.over(foundation)
     access = TopologyAccess.open(foundation)

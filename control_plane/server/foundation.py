@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.edge_health.book import Book
 from control_plane.metrics.server import Metrics
 from control_plane.server.background import BackgroundTasks
@@ -20,6 +21,8 @@ class Foundation:
     settings: Settings
     topology: Topology
     metrics: Metrics
+    classifier_metrics: ClassifierMetrics
+    """What the classifier counts in this process; it is there without the role, too, with zeros."""
     fleet: Fleet
     tasks: BackgroundTasks
     worker_files: Path

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
-from control_plane.jobs.edge_decisions import of_cells
 from control_plane.metrics.claim_counts import ClaimCounts
 from control_plane.metrics.server import State
+from control_plane.names import CELL_CLUSTERS
 from control_plane.server.foundation import Foundation
+from control_plane.xds.session.status import SyncState
 
 Alarm = Callable[[], str | None]
 """Returns why some Envoy does not get the newest revision; None if nothing keeps it from that."""
@@ -31,33 +33,37 @@ class Scrape:
         return cls(foundation, alarm, ClaimCounts(foundation.topology.claims.count, time.monotonic))
 
     async def text(self) -> bytes:
-        """Return the metrics as of now, as Prometheus reads them.
+        """Return the metrics as of now, as Prometheus reads them."""
+        state = await self._read()
+        return await run_in_threadpool(self.foundation.metrics.render, state)
 
-        The database is read in threads. The fleet and the book of edges belong to the event loop,
-        so they are read on it.
-        """
-        topology, fleet, edges = (
-            self.foundation.topology, self.foundation.fleet, self.foundation.edges,
-        )  # fmt: skip
+    async def _read(self) -> State:
+        """Read the database in threads, and what belongs to the event loop on it."""
+        topology = self.foundation.topology
         snapshot = await run_in_threadpool(topology.snapshot)
         leases = await run_in_threadpool(topology.open_leases.backlog)
         sequences = await run_in_threadpool(topology.sequences.uses)
         mark = await run_in_threadpool(topology.sequences.high_water_mark)
         claims = await self.counts.get()
+        fleet, edges = self.foundation.fleet, self.foundation.edges
         fleet.give_up_late()
-        state = State(
-            nodes=fleet.nodes(),
+        nodes = fleet.nodes()
+        by_state = Counter(node.state for node in nodes)
+        reports = edges.counts_under(CELL_CLUSTERS)
+        return State(
+            nodes={state: by_state[state] for state in SyncState},
+            outdated_nodes=sum(node.connected and bool(node.outdated) for node in nodes),
             cells=snapshot.cells,
+            reporters=len(edges.nodes),
+            reports={cell: (count.up, count.down) for cell, count in reports.items()},
             claims=claims,
+            open_leases=leases.open,
+            oldest_lease_s=leases.oldest_s,
+            sequences={use.cell: use.share for use in sequences},
+            sequences_restored=mark.restored,
             ruleset_active=snapshot.ruleset is not None,
             publication_refused=self.alarm() is not None,
-            leases=leases,
-            sequences=sequences,
-            sequences_restored=mark.restored,
-            reporters=len(edges.nodes),
-            edges=of_cells(edges.counts),
         )
-        return await run_in_threadpool(self.foundation.metrics.render, state)
 
     async def close(self) -> None:
         """Wait for a count of claims that is under way: its thread uses the database."""

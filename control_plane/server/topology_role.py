@@ -10,7 +10,7 @@ from control_plane.grpc_api.server.methods import Pools
 from control_plane.grpc_api.server.pool import Work
 from control_plane.grpc_api.server.write_queue import THREADS, Updates
 from control_plane.jobs.cell_health import HealthMonitor
-from control_plane.jobs.change_retention import Kept, Retention
+from control_plane.jobs.change_retention import ChangeRetention, RetentionPolicy
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
 from control_plane.settings import Settings
@@ -34,10 +34,9 @@ class TopologyAccess:
         """Return the access to a foundation's topology."""
         settings, topology = foundation.settings, foundation.topology
         most = settings.grpc_max_calls
-        # SQLite answers within microseconds, on the event loop. Over a network it takes its time,
-        # during which the loop has other things to do.
-        local = settings.database_url.startswith("sqlite")
-        lookups = None if local else Work(threads=LOOKUP_THREADS, max_calls=most)
+        # An embedded database answers within microseconds, on the event loop. Over a network it
+        # takes its time, during which the loop has other things to do.
+        lookups = None if topology.embedded else Work(threads=LOOKUP_THREADS, max_calls=most)
         updates = Updates(
             topology.leases.carry_out, max_calls=most, threads=min(THREADS, settings.grpc_threads)
         )
@@ -61,7 +60,7 @@ def serve_topology(foundation: Foundation, access: TopologyAccess, grpc: GrpcLis
 
 def care_for_changes(foundation: Foundation) -> None:
     """Forget old changes in the background."""
-    retention = Retention(foundation.topology, changes_kept(foundation.settings))
+    retention = ChangeRetention(foundation.topology, changes_kept(foundation.settings))
     foundation.tasks.start("change retention", retention.run)
 
 
@@ -74,8 +73,8 @@ def watch_cells(foundation: Foundation) -> None:
     foundation.tasks.start("cell health", monitor.run)
 
 
-def changes_kept(settings: Settings) -> Kept:
+def changes_kept(settings: Settings) -> RetentionPolicy:
     """Return how much of the change feed is to be kept."""
-    return Kept(
+    return RetentionPolicy(
         settings.changes_kept_days, settings.changes_kept_revisions, settings.changes_archive
     )

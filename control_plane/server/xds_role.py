@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from control_plane.edge_health import service as edge_health
 from control_plane.edge_health.service import HealthReports
 from control_plane.jobs.edge_decisions import EdgeDecisions
-from control_plane.publisher.publisher import Publisher, newest_revision
+from control_plane.publisher.publisher import Publisher
+from control_plane.publisher.topology_reader import newest_revision
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
 from control_plane.server.traffic import traffic_policy
@@ -37,7 +38,10 @@ class XdsRole:
         topology, fleet, settings = foundation.topology, foundation.fleet, foundation.settings
         cache = SnapshotCache()
         server = XdsServer(
-            cache, fleet, newest=newest_revision(topology), force_shrink=settings.force_shrink
+            cache,
+            fleet,
+            newest_revision=newest_revision(topology),
+            force_shrink=settings.force_shrink,
         )
         server.register(grpc.server)
         ClientStatus(fleet).register(grpc.server)

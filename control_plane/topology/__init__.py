@@ -13,22 +13,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from control_plane.topology.cells.sequence_ranges import HighWaterMark, SequenceUse
     from control_plane.topology.changes import Archive, Pruned
     from control_plane.topology.claims.bulk import Imported
     from control_plane.topology.claims.bulk_lines import Reject
     from control_plane.topology.claims.leases import Outcome
     from control_plane.topology.claims.move import Subject
-    from control_plane.topology.claims.open_leases import LeaseBacklog
     from control_plane.topology.operations import Operation, OperationState, Progress
     from control_plane.topology.service import MigrationsPending, Topology
     from control_plane.topology.tokens import Scope
 
 __all__ = [
     "Archive",
-    "HighWaterMark",
     "Imported",
-    "LeaseBacklog",
     "MigrationsPending",
     "Operation",
     "OperationState",
@@ -37,16 +33,13 @@ __all__ = [
     "Pruned",
     "Reject",
     "Scope",
-    "SequenceUse",
     "Subject",
     "Topology",
 ]
 
 _MODULES = {
     "Archive": "changes",
-    "HighWaterMark": "cells.sequence_ranges",
     "Imported": "claims.bulk",
-    "LeaseBacklog": "claims.open_leases",
     "MigrationsPending": "service",
     "Operation": "operations",
     "OperationState": "operations",
@@ -55,7 +48,6 @@ _MODULES = {
     "Pruned": "changes",
     "Reject": "claims.bulk_lines",
     "Scope": "tokens",
-    "SequenceUse": "cells.sequence_ranges",
     "Subject": "claims.move",
     "Topology": "service",
 }

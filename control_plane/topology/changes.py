@@ -16,12 +16,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, update
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import clock, moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Change
-from control_plane.topology.values.errors import Gone
+from control_plane.topology.storage import Store, Transaction, clock, moment, schema
+from control_plane.topology.values import Change, Gone
 
 WINDOW = 10_000
 """Revisions that one page of `Changes.newest` looks at."""
@@ -45,7 +41,7 @@ class Pruned:
 
 
 class Revisions(NamedTuple):
-    """The last commit, and the last that changed a cell or the active ruleset (`Snapshot`)."""
+    """The last commit, and the last ones that changed what edges get: see `TopologySnapshot`."""
 
     revision: int
     edge_revision: int

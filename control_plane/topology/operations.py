@@ -11,11 +11,8 @@ from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, tuple_, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import clock, moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.errors import NotFound, Refused
+from control_plane.topology.storage import Store, Transaction, clock, moment, schema
+from control_plane.topology.values import NotFound, Refused
 
 SILENT = timedelta(seconds=60)
 """An operation without a note for so long is shown as interrupted: its process has died."""
@@ -43,16 +40,16 @@ class Operation:
     id: str
     kind: str
     target: str
+    actor: str
     state: OperationState
     done: int
     total: int | None
     detail: str
-    actor: str
     started_at: datetime
     updated_at: datetime
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return it in plain JSON types."""
         return {
             "id": self.id,
             "kind": self.kind,
@@ -136,7 +133,7 @@ def _start(tx: Transaction, kind: str, target: str, total: int | None) -> Operat
             raise Refused(f"{kind} of {target}", f"operation {other.id} does it already")
     running = OperationState.RUNNING
     operation = Operation(
-        str(uuid.uuid4()), kind, target, running, 0, total, "", tx.actor, now, now
+        str(uuid.uuid4()), kind, target, tx.actor, running, 0, total, "", now, now
     )
     tx.connection.execute(insert(_T).values(**_columns(operation)))
     newest = select(_T.c.id).order_by(_T.c.started_at.desc()).limit(MAX_ENDED).subquery()
@@ -156,6 +153,6 @@ def _operation(row: Row[Any], now: datetime) -> Operation:
     if state is OperationState.RUNNING and now - updated > SILENT:
         state = OperationState.INTERRUPTED
     return Operation(
-        row.id, row.kind, row.target, state, row.done, row.total, row.detail, row.actor,
+        row.id, row.kind, row.target, row.actor, state, row.done, row.total, row.detail,
         moment(row.started_at), updated,
     )  # fmt: skip

@@ -8,12 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from control_plane.names import MAX_DOCUMENT_BYTES
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Ruleset, Written
-from control_plane.topology.values.claim_key import can_be_kept
-from control_plane.topology.values.errors import Invalid, NotFound, Problem, StaleVersion
+from control_plane.topology.storage import Store, Transaction, schema
+from control_plane.topology.values import (
+    Invalid,
+    NotFound,
+    Problem,
+    Ruleset,
+    StaleVersion,
+    Written,
+    can_be_kept,
+)
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?\Z")
 _T = schema.rulesets
@@ -96,13 +100,7 @@ def newest(connection: Connection, name: str) -> Ruleset | None:
 
 def put(tx: Transaction, name: str, document: str, expected: int | None) -> Ruleset:
     """Keep a new version, not active; a document that the newest version has is not kept twice."""
-    if not _NAME.match(name):
-        raise Invalid(Problem("name", f"{name!r} is no name", "1 to 64 of a-z, 0-9, _ and -"))
-    if not can_be_kept(document):
-        raise Invalid(Problem("document", "it has a lone surrogate", "write whole characters"))
-    if len(document.encode()) > MAX_DOCUMENT_BYTES:
-        mend = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
-        raise Invalid(Problem("document", "too large", mend))
+    _check(name, document)
     last = newest(tx.connection, name)
     version = last.version if last else 0
     if expected is not None and expected != version:
@@ -125,15 +123,25 @@ def put(tx: Transaction, name: str, document: str, expected: int | None) -> Rule
     return ruleset
 
 
+def _check(name: str, document: str) -> None:
+    if not _NAME.match(name):
+        raise Invalid(Problem("name", f"{name!r} is no name", "1 to 64 of a-z, 0-9, _ and -"))
+    if not can_be_kept(document):
+        raise Invalid(Problem("document", "it has a lone surrogate", "write whole characters"))
+    if len(document.encode()) > MAX_DOCUMENT_BYTES:
+        hint = f"keep it under {MAX_DOCUMENT_BYTES} bytes"
+        raise Invalid(Problem("document", "too large", hint))
+
+
 def activate(tx: Transaction, name: str, version: int, expected: tuple[str, int] | None) -> Ruleset:
     """Make a version the active one; raise `StaleVersion` if another was expected."""
-    wanted = _get(tx.connection, name, version)
+    ruleset = _get(tx.connection, name, version)
     current = active(tx.connection)
     actual = (current.name, current.version) if current else ("", 0)
     if expected is not None and expected != actual:
         raise StaleVersion("active ruleset", name, expected, actual)
-    if wanted.active:
-        return wanted
+    if ruleset.active:
+        return ruleset
     tx.connection.execute(update(_T).where(_T.c.active).values(active=False))
     tx.connection.execute(
         update(_T).where(_T.c.name == name, _T.c.version == version).values(active=True)

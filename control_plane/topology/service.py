@@ -15,22 +15,30 @@ from control_plane.topology.cells.rows import CellCache
 from control_plane.topology.cells.sequences import Sequences
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.bulk import Bulk
+from control_plane.topology.claims.claims import Claims
 from control_plane.topology.claims.leases import Leases
 from control_plane.topology.claims.move import Moves
 from control_plane.topology.claims.open_leases import OpenLeases
-from control_plane.topology.claims.plain import Claims
 from control_plane.topology.claims.records import Records
 from control_plane.topology.claims.release import Releases
-from control_plane.topology.lookup.batched import BatchedLookup
-from control_plane.topology.lookup.interface import ClaimLookup, open_lookup
+from control_plane.topology.lookup import (
+    BatchedLookup,
+    ClaimLookup,
+    open_batched_lookup,
+    open_lookup,
+)
 from control_plane.topology.maintenance.desired import DesiredState
 from control_plane.topology.operations import Operations
-from control_plane.topology.storage.answers import Answers
-from control_plane.topology.storage.mark_file import MarkFile
-from control_plane.topology.storage.store import Store, migrate, pending_migrations
+from control_plane.topology.storage import (
+    Answers,
+    MarkFile,
+    Store,
+    dialect_of,
+    migrate,
+    pending_migrations,
+)
 from control_plane.topology.tokens import Tokens
-from control_plane.topology.values.change import Snapshot
-from control_plane.topology.values.errors import TopologyError
+from control_plane.topology.values import TopologyError, TopologySnapshot
 
 
 class MigrationsPending(TopologyError):
@@ -104,6 +112,11 @@ class Topology:
         """The database, for those who time its statements."""
         return self._store.engine
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the database runs inside this process, so that no look-up blocks for long."""
+        return dialect_of(self._store.engine).embedded
+
     def subscribe(self, hint: Callable[[int], None]) -> Callable[[], None]:
         """Call ``hint(revision)`` in the committing thread after each commit made here.
 
@@ -122,19 +135,18 @@ class Topology:
 
     def batched_lookup(self) -> BatchedLookup | None:
         """Open a look-up that does not block; None on SQLite, where none blocks for long."""
-        engine = self._store.engine
-        return None if engine.dialect.name == "sqlite" else BatchedLookup(engine)
+        return open_batched_lookup(self._store.engine)
 
     def revision(self) -> int:
         """Return the revision of the last commit."""
         with self._store.read() as connection:
             return changes.revision(connection)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> TopologySnapshot:
         """Return cells, active ruleset and epochs at one revision."""
         with self._store.read() as connection:
             revisions = changes.revisions(connection)
-            return Snapshot(
+            return TopologySnapshot(
                 *revisions,
                 self._cell_cache.read(connection, revisions.revision),
                 rulesets.active(connection),

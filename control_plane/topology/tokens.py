@@ -13,12 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import clock, moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem
+from control_plane.topology.storage import Store, Transaction, clock, moment, schema
+from control_plane.topology.values import AlreadyExists, Invalid, NotFound, Problem, Written
 
 PREFIX = "cw_"
 """By this prefix, scanners for leaked secrets recognise a token."""
@@ -147,8 +143,8 @@ def _hash(secret: str) -> str:
 
 def _create(tx: Transaction, name: str, scope: Scope, life: timedelta | None) -> NewToken:
     if not _NAME.match(name):
-        mend = "1 to 63 of a-z, 0-9, ., _ and -"
-        raise Invalid(Problem("name", f"{name!r} is no name", mend))
+        hint = "1 to 63 of a-z, 0-9, ., _ and -"
+        raise Invalid(Problem("name", f"{name!r} is no name", hint))
     if life is not None and not timedelta(0) < life <= MAX_LIFE:
         raise Invalid(Problem("expires_in_s", "out of range", f"up to {MAX_LIFE.days} days"))
     now = clock(tx.connection)
@@ -167,9 +163,9 @@ def _create(tx: Transaction, name: str, scope: Scope, life: timedelta | None) ->
     return NewToken(token, f"{PREFIX}{token.id}_{secret}")
 
 
-def _revoke(tx: Transaction, wanted: str) -> Token:
+def _revoke(tx: Transaction, name_or_id: str) -> Token:
     now = clock(tx.connection)
-    before = _find(tx.connection, wanted, now)
+    before = _find(tx.connection, name_or_id, now)
     if before.revoked_at is not None:
         return before
     tx.connection.execute(update(_T).where(_T.c.id == before.id).values(revoked_at=now))
@@ -178,12 +174,12 @@ def _revoke(tx: Transaction, wanted: str) -> Token:
     return after
 
 
-def _find(connection: Connection, wanted: str, now: datetime) -> Token:
+def _find(connection: Connection, name_or_id: str, now: datetime) -> Token:
     for row in connection.execute(select(_T)).all():
         token = _token(row)
-        if token.id == wanted or (token.name == wanted and token.valid(now)):
+        if token.id == name_or_id or (token.name == name_or_id and token.valid(now)):
             return token
-    raise NotFound("token", wanted)
+    raise NotFound("token", name_or_id)
 
 
 def _token(row: Row[Any]) -> Token:

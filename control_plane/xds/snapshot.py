@@ -1,4 +1,4 @@
-"""All resources of one revision, immutable, and what changed from one to the next."""
+"""All resources of one revision, immutable, and what changed from one snapshot to the next."""
 
 from __future__ import annotations
 
@@ -7,58 +7,73 @@ from functools import cached_property
 from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
+from control_plane.xds.protobuf_wire import string_map_entry
 from control_plane.xds.resource import Resource
-from control_plane.xds.server.delta_request import entry
 
 Changes = Mapping[str, frozenset[str]]
-"""Names by type."""
+"""Names of resources by type."""
 
 
-class OfType:
-    """The resources of one type, with what all sessions ask of them made once."""
+class Resources:
+    """The resources of one type. What every session asks of them is worked out once."""
 
-    def __init__(self, resources: Mapping[str, Resource], size: int | None = None) -> None:
-        self.resources: Mapping[str, Resource] = MappingProxyType(resources)
-        self.bytes = sum(one.delta_size for one in resources.values()) if size is None else size
-        """How large a response with all of them is, nearly: names and bodies."""
+    def __init__(self, by_name: Mapping[str, Resource], size: int | None = None) -> None:
+        """Hold resources.
 
-    def altered(self, put: Mapping[str, Resource], dropped: frozenset[str]) -> OfType:
-        """These resources instead, without those; both are names that do change."""
-        resources = {**self.resources, **put}
-        size = self.bytes + sum(one.delta_size for one in put.values())
-        for name in put.keys() | dropped:
-            if (before := self.resources.get(name)) is not None:
-                size -= before.delta_size
-        for name in dropped:
-            del resources[name]
-        return OfType(resources, size)
+        Args:
+            by_name: The resources; not to be changed from here on.
+            size: The sum of their `delta_size`, if the caller knows it.
+        """
+        self.by_name: Mapping[str, Resource] = MappingProxyType(by_name)
+        self.size = sum(one.delta_size for one in by_name.values()) if size is None else size
+        """The approximate length in bytes of a response with all of them."""
+
+    def altered(self, put: Mapping[str, Resource], removed: frozenset[str]) -> Resources:
+        """Return these resources with some put in or replaced, and some removed.
+
+        Args:
+            put: Resources by name, none of which is here in the same version.
+            removed: Names, all of which are here.
+        """
+        by_name = {**self.by_name, **put}
+        size = self.size + sum(one.delta_size for one in put.values())
+        for name in put.keys() | removed:
+            if (replaced := self.by_name.get(name)) is not None:
+                size -= replaced.delta_size
+        for name in removed:
+            del by_name[name]
+        return Resources(by_name, size)
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The names."""
-        return frozenset(self.resources)
+        """The names of the resources."""
+        return frozenset(self.by_name)
 
     @cached_property
     def versions(self) -> Mapping[str, str]:
-        """The versions, by name."""
-        return {name: one.version for name, one in self.resources.items()}
+        """The versions of the resources, by name."""
+        return {name: one.version for name, one in self.by_name.items()}
 
     @cached_property
     def ordered(self) -> tuple[Resource, ...]:
-        """The resources, by name."""
-        return tuple(self.resources[name] for name in sorted(self.resources))
+        """The resources in the order of their names."""
+        return tuple(self.by_name[name] for name in sorted(self.by_name))
 
     @cached_property
-    def entries(self) -> frozenset[bytes]:
-        """The versions as a client that has them all names them on the wire."""
-        return frozenset(entry(name, version) for name, version in self.versions.items())
+    def version_entries(self) -> frozenset[bytes]:
+        """`versions` as the map entries that a client sends which has exactly these resources."""
+        return frozenset(string_map_entry(name, one) for name, one in self.versions.items())
 
 
-_NO_TYPE = OfType({})
+_NO_RESOURCES = Resources({})
 
 
 class Snapshot:
-    """Resources by type and name, at a revision. Compare with `changed`."""
+    """Resources by type and name, at a revision.
+
+    Raises:
+        ValueError: Two resources have the same type and name.
+    """
 
     def __init__(self, revision: int, resources: Iterable[Resource]) -> None:
         by_type: dict[str, dict[str, Resource]] = {}
@@ -68,50 +83,54 @@ class Snapshot:
                 raise ValueError(f"{resource.type_url} {resource.name!r} stands twice")
             names[resource.name] = resource
         self.revision = revision
-        self._by_type = {type_url: OfType(names) for type_url, names in by_type.items()}
+        self._by_type = {type_url: Resources(names) for type_url, names in by_type.items()}
         self._changes: WeakKeyDictionary[Snapshot, Changes] = WeakKeyDictionary()
 
     def at(self, revision: int) -> Snapshot:
-        """The same resources at a newer revision."""
+        """Return the same resources at a newer revision."""
         return self.altered(revision, (), ())
 
     def altered(
-        self, revision: int, put: Iterable[Resource], dropped: Iterable[tuple[str, str]]
+        self, revision: int, put: Iterable[Resource], removed: Iterable[tuple[str, str]]
     ) -> Snapshot:
-        """A newer snapshot with these resources instead, and without those (type, name).
+        """Return a newer snapshot, which shares with this one the types that do not change.
 
-        Types that none of them touches are shared with this snapshot.
+        Args:
+            revision: Of the newer snapshot.
+            put: Resources to put in or to replace; those that are here already change nothing.
+            removed: Type and name of resources to remove; those that are not here change nothing.
         """
         new: dict[str, dict[str, Resource]] = {}
-        gone: dict[str, set[str]] = {}
+        lost: dict[str, set[str]] = {}
         for resource in put:
-            known = self.of_type(resource.type_url).get(resource.name)
-            if known is None or known.version != resource.version:
+            current = self.of_type(resource.type_url).get(resource.name)
+            if current is None or current.version != resource.version:
                 new.setdefault(resource.type_url, {})[resource.name] = resource
-        for type_url, name in dropped:
+        for type_url, name in removed:
             if name in self.of_type(type_url):
-                gone.setdefault(type_url, set()).add(name)
+                lost.setdefault(type_url, set()).add(name)
         later = Snapshot(revision, ())
         later._by_type = dict(self._by_type)
         changes: dict[str, frozenset[str]] = {}
-        for type_url in new.keys() | gone.keys():
-            lost = frozenset(gone.get(type_url, ())) - new.get(type_url, {}).keys()
-            made = self.whole(type_url).altered(new.get(type_url, {}), lost)
-            changes[type_url] = lost | new.get(type_url, {}).keys()
-            if made.resources:
-                later._by_type[type_url] = made
+        for type_url in new.keys() | lost.keys():
+            added = new.get(type_url, {})
+            dropped = frozenset(lost.get(type_url, ())) - added.keys()
+            resources = self.resources(type_url).altered(added, dropped)
+            changes[type_url] = dropped | added.keys()
+            if resources.by_name:
+                later._by_type[type_url] = resources
             else:
                 del later._by_type[type_url]
         later._changes[self] = MappingProxyType(changes)
         return later
 
-    def whole(self, type_url: str) -> OfType:
-        """All about a type."""
-        return self._by_type.get(type_url, _NO_TYPE)
+    def resources(self, type_url: str) -> Resources:
+        """Return the resources of a type; none if the type has none."""
+        return self._by_type.get(type_url, _NO_RESOURCES)
 
     def of_type(self, type_url: str) -> Mapping[str, Resource]:
-        """Resources of a type, by name."""
-        return self.whole(type_url).resources
+        """Return the resources of a type by name."""
+        return self.resources(type_url).by_name
 
     @cached_property
     def types(self) -> frozenset[str]:
@@ -120,32 +139,33 @@ class Snapshot:
 
     @property
     def bytes_by_type(self) -> Mapping[str, int]:
-        """How large a response with every resource of a type is, nearly."""
-        return {type_url: made.bytes for type_url, made in self._by_type.items()}
+        """The approximate length in bytes of a response with every resource of a type."""
+        return {type_url: resources.size for type_url, resources in self._by_type.items()}
 
     def same_content(self, other: Snapshot) -> bool:
-        """Whether both hold the same resources in the same versions."""
+        """Return whether both hold the same resources in the same versions."""
         return not any(self.changed(other).values())
 
     def changed(self, older: Snapshot) -> Changes:
-        """Names that were added, altered or removed since ``older``, by type.
+        """Return the names that were added, altered or removed since ``older``, by type.
 
-        Remembered as long as there is an ``older``: a thousand streams share one comparison.
+        The answer is remembered for as long as ``older`` lives, so that a thousand streams that go
+        from one snapshot to the next share one comparison.
         """
-        known = self._changes.get(older)
-        if known is None:
-            known = MappingProxyType(
+        changes = self._changes.get(older)
+        if changes is None:
+            changes = MappingProxyType(
                 {
-                    type_url: _different(self.whole(type_url), older.whole(type_url))
+                    type_url: _different(self.resources(type_url), older.resources(type_url))
                     for type_url in self.types | older.types
-                    if self.whole(type_url) is not older.whole(type_url)
+                    if self.resources(type_url) is not older.resources(type_url)
                 }
             )
-            self._changes[older] = known
-        return known
+            self._changes[older] = changes
+        return changes
 
 
-def _different(new: OfType, old: OfType) -> frozenset[str]:
+def _different(new: Resources, old: Resources) -> frozenset[str]:
     return frozenset(name for name, _ in new.versions.items() ^ old.versions.items())
 
 

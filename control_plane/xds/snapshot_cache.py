@@ -1,66 +1,73 @@
-"""The newest snapshot of each group of nodes; newer never loses to older."""
+"""The newest snapshot, which all nodes are served. A newer one is never replaced by an older."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from control_plane.xds.shrink import GUARDED, counted, refusal
+from control_plane.xds.shrink import GUARDED, counted, shrink_reason
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
 MAX_RESPONSE_BYTES = 48 << 20
-"""Below what gRPC sends (`transport.MAX_SENT_BYTES`), so that it is refused here, with a reason."""
+"""Less than gRPC sends (`transport.MAX_SENT_BYTES`), so that this cache refuses it and says why."""
 
 
 class StaleRevision(Exception):
-    """A snapshot that is older than the current one, or as old with other content."""
+    """The snapshot is older than the current one, or has its revision and other content."""
 
 
 class SuspiciousShrink(Exception):
-    """A snapshot that has lost what an Envoy serves by, without force; see `shrink`."""
+    """The snapshot lacks too much of what Envoys serve by; see `shrink`."""
 
 
 class OverSize(Exception):
-    """A snapshot of which one type does not fit into one response."""
+    """One type of the snapshot does not fit into one response."""
 
 
 class SnapshotCache:
-    """Snapshots by group; nodes of a group without one of its own get the default (None)."""
+    """Holds one snapshot and wakes its watchers whenever it is replaced."""
 
     def __init__(self, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
         self._max_response_bytes = max_response_bytes
-        self._snapshots: dict[str | None, Snapshot] = {}
+        self._newest: Snapshot | None = None
         self._watchers: set[Callable[[], None]] = set()
 
-    def get(self, group: str) -> Snapshot:
-        """The newest snapshot for a group."""
-        return self._snapshots.get(group) or self._snapshots.get(None, EMPTY)
+    @property
+    def newest(self) -> Snapshot:
+        """The newest snapshot; `EMPTY` until the first one is set."""
+        return self._newest or EMPTY
 
     def watch(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call ``wake`` after each change; returns how to stop."""
+        """Call ``wake`` after each change. Return a function that ends this."""
         self._watchers.add(wake)
         return lambda: self._watchers.discard(wake)
 
-    def set(self, snapshot: Snapshot, *, group: str | None = None, force: bool = False) -> bool:
-        """Compare-and-swap by revision; False if that very snapshot was there already.
+    def set(self, snapshot: Snapshot, *, force: bool = False) -> bool:
+        """Replace the current snapshot by one with a higher revision, and wake the watchers.
+
+        Args:
+            snapshot: The new snapshot.
+            force: Whether to accept a snapshot that lacks most of the current one.
+
+        Returns:
+            False if the current snapshot has this revision and this content already.
 
         Raises:
-            StaleRevision: a newer one is there, or another of the same revision.
-            SuspiciousShrink: see there; ``force`` overrides.
-            OverSize: see there; nothing overrides it, no node could be told.
+            StaleRevision: A newer snapshot is there, or another one of the same revision.
+            SuspiciousShrink: The snapshot lacks too much; ``force`` overrides this.
+            OverSize: One type is too large for any node to be sent it.
         """
-        current = self._snapshots.get(group)
+        current = self._newest
         if current is not None:
             if snapshot.revision < current.revision:
                 raise StaleRevision(f"{snapshot.revision} is older than {current.revision}")
-            same = snapshot.same_content(current)
             if snapshot.revision == current.revision:
-                if same:
+                if snapshot.same_content(current):
                     return False
                 raise StaleRevision(f"revision {snapshot.revision} is there with other content")
             if not force:
                 _guard_shrink(current, snapshot)
         self._guard_size(snapshot)
-        self._snapshots[group] = snapshot
+        self._newest = snapshot
         for wake in tuple(self._watchers):
             wake()
         return True
@@ -81,7 +88,7 @@ def _guard_shrink(current: Snapshot, snapshot: Snapshot) -> None:
             counted(type_url, snapshot.of_type(type_url)),
         )
         for type_url in GUARDED
-        if current.whole(type_url) is not snapshot.whole(type_url)
+        if current.resources(type_url) is not snapshot.resources(type_url)
     }
-    if refused := refusal(counts):
-        raise SuspiciousShrink(refused)
+    if reason := shrink_reason(counts):
+        raise SuspiciousShrink(reason)

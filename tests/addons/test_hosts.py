@@ -16,7 +16,7 @@ from addons.remote import RemoteCell
 from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.model import Request
 from tests.addons.mitmdump import mitmdump
-from tests.e2e.test_hosts import BLOCKS, CASES, Hosts, raw_request, seen, use_hosts
+from tests.support.host_cases import BLOCKS, CASES, Hosts, raw_request, seen, use_hosts
 from tests.support.raw_http import RawConnection, RawResponse, exchange, request_bytes
 from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
 from tests.support.system import System
@@ -28,7 +28,7 @@ Answer = RawResponse | Http2Refusal | None
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("hosts"), classifier_timeout_s=10.0) as running:
+    with System(tmp_path_factory.mktemp("hosts")) as running:
         use_hosts(running)
         yield running
 

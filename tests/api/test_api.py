@@ -2,59 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from control_plane.api.app import create_app
-from control_plane.process.embedded_server import embedded, run
-from control_plane.process.listening import bind, port_of
-from control_plane.topology import Topology
-from control_plane.xds.fleet.fleet import Fleet
-
-CELL = {
-    "name": "cell-1",
-    "address": "cell-1.example.com",
-    "endpoints": ["10.0.0.1:443"],
-    "session_prefix": "cell-1",
-    "state": "active",
-}
-RULESET = {"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}
-
-
-@contextlib.contextmanager
-def serving(path: Path, token: str | None = None) -> Iterator[httpx.Client]:
-    """A real server on a free port."""
-    topology = Topology.open(f"sqlite:///{path}/api.db")
-    sock = bind("127.0.0.1", 0)
-    ready, stop = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async def metrics() -> bytes:
-            return b"# none\n"
-
-        app = create_app(topology, Fleet(), metrics=metrics, alarm=lambda: None, token=token)
-        task = asyncio.create_task(run(embedded(app), sock))
-        ready.set()
-        await asyncio.to_thread(stop.wait)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(10)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port_of(sock)}", trust_env=False) as client:
-            yield client
-    finally:
-        stop.set()
-        thread.join()
-        topology.close()
+from tests.support.rest_server import CELL, RULESET, serving
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from control_plane.api.middleware.guard import MAX_BODY_BYTES
-from tests.api.test_api import CELL, RULESET, serving
+from tests.support.rest_server import CELL, RULESET, serving
 
 
 @pytest.fixture

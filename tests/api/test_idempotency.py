@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import httpx
 import pytest
 
-from control_plane.api.app import create_app
 from control_plane.api.middleware import idempotency as once_api
 from control_plane.topology import Topology
 from control_plane.topology.storage import idempotency
@@ -20,6 +19,7 @@ from control_plane.topology.storage.idempotency import Once, Remembered
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.fleet.fleet import Fleet
+from tests.api.replica import replica
 
 ROUNDS = 20
 ALLOT = "/v1/cells/cell-1/sequences"
@@ -35,23 +35,6 @@ class Replicas:
     def mark(self) -> int:
         """The highest id allotted."""
         return self.topologies[0].sequences.high_water_mark().mark
-
-
-async def _no_metrics() -> bytes:
-    return b""
-
-
-@asynccontextmanager
-async def replica(url: str) -> AsyncIterator[tuple[Topology, httpx.AsyncClient]]:
-    topology = Topology.open(url)
-    app = create_app(topology, Fleet(), metrics=_no_metrics, alarm=lambda: None)
-    transport = httpx.ASGITransport(app)
-    try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://r") as client:
-            yield topology, client
-    finally:
-        await app.state.operations.close()
-        topology.close()
 
 
 @pytest.fixture

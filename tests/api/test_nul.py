@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.api.test_idempotency import replica
+from tests.api.replica import replica
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from control_plane.topology.claims import release
 from control_plane.topology.operations import SILENT
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import RecordSpec
-from tests.api.test_api import serving
+from tests.support.rest_server import serving
 from tests.topology.conftest import cell_spec
 
 ME = "tester"

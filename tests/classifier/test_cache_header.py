@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from control_plane.server import Running
-from control_plane.topology.claims.epochs import shard
-from control_plane.topology.values.claim import ClaimSpec
-from tests.support.plane import add_cell, plane_with, samples, until
+from control_plane.topology.values import ClaimKey, ClaimSpec
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, samples
 
 CHAIN = {"claims": [{"route": "${a}"}, {"redirect_route": "${a}"}]}
 RULES: list[dict[str, Any]] = [
@@ -44,7 +44,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
 
 
 def shards(*keys: tuple[str, str]) -> str:
-    return ",".join(map(str, sorted({shard(*key) for key in keys})))
+    return ",".join(map(str, sorted({ClaimKey(*key).shard for key in keys})))
 
 
 async def test_an_answer_says_what_it_rests_on(plane: Plane) -> None:

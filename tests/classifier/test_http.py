@@ -1,144 +1,51 @@
-"""The classifier's HTTP server on the wire: framing, limits, and what it says when it can't decide."""
+"""The server's connections: idle ones are closed, and all are when it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from control_plane.classifier import http
-from control_plane.server import Running
-from tests.support.plane import add_cell, plane_with, route_all
+from control_plane.classifier import http, http_connection
+from control_plane.classifier.http import ClassifierServer
 
 
 @pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[Running]:
-    async with plane_with(tmp_path) as (running, _):
-        add_cell(running.topology)
-        yield running
+def sock() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
 
 
-async def talk(plane: Running, sent: bytes) -> bytes:
-    """Everything that comes until the server closes, or is silent."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", plane.ports.classifier)
-    writer.write(sent)
-    got = b""
-    try:
-        while True:
-            async with asyncio.timeout(1):
-                part = await reader.read(65536)
-            if not part:
-                return got + b"<closed>"
-            got += part
-    except TimeoutError:
-        return got
-    finally:
-        writer.close()
+async def connect(sock: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(*sock.getsockname())
 
 
-async def test_without_a_ruleset_it_says_so(plane: Running) -> None:
-    got = await talk(plane, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-    assert got.startswith(b"HTTP/1.1 503")
-    assert b"x-cellway-error: no ruleset is active" in got
-
-
-async def test_questions_on_one_connection_are_answered_in_order(plane: Running) -> None:
-    route_all(plane.topology)
-    one = b"GET /x HTTP/1.1\r\nHost: a\r\ncontent-length: 0\r\n\r\n"
-    got = await talk(plane, one * 3)
-    assert got.count(b"x-cellway-cell: cell-1\r\n") == 3
-    assert not got.endswith(b"<closed>")
-
-
-async def test_an_upgrade_and_connect_are_answered_and_nothing_more_is_read(plane: Running) -> None:
-    route_all(plane.topology)
-    for head in (
-        b"CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n",
-        b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-    ):
-        got = await talk(plane, head + b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n")
-        assert got.count(b"HTTP/1.1 200") == 1
-        assert got.endswith(b"<closed>")
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"no http at all\r\n\r\n", b"400"),
-        (b"GET /x HTTP/1.1\r\nbad name: x\r\n\r\n", b"400"),
-        (b"GET /x HTTP/1.1\r\na: " + b"x" * (http.MAX_REQUEST_BYTES + 1), b"431"),
-    ],
-)
-async def test_what_is_malformed_or_endless_is_refused(
-    plane: Running, sent: bytes, status: bytes
+async def test_an_idle_connection_is_closed(
+    sock: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    route_all(plane.topology)
-    got = await talk(plane, sent)
-    assert got.startswith(b"HTTP/1.1 " + status)
-    assert got.endswith(b"<closed>")
-
-
-async def test_a_change_of_cells_is_seen_by_the_next_question(plane: Running) -> None:
-    route_all(plane.topology)
-    question = b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-    assert b"x-cellway-cell: cell-1\r\n" in await talk(plane, question)
-    plane.topology.cells.set_health("cell-1", healthy=False, actor="test")
-    assert b"x-cellway-cell: !503\r\n" in await talk(plane, question)
-
-
-async def test_one_connection_too_many_is_closed(
-    plane: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    route_all(plane.topology)
-    monkeypatch.setattr(http, "MAX_CONNECTIONS", 1)
-    with socket.create_connection(("127.0.0.1", plane.ports.classifier)):
-        await asyncio.sleep(0.1)
-        assert await talk(plane, b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n") == b"<closed>"
-
-
-METHOD = "M" * 40
-ODD_RULES = json.dumps(
-    {
-        "name": "r",
-        "rules": [
-            {"id": rule, "match": match, "action": "classify", "classify": {"type": "FIRST_CELL"}}
-            for rule, match in (
-                ("method", {"type": "method", "regexValue": f"^{METHOD}$"}),
-                ("query", {"type": "query_string", "regexValue": r"^\C$"}),
-            )
-        ],
-    }
-)
-
-
-@pytest.mark.parametrize(
-    ("line", "rule"),
-    [
-        (b"GET /x?\xff HTTP/1.1\r\n", b"query"),
-        (METHOD.encode() + b" /x HTTP/1.1\r\n", b"method"),
-        (b"GET /x HTTP/1.1\r\nx-cellway-method: " + METHOD.encode() + b"\r\n", b"method"),
-        (b"POST /x HTTP/1.1\r\na: \xff\r\ncontent-length: 4\r\n", b"-"),
-    ],
-)
-@pytest.mark.parametrize("step", [1, 3, 1000])
-async def test_every_method_and_query_of_http2_is_read(
-    plane: Running, line: bytes, rule: bytes, step: int
-) -> None:
-    plane.topology.rulesets.put("r", ODD_RULES, actor="test")
-    plane.topology.rulesets.activate("r", 1, actor="test")
-    body = b"GET " if b"content-length" in line else b""
-    last = b"GET /x?1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-    sent = line + b"host: a\r\n\r\n" + body
-    reader, writer = await asyncio.open_connection("127.0.0.1", plane.ports.classifier)
-    for at in range(0, len(sent), step):
-        writer.write(sent[at : at + step])
-        await asyncio.sleep(0)
-    first = await reader.readuntil(b"\r\n\r\n")
-    assert (b"x-cellway-rule: %b\r\n" % rule) in first
-    writer.write(last)
-    assert b"x-cellway-rule: query\r\n" in await reader.read()
+    monkeypatch.setattr(http, "_SWEEP_S", 0.01)
+    monkeypatch.setattr(http_connection, "IDLE_S", 0.0)
+    serving = asyncio.create_task(ClassifierServer(cast("Any", None), cast("Any", None)).run(sock))
+    reader, writer = await connect(sock)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
     writer.close()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_the_end_of_the_server_closes_all_connections(sock: socket.socket) -> None:
+    server = ClassifierServer(cast("Any", None), cast("Any", None))
+    serving = asyncio.create_task(server.run(sock))
+    connections = [await connect(sock) for _ in range(3)]
+    while len(server._open.connections) < 3:
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    async with asyncio.timeout(5):
+        for reader, writer in connections:
+            assert await reader.read() == b""
+            writer.close()
+    await asyncio.sleep(0)
+    assert not server._open.connections

@@ -13,13 +13,18 @@ import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
 from control_plane.classifier.cache.tiered import CachedLookup
-from control_plane.classifier.decide import LiveView
-from control_plane.classifier.past_rulesets import MAX_KEPT, RETRY_S, PastRulesets, UnknownRuleset
+from control_plane.classifier.decide import Decider
+from control_plane.classifier.past_rulesets import (
+    MAX_RULESETS,
+    SEARCH_AGAIN_S,
+    PastRulesets,
+    UnknownRuleset,
+)
 from control_plane.routing.model import ClaimKey, Request, ToCell
 from control_plane.routing.rules.parse import parse
 from control_plane.topology import Topology
-from control_plane.topology.lookup.interface import Seen
-from control_plane.topology.values.change import Ruleset
+from control_plane.topology.lookup.seen import Seen
+from control_plane.topology.values import Ruleset
 from tests.support.plane import add_cell, plane_with
 
 REQUEST = Request("GET", b"h", b"/", ())
@@ -50,47 +55,47 @@ def topology(tmp_path: Path) -> Iterator[Topology]:
     made.close()
 
 
-def decided(view: LiveView, by: str | None) -> str:
-    outcome = view.decide(REQUEST, by).decision.outcome
+def decided(decider: Decider, by: str | None) -> str:
+    outcome = decider.decide(REQUEST, by).decision.outcome
     assert isinstance(outcome, ToCell)
     return outcome.cell
 
 
 def test_it_decides_by_the_ruleset_of_the_question(topology: Topology) -> None:
-    old = LiveView(topology)
+    old = Decider(topology)
     activate(topology, "cell-2")
-    fresh = LiveView(topology)
-    for view in (old, fresh):
+    fresh = Decider(topology)
+    for decider in (old, fresh):
         for cell in ("cell-1", "cell-2", "cell-1"):
-            assert decided(view, digest(cell)) == cell
-        assert decided(view, None) == "cell-2", "the active one"
+            assert decided(decider, digest(cell)) == cell
+        assert decided(decider, None) == "cell-2", "the active one"
         with pytest.raises(UnknownRuleset):
-            view.decide(REQUEST, ABSENT)
-        view.close()
+            decider.decide(REQUEST, ABSENT)
+        decider.close()
 
 
 async def test_it_does_without_blocking(topology: Topology) -> None:
     class Lookup:
-        async def look(self, keys: Sequence[ClaimKey], known: int | None) -> Seen:
+        async def owners_of(self, keys: Sequence[ClaimKey], at_least: int | None) -> Seen:
             found = topology.claim_lookup()
             try:
-                return found.look(keys)
+                return found.owners_of(keys)
             finally:
                 found.close()
 
     lookup = cast("CachedLookup", Lookup())
-    old = LiveView(topology)
+    old = Decider(topology)
     activate(topology, "cell-2")
-    for view in (old, LiveView(topology)):
+    for decider in (old, Decider(topology)):
         for cell in ("cell-2", "cell-1", "cell-2"):
-            verdict = await view.decide_with(lookup, REQUEST, None, digest(cell))
+            verdict = await decider.decide_async(lookup, REQUEST, None, digest(cell))
             outcome = verdict.decision.outcome
             assert isinstance(outcome, ToCell)
             assert outcome.cell == cell
             assert verdict.revision == topology.revision()
         with pytest.raises(UnknownRuleset):
-            await view.decide_with(lookup, REQUEST, None, ABSENT)
-        view.close()
+            await decider.decide_async(lookup, REQUEST, None, ABSENT)
+        decider.close()
 
 
 def test_what_is_absent_is_not_looked_for_all_the_time(
@@ -108,20 +113,20 @@ def test_what_is_absent_is_not_looked_for_all_the_time(
     past = PastRulesets(topology, lambda: now)
     for _ in range(3):
         with pytest.raises(UnknownRuleset):
-            past.find(ABSENT)
+            past.read(ABSENT)
     assert len(reads) == 1
-    now = RETRY_S
+    now = SEARCH_AGAIN_S
     with pytest.raises(UnknownRuleset):
-        past.find(ABSENT)
+        past.read(ABSENT)
     assert len(reads) == 2
 
 
 def test_few_are_kept(topology: Topology) -> None:
     past = PastRulesets(topology)
-    cells = [f"cell-{number}" for number in range(3 * MAX_KEPT)]
+    cells = [f"cell-{number}" for number in range(3 * MAX_RULESETS)]
     for cell in cells:
-        past.keep(parse(rules(cell)))
-    assert [cell for cell in cells if past.get(digest(cell))] == cells[-MAX_KEPT:]
+        past.add(parse(rules(cell)))
+    assert [cell for cell in cells if past.get(digest(cell))] == cells[-MAX_RULESETS:]
 
 
 async def test_over_http_and_grpc(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from control_plane.server import Running
 from control_plane.topology import Subject
-from control_plane.topology.claims.epochs import shard
 from control_plane.topology.lookup import batched
+from control_plane.topology.lookup.async_connection import AsyncConnection
 from control_plane.topology.lookup.batched import TooManyLookups
-from control_plane.topology.values.claim import ClaimSpec
+from control_plane.topology.values import ClaimKey, ClaimSpec
 from tests.support.plane import add_cell, plane_with, samples
 from tests.support.postgres import Postgres, postgres
 
@@ -61,7 +61,7 @@ async def test_many_questions_at_once_get_each_its_own_answer(plane: Plane) -> N
         assert answer.headers["x-cellway-cell"] == wanted
         revision, _, shards = answer.headers["x-cellway-cache"].split()
         assert int(revision) == running.topology.revision()
-        assert shards == str(shard("tenant", f"t{number}"))
+        assert shards == str(ClaimKey("tenant", f"t{number}").shard)
 
 
 async def test_a_move_is_seen_by_the_next_question(plane: Plane) -> None:
@@ -133,21 +133,21 @@ async def test_what_many_ask_for_is_looked_up_once(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[int] = []
-    real = batched._Link.rows
+    real = AsyncConnection.rows
 
     async def noted(
-        self: batched._Link, sql: str, arrays: tuple[list[str], list[str]]
+        self: AsyncConnection, sql: str, arrays: tuple[list[str], list[str]]
     ) -> list[object]:
         sent.append(len(arrays[0]))
         return await real(self, sql, arrays)
 
-    monkeypatch.setattr(batched._Link, "rows", noted)
+    monkeypatch.setattr(AsyncConnection, "rows", noted)
     lookup = plane[0].topology.batched_lookup()
     assert lookup is not None
-    found = await asyncio.gather(*(lookup.look([("tenant", "T7")]) for _ in range(50)))
+    found = await asyncio.gather(*(lookup.owners_of([("tenant", "T7")]) for _ in range(50)))
     assert {tuple(one.owners) for one in found} == {(2,)}
     assert sum(sent) <= 2
     monkeypatch.setattr(batched, "MAX_WAITING", 0)
     with pytest.raises(TooManyLookups):
-        await lookup.look([("tenant", "t7")])
+        await lookup.owners_of([("tenant", "t7")])
     await lookup.close()

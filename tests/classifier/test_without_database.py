@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,13 +15,13 @@ import httpx
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
-from control_plane.classifier.failures import LOG_S, Failures, Reason
+from control_plane.classifier.failures import Reason
 from control_plane.publisher import publisher
 from control_plane.server import Running
 from control_plane.topology import Subject
-from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.values.errors import Unavailable
-from tests.support.plane import add_cell, plane_with, samples, until
+from control_plane.topology.values import ClaimSpec
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, samples
 from tests.support.postgres import Postgres, postgres
 
 RULE = {
@@ -219,21 +218,3 @@ def assert_one_line(caplog: pytest.LogCaptureFixture) -> None:
     assert len(said) == 1
     assert said[0].exc_info is None
     assert "\n" not in said[0].getMessage()
-
-
-class NobodyCounts:
-    def refused(self) -> None:
-        raise AssertionError
-
-
-def test_what_was_left_out_is_in_the_next_line(caplog: pytest.LogCaptureFixture) -> None:
-    now = 100.0
-    failures = Failures(NobodyCounts(), lambda: now)
-    for _ in range(8):
-        assert failures.reason(Unavailable("gone\naway")) is Reason.NO_DATABASE
-    now += LOG_S
-    failures.reason(Unavailable("still"))
-    assert [one.levelno for one in caplog.records] == [logging.ERROR] * 2
-    first, second = (one.getMessage() for one in caplog.records)
-    assert "(0 more since the last line): the database is unavailable: gone away" in first
-    assert "(7 more since the last line)" in second

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 
 from control_plane.cli.client import Exit
 from control_plane.cli.main import hoist
+from tests.cli.cellway_command import Cellway
 from tests.support.system import RULESETS, System
 
 
@@ -26,25 +24,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 @pytest.fixture
 def cellway(system: System) -> Iterator[Cellway]:
     yield Cellway(f"http://127.0.0.1:{system.plane.ports.api}")
-
-
-class Cellway:
-    """Runs the command as a user would."""
-
-    def __init__(self, server: str, **environment: str) -> None:
-        given = {"CELLWAY_SERVER": server, "NO_COLOR": "1"} | environment
-        self._environment = os.environ | given
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "control_plane.cli.main", *arguments],
-            capture_output=True,
-            text=True,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-            check=False,
-        )
 
 
 def test_common_options_may_stand_anywhere() -> None:

@@ -18,7 +18,7 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from control_plane.cli.client import Exit
 from control_plane.cli.main import hoist
 from control_plane.names import CDS
-from tests.cli.test_cli import Cellway
+from tests.cli.cellway_command import Cellway
 from tests.support.system import RULESETS, System
 
 TOKEN = "s3cret"

@@ -15,8 +15,8 @@ from control_plane.cli.client import Exit
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec
-from tests.api.test_api import serving
-from tests.cli.test_cli import Cellway
+from tests.cli.cellway_command import Cellway
+from tests.support.rest_server import serving
 from tests.support.system import RULESETS
 from tests.topology.conftest import cell_spec
 

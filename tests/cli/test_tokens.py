@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from control_plane.cli.client import Exit
-from tests.api.test_api import serving
-from tests.cli.test_cli import Cellway
+from tests.cli.cellway_command import Cellway
+from tests.support.rest_server import serving
 
 
 def test_from_creation_to_revocation(tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from control_plane.process.envoy import LeftEnvoy
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import host_port
 from control_plane.settings import Settings
-from tests.e2e.test_failures import until
+from tests.support.conditions import wait_until
 from tests.support.plane import add_cell, route_all
 from tests.support.ports import unused_port
+from tests.support.slow_cell import SlowCell
 from tests.support.system import System
-from tests.support.up_process import SlowCell, Up
+from tests.support.up_process import Up
 
 PORTS = {
     "edge_port": "--edge-port",
@@ -70,7 +71,7 @@ def test_two_systems_never_share_an_edge_port(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     with SlowCell() as cell, Up(tmp_path / "one", edge_port=0) as one:
-        cell.answer()
+        cell.let_go()
         # Before it has a ruleset nothing listens on the port, and yet it is its own.
         one.start()
         port = int(one.edge.rpartition(":")[2])
@@ -136,12 +137,12 @@ def test_requests_under_way_are_answered_before_it_ends(tmp_path: Path) -> None:
     with SlowCell() as cell, Up(tmp_path) as up, ThreadPoolExecutor(10) as pool:
         up.start().route(cell.port)
         asked = [pool.submit(up.ask) for _ in range(10)]
-        until(lambda: cell.waiting == 10)
+        wait_until(lambda: cell.waiting == 10)
         up.signal(signal.SIGTERM)
-        until(lambda: "draining: 10 requests under way" in up.said)
+        wait_until(lambda: "draining: 10 requests under way" in up.said)
         with pytest.raises(httpx.ConnectError):
             up.ask()
-        cell.answer()
+        cell.let_go()
         assert [one.result() for one in asked] == [200] * 10
         assert up.wait() == 0
         assert up.left is None
@@ -154,9 +155,9 @@ def test_what_does_not_end_does_not_hold_it_up(by: str, tmp_path: Path) -> None:
         up.start().route(cell.port)
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(up.ask)
-            until(lambda: cell.waiting == 1)
+            wait_until(lambda: cell.waiting == 1)
             up.signal(signal.SIGTERM)
-            until(lambda: "draining: 1 requests" in up.said)
+            wait_until(lambda: "draining: 1 requests" in up.said)
             if by == "a second signal":
                 up.signal(signal.SIGINT)
             assert up.wait() == 0
@@ -169,7 +170,7 @@ def test_what_does_not_end_does_not_hold_it_up(by: str, tmp_path: Path) -> None:
 def test_the_envoy_of_a_killed_one_serves_on_and_is_gone_on_with(tmp_path: Path) -> None:
     # A worker, too: a killed one leaves it, and it holds the port that the next one needs.
     with SlowCell() as cell, Up(tmp_path, classifier_workers=1) as up:
-        cell.answer()
+        cell.let_go()
         up.start().route(cell.port)
         up.signal(signal.SIGKILL)
         up.wait()
@@ -235,12 +236,12 @@ def test_an_envoy_that_was_draining_when_its_parent_was_killed_is_replaced(tmp_p
     with SlowCell() as cell, Up(tmp_path) as up, ThreadPoolExecutor(1) as pool:
         up.start().route(cell.port)
         pool.submit(up.ask)
-        until(lambda: cell.waiting == 1)
+        wait_until(lambda: cell.waiting == 1)
         up.signal(signal.SIGTERM)
-        until(lambda: "draining: 1 requests" in up.said)
+        wait_until(lambda: "draining: 1 requests" in up.said)
         up.signal(signal.SIGKILL)
         up.wait()
-        cell.answer()
+        cell.let_go()
         up.start()
         assert "is drained" in up.said
         assert up.ask() == 200
@@ -251,7 +252,7 @@ def test_an_envoy_of_ones_own_says_in_the_fleet_that_its_port_is_taken(tmp_path:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with System(tmp_path, 1, edge_port=port, classifier_workers=0) as system:
+        with System(tmp_path, 1, edge_port=port) as system:
             add_cell(system.plane.topology)
             route_all(system.plane.topology)
 
@@ -259,5 +260,5 @@ def test_an_envoy_of_ones_own_says_in_the_fleet_that_its_port_is_taken(tmp_path:
                 (node,) = system.api.get("/v1/fleet").json()["items"]
                 return " ".join(one["error"] for one in node["types"])
 
-            until(lambda: "Address already in use" in errors())
+            wait_until(lambda: "Address already in use" in errors())
             assert f"127.0.0.1:{port}" in errors()

@@ -14,7 +14,7 @@ from control_plane.names import CDS, LDS, RDS
 from control_plane.routing.rules.parse import parse
 from control_plane.topology.values.cell import Cell, CellState, CellTLS
 from control_plane.topology.values.endpoint import Endpoint
-from tests.compiler.upstream_cells import cell
+from tests.compiler.cells import cell
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
 POLICY = TrafficPolicy(

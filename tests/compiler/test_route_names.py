@@ -17,7 +17,7 @@ from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
 from control_plane.compiler.route_names import MAX_LISTED, RouteNames, name_routes
 from control_plane.names import LDS
 from control_plane.routing.rules.parse import parse
-from tests.compiler.upstream_cells import cell
+from tests.compiler.cells import cell
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
 CLASSIFIER = (ClassifierAddress("127.0.0.1", 18001),)

@@ -1,4 +1,4 @@
-"""A cell in a thread: says who it is, may be slow, and knows which connections it has."""
+"""A cell in a thread: it names itself, may answer late, and lists its connections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import http.server
 import socket
 import ssl
 import threading
-from types import TracebackType
 from typing import Any, Self
 
 NAME_HEADER = "x-served-by"
@@ -16,8 +15,8 @@ HEALTH_PATH = "/health"
 class CellServer:
     """Listens on a loopback address, used with `with`.
 
-    A GET of ``/wait`` is answered after `release`. With a TLS context it speaks TLS only; a
-    handshake that fails costs that connection.
+    A GET of ``/wait`` is answered when a test sets `released`. With a TLS context the cell speaks
+    TLS only, and a handshake that fails ends that connection.
     """
 
     def __init__(
@@ -32,7 +31,7 @@ class CellServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which it listens."""
         return int(self._server.server_address[1])
 
     def __enter__(self) -> Self:
@@ -41,12 +40,7 @@ class CellServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
@@ -63,7 +57,7 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Handshakes and connections that fail are what some tests are about."""
+        """Print nothing: some tests are about handshakes and connections that fail."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -74,7 +68,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def setup(self) -> None:
         cell = self.server.cell
         if cell.tls is not None:
-            self.request.settimeout(5)
+            self.request.settimeout(20)
             self.request = cell.tls.wrap_socket(self.request, server_side=True)
         super().setup()
         cell.connections.add(self.request)
@@ -88,7 +82,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         cell = self.server.cell
         if self.path == "/wait":
             cell.waiting.set()
-            cell.released.wait(20)
+            cell.released.wait(60)
         self._answer()
 
     def do_POST(self) -> None:
@@ -104,4 +98,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the test says what matters."""
+        """Print nothing."""

@@ -1,14 +1,14 @@
-"""What must hold after each change: of Envoy's dump, of the fleet's status and of every answer."""
+"""Checks after each change: Envoy's dump, the fleet's status and every answer must be right."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from control_plane.cli.local import LOCAL_NODE
 from control_plane.names import CDS, EDS, LDS, RDS
-from control_plane.publisher.publisher import EdgeSnapshots
+from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.server.traffic import traffic_policy
 from control_plane.xds.snapshot import Snapshot
 from tests.e2e.change_operations import Wanted
@@ -17,33 +17,23 @@ from tests.e2e.change_system import ChangingSystem
 from tests.e2e.change_views import Timeline, View, backends_of
 from tests.e2e.envoy_state import EnvoyState, Key, differences
 from tests.e2e.steady_clients import TIMEOUT_S, Client, Http1, Http2, SteadyClients, ask
+from tests.support.conditions import holds_within
 
 SETTLE_S = 8.0
-"""How long what is not refused may take to get through beside what is."""
+"""How long good resources may take to reach Envoy beside those that it refuses."""
 LATER_S = 1.0
-"""When what differs is looked at once more, to tell late from never."""
+"""A difference is looked for again after this time, to tell what is late from what never comes."""
 OLD_CLIENTS = 4
-POLL_S = 0.05
 
 
 class Wrong(AssertionError):
-    """The system does what it must not do."""
-
-
-def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether a condition comes to hold in that time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(POLL_S)
-    return True
+    """The system has done what it must not do."""
 
 
 class ChangeChecks:
-    """Knows what Envoy has taken so far, and which answers are right; raises `Wrong`.
+    """Knows what Envoy has taken so far and which answers are right; raises `Wrong`.
 
-    ``drains_allowed``: whether the edge may close connections while things change.
+    ``drains_allowed`` says whether the edge may close connections during a change.
     """
 
     def __init__(self, system: ChangingSystem, steady: SteadyClients, drains_allowed: bool) -> None:
@@ -54,12 +44,13 @@ class ChangeChecks:
         self._accepted: dict[str, str] = {}
         """The version of each cell's cluster that Envoy is known to run."""
         self._withheld: set[Key] = set()
-        """What was published since Envoy last ran all; it may keep that as long as it refuses."""
+        """All that was published since Envoy last ran everything: while it refuses something, it
+        may run any of it."""
         self.timeline: Timeline
         self.asked = 0
 
     def begin(self, wanted: Wanted) -> None:
-        """The first state is there."""
+        """Note the first state, which is complete."""
         self.timeline = Timeline(self.view(wanted))
         self._runs_all(self.snapshot())
 
@@ -70,16 +61,16 @@ class ChangeChecks:
         self._old = []
 
     def envoy_is_new(self) -> None:
-        """Envoy has been started anew, and knows nothing."""
+        """Note that Envoy was started again, and knows nothing."""
         self._accepted.clear()
         self._withheld.clear()
 
     def before_a_change(self) -> None:
-        """What is published now may be withdrawn by what comes."""
+        """Note what is published now: the next change may withdraw it."""
         self._withheld |= set(_keys(self.snapshot()))
 
     def snapshot(self) -> Snapshot:
-        """What the topology compiles to, from nothing."""
+        """Compile the topology from nothing; return the snapshot."""
         plane = self._system.plane
         policy = traffic_policy(
             plane.settings, grpc_port=plane.ports.grpc, classifier_port=plane.ports.classifier
@@ -87,7 +78,7 @@ class ChangeChecks:
         return EdgeSnapshots(policy).of(plane.topology.snapshot())
 
     def view(self, wanted: Wanted, unreachable: frozenset[str] = frozenset()) -> View:
-        """What the evaluator says now about each probe."""
+        """Return what the evaluator says now about each probe."""
         outcomes = {}
         for probe in PROBES:
             headers = [(name, value.encode()) for name, value in probe.headers]
@@ -97,8 +88,8 @@ class ChangeChecks:
         return View(outcomes, backends_of(wanted), unreachable)
 
     def must_be_refused(self, wanted: Wanted) -> frozenset[str]:
-        """The cells whose cluster Envoy does not run, and can't take at present."""
-        versions = self.snapshot().whole(CDS).versions
+        """Return the cells whose cluster Envoy does not run, and can't take at present."""
+        versions = self.snapshot().resources(CDS).versions
         return frozenset(
             name
             for name in wanted.refused()
@@ -106,13 +97,13 @@ class ChangeChecks:
         )
 
     def unreachable(self, wanted: Wanted) -> frozenset[str]:
-        """Those of them that Envoy has never had."""
+        """Return those of these cells of which Envoy has never run a cluster."""
         return self.must_be_refused(wanted) - self._accepted.keys()
 
     def check(
         self, wanted: Wanted, begun: float, before: tuple[View, ...], *, done: bool, said: str
     ) -> None:
-        """The control plane has called a change done, or has said that it is not."""
+        """Check everything after the control plane has said whether a change is done."""
         snapshot, must = self.snapshot(), self.must_be_refused(wanted)
         view = self.view(wanted, self.unreachable(wanted))
         ended = time.monotonic()
@@ -129,11 +120,11 @@ class ChangeChecks:
         self._judge()
 
     def _check_done(self, snapshot: Snapshot) -> None:
-        if found := self._differences(snapshot):
+        if first := self._differences(snapshot):
             time.sleep(LATER_S)
             later = self._differences(snapshot)
-            kind = "for good" if later == found else f"a second later {later or 'all is well'}"
-            raise wrong(f"done, but Envoy runs other than published ({kind})", found)
+            kind = "for good" if later == first else f"a second later {later or 'all is well'}"
+            raise wrong(f"done, but Envoy runs other than published ({kind})", first)
         self._runs_all(snapshot)
         self._check_synced()
         self._sweep()
@@ -146,7 +137,7 @@ class ChangeChecks:
         self._withheld.clear()
         self._accepted = {
             name.removeprefix("cell:"): version
-            for name, version in snapshot.whole(CDS).versions.items()
+            for name, version in snapshot.resources(CDS).versions.items()
         }
 
     def _check_synced(self) -> None:
@@ -160,18 +151,18 @@ class ChangeChecks:
             raise wrong(f"done, but the fleet says {node['state']}", faults)
 
     def _check_refused(self, wanted: Wanted, snapshot: Snapshot, must: frozenset[str]) -> None:
-        """What is refused is named with Envoy's own words, and nothing else lacks."""
-        until(lambda: self._refusal_faults(wanted, must) == [], SETTLE_S)
+        """Check that the status names what is refused, in Envoy's words, and that the rest runs."""
+        holds_within(lambda: self._refusal_faults(wanted, must) == [], SETTLE_S)
         if faults := self._refusal_faults(wanted, must):
             raise wrong(f"{sorted(must)} can't be taken, but the fleet says", faults)
         besides = {(kind, f"cell:{name}") for name in must for kind in (CDS, EDS)}
         besides |= self._withheld - set(_keys(snapshot))
         if wanted.odd_rules:
             besides |= {key for key in _keys(snapshot) if key[0] in {LDS, RDS}}
-        until(lambda: self._differences(snapshot, besides) == [], SETTLE_S)
-        if found := self._differences(snapshot, besides):
-            raise wrong(f"besides {sorted(must)}, which it refuses", found)
-        for name, version in snapshot.whole(CDS).versions.items():
+        holds_within(lambda: self._differences(snapshot, besides) == [], SETTLE_S)
+        if rest := self._differences(snapshot, besides):
+            raise wrong(f"besides {sorted(must)}, which it refuses", rest)
+        for name, version in snapshot.resources(CDS).versions.items():
             if (cell := name.removeprefix("cell:")) not in must:
                 self._accepted[cell] = version
         self._sweep()
@@ -194,7 +185,7 @@ class ChangeChecks:
         return faults
 
     def _sweep(self) -> None:
-        """Ask every probe over connections that are old, and over new ones."""
+        """Ask every probe over old connections and over new ones."""
         port = self._system.edge_port
         name = f"since {time.monotonic():.0f}"
         fresh: list[Client] = [Http1(port, name), Http2(port, name)]
@@ -219,7 +210,7 @@ class ChangeChecks:
             raise Wrong(f"the edge closed {[*closed, *['steady'] * drained]}")
 
     def _judge(self) -> None:
-        """Look at what the steady clients got meanwhile."""
+        """Check the answers that the steady clients got meanwhile."""
         if self._steady.error is not None:
             raise Wrong(f"the steady clients failed: {self._steady.error!r}")
         records = self._steady.take()
@@ -230,20 +221,20 @@ class ChangeChecks:
             raise wrong(f"{len(faults)} of {len(records)} steady requests", faults)
 
     def node(self) -> Mapping[str, Any]:
-        """What the fleet's status says of Envoy."""
+        """Return what the fleet's status says of Envoy."""
         nodes = self._system.api.get("/v1/fleet").json()["items"]
         unknown: dict[str, Any] = {"state": "unknown", "connected": False, "types": []}
-        found: Mapping[str, Any] = next((o for o in nodes if o["id"] == LOCAL_NODE), unknown)
-        return found
+        node: Mapping[str, Any] = next((o for o in nodes if o["id"] == LOCAL_NODE), unknown)
+        return node
 
     def fleet(self) -> str:
-        """The same on one line."""
+        """Return the same as one line."""
         node = self.node()
         types = [(o["type"], o["state"], o["error"], o["rejected"]) for o in node["types"]]
         return f"{node['state']} {types}"
 
     def synced(self) -> bool:
-        """Whether the fleet's status says that Envoy runs the newest revision."""
+        """Tell whether Envoy runs the newest revision, as the fleet's status says."""
         node = self.node()
         if not node["connected"] or node["state"] != "SYNCED":
             return False
@@ -251,7 +242,7 @@ class ChangeChecks:
 
 
 def wrong(what: str, details: Sequence[str]) -> Wrong:
-    """What to raise, with the first few details."""
+    """Return the error to raise, with the first few details."""
     return Wrong("\n".join([what, *(f"  {one}" for one in details[:8])]))
 
 

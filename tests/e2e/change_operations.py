@@ -1,7 +1,8 @@
-"""Random sequences of changes, as values: what an operator does, and what is wanted after it.
+"""Random sequences of changes as values: what an operator does, and the state that is wanted then.
 
-Nothing here touches a system: `Wanted` is the model, an operation gives the next one, and hypothesis
-shrinks a list of operations to a short one. An operation that does not apply is passed over.
+Nothing here touches a system. `Wanted` is the model of the wanted state; an operation, called with
+one, returns the next. Hypothesis shrinks a list of operations to a short one. An operation that
+does not apply returns the state that it got.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ LONG_NAME = "x" * 300
 
 @dataclass(frozen=True, slots=True)
 class CellDraft:
-    """What is wanted of one cell."""
+    """The wanted state of one cell."""
 
     backends: tuple[str, ...]
     host: str = "ipv4"
@@ -53,7 +54,7 @@ class CellDraft:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """All that is wanted, and which files there are."""
+    """The wanted state of everything, and the state of the CA files."""
 
     cells: Mapping[str, CellDraft]
     rules: tuple[tuple[str, Form], ...]
@@ -76,7 +77,7 @@ class Wanted:
 
 
 def at_first() -> Wanted:
-    """Where every sequence begins."""
+    """Return the state in which every sequence begins."""
     cells = {
         name: CellDraft((BACKENDS[index],), state="active" if index < AT_FIRST else "retired")
         for index, name in enumerate(CELLS)
@@ -112,7 +113,7 @@ class Swap:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A cell is added, taken away or goes through its life."""
+    """A cell is added, removed or changes its state."""
 
     cell: str
     state: str
@@ -220,7 +221,7 @@ Operation = Put | MoveClaim | SetFile | Restart
 
 
 def drained_first(before: Wanted, after: Wanted) -> Wanted | None:
-    """The step before ``after`` in which those that go are drained; None where none has to be."""
+    """Return the step before ``after`` that drains the leaving cells; None if no cell leaves."""
     leaving = [
         name
         for name, cell in after.cells.items()
@@ -238,7 +239,7 @@ def _with_cell(wanted: Wanted, name: str, **fields: Any) -> Wanted:
 def topology_document(
     wanted: Wanted, ports: Mapping[str, int], ca_directory: str
 ) -> dict[str, Any]:
-    """What is wanted as the body of ``PUT /v1/topology``."""
+    """Return a wanted state as the body of ``PUT /v1/topology``."""
     cells = [_cell_document(name, cell, ports, ca_directory) for name, cell in wanted.cells.items()]
     document = ruleset(wanted.rules)
     name = str(document["name"])
@@ -293,7 +294,7 @@ _set_file = st.builds(SetFile, st.sampled_from(CA_FILES), st.sampled_from(CA_STA
 
 
 def operations(*, restarts: tuple[str, ...], most: int) -> st.SearchStrategy[list[Operation]]:
-    """Sequences of at most so many operations, restarts of these among them."""
+    """Generate sequences of at most so many operations, restarts of these processes among them."""
     kinds: list[st.SearchStrategy[Operation]] = [
         _put,
         _put,

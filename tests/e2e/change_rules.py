@@ -1,7 +1,7 @@
-"""The rules that change, and requests whose every part names another tenant or cell.
+"""The rules that change, and requests each part of which names another tenant or cell.
 
-A rule that looks at the wrong part of a request, as an older revision of it did, then reaches a
-cell that shows it.
+If a rule looks at a part of the request that only an older revision of it looked at, the request
+reaches another cell, and the test notices.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a rule looks at; ``strict``: an unknown key is refused instead of going on."""
+    """What a rule looks at; a ``strict`` rule refuses an unknown key, others pass it on."""
 
     looks_at: str
     strict: bool = False
@@ -52,18 +52,18 @@ FORMS: Mapping[str, dict[str, Any]] = {
 
 
 MAY_BE_REFUSED = "wide header"
-"""Envoy bounds the size of a regex (its program has more than 100 instructions) in some places."""
+"""Envoy may refuse this form: in some places a regex may have at most 100 instructions."""
 
 
 def ruleset(rules: Sequence[tuple[str, Form]]) -> dict[str, Any]:
-    """The document: these rules, then one that takes all that is left."""
-    made = []
+    """Return a document of these rules and of one that takes all other requests."""
+    items = []
     for rule_id, form in rules:
         rule = {"id": rule_id, **FORMS[form.looks_at]}
         rule["on_unknown"] = {"status": 404} if form.strict else "next"
-        made.append(rule)
+        items.append(rule)
     rest = {"id": "rest", "action": "classify", "classify": {"type": "FIRST_CELL"}}
-    return {"name": "changing", "rules": [*made, rest]}
+    return {"name": "changing", "rules": [*items, rest]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,22 @@
-"""The whole system for tests of change: an agent may stand between Envoy and the control plane."""
+"""The whole system for tests of changes, with or without an agent beside Envoy."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from tests.support.agent_process import AgentProcess
 from tests.support.system import System
 
 
 class ChangingSystem(System):
-    """A `System`; with ``agent`` Envoy is told by `cellway envoy agent`."""
+    """A `System`; with ``agent`` its Envoy gets its configuration from `cellway envoy agent`."""
 
     def __init__(self, directory: Path, cells: int = 0, *, agent: bool, **settings: Any) -> None:
         super().__init__(directory, cells, **settings)
         self._with_agent = agent
         self._agent: AgentProcess | None = None
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        return self
 
     async def _xds_port(self) -> int:
         if not self._with_agent:

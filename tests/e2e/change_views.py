@@ -1,4 +1,4 @@
-"""Which answers are right, and when: the evaluator's word at each revision, in order of time."""
+"""Which answers are right at which time: the evaluator's decisions at each revision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.steady_clients import GOING_AWAY, Answer, Record
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What may be answered at one revision."""
+    """The answers that are right at one revision."""
 
     outcomes: Mapping[Probe, Decision | Refused]
     backends: Mapping[str, frozenset[str]]
@@ -27,19 +27,19 @@ class View:
     """Whether Envoy is up."""
 
     def statuses(self, probe: Probe) -> frozenset[int]:
-        """What may come without a backend."""
-        found = set() if self.classifier else {503}
+        """Return the statuses that the edge itself may answer."""
+        statuses = set() if self.classifier else {503}
         outcome = self.outcomes[probe]
         if isinstance(outcome, Refused):
-            found.add(outcome.status)
+            statuses.add(outcome.status)
         elif isinstance(outcome.outcome, Status):
-            found.add(outcome.outcome.code)
+            statuses.add(outcome.outcome.code)
         elif self.unreachable & self.cells(probe):
-            found.add(503)
-        return frozenset(found)
+            statuses.add(503)
+        return frozenset(statuses)
 
     def cells(self, probe: Probe) -> frozenset[str]:
-        """The cells that may answer."""
+        """Return the cells that may answer."""
         decision = self.outcomes[probe]
         if isinstance(decision, Refused):
             return frozenset()
@@ -51,32 +51,32 @@ class View:
 
 
 def backends_of(wanted: Wanted) -> dict[str, frozenset[str]]:
-    """Where each cell's requests end."""
+    """Return the backends of each cell."""
     return {name: frozenset(cell.backends) for name, cell in wanted.cells.items()}
 
 
 class Timeline:
-    """The views that hold from each moment on; several where a change is under way."""
+    """The views that hold from each moment on: several while a change is under way."""
 
     def __init__(self, view: View) -> None:
         self._from: list[tuple[float, tuple[View, ...]]] = [(0.0, (view,))]
 
     @property
     def newest(self) -> tuple[View, ...]:
-        """What holds now."""
+        """The views that hold now."""
         return self._from[-1][1]
 
     def add(self, since: float, views: Iterable[View]) -> None:
-        """These hold from then on."""
+        """Note views that hold from a moment on."""
         self._from.append((since, tuple(views)))
 
     def forget(self, before: float) -> None:
-        """Drop what had ended by then."""
-        kept = [one for one, later in pairwise(self._from) if later[0] >= before]
-        self._from = [*kept, self._from[-1]]
+        """Drop the views that had ended by then."""
+        lasting = [one for one, later in pairwise(self._from) if later[0] >= before]
+        self._from = [*lasting, self._from[-1]]
 
     def fault(self, record: Record) -> str | None:
-        """What is wrong with an answer; None if it was right at some moment of its request."""
+        """Return what is wrong with an answer; None if it was right at some time of its request."""
         views = self._at(record.begun, record.ended)
         answer, probe = record.answer, record.probe
         if _right(answer, probe, views):
@@ -93,12 +93,12 @@ class Timeline:
         )
 
     def _at(self, begun: float, ended: float) -> tuple[View, ...]:
-        found: list[View] = []
+        at_that_time: list[View] = []
         for index, (since, views) in enumerate(self._from):
             until = self._from[index + 1][0] if index + 1 < len(self._from) else ended
             if since <= ended and until >= begun:
-                found += views
-        return tuple(found)
+                at_that_time += views
+        return tuple(at_that_time)
 
 
 def _right(answer: Answer, probe: Probe, views: tuple[View, ...]) -> bool:

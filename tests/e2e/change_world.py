@@ -1,8 +1,8 @@
 """Drives a real Envoy and control plane through a sequence of changes, and checks each step.
 
-After each change that the control plane calls done, Envoy is held against the compiled snapshot and
-every probe is asked over new and over old connections. While a change is under way an answer may be
-that of the old or of the new revision.
+After each change that the control plane calls done, Envoy's dump is compared with the compiled
+snapshot, and every probe is asked over new and old connections. While a change is under way, an
+answer may be that of the old or of the new revision.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
 
-from tests.e2e.change_checks import ChangeChecks, Wrong, until
+from tests.e2e.change_checks import ChangeChecks, Wrong
 from tests.e2e.change_operations import (
     BACKENDS,
     CA_FILES,
@@ -35,18 +34,19 @@ from tests.e2e.change_operations import (
 from tests.e2e.change_system import ChangingSystem
 from tests.e2e.named_backends import NamedBackends
 from tests.e2e.steady_clients import SteadyClients
+from tests.support.conditions import holds_within
 
 FLEET_S = 20.0
-"""How long a change that nothing is wrong with may take, mending and trying again included."""
+"""How long a good change may take, including the repetition of what was refused before."""
 REFUSED_S = 0.4
-"""How long a change is waited for that Envoy must refuse."""
+"""How long the test waits for a change that Envoy must refuse."""
 ODD_S = 4.0
-"""How long one is waited for that Envoy may refuse."""
+"""How long the test waits for a change that Envoy may refuse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Which system is driven."""
+    """The kind of system that is driven."""
 
     delta: bool = True
     agent: bool = False
@@ -57,7 +57,7 @@ class Variant:
 
     @property
     def restarts(self) -> tuple[str, ...]:
-        """What can be started again."""
+        """The processes that can be started again."""
         return ("control plane", "Envoy", *(("agent",) if self.agent else ()))
 
 
@@ -68,7 +68,7 @@ class ChangeWorld:
         self.variant = variant
         self.wanted = at_first()
         self.done: list[str] = []
-        """What was done since the start, in words."""
+        """The steps since the start, in words."""
         self._directory = directory
         self._stack = contextlib.ExitStack()
         self._backends: NamedBackends
@@ -78,7 +78,7 @@ class ChangeWorld:
 
     @property
     def asked(self) -> int:
-        """How many requests were looked at."""
+        """How many requests were checked."""
         return self._checks.asked
 
     def __enter__(self) -> Self:
@@ -92,7 +92,7 @@ class ChangeWorld:
                     delta=self.variant.delta,
                     agent=self.variant.agent,
                     concurrency=1,
-                    classifier_timeout_s=10.0,
+                    classifier_workers=1,
                 )
             )
             self._steady = SteadyClients(self._system.edge_port)
@@ -103,12 +103,7 @@ class ChangeWorld:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def _begin(self) -> None:
@@ -122,10 +117,10 @@ class ChangeWorld:
         self._checks.begin(self.wanted)
 
     def play(self, operations: Sequence[Operation]) -> None:
-        """Do these from the first state, then come back to it.
+        """Do these operations from the first state on, then come back to it.
 
         Raises:
-            Wrong: with what is wrong, and all that was done since the system's start.
+            Wrong: with the fault, and all steps since the system's start.
         """
         try:
             for operation in operations:
@@ -157,7 +152,7 @@ class ChangeWorld:
             self._set_file(operation, after)
 
     def _write(self, text: str, after: Wanted) -> None:
-        """Cells and rules; a cell is drained before it is retired, as the guards ask for."""
+        """Write cells and rules; a cell is drained before it is retired, as the guards want it."""
         after = replace(after, claims=self.wanted.claims, files=self.wanted.files)
         if after == self.wanted:
             return
@@ -185,7 +180,7 @@ class ChangeWorld:
         return ODD_S if wanted.odd_rules else FLEET_S
 
     def _move(self, move: MoveClaim, after: Wanted) -> None:
-        """Free a name and claim it for another cell: until then its last owner may answer."""
+        """Release a name and claim it for another cell; until then its last owner may answer."""
         self.done.append(repr(move))
         timeline = self._checks.timeline
         begun, before = time.monotonic(), timeline.newest
@@ -209,7 +204,7 @@ class ChangeWorld:
         return answer
 
     def _set_file(self, operation: SetFile, after: Wanted) -> None:
-        """Where that was all that lacked, it is found without another write."""
+        """Change a CA file. If nothing else was wrong, the control plane recovers by itself."""
         self.done.append(repr(operation))
         checks = self._checks
         refused_before = checks.must_be_refused(self.wanted)
@@ -217,7 +212,7 @@ class ChangeWorld:
         self._write_file(operation.file, operation.state)
         self.wanted = after
         if refused_before and not checks.must_be_refused(after):
-            done = until(checks.synced, self._patience(False, after))
+            done = holds_within(checks.synced, self._patience(False, after))
             said = f"{operation.file} is mended, but stays refused"
             checks.check(after, begun, before, done=done, said=said)
 
@@ -237,10 +232,10 @@ class ChangeWorld:
             checks.close_old()
             with self._steady.paused():
                 self._system.restart_envoy()
-                if not until(self._listens, FLEET_S):
+                if not holds_within(self._listens, FLEET_S):
                     raise Wrong(f"Envoy is up, but serves nothing: {checks.fleet()}")
         must = checks.must_be_refused(self.wanted)
-        done = not must and until(checks.synced, self._patience(False, self.wanted))
+        done = not must and holds_within(checks.synced, self._patience(False, self.wanted))
         checks.check(self.wanted, time.monotonic(), before, done=done, said="after a restart")
 
     def _put(self, wanted: Wanted, wait_s: float) -> httpx.Response:

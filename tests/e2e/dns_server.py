@@ -1,4 +1,4 @@
-"""A DNS server on loopback whose records and manners a test changes while it runs."""
+"""A DNS server on loopback whose records and delays a test changes while it runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import ipaddress
 import socket
 import struct
 import threading
-import time
 from collections import Counter
-from types import TracebackType
 from typing import Self
 
 A, AAAA = 1, 28
@@ -18,11 +16,10 @@ _TTL_S = 1
 
 
 class DnsServer:
-    """Answers A and AAAA questions over UDP. Use as a context manager.
+    """Answers A and AAAA questions over UDP; used with `with`.
 
-    Names without records get NXDOMAIN, `silent` names
-    no answer at all (with a type: none to questions for that), and `slow` names theirs
-    after so many seconds.
+    Names without records get NXDOMAIN. Names in `silent` get no answer (with a type: no answer to
+    questions for that type), and those in `slow` get theirs after so many seconds.
     """
 
     def __init__(self) -> None:
@@ -40,12 +37,7 @@ class DnsServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         # An empty datagram ends the wait.
         self._socket.sendto(b"", self._socket.getsockname())
@@ -86,17 +78,9 @@ class DnsServer:
             answer += one.packed
         self._socket.sendto(answer, client)
 
-    def wait_asked(self, name: str, times: int, timeout_s: float = 20.0) -> None:
-        """Wait until a name was asked for so many times more."""
-        wanted = self.asked[name] + times
-        deadline = time.monotonic() + timeout_s
-        while self.asked[name] < wanted:
-            assert time.monotonic() < deadline, f"{name} is not asked for: {self.asked}"
-            time.sleep(0.01)
-
 
 def _read(question: bytes) -> tuple[str, int, int]:
-    """Name (in lower case), type, and where the question ends."""
+    """Return the name (in lower case), the type, and where the question ends."""
     labels, at = [], 12
     while length := question[at]:
         labels.append(question[at + 1 : at + 1 + length].decode())

@@ -1,8 +1,7 @@
-"""Sends the same request to the real edge and to its model, and says where they differ."""
+"""Sends the same request to the real edge and to its model, and reports where they differ."""
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 from control_plane.names import INTERNAL_PREFIX
@@ -19,7 +18,7 @@ WRITTEN_LATER = frozenset(
 )
 
 Seen = Arrived | int | None
-"""What reached the upstream, or the status the edge answered, or None: it answered nothing."""
+"""What reached the upstream, or the status that the edge answered, or None for no answer."""
 
 
 class EdgeClient:
@@ -32,7 +31,7 @@ class EdgeClient:
         self._http2: RawHttp2Connection | None = None
 
     def send(self, request: RawRequest, version: HttpVersion = HttpVersion.HTTP_1_1) -> Seen:
-        """Sends the request and returns what became of it."""
+        """Send the request; return what reached the upstream or what the edge answered."""
         sent = self._send_http2(request) if version is HttpVersion.HTTP_2 else self._send(request)
         if not isinstance(sent, RawResponse):
             return None
@@ -43,7 +42,7 @@ class EdgeClient:
     def difference(
         self, request: RawRequest, version: HttpVersion = HttpVersion.HTTP_1_1
     ) -> str | None:
-        """Where the edge and its model differ about the request; None where they agree."""
+        """Return where the edge and its model differ about the request; None if they agree."""
         seen = self.send(request, version)
         model = admit(
             request.method, request.target, request.host, request.headers, version=version
@@ -86,19 +85,14 @@ class EdgeClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for connection in (self._http1, self._http2):
             if connection is not None:
                 connection.close()
 
 
 def http2_block(request: RawRequest) -> list[tuple[bytes, bytes]]:
-    """The header block of a request; CONNECT without a path has neither `:scheme` nor `:path`."""
+    """Return a request's header block; CONNECT without a path has no `:scheme` and no `:path`."""
     tunnel = request.method == "CONNECT" and not request.target
     block = [(b":method", request.method.encode())]
     if not tunnel:

@@ -78,13 +78,13 @@ METHODS = [*["GET"] * 12, "OPTIONS", "CONNECT", "POST", "QUERY", "FOO", "get", "
 
 
 class RequestMaker:
-    """Makes the same requests for the same seed."""
+    """Generates requests; the same seed gives the same ones."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
     def path(self) -> bytes:
-        """A path with whatever may confuse a normaliser, sometimes with a query."""
+        """Return a path with parts that may confuse a normaliser, sometimes with a query."""
         chance, path = self._random.random, b"/"
         for _ in range(self._random.randrange(9)):
             if (roll := chance()) < 0.3:
@@ -96,7 +96,7 @@ class RequestMaker:
         return path
 
     def target(self) -> bytes:
-        """A request target of any form."""
+        """Return a request target of any form."""
         if (roll := self._random.random()) < 0.6:
             return self.path()
         if roll > 0.95:
@@ -106,11 +106,11 @@ class RequestMaker:
         return start + self._random.choice(HOSTS) + end
 
     def host(self) -> bytes | None:
-        """A Host or none."""
+        """Return a Host, or None."""
         return self._random.choice([*[b"cells.example"] * len(HOSTS), None, *HOSTS])
 
     def headers(self, *, http2: bool = False) -> tuple[tuple[str, bytes], ...]:
-        """A few headers; for HTTP/2 mostly such as its codec does not refuse at once."""
+        """Return a few headers; for HTTP/2 mostly such as its codec does not refuse at once."""
         count = self._random.choice([0, 0, 0, 1, 1, 2, 3, 5])
         headers = [self._header(connection=not http2) for _ in range(count)]
         if http2 and self._random.random() < 0.95:
@@ -118,12 +118,12 @@ class RequestMaker:
         return tuple(headers)
 
     def http1(self) -> RawRequest:
-        """A request to be sent by HTTP/1.1."""
+        """Return a request to be sent by HTTP/1.1."""
         method = self._random.choice(METHODS)
         return RawRequest(method, self.target(), self.host(), self.headers())
 
     def http2(self) -> RawRequest:
-        """A request to be sent by HTTP/2."""
+        """Return a request to be sent by HTTP/2."""
         path = self.path() if self._random.random() < 0.95 else self._random.choice(ODD_TARGETS)
         if self._random.random() < 0.1:
             path += self._random.choice([b"\xc3", b"\xff/%2e", b"?\xff"])

@@ -1,8 +1,8 @@
-"""What a real Envoy runs, read from its admin interface and held against a compiled snapshot.
+"""What a real Envoy runs, read from its admin interface and compared with a compiled snapshot.
 
 Clusters, listeners, routes and extension configs are compared as messages: Envoy prints them as
-JSON, which is read back and printed again in one form with what was published. Of endpoints Envoy
-keeps its hosts, not the message, so each cluster's addresses are compared.
+JSON, which is parsed and printed again in the same form as the published messages. Envoy keeps the
+hosts of a cluster, not the message that named them, so endpoints are compared by address.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _SHORT = {CDS: "CDS", EDS: "EDS", LDS: "LDS", RDS: "RDS", ECDS: "ECDS"}
 
 @dataclass(frozen=True, slots=True)
 class EnvoyState:
-    """The documents of the admin interface, as they are."""
+    """The documents of the admin interface."""
 
     config_dump: Mapping[str, Any]
     clusters: Mapping[str, Any]
 
     @classmethod
     def read(cls, admin_port: int) -> EnvoyState:
-        """Ask a running Envoy."""
+        """Read the documents of a running Envoy."""
         with httpx.Client(
             base_url=f"http://127.0.0.1:{admin_port}", timeout=ADMIN_TIMEOUT_S, trust_env=False
         ) as admin:
@@ -53,7 +53,7 @@ class EnvoyState:
             )
 
     def unready(self) -> list[str]:
-        """What Envoy has taken but does not use yet: warming clusters and listeners."""
+        """Return what Envoy has accepted but does not use yet: warming clusters and listeners."""
         warming = [
             f"CDS {one['cluster'].get('name')} is warming"
             for one in self._items("ClustersConfigDump", "dynamic_warming_clusters")
@@ -65,7 +65,7 @@ class EnvoyState:
         ]
 
     def contents(self) -> dict[Key, Content]:
-        """What runs of clusters, listeners, routes and extension configs, in one printed form."""
+        """Return what runs of clusters, listeners, routes and extension configs, in one printed form."""
         found: dict[Key, Content] = {}
         for one in self._items("ClustersConfigDump", "dynamic_active_clusters"):
             found[CDS, one["cluster"]["name"]] = _printed_again(one["cluster"])
@@ -79,7 +79,7 @@ class EnvoyState:
         return found
 
     def hosts(self) -> dict[str, frozenset[str]]:
-        """The addresses of each cluster that came by xDS, by `/clusters`."""
+        """Return the addresses of each cluster that came by xDS, as `/clusters` has them."""
         return {
             one["name"]: frozenset(_address(host) for host in one.get("host_statuses", ()))
             for one in self.clusters.get("cluster_statuses", ())
@@ -87,7 +87,7 @@ class EnvoyState:
         }
 
     def dumped_hosts(self) -> dict[str, frozenset[str]]:
-        """The addresses of each cluster that came by xDS, by `/config_dump`."""
+        """Return the addresses of each cluster that came by xDS, as `/config_dump` has them."""
         return {
             one["endpoint_config"]["cluster_name"]: frozenset(
                 _address(endpoint["endpoint"])
@@ -98,7 +98,7 @@ class EnvoyState:
         }
 
     def dead_hosts(self) -> Iterator[str]:
-        """Hosts that take no traffic or are on their way out, with Envoy's word for it."""
+        """Yield the hosts that take no traffic or are being removed, with Envoy's word for it."""
         for one in self.clusters.get("cluster_statuses", ()):
             for host in one.get("host_statuses", ()):
                 status = dict(host.get("health_status", {}))
@@ -112,7 +112,7 @@ class EnvoyState:
 
 
 def differences(state: EnvoyState, snapshot: Snapshot, *, besides: Iterable[Key] = ()) -> list[str]:
-    """Each way in which Envoy runs other than the snapshot says; nothing about ``besides``."""
+    """Return each difference between what Envoy runs and the snapshot, except about ``besides``."""
     left_out = frozenset(besides)
     published = {
         (type_url, name): resource
@@ -155,7 +155,7 @@ def _host_differences(
 
 
 def _same_hosts(wanted: frozenset[str], there: frozenset[str]) -> bool:
-    """DNS names are compared by port alone: what they resolve to is the resolver's to say."""
+    """Compare addresses; DNS names by port alone, since the resolver decides their addresses."""
     names = {host for host in wanted if not re.match(r"\[|[0-9.]+:", host)}
     if not names:
         return wanted == there
@@ -204,7 +204,7 @@ def _host_port(host: str, port: int) -> str:
 
 
 def content(resource: Resource) -> Content:
-    """A published resource in the form that `EnvoyState.contents` gives."""
+    """Return a published resource in the form of `EnvoyState.contents`."""
     packed = AnyMessage(type_url=resource.type_url, value=resource.body)
     return _printed(packed)
 
@@ -224,7 +224,7 @@ def _printed(packed: AnyMessage) -> Content:
 
 
 def _with_types[T](work: Callable[[], T]) -> T:
-    """Call again after each message type that turns out to be unknown has been imported."""
+    """Do the work; import each message type that turns out to be unknown, and try again."""
     seen: set[str] = set()
     while True:
         try:
@@ -247,7 +247,7 @@ def _import_package(package: str) -> None:
 
 
 def _first_difference(there: Any, wanted: Any, at: str = "") -> str | None:
-    """Where two printed messages differ first; None where they are the same."""
+    """Return where two printed messages differ first; None if they are the same."""
     if there == wanted:
         return None
     if isinstance(there, dict) and isinstance(wanted, dict):

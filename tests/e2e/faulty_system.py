@@ -5,12 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,62 +15,42 @@ import psycopg
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from tests.e2e.load import get
-from tests.e2e.test_failures import until
 from tests.support.agent_process import AgentProcess
+from tests.support.child_process import ChildProcess, listens
+from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.ports import unused_port
 from tests.support.postgres import Postgres, postgres
 from tests.support.system import RULESETS, reconnecting_soon
 
+CLASSIFIER_TIMEOUT_S = 0.5
+"""Twice the default: on a busy machine an answer that is late must not look like a fault."""
 NEW_KEYS = 8_000
 BATCH = 1000
-START_S = 30.0
 
 
-class CellProcess:
-    """An example cell as a process; used with `with`."""
+class CellProcess(ChildProcess):
+    """An example cell as a process."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, directory: Path) -> None:
+        super().__init__(directory / f"{name}.log")
         self.name = name
         self.port = unused_port()
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and wait until it listens."""
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "control_plane.example_cell"),
-                *("--name", self.name, "--port", str(self.port)),
-            ]
-        )
-        end = time.monotonic() + START_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                assert time.monotonic() < end, f"{self.name} does not start"
-                time.sleep(0.05)
-            else:
-                return
+    def command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "control_plane.example_cell"),
+            *("--name", self.name, "--port", str(self.port)),
+        ]
 
-    def kill(self) -> None:
-        """SIGKILL; safe to repeat."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def __enter__(self) -> CellProcess:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
+    def is_up(self) -> bool:
+        return listens(self.port)
 
 
 @dataclass
 class FaultySystem:
-    """Two cells, of which the first owns every claim; all processes by name."""
+    """The processes of a system with two cells, of which the first owns every claim."""
 
     database: Postgres
     plane: PlaneProcess
@@ -84,31 +59,22 @@ class FaultySystem:
     cells: list[CellProcess]
 
     def synced(self) -> bool:
-        """Whether the control plane says that Envoy follows."""
+        """Tell whether Envoy follows, as the control plane says."""
         items = self.plane.api.get("/v1/fleet").json()["items"]
         return any(item["connected"] and item["state"] == "SYNCED" for item in items)
 
     @contextlib.contextmanager
     def locked_database(self) -> Iterator[None]:
-        """Every look-up of a claim waits: a database as slow as can be."""
+        """Lock the claims: every look-up waits, as with a very slow database."""
         with psycopg.connect(self.database.url()) as connection:
             connection.execute("LOCK TABLE claims IN ACCESS EXCLUSIVE MODE")
             yield
 
-    @contextlib.contextmanager
-    def frozen(self, pid: int) -> Iterator[None]:
-        """SIGSTOP, then SIGCONT."""
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
-
 
 class Requests:
-    """One request of each kind; those for keys never seen before are made up as they go.
+    """One request of each kind. The key of a `new` request has never been asked for.
 
-    With `again` they start over when there are no more, with keys not seen for long.
+    With `again`, `new` starts over when all keys are used up.
     """
 
     def __init__(self, *, again: bool = False) -> None:
@@ -116,7 +82,7 @@ class Requests:
         self._again = again
 
     def new(self) -> bytes:
-        """A request for a claim that nobody has asked for: no cache can answer it."""
+        """Return a request for a claim that nobody has asked for: no cache can answer it."""
         number = next(self._number)
         if self._again:
             number %= NEW_KEYS
@@ -129,11 +95,16 @@ class Requests:
 
 @contextlib.contextmanager
 def faulty_system(directory: Path) -> Iterator[FaultySystem]:
-    """Everything up and in step."""
+    """Start everything; yield when Envoy runs the newest revision."""
     with ExitStack() as stack:
         database = stack.enter_context(postgres())
-        cells = [stack.enter_context(CellProcess(f"cell-{n}")) for n in (1, 2)]
-        plane = PlaneProcess(directory, "--database-url", database.url())
+        cells = [stack.enter_context(CellProcess(f"cell-{n}", directory)) for n in (1, 2)]
+        plane = PlaneProcess(
+            directory,
+            "--database-url",
+            database.url(),
+            classifier_timeout_s=CLASSIFIER_TIMEOUT_S,
+        )
         stack.enter_context(plane)
         agent = stack.enter_context(AgentProcess(directory, plane.grpc_port))
         for cell in cells:
@@ -155,11 +126,11 @@ def faulty_system(directory: Path) -> Iterator[FaultySystem]:
             ]
             plane.write("POST", "/v1/claims", {"claims": claims})
         gitlab = json.loads((RULESETS / "gitlab.json").read_text())
-        kept = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
-        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": kept["version"]})
+        stored = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
+        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": stored["version"]})
         member = FleetMember("n1", "edge", "127.0.0.1", agent.port, 0)
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
         system = FaultySystem(database, plane, agent, envoy, cells)
-        until(system.synced)
+        wait_until(system.synced)
         yield system

@@ -1,32 +1,31 @@
-"""Backends that say who they are, on several loopback addresses, in plain text and TLS on one port."""
+"""Backends that name themselves, on several loopback addresses, with plain text and TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.support.certificates import Authority
+from tests.support.loop_thread import LoopThread
 from tests.support.ports import unused_port
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "::1")
 SERVER_NAME = "cell.example"
-START_S = 10.0
 TRIES = 20
 BACKEND_HEADER = "x-example-cell"
 SENT_FOR_HEADER = "x-sent-for"
 """The cell that the edge wrote into the request."""
 
 
-class NamedBackends:
-    """Backends in a thread of their own; use as a context manager. They close no connection."""
+class NamedBackends(LoopThread):
+    """Backends in a thread of their own; used with `with`. They close no connection."""
 
     def __init__(self, names: Iterable[str], directory: Path) -> None:
+        super().__init__()
         authority = Authority()
         self.ca_pem = authority.pem
         self.ports: dict[str, int] = {}
@@ -34,8 +33,6 @@ class NamedBackends:
         self._listening: list[tuple[str, socket.socket]] = []
         for name in names:
             self._listen(name)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._main, daemon=True)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _listen(self, name: str) -> None:
@@ -50,55 +47,42 @@ class NamedBackends:
             return
         raise OSError("no port is free on every loopback address")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(START_S)
-
-    def _main(self) -> None:
+    @asynccontextmanager
+    async def lives(self) -> AsyncIterator[None]:
         for name, listening in self._listening:
-            self._keep(self._accept(name, listening))
-        self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
+            self._begin(self._accept(name, listening))
+        yield
+        for task in self._tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for _, listening in self._listening:
             listening.close()
-        self._loop.close()
 
-    def _keep(self, work: object) -> None:
-        assert asyncio.iscoroutine(work)
-        task: asyncio.Task[None] = self._loop.create_task(work)
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _accept(self, name: str, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            accepted, _ = await self._loop.sock_accept(listening)
-            self._keep(self._serve(name, accepted))
+            accepted, _ = await loop.sock_accept(listening)
+            self._begin(self._serve(name, accepted))
 
     async def _serve(self, name: str, accepted: socket.socket) -> None:
-        """Tell TLS from plain text by the first byte."""
-        readable = asyncio.Event()
-        self._loop.add_reader(accepted, readable.set)
+        """Serve one connection: its first byte tells TLS from plain text."""
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(accepted, readable.set)
         try:
             await readable.wait()
         finally:
-            self._loop.remove_reader(accepted)
+            loop.remove_reader(accepted)
         try:
             first = accepted.recv(1, socket.MSG_PEEK)
             tls = self._tls if first == b"\x16" else None
             if first:
                 made = _answering(name)
-                await self._loop.connect_accepted_socket(made, accepted, ssl=tls)
+                await loop.connect_accepted_socket(made, accepted, ssl=tls)
                 return
         except OSError:
             pass  # Envoy has closed it, or does not trust the certificate
@@ -133,7 +117,7 @@ def _answering(name: str) -> Callable[[], asyncio.Protocol]:
 
 
 class _Answering(asyncio.Protocol):
-    """Answers each request without a body by the backend's name."""
+    """Answers each request, which has no body, with the backend's name."""
 
     def __init__(self, name: str) -> None:
         self._name = name.encode()

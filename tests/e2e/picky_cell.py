@@ -1,4 +1,4 @@
-"""A cell that answers its health check by who asks: Envoy's checks and our own probe differ."""
+"""A cell that answers health checks by user agent: Envoy's check and our own probe may differ."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ OURS = "cellway-health"
 class PickyCell:
     """A cell in a thread of its own, on a free loopback port; used with `with`.
 
-    Whose user-agent is in ``refused`` gets 500 from the health check, and all others get
-    200, or ``raw`` as it is. Everything else gets 200, with the cell's name in ``x-example-cell``.
+    The health check answers 500 to a user agent in ``refused``, and to all others 200 or the bytes
+    of ``raw``. Every other path answers 200, with the cell's name in ``x-example-cell``.
     """
 
     def __init__(self, name: str, *refused: str, raw: bytes | None = None) -> None:

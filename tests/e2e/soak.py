@@ -1,7 +1,7 @@
 """``make soak``: the whole system under load, changes and faults; no wrong cell, no growing memory.
 
-Stops by itself after ``--minutes``. The exit status is 0 only if every answer came from its cell, and
-no process grew by more than `ALLOWED_MIB` and `ALLOWED_SHARE` after its warm-up.
+Stops by itself after ``--minutes``. The exit status is 0 only if every answer came from its cell,
+and no process grew by more than `ALLOWED_MIB` and `ALLOWED_SHARE` after its warm-up.
 """
 
 from __future__ import annotations
@@ -18,28 +18,27 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from tests.e2e.faults import FAULTS, suffer, wrong
 from tests.e2e.faulty_system import FaultySystem, Requests, faulty_system
 from tests.e2e.load import LOST, OK, Load, get
-from tests.e2e.test_failures import until
-from tests.e2e.test_faults import FAULTS, suffer, wrong
-from tests.support.system import RawClient
+from tests.support.conditions import wait_until
+from tests.support.raw_client import RawClient
 
 SAMPLE_S = 1.0
 WARM_UP_SHARE = 0.3
-"""Of the run: caches fill, pools open."""
+"""The share of the run in which caches fill and pools open; growth is measured after it."""
 ALLOWED_MIB = 12.0
 ALLOWED_SHARE = 0.10
 RESTARTED = frozenset(
     {"control plane killed", "control plane and classifier killed", "Envoy killed"}
 )
-"""Faults left out: a process that starts anew hides what it had grown by."""
+"""Faults that are left out: a process that starts anew hides how much it had grown."""
 
 
 def resident_mib(pid: int) -> float:
-    """Resident memory of a process; raises FileNotFoundError where there is none."""
+    """Return the resident memory of a process; raise FileNotFoundError if there is none."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -63,18 +62,18 @@ class Memory:
                 except (FileNotFoundError, ProcessLookupError):
                     continue
 
-    def growth(self, most: int) -> Iterator[tuple[str, float, float]]:
-        """Name, and MiB early and late, of each process that lived for most of the samples."""
+    def growth(self, least: int) -> Iterator[tuple[str, float, float]]:
+        """Yield name, MiB early and MiB late of each process with at least so many samples."""
         for (name, _), series in sorted(self.samples.items()):
-            kept = series[int(len(series) * WARM_UP_SHARE) :]
-            part = len(kept) // 4
-            if len(series) < most or part == 0:
+            warm = series[int(len(series) * WARM_UP_SHARE) :]
+            part = len(warm) // 4
+            if len(series) < least or part == 0:
                 continue
-            yield name, statistics.median(kept[:part]), statistics.median(kept[-part:])
+            yield name, statistics.median(warm[:part]), statistics.median(warm[-part:])
 
     @property
     def longest(self) -> int:
-        """Samples of the process that was looked at most often."""
+        """The number of samples of the process that lived longest."""
         return max(map(len, self.samples.values()), default=0)
 
     def __enter__(self) -> Self:
@@ -82,12 +81,7 @@ class Memory:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -103,7 +97,7 @@ class Changes:
         self.checked = 0
 
     def __call__(self) -> None:
-        """One round: a claim moves, a new one comes and goes, the routes change."""
+        """Make one round: a claim moves, a new one comes and goes, the routes change."""
         self._move()
         plane = self._system.plane
         key = {"bucket": "route", "value": f"passing-{self.moves}"}
@@ -130,7 +124,7 @@ class Changes:
 
 
 def soak(minutes: float) -> int:
-    """Run it; the exit status."""
+    """Run the soak test; return its exit status."""
     faults = itertools.cycle(fault for fault in FAULTS if fault.name not in RESTARTED)
     with (
         tempfile.TemporaryDirectory(prefix="cellway-soak-") as directory,
@@ -161,7 +155,7 @@ def soak(minutes: float) -> int:
                 answers = load.take()
                 requests += answers.total()
                 assert wrong(answers, FAULTS[0]) == {}, "while changes were made"
-            until(system.synced)
+            wait_until(system.synced)
             odd = {a: n for a, n in crowd.seen().items() if a.status not in {OK, 503}}
             lost = sum(n for a, n in odd.items() if a.status == LOST)
         print(

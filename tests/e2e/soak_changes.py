@@ -1,7 +1,7 @@
-"""``make soak``, second part: random sequences of changes, for as many minutes as are given.
+"""``make soak``, second part: random sequences of changes for a number of minutes.
 
-The exit status is 0 only if after every change the real Envoy ran what it was said to run, and every
-answer came from the cell that the evaluator names.
+The exit status is 0 only if after every change the real Envoy ran what the control plane said, and
+every answer came from the cell that the evaluator names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import itertools
 import time
 
-from tests.e2e.test_changes import VARIANTS, play_many
+from tests.e2e.change_worlds import VARIANTS, play_many
 
 EXAMPLES = 8
 """Sequences for each system that is started."""

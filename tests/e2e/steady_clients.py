@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol, Self
 
 from tests.e2e.change_rules import PROBES, Probe
@@ -17,9 +16,9 @@ from tests.support.raw_http import RawConnection, RawHttpError, RawResponse, req
 from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
 
 NO_ANSWER = 0
-"""The status of a request whose connection ended first, or that got nothing in time."""
+"""The status of a request whose connection ended first, or that got no answer in time."""
 GOING_AWAY = -1
-"""The status of a request that met a GOAWAY without an error: a client asks again elsewhere."""
+"""The status of a request that met a GOAWAY without an error: a client repeats it elsewhere."""
 PAUSE_S = 0.002
 TIMEOUT_S = 15.0
 MAX_REASON = 120
@@ -27,7 +26,7 @@ MAX_REASON = 120
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: by which backend, and for which cell the edge had sent it there."""
+    """An answer, the backend that gave it, and the cell for which the edge sent it there."""
 
     status: int
     cell: str = ""
@@ -39,7 +38,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One request: when, over which connection, and its answer."""
+    """One request: its times, its connection and its answer."""
 
     probe: Probe
     begun: float
@@ -49,7 +48,7 @@ class Record:
 
 
 class Client(Protocol):
-    """A connection of either version."""
+    """A connection of either version of HTTP."""
 
     name: str
     closed: bool
@@ -132,16 +131,16 @@ def _answer(response: RawResponse | None) -> Answer:
 
 
 def ask(client: Client, probe: Probe) -> Record:
-    """One request, with its times."""
+    """Make one request; return it with its times."""
     begun = time.monotonic()
     answer = client.ask(probe)
     return Record(probe, begun, time.monotonic(), client.name, answer)
 
 
 class SteadyClients:
-    """Ask each probe again and again from a thread of its own; used with `with`.
+    """Asks each probe again and again from a thread of its own; used with `with`.
 
-    Each connection is kept until the edge closes it; `closed` counts those that it did.
+    A connection stays open until the edge closes it; `closed` counts how often it did.
     """
 
     def __init__(self, port: int) -> None:
@@ -156,14 +155,14 @@ class SteadyClients:
         self.error: BaseException | None = None
 
     def take(self) -> list[Record]:
-        """What has come in since the last call."""
+        """Return the records since the last call."""
         with self._lock:
             taken, self._records = self._records, []
         return taken
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Ask nothing, with no connection open: the edge is going to be down."""
+        """Close the connections and ask nothing: the edge is about to go down."""
         with self._asking:
             for client in self._clients:
                 client.close()
@@ -196,12 +195,7 @@ class SteadyClients:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(TIMEOUT_S * 2)
         for client in self._clients:

@@ -1,4 +1,4 @@
-"""Certificates of many kinds: real Envoy and the control plane's probe give the same verdict."""
+"""Certificates of many kinds: the real Envoy and the control plane's probe judge them alike."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EC_KEY = ec.generate_private_key(ec.SECP256R1())
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate to be made; by default one that everybody takes."""
+    """A certificate to be signed; by default one that everybody accepts."""
 
     names: tuple[x509.GeneralName, ...] = (x509.DNSName(NAME),)
     common: str = "x"
@@ -48,7 +48,7 @@ class Certificate:
     def signed(
         self, issuer: x509.Certificate | None, key: CertificateIssuerPrivateKeyTypes
     ) -> x509.Certificate:
-        """This certificate, signed; without an issuer by itself."""
+        """Return this certificate, signed by an issuer, or by itself without one."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.common)])
         builder = (
             x509.CertificateBuilder()
@@ -84,7 +84,7 @@ OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
 
 @dataclass(frozen=True)
 class Case:
-    """A certificate with its chain, what is trusted, what the cell says, and the verdict."""
+    """A certificate with its chain, the trusted anchor, the cell's names, and the right verdict."""
 
     good: bool
     leaf: Certificate = field(default_factory=Certificate)
@@ -198,7 +198,7 @@ def private(key: CertificateIssuerPrivateKeyTypes) -> bytes:
 
 
 def serve(case: Case, directory: Path) -> ssl.SSLContext:
-    """Make a case's files (``trust.pem`` is what the cell trusts), and its server's context."""
+    """Write a case's files (``trust.pem`` has the anchors); return the context of its server."""
     root = replace(case.root, key=ROOT_KEY).signed(None, ROOT_KEY)
     issuer, issuer_key = root, ROOT_KEY
     middle = None
@@ -239,9 +239,9 @@ def revocation(root: x509.Certificate, made: x509.Certificate) -> bytes:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Each case is a cell, numbered in its order."""
+    """A system with a cell for each case, numbered in their order."""
     directory = tmp_path_factory.mktemp("system")
-    with System(directory, cells=0, classifier_workers=0) as made, contextlib.ExitStack() as stack:
+    with System(directory, cells=0) as made, contextlib.ExitStack() as stack:
         made.use_ruleset("session_prefix")
         bodies = []
         for number, case in enumerate(CASES.values(), 1):
@@ -267,10 +267,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_envoy_and_probe_agree(system: System, kind: str) -> None:
+def test_envoy_and_the_probe_give_the_same_verdict(system: System, kind: str) -> None:
     number = list(CASES).index(kind) + 1
     request = get(b"/x", b"_gitlab_session=cell-%d-a" % number)
-    answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=10)
+    answer = exchange(("127.0.0.1", system.edge_port), request)
     assert answer is not None
     cell = system.plane.topology.cells.get(f"cell-{number}")
 

@@ -1,23 +1,16 @@
-"""A differential test of change: what the fleet is said to run is what the real Envoy runs.
+"""A differential test of changes: the real Envoy runs what the control plane says that it runs.
 
-Sequences that once went wrong are done first, then those that hypothesis makes up. After each change
-that is said to be done, Envoy's own dump is held against the compiled snapshot, and each answer
-against the evaluator. More of them: CELLWAY_CHANGES=500 (examples), CELLWAY_LONG=1, or `make soak`.
+Sequences that once failed come first, then those that hypothesis generates. After each change that
+the control plane calls done, Envoy's own dump is compared with the compiled snapshot, and each
+answer with the evaluator. CELLWAY_CHANGES=500 (examples), CELLWAY_LONG=1 or `make soak` ask for
+more.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
-import time
-from collections.abc import Iterable
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
-from hypothesis import HealthCheck as Check
-from hypothesis import Phase, given, settings
 
 from tests.e2e.change_operations import (
     HealthCheck,
@@ -31,91 +24,13 @@ from tests.e2e.change_operations import (
     State,
     Swap,
     Tls,
-    operations,
 )
 from tests.e2e.change_rules import Form
-from tests.e2e.change_world import ChangeWorld, Variant
+from tests.e2e.change_world import Variant
+from tests.e2e.change_worlds import VARIANTS, play_many
 
 LONG = bool(os.environ.get("CELLWAY_LONG"))
 EXAMPLES = int(os.environ.get("CELLWAY_CHANGES", "200" if LONG else "3"))
-MOST = 10
-"""Operations of one sequence."""
-
-
-class Worlds:
-    """One running system for many sequences; a new one after each that fails. Used with `with`."""
-
-    def __init__(self, variant: Variant) -> None:
-        self.asked = 0
-        self.steps = 0
-        self._variant = variant
-        self._world: ChangeWorld | None = None
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-
-    def play(self, sequence: list[Operation]) -> None:
-        """Raises `Wrong` with all that was done since the system's start."""
-        if self._world is None:
-            self._directory = tempfile.TemporaryDirectory(prefix="cellway-changes-")
-            self._world = ChangeWorld(Path(self._directory.name), self._variant).__enter__()
-        try:
-            self._world.play(sequence)
-        except BaseException as error:
-            # Hypothesis shows the shortest; what it came from may matter where that is flaky.
-            print(f"\n{error}\n", flush=True)
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Stop the system."""
-        world, directory = self._world, self._directory
-        self._world = self._directory = None
-        if world is not None:
-            self.asked += world.asked
-            self.steps += len(world.done)
-            world.__exit__(None, None, None)
-        if directory is not None:
-            directory.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def play_many(
-    variant: Variant,
-    *,
-    examples: int,
-    derandomize: bool,
-    before: Iterable[list[Operation]] = (),
-) -> str:
-    """Random sequences against one variant, shrunk where one fails; how much was done."""
-    begun = time.monotonic()
-    with Worlds(variant) as worlds:
-
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            derandomize=derandomize,
-            database=None,
-            suppress_health_check=list(Check),
-            phases=(Phase.generate, Phase.shrink),
-        )
-        @given(operations(restarts=variant.restarts, most=MOST))
-        def run(sequence: list[Operation]) -> None:
-            worlds.play(sequence)
-
-        for sequence in before:
-            worlds.play(sequence)
-        run()
-    seconds = time.monotonic() - begun
-    return f"{variant}: {worlds.steps} changes, {worlds.asked} requests, {seconds:.0f} s"
 
 
 def rules(*forms: tuple[str, str]) -> Put:
@@ -194,17 +109,11 @@ KNOWN: dict[str, list[Operation]] = {
     ],
 }
 
-VARIANTS = {
-    "delta": Variant(),
-    "state of the world": Variant(delta=False),
-    "agent": Variant(agent=True),
-}
-
 
 @pytest.mark.slow
 @pytest.mark.timeout(4000 if LONG else 600)
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_what_is_done_is_what_runs(variant: Variant) -> None:
-    # What the agent relays is what the control plane says: the others have seen to that.
+def test_envoy_runs_what_the_control_plane_calls_done(variant: Variant) -> None:
+    # The agent relays what the control plane sends, which the other variants test.
     before = [] if variant.agent and not LONG else KNOWN.values()
     print(play_many(variant, examples=EXAMPLES, derandomize=not LONG, before=before))

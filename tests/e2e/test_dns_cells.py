@@ -1,4 +1,4 @@
-"""Cells at DNS names: with addresses that nobody listens on, records that move, servers that die."""
+"""Cells at DNS names: dead addresses, records that change, name servers that do not answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ import pytest
 from tests.e2e.cell_server import HEALTH_PATH, NAME_HEADER, CellServer
 from tests.e2e.dns_server import AAAA, DnsServer
 from tests.e2e.load import Answer, Load, get
+from tests.support.conditions import wait_until
 from tests.support.raw_http import exchange, request_bytes
 from tests.support.system import System
 
-GIVEN_UP_S = 3.5
-"""How long a name without an answer may keep others waiting, and some time for the rest."""
+GIVEN_UP_S = 3.0
+"""How long a name without an answer keeps others waiting: two questions, of 1 s and of 2 s."""
+REST_S = 7.0
+"""How long all the rest may take on a busy machine."""
 HOST = b"gitlab.example.com"
 LARGE = 300_000
 _NUMBERS = itertools.count(1)
@@ -37,14 +40,14 @@ def dns() -> Iterator[DnsServer]:
 def system(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator[System]:
     directory: Path = tmp_path_factory.mktemp("system")
     resolvers = (dns.address,)
-    with System(directory, cells=0, classifier_workers=0, edge_dns_resolvers=resolvers) as made:
+    with System(directory, cells=0, edge_dns_resolvers=resolvers) as made:
         made.use_ruleset("session_prefix")
         yield made
 
 
 @pytest.fixture
 def cell() -> str:
-    """A name that no other test has had."""
+    """The name of a cell that no other test has used."""
     return f"cell-{next(_NUMBERS)}"
 
 
@@ -53,25 +56,18 @@ def session(cell: str) -> bytes:
 
 
 def ask(system: System, cell: str) -> tuple[int, str]:
-    answer = exchange(("127.0.0.1", system.edge_port), get(b"/x", session(cell)), timeout_s=10)
+    answer = exchange(("127.0.0.1", system.edge_port), get(b"/x", session(cell)))
     assert answer is not None
     return answer.status, (answer.header(NAME_HEADER) or b"").decode()
 
 
 def upload(system: System, cell: str) -> int:
-    """The status of a body that is too large to be sent a second time."""
+    """Send a body that is too large to be sent a second time; return the status."""
     headers = [("cookie", session(cell)), ("content-length", str(LARGE).encode())]
     request = request_bytes(b"/x", headers, method="POST", host=HOST) + b"x" * LARGE
-    answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=10)
+    answer = exchange(("127.0.0.1", system.edge_port), request)
     assert answer is not None
     return answer.status
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def listens(port: int) -> bool:
@@ -86,7 +82,7 @@ def add(system: System, cell: str, name: str, server: CellServer, **more: Any) -
 @pytest.mark.parametrize("more", [{}, PROBED], ids=["unprobed", "probed"])
 @pytest.mark.parametrize("name", ["dual.test", "localhost"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_name_with_addresses_that_nobody_listens_on_serves_every_request(
+def test_a_name_with_a_dead_address_serves_every_request(
     system: System, dns: DnsServer, cell: str, host: str, name: str, more: dict[str, Any]
 ) -> None:
     dns.records["dual.test"] = BOTH
@@ -106,7 +102,7 @@ def test_a_server_that_answers_for_one_family_only_costs_no_more_than_time(
         assert ask(system, cell) == (200, "one")
 
 
-def test_all_addresses_dead_is_503_and_over_as_soon_as_one_lives(
+def test_a_name_whose_addresses_are_all_dead_gets_503_until_one_is_alive(
     system: System, dns: DnsServer, cell: str
 ) -> None:
     dns.records["dual.test"] = BOTH
@@ -115,13 +111,13 @@ def test_all_addresses_dead_is_503_and_over_as_soon_as_one_lives(
     system.add_cell(cell, 0, endpoints=[f"dual.test:{port}"])
     assert ask(system, cell)[0] == 503
     with CellServer("back", port=port):
-        until(lambda: ask(system, cell) == (200, "back"))
+        wait_until(lambda: ask(system, cell) == (200, "back"))
 
 
 def test_records_that_moved_take_the_traffic_with_them(
     system: System, dns: DnsServer, cell: str
 ) -> None:
-    """The old endpoint lives on, and is well. A third cell's name has no records at first."""
+    """The old endpoint lives on and is healthy. A third cell's name has no records at first."""
     probed, late = f"{cell}1", f"{cell}2"
     requests = {name: get(b"/x", session(name)) for name in (cell, probed)}
     dns.records["moved.test"] = ("127.0.0.1",)
@@ -133,9 +129,8 @@ def test_records_that_moved_take_the_traffic_with_them(
         with Load(system.edge_port, requests, cell_header=NAME_HEADER) as load:
             load.go_on(20)
             dns.records |= {"moved.test": ("::1",), "late.test": ("::1",)}
-            until(lambda: {ask(system, name) for name in (*requests, late)} == {(200, "new")})
-            load.go_on(6)
-            before = load.take()
+            wait_until(lambda: {ask(system, name) for name in (*requests, late)} == {(200, "new")})
+            before = load.take_earlier()
             load.go_on(60)
             assert load.take().keys() == {Answer(name, 200, "new") for name in requests}
         lost = Counter[str]()
@@ -144,7 +139,7 @@ def test_records_that_moved_take_the_traffic_with_them(
         assert lost[cell] == 0, before
         # A probed cell's new address serves when its first probe is answered, not before.
         assert lost[probed] < 20, before
-        until(lambda: not old.connections)
+        wait_until(lambda: not old.connections)
 
 
 def test_a_name_without_an_answer_holds_up_nobody_for_long(
@@ -156,15 +151,15 @@ def test_a_name_without_an_answer_holds_up_nobody_for_long(
         system.write("POST", "/v1/cells", dead | {"state": "active"})
         began = time.monotonic()
         system.add_cell(cell, server.port)
-        assert time.monotonic() - began < GIVEN_UP_S
+        assert time.monotonic() - began < GIVEN_UP_S + REST_S
         assert ask(system, cell) == (200, "one")
-        # From now on it is no news, and nobody waits for it.
+        # From now on nobody waits for that name.
         began = time.monotonic()
         system.add_cell(f"{cell}1", server.port)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < GIVEN_UP_S - 0.5
         began = time.monotonic()
         system.restart_envoy()
         system.in_step()
-        until(lambda: listens(system.edge_port))
+        wait_until(lambda: listens(system.edge_port))
         assert ask(system, cell) == (200, "one")
-        assert time.monotonic() - began < GIVEN_UP_S + 2
+        assert time.monotonic() - began < GIVEN_UP_S + REST_S

@@ -1,4 +1,4 @@
-"""The model of the edge's admission against the real Envoy: no difference on any request."""
+"""The model of the edge's admission against the real Envoy: they agree on every request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from tests.e2e.echo_upstream import Arrived, EchoUpstream
-from tests.e2e.edge import EDGE_LISTENER, echo_bootstrap
 from tests.e2e.edge_client import EdgeClient, http2_block
 from tests.e2e.edge_requests import (
     CONNECTION_VALUES,
@@ -19,6 +18,7 @@ from tests.e2e.edge_requests import (
     RawRequest,
     RequestMaker,
 )
+from tests.support.edge_bootstrap import EDGE_LISTENER, echo_bootstrap
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.raw_http import RawConnection, RawResponse, exchange, request_bytes
 from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
@@ -60,15 +60,15 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeClient]:
 def differences(
     edge: EdgeClient, requests: Iterator[RawRequest] | list[RawRequest], version: HttpVersion
 ) -> list[str]:
-    found = (edge.difference(request, version) for request in requests)
-    return [difference for difference in found if difference is not None]
+    checked = (edge.difference(request, version) for request in requests)
+    return [difference for difference in checked if difference is not None]
 
 
 both_versions = pytest.mark.parametrize("version", HttpVersion, ids=lambda version: version.value)
 
 
 @both_versions
-def test_path_confusion(edge: EdgeClient, version: HttpVersion) -> None:
+def test_the_model_agrees_on_confusing_paths(edge: EdgeClient, version: HttpVersion) -> None:
     requests = [RawRequest(target=path) for path in PATHS]
     requests += [RawRequest("OPTIONS", path) for path in (b"*", b"*a", b"/a", b"http://a")]
     requests += [
@@ -78,7 +78,7 @@ def test_path_confusion(edge: EdgeClient, version: HttpVersion) -> None:
 
 
 @both_versions
-def test_host_confusion(edge: EdgeClient, version: HttpVersion) -> None:
+def test_the_model_agrees_on_confusing_hosts(edge: EdgeClient, version: HttpVersion) -> None:
     requests = [RawRequest(host=host) for host in [None, *AUTHORITIES]]
     for host in (b"cells.example", None):
         for names in (("Host",), ("host", "host")):
@@ -89,7 +89,9 @@ def test_host_confusion(edge: EdgeClient, version: HttpVersion) -> None:
 
 
 @both_versions
-def test_every_byte_in_every_place(edge: EdgeClient, version: HttpVersion) -> None:
+def test_the_model_agrees_on_every_byte_in_every_place(
+    edge: EdgeClient, version: HttpVersion
+) -> None:
     requests = []
     for byte in set(range(256)) - set(b"\n"):
         raw = bytes([byte])
@@ -108,7 +110,7 @@ def test_every_byte_in_every_place(edge: EdgeClient, version: HttpVersion) -> No
 
 
 @both_versions
-def test_methods(edge: EdgeClient, version: HttpVersion) -> None:
+def test_the_model_agrees_on_methods(edge: EdgeClient, version: HttpVersion) -> None:
     names = ["ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL"]
     names += ["MOVE MSEARCH NOTIFY PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT"]
     names += ["SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE M-SEARCH PRI FOO get"]
@@ -132,7 +134,7 @@ def test_internal_headers_never_arrive(edge: EdgeClient, version: HttpVersion) -
     assert differences(edge, requests, version) == []
 
 
-def test_connection_and_te_headers(edge: EdgeClient) -> None:
+def test_the_model_agrees_on_connection_and_te_headers(edge: EdgeClient) -> None:
     carried = (("a", b"1"), ("cookie", b"a=b"), ("x-foo", b"1"), ("upgrade", b"websocket"))
     requests = [
         RawRequest(headers=(*carried, ("te", te), ("connection", value)))
@@ -142,7 +144,7 @@ def test_connection_and_te_headers(edge: EdgeClient) -> None:
     assert differences(edge, requests, HttpVersion.HTTP_1_1) == []
 
 
-def test_which_repeated_headers_the_edge_joins(edge: EdgeClient) -> None:
+def test_the_model_joins_the_repeated_headers_that_the_edge_joins(edge: EdgeClient) -> None:
     requests = [
         RawRequest(headers=((name, b""), ("z", b"1"), (name, b"7"), (name, b""), (name, b"8")))
         for name in KNOWN_NAMES
@@ -151,7 +153,7 @@ def test_which_repeated_headers_the_edge_joins(edge: EdgeClient) -> None:
     assert differences(edge, requests, HttpVersion.HTTP_2) == []
 
 
-def test_http1_size_and_count_limits(edge: EdgeClient) -> None:
+def test_the_model_has_the_limits_of_http1(edge: EdgeClient) -> None:
     fixed = len(request_bytes(b"/", host=b"h"))
     requests = [
         RawRequest(target=b"/" + b"a" * (LIMIT - fixed + extra), host=b"h")
@@ -168,7 +170,7 @@ def test_http1_size_and_count_limits(edge: EdgeClient) -> None:
     assert differences(edge, requests, HttpVersion.HTTP_1_1) == []
 
 
-def test_http2_size_and_count_limits(edge: EdgeClient) -> None:
+def test_the_model_has_the_limits_of_http2(edge: EdgeClient) -> None:
     fixed = sum(len(name) + len(value) for name, value in http2_block(RawRequest(host=b"h")))
     requests = [
         RawRequest(target=b"/" + b"a" * (LIMIT - fixed + extra), host=b"h")
@@ -181,7 +183,7 @@ def test_http2_size_and_count_limits(edge: EdgeClient) -> None:
     assert differences(edge, requests, HttpVersion.HTTP_2) == []
 
 
-def test_fuzz_http1(edge: EdgeClient) -> None:
+def test_the_model_agrees_on_random_requests_of_http1(edge: EdgeClient) -> None:
     maker = RequestMaker(seed=20261123)
     requests = [maker.http1() for _ in range(HTTP1_FUZZ_REQUESTS // 2)]
     requests += [RawRequest(target=maker.path()) for _ in range(HTTP1_FUZZ_REQUESTS // 4)]
@@ -191,7 +193,7 @@ def test_fuzz_http1(edge: EdgeClient) -> None:
     assert HTTP1_FUZZ_REQUESTS / 3 < len(admitted) < HTTP1_FUZZ_REQUESTS * 0.9
 
 
-def test_fuzz_http2(edge: EdgeClient) -> None:
+def test_the_model_agrees_on_random_requests_of_http2(edge: EdgeClient) -> None:
     maker = RequestMaker(seed=20261123)
     requests = [maker.http2() for _ in range(HTTP2_FUZZ_REQUESTS)]
     assert differences(edge, requests, HttpVersion.HTTP_2) == []

@@ -1,4 +1,4 @@
-"""The admission tests run the edge that the compiler makes: neither may change without the other."""
+"""The edge of the admission tests is the compiled edge: neither may change without the other."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import LDS
 from control_plane.routing.admission.admit import MAX_HEAD_BYTES
 from control_plane.routing.rules.parse import parse
-from tests.e2e.edge import connection_manager
+from tests.support.edge_bootstrap import connection_manager
 
 PASSTHROUGH = Path(__file__).parents[2] / "rulesets" / "passthrough.json"
-# What has no say in which requests are admitted and how they look afterwards.
+# Fields that do not decide which requests are admitted and how they look afterwards.
 OTHER_FIELDS = {
     *("codec_type", "delayed_close_timeout", "generate_request_id", "http2_protocol_options"),
     *("http_filters", "rds", "request_headers_timeout", "route_config"),

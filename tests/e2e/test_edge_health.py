@@ -1,4 +1,4 @@
-"""Cells are up or down as the real Envoy holds them; without its word, as our own probe finds."""
+"""Cells are up or down as the real Envoy reports; if none reports, as our own probe finds."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
 from control_plane.settings import Settings
 from tests.e2e.picky_cell import ENVOY, OURS, PickyCell
-from tests.e2e.test_failures import until
 from tests.support.agent_process import AgentProcess
+from tests.support.conditions import until, wait_until
 from tests.support.envoy_process import EnvoyProcess
-from tests.support.plane import until as plane_until
 from tests.support.ports import unused_port
-from tests.support.system import RawClient, System, reconnecting_soon
+from tests.support.raw_client import RawClient
+from tests.support.system import System, reconnecting_soon
 
 RULESET = {
     "name": "by-session",
@@ -44,7 +44,7 @@ RULESET = {
 
 
 class Reporting:
-    """A reporter in the system's own loop, as `cellway up` has one; may be ended and begun."""
+    """A reporter in the system's loop, like that of `cellway up`; it may begin and end again."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -76,7 +76,7 @@ class Reporting:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Envoy checks each endpoint several times a second, with traffic or without."""
+    """Let Envoy check each endpoint several times a second, with or without traffic."""
     compiled = clusters._health_check
 
     def quickly(policy: Any) -> Any:
@@ -90,7 +90,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def system(tmp_path: Path, quick: None) -> Iterator[System]:
-    with System(tmp_path, cells=0, health_interval_s=0.2, classifier_workers=0) as system:
+    with System(tmp_path, cells=0, health_interval_s=0.2) as system:
         system.use_ruleset(RULESET)
         system.call(lambda: _short_grace(system))
         yield system
@@ -111,17 +111,17 @@ def up(system: System) -> set[str]:
 
 def by_edges(system: System, cells: int) -> None:
     """Wait until the edges decide about so many cells."""
-    until(lambda: len(system.plane.topology.edge_health.verdicts()) == cells)
+    wait_until(lambda: len(system.plane.topology.edge_health.verdicts()) == cells)
 
 
 def answered(system: System, cell: str) -> int:
-    """By Envoy."""
+    """Return the status that Envoy answers for a cell."""
     with RawClient(system.edge_port) as client:
         return client.ask(b"/x", [("cookie", f"s={cell}-1".encode())])[0]
 
 
 def explained(system: System, cell: str) -> int:
-    """By the evaluator."""
+    """Return the status that the evaluator gives for a cell."""
     request = {"url": "https://x.example/x", "headers": [["cookie", f"s={cell}-1"]]}
     outcome = system.write("POST", "/v1/explain", request)["outcome"]
     return 200 if "cell" in outcome else int(outcome["status"])
@@ -132,7 +132,7 @@ def actor_of_last_change(system: System) -> str:
 
 
 def status(system: System) -> str:
-    """What `cellway fleet status` says."""
+    """Return what `cellway fleet status` prints."""
     command = [sys.executable, "-m", "control_plane.cli.main"]
     command += ["--server", str(system.api.base_url), "fleet", "status"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -140,8 +140,8 @@ def status(system: System) -> str:
 
 
 def decided(system: System, cell: str, status: int) -> None:
-    until(lambda: explained(system, cell) == status)
-    until(lambda: answered(system, cell) == status)
+    wait_until(lambda: explained(system, cell) == status)
+    wait_until(lambda: answered(system, cell) == status)
 
 
 def test_a_dead_cell_gets_what_the_ruleset_says_and_one_that_comes_up_is_used(
@@ -163,7 +163,7 @@ def test_a_dead_cell_gets_what_the_ruleset_says_and_one_that_comes_up_is_used(
         assert seen == {"cell": "a", "edges_up": 0, "edges_down": 1, "healthy": 0, "total": 1}
         assert 'cellway_cell_edges{cell="a",holds="down"} 1.0' in system.api.get("/metrics").text
         assert "a: 1 of 1 nodes that report hold no endpoint healthy (0 of 1" in status(system)
-        # Registered before it is up, and only then started, elsewhere.
+        # The new endpoint is registered before it is up.
         again = PickyCell("a")
         moved = {"endpoints": [f"127.0.0.1:{again.port}"]}
         system.write("PATCH", "/v1/cells/a?wait=fleet", moved, **{"if-match": "*"})
@@ -180,26 +180,26 @@ def test_the_edge_is_believed_and_not_our_probe_which_serves_where_no_edge_repor
     reporting = Reporting(system)
     with PickyCell("a", ENVOY) as a, PickyCell("b", OURS) as b, PickyCell("c") as c:
         add(system, a, b, c)
-        until(lambda: up(system) == {"a", "c"})
+        wait_until(lambda: up(system) == {"a", "c"})
         reporting.begin()
-        until(lambda: up(system) == {"b", "c"})
+        wait_until(lambda: up(system) == {"b", "c"})
         decided(system, "a", 502)
         decided(system, "b", 200)
         (node,) = system.api.get("/v1/fleet").json()["items"]
         assert node["reports_health"] is True
         reporting.end()
-        until(lambda: up(system) == {"a", "c"})
+        wait_until(lambda: up(system) == {"a", "c"})
         (node,) = system.api.get("/v1/fleet").json()["items"]
         assert node["reports_health"] is False
-        # All of them, too: who can't reach any cell is the edge itself.
+        # An edge that holds every cell for down is believed, too.
         reporting.begin()
         b.refused.add(ENVOY)
         c.refused.add(ENVOY)
-        until(lambda: up(system) == set())
+        wait_until(lambda: up(system) == set())
         reporting.end()
 
 
-def test_both_probes_take_the_same_answers_for_well(system: System) -> None:
+def test_both_probes_hold_the_same_answers_for_healthy(system: System) -> None:
     empty = b"content-length: 0\r\n\r\n"
     answers = {
         "aa": b"HTTP/1.1 200 OK\r\n" + empty,
@@ -221,8 +221,8 @@ def test_both_probes_take_the_same_answers_for_well(system: System) -> None:
     with ExitStack() as stack:
         cells = (PickyCell(name, raw=raw) for name, raw in answers.items())
         add(system, *(stack.enter_context(cell) for cell in cells))
-        until(lambda: up(system) == well)
-        until(lambda: {name for name in answers if answered(system, name) == 200} == well)
+        wait_until(lambda: up(system) == well)
+        wait_until(lambda: {name for name in answers if answered(system, name) == 200} == well)
 
 
 def test_neither_a_restarted_envoy_nor_a_restarted_control_plane_makes_it_flap(
@@ -232,13 +232,13 @@ def test_neither_a_restarted_envoy_nor_a_restarted_control_plane_makes_it_flap(
     with PickyCell("a", ENVOY) as a, PickyCell("b", OURS) as b, PickyCell("c") as c:
         add(system, a, b, c)
         reporting.begin()
-        until(lambda: up(system) == {"b", "c"})
+        wait_until(lambda: up(system) == {"b", "c"})
         before = system.plane.topology.revision()
         system.stop_plane()
         system.start_plane()
-        until(lambda: len(system.api.get("/v1/fleet").json()["cells"]) == 3)
+        wait_until(lambda: len(system.api.get("/v1/fleet").json()["cells"]) == 3)
         system.restart_envoy()
-        until(lambda: len(system.api.get("/v1/fleet").json()["cells"]) == 3)
+        wait_until(lambda: len(system.api.get("/v1/fleet").json()["cells"]) == 3)
         assert up(system) == {"b", "c"}
         assert system.plane.topology.revision() == before, "nothing was written meanwhile"
         reporting.end()
@@ -260,21 +260,21 @@ def test_an_agent_between_them_reports_for_its_envoy(
         picky = stack.enter_context(PickyCell("a", ENVOY))
         add(system, picky, stack.enter_context(PickyCell("b")))
         stack.enter_context(EnvoyProcess(bootstrap, directory, wait_ready=False))
-        until(lambda: up(system) == {"b"})
+        wait_until(lambda: up(system) == {"b"})
         reports = {
             n["id"]: n["reports_health"] for n in system.api.get("/v1/fleet").json()["items"]
         }
         assert reports == {"local": False, "n1": True}
         picky.refused.clear()
-        until(lambda: up(system) == {"a", "b"})
+        wait_until(lambda: up(system) == {"a", "b"})
         picky.refused.add(ENVOY)
-        until(lambda: up(system) == {"b"})
+        wait_until(lambda: up(system) == {"b"})
         agent.kill()
-        # By our own probe, which it refuses nothing.
-        until(lambda: up(system) == {"a", "b"})
+        # Now our own probe decides, which the cell does not refuse.
+        wait_until(lambda: up(system) == {"a", "b"})
         with contextlib.suppress(ProcessLookupError):
             agent.start()
-        until(lambda: up(system) == {"b"})
+        wait_until(lambda: up(system) == {"b"})
 
 
 async def test_the_envoy_of_cellway_up_reports(tmp_path: Path) -> None:
@@ -289,4 +289,4 @@ async def test_the_envoy_of_cellway_up_reports(tmp_path: Path) -> None:
         edge_port=unused_port(),
     )
     async with everything(settings) as (plane, _, _):
-        await plane_until(lambda: plane.edges.nodes == {LOCAL_NODE})
+        await until(lambda: plane.edges.nodes == {LOCAL_NODE})

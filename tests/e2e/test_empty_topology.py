@@ -1,16 +1,14 @@
-"""A control plane over an empty database takes nothing from an Envoy that serves, however little."""
+"""A control plane over an empty database removes nothing from an Envoy that serves."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.test_failures import until
-from tests.support.system import RawClient, System
-
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
+from tests.support.conditions import wait_until
+from tests.support.raw_client import RawClient
+from tests.support.system import System
 
 
 def prepare(system: System) -> None:
@@ -26,12 +24,12 @@ RULES = {
 
 
 def empty(system: System, directory: Path) -> None:
-    """Start the control plane again, as if by a wrong database URL."""
+    """Start the control plane again over an empty database, as if its URL were wrong."""
     system.stop_plane()
     for file in directory.glob("cellway.db*"):
         file.unlink()
     system.start_plane()
-    until(lambda: any(node.connected for node in system.plane.fleet.nodes()))
+    wait_until(lambda: any(node.connected for node in system.plane.fleet.nodes()))
 
 
 def serves(system: System) -> bool:
@@ -41,21 +39,21 @@ def serves(system: System) -> bool:
 
 @pytest.mark.parametrize(("cells", "delta"), [(1, True), (2, True), (1, False), (2, False)])
 def test_an_empty_database_takes_nothing_away(cells: int, delta: bool, tmp_path: Path) -> None:
-    with System(tmp_path, cells, delta=delta, **AT_ONCE) as system:
+    with System(tmp_path, cells, delta=delta) as system:
         prepare(system)
         assert serves(system)
         empty(system, tmp_path)
-        until(lambda: system.api.get("/readyz").status_code == 503)
+        wait_until(lambda: system.api.get("/readyz").status_code == 503)
         assert "force" in system.api.get("/readyz").json()["alarm"]
         (node,) = system.api.get("/v1/fleet").json()["items"]
         assert node["state"] == "STALE", "it does not run what is published"
         assert serves(system)
         # A ruleset alone is still an empty topology: no cell would be left.
-        kept = system.write("PUT", "/v1/rulesets/r", RULES)
-        system.write("POST", "/v1/rulesets/r/activate", {"version": kept["ruleset"]["version"]})
+        stored = system.write("PUT", "/v1/rulesets/r", RULES)
+        system.write("POST", "/v1/rulesets/r/activate", {"version": stored["ruleset"]["version"]})
         assert system.api.get("/readyz").status_code == 503
         assert serves(system)
-        # What is put back is published, and the node is held back no longer.
+        # The cells are added again: they are published, and the node is in step.
         system.add_cells()
         system.in_step()
         assert system.api.get("/readyz").status_code == 200
@@ -65,14 +63,14 @@ def test_an_empty_database_takes_nothing_away(cells: int, delta: bool, tmp_path:
 def test_an_operator_who_forces_the_last_cell_out_is_told_what_the_fleet_does(
     tmp_path: Path,
 ) -> None:
-    with System(tmp_path, 1, **AT_ONCE) as system:
+    with System(tmp_path, 1) as system:
         prepare(system)
         match = {"if-match": "*"}
         refused = system.api.patch("/v1/cells/cell-1", json={"state": "retired"}, headers=match)
         assert refused.status_code == 409
         system.write("PATCH", "/v1/cells/cell-1?force=true", {"state": "retired"}, **match)
-        until(lambda: system.api.get("/readyz").status_code == 503)
-        told = system.api.get("/readyz").json()["alarm"]
-        assert "all clusters of cells (of which there are 1) would go" in told
-        assert "--force-shrink" in told
+        wait_until(lambda: system.api.get("/readyz").status_code == 503)
+        alarm = system.api.get("/readyz").json()["alarm"]
+        assert "all clusters of cells (of which there are 1) would go" in alarm
+        assert "--force-shrink" in alarm
         assert serves(system)

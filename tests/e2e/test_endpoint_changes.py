@@ -1,11 +1,11 @@
-"""Endpoints that change under load: nothing is lost, and what was withdrawn gets nothing more."""
+"""Endpoints change under load: no request is lost, and withdrawn endpoints get none."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.cell_server import HEALTH_PATH, NAME_HEADER, CellServer
 from tests.e2e.dns_server import DnsServer
 from tests.e2e.load import Answer, Load, get
+from tests.support.conditions import wait_until
 from tests.support.ports import unused_port
 from tests.support.raw_http import RawConnection, exchange
 from tests.support.system import System
@@ -36,7 +37,6 @@ def system(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator
     with System(
         tmp_path_factory.mktemp("system"),
         cells=0,
-        classifier_workers=0,
         edge_dns_resolvers=(dns.address,),
     ) as made:
         yield made
@@ -51,7 +51,7 @@ def cells() -> Iterator[tuple[CellServer, CellServer]]:
 
 @pytest.fixture
 def cell(system: System) -> str:
-    """A name that no other test has had."""
+    """The name of a cell that no other test has used."""
     system.use_ruleset("session_prefix")
     return f"cell-{next(_NUMBERS)}"
 
@@ -66,7 +66,7 @@ def request(cell: str, path: bytes = b"/x") -> bytes:
 
 
 def ask(system: System, cell: str) -> tuple[int, str]:
-    answer = exchange(("127.0.0.1", system.edge_port), request(cell), timeout_s=10)
+    answer = exchange(("127.0.0.1", system.edge_port), request(cell))
     assert answer is not None
     return answer.status, (answer.header(NAME_HEADER) or b"").decode()
 
@@ -74,13 +74,6 @@ def ask(system: System, cell: str) -> tuple[int, str]:
 def load(system: System, *names: str) -> Load:
     requests = {name: request(name) for name in names}
     return Load(system.edge_port, requests, threads=4, cell_header=NAME_HEADER)
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def is_left(server: CellServer) -> bool:
@@ -101,14 +94,12 @@ def test_a_withdrawn_endpoint_gets_no_request_and_no_request_is_lost(
         for withdrawn, given in ((old, new), (new, old)) * 2:
             steady.go_on(40)
             patch(system, cell, endpoints=at(given))
-            # One request of each thread may have been sent before.
-            steady.go_on(8)
-            before = steady.take()
+            before = steady.take_earlier()
             assert {one.status for one in before} == {200}, before
             steady.go_on(80)
             assert steady.take().keys() == {Answer(cell, 200, given.name)}
-            # Idle connections are closed; the prober's, too.
-            until(partial(is_left, withdrawn))
+            # Idle connections are closed, and so is the prober's.
+            wait_until(partial(is_left, withdrawn))
 
 
 def test_a_request_under_way_at_a_withdrawn_endpoint_is_answered(
@@ -116,16 +107,16 @@ def test_a_request_under_way_at_a_withdrawn_endpoint_is_answered(
 ) -> None:
     old, new = cells
     system.add_cell(cell, old.port)
-    with RawConnection(("127.0.0.1", system.edge_port), timeout_s=20) as client:
+    with RawConnection(("127.0.0.1", system.edge_port)) as client:
         client.send(request(cell, b"/wait"))
-        assert old.waiting.wait(5)
+        assert old.waiting.wait(20)
         patch(system, cell, endpoints=at(new))
         assert ask(system, cell) == (200, "new")
         old.released.set()
         answer = client.read_response()
         assert answer is not None
         assert (answer.status, answer.header(NAME_HEADER)) == (200, b"old")
-    until(lambda: not old.connections)
+    wait_until(lambda: not old.connections)
 
 
 @pytest.mark.parametrize("more", [{}, PROBED], ids=["unprobed", "probed"])
@@ -140,8 +131,7 @@ def test_endpoints_swapped_between_cells_leave_no_request_at_the_wrong_one(
         for first, third in ((three, one), (one, three)):
             steady.go_on(40)
             swap(system, {cell: first, other: third})
-            steady.go_on(8)
-            assert {answer.status for answer in steady.take()} == {200}
+            assert {answer.status for answer in steady.take_earlier()} == {200}
             steady.go_on(120)
             assert steady.take().keys() == {
                 Answer(cell, 200, first.name),
@@ -150,7 +140,7 @@ def test_endpoints_swapped_between_cells_leave_no_request_at_the_wrong_one(
 
 
 def swap(system: System, servers: dict[str, CellServer]) -> None:
-    """Give cells these endpoints in one write."""
+    """Give these endpoints to cells in one write."""
     topology = system.api.get("/v1/topology")
     cells = [
         one | {"endpoints": at(servers[one["name"]])}
@@ -179,8 +169,7 @@ def test_between_ip_address_and_name_nothing_is_lost(
         for host, server in ((name, new), ("127.0.0.1", old)):
             steady.go_on(30)
             patch(system, cell, endpoints=at(server, host))
-            steady.go_on(8)
-            assert {answer.status for answer in steady.take()} == {200}
+            assert {answer.status for answer in steady.take_earlier()} == {200}
             steady.go_on(60)
             assert steady.take().keys() == {Answer(cell, 200, server.name)}
 
@@ -199,8 +188,7 @@ def test_to_a_name_and_back_before_it_resolves_nothing_is_lost(
         steady.go_on(60)
         patch(system, cell, endpoints=at(old))
         there.join()
-        steady.go_on(8)
-        assert {answer.status for answer in steady.take()} == {200}
+        assert {answer.status for answer in steady.take_earlier()} == {200}
         steady.go_on(60)
         assert steady.take().keys() == {Answer(cell, 200, "old")}
 
@@ -213,5 +201,5 @@ def test_a_cell_that_comes_up_after_it_was_registered_is_served_within_seconds(
     assert ask(system, cell)[0] == 503
     with CellServer("late", port=port):
         began = time.monotonic()
-        until(lambda: ask(system, cell) == (200, "late"))
-        assert time.monotonic() - began < 4
+        wait_until(lambda: ask(system, cell) == (200, "late"))
+        assert time.monotonic() - began < 10

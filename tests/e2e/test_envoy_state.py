@@ -1,4 +1,4 @@
-"""The checker itself, on doctored documents: it finds what lacks, what is too much and what differs."""
+"""`envoy_state` on forged documents: it sees what is missing, left over or different."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PUBLISHED = snapshot(cell("one"), cell("two", "127.0.0.2"), cell("dns", "localho
 
 
 def dumped(published: Snapshot) -> EnvoyState:
-    """What an Envoy says that runs all of it; `localhost` is 127.0.0.1 to it."""
+    """Return what an Envoy says that runs everything; it resolves `localhost` to 127.0.0.1."""
     clusters = [content(one) for one in published.of_type(CDS).values()]
     filters = [content(one) for one in published.of_type(ECDS).values()]
     hosts = {
@@ -83,13 +83,13 @@ def dumped(published: Snapshot) -> EnvoyState:
         }
         for name, socket in hosts.items()
     ]
-    # Copied: the parts are changed by the tests.
+    # Copied, because the tests change the parts.
     return EnvoyState(
         copy.deepcopy({"configs": configs}), copy.deepcopy({"cluster_statuses": statuses})
     )
 
 
-def test_what_runs_all_of_it_differs_in_nothing() -> None:
+def test_an_envoy_that_runs_everything_has_no_difference() -> None:
     assert differences(dumped(PUBLISHED), PUBLISHED) == []
 
 
@@ -175,15 +175,15 @@ def have_a_dying_host(state: EnvoyState) -> None:
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_it_finds(doctor: Callable[[EnvoyState], None], said: str) -> None:
+def test_each_difference_is_seen(doctor: Callable[[EnvoyState], None], said: str) -> None:
     state = dumped(PUBLISHED)
     doctor(state)
     found = differences(state, PUBLISHED)
     assert any(one.startswith(said) for one in found), found
 
 
-def test_it_finds_other_bytes_in_whatever_field() -> None:
-    """Each field of a cluster, one after the other, left out of what runs."""
+def test_a_difference_in_any_field_is_seen() -> None:
+    """Each field of a cluster in turn is left out of what runs."""
     (name,) = snapshot(cell("one")).of_type(CDS)
     for field in content(PUBLISHED.of_type(CDS)[name]):
         state = dumped(PUBLISHED)
@@ -192,7 +192,7 @@ def test_it_finds_other_bytes_in_whatever_field() -> None:
             assert differences(state, PUBLISHED), field
 
 
-def test_what_is_refused_is_left_out_of_it() -> None:
+def test_refused_resources_are_left_out() -> None:
     state = dumped(PUBLISHED)
     lose_a_cluster(state)
     besides = [(CDS, "cell:one"), (EDS, "cell:one")]

@@ -1,4 +1,4 @@
-"""Whatever ruleset follows on whatever other, the fleet comes to run it and says so."""
+"""Any ruleset may follow any other: the fleet runs the newer one, and says so."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.publisher.test_publisher import UNNAMED
+from tests.support.plane import UNNAMED_HEADERS_RULESET
 from tests.support.system import RULESETS, System
 
 OURS = {path.stem: json.loads(path.read_text()) for path in RULESETS.glob("*.json")}
-ALL: dict[str, dict[str, Any]] = {**OURS, "unnamed": json.loads(UNNAMED)}
+ALL: dict[str, dict[str, Any]] = {**OURS, "unnamed": json.loads(UNNAMED_HEADERS_RULESET)}
 
 
 @pytest.fixture(
@@ -25,7 +25,7 @@ ALL: dict[str, dict[str, Any]] = {**OURS, "unnamed": json.loads(UNNAMED)}
 def system(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[System]:
-    """One without debug headers, as an edge in production."""
+    """A system without debug headers, as in production."""
     directory: Path = tmp_path_factory.mktemp("rulesets")
     with System(directory, cells=2, debug_networks=(), **request.param) as running:
         running.add_cells()

@@ -1,126 +1,20 @@
-"""Each process killed or stopped in turn, under load: what each kind of request got.
+"""Each process is killed or stopped in turn, under load; the table shows what each request got.
 
-A round takes half a minute; FAULT_ROUNDS (an environment variable) asks for more of them.
+A round takes half a minute; the environment variable FAULT_ROUNDS asks for more rounds.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.faults import FAULTS, suffer
 from tests.e2e.faulty_system import FaultySystem, Requests, faulty_system
-from tests.e2e.load import LOST, OK, Answer, Load
-from tests.e2e.test_failures import until
+from tests.e2e.load import Load
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
-REQUESTS_PER_FAULT = 60
-MOST_S = 2.0
-"""Far above what Envoy waits for its classifier (0.25 s), and far below what a hang would take."""
-CELL_OF = {"native": "cell-2", "seen": "cell-1", "new": "cell-1"}
-ASK_CLASSIFIER = frozenset({"seen", "new"})
-NOBODY: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is broken, and what that may cost.
-
-    Kinds in ``may_fail`` may get a 503 instead of their cell; those in ``must_fail`` do get it.
-    """
-
-    name: str
-    broken: Callable[[FaultySystem], AbstractContextManager[None]]
-    may_fail: frozenset[str] = NOBODY
-    must_fail: frozenset[str] = NOBODY
-    may_lose: bool = False
-    mended: bool = True
-    """Whether it is mended in the end; else the next fault comes on top."""
-
-
-@contextlib.contextmanager
-def nothing(_: FaultySystem) -> Iterator[None]:
-    yield
-
-
-@contextlib.contextmanager
-def classifier_killed(system: FaultySystem) -> Iterator[None]:
-    system.plane.kill_classifiers()
-    yield
-
-
-def classifier_stopped(system: FaultySystem) -> AbstractContextManager[None]:
-    return system.plane.frozen(classifiers=True)
-
-
-def control_plane_stopped(system: FaultySystem) -> AbstractContextManager[None]:
-    return system.plane.frozen()
-
-
-@contextlib.contextmanager
-def control_plane_killed(system: FaultySystem) -> Iterator[None]:
-    system.plane.kill()
-    yield
-
-
-@contextlib.contextmanager
-def its_classifier_too(system: FaultySystem) -> Iterator[None]:
-    system.plane.kill_classifiers()
-    yield
-    system.plane.start()
-
-
-@contextlib.contextmanager
-def agent_killed(system: FaultySystem) -> Iterator[None]:
-    system.agent.kill()
-    yield
-    system.agent.start()
-
-
-@contextlib.contextmanager
-def database_killed(system: FaultySystem) -> Iterator[None]:
-    system.database.kill()
-    yield
-    system.database.start()
-
-
-@contextlib.contextmanager
-def cell_killed(system: FaultySystem) -> Iterator[None]:
-    system.cells[0].kill()
-    yield
-    system.cells[0].start()
-
-
-@contextlib.contextmanager
-def envoy_killed(system: FaultySystem) -> Iterator[None]:
-    system.envoy.kill()
-    yield
-    system.envoy.start()
-
-
-def database_slow(system: FaultySystem) -> AbstractContextManager[None]:
-    return system.locked_database()
-
-
-NEW = frozenset({"new"})
-FAULTS = (
-    Fault("nothing", nothing),
-    Fault("classifier killed (and started again)", classifier_killed, ASK_CLASSIFIER),
-    Fault("classifier stopped", classifier_stopped, ASK_CLASSIFIER, NEW),
-    Fault("database slow", database_slow, ASK_CLASSIFIER, NEW),
-    Fault("database killed", database_killed, ASK_CLASSIFIER, NEW),
-    Fault("control plane stopped", control_plane_stopped),
-    Fault("control plane killed", control_plane_killed, mended=False),
-    Fault("control plane and classifier killed", its_classifier_too, ASK_CLASSIFIER, NEW),
-    Fault("agent killed", agent_killed),
-    Fault("a cell killed", cell_killed, ASK_CLASSIFIER, ASK_CLASSIFIER),
-    Fault("Envoy killed", envoy_killed, frozenset(CELL_OF), may_lose=True),
-)
 
 
 @pytest.fixture(scope="module")
@@ -129,70 +23,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultySystem]:
         yield running
 
 
-def good(kind: str) -> Answer:
-    return Answer(kind, OK, CELL_OF[kind])
-
-
-def failed(answers: Counter[Answer], kind: str) -> int:
-    return sum(count for a, count in answers.items() if a.asked == kind and a != good(kind))
-
-
-def wrong(answers: Counter[Answer], fault: Fault) -> dict[Answer, int]:
-    """Answers that nothing excuses: a wrong cell, first of all."""
-    return {
-        answer: count
-        for answer, count in answers.items()
-        if answer != good(answer.asked)
-        and not (answer.asked in fault.may_fail and answer.status == 503)
-        and not (fault.may_lose and answer.status == LOST)
-    }
-
-
-def suffer(system: FaultySystem, load: Load, fault: Fault) -> str:
-    """Break one thing, watch, mend it, and see that all is well again; a line of the table."""
-    load.take()
-    with fault.broken(system):
-        until(lambda: all(failed(load.seen(), kind) for kind in fault.must_fail))
-        load.go_on(REQUESTS_PER_FAULT)
-        tiers, answers = load.tiers(), load.seen()
-        slowest = {kind: load.slowest_s(kind) for kind in CELL_OF}
-        assert max(slowest.values()) < MOST_S, (fault.name, slowest)
-    if fault.mended:
-        until_well(system, load, fault)
-    assert wrong(answers, fault) == {}, fault.name
-    # Starting again takes as long as it takes; the fault must excuse what that cost, too.
-    assert wrong(load.take(), fault) == {}, fault.name
-    return (
-        "| " + " | ".join([fault.name, *(_cell(answers, tiers, kind) for kind in CELL_OF)]) + " |"
-    )
-
-
-def until_well(system: FaultySystem, load: Load, fault: Fault) -> None:
-    """Until nothing fails any more, and Envoy follows the control plane."""
-
-    def well() -> bool:
-        before = load.seen()
-        load.go_on(15)
-        since = load.seen() - before
-        return all(failed(since, kind) == 0 for kind in CELL_OF)
-
-    try:
-        until(well)
-        until(system.synced)
-    except AssertionError:
-        raise AssertionError(f"not well after {fault.name}: {load.seen()}") from None
-
-
-def _cell(answers: Counter[Answer], tiers: Counter[tuple[str, str]], kind: str) -> str:
-    parts = [
-        f"{tier or '-'} {count}" for (asked, tier), count in sorted(tiers.items()) if asked == kind
-    ]
-    for what, status in (("503", 503), ("no answer", LOST)):
-        count = sum(n for a, n in answers.items() if a.asked == kind and a.status == status)
-        parts += [f"{what} {count}"] if count else []
-    return ", ".join(parts)
-
-
+@pytest.mark.slow
 def test_each_process_killed_or_stopped_costs_only_what_it_must(
     system: FaultySystem, capsys: pytest.CaptureFixture[str]
 ) -> None:

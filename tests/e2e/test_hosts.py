@@ -1,8 +1,8 @@
 """Several Host headers, or a Host that is not the target's: all parts decide by the same authority.
 
-Envoy joins the Host headers of HTTP/1.1 with "," as it does with any; the authority of an
-absolute-form target replaces them (RFC 9112 section 3.2.2); in HTTP/2, `:authority` goes before one
-host header, and several of these are refused.
+Envoy joins the Host headers of HTTP/1.1 with ",", as it joins others. The authority of an
+absolute-form target replaces them (RFC 9112 section 3.2.2). In HTTP/2, `:authority` goes before one
+host header, and several host headers are refused.
 """
 
 from __future__ import annotations
@@ -16,52 +16,10 @@ from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Status, ToCell
 from control_plane.routing.rules.parse import parse
-from tests.support.raw_http import RawResponse, exchange, request_bytes
-from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
+from tests.support.host_cases import BLOCKS, CASES, Hosts, raw_request, seen, use_hosts
+from tests.support.raw_http import exchange
+from tests.support.raw_http2 import RawHttp2Connection
 from tests.support.system import System
-
-HOSTS_RULES: dict[str, Any] = {
-    "name": "hosts",
-    "rules": [
-        *(
-            {
-                "id": f"native-{cell}",
-                "match": {"type": "host", "regexValue": regex},
-                "action": "proxy",
-                "proxy": {"cell": cell},
-            }
-            for cell, regex in (
-                ("cell-1", r"^a\.native$"),
-                ("cell-2", r"^b\.native$"),
-                ("cell-3", r"^a\.native,b\.native$"),
-            )
-        ),
-        {
-            "id": "asked",
-            "match": {"type": "host", "regexValue": r"^(?<host>.*\.asked)$"},
-            "action": "classify",
-            "classify": {"claims": [{"tenant": "${host}"}]},
-            "on_unknown": 404,
-        },
-    ],
-}
-CLAIMS = {"cell-1": "a.asked", "cell-2": "b.asked", "cell-3": "a.asked,b.asked"}
-Hosts = tuple[bytes, ...]
-CASES: list[tuple[bytes, Hosts]] = [
-    (target, tuple(f"{host}.{tier}".encode() if host else b"" for host in hosts))
-    for tier in ("native", "asked")
-    for target in (b"/x", f"http://b.{tier}/x".encode(), f"http://u:p@b.{tier}:80/x".encode())
-    for hosts in (("a",), ("b",), ("a", "b"), ("b", "a"), ("a", "a"), ("a", ""), ("", "b"), ())
-]
-
-
-def use_hosts(system: System) -> None:
-    """Cells, claims and rules that tell hosts apart, by native rules and by the classifier."""
-    system.add_cells()
-    for cell, value in CLAIMS.items():
-        system.claim(cell, f"tenant:{value}")
-    system.use_ruleset(HOSTS_RULES)
-    system.in_step()
 
 
 @pytest.fixture(scope="module", params=["http", "grpc"])
@@ -69,8 +27,7 @@ def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("hosts")
-    asked: dict[str, Any] = {"classifier_protocol": request.param, "classifier_timeout_s": 10.0}
-    with System(directory, **asked) as running:
+    with System(directory, classifier_protocol=request.param) as running:
         use_hosts(running)
         yield running
 
@@ -82,7 +39,7 @@ def expected(
     hosts: Hosts,
     version: HttpVersion = HttpVersion.HTTP_1_1,
 ) -> str:
-    """What the evaluator makes of it: a cell or a status."""
+    """Return what the evaluator decides: a cell or a status."""
     headers = [("host", host) for host in hosts]
     admitted = admit("GET", target, authority, headers, version=version)
     if isinstance(admitted, Refused):
@@ -97,25 +54,12 @@ def expected(
     return outcome.cell if isinstance(outcome, ToCell) else str(outcome.code)
 
 
-def seen(response: RawResponse | Http2Refusal | None) -> str:
-    """The cell that answered, or the edge's status; HTTP/2's refusals are 400 here."""
-    if isinstance(response, Http2Refusal):
-        return "400"
-    assert response is not None
-    cell = response.header("x-example-cell")
-    return cell.decode() if cell is not None else str(response.status)
-
-
-def raw_request(target: bytes, hosts: Hosts) -> bytes:
-    return request_bytes(target, [("Host", host) for host in hosts], host=None)
-
-
 def case_name(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else "+".join(h.decode() for h in value)
 
 
 @pytest.mark.parametrize(("target", "hosts"), CASES, ids=case_name)
-def test_envoy_decides_as_the_evaluator(system: System, target: bytes, hosts: Hosts) -> None:
+def test_envoy_decides_like_the_evaluator(system: System, target: bytes, hosts: Hosts) -> None:
     wanted = expected(system, target, None, hosts)
     # Twice: by the classifier, and from the edge's cache.
     for _ in range(2):
@@ -123,8 +67,8 @@ def test_envoy_decides_as_the_evaluator(system: System, target: bytes, hosts: Ho
         assert seen(response) == wanted
 
 
-def test_what_that_is(system: System) -> None:
-    """Lest both be wrong alike."""
+def test_the_evaluator_joins_or_replaces_hosts_as_rfc_9112_says(system: System) -> None:
+    """Without this test both could be wrong alike."""
     for tier in (b"native", b"asked"):
         a, b = b"a." + tier, b"b." + tier
         assert expected(system, b"/x", None, (a, b)) == "cell-3"
@@ -141,19 +85,8 @@ def test_explain_says_what_envoy_does(system: System, hosts: Hosts) -> None:
     assert (said["cell"] or str(said["outcome"]["status"])) == seen(response)
 
 
-BLOCKS: list[tuple[bytes | None, Hosts]] = [
-    (
-        f"{authority}.{tier}".encode() if authority else None,
-        tuple(f"{host}.{tier}".encode() for host in hosts),
-    )
-    for tier in ("native", "asked")
-    for authority in ("a", "b", None)
-    for hosts in ((), ("a",), ("b",), ("a", "b"))
-]
-
-
 @pytest.mark.parametrize(("authority", "hosts"), BLOCKS)
-def test_http2_decides_as_the_evaluator(
+def test_http2_is_decided_like_the_evaluator(
     system: System, authority: bytes | None, hosts: Hosts
 ) -> None:
     block = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/x")]

@@ -1,4 +1,4 @@
-"""Hundreds of cells behind the real Envoy: each key finds its own, natively, however it is written."""
+"""Hundreds of cells behind the real Envoy: each session reaches its cell, in any spelling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.support.raw_http import exchange, request_bytes
 from tests.support.system import System
 
 HOST = b"example.com"
-TIMEOUT_S = 20.0
 CELLS = 320
 """Three digits: enough for each kind of test in `compiler.key_tree`."""
 WRITINGS = (
@@ -39,7 +38,7 @@ BY_HEADER = {"name": "header", "rules": [HEADER_RULE]}
 @pytest.mark.slow
 def test_each_session_reaches_its_cell(tmp_path: Path) -> None:
     choose = random.Random(7)
-    with EchoUpstream() as upstream, System(tmp_path, cells=0, classifier_workers=1) as system:
+    with EchoUpstream() as upstream, System(tmp_path, cells=0) as system:
         for number in range(1, CELLS + 1):
             system.add_cell(f"cell-{number}", upstream.port)
         system.use_ruleset("session_prefix")
@@ -52,9 +51,9 @@ def test_each_session_reaches_its_cell(tmp_path: Path) -> None:
 
 
 def check(system: System, number: int, header: tuple[str, bytes]) -> None:
-    """This cell, and by Envoy alone."""
+    """Check that the request reaches this cell, and that Envoy alone decided it."""
     request = request_bytes(b"/x", [header], host=HOST)
-    answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+    answer = exchange(("127.0.0.1", system.edge_port), request)
     assert answer is not None
     assert answer.status == 200
     decision = system.expected("GET", b"/x", HOST, [header])

@@ -1,31 +1,30 @@
-"""A cell answers 421: the real Envoy forgets what it knew, and asks again where it can.
+"""A cell answers 421: the real Envoy drops its cached answer, and repeats the request if it can.
 
-The cells know of a move that the edge has not been told of: its epochs are held back.
+The cells know of a move that the edge does not know: its epochs are held back.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from control_plane.compiler.epochs import compile_epochs
-from control_plane.publisher import publisher
+from control_plane.publisher import edge_snapshots
 from control_plane.topology import Subject
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.xds.resource import Resource
 from tests.e2e.tenant_cells import TenantCells
+from tests.support.conditions import wait_until
 from tests.support.raw_http import RawConnection, RawResponse, request_bytes
 from tests.support.raw_http2 import RawHttp2Connection
 from tests.support.system import RULESETS, System
 
 CELLS = ("cell-1", "cell-2")
 RETRY_AFTER = b"5"
-WAIT_S = 20.0
 NATIVE = json.loads((RULESETS / "generic.json").read_text())
 NATIVE |= {"name": "pinned", "description": "cell-1 by a header"}
 _PIN = {"type": "header", "name": "^x-pin$", "regexValue": "^1$"}
@@ -36,7 +35,7 @@ _numbers = itertools.count()
 
 
 class Edge:
-    """A system whose edge hears of no move, with cells that know their tenants."""
+    """A system whose edge is told of no move, and cells that know their tenants."""
 
     def __init__(self, system: System, cells: TenantCells) -> None:
         self.system, self.cells = system, cells
@@ -44,9 +43,9 @@ class Edge:
         self.connection = RawConnection(self.address)
 
     def tenant(self) -> str:
-        """A new tenant of cell-1, which the edge has been asked for.
+        """Return a new tenant of cell-1, for which the edge has cached the answer.
 
-        Each Envoy worker has a cache of its own, so all comes over one connection.
+        Each Envoy worker has its own cache, so all requests come over one connection.
         """
         self.connection.close()
         self.connection = RawConnection(self.address)
@@ -60,7 +59,7 @@ class Edge:
         return name
 
     def move(self, name: str) -> None:
-        """The tenant moves to cell-2, and the classifier knows it, but not the edge."""
+        """Move a tenant to cell-2: the classifier knows it, but not the edge."""
         topology = self.system.plane.topology
         subject = Subject(text=name)
         topology.moves.move(subject, "cell-1", "cell-2", reason="test", actor="test")
@@ -78,18 +77,18 @@ class Edge:
 
 @pytest.fixture(scope="module")
 def patched() -> Iterator[None]:
-    """No epoch comes but the floor of the start."""
+    """Publish no epoch but the floor of the start."""
     patch = pytest.MonkeyPatch()
     made = compile_epochs(1, {})
     held = Resource.of(made.type_url, made.name, made.body)
-    patch.setattr(publisher, "_epochs", lambda _floor, _epochs: held)
+    patch.setattr(edge_snapshots, "_epochs", lambda _floor, _epochs: held)
     yield
     patch.undo()
 
 
 def start(directory: Path, cells: TenantCells, **settings: object) -> Iterator[Edge]:
-    given = {"debug_networks": ("127.0.0.0/8",), "classifier_workers": 0} | settings
-    # One worker, so one cache: a new connection is not another's.
+    given = {"debug_networks": ("127.0.0.0/8",)} | settings
+    # One worker has one cache, whatever connection a request comes over.
     with System(directory, cells=0, concurrency=1, **given) as system:
         for name, port in cells.ports.items():
             system.add_cell(name, port)
@@ -125,7 +124,7 @@ def test_a_request_without_a_body_is_asked_again_and_the_entry_is_forgotten(edge
 
 
 @pytest.mark.parametrize("method", ["HEAD", "DELETE", "POST"])
-def test_method_and_host_stay(edge: Edge, method: str) -> None:
+def test_method_and_host_stay_when_a_request_is_repeated(edge: Edge, method: str) -> None:
     name = edge.tenant()
     edge.move(name)
     headers = [("content-length", b"0")] if method == "POST" else []
@@ -135,7 +134,7 @@ def test_method_and_host_stay(edge: Edge, method: str) -> None:
     assert edge.cells.got[1].headers["host"] == "other.example.com:81"
 
 
-def test_http2(edge: Edge) -> None:
+def test_a_request_of_http2_is_repeated_unless_it_has_a_body(edge: Edge) -> None:
     with RawHttp2Connection(edge.address) as connection:
 
         def ask(name: str, method: bytes, body: bytes = b"") -> RawResponse:
@@ -150,7 +149,7 @@ def test_http2(edge: Edge) -> None:
             assert ask(name, b"GET").body == b"cell-1"
             edge.move(name)
             edge.cells.got.clear()
-            # A body without a length: no header tells of it.
+            # A body without a length: no header announces it.
             assert ask(name, b"GET", body).status == status
             assert {got.headers["host"] for got in edge.cells.got} == {"h2.example"}
             assert ask(name, b"GET").body == b"cell-2"
@@ -236,7 +235,7 @@ def test_a_421_of_a_native_route_is_passed_on(edge: Edge) -> None:
         edge.system.use_ruleset("generic")
 
 
-def test_it_is_counted(edge: Edge) -> None:
+def test_misdirected_requests_are_counted(edge: Edge) -> None:
     def counted() -> float:
         text = edge.system.api.get("/metrics").text
         prefix = 'cellway_cache_misdirected_total{cache="edge"} '
@@ -245,14 +244,15 @@ def test_it_is_counted(edge: Edge) -> None:
     name, before = edge.tenant(), counted()
     edge.move(name)
     edge.ask(name)
-    end = time.monotonic() + WAIT_S
-    while counted() <= before:
-        assert time.monotonic() < end
-        edge.tenant()  # each Envoy worker tells with the next question
-        time.sleep(0.05)
+
+    def is_counted() -> bool:
+        edge.tenant()  # each Envoy worker reports with its next question
+        return counted() > before
+
+    wait_until(is_counted)
 
 
-def test_without_an_edge_cache_it_is_a_503(
+def test_without_an_edge_cache_a_421_is_a_503(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with TenantCells(*CELLS) as cells:

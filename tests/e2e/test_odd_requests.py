@@ -1,4 +1,4 @@
-"""What only HTTP/2 can send, and heads at the limit: however the classifier is asked, all get there."""
+"""Odd requests of HTTP/2 and heads at the limit reach their cell, however it is decided."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tests.support.raw_http import RawResponse, exchange, request_bytes
 from tests.support.raw_http2 import RawHttp2Connection
 from tests.support.system import System
 
-TIMEOUT_S = 20.0
 HOST = b"gitlab.example.com"
 WAYS: dict[str, dict[str, Any]] = {
     "cache": {},
@@ -30,8 +29,7 @@ def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("odd")
-    asked = WAYS[request.param] | {"classifier_timeout_s": 10.0}
-    with EchoUpstream() as upstream, System(directory, cells=0, **asked) as running:
+    with EchoUpstream() as upstream, System(directory, cells=0, **WAYS[request.param]) as running:
         running.add_cell("cell-1", upstream.port)
         running.claim("cell-1", "route:foo")
         running.use_ruleset("gitlab")
@@ -41,9 +39,11 @@ def system(
 @pytest.mark.parametrize("path", [b"/foo/x", b"/-/x"])
 @pytest.mark.parametrize("query", [b"", b"?\xff", b"?a=\xc3\xbc&b", b"?" + b"\xfe" * 5_000])
 @pytest.mark.parametrize("method", ["GET", "get", "FOO", "PRI", "X" * 40])
-def test_http2_methods_and_queries(system: System, method: str, path: bytes, query: bytes) -> None:
+def test_odd_methods_and_queries_of_http2_arrive(
+    system: System, method: str, path: bytes, query: bytes
+) -> None:
     block = [(b":method", method.encode()), (b":scheme", b"http"), (b":path", path + query)]
-    with RawHttp2Connection(("127.0.0.1", system.edge_port), timeout_s=TIMEOUT_S) as connection:
+    with RawHttp2Connection(("127.0.0.1", system.edge_port)) as connection:
         answer = connection.exchange([*block, (b":authority", HOST)])
     assert isinstance(answer, RawResponse)
     assert answer.status == 200
@@ -59,11 +59,13 @@ def test_http2_methods_and_queries(system: System, method: str, path: bytes, que
     [[("x-a", b"1")] * count for count in (90, 95, 98, 99)]
     + [[("x-a", b"1" * size)] for size in (60_000, 61_000, 61_300)],
 )
-def test_heads_at_the_limit(system: System, headers: list[tuple[str, bytes]]) -> None:
-    """Envoy's ext_authz may have no room for what it adds; then it is the head that is too large."""
+def test_heads_at_the_limit_arrive_or_are_too_large(
+    system: System, headers: list[tuple[str, bytes]]
+) -> None:
+    """Envoy's ext_authz may have no room for its own headers; then the head is too large."""
     assert not isinstance(admit("GET", b"/foo/x", HOST, headers), Refused)
     request = request_bytes(b"/foo/x", headers, host=HOST)
-    answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+    answer = exchange(("127.0.0.1", system.edge_port), request)
     assert answer is not None
     if answer.status != 200:
         assert answer.status == 431
@@ -72,8 +74,10 @@ def test_heads_at_the_limit(system: System, headers: list[tuple[str, bytes]]) ->
 
 
 @pytest.mark.parametrize("way", ["http", "grpc"])
-def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
-    """The edge's own headers, and those of its question, are not taken for the client's."""
+def test_a_header_name_given_by_regex_matches_headers_of_the_client_only(
+    tmp_path: Path, way: str
+) -> None:
+    """The edge's own headers, and those of its question, do not count as the client's."""
     any_header = {"type": "header", "name": "^.*$", "regexValue": "^(?<value>.+)$"}
     claims = {"claims": [{"tenant": "${value}"}]}
     asked = {"id": "asked", "match": any_header, "action": "classify", "classify": claims}
@@ -81,7 +85,7 @@ def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
     rules = [asked | {"on_unknown": 404}, other]
     with (
         EchoUpstream() as upstream,
-        System(tmp_path, cells=0, **WAYS[way], classifier_timeout_s=10.0) as system,
+        System(tmp_path, cells=0, **WAYS[way]) as system,
     ):
         system.add_cell("cell-1", upstream.port)
         system.claim("cell-1", "tenant:a")
@@ -92,7 +96,7 @@ def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
             ([("accept", b"a"), ("x-forwarded-for", b"b")], b"asked"),
         ):
             request = request_bytes(b"/x", headers, host=HOST)
-            answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+            answer = exchange(("127.0.0.1", system.edge_port), request)
             assert answer is not None
             assert answer.status == 200
             assert ("x-cellway-rule", rule) in Arrived.parse(answer.body).headers
@@ -102,8 +106,8 @@ def test_header_names_by_regex(tmp_path: Path, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_regexes_see_bytes(tmp_path: Path, way: str) -> None:
-    """Whatever text they are part of: natively, and where the classifier is asked."""
+def test_regexes_match_bytes(tmp_path: Path, way: str) -> None:
+    """This holds for native rules, and where the classifier is asked."""
     sent = (b"\xe9", b"\xc3\xa9", b"a\x80", b"aa")
     rules: list[dict[str, Any]] = [
         {
@@ -123,20 +127,20 @@ def test_regexes_see_bytes(tmp_path: Path, way: str) -> None:
     rules.append({"id": "query", "match": query, "action": "classify", "classify": claims})
     with (
         EchoUpstream() as upstream,
-        System(tmp_path, cells=0, **WAYS[way], classifier_timeout_s=10.0) as system,
+        System(tmp_path, cells=0, **WAYS[way]) as system,
     ):
         system.add_cell("cell-1", upstream.port)
         system.claim("cell-1", "tenant:a")
         system.use_ruleset({"name": "bytes", "rules": rules})
         block = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/?\xff")]
-        with RawHttp2Connection(("127.0.0.1", system.edge_port), timeout_s=TIMEOUT_S) as connection:
+        with RawHttp2Connection(("127.0.0.1", system.edge_port)) as connection:
             response = connection.exchange([*block, (b":authority", HOST)])
         assert isinstance(response, RawResponse)
         assert response.status == 200
         for tier, number, value in itertools.product(("native", "asked"), range(6), sent):
             path, headers = f"/{tier}/{number}".encode(), [("x-a", value)]
             request = request_bytes(path, headers, host=HOST)
-            answer = exchange(("127.0.0.1", system.edge_port), request, timeout_s=TIMEOUT_S)
+            answer = exchange(("127.0.0.1", system.edge_port), request)
             decision = system.expected("GET", path, HOST, headers)
             assert answer is not None
             assert isinstance(decision, Decision)

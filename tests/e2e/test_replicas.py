@@ -1,6 +1,6 @@
-"""Two control planes over one PostgreSQL, with a real Envoy: either may write, die or be deaf.
+"""Two control planes over one PostgreSQL, with a real Envoy: either may write, die or hear nothing.
 
-One is `cellway serve` in processes of its own, the other is in this process and has the Envoy.
+One is `cellway serve` in processes of its own; the other is in this process and has the Envoy.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane import server as composition
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
-from control_plane.jobs.notifications import WakeUps
+from control_plane.jobs.notifications import CommitNotifications
+from control_plane.server import composition
 from control_plane.topology import Topology
 from control_plane.topology.values.claim import ClaimSpec
 from tests.e2e.echo_upstream import EchoUpstream
-from tests.e2e.test_failures import until
+from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
 from tests.support.postgres import Postgres, postgres
-from tests.support.system import RULESETS, RawClient, System, reconnecting_soon
+from tests.support.raw_client import RawClient
+from tests.support.system import RULESETS, System, reconnecting_soon
 
 SESSION = [("cookie", b"_gitlab_session=cell-1-a")]
 
 
-class Wayward(WakeUps):
-    """Wake-ups come as they are, or not at all, or late, twice, disordered and with nonsense."""
+class Wayward(CommitNotifications):
+    """Passes wake-ups on, or drops them, or passes them late, twice, in disorder, with nonsense."""
 
     mode = "as they come"
 
@@ -73,13 +74,12 @@ class Replicas:
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(composition, "WakeUps", Wayward)
+        patch.setattr(composition, "CommitNotifications", Wayward)
         patch.setenv("CELLWAY_HEALTH_INTERVAL_S", "0.5")
         server = stack.enter_context(postgres())
         url = stack.enter_context(server.database("replicas"))
         directory = tmp_path_factory.mktemp("ours")
-        given: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 5}
-        ours = stack.enter_context(System(directory, database_url=url, **given))
+        ours = stack.enter_context(System(directory, database_url=url))
         arguments = ("--database-url", url, "--classifier-workers", "1")
         directory = tmp_path_factory.mktemp("theirs")
         theirs = stack.enter_context(PlaneProcess(directory, *arguments))
@@ -98,7 +98,7 @@ def described(name: str, port: int) -> dict[str, Any]:
 
 
 def load_through(theirs: PlaneProcess, ours: System) -> int:
-    """Cells, a claim and GitLab's rules, written by the other replica; the last revision."""
+    """Write cells, a claim and GitLab's rules through the other replica; return the revision."""
     for name, port in ours.cell_ports.items():
         theirs.write("POST", "/v1/cells", described(name, port))
     claim = {"bucket": "route", "value": "foo", "cell": "cell-1", "subject": "foo"}
@@ -116,26 +116,26 @@ def acked(system: System) -> int:
 
 def in_step(system: System, revision: int) -> None:
     """Wait until the Envoy runs at least this revision."""
-    until(lambda: acked(system) >= revision)
+    wait_until(lambda: acked(system) >= revision)
 
 
 def ready(api: httpx.Client, status: int) -> None:
-    until(lambda: api.get("/readyz").status_code == status)
+    wait_until(lambda: api.get("/readyz").status_code == status)
 
 
 def serves(system: System, path: bytes, cell: str) -> None:
-    until(lambda: served_by(system, path, SESSION) == cell)
+    wait_until(lambda: served_by(system, path, SESSION) == cell)
 
 
 class Writers:
-    """Four clients that claim pairs of names through one replica, until told to stop."""
+    """Four clients that claim pairs of names through one replica until `stop`."""
 
     def __init__(self, port: int) -> None:
         self._base = f"http://127.0.0.1:{port}"
         self._numbers = itertools.count()
         self._stop = threading.Event()
-        self.kept: list[str] = []
-        """What was acknowledged."""
+        self.acknowledged: list[str] = []
+        """The names whose claims were acknowledged."""
         self._threads = [threading.Thread(target=self._write, daemon=True) for _ in range(4)]
         for thread in self._threads:
             thread.start()
@@ -146,8 +146,8 @@ class Writers:
             thread.join()
 
     def go_on(self, more: int) -> None:
-        goal = len(self.kept) + more
-        until(lambda: len(self.kept) >= goal)
+        goal = len(self.acknowledged) + more
+        wait_until(lambda: len(self.acknowledged) >= goal)
 
     def _write(self) -> None:
         with httpx.Client(base_url=self._base, timeout=20, trust_env=False) as api:
@@ -163,23 +163,23 @@ class Writers:
                     time.sleep(0.02)
                     continue
                 if answer.status_code == 201:
-                    self.kept.append(name)
+                    self.acknowledged.append(name)
 
 
 def values_of(topology: Topology, bucket: str) -> set[str]:
-    found: set[str] = set()
+    values: set[str] = set()
     after: tuple[str, str] | None = None
     while page := topology.claims.page(bucket=bucket, after=after, limit=1000):
-        found.update(claim.value for claim in page)
+        values.update(claim.value for claim in page)
         after = (bucket, page[-1].value)
-    return found
+    return values
 
 
 def revisions_of(topology: Topology) -> list[int]:
-    found: list[int] = []
-    while page := topology.changes.since(found[-1] if found else 0):
-        found += [change.revision for change in page]
-    return found
+    revisions: list[int] = []
+    while page := topology.changes.since(revisions[-1] if revisions else 0):
+        revisions += [change.revision for change in page]
+    return revisions
 
 
 def served_by(system: System, path: bytes, headers: list[tuple[str, bytes]] | None = None) -> str:
@@ -193,10 +193,10 @@ def test_a_commit_is_heard_of_at_once(replicas: Replicas) -> None:
     async def listen() -> int:
         heard: asyncio.Queue[int] = asyncio.Queue()
         listener.subscribe(heard.put_nowait)
-        task = asyncio.create_task(WakeUps(listener).run())
+        task = asyncio.create_task(CommitNotifications(listener).run())
         async with asyncio.timeout(30):
             while heard.empty():
-                # Until somebody listens, nobody hears.
+                # Notifications of before the listener is there are lost.
                 claim = ClaimSpec("tenant", f"t{writer.revision()}", "cell-1")
                 await asyncio.to_thread(writer.claims.claim, [claim], actor="test")
                 await asyncio.sleep(0.05)
@@ -238,7 +238,7 @@ def test_what_one_replica_commits_reaches_the_envoys_of_another(
         done = theirs.write("PATCH", "/v1/cells/cell-1", moved, **{"if-match": "*"})
         in_step(ours, done["revision"])
         serves(ours, b"/-/x", target)
-    # And in turn: nothing is published twice or goes back.
+    # The replicas write in turn: nothing is published twice, and no revision goes back.
     for number in range(4):
         writer = (ours, theirs)[number % 2]
         patch = {"weight": len(mode) * 10 + number}
@@ -252,7 +252,7 @@ def test_what_one_replica_commits_reaches_the_envoys_of_another(
     assert ours.api.get(path).json() == theirs.api.get(path).json()
 
 
-def test_serve_on_postgresql_from_end_to_end(replicas: Replicas, tmp_path: Path) -> None:
+def test_serve_works_on_postgresql_from_end_to_end(replicas: Replicas, tmp_path: Path) -> None:
     """Envoy, classifier processes, health monitor and metrics, all over the database's URL."""
     plane = replicas.theirs
     with ExitStack() as stack:
@@ -267,7 +267,7 @@ def test_serve_on_postgresql_from_end_to_end(replicas: Replicas, tmp_path: Path)
         member = FleetMember("n1", "edge", "127.0.0.1", plane.grpc_port, 0)
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         stack.enter_context(EnvoyProcess(bootstrap, tmp_path))
-        until(
+        wait_until(
             lambda: [n["state"] for n in plane.api.get("/v1/fleet").json()["items"]] == ["SYNCED"]
         )
 
@@ -276,18 +276,18 @@ def test_serve_on_postgresql_from_end_to_end(replicas: Replicas, tmp_path: Path)
                 status, headers, _ = client.ask(path)
                 return status, headers.get("x-cellway-cell", "")
 
-        until(lambda: asked(b"/probed/x") == (200, "probed-3"))
-        # The monitor's word is in the database: a dead cell is known to every replica.
+        wait_until(lambda: asked(b"/probed/x") == (200, "probed-3"))
+        # The monitor writes to the database, so every replica knows of a dead cell.
         dying.close()
-        until(lambda: replicas.ours.plane.topology.cells.get("probed-3").healthy is False)
-        until(lambda: asked(b"/probed/x")[0] == 503)
+        wait_until(lambda: replicas.ours.plane.topology.cells.get("probed-3").healthy is False)
+        wait_until(lambda: asked(b"/probed/x")[0] == 503)
         lines = (
             'cellway_claims{bucket="route"} 2.0',
             'cellway_fleet_nodes{state="SYNCED"} 1.0',
             'cellway_cell_up{cell="probed-3"} 0.0',
             'cellway_classifier_workers{state="running"} 1.0',
         )
-        until(lambda: all(line in plane.api.get("/metrics").text for line in lines))
+        wait_until(lambda: all(line in plane.api.get("/metrics").text for line in lines))
         metrics = plane.api.get("/metrics").text
         assert "cellway_classify_seconds_count" in metrics
         assert "cellway_db_seconds_count" in metrics
@@ -308,7 +308,7 @@ def test_a_replica_killed_while_it_writes_loses_nothing_that_it_acknowledged(
     writers.stop()
     topology = ours.plane.topology
     names = values_of(topology, "username")
-    assert set(writers.kept) <= names, "what was acknowledged is there"
+    assert set(writers.acknowledged) <= names, "what was acknowledged is there"
     whole = {name for name in values_of(topology, "route") if name.startswith("pair-")}
     assert whole == names, "nothing is half done"
     revisions = revisions_of(topology)
@@ -323,7 +323,7 @@ def test_replicas_outlive_their_database(
     ours, theirs = replicas.ours, replicas.theirs
     with caplog.at_level(logging.ERROR):
         replicas.database.kill()
-        until(lambda: "the newest revision is not known" in caplog.text)
+        wait_until(lambda: "the newest revision is not known" in caplog.text)
         ready(theirs.api, 503)
         ready(ours.api, 503)
         down = theirs.api.get("/v1/cells")

@@ -1,4 +1,4 @@
-"""Parts die and come back under a real Envoy: nothing is pushed twice, nothing is lost."""
+"""Parts die and come back under a real Envoy: nothing is pushed twice, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,25 +15,14 @@ from control_plane.topology import Topology
 from control_plane.topology.values.endpoint import Endpoint
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.load import Answer, Load, get
-from tests.e2e.test_failures import until
+from tests.e2e.restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
+from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
-from tests.support.system import RULESETS, RawClient, System, reconnecting_soon
+from tests.support.raw_client import RawClient
+from tests.support.system import RULESETS, System, reconnecting_soon
 
-TAKEN_UP = (
-    r"cluster_manager\.cds\.(update_success|update_rejected|config_reload|version)"
-    r"|cluster_manager\.cluster_(added|modified|removed)"
-    r"|listener_manager\.lds\.(update_success|update_rejected|config_reload|version)"
-    r"|listener_manager\.listener_(added|modified|removed)"
-    r"|http\.edge\.rds\..*\.(update_rejected|config_reload|version)"
-)
-ROUTES_SENT = r"http\.edge\.rds\..*\.update_success"
-# One process is up sooner than two.
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 RECONNECTS = r"cluster_manager\.cds\.update_failure"
-
-NATIVE = get(b"/-/x", b"_gitlab_session=cell-2-a")
-AMBIGUOUS = get(b"/foo/x")
 
 
 def prepare(system: System) -> None:
@@ -48,14 +36,14 @@ def prepare(system: System) -> None:
 def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
     tmp_path: Path, delta: bool
 ) -> None:
-    with System(tmp_path, delta=delta, **AT_ONCE) as system:
+    with System(tmp_path, delta=delta) as system:
         prepare(system)
         all_of_it = system.plane.xds.sent_resource_bytes
         before, routes = system.stats(TAKEN_UP), system.stats(ROUTES_SENT)
         failures = sum(system.stats(RECONNECTS).values())
         assert len(before) >= 10
         system.stop_plane()
-        until(lambda: sum(system.stats(RECONNECTS).values()) > failures)
+        wait_until(lambda: sum(system.stats(RECONNECTS).values()) > failures)
         system.start_plane()
         system.in_step()
         (node,) = system.api.get("/v1/fleet").json()["items"]
@@ -66,9 +54,9 @@ def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
             assert system.plane.xds.sent_resource_bytes == 0
             assert system.stats(ROUTES_SENT) == routes
         else:
-            # What is asked for by name is sent again: Envoy finds that it has it.
+            # Resources that are asked for by name are sent again; Envoy sees that it has them.
             assert system.plane.xds.sent_resource_bytes < all_of_it
-        # Another restart, and what somebody else changed in the meantime: that alone is sent.
+        # Another restart, during which somebody else changes a cell: this change alone is sent.
         system.stop_plane()
         other = Topology.open(f"sqlite:///{tmp_path}/cellway.db")
         endpoints = (Endpoint("127.0.0.1", system.cell_ports["cell-3"]),)
@@ -90,9 +78,9 @@ def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
 
 @pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
 def test_a_restarted_envoy_gets_everything(tmp_path: Path, delta: bool) -> None:
-    with System(tmp_path, delta=delta, **AT_ONCE) as system:
+    with System(tmp_path, delta=delta) as system:
         prepare(system)
-        snapshot = system.plane.xds.cache.get("local")
+        snapshot = system.plane.xds.cache.newest
         whole = sum(
             len(resource.body)
             for type_url in snapshot.types
@@ -111,7 +99,7 @@ def test_a_restarted_envoy_gets_everything(tmp_path: Path, delta: bool) -> None:
 
 @contextmanager
 def killable(directory: Path) -> Iterator[tuple[PlaneProcess, EnvoyProcess]]:
-    """Two cells, a control plane in processes of its own, and an Envoy that is in step."""
+    """Run two cells, a control plane in processes of its own, and an Envoy that is in step."""
     with ExitStack() as stack:
         cells = [stack.enter_context(EchoUpstream()) for _ in range(2)]
         plane = stack.enter_context(PlaneProcess(directory))
@@ -130,19 +118,20 @@ def killable(directory: Path) -> Iterator[tuple[PlaneProcess, EnvoyProcess]]:
         claim = {"bucket": "route", "value": "foo", "cell": "cell-1"}
         plane.write("POST", "/v1/claims", {"claims": [claim]})
         gitlab = json.loads((RULESETS / "gitlab.json").read_text())
-        kept = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
-        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": kept["version"]})
+        stored = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
+        plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": stored["version"]})
         member = FleetMember("n1", "edge", "127.0.0.1", plane.grpc_port, 0)
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
-        until(lambda: plane.api.get("/v1/fleet").json()["items"][0]["state"] == "SYNCED")
+        wait_until(lambda: plane.api.get("/v1/fleet").json()["items"][0]["state"] == "SYNCED")
         yield plane, envoy
 
 
+@pytest.mark.slow
 def test_killed_under_load_native_routes_lose_nothing_and_others_get_what_their_rule_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # With its cache the edge would go on with the names that it knows.
+    # The edge cache would go on answering for the names that it knows.
     monkeypatch.setenv("CELLWAY_EDGE_CACHE_ENTRIES", "0")
     native, ambiguous = Answer("native", 200, "cell-2"), Answer("ambiguous", 200, "cell-1")
     refused = Answer("ambiguous", 503, "")
@@ -156,7 +145,7 @@ def test_killed_under_load_native_routes_lose_nothing_and_others_get_what_their_
             load.go_on(300)
             assert load.take().keys() == {native, ambiguous}
             plane.kill_classifiers()
-            until(lambda: load.seen()[refused] > 0)
+            wait_until(lambda: load.seen()[refused] > 0)
             load.go_on(300)
             died = load.take()
             assert died.keys() <= {native, ambiguous, refused}
@@ -164,8 +153,8 @@ def test_killed_under_load_native_routes_lose_nothing_and_others_get_what_their_
             assert load.take().keys() == {native, refused}
             taken_up = envoy.stats(TAKEN_UP)
             plane.start()
-            until(lambda: load.seen()[ambiguous] > 0)
-            until(lambda: plane.api.get("/v1/fleet").json()["items"])
+            wait_until(lambda: load.seen()[ambiguous] > 0)
+            wait_until(lambda: plane.api.get("/v1/fleet").json()["items"])
             assert load.take().keys() <= {native, ambiguous, refused}
             load.go_on(200)
             assert load.take().keys() == {native, ambiguous}
@@ -197,15 +186,14 @@ PASSING = {
 
 
 def test_cells_come_and_go_under_load_without_a_503(tmp_path: Path) -> None:
-    """Also not for those who ask for the cell itself: before it comes and after it has gone their
-    request is for the next rule."""
+    """Requests for the cell itself go to the next rule before it comes and after it has gone."""
     requests = {
         "native": get(b"/", b"s=cell-2"),
         "ambiguous": get(b"/t/acme"),
         "native passing": get(b"/", b"s=cell-9"),
         "ambiguous passing": get(b"/t/passing"),
     }
-    with System(tmp_path, **AT_ONCE) as system:
+    with System(tmp_path) as system:
         prepare(system)
         system.use_ruleset(PASSING)
         system.claim("cell-2", "tenant:acme")

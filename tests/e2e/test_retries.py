@@ -1,9 +1,8 @@
-"""What no cell can have seen is tried again, and nothing else; idle connections end in time."""
+"""A request is retried only if no cell can have seen it; idle connections are closed in time."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,64 +11,43 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_failures import until
+from tests.support.conditions import wait_until
 from tests.support.ports import unused_port
-from tests.support.system import RawClient, System
+from tests.support.raw_client import RawClient
+from tests.support.stream_servers import StreamServers
+from tests.support.system import System
 
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
 RULES = {
     "name": "r",
     "rules": [{"id": "all", "action": "classify", "classify": {"type": "FIRST_CELL"}}],
 }
 
 
-class Closing:
+class Closing(StreamServers):
     """A cell that keeps connections, or closes them with each request that it has read."""
 
     def __init__(self, *, on_request: bool) -> None:
+        super().__init__("closing")
         self._on_request = on_request
-        self._loop: asyncio.AbstractEventLoop
-        self._stop = asyncio.Event()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-        self.port = 0
         self.seen: Counter[bytes] = Counter()
         self.closed_by_envoy = 0
 
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        async with server:
-            await self._stop.wait()
-
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(
+        self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         while line := await reader.readline():
             self.seen[line.split()[1]] += 1
             while (await reader.readline()).strip():
                 pass
             if self._on_request:
-                break
+                return
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-        else:
-            self.closed_by_envoy += 1
-        writer.close()
-
-    @contextmanager
-    def running(self) -> Iterator[Closing]:
-        self._thread.start()
-        assert self._ready.wait(20)
-        try:
-            yield self
-        finally:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(20)
+        self.closed_by_envoy += 1
 
 
 @contextmanager
 def system_of(directory: Path, *ports: int, **settings: Any) -> Iterator[System]:
-    with System(directory, 0, concurrency=1, **(AT_ONCE | settings)) as system:
+    with System(directory, 0, concurrency=1, **settings) as system:
         endpoints = [f"127.0.0.1:{port}" for port in ports]
         system.add_cell("cell-1", ports[0], endpoints=endpoints)
         system.use_ruleset(RULES)
@@ -79,7 +57,7 @@ def system_of(directory: Path, *ports: int, **settings: Any) -> Iterator[System]
 
 def test_a_dead_endpoint_costs_no_request(tmp_path: Path) -> None:
     with (
-        Closing(on_request=False).running() as cell,
+        Closing(on_request=False) as cell,
         system_of(tmp_path, cell.port, unused_port()) as system,
         RawClient(system.edge_port) as client,
     ):
@@ -91,8 +69,8 @@ def test_a_dead_endpoint_costs_no_request(tmp_path: Path) -> None:
 @pytest.mark.parametrize("endpoints", [1, 2])
 def test_what_a_cell_may_have_seen_is_never_sent_twice(endpoints: int, tmp_path: Path) -> None:
     with (
-        Closing(on_request=True).running() as one,
-        Closing(on_request=True).running() as two,
+        Closing(on_request=True) as one,
+        Closing(on_request=True) as two,
         system_of(tmp_path, *[one.port, two.port][:endpoints]) as system,
         RawClient(system.edge_port) as client,
     ):
@@ -105,12 +83,12 @@ def test_what_a_cell_may_have_seen_is_never_sent_twice(endpoints: int, tmp_path:
 
 def test_an_idle_connection_to_a_cell_is_closed_by_envoy_in_time(tmp_path: Path) -> None:
     with (
-        Closing(on_request=False).running() as cell,
+        Closing(on_request=False) as cell,
         system_of(tmp_path, cell.port, cell_idle_timeout_s=0.2) as system,
         RawClient(system.edge_port) as client,
     ):
         assert client.ask(b"/x")[0] == 200
         assert cell.closed_by_envoy == 0
-        until(lambda: cell.closed_by_envoy == 1)
-        # And it is no error to go on.
+        wait_until(lambda: cell.closed_by_envoy == 1)
+        # The next request gets a new connection.
         assert client.ask(b"/x")[0] == 200

@@ -1,7 +1,7 @@
-"""After a change of rules every connection is decided by the new ones, and none is cut.
+"""After a change of rules, requests on every connection are decided by the new ones; none is cut.
 
-Each request of these tests names one cell in its path, others in headers, a cookie and the query: who
-asks about something else than the rules say gets an answer from another cell.
+Each request names one cell in its path, and others in headers, a cookie and the query: if something
+else is looked at than the rules say, the answer comes from another cell.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.classifier.decide import LiveView, NoRuleset
+from control_plane.classifier.decide import Decider, NoRuleset
 from control_plane.process import envoy
 from control_plane.publisher.publisher import Publisher
 from control_plane.routing.admission.admit import Refused, admit
@@ -32,7 +32,6 @@ from tests.support.system import System
 CELLS = ("cell-1", "cell-2", "cell-3", "cell-4")
 HOST = b"cells.example"
 OPEN = 20
-TIMEOUT_S = 20.0
 DRAIN_S = 1
 WAYS: dict[str, dict[str, Any]] = {
     "cache": {},
@@ -43,7 +42,7 @@ Rules = list[dict[str, Any]]
 
 
 def ask(match: dict[str, str], rule: str = "who", **more: Any) -> dict[str, Any]:
-    """A rule that needs the classifier."""
+    """Return a rule that needs the classifier."""
     claims = {"claims": [{"tenant": "${k}"}]}
     return {"id": rule, "match": match, "action": "classify", "classify": claims} | more
 
@@ -120,15 +119,15 @@ PROBES = (
 
 @dataclass
 class Clients:
-    """Connections of before a change, with HTTP/1.1 and HTTP/2."""
+    """Connections that were opened before a change, of HTTP/1.1 and HTTP/2."""
 
     address: tuple[str, int]
     old: list[RawConnection] = field(default_factory=list)
     http2: list[RawHttp2Connection] = field(default_factory=list)
 
     def open(self) -> None:
-        self.old = [RawConnection(self.address, timeout_s=TIMEOUT_S) for _ in range(OPEN)]
-        self.http2 = [RawHttp2Connection(self.address, timeout_s=TIMEOUT_S) for _ in range(4)]
+        self.old = [RawConnection(self.address) for _ in range(OPEN)]
+        self.http2 = [RawHttp2Connection(self.address) for _ in range(4)]
         # An idle connection gets its filters with its first request.
         for one in self.old:
             assert one.exchange(PROBES[0].raw()) is not None
@@ -140,7 +139,7 @@ class Clients:
             one.close()
 
     def answers(self, asked: Probe) -> Iterator[tuple[str, RawResponse]]:
-        """What each connection gets, and a new one."""
+        """Yield the answer that each connection gets, and the one of a new connection."""
         for one in self.old:
             answer = one.exchange(asked.raw())
             assert answer is not None, "an old connection was cut"
@@ -149,14 +148,14 @@ class Clients:
             response = other.exchange(asked.block())
             assert isinstance(response, RawResponse), "an old HTTP/2 connection was cut"
             yield "old h2", response
-        with RawConnection(self.address, timeout_s=TIMEOUT_S) as fresh:
+        with RawConnection(self.address) as fresh:
             answer = fresh.exchange(asked.raw())
             assert answer is not None
             yield "new", answer
 
 
 def said(system: System, rules: Rules, asked: Probe) -> tuple[int, str]:
-    """What the evaluator says of a request by these rules: a status, and a cell."""
+    """Return what the evaluator decides about a request by these rules: a status and a cell."""
     admitted = admit("GET", asked.target, HOST, list(asked.headers))
     assert not isinstance(admitted, Refused)
     cells = Cells(system.plane.topology.snapshot().cells)
@@ -178,7 +177,7 @@ _names = itertools.count()
 
 
 def document(rules: Rules) -> dict[str, Any]:
-    """Under a name of its own, so that going back is a change, too."""
+    """Return a document with a new name, so that going back to old rules is a change, too."""
     return {"name": f"rules-{next(_names)}", "rules": rules}
 
 
@@ -193,10 +192,9 @@ def check(system: System, clients: Clients, rules: Rules, what: str) -> None:
 
 
 def started(directory: Path, way: str) -> Iterator[System]:
-    settings = WAYS[way] | {"classifier_workers": 0, "classifier_timeout_s": 10.0}
     with (
         TalkingCells(*CELLS) as cells,
-        System(directory, cells=0, debug_networks=(), **settings) as system,
+        System(directory, cells=0, debug_networks=(), **WAYS[way]) as system,
     ):
         for name, port in cells.ports.items():
             system.add_cell(name, port)
@@ -236,14 +234,14 @@ def test_a_dead_classifier_hands_over_as_the_new_rules_say(
     system: System, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead = threading.Event()
-    real = LiveView.decide
+    real = Decider.decide
 
-    def failing(view: LiveView, *given: Any, **more: Any) -> Any:
+    def failing(decider: Decider, *given: Any, **more: Any) -> Any:
         if dead.is_set():
             raise NoRuleset
-        return real(view, *given, **more)
+        return real(decider, *given, **more)
 
-    monkeypatch.setattr(LiveView, "decide", failing)
+    monkeypatch.setattr(Decider, "decide", failing)
     (nobody,) = (one for one in PROBES if b"nobody" in one.target)
     for down, wanted in (
         ({}, (503, "")),
@@ -260,7 +258,7 @@ def test_a_dead_classifier_hands_over_as_the_new_rules_say(
 def test_an_edge_that_has_not_heard_of_the_new_rules_decides_by_its_own(
     system: System, clients: Clients
 ) -> None:
-    """The classifier knows them at once, but they look at what this edge does not send."""
+    """The classifier knows the new rules at once, but they look at what this edge does not send."""
     before = HISTORY["same id, cookie"]
     system.use_ruleset(document(before))
     with pytest.MonkeyPatch.context() as patch:
@@ -278,7 +276,7 @@ def test_an_edge_that_has_not_heard_of_the_new_rules_decides_by_its_own(
 def test_while_rules_change_each_request_is_decided_by_one_of_them(
     system: System, clients: Clients
 ) -> None:
-    """The kept-alive connections ask all the time; an answer is the old rules' or the new ones'."""
+    """Kept-alive connections ask all the time; each answer is right by the old or the new rules."""
     turns: Sequence[Rules] = [
         HISTORY[name]
         for name in ("path", "same id, other header", "headers by regex", "native before", "order")
@@ -326,7 +324,7 @@ def test_what_is_under_way_goes_on_and_what_comes_is_decided_by_the_new_rules(
     length = ("content-length", b"10")
     with contextlib.ExitStack() as stack:
         socket, events, upload, slow, late = (
-            stack.enter_context(RawConnection(address, timeout_s=TIMEOUT_S)) for _ in range(5)
+            stack.enter_context(RawConnection(address)) for _ in range(5)
         )
         answer = socket.exchange(request_bytes(b"/t/one/x", upgrade))
         assert answer is not None
@@ -350,8 +348,8 @@ def test_what_is_under_way_goes_on_and_what_comes_is_decided_by_the_new_rules(
             answer = connection.read_response()
             assert answer is not None
             assert got(answer) == (200, cell)
-        # A socket that is opened now is the new rules'.
-        with RawConnection(address, timeout_s=TIMEOUT_S) as fresh:
+        # A socket that is opened now is decided by the new rules.
+        with RawConnection(address) as fresh:
             answer = fresh.exchange(request_bytes(b"/t/one/x", upgrade))
             assert answer is not None
             fresh.send(b"hello")

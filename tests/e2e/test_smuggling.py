@@ -1,108 +1,33 @@
-"""Requests that try to be two, or to speak for the edge: what reaches a cell is as was decided.
-
-The whole system, with raw upstreams as its cells: they take whatever bytes the edge sends.
-"""
+"""HTTP/1.1 requests that try to be two, or to speak for the edge: a cell gets what was decided."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.e2e.echo_upstream import ECHO_HEADER, Arrived, EchoUpstream
+from tests.e2e.smuggling import (
+    ACME,
+    CHUNKED,
+    FORGED,
+    RULES,
+    SMUGGLED,
+    VICTIM,
+    Edge,
+    Fields,
+    check_one,
+    running_edge,
+)
 from tests.support.raw_http import RawConnection, RawResponse, request_bytes
-from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
 from tests.support.system import System
-
-RULES = {
-    "name": "smuggling",
-    "rules": [
-        {
-            "id": "session",
-            "match": {"type": "cookie", "name": "^s$", "regexValue": "^(?<cell>cell-[0-9])"},
-            "action": "classify",
-            "classify": {"type": "SESSION_PREFIX", "value": "${cell}"},
-            "on_unknown": "next",
-        },
-        {
-            "id": "tenant",
-            "match": {"type": "path", "regexValue": "^/t/(?<tenant>[^/?]+)"},
-            "action": "classify",
-            "classify": {"claims": [{"tenant": "${tenant}"}]},
-            "on_unknown": 404,
-        },
-        {"id": "last", "action": "proxy", "proxy": {"cell": "cell-3"}},
-    ],
-}
-AT_ONCE: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10}
-FORGED = "x-cellway-cell"
-SMUGGLED = b"GET /t/victim HTTP/1.1\r\nHost: a\r\nx-cellway-cell: cell-1\r\n\r\n"
-PROBE = b"/t/acme?probe"
-ACME, VICTIM = "cell-2", "cell-1"
-Fields = list[tuple[str, bytes]]
-CHUNKED: Fields = [("Transfer-Encoding", b"chunked")]
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """The system's edge and what stands behind it."""
-
-    address: tuple[str, int]
-    cells: dict[str, EchoUpstream]
-
-    def forget(self) -> None:
-        for cell in self.cells.values():
-            cell.heads.clear()
-
-    def arrived(self) -> list[tuple[str, Arrived]]:
-        """What reached which cell since `forget`, but for probes."""
-        requests = [
-            (name, Arrived.parse(head)) for name, cell in self.cells.items() for head in cell.heads
-        ]
-        return [(name, request) for name, request in requests if request.path != PROBE]
-
-    def probe(self, connection: RawConnection) -> list[RawResponse]:
-        """Asks for one more thing; the answers that come before its own."""
-        earlier: list[RawResponse] = []
-        response = connection.exchange(request_bytes(PROBE))
-        while response is not None and PROBE not in response.body:
-            earlier.append(response)
-            response = connection.read_response()
-        return earlier
 
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    with ExitStack() as stack:
-        cells = {name: stack.enter_context(EchoUpstream()) for name in (VICTIM, ACME, "cell-3")}
-        directory = tmp_path_factory.mktemp("smuggling")
-        system = stack.enter_context(System(directory, cells=0, **AT_ONCE))
-        for name, cell in cells.items():
-            system.add_cell(name, cell.port)
-        system.claim(VICTIM, "tenant:victim")
-        system.claim(ACME, "tenant:acme")
-        system.use_ruleset(RULES)
-        system.in_step()
-        yield Edge(("127.0.0.1", system.edge_port), cells)
-
-
-def check_one(edge: Edge, path: bytes = b"/t/acme", cell: str = ACME) -> Arrived:
-    """Exactly one request arrived, at that cell, and the edge alone said so."""
-    ((name, request),) = edge.arrived()
-    assert (name, request.path) == (cell, path)
-    said = [field for field in request.headers if "cellway" in field[0].lower().replace("_", "-")]
-    # The host again, for a request that may have to be begun again (ADR 12).
-    hosts = [value for key, value in request.headers if key.lower() == "host"]
-    assert [value for key, value in said if key == "x-cellway-host"] in ([], hosts)
-    names = sorted(key for key, _ in said if key != "x-cellway-host")
-    assert names == ["x-cellway-cell", "x-cellway-rule", "x-cellway-tier"]
-    assert dict(said)["x-cellway-cell"] == cell.encode()
-    return request
+    with running_edge(tmp_path_factory.mktemp("smuggling")) as edge:
+        yield edge
 
 
 def post(fields: Fields, body: bytes, path: bytes = b"/t/acme") -> bytes:
@@ -110,7 +35,7 @@ def post(fields: Fields, body: bytes, path: bytes = b"/t/acme") -> bytes:
 
 
 def send(edge: Edge, data: bytes) -> list[RawResponse]:
-    """Every response to the bytes, those that come while a probe is answered included."""
+    """Send the bytes; return every response, those before the answer to a probe included."""
     edge.forget()
     with RawConnection(edge.address) as connection:
         first = connection.exchange(data)
@@ -245,9 +170,9 @@ TOLERATED = {
 
 @pytest.mark.parametrize("data", TOLERATED.values(), ids=TOLERATED)
 def test_where_envoy_is_lenient_cells_still_see_what_it_saw(edge: Edge, data: bytes) -> None:
-    """Envoy reads a request and then another one; each goes, well-formed, where it belongs.
+    """Envoy reads one request and then another; each goes, well-formed, to its own cell.
 
-    Another Envoy may refuse the first: then nothing after it is read.
+    Another Envoy may refuse the first request: then it reads nothing after it.
     """
     send(edge, data)
     arrived = {(name, request.path) for name, request in edge.arrived()}
@@ -311,7 +236,7 @@ def test_a_client_that_does_not_wait_for_100_and_one_that_expects_more(edge: Edg
 
 
 def test_a_refusal_before_the_body_has_come_ends_the_connection(edge: Edge) -> None:
-    """An early response: what the client still sends must not be read as a request."""
+    """After an early response, what the client still sends must not be read as a request."""
     edge.forget()
     with RawConnection(edge.address) as connection:
         head = post([("Content-Length", b"%d" % (2 * len(SMUGGLED)))], SMUGGLED, b"/t/nobody")
@@ -325,105 +250,8 @@ def test_a_refusal_before_the_body_has_come_ends_the_connection(edge: Edge) -> N
     assert edge.arrived() == []
 
 
-Block = list[tuple[bytes, bytes]]
-
-
-def block(*fields: tuple[bytes, bytes], **pseudo: bytes) -> Block:
-    """An HTTP/2 header block for /t/acme, with pseudo headers replaced."""
-    start = {"method": b"POST", "scheme": b"http", "path": b"/t/acme", "authority": b"a"} | pseudo
-    return [(b":" + name.encode(), value) for name, value in start.items()] + list(fields)
-
-
-CRLF = b"\r\nx-cellway-cell: cell-1\r\n\r\n" + SMUGGLED
-BAD_BLOCKS = {
-    "CRLF in a value": block((b"a", b"b" + CRLF)),
-    "LF in a value": block((b"a", b"b\nx-cellway-cell: cell-1")),
-    "CR in a value": block((b"a", b"b\rc")),
-    "NUL in a value": block((b"a", b"b\0c")),
-    "CRLF in a name": block((b"a: b" + CRLF, b"c")),
-    "colon in a name": block((b"transfer-encoding: chunked\r\na", b"c")),
-    "blank in a name": block((b"x-cellway-cell ", b"cell-1")),
-    "capitals in a name": block((b"X-Cellway-Cell", b"cell-1")),
-    "underscore": block((b"x_cellway_cell", b"cell-1")),
-    "CRLF in the method": block(method=b"GET /t/victim HTTP/1.1" + CRLF),
-    "blank in the method": block(method=b"GET /t/victim"),
-    "CRLF in the path": block(path=b"/t/acme HTTP/1.1" + CRLF),
-    "LF in the path": block(path=b"/t/acme\nx-cellway-cell: cell-1"),
-    "blank in the path": block(path=b"/t/acme HTTP/1.1"),
-    "CRLF in the authority": block(authority=b"a" + CRLF),
-    "path in the authority": block(authority=b"a/t/victim?"),
-    "userinfo in the authority": block(authority=b"victim@a"),
-    "CRLF in the scheme": block(scheme=b"http" + CRLF),
-    "path in the scheme": block(scheme=b"http://victim/t/victim?"),
-    "transfer-encoding": block((b"transfer-encoding", b"chunked")),
-    "transfer-encoding obfuscated": block((b"transfer-encoding", b"xchunked")),
-    "connection": block((b"connection", b"x-cellway-cell")),
-    "upgrade": block((b"upgrade", b"h2c")),
-    "te": block((b"te", b"chunked")),
-    "two paths": block((b":path", b"/t/victim")),
-    "pseudo header at the end": block((b"a", b"b"), (b":path", b"/t/victim")),
-    "unknown pseudo header": block((b":cell", b"cell-1")),
-    "content-length is no number": block((b"content-length", b"+0")),
-    "two content-lengths": block((b"content-length", b"0"), (b"content-length", b"5")),
-    "two hosts": block((b"host", b"a"), (b"host", b"victim")),
-}
-
-
-def exchange_http2(edge: Edge, sent: Block) -> RawResponse | Http2Refusal:
-    with RawHttp2Connection(edge.address) as connection:
-        return connection.exchange(sent, body=SMUGGLED)
-
-
-def test_http2_blocks_that_http1_would_read_otherwise_are_refused(edge: Edge) -> None:
-    edge.forget()
-    # All at once, because Envoy waits a second before it ends a connection.
-    with ThreadPoolExecutor(len(BAD_BLOCKS)) as pool:
-        answers = pool.map(lambda sent: exchange_http2(edge, sent), BAD_BLOCKS.values())
-    accepted = {
-        name: answer
-        for name, answer in zip(BAD_BLOCKS, answers, strict=True)
-        if isinstance(answer, RawResponse) and answer.status != 400
-    }
-    assert accepted == {}
-    with RawConnection(edge.address) as connection:
-        assert edge.probe(connection) == []
-    assert edge.arrived() == []
-
-
-@pytest.mark.parametrize("length", [b"0", b"1", b"9999"])
-def test_http2_content_length_that_the_body_belies(edge: Edge, length: bytes) -> None:
-    edge.forget()
-    answer = exchange_http2(edge, block((b"content-length", length)))
-    assert isinstance(answer, Http2Refusal) or answer.header(ECHO_HEADER) is None
-    with RawConnection(edge.address) as connection:
-        assert edge.probe(connection) == []
-    # The head may have gone out before the body was seen to be wrong; never a second one.
-    if edge.arrived():
-        check_one(edge)
-
-
-GOOD_BLOCKS = {
-    "host beside authority": block((b"host", b"victim")),
-    "internal": block((b"x-cellway-cell", b"cell-1"), (b"x-cellway-rule", b"x")),
-    "scheme of another kind": block(scheme=b"https"),
-    "te": block((b"te", b"trailers")),
-    "other paths": block((b"x-original-url", b"/t/victim"), (b"x-rewrite-url", b"/t/victim")),
-}
-
-
-@pytest.mark.parametrize("sent", GOOD_BLOCKS.values(), ids=GOOD_BLOCKS)
-def test_http2_requests_arrive_as_decided(edge: Edge, sent: Block) -> None:
-    edge.forget()
-    trailers = [(b"x-cellway-cell", b"cell-1"), (b"cookie", b"s=cell-1")]
-    with RawHttp2Connection(edge.address) as connection:
-        answer = connection.exchange(sent, body=SMUGGLED, trailers=trailers)
-    assert isinstance(answer, RawResponse)
-    assert answer.status == 200
-    assert check_one(edge).authority == b"a"
-
-
 def test_only_callers_from_debug_networks_are_told_how_it_was_decided(tmp_path: Path) -> None:
-    with EchoUpstream() as cell, System(tmp_path, 0, debug_networks=["10.0.0.0/8"], **AT_ONCE) as s:
+    with EchoUpstream() as cell, System(tmp_path, 0, debug_networks=["10.0.0.0/8"]) as s:
         s.add_cell("cell-3", cell.port)
         s.use_ruleset(RULES)
         with RawConnection(("127.0.0.1", s.edge_port)) as connection:

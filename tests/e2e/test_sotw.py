@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.system import RawClient, System
+from tests.support.raw_client import RawClient
+from tests.support.system import System
 
 CLUSTERS_KEPT = r"cluster_manager\.(active|warming)_clusters"
 
@@ -52,10 +53,10 @@ def served_by(system: System, path: bytes, cookie: bytes = b"") -> str | None:
     return headers.get("x-example-cell")
 
 
-def test_it_boots_with_everything(system: System) -> None:
-    told = node(system)
-    assert (told["state"], told["connected"]) == ("SYNCED", True)
-    versions = {one["type"]: one["acked_version"] for one in told["types"]}
+def test_it_starts_with_everything(system: System) -> None:
+    status = node(system)
+    assert (status["state"], status["connected"]) == ("SYNCED", True)
+    versions = {one["type"]: one["acked_version"] for one in status["types"]}
     assert versions.keys() == {
         *("Cluster", "Listener", "RouteConfiguration", "TypedExtensionConfig"),
     }

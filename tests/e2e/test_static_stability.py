@@ -1,4 +1,4 @@
-"""Everything dead: an Envoy that restarts comes up from its own disk, through the real Envoy."""
+"""Everything is dead: a real Envoy that restarts comes up from the agent's disk."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import pytest
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.load import Answer, Load
-from tests.e2e.test_failures import until
-from tests.e2e.test_restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
+from tests.e2e.restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
 from tests.support.agent_process import AgentProcess
+from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
 from tests.support.plane_process import PlaneProcess
-from tests.support.system import RULESETS, RawClient
+from tests.support.raw_client import RawClient
+from tests.support.system import RULESETS
 
 NATIVE_ANSWER = Answer("native", 200, "cell-2")
 AMBIGUOUS_ANSWER = Answer("ambiguous", 200, "cell-1")
@@ -32,13 +33,13 @@ ASKED_BY_SESSION = [("cookie", b"_gitlab_session=cell-2-a")]
 
 @dataclass
 class Edge:
-    """Cells, a control plane, an agent and an Envoy: each a process (cells: threads)."""
+    """A control plane, an agent and an Envoy, each in a process of its own."""
 
     plane: PlaneProcess
     agent: AgentProcess
     envoy: EnvoyProcess
     revision: int = 0
-    """Of the last write."""
+    """The revision of the last write."""
 
     def write(self, method: str, path: str, body: Any, **headers: str) -> Any:
         answer = self.plane.write(method, path, body, **headers)
@@ -60,13 +61,13 @@ class Edge:
             items = self.plane.api.get("/v1/fleet").json()["items"]
             return any(i["connected"] and i["acked_revision"] >= self.revision for i in items)
 
-        until(followed)
+        wait_until(followed)
 
     def on_disk(self) -> None:
-        until(lambda: self.agent.metric("cellway_agent_snapshot_revision") >= self.revision)
+        wait_until(lambda: self.agent.metric("cellway_agent_snapshot_revision") >= self.revision)
 
     def kill_all(self) -> None:
-        """Everything but the cells."""
+        """Kill everything but the cells."""
         self.plane.kill()
         self.plane.kill_classifiers()
         self.agent.kill()
@@ -77,7 +78,7 @@ class Edge:
         self.envoy.start()
 
     def served(self) -> dict[str, tuple[int, str]]:
-        """Status, and the cell that the request says it is for when it arrives there."""
+        """Return status and cell, as the edge wrote it into the request, of each kind of request."""
         with RawClient(self.plane.edge_port) as client:
             native = client.ask(b"/-/x", ASKED_BY_SESSION)
             ambiguous = client.ask(b"/foo/x")
@@ -87,7 +88,7 @@ class Edge:
         }
 
     def shows_cells(self) -> bool:
-        """Whether the filter that shows the cell to callers is there: it comes last."""
+        """Tell whether the filter that shows the cell to callers is there; it comes last."""
         with RawClient(self.plane.edge_port) as client:
             return "x-cellway-cell" in client.ask(b"/-/x", ASKED_BY_SESSION)[1]
 
@@ -100,7 +101,7 @@ def cells() -> Iterator[list[EchoUpstream]]:
 
 @pytest.fixture
 def edge(tmp_path: Path, cells: list[EchoUpstream]) -> Iterator[Edge]:
-    """Two of the cells are known, the Envoy is in step, and so is its disk."""
+    """An edge with two of the cells; Envoy and the agent's disk have the newest revision."""
     with ExitStack() as stack:
         plane = stack.enter_context(PlaneProcess(tmp_path))
         agent = stack.enter_context(AgentProcess(tmp_path, plane.grpc_port))
@@ -112,8 +113,8 @@ def edge(tmp_path: Path, cells: list[EchoUpstream]) -> Iterator[Edge]:
         claim = {"bucket": "route", "value": "foo", "cell": "cell-1"}
         edge.write("POST", "/v1/claims", {"claims": [claim]})
         gitlab = json.loads((RULESETS / "gitlab.json").read_text())
-        kept = edge.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
-        edge.write("POST", "/v1/rulesets/gitlab/activate", {"version": kept["version"]})
+        stored = edge.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
+        edge.write("POST", "/v1/rulesets/gitlab/activate", {"version": stored["version"]})
         stack.enter_context(edge.envoy)
         edge.in_step()
         edge.on_disk()
@@ -126,11 +127,11 @@ def test_killed_altogether_the_edge_comes_back_from_disk_and_goes_live_without_l
     assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (200, "cell-1")}
     edge.kill_all()
     edge.restart_edge()
-    until(lambda: edge.envoy.is_ready())
+    wait_until(lambda: edge.envoy.is_ready())
     assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (503, "")}
     assert edge.agent.metric("cellway_agent_streams", **{"from": "snapshot"}) == 1
     assert "Envoy starts from the snapshot" in edge.agent.said()
-    until(edge.shows_cells)
+    wait_until(edge.shows_cells)
     with Load(edge.plane.edge_port, REQUESTS) as load:
         load.go_on(200)
         assert load.take().keys() == {NATIVE_ANSWER, REFUSED}
@@ -138,11 +139,11 @@ def test_killed_altogether_the_edge_comes_back_from_disk_and_goes_live_without_l
         assert len(taken_up) > 10
         edge.plane.start()
         edge.in_step()
-        until(lambda: load.seen()[AMBIGUOUS_ANSWER] > 0)
-        # What came from disk is what the control plane has: it sent nothing.
+        wait_until(lambda: load.seen()[AMBIGUOUS_ANSWER] > 0)
+        # The snapshot on disk is what the control plane has, so it sent nothing.
         assert edge.envoy.stats(f"{TAKEN_UP}|{ROUTES_SENT}") == taken_up
         assert load.take().keys() <= {NATIVE_ANSWER, AMBIGUOUS_ANSWER, REFUSED}
-        # Live: what is new arrives, and is kept.
+        # The stream is live: a change arrives, and is saved.
         edge.add_cell("cell-3", cells[2].port)
         edge.in_step()
         edge.on_disk()
@@ -155,7 +156,7 @@ def test_killed_altogether_the_edge_comes_back_from_disk_and_goes_live_without_l
     assert third[1]["x-cellway-cell"] == "cell-3"
 
 
-def test_damaged_newest_then_full_disk_then_frozen_control_plane(
+def test_a_damaged_snapshot_a_full_disk_and_a_frozen_control_plane_are_survived(
     edge: Edge, cells: list[EchoUpstream]
 ) -> None:
     edge.add_cell("cell-3", cells[2].port)
@@ -166,8 +167,8 @@ def test_damaged_newest_then_full_disk_then_frozen_control_plane(
     edge.kill_all()
     newest.write_bytes(newest.read_bytes()[:-1])
     edge.restart_edge()
-    until(edge.envoy.is_ready)
-    # The one before knows nothing of the third cell, but serves the others.
+    wait_until(edge.envoy.is_ready)
+    # The snapshot before it has no third cell, but serves the others.
     assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (503, "")}
     assert edge.agent.metric("cellway_agent_snapshots_bad") == 1
     assert f"{newest} can't be used" in edge.agent.said()
@@ -177,7 +178,7 @@ def test_damaged_newest_then_full_disk_then_frozen_control_plane(
     edge.on_disk()
     assert "cell:cell-3" in edge.envoy.admin("/clusters")[1]
 
-    # A disk without room: the last good one stays, and the change is served nevertheless.
+    # On a full disk the last good snapshot stays, and the change is served nevertheless.
     edge.agent.kill()
     edge.agent.max_file_bytes = 8192
     edge.agent.start()
@@ -186,19 +187,19 @@ def test_damaged_newest_then_full_disk_then_frozen_control_plane(
     retired = "/v1/cells/cell-3?wait=fleet&timeout=20s"
     edge.write("PATCH", retired, {"state": "draining"}, **{"if-match": "*"})
     edge.write("PATCH", retired, {"state": "drained"}, **{"if-match": "*"})
-    until(lambda: edge.agent.metric("cellway_agent_snapshot_unsaved") == 1)
+    wait_until(lambda: edge.agent.metric("cellway_agent_snapshot_unsaved") == 1)
     assert edge.agent.metric("cellway_agent_snapshot_save_failures_total") >= 1
     assert "can't be written" in edge.agent.said()
     assert edge.agent.snapshots() == before
     assert edge.served() == {"native": (200, "cell-2"), "ambiguous": (200, "cell-1")}
 
-    # Stopped, not dead: its port accepts, and never answers.
+    # A stopped control plane accepts connections, and never answers.
     edge.agent.kill()
     edge.agent.max_file_bytes = -1
     edge.envoy.kill()
     with edge.plane.frozen():
         edge.restart_edge()
-        until(edge.envoy.is_ready)
+        wait_until(edge.envoy.is_ready)
         assert edge.served()["native"] == (200, "cell-2")
         assert edge.agent.metric("cellway_agent_streams", **{"from": "snapshot"}) == 1
     edge.in_step()

@@ -1,19 +1,12 @@
-"""What is asked of Envoy's admin interface, and what of its answers is news."""
+"""What is read from Envoy again, and what of that is reported."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from control_plane.edge_agent.admin import AdminError, Cluster, clusters_of, gauges_of
-from control_plane.edge_agent.edge_view import REREAD_S, WARM_S, EdgeView
+from control_plane.edge_agent.admin import Cluster
+from control_plane.edge_agent.edge_view import REREAD_S, WARM_S, Changes, EdgeView
 from control_plane.edge_agent.reporter import report
-from control_plane.edge_health.report import NOTHING, Held, view_after
-from tests.support.health_messages import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
+from control_plane.edge_health.report import NO_CLUSTERS, ClusterHealth, apply_report
+from tests.support.health_messages import HEALTHY, UNHEALTHY, UNKNOWN
 
 
 def cluster(name: str, *statuses: int, dynamic: bool = True) -> Cluster:
@@ -29,117 +22,65 @@ def gauges(**members: tuple[int, int]) -> dict[str, int]:
     }
 
 
-def host(**flags: Any) -> dict[str, Any]:
-    address = {"socket_address": {"address": "10.0.0.1", "port_value": 80}}
-    return {"address": address, "health_status": {"eds_health_status": "HEALTHY"} | flags}
-
-
-@pytest.mark.parametrize(
-    ("flags", "status"),
-    [
-        ({}, HEALTHY),
-        ({"failed_active_health_check": True}, UNHEALTHY),
-        ({"failed_outlier_check": True}, UNHEALTHY),
-        ({"eds_health_status": "UNHEALTHY"}, UNHEALTHY),
-        ({"eds_health_status": "DRAINING"}, UNHEALTHY),
-        ({"failed_active_degraded_check": True}, DEGRADED),
-        ({"failed_active_health_check": True, "pending_active_hc": True}, UNKNOWN),
-        ({"pending_dynamic_removal": True}, HEALTHY),
-    ],
-)
-def test_a_hosts_flags_are_one_status(flags: dict[str, Any], status: int) -> None:
-    answer = {
-        "cluster_statuses": [
-            {
-                "name": "cell:a",
-                "observability_name": "a",
-                "added_via_api": True,
-                "host_statuses": [host(**flags)],
-            },
-            {"name": "cellway:xds"},
-        ]
-    }
-    assert clusters_of(answer) == {
-        "cell:a": Cluster("a", (("10.0.0.1", 80, status),), True),
-        "cellway:xds": Cluster("cellway_xds", (), False),
-    }
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(
-        st.sampled_from(["cluster_statuses", "stats", "name", "host_statuses", "address",
-                         "health_status", "socket_address", "port_value", "value"]), inner),
-    max_leaves=12,
-)  # fmt: skip
-
-
-@given(JSON)
-def test_answers_that_are_not_envoys_are_an_error_and_nothing_else(answer: Any) -> None:
-    for read in (clusters_of, gauges_of):
-        with contextlib.suppress(AdminError):
-            read(answer)
-
-
 def test_only_what_may_have_changed_is_asked_for() -> None:
     view = EdgeView()
-    view.read({"cell:a": cluster("a", HEALTHY), "cell:b": cluster("b", HEALTHY)}, 0)
+    view.read_all({"cell:a": cluster("a", HEALTHY), "cell:b": cluster("b", HEALTHY)}, 0)
     both = gauges(a=(1, 1), b=(1, 1))
-    view.to_ask(both, 1)
-    assert view.to_ask(both, 2) == frozenset()
-    assert view.to_ask(gauges(a=(0, 1), b=(1, 1)), 3) == frozenset({"cell:a"})
+    view.clusters_to_read(both, 1)
+    assert view.clusters_to_read(both, 2) == frozenset()
+    assert view.clusters_to_read(gauges(a=(0, 1), b=(1, 1)), 3) == frozenset({"cell:a"})
     view.read_some({"cell:a"}, {"cell:a": cluster("a", UNKNOWN)}, 3)
     # Not checked yet: its gauges may stay as they are.
-    assert view.to_ask(gauges(a=(0, 1), b=(1, 1)), 4) == frozenset({"cell:a"})
+    assert view.clusters_to_read(gauges(a=(0, 1), b=(1, 1)), 4) == frozenset({"cell:a"})
     view.read_some({"cell:a"}, {"cell:a": cluster("a", UNHEALTHY)}, 4)
-    assert view.to_ask(gauges(a=(0, 1), b=(1, 1)), 5) == frozenset()
+    assert view.clusters_to_read(gauges(a=(0, 1), b=(1, 1)), 5) == frozenset()
     # Warming: in stats and nowhere else; asked for by that name until it is there.
     three = gauges(a=(0, 1), b=(1, 1), c=(0, 1))
-    assert view.to_ask(three, 6) == frozenset({"c"})
+    assert view.clusters_to_read(three, 6) == frozenset({"c"})
     view.read_some({"c"}, {}, 6)
-    assert view.to_ask(three, 7) == frozenset({"c"})
+    assert view.clusters_to_read(three, 7) == frozenset({"c"})
     view.read_some({"c"}, {"cell:c": cluster("c", HEALTHY)}, 7)
-    assert view.to_ask(three, 8) == frozenset()
-    assert view.to_ask(gauges(a=(0, 1), c=(0, 1)), 9) is None, "one is gone"
-    assert view.to_ask(three, REREAD_S) is None
-    assert EdgeView().to_ask({}, 0) is None
+    assert view.clusters_to_read(three, 8) == frozenset()
+    assert view.clusters_to_read(gauges(a=(0, 1), c=(0, 1)), 9) is None, "one is gone"
+    assert view.clusters_to_read(three, REREAD_S) is None
+    assert EdgeView().clusters_to_read({}, 0) is None
     many = gauges(**{f"c{number}": (1, 1) for number in range(200)})
-    assert view.to_ask(three | many, 9) is None
+    assert view.clusters_to_read(three | many, 9) is None
 
 
-def test_news_are_what_was_not_told_before() -> None:
+def test_only_what_was_not_reported_before_is_reported() -> None:
     view = EdgeView()
     a, b = cluster("a", HEALTHY), cluster("b", UNHEALTHY)
-    view.read({"cell:a": a, "cell:b": b, "xds": cluster("xds", HEALTHY, dynamic=False)}, 0)
-    assert view.news(0) == (False, {"cell:a": a, "cell:b": b})
-    assert view.news(0) == (False, {})
+    view.read_all({"cell:a": a, "cell:b": b, "xds": cluster("xds", HEALTHY, dynamic=False)}, 0)
+    assert view.changes(0) == Changes(False, {"cell:a": a, "cell:b": b})
+    assert view.changes(0) == Changes(False, {})
     view.read_some({"cell:a"}, {"cell:a": cluster("a", UNHEALTHY)}, 1)
-    assert view.news(1) == (False, {"cell:a": cluster("a", UNHEALTHY)})
-    view.read({"cell:b": b}, 2)
-    assert view.news(2) == (True, {"cell:b": b})
+    assert view.changes(1) == Changes(False, {"cell:a": cluster("a", UNHEALTHY)})
+    view.read_all({"cell:b": b}, 2)
+    assert view.changes(2) == Changes(True, {"cell:b": b})
 
 
-def test_a_name_that_is_being_resolved_is_news_only_if_it_stays_empty() -> None:
+def test_a_name_that_is_being_resolved_is_reported_only_if_it_stays_empty() -> None:
     view = EdgeView()
-    view.read({"cell:a": cluster("a")}, 0)
-    assert view.news(0) == (False, {})
-    view.read({"cell:a": cluster("a")}, WARM_S - 0.1)
-    assert view.news(WARM_S - 0.1) == (False, {})
-    assert view.news(WARM_S) == (False, {"cell:a": cluster("a")})
-    view.read({"cell:a": cluster("a", HEALTHY)}, 10)
-    assert view.news(10) == (False, {"cell:a": cluster("a", HEALTHY)})
+    view.read_all({"cell:a": cluster("a")}, 0)
+    assert view.changes(0) == Changes(False, {})
+    view.read_all({"cell:a": cluster("a")}, WARM_S - 0.1)
+    assert view.changes(WARM_S - 0.1) == Changes(False, {})
+    assert view.changes(WARM_S) == Changes(False, {"cell:a": cluster("a")})
+    view.read_all({"cell:a": cluster("a", HEALTHY)}, 10)
+    assert view.changes(10) == Changes(False, {"cell:a": cluster("a", HEALTHY)})
 
 
 def test_a_report_says_what_was_read() -> None:
-    told = {
+    clusters = {
         "cell:b": cluster("b", HEALTHY, UNHEALTHY),
         "cell:a": Cluster("a", (("/run/a.sock", 0, HEALTHY),)),
         "cell:c": cluster("c"),
     }
-    payload = report(told).SerializeToString(deterministic=True)
-    assert payload == report(dict(reversed(told.items()))).SerializeToString(deterministic=True)
-    assert view_after(NOTHING, payload).clusters == {
-        "cell:a": Held(1, 0, 1),
-        "cell:b": Held(1, 0, 2),
-        "cell:c": Held(0, 0, 0),
+    payload = report(clusters).SerializeToString(deterministic=True)
+    assert payload == report(dict(reversed(clusters.items()))).SerializeToString(deterministic=True)
+    assert apply_report(NO_CLUSTERS, payload).clusters == {
+        "cell:a": ClusterHealth(1, 0, 1),
+        "cell:b": ClusterHealth(1, 0, 2),
+        "cell:c": ClusterHealth(0, 0, 0),
     }

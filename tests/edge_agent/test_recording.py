@@ -8,7 +8,8 @@ import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.edge_agent.recording import Recording
-from control_plane.edge_agent.store import Kept, OlderRevision
+from control_plane.edge_agent.saved_snapshot import SavedSnapshot
+from control_plane.edge_agent.store import OlderRevision
 from control_plane.names import CDS, LDS, RDS
 from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
@@ -19,7 +20,7 @@ Request: Any = discovery_pb2.DeltaDiscoveryRequest
 class Stream:
     """Both ends of a stream that is recorded."""
 
-    def __init__(self, known: Kept | None = None) -> None:
+    def __init__(self, known: SavedSnapshot | None = None) -> None:
         self.recording = Recording(known)
         self._nonce = 0
 
@@ -58,14 +59,14 @@ class Stream:
         assert self.answer(type_url, self.send(revision, type_url, *names))
 
     def has(self) -> dict[str, set[str]]:
-        """Versions of what would be kept, by type's last word."""
-        kept = self.recording.kept()
-        assert kept is not None
+        """Versions of what would be saved, by type's last word."""
+        saved = self.recording.snapshot()
+        assert saved is not None
         return {
             type_url.rpartition(".")[2]: {
-                one.version for one in kept.snapshot.of_type(type_url).values()
+                one.version for one in saved.snapshot.of_type(type_url).values()
             }
-            for type_url in kept.snapshot.types
+            for type_url in saved.snapshot.types
         }
 
 
@@ -86,17 +87,17 @@ def test_a_booting_envoy_is_kept_once_it_has_all_that_it_asked_for() -> None:
     stream = Stream()
     stream.ask(CDS)
     stream.exchange(5, CDS, "a")
-    assert stream.recording.kept() is None
+    assert stream.recording.snapshot() is None
     stream.ask(LDS)
     nonce = stream.send(5, LDS, "edge")
     stream.ask(RDS, "routes")
     stream.answer(LDS, nonce)
-    assert stream.recording.kept() is None
+    assert stream.recording.snapshot() is None
     stream.exchange(5, RDS, "routes")
-    kept = stream.recording.kept()
-    assert kept is not None
-    assert (kept.revision, kept.group) == (5, "edge")
-    assert kept.snapshot.of_type(RDS)["routes"].body == b"routes of 5"
+    saved = stream.recording.snapshot()
+    assert saved is not None
+    assert (saved.revision, saved.group) == (5, "edge")
+    assert saved.snapshot.of_type(RDS)["routes"].body == b"routes of 5"
 
 
 def test_what_is_not_answered_or_refused_is_not_kept(stream: Stream) -> None:
@@ -107,9 +108,9 @@ def test_what_is_not_answered_or_refused_is_not_kept(stream: Stream) -> None:
     assert not stream.answer(CDS, unanswered)
     stream.exchange(7, CDS, "a")
     assert stream.has()["Cluster"] == {"a@7", "b@5"}
-    kept = stream.recording.kept()
-    assert kept is not None
-    assert kept.revision == 7
+    saved = stream.recording.snapshot()
+    assert saved is not None
+    assert saved.revision == 7
 
 
 def test_what_is_removed_or_given_up_goes(stream: Stream) -> None:
@@ -123,18 +124,18 @@ def test_what_is_removed_or_given_up_goes(stream: Stream) -> None:
 
 def test_a_name_that_does_not_exist_holds_nothing_back(stream: Stream) -> None:
     stream.recording.on_request(Request(type_url=RDS, resource_names_subscribe=["nowhere"]))
-    assert stream.recording.kept() is None
+    assert stream.recording.snapshot() is None
     stream.answer(RDS, stream.send(6, RDS, removed=("nowhere",)))
     assert stream.has()["RouteConfiguration"] == {"routes@5"}
 
 
 def test_without_a_listener_there_is_nothing_to_keep(stream: Stream) -> None:
     stream.answer(LDS, stream.send(6, LDS, removed=("edge",)))
-    assert stream.recording.kept() is None
+    assert stream.recording.snapshot() is None
 
 
 def test_after_a_reconnect_what_is_known_needs_not_come_again(stream: Stream) -> None:
-    again = Stream(stream.recording.kept())
+    again = Stream(stream.recording.snapshot())
     forwarded = again.ask(CDS, a="a@5", b="b@4", c="c@5")
     # What is not known here, or in another version, is to be sent again, or told as removed.
     assert dict(forwarded.initial_resource_versions) == {"a": "a@5", "b": "", "c": ""}
@@ -143,16 +144,16 @@ def test_after_a_reconnect_what_is_known_needs_not_come_again(stream: Stream) ->
     nonce = again.send(5, CDS, "b", removed=("c",))
     assert again.answer(CDS, nonce)
     assert again.has() == stream.has()
-    kept = again.recording.kept()
-    assert kept is not None
-    assert kept.revision == 5
+    saved = again.recording.snapshot()
+    assert saved is not None
+    assert saved.revision == 5
 
 
 def test_an_older_revision_is_not_passed_on(stream: Stream) -> None:
     stream.send(7, CDS, "a")
     with pytest.raises(OlderRevision, match="at revision 6; this edge has had 7"):
         stream.send(6, CDS, "a")
-    known = Kept(Snapshot(9, [Resource.of(CDS, "a", b"")]), "edge")
+    known = SavedSnapshot(Snapshot(9, [Resource.of(CDS, "a", b"")]), "edge")
     empty = Stream(known)
     empty.ask(CDS)
     with pytest.raises(OlderRevision):

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
+from envoy.service.discovery.v3 import ads_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
@@ -26,7 +26,8 @@ from control_plane.xds.server.server import XdsServer
 from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_options
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
-from tests.support.plane import until
+from tests.edge_agent.ads_client import AdsClient
+from tests.support.conditions import until
 from tests.support.ports import unused_port
 
 WAIT_S = 20.0
@@ -69,78 +70,10 @@ class Plane:
             self._server = None
 
 
-class Client:
-    """What an Envoy does for clusters and listeners: asks for all, and acknowledges what comes."""
-
-    def __init__(
-        self, port: int, node: str = "n1", group: str = "edge", *, keepalive_s: float = 7200
-    ) -> None:
-        pings = (
-            ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
-            ("grpc.http2.max_pings_without_data", 0),
-        )
-        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=pings)
-        self._stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(self._channel)
-        self._node, self._group = node, group
-        self.has: dict[str, dict[str, str]] = {CDS: {}, LDS: {}}
-        self.received: list[Any] = []
-        self.error = ""
-
-    @contextlib.asynccontextmanager
-    async def connected(self) -> AsyncIterator[None]:
-        call = self._stub.DeltaAggregatedResources()
-        self.error = ""
-        for type_url in (CDS, LDS):
-            request = discovery_pb2.DeltaDiscoveryRequest(
-                type_url=type_url, initial_resource_versions=self.has[type_url]
-            )
-            request.node.id, request.node.cluster = self._node, self._group
-            # One that is refused may be so before it has asked for all; `_read` says why.
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                await call.write(request)
-        reading = asyncio.create_task(self._read(call))
-        try:
-            yield
-        finally:
-            call.cancel()
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-
-    async def _read(self, call: Any) -> None:
-        try:
-            async for response in call:
-                self.received.append(response)
-                has = self.has[response.type_url]
-                has |= {one.name: one.version for one in response.resources}
-                for name in response.removed_resources:
-                    has.pop(name, None)
-                acknowledged = discovery_pb2.DeltaDiscoveryRequest(
-                    type_url=response.type_url, response_nonce=response.nonce
-                )
-                # If the stream has ended meanwhile, the next response says why.
-                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                    await call.write(acknowledged)
-        except grpc.aio.AioRpcError:
-            code, details = await upstream.final_status(call)
-            self.error = details or code.name
-
-    def clusters(self) -> set[str]:
-        return set(self.has[CDS])
-
-    def ended(self) -> bool:
-        return bool(self.error)
-
-    async def __aenter__(self) -> Client:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._channel.close(None)
-
-
 @contextlib.asynccontextmanager
-async def agent_of(plane: Plane, directory: Path) -> AsyncIterator[tuple[RunningAgent, Client]]:
+async def agent_of(plane: Plane, directory: Path) -> AsyncIterator[tuple[RunningAgent, AdsClient]]:
     settings = AgentSettings(f"127.0.0.1:{plane.port}", directory, port=0)
-    async with running(settings) as agent, Client(agent.port) as client:
+    async with running(settings) as agent, AdsClient(agent.port) as client:
         yield agent, client
 
 
@@ -154,7 +87,7 @@ def streams(agent: RunningAgent, source: str) -> Any:
     return agent.metrics.registry.get_sample_value("cellway_agent_streams", {"from": source})
 
 
-async def kept(plane: Plane, directory: Path, snapshot: Snapshot) -> None:
+async def saved(plane: Plane, directory: Path, snapshot: Snapshot) -> None:
     """Have a snapshot on disk, and no control plane."""
     await plane.start(snapshot)
     async with agent_of(plane, directory) as (agent, client), client.connected():
@@ -184,7 +117,7 @@ async def test_pings_on_a_silent_stream_end_neither_half_of_it(
     async with Plane() as plane:
         await plane.start(edge(1, "a"))
         async with running(AgentSettings(f"127.0.0.1:{plane.port}", tmp_path, port=0)) as agent:
-            pinging = Client(agent.port, keepalive_s=KEEPALIVE_S / 10)
+            pinging = AdsClient(agent.port, keepalive_s=KEEPALIVE_S / 10)
             async with pinging as client, client.connected():
                 await until(lambda: client.clusters() == {"a"})
                 await asyncio.sleep(8 * KEEPALIVE_S / 10)
@@ -204,7 +137,7 @@ async def test_one_that_knows_nothing_is_served_from_disk_until_the_control_plan
     tmp_path: Path,
 ) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a", "b"))
+        await saved(plane, tmp_path, edge(5, "a", "b"))
         async with agent_of(plane, tmp_path) as (agent, client):
             async with client.connected():
                 await until(lambda: client.clusters() == {"a", "b"})
@@ -221,7 +154,7 @@ async def test_one_that_knows_nothing_is_served_from_disk_until_the_control_plan
 
 async def test_one_that_runs_something_is_never_given_the_disks_but_waits(tmp_path: Path) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a"))
+        await saved(plane, tmp_path, edge(5, "a"))
         async with agent_of(plane, tmp_path) as (agent, client):
             client.has[CDS] = {"a": "newer than the disk"}
             async with client.connected():
@@ -249,7 +182,7 @@ async def test_what_an_agent_without_a_disk_does_not_know_is_sent_again(tmp_path
 @pytest.mark.parametrize("older", [edge(4, "a"), Snapshot(0, [])], ids=["replica", "empty"])
 async def test_an_older_control_plane_is_not_passed_on(tmp_path: Path, older: Snapshot) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a", "b"))
+        await saved(plane, tmp_path, edge(5, "a", "b"))
         await plane.start(older)
         async with agent_of(plane, tmp_path) as (agent, client):
             async with client.connected():
@@ -265,11 +198,11 @@ async def test_an_older_control_plane_is_not_passed_on(tmp_path: Path, older: Sn
 
 async def test_others_are_told_why_not(tmp_path: Path) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a"))
+        await saved(plane, tmp_path, edge(5, "a"))
         async with agent_of(plane, tmp_path) as (agent, client):
             async with client.connected():
                 await until(lambda: client.clusters() == {"a"})
-            async with Client(agent.port, node="n2") as other, other.connected():
+            async with AdsClient(agent.port, node="n2") as other, other.connected():
                 await until(other.ended)
             assert "this is 'n1''s agent" in other.error
             async with grpc.aio.insecure_channel(f"127.0.0.1:{agent.port}") as channel:
@@ -281,9 +214,9 @@ async def test_others_are_told_why_not(tmp_path: Path) -> None:
 
 async def test_another_groups_snapshot_is_not_served(tmp_path: Path) -> None:
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a"))
+        await saved(plane, tmp_path, edge(5, "a"))
         async with agent_of(plane, tmp_path) as (agent, _):
-            async with Client(agent.port, group="other") as client, client.connected():
+            async with AdsClient(agent.port, group="other") as client, client.connected():
                 await until(lambda: streams(agent, "waiting") == 1)
             assert not client.received
 
@@ -293,7 +226,7 @@ async def test_what_could_not_be_written_is_alarmed_and_tried_again(
 ) -> None:
     monkeypatch.setattr(saver, "RETRY_S", 0.1)
     async with Plane() as plane:
-        await kept(plane, tmp_path, edge(5, "a"))
+        await saved(plane, tmp_path, edge(5, "a"))
         await plane.start(edge(6, "a", "b"))
         async with agent_of(plane, tmp_path) as (agent, client):
 

@@ -20,7 +20,7 @@ from control_plane.edge_agent.upstream import ControlPlane
 from control_plane.edge_health.book import Book
 from control_plane.edge_health.service import HealthReports
 from control_plane.xds.server.transport import grpc_options
-from tests.support.plane import until
+from tests.support.conditions import until
 from tests.support.ports import unused_port
 
 

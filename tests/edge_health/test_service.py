@@ -17,10 +17,11 @@ from control_plane.edge_health import service
 from control_plane.edge_health.book import Book
 from control_plane.edge_health.service import METHOD, SERVICE, HealthReports
 from control_plane.xds.server.transport import grpc_options
-from tests.grpc_api.test_tls import secured_plane
 from tests.support.certificates import channel
+from tests.support.conditions import until
 from tests.support.health_messages import HEALTHY, UNHEALTHY, hello, report
-from tests.support.plane import plane_with, until
+from tests.support.plane import plane_with
+from tests.support.secured_plane import secured_plane
 
 Code = grpc.StatusCode
 

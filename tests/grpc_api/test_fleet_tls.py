@@ -12,7 +12,7 @@ import pytest
 
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
 from control_plane.process.envoy import Envoy
-from tests.grpc_api.test_tls import Secured, secured_plane
+from tests.support.secured_plane import Secured, secured_plane
 
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'
 WAIT_S = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.grpc_api.test_claims import (
+from tests.grpc_api.claims_messages import (
     BEGIN,
     COMMIT,
     RECORD,
@@ -18,7 +18,7 @@ from tests.grpc_api.test_claims import (
     owner,
     settle,
 )
-from tests.grpc_api.test_first_claims import CELL_2, CREATE, GET, details
+from tests.grpc_api.first_claims_messages import CELL_2, CREATE, GET, details
 from tests.grpc_api.wire import Wire, fields, num, sub
 
 USERNAME, USER_ID, USERS = 4, 10, 1

@@ -16,9 +16,7 @@ from control_plane.grpc_api.server.methods import Pools
 from control_plane.grpc_api.server.pool import Work
 from control_plane.grpc_api.server.write_queue import Updates
 from control_plane.topology import Topology
-from control_plane.topology.values.cell import CellSpec, CellState, SequenceRange
-from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.values.endpoint import Endpoint
+from tests.support.plane import add_cells
 
 PACKAGE = "gitlab.cells.topology_service"
 ACTOR = "test"
@@ -93,36 +91,6 @@ class Wire:
         except grpc.aio.AioRpcError as error:
             return error.code().name, error.details() or ""
         raise AssertionError(f"{method} answered {answer!r}")
-
-
-def add_cells(topology: Topology) -> None:
-    """Cells 1 to 3 of which 3 has two ranges, and some claims."""
-    for number, ranges in (
-        (1, (SequenceRange(1, 10**12 - 1),)),
-        (2, ()),
-        (3, (SequenceRange(10**12, 11 * 10**11 - 1), SequenceRange(2 * 10**12, 2**62))),
-    ):
-        topology.cells.create(
-            CellSpec(
-                f"cell-{number}",
-                f"cell-{number}.example.com",
-                (Endpoint("127.0.0.1", 443),),
-                id=number,
-                session_prefix=f"cell-{number}",
-                sequence_ranges=ranges,
-                state=CellState.ACTIVE,
-            ),
-            actor=ACTOR,
-        )
-    topology.claims.claim(
-        [
-            ClaimSpec("route", "gitlab-org", "cell-2"),
-            ClaimSpec("username", "ann", "cell-3"),
-            ClaimSpec("project_id", "278964", "cell-3"),
-            ClaimSpec("pages_unique_domain", "x-1.pages.example", "cell-1"),
-        ],
-        actor=ACTOR,
-    )
 
 
 def prepare(url: str) -> None:

@@ -26,6 +26,7 @@ from tests.house.figures import (
 )
 from tests.house.imports import Imports, read_imports
 from tests.house.repeats import find_repeats
+from tests.house.rooms import imported_tests
 from tests.house.sources import Sources, hand_written, read_sources
 
 _LONGEST = 40
@@ -80,6 +81,7 @@ def _print_imports(imports: Imports) -> None:
         f" {between.statements} statements (limit {MAX_TOPOLOGY_STATEMENTS})"
     )
     print(f"imports against the table or in a circle: {len(exceptions.ARROWS)} exceptions")
+    print(f"imports of test modules: {len(imported_tests(imports.arrows))} (limit 0)")
 
 
 def _print_list(title: str, lines: Iterable[object]) -> None:

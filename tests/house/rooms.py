@@ -191,6 +191,15 @@ def without(arrows: Iterable[Import], exceptions: Exceptions) -> list[Import]:
     return [one for one in arrows if (one.importer, one.target) not in exceptions]
 
 
+def imported_tests(arrows: Iterable[Import]) -> list[str]:
+    """Return the imports of test modules: what two of them use belongs in a module without tests."""
+    return sorted(
+        f"{one.importer} → {one.target}"
+        for one in arrows
+        if one.target.rpartition(".")[2].startswith("test_")
+    )
+
+
 def all_circles(arrows: Iterable[Import]) -> list[list[str]]:
     """Return the circles between modules, between sub-rooms and between rooms."""
     given = list(arrows)

@@ -14,7 +14,7 @@ ROOMS: list[Room] = [
     room("control_plane/xds/session/", imports=["names", "xds/*.py"]),
     room("control_plane/xds/fleet/", imports=["names", "xds/*.py", "xds/session"]),
     room("control_plane/xds/server/", imports=["names", "xds/*.py", "xds/fleet", "xds/session"]),
-    room("control_plane/topology/values/"),
+    room("control_plane/topology/values/", imports=["names"]),
     room(
         "control_plane/topology/storage/",
         "control_plane/topology/migrations/",

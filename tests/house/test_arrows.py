@@ -17,6 +17,7 @@ from tests.house.rooms import (
     House,
     all_circles,
     compare,
+    imported_tests,
     read_table,
     stale_exceptions,
     without,
@@ -38,7 +39,7 @@ LEAVES = {
     "control_plane.routing": ("control_plane.names",),
     "control_plane.xds": ("control_plane.names",),
     "control_plane.edge_health": (),
-    "control_plane.topology.values": (),
+    "control_plane.topology.values": ("control_plane.names",),
 }
 """Rooms below all others, and what else they may load."""
 
@@ -94,6 +95,10 @@ def test_imports_follow_the_table() -> None:
 def test_nothing_imports_in_a_circle() -> None:
     circles = all_circles(without(repository().arrows, exceptions.ARROWS))
     assert [" → ".join(circle) for circle in circles] == []
+
+
+def test_no_test_module_is_imported() -> None:
+    assert imported_tests(repository().arrows) == []
 
 
 def test_every_exception_is_needed() -> None:

@@ -10,6 +10,7 @@ from tests.house.rooms import (
     Room,
     all_circles,
     compare,
+    imported_tests,
     module_circles,
     read_table,
     room,
@@ -155,6 +156,17 @@ def test_an_exception_excuses_its_arrow_alone() -> None:
     arrow = ("control_plane.routing.model", "control_plane.server")
     rest = without(House(ROOMS, given).forbidden(), {arrow: "why"})
     assert [one.target for one in rest] == ["control_plane.metrics.counts"]
+
+
+def test_an_import_of_a_test_module_is_seen_and_one_of_its_neighbours_is_not() -> None:
+    given = read_imports(
+        {
+            "tests/room/test_one.py": "",
+            "tests/room/wire.py": "",
+            "tests/test_two.py": "from tests.room.test_one import x\nfrom tests.room import wire",
+        }
+    )
+    assert imported_tests(given.arrows) == ["tests.test_two → tests.room.test_one"]
 
 
 @pytest.mark.parametrize("text", ["", "from control_plane.routing import rules"])

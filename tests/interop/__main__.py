@@ -1,8 +1,8 @@
 """``make interop``: GitLab's Go client and grpc-go's xDS client against this server.
 
-Builds ``main.go`` with the official module and runs it against a server started here. Where the
-module can't be had, that is said, and a client that protoc-gen-go makes of our own ``.proto`` files
-takes its import path: then grpc-go and generated Go code are tried, but not GitLab's.
+It builds ``main.go`` with the official module and runs it against a server that it starts. If the
+module can't be downloaded, it says so, and protoc-gen-go generates a client from our own ``.proto``
+files under the module's import path: this tests grpc-go and generated Go code, but not GitLab's.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from grpc_tools import protoc
 
 from control_plane.server import running
 from control_plane.settings import Settings
-from tests.grpc_api.wire import add_cells
 from tests.interop import xds_client
+from tests.support.plane import add_cells
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -35,7 +35,7 @@ RUN_S = 60
 
 
 def go_command() -> str | None:
-    """The Go toolchain, if there is one."""
+    """Return the path of the Go toolchain, if there is one."""
     return shutil.which("go") or shutil.which("/usr/local/go/bin/go")
 
 
@@ -60,19 +60,19 @@ def need(done: subprocess.CompletedProcess[str]) -> None:
 
 
 def build(folder: Path) -> bool:
-    """Build ``interop`` in a folder; True with GitLab's module, False with the stand-in."""
+    """Build ``interop`` in a folder; tell whether it has GitLab's module, not the stand-in."""
     for name in ("main.go", "go.mod", "go.sum"):
         shutil.copy(HERE / name, folder / name)
-    had = go(folder, "get", f"{MODULE}@latest")
-    if had.returncode != 0:
-        print(f"GitLab's module can't be had here: {had.stderr.strip()}", file=sys.stderr)
+    download = go(folder, "get", f"{MODULE}@latest")
+    if download.returncode != 0:
+        print(f"GitLab's module can't be had here: {download.stderr.strip()}", file=sys.stderr)
         stand_in(folder)
     need(go(folder, "build", "-o", "interop", "."))
-    return had.returncode == 0
+    return download.returncode == 0
 
 
 def stand_in(folder: Path) -> None:
-    """A client from our own ``.proto`` files under the official import path."""
+    """Generate a client from our own ``.proto`` files under the official import path."""
     for plugin in PLUGINS:
         need(go(folder, "install", plugin))
     spec = importlib.util.spec_from_file_location("generate", ROOT / "proto" / "generate.py")
@@ -98,7 +98,7 @@ def stand_in(folder: Path) -> None:
 
 
 async def drive(folder: Path) -> int:
-    """Run the client against a server; its exit status."""
+    """Run the client against a server; return its exit status."""
     settings = Settings(
         database_url=f"sqlite:///{folder}/topology.db",
         roles=("topology",),
@@ -114,7 +114,7 @@ async def drive(folder: Path) -> int:
 
 
 def main() -> int:
-    """Exit status 0 if every answer was right."""
+    """Run both clients; return 0 if every answer was right."""
     if go_command() is None:
         print("there is no Go toolchain here: install Go 1.26 or newer", file=sys.stderr)
         return 1

@@ -1,24 +1,25 @@
-"""grpc-go's own xDS client (``xds:///``) against our server: what grpcio's is tried with."""
+"""grpc-go's own xDS client (``xds:///``) against our server, in the cases that grpcio's client
+passes."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+from tests.xds.grpc_client_cases import CASES
 from tests.xds.grpc_world import calling
 from tests.xds.server.wire import Wire
-from tests.xds.test_grpc_client import CASES
 
 SOURCES = Path(__file__).with_name("xds")
 
 
 def copy_sources(folder: Path) -> Path:
-    """The Go module, where it may be built."""
+    """Copy the Go module into a folder where it can be built; return the copy."""
     return Path(shutil.copytree(SOURCES, folder / "xds"))
 
 
 async def drive(program: Path) -> int:
-    """Run every case, each with a server and a client of its own; 0 if all went well."""
+    """Run every case, each with its own server and client; return 0 if all of them passed."""
     for case in CASES:
         async with (
             Wire(force_shrink=True) as wire,

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from sqlalchemy.exc import OperationalError
 
 from control_plane.jobs.cell_health import FAILURES_TO_DOWN, HealthMonitor
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellTLS
 from control_plane.topology.values.endpoint import Endpoint
-from tests.support.plane import add_cell, until
-
-NAME = "cell.internal.example"
+from control_plane.topology.values.errors import Unavailable
+from tests.jobs.certificates import NAME, certificate
+from tests.support.conditions import until
+from tests.support.plane import add_cell
 
 
 @pytest.fixture
@@ -31,35 +26,6 @@ def topology(tmp_path: Path) -> Iterator[Topology]:
     made = Topology.open(f"sqlite:///{tmp_path}/h.db")
     yield made
     made.close()
-
-
-def certificate(directory: Path, name: str = NAME) -> tuple[Path, Path]:
-    """A self-signed certificate for a name, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = directory / f"{name}.pem", directory / f"{name}.key"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_file, key_file
 
 
 @contextlib.asynccontextmanager
@@ -186,7 +152,7 @@ async def test_a_round_that_fails_does_not_end_the_probing(
         nonlocal rounds
         rounds += 1
         if rounds < 3:
-            raise OperationalError("SELECT", {}, Exception("gone"))
+            raise Unavailable("gone")
         return ()
 
     monkeypatch.setattr(topology.cells, "all", cells)

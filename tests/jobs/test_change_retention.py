@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.jobs import change_retention
-from control_plane.jobs.change_retention import Kept, Retention
+from control_plane.jobs.change_retention import ChangeRetention, RetentionPolicy
 from control_plane.server import changes_kept
 from control_plane.settings import Settings
 from control_plane.topology import Topology, changes
@@ -40,12 +40,12 @@ async def test_a_round_forgets_step_by_step(
     monkeypatch.setattr(changes, "PRUNE_ROWS", 3)
     everything = [change.as_dict() for change in topology.changes.since(0)]
     archive = tmp_path / "old.jsonl"
-    assert await Retention(topology, Kept(0, 2, archive)).round() == 8
+    assert await ChangeRetention(topology, RetentionPolicy(0, 2, archive)).round() == 8
     assert topology.changes.oldest() == 8
     assert [json.loads(line) for line in archive.read_text().splitlines()] == everything[:8]
-    assert await Retention(topology, Kept(0, 1, archive)).round() == 1
+    assert await ChangeRetention(topology, RetentionPolicy(0, 1, archive)).round() == 1
     assert len(archive.read_text().splitlines()) == 9, "it is appended to"
-    assert await Retention(topology, Kept(90, 1)).round() == 0
+    assert await ChangeRetention(topology, RetentionPolicy(90, 1)).round() == 0
 
 
 async def test_it_goes_on_after_a_failure(
@@ -57,7 +57,7 @@ async def test_it_goes_on_after_a_failure(
     monkeypatch.setattr(change_retention, "FIRST_S", 0)
     monkeypatch.setattr(change_retention, "INTERVAL_S", 0.01)
     archive = tmp_path / "later" / "old.jsonl"
-    task = asyncio.create_task(Retention(topology, Kept(0, 2, archive)).run())
+    task = asyncio.create_task(ChangeRetention(topology, RetentionPolicy(0, 2, archive)).run())
     with caplog.at_level(logging.ERROR):
         async with asyncio.timeout(20):
             while not caplog.records:
@@ -73,6 +73,6 @@ async def test_it_goes_on_after_a_failure(
 
 
 async def test_without_a_bound_it_has_nothing_to_do(topology: Topology) -> None:
-    await asyncio.wait_for(Retention(topology, Kept(0, 0)).run(), 10)
+    await asyncio.wait_for(ChangeRetention(topology, RetentionPolicy(0, 0)).run(), 10)
     assert topology.changes.oldest() == 0
     assert topology.cells.set_state("c1", CellState.ACTIVE, actor="t").revision == 11

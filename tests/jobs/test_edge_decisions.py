@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from control_plane.edge_health.book import Book
-from control_plane.edge_health.report import Held, View
+from control_plane.edge_health.report import ClusterHealth, EdgeHealth
 from control_plane.jobs import edge_decisions as module
 from control_plane.jobs.cell_health import REPORTERS_RETURN_S, HealthMonitor
 from control_plane.jobs.edge_decisions import GATHER_S, HOLD_S, REFRESH_S, EdgeDecisions
 from control_plane.topology import Topology
-from tests.support.plane import add_cell, until
+from control_plane.topology.values.errors import Unavailable
+from tests.support.conditions import until
+from tests.support.plane import add_cell
 
-CAN, CANNOT = Held(1, 0, 1), Held(0, 0, 1)
+CAN, CANNOT = ClusterHealth(1, 0, 1), ClusterHealth(0, 0, 1)
 
 
 @pytest.fixture
@@ -51,9 +52,11 @@ class Fleet:
 
         topology.edge_health.note = counted  # type: ignore[method-assign]
 
-    def say(self, node: str, **cells: Held) -> None:
+    def say(self, node: str, **cells: ClusterHealth) -> None:
         stream = self._streams.setdefault(node, self.book.join("g", node, self.now))
-        view = View({f"cell:{name}": held for name, held in cells.items()} | {"other": CANNOT})
+        view = EdgeHealth(
+            {f"cell:{name}": held for name, held in cells.items()} | {"other": CANNOT}
+        )
         self.book.hear(stream, view, self.now)
 
     def end(self, node: str) -> None:
@@ -157,13 +160,13 @@ async def test_a_database_that_is_away_ends_nothing(
         nonlocal failures
         failures += 1
         if failures < 4:
-            raise OperationalError("UPDATE", {}, Exception("gone"))
+            raise Unavailable("gone")
         return note(*given, **more)
 
     monkeypatch.setattr(topology.edge_health, "note", failing)
     task = asyncio.create_task(decisions.run())
     stream = book.join("g", "n", 0)
-    book.hear(stream, View({"cell:a": CANNOT}), decisions._clock())
+    book.hear(stream, EdgeHealth({"cell:a": CANNOT}), decisions._clock())
     await until(lambda: not topology.cells.get("a").healthy)
     assert (failures, task.done()) == (4, False)
     task.cancel()
@@ -199,7 +202,7 @@ async def test_nor_does_it_right_after_a_time_without_a_database(
         nonlocal rounds
         rounds += 1
         if rounds == 1:
-            raise OperationalError("SELECT", {}, Exception("gone"))
+            raise Unavailable("gone")
         return read_cells()
 
     monkeypatch.setattr(topology.cells, "all", failing)

@@ -13,7 +13,8 @@ from grpc import aio
 from control_plane.metrics.database import query_name
 from control_plane.names import CDS
 from control_plane.topology.values.claim import RecordSpec
-from tests.support.plane import add_cell, plane_with, route_all, samples, until
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, route_all, samples
 
 
 async def test_gauges_are_as_of_the_scrape(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ async def test_gauges_are_as_of_the_scrape(tmp_path: Path) -> None:
         assert found["cellway_cell_up", (("cell", "cell-1"),)] == 1
         assert found["cellway_cell_up", (("cell", "cell-2"),)] == 0
         assert found["cellway_publication_refused", ()] == 0
-        await until(lambda: plane.xds.cache.get("").revision == plane.topology.revision())
+        await until(lambda: plane.xds.cache.newest.revision == plane.topology.revision())
         found = await samples(client)
         assert found["cellway_revision", ()] == plane.topology.revision()
 
@@ -87,7 +88,7 @@ async def test_a_revision_is_timed_until_its_nodes_run_it_and_not_without_nodes(
 ) -> None:
     async with plane_with(tmp_path) as (plane, client):
         add_cell(plane.topology, "cell-1")
-        await until(lambda: plane.xds.cache.get("").revision == plane.topology.revision())
+        await until(lambda: plane.xds.cache.newest.revision == plane.topology.revision())
         assert (await samples(client))["cellway_propagation_seconds_count", ()] == 0
         async with aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}") as channel:
             call = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel).DeltaAggregatedResources()
@@ -101,7 +102,7 @@ async def test_a_revision_is_timed_until_its_nodes_run_it_and_not_without_nodes(
             await until(lambda: plane.fleet.lagging(before) == ())
             # No ruleset is active, so that the node runs it without having to be sent anything.
             add_cell(plane.topology, "cell-2")
-            await until(lambda: plane.xds.cache.get("").revision > before)
+            await until(lambda: plane.xds.cache.newest.revision > before)
             found = await samples(client)
             assert found["cellway_revision", ()] == plane.topology.revision()
             assert found["cellway_propagation_seconds_count", ()] == 1

@@ -17,7 +17,7 @@ async def test_tasks_are_cancelled_and_waited_for() -> None:
             await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0)
-            ended.append(asyncio.current_task().get_name())  # type: ignore[union-attr]
+            ended.append(asyncio.current_task().get_name())
 
     async with background_tasks() as tasks:
         tasks.start("first", work)

@@ -9,7 +9,7 @@ import pytest
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local import serve_here
-from control_plane.jobs.notifications import WakeUps
+from control_plane.jobs.notifications import CommitNotifications
 from control_plane.publisher.publisher import Publisher
 from control_plane.settings import Settings
 from control_plane.xds.server.server import XdsServer
@@ -38,7 +38,7 @@ async def test_parts_that_fail_one_after_the_other_do_not_break_off_the_stopping
     # What follows is the stopping of gRPC's server; conftest.py checks that it comes to its end.
     monkeypatch.setattr(XdsServer, "stop", stopping)
     monkeypatch.setattr(Publisher, "run", fails_first)
-    monkeypatch.setattr(WakeUps, "run", fails_second)
+    monkeypatch.setattr(CommitNotifications, "run", fails_second)
     with pytest.raises(asyncio.CancelledError):
         async with plane_with(tmp_path, roles=("xds", "topology")):
             first.set()

@@ -10,14 +10,14 @@ from control_plane.routing.model import Cells, ClaimKey
 
 @dataclass(frozen=True, slots=True)
 class FakeCell:
-    """A value with what routing needs of a cell."""
+    """A value with the attributes that routing needs of a cell."""
 
     id: int
     serving: bool = True
     accepts_new: bool = True
     weight: int = 100
     prefix: str | None = None
-    """Another session prefix than its name."""
+    """The session prefix, if it differs from the name."""
     retired: bool = False
 
     @property
@@ -38,5 +38,5 @@ def cells(*given: FakeCell) -> Cells:
 
 
 def owners(claims: Mapping[str, int]) -> Callable[[tuple[ClaimKey, ...]], Sequence[int | None]]:
-    """Look-ups in a mapping of ``bucket:value`` to cell id."""
+    """Return a look-up in a mapping of ``bucket:value`` to cell id."""
     return lambda keys: [claims.get(f"{bucket}:{value}") for bucket, value in keys]

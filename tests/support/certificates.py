@@ -1,4 +1,4 @@
-"""An authority and what it signs, made in the test."""
+"""Certificate authorities, and certificates that they sign during a test."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Authority:
     def __init__(self, name: str = "test authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        made = self._builder(self._name, self._key, 1).add_extension(
+        builder = self._builder(self._name, self._key, 1).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
-        self.pem = _pem(made.sign(self._key, hashes.SHA256()))
+        self.pem = _pem(builder.sign(self._key, hashes.SHA256()))
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
@@ -52,17 +52,17 @@ class Authority:
     def sign(self, *uris: str, dns: tuple[str, ...] = (), common: str = "x", days: int = 1) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-        made = self._builder(subject, key, days)
+        builder = self._builder(subject, key, days)
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
         names += [x509.DNSName(name) for name in dns]
         if names:
-            made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        return Pair(_pem(made.sign(self._key, hashes.SHA256())), private)
+        return Pair(_pem(builder.sign(self._key, hashes.SHA256())), private)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
@@ -70,14 +70,14 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Replace a file as those who renew certificates do."""
+    """Replace a file in one step, as programs that renew certificates do."""
     fresh = path.with_suffix(".new")
     fresh.write_bytes(content)
-    os.replace(fresh, path)  # noqa: PTH105 - one step, over what is there
+    os.replace(fresh, path)  # noqa: PTH105 - one step, over the old file
 
 
 def channel(port: int, authority: bytes, pair: Pair | None) -> grpc.aio.Channel:
-    """A channel with this certificate, to a server that must be ``localhost``."""
+    """Return a channel with a client certificate to a server whose name must be ``localhost``."""
     credentials = grpc.ssl_channel_credentials(
         authority, pair and pair.key, pair and pair.certificate
     )

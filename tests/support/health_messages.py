@@ -1,4 +1,4 @@
-"""Messages of reporters, for tests."""
+"""Messages that health reporters send."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def hello(node: str, group: str = "edge") -> bytes:
 
 
 def report(**clusters: list[int]) -> bytes:
-    """Statuses of the endpoints by cluster; ``__`` in a name stands for a colon."""
+    """Return a report of endpoints' statuses by cluster; ``__`` in a name stands for a colon."""
     made: Any = hds_pb2.HealthCheckRequestOrEndpointHealthResponse()
     made.endpoint_health_response.SetInParent()
     for name, statuses in clusters.items():

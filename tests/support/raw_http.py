@@ -6,10 +6,9 @@ import contextlib
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
-DEFAULT_TIMEOUT_S = 5.0
+DEFAULT_TIMEOUT_S = 20.0
 RECEIVE_BYTES = 65536
 MAX_RESPONSE_HEAD_BYTES = 1 << 20
 
@@ -17,20 +16,20 @@ STATUSES_WITHOUT_BODY = frozenset({204, 304})
 
 
 class RawHttpError(RuntimeError):
-    """What came back is no HTTP/1.x response, or it was cut off in the middle."""
+    """The answer is no HTTP/1.x response, or it was cut off in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """One response: header names lower-case, order and repetition kept, body de-chunked."""
+    """One response: lower-case header names in their order, and the body without its chunks."""
 
     status: int
     headers: tuple[tuple[str, bytes], ...]
     body: bytes
 
     def header(self, name: str) -> bytes | None:
-        """The first value of the header, or None."""
-        return next((value for known, value in self.headers if known == name), None)
+        """Return the first value of a header, or None."""
+        return next((value for field, value in self.headers if field == name), None)
 
     @property
     def closes(self) -> bool:
@@ -46,7 +45,7 @@ def request_bytes(
     host: bytes | None = b"localhost",
     body: bytes = b"",
 ) -> bytes:
-    """A request written out with nothing checked; `host=None` leaves the Host header out.
+    """Return the bytes of a request, with nothing checked; `host=None` leaves the Host header out.
 
     Header names and the method are written as Latin-1. The body is appended as it is: give
     Content-Length or Transfer-Encoding in `headers`.
@@ -67,25 +66,28 @@ class RawConnection:
         self._received = bytearray()
 
     def send(self, data: bytes) -> None:
-        """Writes the bytes as they are."""
+        """Write the bytes as they are."""
         self._socket.sendall(data)
 
     def finish_sending(self) -> None:
-        """Half-closes: the server sees the end of the stream, responses still arrive."""
+        """Close the sending half: the server sees the end, and responses still arrive."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def exchange(self, data: bytes) -> RawResponse | None:
-        """Sends one request and reads its final response; see `read_response`."""
+        """Send one request and return its final response; see `read_response`."""
         # The server may have answered and closed before it had read everything.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.send(data)
         return self.read_response(to_head=data.startswith(b"HEAD "))
 
     def read_response(self, *, to_head: bool = False, interim: bool = False) -> RawResponse | None:
-        """The next response; None when the server closed without one.
+        """Return the next response, or None if the server closes the connection without one.
 
-        1xx responses are skipped unless `interim`. Raises `TimeoutError` when nothing comes and
-        `RawHttpError` when it is cut off or not HTTP.
+        1xx responses are skipped unless `interim`.
+
+        Raises:
+            TimeoutError: no response came in time.
+            RawHttpError: the response was cut off, or it is not HTTP.
         """
         while True:
             head = self._read_head()
@@ -98,7 +100,7 @@ class RawConnection:
                 return RawResponse(status, headers, b"")
 
     def read_until(self, text: bytes, times: int = 1) -> bool:
-        """Reads until a text has come so often; False if the connection ends before that."""
+        """Read until a text has come so often; return False if the connection ends before that."""
         while self._received.count(text) < times:
             if not self._receive():
                 return False
@@ -106,7 +108,7 @@ class RawConnection:
         return True
 
     def is_closed_by_peer(self) -> bool:
-        """Whether the server ends the connection within the timeout without sending more."""
+        """Tell whether the server ends the connection within the timeout without sending more."""
         try:
             return not self._received and not self._socket.recv(1, socket.MSG_PEEK)
         except ConnectionResetError:
@@ -115,7 +117,7 @@ class RawConnection:
             return False
 
     def close(self) -> None:
-        """Closes the connection; safe to repeat."""
+        """Close the connection; safe to repeat."""
         self._socket.close()
 
     def _receive(self) -> bool:
@@ -179,18 +181,13 @@ class RawConnection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def exchange(
     address: tuple[str, int], data: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> RawResponse | None:
-    """Sends bytes over a connection of their own and reads the final response to them."""
+    """Send bytes over a connection of their own and return the final response."""
     with RawConnection(address, timeout_s=timeout_s) as connection:
         return connection.exchange(data)

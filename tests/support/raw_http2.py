@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from h2.config import H2Configuration
@@ -64,9 +63,10 @@ class RawHttp2Connection:
         body: bytes = b"",
         trailers: Sequence[tuple[bytes, bytes]] = (),
     ) -> RawResponse | Http2Refusal:
-        """Sends one header block (pseudo headers included, in order) and reads what comes back.
+        """Send one header block (pseudo headers included, in order) and return the answer.
 
-        Raises `TimeoutError` when nothing comes.
+        Raises:
+            TimeoutError: no answer came in time.
         """
         stream = self._h2.get_next_available_stream_id()
         only_headers = not body and not trailers
@@ -123,18 +123,13 @@ class RawHttp2Connection:
         return Http2Refusal(True, error_code)
 
     def close(self) -> None:
-        """Closes the connection; safe to repeat."""
+        """Close the connection; safe to repeat."""
         self._socket.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

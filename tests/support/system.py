@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import json
 import re
-import socket
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import uvloop
@@ -29,11 +27,15 @@ from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
+from control_plane.topology.values.change import TopologySnapshot
+from tests.support.loop_thread import LoopThread
 from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
-START_S = 60.0
-JOIN_S = 20.0
+JOIN_S = 60.0
+SOON_UP_AND_PATIENT: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10.0}
+"""Settings of a `System`: one process is up sooner than two, and a classifier that a busy machine
+keeps waiting must not look dead."""
 
 
 @lru_cache(maxsize=8)
@@ -42,7 +44,7 @@ def _parsed(document: str) -> Ruleset:
 
 
 def reconnecting_soon(bootstrap: str) -> str:
-    """With a short back-off, so that no test waits for Envoy's default (up to 30 s)."""
+    """Return a bootstrap with a short back-off: no test waits for Envoy's default (up to 30 s)."""
     document = json.loads(bootstrap)
     (service,) = document["dynamicResources"]["adsConfig"]["grpcServices"]
     service["envoyGrpc"]["retryPolicy"] = {
@@ -51,11 +53,11 @@ def reconnecting_soon(bootstrap: str) -> str:
     return json.dumps(document)
 
 
-class System:
-    """Everything, in an event loop of its own thread. Use as a context manager.
+class System(LoopThread):
+    """The whole system in an event loop of its own thread; used with `with`.
 
-    Envoy speaks delta xDS, or with `delta=False` state of the world. Control plane (its classifier
-    workers included) and Envoy can be stopped and started again; their ports stay.
+    Envoy speaks delta xDS, or state of the world with `delta=False`. The control plane (with its
+    classifier workers) and Envoy can be stopped and started again; their ports stay.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class System:
         concurrency: int = 2,
         **settings: Any,
     ) -> None:
+        super().__init__(uvloop.new_event_loop)
         self._directory = directory
         self._count = cells
         self._given = settings
@@ -75,59 +78,28 @@ class System:
         self._settings: Settings
         self._envoy: Envoy | None = None
         self._plane_stack = contextlib.AsyncExitStack()
-        self._ready = threading.Event()
-        self._stop: asyncio.Event | None = None
-        self._error: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._snapshot: TopologySnapshot | None = None
         self.cell_ports: dict[str, int] = {}
         self.edge_port = 0
         self.admin_port = 0
         self.plane: Running
         self.envoy_pid = 0
         self.api: httpx.Client
-        self._thread = threading.Thread(target=self._main, daemon=True)
 
-    def __enter__(self) -> System:
-        self._thread.start()
-        assert self._ready.wait(START_S), "the system did not start"
-        if self._error is not None:
-            raise self._error
+    def __enter__(self) -> Self:
+        super().__enter__()
         self.api = httpx.Client(
             base_url=f"http://127.0.0.1:{self.plane.ports.api}", timeout=30, trust_env=False
         )
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.api.close()
-        assert self._loop is not None
-        assert self._stop is not None
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
-        if self._error is not None:
-            raise self._error
+        super().__exit__(*error)
 
-    def call[T](self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run a coroutine in the system's loop."""
-        assert self._loop is not None
-
-        async def wrapped() -> T:
-            return await work()
-
-        return asyncio.run_coroutine_threadsafe(wrapped(), self._loop).result(60)
-
-    def _main(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            try:
-                runner.run(self._run())
-            except BaseException as error:  # noqa: BLE001 - handed to the test's thread
-                self._error = error
-            finally:
-                self._ready.set()
-
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        given = {
+    @contextlib.asynccontextmanager
+    async def lives(self) -> AsyncIterator[None]:
+        defaults = {
             "database_url": f"sqlite:///{self._directory}/cellway.db",
             "data_dir": self._directory,
             "api_port": 0,
@@ -136,8 +108,9 @@ class System:
             "envoy_admin_port": 0,
             "edge_port": unused_port(),
             "health_interval_s": 0,
+            **SOON_UP_AND_PATIENT,
         }
-        self._settings = Settings(**(given | self._given))
+        self._settings = Settings(**(defaults | self._given))
         self.edge_port = self._settings.edge_port
         async with contextlib.AsyncExitStack() as stack:
             for number in range(1, self._count + 1):
@@ -146,8 +119,7 @@ class System:
             await self._begin_plane()
             stack.push_async_callback(self._end_envoy)
             await self._begin_envoy()
-            self._ready.set()
-            await self._stop.wait()
+            yield
 
     async def _begin_plane(self) -> None:
         plane = await self._plane_stack.enter_async_context(running(self._settings))
@@ -164,7 +136,7 @@ class System:
         await self._plane_stack.aclose()
 
     async def _xds_port(self) -> int:
-        """Where Envoy finds its configuration."""
+        """Return the port from which Envoy gets its configuration."""
         return self.plane.ports.grpc
 
     async def _begin_envoy(self) -> None:
@@ -190,7 +162,10 @@ class System:
             await self._envoy.stop()
 
     async def _envoy_left(self) -> None:
-        """Until the control plane has noticed; else the old connection would pass for the new."""
+        """Wait until the control plane has noticed that Envoy is gone.
+
+        Otherwise the old connection would pass for the new one.
+        """
         async with asyncio.timeout(JOIN_S):
             while any(node.connected for node in self.plane.fleet.nodes()):
                 await asyncio.sleep(0.01)
@@ -220,7 +195,7 @@ class System:
         assert self.call(wait) == (), "Envoy does not follow"
 
     def stats(self, pattern: str) -> dict[str, int]:
-        """Envoy's counters and gauges whose whole name matches."""
+        """Return Envoy's counters and gauges whose whole name matches."""
         response = httpx.get(
             f"http://127.0.0.1:{self.admin_port}/stats?format=json", trust_env=False
         )
@@ -242,18 +217,18 @@ class System:
             await asyncio.gather(task, return_exceptions=True)
 
     def write(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """A write through the API that must succeed."""
+        """Make a write through the API, which must succeed; return the answer."""
         response = self.api.request(method, path, json=body, headers=headers)
         assert response.status_code < 400, response.text
         return response.json()
 
     def add_cells(self) -> None:
-        """Tell the topology of the cells that run."""
+        """Add the cells that run to the topology."""
         for name, port in self.cell_ports.items():
             self.add_cell(name, port)
 
     def add_cell(self, name: str, port: int, **more: Any) -> Any:
-        """Tell the topology of one cell."""
+        """Add one cell to the topology."""
         body = {
             "name": name,
             "address": f"{name}.example.com",
@@ -269,88 +244,35 @@ class System:
         self.write("POST", "/v1/claims", {"claims": [{**claim, "cell": cell} for claim in claims]})
 
     def use_ruleset(self, document: dict[str, Any] | str) -> None:
-        """Keep and activate a ruleset (a document, or the name of a shipped one)."""
+        """Store and activate a ruleset (a document, or the name of a shipped one)."""
         if isinstance(document, str):
             document = json.loads((RULESETS / f"{document}.json").read_text())
         name = document["name"]
-        kept = self.write("PUT", f"/v1/rulesets/{name}", document)
+        stored = self.write("PUT", f"/v1/rulesets/{name}", document)
         self.write(
             "POST",
             f"/v1/rulesets/{name}/activate?wait=fleet&timeout=20s",
-            {"version": kept["ruleset"]["version"]},
+            {"version": stored["ruleset"]["version"]},
         )
 
     def expected(
         self, method: str, target: bytes, host: bytes, headers: list[tuple[str, bytes]]
     ) -> Decision | Refused:
-        """What the evaluator says about a raw request, at the current revision."""
+        """Return what the evaluator decides about a raw request, at the current revision."""
         admitted = admit(method, target, host, headers)
         return admitted if isinstance(admitted, Refused) else self.decide(admitted)
 
+    def _newest_snapshot(self) -> TopologySnapshot:
+        """Return what the topology holds now; reading all of it again takes ten times as long."""
+        revision = self.plane.topology.revision()
+        if self._snapshot is None or self._snapshot.revision != revision:
+            self._snapshot = self.plane.topology.snapshot()
+        return self._snapshot
+
     def decide(self, admitted: Request) -> Decision:
-        """What the evaluator says about an admitted request, at the current revision."""
-        snapshot = self.plane.topology.snapshot()
+        """Return what the evaluator decides about an admitted request, at the current revision."""
+        snapshot = self._newest_snapshot()
         assert snapshot.ruleset is not None
         cells = Cells(snapshot.cells)
         ruleset = _parsed(snapshot.ruleset.document)
         return decide(ruleset, admitted, cells, self.plane.topology.claims.owners_of)
-
-
-class RawClient:
-    """Sends exactly the bytes it is given over a kept-alive HTTP/1.1 connection."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._file: Any = None
-        self._sock: socket.socket | None = None
-
-    def __enter__(self) -> RawClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._sock is not None:
-            self._file.close()
-            self._sock.close()
-            self._sock = None
-
-    def ask(
-        self,
-        target: bytes,
-        headers: list[tuple[str, bytes]] | None = None,
-        *,
-        method: str = "GET",
-        host: bytes = b"gitlab.example.com",
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Status (0: closed without an answer), headers and body."""
-        lines = [method.encode() + b" " + target + b" HTTP/1.1", b"host: " + host]
-        lines += [name.encode() + b": " + value for name, value in headers or []]
-        request = b"\r\n".join(lines) + b"\r\n\r\n"
-        for _ in range(2):
-            if self._sock is None:
-                self._sock = socket.create_connection(("127.0.0.1", self._port), timeout=20)
-                self._file = self._sock.makefile("rb")
-            try:
-                self._sock.sendall(request)
-                answer = self._read(has_body=method != "HEAD")
-            except (ConnectionError, EOFError):
-                # The edge had closed the kept-alive connection; a second try is a fresh one.
-                self._close()
-                continue
-            return answer
-        return 0, {}, b""
-
-    def _read(self, *, has_body: bool) -> tuple[int, dict[str, str], bytes]:
-        status_line = self._file.readline()
-        if not status_line:
-            raise EOFError
-        headers: dict[str, str] = {}
-        while (line := self._file.readline().strip()) != b"":
-            name, _, value = line.partition(b":")
-            headers[name.decode().lower()] = value.strip().decode("latin-1")
-        body = self._file.read(int(headers.get("content-length", "0")) if has_body else 0)
-        if headers.get("connection") == "close":
-            self._close()
-        return int(status_line.split()[1]), headers, body

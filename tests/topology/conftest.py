@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from control_plane.topology import Topology
+from control_plane.topology.storage.engines import migrate
 from control_plane.topology.storage.schema import metadata
-from control_plane.topology.storage.store import Store, migrate
+from control_plane.topology.storage.store import Store
 from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.endpoint import Endpoint
 from tests.support.postgres import Postgres, postgres

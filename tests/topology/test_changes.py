@@ -116,3 +116,19 @@ def test_what_a_restore_has_left_below_the_floor_goes_too(two: Topology) -> None
     assert two.changes.prune(keep=0) == Pruned(50, 1, more=False)
     assert two.claims.audit("route", "a") == []
     assert two.changes.since(50) == []
+
+
+def test_the_feed_says_when_it_no_longer_reaches_back(two: Topology) -> None:
+    for number in range(5):
+        two.claims.claim([ClaimSpec("route", f"r{number}", "cell-1")], actor=ME)
+    assert two.changes.prune(keep=3) == Pruned(4, 4, more=False)
+    with pytest.raises(Gone) as caught:
+        two.changes.since(3)
+    assert caught.value.oldest == 4
+    assert [change.revision for change in two.changes.since(4)] == [5, 6, 7]
+
+
+def test_a_page_of_the_feed_never_splits_a_revision(two: Topology) -> None:
+    two.claims.claim([ClaimSpec("route", f"r{i}", "cell-1") for i in range(10)], actor=ME)
+    page = two.changes.since(2, limit=4)
+    assert [change.revision for change in page] == [3] * 10

@@ -27,9 +27,7 @@ from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
 from tests.support.certificates import Authority
 from tests.support.envoy_process import EnvoyProcess
-from tests.xds.grpc_world import endpoints
-from tests.xds.server.wire import Wire, until
-from tests.xds.test_envoy_streams import (
+from tests.xds.envoy_world import (
     ADS,
     PROTOCOLS,
     TYPE,
@@ -37,8 +35,10 @@ from tests.xds.test_envoy_streams import (
     bootstrap,
     parsed,
 )
+from tests.xds.grpc_world import endpoints
+from tests.xds.server.wire import Wire, until
 
-CURRENT_S = 5.0
+CURRENT_S = 8.0
 RETRIED_S = 40.0
 """How long it may take until what was refused is tried again by itself."""
 NAMES = tuple("abcdef")

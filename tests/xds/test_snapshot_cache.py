@@ -28,7 +28,7 @@ def test_an_older_revision_never_replaces_a_newer_one() -> None:
     cache.set(clusters(5, 2))
     with pytest.raises(StaleRevision):
         cache.set(clusters(4, 3), force=True)
-    assert cache.get("any").revision == 5
+    assert cache.newest.revision == 5
 
 
 def test_a_revision_can_not_have_two_contents() -> None:
@@ -45,9 +45,9 @@ def test_a_snapshot_that_lost_most_is_refused_unless_forced(before: int, after: 
     cache.set(clusters(1, before))
     with pytest.raises(SuspiciousShrink):
         cache.set(clusters(2, after))
-    assert cache.get("").revision == 1
+    assert cache.newest.revision == 1
     cache.set(clusters(2, after), force=True)
-    assert cache.get("").revision == 2
+    assert cache.newest.revision == 2
 
 
 @pytest.mark.parametrize(("before", "after"), [(3, 1), (10, 5), (4, 2)])
@@ -55,13 +55,6 @@ def test_an_ordinary_shrink_passes(before: int, after: int) -> None:
     cache = SnapshotCache()
     cache.set(clusters(1, before))
     assert cache.set(clusters(2, after))
-
-
-def test_a_group_without_a_snapshot_of_its_own_gets_the_default() -> None:
-    cache = SnapshotCache()
-    cache.set(clusters(1, 1))
-    cache.set(clusters(9, 2), group="canary")
-    assert (cache.get("canary").revision, cache.get("edge").revision) == (9, 1)
 
 
 def test_watchers_are_woken_until_they_stop() -> None:
@@ -83,9 +76,9 @@ def test_15_a_type_that_does_not_fit_into_a_response_is_refused_and_the_last_one
     cache.set(clusters(1, 3))
     with pytest.raises(OverSize, match=r"Cluster are .* bytes; a response holds 1000"):
         cache.set(clusters(2, 3, b"x" * 500), force=True)
-    assert cache.get("any").revision == 1
+    assert cache.newest.revision == 1
     cache.set(clusters(3, 3))
-    assert cache.get("any").revision == 3
+    assert cache.newest.revision == 3
 
 
 def test_15_what_the_cache_lets_through_fits_into_a_response() -> None:

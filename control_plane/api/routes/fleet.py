@@ -12,7 +12,7 @@ from starlette.responses import Response
 from control_plane.api.auth import VIEWER
 from control_plane.api.schemas.responses import FleetDocument, Ready, answers
 from control_plane.edge_health.book import Book
-from control_plane.jobs.edge_decisions import of_cells
+from control_plane.names import CELL_CLUSTERS
 from control_plane.xds.fleet.fleet import Fleet
 
 router = APIRouter(tags=["fleet"])
@@ -42,7 +42,7 @@ async def get_fleet(request: Request) -> dict[str, Any]:
                 "healthy": count.healthy,
                 "total": count.total,
             }
-            for name, count in sorted(of_cells(edges.counts).items())
+            for name, count in sorted(edges.counts_under(CELL_CLUSTERS).items())
         ],
     }
 

@@ -19,7 +19,8 @@ from control_plane.api.schemas.operator_responses import (
 from control_plane.api.schemas.requests import AllotBody, ReportBody
 from control_plane.api.schemas.responses import answers
 from control_plane.api.write import WriteOptions
-from control_plane.topology import HighWaterMark, SequenceUse, Topology
+from control_plane.topology import Topology
+from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
 
 router = APIRouter(prefix="/v1", tags=["sequences"])
 

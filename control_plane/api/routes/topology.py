@@ -20,7 +20,7 @@ from control_plane.routing.rules.lint import lint
 from control_plane.topology import Topology
 from control_plane.topology.maintenance.desired import Desired, text_of
 from control_plane.topology.values.cell import Cell, CellSpec
-from control_plane.topology.values.change import Snapshot, Written
+from control_plane.topology.values.change import TopologySnapshot, Written
 
 router = APIRouter(prefix="/v1/topology", tags=["topology"])
 _NOT_DECLARED = frozenset({"version", "healthy"})
@@ -69,7 +69,7 @@ async def put_topology(request: Request, body: TopologyBody, write: WriteOptions
 
 
 def _apply(
-    topology: Topology, snapshot: Snapshot, body: TopologyBody, write: Write
+    topology: Topology, snapshot: TopologySnapshot, body: TopologyBody, write: Write
 ) -> tuple[Written[None], int]:
     specs = _specs(snapshot, body.cells)
     desired = Desired(specs, body.rulesets, body.active, body.prune)
@@ -87,7 +87,7 @@ def _apply(
     return written, base
 
 
-def _specs(snapshot: Snapshot, given: list[dict[str, Any]]) -> list[CellSpec]:
+def _specs(snapshot: TopologySnapshot, given: list[dict[str, Any]]) -> list[CellSpec]:
     known = {cell.name: _declared(cell) for cell in snapshot.cells}
     specs: dict[str, CellSpec] = {}
     for number, cell in enumerate(given):
@@ -104,7 +104,7 @@ def _specs(snapshot: Snapshot, given: list[dict[str, Any]]) -> list[CellSpec]:
     return list(specs.values())
 
 
-def _check_rulesets(snapshot: Snapshot, desired: Desired, planned: Written[None]) -> None:
+def _check_rulesets(snapshot: TopologySnapshot, desired: Desired, planned: Written[None]) -> None:
     """Each ruleset must work with the cells that there will be."""
     after = {cell.name: cell for cell in snapshot.cells}
     for change in planned.changes:

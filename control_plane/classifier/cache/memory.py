@@ -1,8 +1,20 @@
-"""Owners of claims that were looked up before, kept in the process. Pure: the caller has the clock.
+"""A cache of the owners of claims in the process. Pure: the caller has the clock.
 
-An entry is used only for a question that says what its edge knows (a revision): then all changes
-of owners up to that revision must be known here too, and none of them may be in the entry's shard
-after the entry.
+The problem: an owner that was read a while ago may have changed since, and to ask the database
+whether it has costs as much as to read the owner again. The idea: an edge says with each question
+up to which revision it knows all changes of owners (``at_least``), and the cache answers only from
+what is no older than that. To judge this, the cache keeps two things: the revision up to which it
+has heard of everything, and the epoch of each shard, which is the revision of the last change of an
+owner in that shard.
+
+For example, the cache has heard of everything up to revision 90, and shard 7 has the epoch 80:
+
+* An edge that knows revision 95 is not answered: there may be a change that the cache has not
+  heard of.
+* An entry of shard 7 from revision 75 is void: some owner in the shard changed at 80.
+* An entry of shard 7 from revision 85 holds as of revision 90: an edge that knows 88 is answered.
+
+New names raise no epoch. So an entry that says that nobody owns a name lives for a second only.
 """
 
 from __future__ import annotations
@@ -10,47 +22,45 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from control_plane.routing.model import ClaimKey
-from control_plane.topology.lookup.interface import Epochs, Seen, normalised
+from control_plane.classifier.cache.protocol import Entry
+from control_plane.topology.lookup.seen import Epochs, Seen
+from control_plane.topology.values import ClaimKey, NormalisedKeys
 
 MAX_ENTRIES = 65_536
-KEPT_S = 60.0
-NEGATIVE_KEPT_S = 1.0
-SHARED_KEPT_S = 10.0
-"""Of what another process looked up: it has lived before."""
+"""How many entries the cache holds at most: some 20 MB."""
+OWNED_S = 60.0
+"""How long an owner is kept."""
+UNOWNED_S = 1.0
+"""How long it is kept that nobody owns a name."""
+SHARED_S = 10.0
+"""How long an owner is kept that another process has looked up: it was kept there before."""
 JITTER = 0.1
-"""Times are shortened by up to this share, so that entries made together don't end together."""
+"""Times are shortened by up to this share, so that entries of one moment don't all end at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An owner, as of a revision."""
+class _Entry(NamedTuple):
+    """An owner (None: nobody owns the name) as of a revision, and when the entry ends."""
 
-    revision: int
-    owner: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
     revision: int
     until: float
     owner: int | None
 
 
 class OwnerCache:
-    """Bounded; the entry that was not used for longest makes room."""
+    """A bounded cache. If it is full, the entry that was not used for longest makes room."""
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
         self._entries: OrderedDict[ClaimKey, _Entry] = OrderedDict()
         self._max_entries = max_entries
         self.evictions = 0
+        """How many entries have made room for others."""
         self.database = ""
-        """The database that all this is of, as `Seen` names it."""
-        self._forget()
+        """The database that the entries are of, as `Seen.database` names it."""
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._entries.clear()
         self._epochs: Mapping[int, int] = {}
         self._newest_epoch = -1
@@ -60,60 +70,59 @@ class OwnerCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def knows(self, seen: Seen) -> bool:
-        """Take note of what a look-up saw; False if epochs are newer than those known here.
+    def note(self, seen: Seen) -> bool:
+        """Take note of the revision of a look-up; return False if it saw an unknown epoch.
 
-        What is known of another database is forgotten.
+        The caller then has to read all epochs and call `set_epochs`. A look-up in another database
+        empties the cache.
         """
         if seen.database != self.database:
             self.database = seen.database
-            self._forget()
+            self._clear()
         if seen.epoch > self._newest_epoch:
             return False
         if seen.revision > self._revision:
             self._revision, self._edge_revision = seen.revision, seen.edge_revision
         return True
 
-    def learn(self, news: Epochs) -> None:
-        """All epochs, as of a revision; news that is older, or of another database, is ignored."""
-        if news.revision >= self._revision and news.database == self.database:
-            self._revision, self._edge_revision = news.revision, news.edge_revision
-            self._epochs = news.epochs
-            self._newest_epoch = max(news.epochs.values(), default=0)
+    def set_epochs(self, read: Epochs) -> None:
+        """Replace all epochs, unless those that were read are older or of another database."""
+        if read.revision >= self._revision and read.database == self.database:
+            self._revision, self._edge_revision = read.revision, read.edge_revision
+            self._epochs = read.epochs
+            self._newest_epoch = max(read.epochs.values(), default=0)
 
-    def lacks(self, keys: Sequence[ClaimKey], at_least: int) -> list[ClaimKey]:
-        """The keys, normalised, that `get` would need and that are not here.
+    def lacking(self, keys: NormalisedKeys, at_least: int) -> list[ClaimKey]:
+        """Return the keys without which `owners_of` can't answer.
 
-        None of them where it would not help to have them: for an edge that knows more than is
-        known here.
+        There are none if it could not answer with them either: the edge knows of changes that the
+        cache has not heard of, or a key can't be claimed.
         """
-        params, _, places = normalised(keys)
-        if at_least > self._revision or places is not None:
+        if at_least > self._revision or keys.left_out:
             return []
-        asked = zip(params[::2], params[1::2], strict=True)
-        return [key for key in asked if key not in self._entries]
+        return [key for key in keys.keys if key not in self._entries]
 
-    def admit(self, found: Sequence[tuple[ClaimKey, Entry]], now: float) -> None:
-        """Take over what another process saw in this database.
+    def admit(self, entries: Sequence[tuple[ClaimKey, Entry]], now: float) -> None:
+        """Take over entries that another process has read from the same database.
 
-        Not what is newer than what is known here: with it, owners would not be of one moment.
-        What epochs make void, `get` finds.
+        An entry that is newer than what the cache has heard of is left out, since together with
+        others it would not be of one moment. `owners_of` finds out which of them epochs make void.
         """
-        for key, entry in found:
+        for key, entry in entries:
             if entry.revision <= self._revision:
-                self._keep(key, _Entry(entry.revision, now + SHARED_KEPT_S, entry.owner))
+                self._put(key, _Entry(entry.revision, now + SHARED_S, entry.owner))
         self._make_room()
 
-    def get(self, keys: Sequence[ClaimKey], at_least: int, now: float) -> Seen | None:
-        """The owners, if each is known, for an edge that knows everything up to ``at_least``."""
-        if at_least > self._revision:
-            return None
-        params, shards, places = normalised(keys)
-        if places is not None:
+    def owners_of(self, keys: NormalisedKeys, at_least: int, now: float) -> Seen | None:
+        """Return the owners, for an edge that knows all changes up to ``at_least``.
+
+        Returns:
+            None if one of them is not here, or the cache has not heard of all those changes.
+        """
+        if at_least > self._revision or keys.left_out:
             return None
         owners: list[int | None] = []
-        for place, shard in enumerate(shards):
-            key = (params[2 * place], params[2 * place + 1])
+        for key, shard in zip(keys.keys, keys.shards, strict=True):
             entry = self._entries.get(key)
             if entry is None:
                 return None
@@ -122,22 +131,20 @@ class OwnerCache:
                 return None
             self._entries.move_to_end(key)
             owners.append(entry.owner)
-        return Seen(self._revision, self._edge_revision, owners, shards)
+        return Seen(self._revision, self._edge_revision, owners, keys.shards)
 
-    def put(self, keys: Sequence[ClaimKey], seen: Seen, now: float) -> None:
-        """Keep what a look-up saw."""
-        params, _, places = normalised(keys)
-        if places is not None:
+    def put(self, keys: NormalisedKeys, seen: Seen, now: float) -> None:
+        """Keep what a look-up of these keys saw."""
+        if keys.left_out:
             return
-        # It spreads load, and guards nothing.
-        share = 1 - random.uniform(0, JITTER)  # noqa: S311
-        for place, owner in enumerate(seen.owners):
-            kept = NEGATIVE_KEPT_S if owner is None else KEPT_S
-            key = (params[2 * place], params[2 * place + 1])
-            self._keep(key, _Entry(seen.revision, now + kept * share, owner))
+        share = 1 - random.uniform(0, JITTER)  # noqa: S311 - spreads load, guards nothing
+        for key, owner in zip(keys.keys, seen.owners, strict=True):
+            life_s = UNOWNED_S if owner is None else OWNED_S
+            self._put(key, _Entry(seen.revision, now + life_s * share, owner))
         self._make_room()
 
-    def _keep(self, key: ClaimKey, entry: _Entry) -> None:
+    def _put(self, key: ClaimKey, entry: _Entry) -> None:
+        """Keep an entry, unless there is a newer one of the key."""
         old = self._entries.get(key)
         if old is None or old.revision <= entry.revision:
             self._entries[key] = entry

@@ -1,7 +1,7 @@
-"""The second level of the owners' cache: what other classifiers have looked up, in Redis.
+"""The shared cache of owners: what other classifiers have looked up, in Redis.
 
-It can only save a question the way to the database: whatever goes wrong with it is counted, and
-the database is asked. Whether an entry may be used is for `OwnerCache` to say.
+It can only spare the database a question. Whatever goes wrong with Redis is counted, and the
+database is asked. `OwnerCache` says whether an entry may be used.
 """
 
 from __future__ import annotations
@@ -17,70 +17,78 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from control_plane.classifier.cache.memory import Entry
-from control_plane.classifier.cache.tiered import SHARED, Observer
-from control_plane.routing.model import ClaimKey
+from control_plane.classifier.cache.protocol import SHARED_CACHE, CacheObserver, Entry
+from control_plane.topology.values import ClaimKey
 
 log = logging.getLogger(__name__)
-KEPT_S = 50
-"""In Redis. With `OwnerCache.SHARED_KEPT_S` no longer than what a classifier keeps by itself."""
+ENTRY_S = 50
+"""How long Redis keeps an entry.
+
+With `memory.SHARED_S` that makes no more than `memory.OWNED_S`, the life of a classifier's own
+entries.
+"""
 ANSWER_S = 0.05
-"""How long Redis may take, connecting included; the edge waits 0.25 s for all."""
+"""How long Redis may take, connecting included. The edge waits 0.25 s for the whole answer."""
 PAUSE_S = 1.0
-"""How long Redis is left alone after it failed."""
+"""How long Redis is left alone after a failure."""
 MAX_PER_COMMAND = 256
 """Questions in one command, and entries in one pipeline."""
 MAX_WAITING_FOR_REDIS = 1024
 """Questions that may wait for Redis; more go straight to the database."""
 MAX_UNSENT = 4096
-"""Entries that wait to be written; more are left out."""
+"""Entries that may wait to be written; more are left out."""
 FAILURES = (RedisError, OSError, TimeoutError)
-_Wanted = tuple[list[bytes], asyncio.Future[list[Entry | None]]]
+type _Question = tuple[list[bytes], asyncio.Future[list[Entry | None]]]
+"""The names of entries, and the entries to be."""
 
 
-class _Trust:
-    """Whether Redis is to be asked (or told): after a failure it is left alone for a while."""
+class _Breaker:
+    """Tells whether Redis may be used: after a failure it is left alone for `PAUSE_S`."""
 
-    def __init__(self, what: str, observer: Observer, clock: Callable[[], float]) -> None:
-        self._what = what
+    def __init__(self, use: str, observer: CacheObserver, clock: Callable[[], float]) -> None:
+        """``use`` completes the log's "Redis can't be": ``read`` or ``written``."""
+        self._use = use
         self._observer = observer
         self._clock = clock
-        self._again_at = float("-inf")
+        self._usable_at = float("-inf")
         self._failing = False
 
-    def __bool__(self) -> bool:
-        return self._clock() >= self._again_at
+    @property
+    def is_usable(self) -> bool:
+        """Whether Redis may be used now."""
+        return self._clock() >= self._usable_at
 
-    def well(self) -> None:
-        """It worked."""
+    def succeeded(self) -> None:
+        """Record a success; log it after a failure."""
         if self._failing:
             self._failing = False
-            log.warning("Redis can be %s again", self._what)
+            log.warning("Redis can be %s again", self._use)
 
     def failed(self, error: Exception) -> None:
-        """It did not: counted each time, and logged once until it works again."""
-        self._again_at = self._clock() + PAUSE_S
-        self._observer.cache_counted(SHARED, "errors", 1)
+        """Count a failure, and log it unless the one before was a failure too."""
+        self._usable_at = self._clock() + PAUSE_S
+        self._observer.cache_counted(SHARED_CACHE, "errors", 1)
         if not self._failing:
             self._failing = True
             why = " ".join(str(error).split())[:200] or f"no answer within {ANSWER_S} s"
-            log.warning("Redis can't be %s, the database is asked: %s", self._what, why)
+            log.warning("Redis can't be %s, the database is asked: %s", self._use, why)
 
 
 def name_of(database: str, key: ClaimKey) -> bytes:
-    """The name of an entry in Redis; ``database`` tells databases behind one Redis apart."""
-    return f"cellway:owner:{database}:{key[0]}:{key[1]}".encode()
+    """Return the name of an entry in Redis; ``database`` tells databases behind one Redis apart."""
+    return f"cellway:owner:{database}:{key.bucket}:{key.value}".encode()
 
 
 def encode(name: bytes, entry: Entry) -> bytes:
-    """An entry as it is kept: revision, owner, and its own name (see `decode`)."""
+    """Return an entry as Redis keeps it: revision, owner, and its own name (see `decode`)."""
     return b"%d %d " % (entry.revision, entry.owner) + name
 
 
 def decode(name: bytes, value: object) -> Entry | None:
-    """What was kept under a name; None for anything else.
+    """Return the entry that was kept under a name; None for anything else.
 
-    The name is looked at again, so that a reply to another question can never be taken for ours.
+    The value repeats the name, so that a reply to another question can never be taken for this
+    one's.
     """
     if not isinstance(value, bytes):
         return None
@@ -90,13 +98,16 @@ def decode(name: bytes, value: object) -> Entry | None:
     return Entry(int(parts[0]), int(parts[1]))
 
 
-class SharedCache:
-    """Reads and writes in batches, one of each at a time. One per event loop; never raises."""
+class RedisCache:
+    """The `SharedOwnerCache` in Redis: it reads and writes in batches, one of each at a time.
+
+    Each event loop has its own. It connects when it is first asked.
+    """
 
     def __init__(
-        self, url: str, observer: Observer, clock: Callable[[], float] = time.monotonic
+        self, url: str, observer: CacheObserver, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """``url``: redis://, rediss:// or unix://. Connects when first asked."""
+        """``url`` begins with ``redis://``, ``rediss://`` or ``unix://``."""
         self._redis: Redis = Redis.from_url(
             url,
             protocol=2,
@@ -105,12 +116,12 @@ class SharedCache:
             retry=Retry(NoBackoff(), 0),
             driver_info=None,
         )
-        self._waiting: list[_Wanted] = []
+        self._waiting: list[_Question] = []
         self._unsent: dict[bytes, bytes] = {}
         self._reading: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
-        self._reads = _Trust("read", observer, clock)
-        self._writes = _Trust("written", observer, clock)
+        self._reads = _Breaker("read", observer, clock)
+        self._writes = _Breaker("written", observer, clock)
 
     async def close(self) -> None:
         """Break off what is under way, and close the connections."""
@@ -122,9 +133,9 @@ class SharedCache:
         self._waiting.clear()
         await self._redis.aclose()
 
-    async def get(self, database: str, keys: Sequence[ClaimKey]) -> list[Entry | None]:
-        """What is kept of each key (normalised): perhaps too old, see `OwnerCache.admit`."""
-        if not self._reads or len(self._waiting) >= MAX_WAITING_FOR_REDIS:
+    async def owners_of(self, database: str, keys: Sequence[ClaimKey]) -> list[Entry | None]:
+        """Return the entry of each key, or None; see `SharedOwnerCache.owners_of`."""
+        if not self._reads.is_usable or len(self._waiting) >= MAX_WAITING_FOR_REDIS:
             return [None] * len(keys)
         future: asyncio.Future[list[Entry | None]] = asyncio.get_running_loop().create_future()
         self._waiting.append(([name_of(database, key) for key in keys], future))
@@ -133,8 +144,8 @@ class SharedCache:
         return await future
 
     def put(self, database: str, entries: Sequence[tuple[ClaimKey, Entry]]) -> None:
-        """Keep entries, soon; nobody waits for that."""
-        if not self._writes:
+        """Keep entries, soon; the caller does not wait for that."""
+        if not self._writes.is_usable:
             return
         for key, entry in entries:
             if len(self._unsent) < MAX_UNSENT:
@@ -144,30 +155,30 @@ class SharedCache:
             self._writing = asyncio.create_task(self._write())
 
     async def _read(self) -> None:
-        """Answer what waits, a batch a command, until nothing waits."""
+        """Answer the questions that wait, a batch in each command, until none waits."""
         while self._waiting:
-            # What came before a failure was known does not wait for another.
-            most = MAX_PER_COMMAND if self._reads else len(self._waiting)
-            batch = self._waiting[:most]
-            del self._waiting[:most]
-            found: dict[bytes, Entry | None] = {}
+            # After a failure, all that wait are answered at once: with nothing.
+            size = MAX_PER_COMMAND if self._reads.is_usable else len(self._waiting)
+            batch = self._waiting[:size]
+            del self._waiting[:size]
+            entries: dict[bytes, Entry | None] = {}
             try:
-                if self._reads:
-                    found = await self._mget(batch)
-                    self._reads.well()
+                if self._reads.is_usable:
+                    entries = await self._mget(batch)
+                    self._reads.succeeded()
             except FAILURES as error:
                 self._reads.failed(error)
             finally:
-                _answer(batch, found)
+                _answer(batch, entries)
 
-    async def _mget(self, batch: Sequence[_Wanted]) -> dict[bytes, Entry | None]:
-        names = list(dict.fromkeys(name for wanted, _ in batch for name in wanted))
+    async def _mget(self, batch: Sequence[_Question]) -> dict[bytes, Entry | None]:
+        names = list(dict.fromkeys(name for asked, _ in batch for name in asked))
         async with asyncio.timeout(ANSWER_S):
             values: list[Any] = await self._redis.mget(names)
         return {name: decode(name, value) for name, value in zip(names, values, strict=True)}
 
     async def _write(self) -> None:
-        """Write what waits, until nothing waits."""
+        """Write the entries that wait, a batch in each pipeline, until none waits."""
         while self._unsent:
             names = list(self._unsent)[:MAX_PER_COMMAND]
             try:
@@ -176,15 +187,15 @@ class SharedCache:
                     self._redis.pipeline(transaction=False) as pipeline,
                 ):
                     for name in names:
-                        pipeline.set(name, self._unsent.pop(name), ex=KEPT_S)
+                        pipeline.set(name, self._unsent.pop(name), ex=ENTRY_S)
                     await pipeline.execute()
-                self._writes.well()
+                self._writes.succeeded()
             except FAILURES as error:
                 self._unsent.clear()
                 self._writes.failed(error)
 
 
-def _answer(batch: Sequence[_Wanted], found: Mapping[bytes, Entry | None]) -> None:
+def _answer(batch: Sequence[_Question], entries: Mapping[bytes, Entry | None]) -> None:
     for names, future in batch:
         if not future.done():
-            future.set_result([found.get(name) for name in names])
+            future.set_result([entries.get(name) for name in names])

@@ -1,7 +1,7 @@
-"""Look-ups through the process's cache, where the question allows it.
+"""Look-ups by way of the caches: the one in the process, the shared one, then the database.
 
-On PostgreSQL only: on SQLite a look-up takes microseconds, and to learn that nothing was committed
-takes nearly as long.
+They are for PostgreSQL only. On SQLite a look-up takes microseconds, and to learn that nothing was
+committed takes nearly as long.
 """
 
 from __future__ import annotations
@@ -9,72 +9,55 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
-from control_plane.classifier.cache.memory import Entry, OwnerCache
-from control_plane.routing.model import ClaimKey
+from control_plane.classifier.cache.memory import OwnerCache
+from control_plane.classifier.cache.protocol import (
+    PROCESS_CACHE,
+    SHARED_CACHE,
+    CacheObserver,
+    Entry,
+    SharedOwnerCache,
+)
 from control_plane.topology import Topology
 from control_plane.topology.lookup.batched import BatchedLookup
-from control_plane.topology.lookup.interface import Seen, normalised
-
-CACHE = "classifier"
-SHARED = "redis"
-
-
-class Observer(Protocol):
-    """Is told what the cache does, for metrics."""
-
-    def cache_counted(self, cache: str, what: str, number: int) -> None:
-        """So many ``hits``, ``misses``, ``evictions`` or ``errors`` more."""
-
-
-class Shared(Protocol):
-    """A cache that processes share; see `control_plane.classifier.cache.redis`."""
-
-    async def get(self, database: str, keys: Sequence[ClaimKey]) -> list[Entry | None]:
-        """What is kept of each key, or None; never fails."""
-
-    def put(self, database: str, entries: Sequence[tuple[ClaimKey, Entry]]) -> None:
-        """Keep entries, soon."""
-
-    async def close(self) -> None:
-        """Close the connections."""
+from control_plane.topology.lookup.seen import Seen
+from control_plane.topology.values import ClaimKey, KeyPair, NormalisedKeys
 
 
 def open_cached_lookup(
-    topology: Topology, observer: Observer, redis_url: str | None = None
+    topology: Topology, observer: CacheObserver, redis_url: str | None = None
 ) -> CachedLookup | None:
-    """For one event loop; None on SQLite. To be closed by the caller."""
+    """Open look-ups with caches for one event loop; None on SQLite. The caller closes them."""
     lookup = topology.batched_lookup()
     if lookup is None:
         return None
     shared = None
     if redis_url is not None:
-        # Imported by who uses it: it takes as long as all the rest of a classifier's start.
-        from control_plane.classifier.cache.redis import SharedCache
+        # Redis' client takes as long to import as all the rest of a classifier: only if it is used.
+        from control_plane.classifier.cache.redis import RedisCache
 
-        shared = SharedCache(redis_url, observer)
+        shared = RedisCache(redis_url, observer)
     return CachedLookup(lookup, OwnerCache(), observer, shared)
 
 
 class CachedLookup:
-    """A `BatchedLookup` and an `OwnerCache`, with or without a second level that others share.
+    """A `BatchedLookup` behind an `OwnerCache`, and perhaps a second cache that processes share.
 
-    One per event loop.
+    Each event loop has its own.
     """
 
     def __init__(
         self,
         lookup: BatchedLookup,
         cache: OwnerCache,
-        observer: Observer,
-        shared: Shared | None = None,
+        observer: CacheObserver,
+        shared: SharedOwnerCache | None = None,
     ) -> None:
         self._lookup = lookup
         self._cache = cache
         self._observer = observer
         self._shared = shared
-        self._learning = asyncio.Lock()
+        self._reading_epochs = asyncio.Lock()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -82,68 +65,74 @@ class CachedLookup:
         if self._shared is not None:
             await self._shared.close()
 
-    async def look(self, keys: Sequence[ClaimKey], known: int | None) -> Seen:
-        """The owners of keys: as of now, or of any time since ``known``, if that is given.
+    async def owners_of(self, keys: Sequence[KeyPair], at_least: int | None) -> Seen:
+        """Return the owners of keys; raise as `BatchedLookup.owners_of` does.
 
-        Raises as `BatchedLookup.look` does.
+        Args:
+            keys: Keys in any spelling; without keys, the answer is only what is committed.
+            at_least: The answer may come from a cache if it holds as of this revision or a later
+                one. None: it must be as of now.
         """
-        if known is None or not keys:
-            return await self._lookup.look(keys)
-        found = self._cache.get(keys, known, time.monotonic())
-        self._observer.cache_counted(CACHE, "misses" if found is None else "hits", 1)
-        if found is None and self._shared is not None and self._cache.database:
-            found = await self._get_shared(self._shared, keys, known)
-        if found is not None:
-            return found
-        seen = await self._lookup.look(keys)
-        await self._keep(keys, seen)
+        if at_least is None or not keys:
+            return await self._lookup.owners_of(keys)
+        normalised = NormalisedKeys.of(keys)
+        cached = self._cache.owners_of(normalised, at_least, time.monotonic())
+        self._observer.cache_counted(PROCESS_CACHE, "misses" if cached is None else "hits", 1)
+        if cached is None and self._shared is not None and self._cache.database:
+            cached = await self._shared_owners_of(self._shared, normalised, at_least)
+        if cached is not None:
+            return cached
+        seen = await self._lookup.owners_of(keys)
+        await self._keep(normalised, seen)
         return seen
 
-    async def _get_shared(
-        self, shared: Shared, keys: Sequence[ClaimKey], known: int
+    async def _shared_owners_of(
+        self, shared: SharedOwnerCache, keys: NormalisedKeys, at_least: int
     ) -> Seen | None:
-        """The owners by way of the second level; what it has comes into the first."""
+        """Copy what the shared cache has into the process's own, and answer from there."""
         cache = self._cache
-        lacking = cache.lacks(keys, known)
+        lacking = cache.lacking(keys, at_least)
         if not lacking:
             return None
         database = cache.database
-        entries = zip(lacking, await shared.get(database, lacking), strict=True)
-        found = None
+        entries = zip(lacking, await shared.owners_of(database, lacking), strict=True)
+        seen = None
         if database == cache.database:
             cache.admit([(key, entry) for key, entry in entries if entry], time.monotonic())
-            found = cache.get(keys, known, time.monotonic())
-        self._observer.cache_counted(SHARED, "misses" if found is None else "hits", 1)
-        return found
+            seen = cache.owners_of(keys, at_least, time.monotonic())
+        self._observer.cache_counted(SHARED_CACHE, "misses" if seen is None else "hits", 1)
+        return seen
 
-    async def _keep(self, keys: Sequence[ClaimKey], seen: Seen) -> None:
+    async def _keep(self, keys: NormalisedKeys, seen: Seen) -> None:
+        """Keep what the database answered, in both caches."""
         cache = self._cache
-        if not cache.knows(seen):
-            await self._learn(seen)
+        if not cache.note(seen):
+            await self._read_epochs(seen)
         if cache.database != seen.database:
             return
         evictions = cache.evictions
         cache.put(keys, seen, time.monotonic())
         if cache.evictions > evictions:
-            self._observer.cache_counted(CACHE, "evictions", cache.evictions - evictions)
+            self._observer.cache_counted(PROCESS_CACHE, "evictions", cache.evictions - evictions)
         if self._shared is not None and seen.database:
-            self._shared.put(seen.database, owned(keys, seen))
+            self._shared.put(seen.database, shareable(keys, seen))
 
-    async def _learn(self, seen: Seen) -> None:
-        """Read all epochs; once, however many questions find out that they have changed."""
-        async with self._learning:
-            if not self._cache.knows(seen):
-                self._cache.learn(await self._lookup.epochs())
+    async def _read_epochs(self, seen: Seen) -> None:
+        """Read all epochs: once, however many look-ups find that they have changed."""
+        async with self._reading_epochs:
+            if not self._cache.note(seen):
+                self._cache.set_epochs(await self._lookup.epochs())
 
 
-def owned(keys: Sequence[ClaimKey], seen: Seen) -> list[tuple[ClaimKey, Entry]]:
-    """What others may use of a look-up: no name that is nobody's, so that no flood of them fills
-    what is shared, and a new name is seen by all as soon as by one."""
-    params, _, places = normalised(keys)
-    asked = list(zip(params[::2], params[1::2], strict=True))
-    owners = seen.owners if places is None else [seen.owners[place] for place in places]
+def shareable(keys: NormalisedKeys, seen: Seen) -> list[tuple[ClaimKey, Entry]]:
+    """Return what other processes may use of a look-up: only names that somebody owns.
+
+    So no flood of names that nobody owns can fill the shared cache, and all processes see a new
+    name as soon as one does.
+    """
+    owners = [owner for place, owner in enumerate(seen.owners) if place not in keys.left_out]
     return [
         (key, Entry(seen.revision, owner))
-        for key, owner in zip(asked, owners, strict=True)
+        for key, owner in zip(keys.keys, owners, strict=True)
         if owner is not None
     ]

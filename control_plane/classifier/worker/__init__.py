@@ -1,1 +1,1 @@
-"""The classifier's processes: what each runs, and who keeps them running."""
+"""The classifier's processes: the program that each runs, and their supervisor."""

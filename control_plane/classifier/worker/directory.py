@@ -1,4 +1,12 @@
-"""A directory for the workers of one server: what they have counted, and who they are."""
+"""The directory that a server shares with its workers: their counts and their process ids.
+
+DATA_DIR/classifier-workers/
+    lock             held while a server looks for the leavings of others
+    tmpab12cd/       the directory of one server
+        lock         held as long as that server lives
+        0.pid        the process id of the worker in slot 0
+        counter_0.db what the workers in slot 0 have counted (prometheus_client's format)
+"""
 
 from __future__ import annotations
 
@@ -16,44 +24,52 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 WORKER_MODULE = "control_plane.classifier.worker.main"
 END_S = 3.0
-"""How long an orphan may take to end before it is killed."""
+"""How long a worker without a server may take to end before it is killed."""
 
 
 @contextlib.contextmanager
 def worker_directory(data_dir: Path) -> Iterator[Path]:
-    """A directory for the life of one server.
+    """Yield a directory that lives as long as one server.
 
-    Counts outlive a worker but not the server, as counters in memory would. A server that was
-    killed leaves its directory, with the lock free, and its workers, which go on deciding: they are
-    ended now, because they hold the port that the new ones need.
+    So counts outlive a worker but not the server, as counters in memory would. A server that was
+    killed leaves its directory, with the lock free, and its workers, which go on deciding. They are
+    ended here, because they hold the port that the new workers need.
     """
     root = data_dir / "classifier-workers"
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as sweeping:
         fcntl.flock(sweeping, fcntl.LOCK_EX)
-        for old in root.iterdir():
-            if old.is_dir() and not _in_use(old):
-                for worker in orphans(old):
-                    log.warning("ending classifier process %d, left by a killed server", worker)
-                    _end(worker)
-                shutil.rmtree(old)
-        made = Path(tempfile.mkdtemp(dir=root))
-        lock = (made / "lock").open("w")
+        _sweep(root)
+        directory = Path(tempfile.mkdtemp(dir=root))
+        lock = (directory / "lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
     with lock:
         try:
-            yield made
+            yield directory
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _sweep(root: Path) -> None:
+    """End the workers of killed servers, and delete their directories."""
+    for old in root.iterdir():
+        if old.is_dir() and not _in_use(old):
+            for worker in orphans(old):
+                log.warning("ending classifier process %d, left by a killed server", worker)
+                _end(worker)
+            shutil.rmtree(old)
 
 
 def note_worker(directory: Path, slot: int, pid: int) -> None:
-    """Remember who runs in a slot."""
+    """Write down the process id of the worker in a slot."""
     (directory / f"{slot}.pid").write_text(str(pid))
 
 
 def orphans(directory: Path) -> list[int]:
-    """The noted workers that still run (and whose number is not another program's by now)."""
+    """Return the process ids of the workers that still run, of those that were written down.
+
+    An id that another program has got meanwhile is left out.
+    """
     pids = [int(file.read_text() or 0) for file in directory.glob("*.pid")]
     return [pid for pid in pids if _is_worker(pid)]
 
@@ -66,6 +82,7 @@ def _is_worker(pid: int) -> bool:
 
 
 def _end(pid: int) -> None:
+    """Terminate a worker, and kill it if it does not end within `END_S`."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
         until = time.monotonic() + END_S
@@ -78,6 +95,7 @@ def _end(pid: int) -> None:
 
 
 def _in_use(directory: Path) -> bool:
+    """Return whether the server of a directory lives."""
     with (directory / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,7 @@
-"""One classifier process: serves ext_authz over HTTP on a socket that the server opened.
+"""One classifier process: it serves ext_authz over HTTP on a socket that the server has opened.
 
-It reads the database itself, so that it goes on deciding while the control plane is dead.
+It reads the database itself, so it goes on deciding while the control plane is dead. It imports
+nothing of the server, which makes it small and quick to start again after it has died.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ import sys
 from prometheus_client import CollectorRegistry, values
 
 from control_plane.classifier.cache.tiered import open_cached_lookup
-from control_plane.classifier.decide import LiveView
+from control_plane.classifier.decide import Decider
 from control_plane.classifier.http import ClassifierServer
-from control_plane.metrics.aggregate import ClassifierMetrics
+from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.topology import Topology
 
 
 async def work(sock: socket.socket, database_url: str, redis_url: str | None = None) -> None:
-    """Serve until a signal comes."""
+    """Serve on a listening socket until a signal comes."""
     topology = Topology.open(database_url, migrate_first=False)
-    view = LiveView(topology)
+    decider = Decider(topology)
     metrics = ClassifierMetrics(CollectorRegistry())
     lookup = open_cached_lookup(topology, metrics, redis_url)
-    serving = asyncio.create_task(ClassifierServer(view, metrics, lookup).run(sock))
+    serving = asyncio.create_task(ClassifierServer(decider, metrics, lookup).run(sock))
     try:
         await until_signal()
     finally:
@@ -36,16 +37,20 @@ async def work(sock: socket.socket, database_url: str, redis_url: str | None = N
         if lookup is not None:
             await lookup.close()
         metrics.flush()
-        view.close()
+        decider.close()
         topology.close()
 
 
 def main() -> None:
     """``python -m control_plane.classifier.worker.main FD SLOT``.
 
-    The environment has CELLWAY_DATABASE_URL, CELLWAY_REDIS_URL if there is one, and
-    PROMETHEUS_MULTIPROC_DIR for the counts: they are kept by slot, so that the next process in a
-    slot goes on counting where the last one ended.
+    FD is the number of the inherited listening socket. SLOT numbers the server's workers from 0.
+    Counts are stored by slot, so the next process in a slot goes on counting where the last one
+    ended. The environment has
+
+    - CELLWAY_DATABASE_URL;
+    - CELLWAY_REDIS_URL, if there is a Redis;
+    - PROMETHEUS_MULTIPROC_DIR, where the counts go.
     """
     logging.basicConfig(level=logging.WARNING)
     slot = int(sys.argv[2])

@@ -1,4 +1,9 @@
-"""Keeps the classifier's processes running on one listening socket."""
+"""Keeps the classifier's processes running on one listening socket.
+
+The processes inherit the socket, and the kernel shares connections out among them. While at least
+one lives, the socket stays open: connections wait for it. When the last one has died, the socket is
+closed, so that an Envoy is refused at once instead of waiting, and opened again with the next one.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +24,29 @@ log = logging.getLogger(__name__)
 START_S = 30.0
 """How long the first worker may take until it answers."""
 STOP_S = 2.0
+"""How long a worker may take to end before it is killed."""
 MAX_RESTART_S = 5.0
-"""Without a worker, what only it can answer is refused: to start anew is cheaper than to wait."""
+"""The longest delay of a restart: trying again costs less than the requests that are refused while
+there is no worker."""
 CALM_S = 10.0
-"""A worker that has lived this long did start: its end is no reason to wait longer."""
+"""A worker that has lived this long has started well: the next restart is as quick as the first."""
 
 
 class Observer(Protocol):
-    """Is told what happens, for metrics."""
+    """Is told what happens to workers, for metrics."""
 
     def workers(self, running: int, wanted: int) -> None:
-        """So many workers run now."""
+        """Record how many workers run now, and how many should."""
 
     def worker_restarted(self) -> None:
-        """A worker had died and was started again."""
+        """Record that a worker had died and was started again."""
 
 
 class RestartDelay:
-    """How long to wait before what has ended is started again: each time twice as long as before.
+    """How long to wait before a process that has ended is started again.
 
-    It begins with ``first_s``, again after a life of `CALM_S`, and is never more than
-    `MAX_RESTART_S` or, where that is longer, ``first_s``.
+    The first delay is ``first_s``. Each further one is twice as long, up to `MAX_RESTART_S` (or
+    ``first_s``, if that is longer). After a life of `CALM_S` it begins anew with ``first_s``.
     """
 
     def __init__(self, first_s: float) -> None:
@@ -47,17 +54,14 @@ class RestartDelay:
         self._next_s = first_s
 
     def after(self, lived_s: float) -> float:
-        """Seconds to wait after a life of so many."""
+        """Return how many seconds to wait after a life of ``lived_s`` seconds."""
         delay_s = self._first_s if lived_s >= CALM_S else self._next_s
         self._next_s = min(delay_s * 2, max(self._first_s, MAX_RESTART_S))
         return delay_s
 
 
 class Workers:
-    """Worker processes in numbered slots; one that dies is started again after a `RestartDelay`.
-
-    It begins with ``restart_s``; 0: what has died stays so.
-    """
+    """Worker processes in numbered slots; one that dies is started again after a `RestartDelay`."""
 
     def __init__(
         self,
@@ -72,11 +76,26 @@ class Workers:
         observer: Observer,
         setting: str = "another port",
     ) -> None:
-        """``setting`` is what to change if the port is taken, for the message."""
+        """Take the port; no worker runs yet.
+
+        Args:
+            host: Where they listen.
+            port: The port that they share; 0: any free one.
+            count: How many there are.
+            database_url: Where they read the topology.
+            redis_url: Where they share look-ups, if they do.
+            directory: Where counts and process ids go, see `worker.directory`.
+            restart_s: The first `RestartDelay`; 0: a worker that has died is not started again.
+            observer: Is told how many run.
+            setting: What to change if the port is taken, for the message.
+
+        Raises:
+            OSError: the port is taken.
+        """
         self._host = host
         self._count = count
         self._environment = os.environ | {
-            # Not as an argument: those are there for everyone to read.
+            # In the environment, because other users can read a process's arguments.
             "CELLWAY_DATABASE_URL": database_url,
             "PROMETHEUS_MULTIPROC_DIR": str(directory),
         }
@@ -91,15 +110,15 @@ class Workers:
         self.processes: list[asyncio.subprocess.Process] = []
 
     async def start(self) -> None:
-        """Start all, and wait until one answers.
+        """Start all workers, and wait until one answers.
 
         Raises:
             ChildProcessError: all have ended before one answered.
-            TimeoutError: that takes longer than `START_S`.
+            TimeoutError: none answers within `START_S`.
         """
         for slot in range(self._count):
             self.processes.append(await self._spawn(slot))
-        self._tell()
+        self._observe()
         answer: asyncio.Future[None] = asyncio.create_task(self._first_answer())
         ends: asyncio.Future[list[int]] = asyncio.gather(
             *(process.wait() for process in self.processes)
@@ -116,19 +135,20 @@ class Workers:
             await asyncio.gather(answer, ends, return_exceptions=True)
 
     async def _first_answer(self) -> None:
+        """Wait until a worker answers a request."""
         reader, writer = await asyncio.open_connection(self._host, self.port)
         with contextlib.closing(writer):
             writer.write(b"GET / HTTP/1.1\r\nhost: ready\r\nconnection: close\r\n\r\n")
             await reader.readline()
 
     async def run(self) -> None:
-        """Restart what dies, until cancelled."""
+        """Restart workers that die, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for slot in range(self._count):
-                group.create_task(self._keep(slot))
+                group.create_task(self._supervise(slot))
 
     async def stop(self) -> None:
-        """End all; what does not end in time is killed."""
+        """End all workers; kill those that do not end within `STOP_S`."""
         self._stopping = True
         if self._socket is not None:
             self._socket.close()
@@ -143,14 +163,15 @@ class Workers:
                 process.kill()
                 await process.wait()
 
-    async def _keep(self, slot: int) -> None:
+    async def _supervise(self, slot: int) -> None:
+        """Restart the worker of a slot whenever it has ended."""
         delay = RestartDelay(self._restart_s)
         while True:
             started = time.monotonic()
             code = await self.processes[slot].wait()
             if self._stopping:
                 return
-            self._tell()
+            self._observe()
             self._refuse_if_last()
             if self._restart_s == 0:
                 log.error("classifier %d ended with %d and stays so", slot, code)
@@ -161,19 +182,20 @@ class Workers:
             try:
                 self.processes[slot] = await self._spawn(slot)
             except OSError:
-                # The port is taken meanwhile, or there is no room for a process: later, perhaps.
+                # Another program has the port meanwhile, or there is no room for a process.
                 log.exception("classifier %d can't be started", slot)
                 continue
             self._observer.worker_restarted()
-            self._tell()
+            self._observe()
 
     def _refuse_if_last(self) -> None:
-        """With no worker left, close: a refused connection is known at once to be one."""
+        """Close the socket if no worker is left, so that connections are refused at once."""
         if self._running == 0 and self._socket is not None:
             self._socket.close()
             self._socket = None
 
     async def _spawn(self, slot: int) -> asyncio.subprocess.Process:
+        """Start a worker; raise OSError if the port can't be taken again."""
         if self._socket is None:
             self._socket = bind(self._host, self.port)
         number = self._socket.fileno()
@@ -194,5 +216,5 @@ class Workers:
     def _running(self) -> int:
         return sum(process.returncode is None for process in self.processes)
 
-    def _tell(self) -> None:
+    def _observe(self) -> None:
         self._observer.workers(self._running, self._count)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import re2
 
+from control_plane.names import cell_id
+
 MAX_SANS = 64
 """Alternative names of a certificate that are looked at."""
 
@@ -102,10 +104,9 @@ def _compiled(role: Role, text: str) -> re2._Regexp[str]:
 
 
 def _identity(role: Role, captured: dict[str, str | None]) -> Identity | None:
-    cell = captured.get("cell") or ""
     if role is Role.CELL:
-        canonical = cell.isascii() and cell.isdigit() and cell[0] != "0" and len(cell) <= 19
-        return Identity(role, int(cell)) if canonical else None
+        number = cell_id(captured.get("cell") or "")
+        return None if number is None else Identity(role, number)
     group, node = captured.get("group") or "", captured.get("node") or ""
     if role is Role.NODE and not (group and node):
         return None

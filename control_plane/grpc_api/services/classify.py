@@ -17,8 +17,10 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.grpc_api.server.methods import Service
-from control_plane.grpc_api.wire.claim_types import ClaimKey, claim_key
+from control_plane.grpc_api.wire.claim_types import claim_key
+from control_plane.names import cell_id
 from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.claim_key import ClaimKey
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
 
 MAX_CLAIMS = 100
@@ -72,7 +74,8 @@ def _static(request: ClassifyRequest, directory: Directory) -> Cell:
         if request.type == SESSION_PREFIX:
             cell = directory.by_prefix.get(key)
         else:
-            cell = directory.by_id.get(_number(key))
+            number = cell_id(key)
+            cell = None if number is None else directory.by_id.get(number)
     else:
         known = {value.number: value.name for value in ClassifyType.DESCRIPTOR.values}
         name = known.get(request.type, str(request.type))
@@ -83,18 +86,12 @@ def _static(request: ClassifyRequest, directory: Directory) -> Cell:
     return cell
 
 
-def _number(text: str) -> int:
-    """A cell id as the evaluator reads it: canonical decimal; -1 for anything else."""
-    canonical = text.isascii() and text.isdigit() and len(text) <= 19 and text[0] != "0"
-    return int(text) if canonical else -1
-
-
 def _answer(cell: Cell, matched: Claim | None = None) -> ClassifyResponse:
     return ClassifyResponse(action=PROXY, proxy={"address": cell.address}, matched_claim=matched)
 
 
 def _shown(keys: list[ClaimKey]) -> str:
-    return ", ".join(f"{bucket}:{value}" for bucket, value in keys)[:_MAX_SHOWN]
+    return ", ".join(map(str, keys))[:_MAX_SHOWN]
 
 
 def classify_service(live: LiveDirectories) -> Service:

@@ -10,9 +10,9 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from control_plane.grpc_api.generated.claims.v1.messages_pb2 import Bucket
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
+from control_plane.topology.values.claim_key import ClaimKey
 from control_plane.topology.values.errors import Invalid, Problem
 
-ClaimKey = tuple[str, str]
 BUCKETS: Mapping[int, str] = MappingProxyType(
     {field.number: field.name for field in Claim.DESCRIPTOR.fields}
 )
@@ -40,12 +40,12 @@ def claim_key(claim: Claim, where: str) -> ClaimKey:
             number = unknown[0].field_number
             raise Invalid(Problem(where, f"claim type {number} is not known here", _MEND))
         raise Invalid(Problem(where, "no claim is set", "set exactly one of its fields"))
-    return word, str(getattr(claim, word))
+    return ClaimKey(word, str(getattr(claim, word)))
 
 
 def bucket_key(bucket: Bucket, where: str) -> ClaimKey:
     """The bucket and value that a claims.v1.Bucket names; raises `Invalid`."""
-    return bucket_word(bucket.type, f"{where}.type"), bucket.value
+    return ClaimKey(bucket_word(bucket.type, f"{where}.type"), bucket.value)
 
 
 def bucket_word(number: int, where: str) -> str:
@@ -54,11 +54,6 @@ def bucket_word(number: int, where: str) -> str:
     if word is None:
         raise Invalid(Problem(where, f"bucket type {number} is not known here", _MEND))
     return word
-
-
-def is_known(bucket: str) -> bool:
-    """Whether the protocol has a number for this bucket."""
-    return bucket in NUMBERS
 
 
 def claim_of(bucket: str, value: str) -> Claim:

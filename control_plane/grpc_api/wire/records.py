@@ -16,12 +16,12 @@ from control_plane.grpc_api.generated.types.v1 import claim_pb2, uuid_pb2
 from control_plane.grpc_api.wire.claim_types import (
     IDS,
     NUMBERS,
-    ClaimKey,
     bucket_key,
     claim_key,
     claim_of,
 )
 from control_plane.topology.values.claim import Lease, Record, RecordSpec, RecordStatus
+from control_plane.topology.values.claim_key import ClaimKey
 from control_plane.topology.values.errors import Invalid, Problem
 
 _KEY_FIELD = pb.Source.DESCRIPTOR.fields_by_name["rails_primary_key_id"].number

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 ClaimKey = tuple[str, str]
-"""A claim's bucket and value, e.g. ``("route", "gitlab-org")``."""
+"""A bucket and a value in it, for example ``("route", "gitlab-org")``, as a rule spells them.
+
+It is the plain pair that the topology's look-ups take (`topology.values.KeyPair`), so nothing is
+converted between the two rooms.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Cells, their ids, their ranges of ids, and whether they are up."""
+"""Cells: their life, their ids, their ranges of ids, and whether they are up."""

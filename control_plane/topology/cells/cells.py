@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control_plane.topology.cells import lifecycle, rows
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, CellSpec, CellState
-from control_plane.topology.values.change import Written
+from control_plane.topology.storage import Store, Transaction
+from control_plane.topology.values import Cell, CellSpec, CellState, Written
 
 
 class Cells:
@@ -29,7 +27,7 @@ class Cells:
     def get(self, name: str) -> Cell:
         """Return one cell; raise `NotFound` if there is none of this name."""
         with self._store.read() as connection:
-            return rows.get(connection, name)
+            return rows.get_cell(connection, name)
 
     def create(self, spec: CellSpec, *, actor: str, dry_run: bool = False) -> Written[Cell]:
         """Add a cell; raise `Invalid`, or `AlreadyExists` (also for the id of a deleted cell)."""
@@ -73,7 +71,7 @@ class Cells:
         """Bring a cell to another state; raise `Refused` if its life has no such step."""
 
         def work(tx: Transaction) -> Cell:
-            spec = replace(rows.get(tx.connection, name).spec(), state=state)
+            spec = replace(rows.get_cell(tx.connection, name).spec(), state=state)
             return lifecycle.replace(tx, name, spec, expected_version, force=force)
 
         return self._store.written(actor, work, dry_run=dry_run)

@@ -1,9 +1,14 @@
-"""What decides whether a cell is up: the edges of all control planes together, else a probe.
+"""Decides whether a cell is up: by what the edges of all control planes report, else by a probe.
 
-Each control plane hears some of the edges. It writes down what they say, and in the same
-transaction reads what all say and decides: writes come one after the other, so the last one to
-decide has seen everything, and two control planes with different halves of the fleet can't
-contradict each other.
+Each control plane hears some of the edges. It writes down what they report, and in the same
+transaction reads what all control planes have written, and decides. Such transactions come one
+after the other, so the last one to decide has seen every report: two control planes with different
+halves of the fleet can't contradict each other.
+
+A report counts the edges that can reach a cell and those that can't, and the edges that are
+connected but report nothing::
+
+    {"cells": {"cell-1": [12, 0], "cell-2": [3, 9]}, "silent": 1}
 """
 
 from __future__ import annotations
@@ -12,30 +17,31 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from control_plane.topology.cells import lifecycle
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import clock, moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import CellState
+from control_plane.topology.storage import Store, Transaction, clock, moment, schema
+from control_plane.topology.values import CellState
 
 FRESH = timedelta(seconds=10)
-"""How long the word of a control plane counts after it was last written."""
+"""How long a control plane's report counts after it was last written."""
 KEPT = timedelta(hours=1)
-"""How long it is remembered that there was one."""
+"""How long a report is kept after it was last written."""
 PROBED = frozenset({CellState.CANARY, CellState.ACTIVE, CellState.CORDONED, CellState.DRAINING})
 """The states in which a cell's health matters."""
 _T = schema.edge_health
+Verdicts = Mapping[str, bool | None]
+"""By the cell's name, whether it is up; None if its health must stay as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a decision has changed, and which cells it has left as they were: for a while, or
-    because what edges say of so many can't be believed.
+    """What a decision has changed, and which cells it left as they were.
+
+    ``put_off`` are cells that must not change now. ``disbelieved`` are cells whose failure is not
+    believed, because edges report too many failures at once.
     """
 
     changed: Mapping[str, bool]
@@ -44,7 +50,7 @@ class Decided:
 
 
 class EdgeHealth:
-    """The shared record of what edges hold, and what follows from it for the cells."""
+    """The reports of all control planes, and what follows from them for the cells."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -57,100 +63,103 @@ class EdgeHealth:
         silent: int = 0,
         held: Collection[str] = (),
     ) -> Decided:
-        """Write what this control plane's edges hold, and set the cells by what all edges hold.
+        """Write a control plane's report, and set the health of cells by all reports.
 
         Args:
-            replica: whose edges they are.
-            counts: by cell's name, how many of them can reach it and how many can't.
-            silent: how many more edges it has, that don't report.
-            held: cells that must not change now.
+            replica: the control plane.
+            counts: by the cell's name, how many of its edges can reach the cell, and how many
+                can't.
+            silent: how many more edges it has that report nothing.
+            held: names of cells that must not change now.
         """
         pairs = {name: list(pair) for name, pair in sorted(counts.items())}
         document = json.dumps({"cells": pairs, "silent": silent})
 
         def work(tx: Transaction) -> Decided:
             row = {"said": document, "at": tx.at}
-            done = tx.connection.execute(update(_T).where(_T.c.replica == replica).values(**row))
-            if done.rowcount == 0:
+            known = tx.connection.execute(update(_T).where(_T.c.replica == replica).values(**row))
+            if known.rowcount == 0:
                 tx.connection.execute(insert(_T).values(replica=replica, **row))
                 tx.connection.execute(delete(_T).where(_T.c.at < tx.at - KEPT))
-            return _decide(tx, _verdicts(tx.connection, FRESH, now_of=tx), frozenset(held))
+            return _decide(tx, _verdicts(tx.connection, FRESH, tx.at), frozenset(held))
 
         return self._store.write("edges", work)[0]
 
-    def probed(self, found: Mapping[str, bool]) -> Mapping[str, bool]:
-        """Set cells by a probe's word, but for those of which edges have one; what changed."""
+    def probed(self, health: Mapping[str, bool]) -> Mapping[str, bool]:
+        """Set the health of cells as a probe says; return what changed.
+
+        A cell that edges report on is left as it is.
+        """
 
         def work(tx: Transaction) -> Decided:
-            known = _verdicts(tx.connection, FRESH, now_of=tx)
-            wanted = {name: up for name, up in found.items() if name not in known}
-            return _decide(tx, wanted, frozenset())
+            verdicts = _verdicts(tx.connection, FRESH, tx.at)
+            unreported = {name: up for name, up in health.items() if name not in verdicts}
+            return _decide(tx, unreported, frozenset())
 
         return self._store.write("health", work)[0].changed
 
     def withdraw(self, replica: str) -> None:
-        """A control plane stops: from now on its word does not count, but is remembered."""
+        """Have a control plane's report not count any more, because it stops; it is still kept."""
 
         def work(tx: Transaction) -> None:
-            old = {"at": tx.at - FRESH}
+            # SQLite's clock, by which a reader judges, may be a millisecond behind ``tx.at``.
+            old = {"at": tx.at - 2 * FRESH}
             tx.connection.execute(update(_T).where(_T.c.replica == replica).values(**old))
 
         self._store.write("edges", work)
 
-    def verdicts(self, within: timedelta = FRESH) -> Mapping[str, bool | None]:
-        """By cell's name, whether it is up, by what was written lately; None: it stays as it is."""
+    def verdicts(self, within: timedelta = FRESH) -> Verdicts:
+        """Return what the reports say that were written lately."""
         with self._store.read() as connection:
             return _verdicts(connection, within)
 
 
-def _verdicts(
-    connection: Connection, within: timedelta, now_of: Transaction | None = None
-) -> Mapping[str, bool | None]:
-    """What all edges together say."""
+def judge(counts: Mapping[str, tuple[int, int]], silent: int = 0) -> Verdicts:
+    """Return which cells are up, by how many edges can reach each of them and how many can't.
+
+    A cell is down if more than half of its edges can't reach it. But edges that lose most of the
+    cells at once are more likely cut off themselves. So a failure is not believed (None) if more
+    than half of the cells would go down although some edges can reach them, or although ``silent``
+    edges may reach them.
+    """
+    reported = {name: pair for name, pair in counts.items() if any(pair)}
+    failed = {name for name, (up, down) in reported.items() if down > up and (up or silent)}
+    too_many = len(failed) * 2 > len(reported)
+    return {
+        name: None if too_many and name in failed else up >= down
+        for name, (up, down) in reported.items()
+    }
+
+
+def _verdicts(connection: Connection, within: timedelta, now: datetime | None = None) -> Verdicts:
     rows = connection.execute(select(_T.c.said, _T.c.at)).all()
     if not rows:
         return {}
-    now = now_of.at if now_of is not None else clock(connection)
+    now = now or clock(connection)
     up: Counter[str] = Counter()
     down: Counter[str] = Counter()
     silent = 0
     for row in rows:
         if now - moment(row.at) < within:
-            said = json.loads(row.said)
-            silent += said["silent"]
-            for name, (can, can_not) in said["cells"].items():
+            report = json.loads(row.said)
+            silent += report["silent"]
+            for name, (can, can_not) in report["cells"].items():
                 up[name] += can
                 down[name] += can_not
     return judge({name: (up[name], down[name]) for name in up}, silent)
 
 
-def judge(counts: Mapping[str, tuple[int, int]], silent: int = 0) -> Mapping[str, bool | None]:
-    """By cell's name, whether it is up, by how many edges can reach it and how many can't.
-
-    A cell is down if more than half can't. But where that takes more than half of the cells from
-    edges that can reach them, or from ``silent`` ones that may, those that can't are more likely
-    cut off than the cells are dead: None.
-    """
-    known = {name: pair for name, pair in counts.items() if any(pair)}
-    taken = {name for name, (up, down) in known.items() if down > up and (up or silent)}
-    too_many = len(taken) * 2 > len(known)
-    return {
-        name: None if too_many and name in taken else up >= down
-        for name, (up, down) in known.items()
-    }
-
-
-def _decide(tx: Transaction, verdicts: Mapping[str, bool | None], held: frozenset[str]) -> Decided:
-    wanted = {name: up for name, up in verdicts.items() if up is not None}
-    disbelieved = frozenset(verdicts.keys() - wanted.keys())
-    if not wanted:
+def _decide(tx: Transaction, verdicts: Verdicts, held: frozenset[str]) -> Decided:
+    health = {name: up for name, up in verdicts.items() if up is not None}
+    disbelieved = frozenset(verdicts.keys() - health.keys())
+    if not health:
         return Decided({}, disbelieved=disbelieved)
     table = schema.cells
     rows = tx.connection.execute(select(table.c.name, table.c.healthy, table.c.state)).all()
     changes = {
-        row.name: wanted[row.name]
+        row.name: health[row.name]
         for row in rows
-        if row.state in PROBED and wanted.get(row.name, row.healthy) != row.healthy
+        if row.state in PROBED and health.get(row.name, row.healthy) != row.healthy
     }
     changed = {name: up for name, up in changes.items() if name not in held}
     for name, up in changed.items():

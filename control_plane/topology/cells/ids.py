@@ -1,36 +1,39 @@
-"""Ids of cells. Tokens, claims and sequences refer to them: none is ever another cell's."""
+"""Ids of cells. Tokens, claims and sequences refer to a cell by its id, so no id is used twice.
+
+The table ``cell_ids`` has every id that was ever assigned, also those of deleted cells (their rows
+are tombstones). A database that is restored from a backup has lost the ids that were assigned
+since; the mark file outside the database remembers the highest one.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import MAX_CELL_ID, Cell
-from control_plane.topology.values.errors import AlreadyExists, Invalid, Problem
+from control_plane.topology.storage import Transaction, schema
+from control_plane.topology.values import MAX_CELL_ID, AlreadyExists, Cell, Invalid, Problem
 
 _T = schema.cell_ids
 
 
 def next_id(tx: Transaction) -> int:
-    """The id after all that were ever given, also by what a restored backup has forgotten.
+    """Return the id above all that were ever assigned, also by what a restore has lost.
 
     Raises:
         Invalid: none is left above them.
     """
-    outside = tx.sequence_mark.marks().cell if tx.sequence_mark is not None else 0
-    found = max(highest(tx.connection), outside) + 1
-    if found > MAX_CELL_ID:
-        mend = f"name an id that no cell ever had, 1 to {MAX_CELL_ID}"
-        raise Invalid(Problem("id", f"none is left above {found - 1}", mend))
-    return found
+    in_file = tx.sequence_mark.read().cell if tx.sequence_mark is not None else 0
+    last = max(highest(tx.connection), in_file)
+    if last >= MAX_CELL_ID:
+        hint = f"name an id that no cell ever had, 1 to {MAX_CELL_ID}"
+        raise Invalid(Problem("id", f"none is left above {last}", hint))
+    return last + 1
 
 
 def assign(tx: Transaction, cell: Cell) -> None:
-    """Note that a new cell has its id; no living cell has it.
+    """Record that a new cell has its id; the caller has checked that no living cell has it.
 
     Raises:
-        AlreadyExists: a cell had it that was deleted, or another that a restore has lost.
+        AlreadyExists: a deleted cell had it, or a cell of another name that a restore has lost.
     """
     row = tx.connection.execute(select(_T).where(_T.c.id == cell.id)).one_or_none()
     if row is None:
@@ -44,15 +47,16 @@ def assign(tx: Transaction, cell: Cell) -> None:
         raise AlreadyExists("cell id", ((str(cell.id), owner),))
     file = tx.sequence_mark
     if file is not None:
-        # Before the commit: a crash in between wastes an id, the other way round it doubles one.
+        # The file is raised before the commit: a crash in between wastes an id. In the other order
+        # it could assign one twice.
         tx.before_commit.append(lambda: file.raise_to(cell=cell.id))
 
 
 def tombstone(tx: Transaction, cell: Cell) -> None:
-    """The cell is deleted: its id stays given."""
+    """Record that a cell is deleted; its id stays assigned."""
     tx.connection.execute(update(_T).where(_T.c.id == cell.id).values(deleted_at=tx.at))
 
 
 def highest(connection: Connection) -> int:
-    """The highest id that was ever given; 0 before the first."""
+    """Return the highest id that was ever assigned; 0 before the first."""
     return int(connection.execute(select(func.max(_T.c.id))).scalar_one() or 0)

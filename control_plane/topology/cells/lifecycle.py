@@ -10,12 +10,14 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 
 from control_plane.topology.cells import ids, sequence_ranges
-from control_plane.topology.cells.rows import all_cells, columns, get
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import TRANSITIONS, Cell, CellSpec, CellState
-from control_plane.topology.values.errors import (
+from control_plane.topology.cells.rows import all_cells, columns, get_cell
+from control_plane.topology.storage import Transaction, schema
+from control_plane.topology.values import (
+    TRANSITIONS,
     AlreadyExists,
+    Cell,
+    CellSpec,
+    CellState,
     Invalid,
     Problem,
     Refused,
@@ -61,8 +63,8 @@ def replace(
     spec.check()
     before = _expected(tx, name, expected)
     if spec.id not in {None, before.id} or spec.name != name:
-        mend = "make a new cell instead"
-        raise Invalid(Problem("id", "a cell's id and name can't change", mend))
+        hint = "make a new cell instead"
+        raise Invalid(Problem("id", "a cell's id and name can't change", hint))
     after = _from_spec(spec, before.id, healthy=before.healthy, version=tx.revision)
     old, new = columns(before), columns(after)
     if {**old, "version": 0} == {**new, "version": 0}:
@@ -84,7 +86,7 @@ def set_health(tx: Transaction, name: str, *, healthy: bool) -> Cell:
 
     The cost does not grow with the number of cells, because all of them may go down at once.
     """
-    before = get(tx.connection, name)
+    before = get_cell(tx.connection, name)
     if before.healthy == healthy:
         return before
     after = dataclasses.replace(before, healthy=healthy, version=tx.revision)
@@ -116,7 +118,7 @@ def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
 
 
 def _expected(tx: Transaction, name: str, version: int | None) -> Cell:
-    cell = get(tx.connection, name)
+    cell = get_cell(tx.connection, name)
     if version is not None and cell.version != version:
         raise StaleVersion("cell", name, version, cell.version)
     return cell

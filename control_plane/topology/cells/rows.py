@@ -8,10 +8,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from control_plane.topology.storage import schema
-from control_plane.topology.values.cell import Cell, CellState, CellTLS, SequenceRange
-from control_plane.topology.values.claim_key import can_be_kept
-from control_plane.topology.values.endpoint import Endpoint
-from control_plane.topology.values.errors import NotFound
+from control_plane.topology.values import (
+    Cell,
+    CellState,
+    CellTLS,
+    Endpoint,
+    NotFound,
+    SequenceRange,
+    can_be_kept,
+)
 
 _T = schema.cells
 
@@ -21,7 +26,7 @@ def all_cells(connection: Connection) -> tuple[Cell, ...]:
     return tuple(_cell(row) for row in connection.execute(select(_T).order_by(_T.c.id)))
 
 
-def get(connection: Connection, name: str) -> Cell:
+def get_cell(connection: Connection, name: str) -> Cell:
     """Return the cell with this name; raise `NotFound` if there is none."""
     if not can_be_kept(name):
         raise NotFound("cell", name)

@@ -1,81 +1,51 @@
-"""Ranges of ids: what one cell was ever allotted no other cell gets, deleted or restored or not."""
+"""Ranges of ids: a range that one cell was ever allotted is never allotted to another.
+
+Cells number their own rows with ids of their ranges, so two cells with the same id would clash
+when a tenant moves. The table ``sequence_ranges`` has every range that was ever allotted, also
+those of deleted cells. A database that is restored from a backup has lost the newest ranges: the
+mark file outside the database remembers the highest id, and nothing is allotted until an operator
+confirms. Afterwards ids up to that mark (the floor) stay unused, because a lost cell may have
+handed them out.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.mark_file import MarkFile
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, SequenceRange
-from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
+from control_plane.topology.storage import MarkFile, Transaction, schema
+from control_plane.topology.values import (
+    AlreadyExists,
+    Cell,
+    HighWaterMark,
+    Invalid,
+    NotFound,
+    Problem,
+    Refused,
+    SequenceRange,
+    SequenceUse,
+)
 
 MAX_ID = 2**63 - 1
 DEFAULT_SIZE = 10**11
-"""What GitLab gives each further cell at least."""
-ALARM_SHARE = 0.9
-"""GitLab's hard limit for the saturation of a sequence."""
+"""Ids of a range. GitLab gives each further cell at least as many."""
 _R = schema.sequence_ranges
 _M = schema.sequence_marks
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceUse:
-    """A cell's ranges together: how many ids it was allotted, and has reported as used."""
-
-    cell: str
-    allotted: int
-    used: int
-
-    @property
-    def share(self) -> float:
-        """Used ÷ allotted, 0 to 1."""
-        return self.used / self.allotted if self.allotted else 0.0
-
-    @property
-    def alarming(self) -> bool:
-        """Whether more should be allotted now."""
-        return self.share >= ALARM_SHARE
-
-
-@dataclass(frozen=True, slots=True)
-class HighWaterMark:
-    """``mark``: the highest id allotted, as the database knows. ``outside``: as the file knows."""
-
-    mark: int
-    floor: int
-    outside: int | None
-
-    @property
-    def restored(self) -> bool:
-        """Whether the database is older than the file: nothing is allotted until confirmed."""
-        return self.outside is not None and self.outside > self.mark
-
-
 def allot(tx: Transaction, cell: Cell) -> None:
-    """Note the ranges of a cell; those that it has already stay as they are.
+    """Record the ranges of a cell; those that it has already stay as they are.
 
     Raises:
-        AlreadyExists: a range overlaps what another cell, also a deleted one, was allotted.
+        AlreadyExists: a range overlaps one of another cell, which may be deleted.
         Refused: the database is older than the mark file, or a range lies below the floor.
     """
     new = [piece for span in cell.sequence_ranges for piece in _uncovered(tx, cell, span)]
     if not new:
         return
     state = high_water_mark(tx.connection, tx.sequence_mark)
-    if state.restored:
-        why = (
-            f"the database knows ids up to {state.mark}, the mark file up to {state.outside}:"
-            " it was restored from a backup; confirm the sequences first"
-        )
-        raise Refused(f"allotting a sequence range to {cell.name}", why)
-    low = min(piece.minval for piece in new)
-    if low <= state.floor:
-        why = f"ids up to {state.floor} may be in use by a cell that a restored backup forgot"
-        raise Refused(f"allotting ids from {low} to {cell.name}", why)
+    _check_above(state, cell, min(piece.minval for piece in new))
     rows = [
         {
             "minval": piece.minval,
@@ -91,8 +61,24 @@ def allot(tx: Transaction, cell: Cell) -> None:
     _raise_mark(tx, max(state.mark, *(piece.maxval for piece in new)))
 
 
+def _check_above(state: HighWaterMark, cell: Cell, low: int) -> None:
+    if state.restored:
+        why = (
+            f"the database knows ids up to {state.mark}, the mark file up to {state.outside}:"
+            " it was restored from a backup; confirm the sequences first"
+        )
+        raise Refused(f"allotting a sequence range to {cell.name}", why)
+    if low <= state.floor:
+        why = f"ids up to {state.floor} may be in use by a cell that a restored backup forgot"
+        raise Refused(f"allotting ids from {low} to {cell.name}", why)
+
+
 def next_range(tx: Transaction, size: int) -> SequenceRange:
-    """The range after all that was ever allotted; raises `Invalid` where none is left."""
+    """Return the range of ``size`` ids above all that were ever allotted.
+
+    Raises:
+        Invalid: no such range is left.
+    """
     if not 1 <= size <= MAX_ID:
         raise Invalid(Problem("size", "out of range", f"1 to {MAX_ID}"))
     state = high_water_mark(tx.connection, tx.sequence_mark)
@@ -103,12 +89,12 @@ def next_range(tx: Transaction, size: int) -> SequenceRange:
 
 
 def forget_cell(tx: Transaction, cell_id: int) -> None:
-    """The cell is deleted: its ranges stay allotted, to nobody."""
+    """Record that a cell is deleted: its ranges stay allotted, to nobody."""
     tx.connection.execute(update(_R).where(_R.c.cell_id == cell_id).values(cell_id=None))
 
 
 def confirm(tx: Transaction) -> HighWaterMark:
-    """An operator takes the file's mark as true: new ranges start above it."""
+    """Take the mark file's mark as true, after a restore: new ranges start above it."""
     state = high_water_mark(tx.connection, tx.sequence_mark)
     if not state.restored or state.outside is None:
         raise Refused("confirming the sequences", "the database is not older than the mark file")
@@ -122,21 +108,21 @@ def confirm(tx: Transaction) -> HighWaterMark:
 def high_water_mark(connection: Connection, file: MarkFile | None) -> HighWaterMark:
     """Return the highest id allotted, as the database and as the mark file (if any) know it."""
     row = connection.execute(select(_M.c.mark, _M.c.floor)).one()
-    return HighWaterMark(row.mark, row.floor, None if file is None else file.read())
+    return HighWaterMark(row.mark, row.floor, None if file is None else file.read().sequence)
 
 
 def report(tx: Transaction, cell: Cell, last: int) -> SequenceUse:
-    """Note the highest id that a cell has handed out; a lower one than before changes nothing.
+    """Record the highest id that a cell has handed out; a lower one than before changes nothing.
 
-    Ranges are used in order, so those below it are used up.
+    A cell uses its ranges in order, so the ranges below that id are used up.
 
     Raises:
         Invalid: the id is in none of the cell's ranges.
     """
     rows = _of_cell(tx.connection, cell.id)
     if not any(row.minval <= last <= row.maxval for row in rows):
-        mend = "report an id of a range of the cell"
-        raise Invalid(Problem("last", f"{last} is in no range of {cell.name}", mend))
+        hint = "report an id of a range of the cell"
+        raise Invalid(Problem("last", f"{last} is in no range of {cell.name}", hint))
     changed = False
     for row in rows:
         used = min(last, row.maxval)
@@ -147,12 +133,11 @@ def report(tx: Transaction, cell: Cell, last: int) -> SequenceUse:
             )
     if changed:
         tx.log("sequence", "report", cell.name, None, {"cell_id": cell.id, "last": last})
-    (use,) = [one for one in uses(tx.connection) if one.cell == cell.name]
-    return use
+    return next(use for use in uses(tx.connection) if use.cell == cell.name)
 
 
 def uses(connection: Connection) -> list[SequenceUse]:
-    """How far each living cell's ranges are used, by name."""
+    """Return how far each cell's ranges are used, ordered by name; without deleted cells."""
     query = (
         select(
             _R.c.cell,
@@ -177,7 +162,11 @@ def _of_cell(connection: Connection, cell_id: int) -> list[Row[Any]]:
 
 
 def _uncovered(tx: Transaction, cell: Cell, span: SequenceRange) -> list[SequenceRange]:
-    """The parts of a range that the cell doesn't have yet; raises where another has some."""
+    """Return the parts of a range that no cell has yet.
+
+    Raises:
+        AlreadyExists: another cell has a part.
+    """
     overlapping = (
         select(_R)
         .where(_R.c.minval <= span.maxval, _R.c.maxval >= span.minval)
@@ -201,5 +190,6 @@ def _raise_mark(tx: Transaction, new: int) -> None:
     tx.connection.execute(update(_M).where(_M.c.mark < new).values(mark=new))
     file = tx.sequence_mark
     if file is not None:
-        # Before the commit: a crash in between wastes ids, the other way round it doubles them.
-        tx.before_commit.append(lambda: file.raise_to(new))
+        # The file is raised before the commit: a crash in between wastes ids. In the other order
+        # it could allot them twice.
+        tx.before_commit.append(lambda: file.raise_to(sequence=new))

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control_plane.topology.cells import ids, lifecycle, rows, sequence_ranges
-from control_plane.topology.cells.sequence_ranges import HighWaterMark, SequenceUse
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import SequenceRange
-from control_plane.topology.values.change import Written
+from control_plane.topology.storage import Store, Transaction
+from control_plane.topology.values import HighWaterMark, SequenceRange, SequenceUse, Written
 
 
 class Sequences:
@@ -41,7 +38,7 @@ class Sequences:
         """
 
         def work(tx: Transaction) -> SequenceRange:
-            spec = rows.get(tx.connection, cell).spec()
+            spec = rows.get_cell(tx.connection, cell).spec()
             allotted = sequence_ranges.next_range(tx, size)
             wider = replace(spec, sequence_ranges=(*spec.sequence_ranges, allotted))
             lifecycle.replace(tx, cell, wider, expected_version, force=True)
@@ -58,7 +55,7 @@ class Sequences:
         """
 
         def work(tx: Transaction) -> SequenceUse:
-            return sequence_ranges.report(tx, rows.get(tx.connection, cell), last)
+            return sequence_ranges.report(tx, rows.get_cell(tx.connection, cell), last)
 
         return self._store.write(actor, work, dry_run=dry_run)[0]
 
@@ -87,4 +84,4 @@ class Sequences:
             with self._store.read() as connection:
                 mark = sequence_ranges.high_water_mark(connection, None).mark
                 cell = ids.highest(connection)
-            file.raise_to(mark, cell=cell)
+            file.raise_to(sequence=mark, cell=cell)

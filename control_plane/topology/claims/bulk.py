@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import literal_column, select, tuple_
+from sqlalchemy import Row, literal_column, select, tuple_
 
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.bulk_lines import Line, Reject, parse_lines, write_line
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import (
+from control_plane.topology.storage import (
     Statement,
+    Store,
+    Transaction,
     chunked,
     execute,
     in_keys,
     insert_many,
+    schema,
     stored,
 )
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.claim import RecordStatus
+from control_plane.topology.values import ClaimKey, KeyPair, RecordStatus
 
 LINES_PER_TRANSACTION = 5000
 _COLUMNS = (
@@ -36,7 +36,6 @@ _COLUMNS = (
     *("created_at", "updated_at"),
 )
 _FEED = ("revision", "ordinal", "kind", "action", "key", "after", "actor", "at")
-_Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +83,20 @@ class Bulk:
         while chunk := list(itertools.islice(numbered, LINES_PER_TRANSACTION)):
             rejects: list[Reject] = []
             parsed = parse_lines(chunk, rejects)
-            (created, present, refused), _ = self._store.write(
-                actor, partial(_take, parsed=parsed), dry_run=dry_run
-            )
-            rejects += refused
+            taken, _ = self._store.write(actor, partial(_take, parsed=parsed), dry_run=dry_run)
+            rejects += taken.rejects
             for one in sorted(rejects, key=lambda one: one.line):
                 reject(one)
             done = Imported(
                 chunk[-1][0],
-                done.created + created,
-                done.present + present,
+                done.created + taken.created,
+                done.present + taken.present,
                 done.rejected + len(rejects),
             )
             progress(done)
         return done
 
-    def export(self, after: _Key | None = None, limit: int | None = None) -> Generator[str]:
+    def export(self, after: KeyPair | None = None, limit: int | None = None) -> Generator[str]:
         """Yield claims as lines, in the order of their keys, as of one moment.
 
         What a lease is creating is left out, because it may be rolled back; what a lease is
@@ -126,90 +123,122 @@ class Bulk:
                 yield write_line(row)
 
 
-def _take(tx: Transaction, parsed: list[Line]) -> tuple[int, int, list[Reject]]:
-    """Insert what is free; return how many, how many stand as their line says, and the rejects."""
+@dataclass(slots=True)
+class _Taken:
+    """What became of some lines in one transaction."""
+
+    created: int = 0
+    present: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+
+    def reject(self, line: Line, why: str) -> None:
+        self.rejects.append(line.rejected(why))
+
+
+def _take(tx: Transaction, parsed: list[Line]) -> _Taken:
+    """Create the claims that are free, and tell those that stand already from those taken."""
+    taken = _Taken()
     cells = {row.name: row for row in tx.connection.execute(select(schema.cells))}
-    rejects: list[Reject] = []
-    first: dict[_Key, Line] = {}
+    lines = _without_contradictions(parsed, cells, taken)
+    at = stored(tx.connection, tx.at)
+    rows = [
+        (*line.key, cells[line.cell].id, *line.values, line.uuid, "active", tx.revision, at, at)
+        for line in lines
+    ]
+    taken.created = insert_many(tx.connection, "claims", _COLUMNS, rows)
+    if taken.created < len(lines):
+        lines = _created(tx, lines, taken)
+    epochs.claimed(tx, {line.key: cells[line.cell].id for line in lines})
+    _log(tx, lines, {name: row.id for name, row in cells.items()})
+    return taken
+
+
+def _without_contradictions(
+    parsed: list[Line], cells: Mapping[str, Row[Any]], taken: _Taken
+) -> list[Line]:
+    """Return the first line of each key whose cell lives; reject lines that say otherwise."""
+    first: dict[ClaimKey, Line] = {}
     for line in parsed:
         cell = cells.get(line.cell)
-        if cell is None or cell.state == "retired":
-            why = f"there is no cell {line.cell!r}" if cell is None else f"{line.cell} is retired"
-            rejects.append(line.rejected(why))
+        if cell is None:
+            taken.reject(line, f"there is no cell {line.cell!r}")
+            continue
+        if cell.state == "retired":
+            taken.reject(line, f"{line.cell} is retired")
             continue
         other = first.setdefault(line.key, line)
         if (other.cell, other.values) != (line.cell, line.values):
-            why = f"line {other.number} claims {':'.join(line.key)} otherwise"
-            rejects.append(line.rejected(why))
-    lines = list(first.values())
-    at = stored(tx.connection, tx.at)
-    rows = [
-        (*one.key, cells[one.cell].id, *one.values, one.uuid, "active", tx.revision, at, at)
-        for one in lines
-    ]
-    created = insert_many(tx.connection, "claims", _COLUMNS, rows)
-    present = 0
-    if created < len(lines):
-        standing = _standing(tx, [line.key for line in lines])
-        fresh = [line for line in lines if standing[line.key][0] == line.uuid]
-        for line in lines:
-            old, owner, values, lease = standing[line.key]
-            if old == line.uuid:
-                continue
-            if lease is not None:
-                # It may be gone tomorrow, or become another.
-                why = f"lease {lease} of {owner} holds {':'.join(line.key)}: import it again later"
-                rejects.append(line.rejected(why))
-            elif (owner, values) == (line.cell, line.values):
-                present += 1
-            else:
-                why = f"{':'.join(line.key)} is claimed already (owner: {owner})"
-                if (owner, values[1:]) == (line.cell, line.values[1:]):
-                    why += f", spelled {values[0] or line.key[1]!r}"
-                rejects.append(line.rejected(why))
-        lines = fresh
-    epochs.claimed(tx, {line.key: cells[line.cell].id for line in lines})
-    _log(tx, lines, {name: row.id for name, row in cells.items()})
-    return created, present, rejects
+            taken.reject(line, f"line {other.number} claims {line.key} otherwise")
+    return list(first.values())
 
 
-_Standing = tuple[str, str, tuple[Any, ...], str | None]
+def _created(tx: Transaction, lines: list[Line], taken: _Taken) -> list[Line]:
+    """Return the lines whose claims were created; count or reject the others.
+
+    A claim has the uuid of the line that created it.
+    """
+    created: list[Line] = []
+    standing = _standing(tx, [line.key for line in lines])
+    for line in lines:
+        claim = standing[line.key]
+        if claim.uuid == line.uuid:
+            created.append(line)
+        elif claim.lease is not None:
+            # The lease may end in a deletion or in a replacement.
+            why = f"lease {claim.lease} of {claim.cell} holds {line.key}: import it again later"
+            taken.reject(line, why)
+        elif (claim.cell, claim.values) == (line.cell, line.values):
+            taken.present += 1
+        else:
+            why = f"{line.key} is claimed already (owner: {claim.cell})"
+            if (claim.cell, claim.values[1:]) == (line.cell, line.values[1:]):
+                why += f", spelled {claim.values[0] or line.key[1]!r}"
+            taken.reject(line, why)
+    return created
 
 
-def _standing(tx: Transaction, keys: list[_Key]) -> dict[_Key, _Standing]:
-    """Uuid, owner, attributes and lease of each claim."""
-    found: dict[_Key, _Standing] = {}
+class _Standing(NamedTuple):
+    """A claim as the database has it; ``values`` as those of a `Line`."""
+
+    uuid: str
+    cell: str
+    values: tuple[Any, ...]
+    lease: str | None
+
+
+def _standing(tx: Transaction, keys: list[ClaimKey]) -> dict[KeyPair, _Standing]:
+    claims: dict[KeyPair, _Standing] = {}
     for chunk in chunked(keys):
-        wanted = in_keys(chunk)
+        condition = in_keys(chunk)
         sql = (
             "SELECT c.bucket, c.value, c.uuid, o.name, c.spelling, c.subject, c.source,"  # noqa: S608 - no text from outside
             " c.subject_type, c.subject_id, c.source_type, c.source_id, c.user_data, c.lease"
-            f" FROM claims c JOIN cells o ON o.id = c.cell_id WHERE {wanted.sql}"
+            f" FROM claims c JOIN cells o ON o.id = c.cell_id WHERE {condition.sql}"
         )
-        for row in execute(tx.connection, [Statement(sql, wanted.params)])[0].rows:
+        for row in execute(tx.connection, [Statement(sql, condition.params)])[0].rows:
             values = (*row[4:10], *(None if not one else bytes(one) for one in row[10:12]))
-            found[row[0], row[1]] = (row[2], row[3], values, row[12])
-    return found
+            claims[row[0], row[1]] = _Standing(row[2], row[3], values, row[12])
+    return claims
 
 
 def _log(tx: Transaction, lines: list[Line], ids: dict[str, int]) -> None:
-    told = {
+    """Append the created claims to the change feed; the document of a cell is made once."""
+    documents = {
         name: {"cell_id": ids[name], "cell": name, "imported": True}
         for name in {line.cell for line in lines}
     }
-    plain = {name: json.dumps(one) for name, one in told.items()}
+    texts = {name: json.dumps(document) for name, document in documents.items()}
 
     def after(line: Line) -> str:
         spelling = line.values[0]
         if spelling is None:
-            return plain[line.cell]
-        return json.dumps(told[line.cell] | {"spelling": spelling})
+            return texts[line.cell]
+        return json.dumps(documents[line.cell] | {"spelling": spelling})
 
     at = stored(tx.connection, tx.at)
     rows = [
-        (tx.revision, ordinal, "claim", "create", f"{b}:{v}", after(line), tx.actor, at)
+        (tx.revision, ordinal, "claim", "create", str(line.key), after(line), tx.actor, at)
         for ordinal, line in enumerate(lines)
-        for b, v in (line.key,)
     ]
     if rows:
         insert_many(tx.connection, "changes", _FEED, rows)

@@ -19,19 +19,22 @@ from typing import Any
 from sqlalchemy import Row
 
 from control_plane.names import MAX_LINE_BYTES
+from control_plane.topology.claims.texts import check_text
 from control_plane.topology.claims.update import check_update
-from control_plane.topology.values.claim import RecordSpec
-from control_plane.topology.values.claim_key import can_be_kept, normalise_spelled
-from control_plane.topology.values.errors import Invalid, Problem
+from control_plane.topology.values import (
+    ClaimKey,
+    Invalid,
+    Problem,
+    RecordSpec,
+    normalise_spelled,
+)
 
-MAX_TEXT = 160
 _NUMBERS = ("subject_type", "subject_id", "source_type")
 _TEXTS = ("subject", "source")
 _BYTES = ("source_id", "user_data")
 _NEEDED = ("bucket", "value", "cell")
 _FIELDS = frozenset({*_NEEDED, *_NUMBERS, *_TEXTS, *_BYTES})
 _PLAIN = (None, None, None, 0, 0, 0, None, None)
-_Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Line:
 
     number: int
     text: str
-    key: _Key
+    key: ClaimKey
     cell: str
     values: tuple[Any, ...]
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -98,10 +101,10 @@ def parse_line(number: int, text: str) -> Line:
     value, spelling = normalise_spelled(bucket, fields["value"])
     plain = spelling is None and len(fields) == len(_NEEDED)
     values = _PLAIN if plain else (spelling, *_attributes(bucket, value, fields))
-    return Line(number, text, (bucket, value), fields["cell"], values)
+    return Line(number, text, ClaimKey(bucket, value), fields["cell"], values)
 
 
-def last_key(line: str) -> _Key:
+def last_key(line: str) -> ClaimKey:
     """Return the key of an exported line, to resume after it; raise `Invalid`."""
     return parse_line(0, line).key
 
@@ -131,10 +134,11 @@ def _attributes(bucket: str, value: str, fields: dict[str, Any]) -> tuple[Any, .
 
 def _text(fields: dict[str, Any], name: str) -> str | None:
     text = fields.get(name)
-    if text is not None and not (isinstance(text, str) and len(text) <= MAX_TEXT):
-        raise Invalid(Problem(name, "no text or too long", f"at most {MAX_TEXT} characters"))
-    if text is not None and not can_be_kept(text):
-        raise Invalid(Problem(name, f"{text!r} has a NUL or a lone surrogate", "leave it out"))
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise Invalid(Problem(name, "no text", "give it as text, or leave it out"))
+    check_text(name, text)
     return text
 
 

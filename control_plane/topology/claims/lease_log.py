@@ -16,14 +16,8 @@ from typing import Any
 
 from control_plane.names import MAX_REASON_CHARS
 from control_plane.topology.claims.update import Creation, Update
-from control_plane.topology.storage.statements import Statement, chunked, rows
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.change import Change
-
-_APPEND = """
-INSERT INTO changes (ordinal, kind, action, key, before, after, actor, revision, at)
-SELECT v.*, r.revision, r.at
-FROM (VALUES {rows}) AS v CROSS JOIN revisions r"""
+from control_plane.topology.storage import Statement, Transaction, for_rows
+from control_plane.topology.values import Change, ClaimKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +39,12 @@ def begun(lease: str, cell_id: int, update: Update) -> list[Entry]:
         after = _described(spec, cell_id, lease)
         entries.append(Entry("claim", "create", f"{spec.bucket}:{spec.value}", None, after))
     locked = {"cell_id": cell_id, "lease": lease}
-    replaced = {(spec.bucket, spec.value): spec for spec in update.replaced}
+    replaced = {ClaimKey(spec.bucket, spec.value): spec for spec in update.replaced}
     for key in update.destroys:
         new = replaced.get(key)
         action = "destroy" if new is None else "replace"
         after = locked if new is None else _described(new, cell_id, lease)
-        entries.append(Entry("claim", action, f"{key[0]}:{key[1]}", None, after))
+        entries.append(Entry("claim", action, str(key), None, after))
     return entries
 
 
@@ -81,16 +75,26 @@ def replaced(row: tuple[Any, ...], lease: str) -> Entry:
 
 def append(entries: Sequence[Entry], actor: str, first: int = 0) -> list[Statement]:
     """Append entries to the change feed, with ordinals from ``first`` on."""
-    statements: list[Statement] = []
-    for chunk in chunked(entries):
-        params: list[Any] = []
-        for entry in chunk:
-            before = None if entry.before is None else json.dumps(entry.before)
-            after = None if entry.after is None else json.dumps(entry.after)
-            params += (first, entry.kind, entry.action, entry.key, before, after, actor)
-            first += 1
-        statements.append(Statement(_APPEND.replace("{rows}", rows(len(chunk), 7)), params))
-    return statements
+    rows = [
+        (
+            ordinal,
+            entry.kind,
+            entry.action,
+            entry.key,
+            None if entry.before is None else json.dumps(entry.before),
+            None if entry.after is None else json.dumps(entry.after),
+            actor,
+        )
+        for ordinal, entry in enumerate(entries, first)
+    ]
+    return for_rows(_append, rows)
+
+
+def _append(rows: str) -> str:
+    return f"""
+INSERT INTO changes (ordinal, kind, action, key, before, after, actor, revision, at)
+SELECT v.*, r.revision, r.at
+FROM (VALUES {rows}) AS v CROSS JOIN revisions r"""  # noqa: S608 - no text from outside
 
 
 def as_changes(entries: Sequence[Entry], tx: Transaction) -> tuple[Change, ...]:

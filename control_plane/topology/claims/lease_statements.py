@@ -12,9 +12,10 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from control_plane.topology.claims.update import Creation, Update
-from control_plane.topology.storage.statements import Statement, chunked, in_keys, rows
+from control_plane.topology.claims.update import Creation
+from control_plane.topology.storage import Statement, chunked, for_rows, in_keys
 
+_Key = tuple[str, str]
 _NOW = "(SELECT at FROM revisions)"
 _OPEN = """
 INSERT INTO leases (uuid, state, idempotency_key, fingerprint, destroys,
@@ -25,20 +26,6 @@ FROM cells c CROSS JOIN revisions r
 WHERE c.id = ? AND c.state <> 'retired'
 ON CONFLICT DO NOTHING"""
 _SPEC = "bucket, value, uuid, subject_type, subject_id, source_type, source_id, user_data, spelling"
-_CREATE = f"""
-INSERT INTO claims ({_SPEC}, lease, cell_id, status, revision, created_at, updated_at)
-SELECT v.*, l.uuid, l.cell_id, 'creating', l.revision, l.created_at, l.created_at
-FROM (VALUES {{rows}}) AS v CROSS JOIN leases l
-WHERE l.uuid = ?
-ON CONFLICT DO NOTHING"""  # noqa: S608 - column names of our own
-_DESTROY = f"""
-UPDATE claims SET status = 'destroying', lease = ?, updated_at = {_NOW}
-WHERE {{keys}} AND cell_id = ? AND lease IS NULL"""  # noqa: S608 - no text from outside
-_REPLACE = f"""
-INSERT INTO replacements ({_SPEC}, lease, created_at)
-SELECT v.*, l.uuid, l.created_at
-FROM (VALUES {{rows}}) AS v CROSS JOIN leases l
-WHERE l.uuid = ?"""  # noqa: S608 - column names of our own
 _SETTLE = f"""
 UPDATE leases SET state = ?, revision = (SELECT revision FROM revisions),
     updated_at = {_NOW}, settled_at = {_NOW}
@@ -74,22 +61,41 @@ def open_lease(
 
 def create_claims(lease: str, creates: Sequence[Creation]) -> list[Statement]:
     """Create claims under a lease; those whose key is taken are left out."""
-    return _insert(_CREATE, lease, creates)
+
+    def text(rows: str) -> str:
+        return f"""
+INSERT INTO claims ({_SPEC}, lease, cell_id, status, revision, created_at, updated_at)
+SELECT v.*, l.uuid, l.cell_id, 'creating', l.revision, l.created_at, l.created_at
+FROM (VALUES {rows}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?
+ON CONFLICT DO NOTHING"""  # noqa: S608 - no text from outside
+
+    return for_rows(text, _rows(creates), lease)
 
 
-def lock_claims(lease: str, cell_id: int, update: Update) -> list[Statement]:
+def lock_claims(lease: str, cell_id: int, destroys: Sequence[_Key]) -> list[Statement]:
     """Put the cell's claims that are to be destroyed under a lease, unless another holds them."""
     statements: list[Statement] = []
-    for chunk in chunked(update.destroys):
+    for chunk in chunked(destroys):
         keys = in_keys(chunk)
-        sql = _DESTROY.replace("{keys}", keys.sql)
-        statements.append(Statement(sql, (lease, *keys.params, cell_id)))
+        text = f"""
+UPDATE claims SET status = 'destroying', lease = ?, updated_at = {_NOW}
+WHERE {keys.sql} AND cell_id = ? AND lease IS NULL"""  # noqa: S608 - no text from outside
+        statements.append(Statement(text, (lease, *keys.params, cell_id)))
     return statements
 
 
 def keep_replacements(lease: str, replaced: Sequence[Creation]) -> list[Statement]:
     """Keep the new attributes of replaced claims until the commit."""
-    return _insert(_REPLACE, lease, replaced)
+
+    def text(rows: str) -> str:
+        return f"""
+INSERT INTO replacements ({_SPEC}, lease, created_at)
+SELECT v.*, l.uuid, l.created_at
+FROM (VALUES {rows}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?"""  # noqa: S608 - no text from outside
+
+    return for_rows(text, _rows(replaced), lease)
 
 
 def settle_lease(lease: str, cell_id: int, outcome: str) -> Statement:
@@ -117,13 +123,22 @@ def forget_replacements(lease: str) -> Statement:
     return Statement(_FORGET_REPLACEMENTS, (lease,))
 
 
-def _insert(sql: str, lease: str, specs: Sequence[Creation]) -> list[Statement]:
-    statements: list[Statement] = []
-    for chunk in chunked(specs):
-        named = zip(chunk, _uuids(len(chunk)), strict=True)
-        params = [item for spec, name in named for item in _columns(spec, name)]
-        statements.append(Statement(sql.replace("{rows}", rows(len(chunk), 9)), [*params, lease]))
-    return statements
+def _rows(specs: Sequence[Creation]) -> list[tuple[Any, ...]]:
+    """Return the columns of `_SPEC` for each claim, with a new uuid."""
+    return [
+        (
+            spec.bucket,
+            spec.value,
+            name,
+            spec.subject_type,
+            spec.subject_id,
+            spec.source_type,
+            spec.source_id,
+            spec.user_data,
+            spec.spelling,
+        )
+        for spec, name in zip(specs, _uuids(len(specs)), strict=True)
+    ]
 
 
 def _uuids(number: int) -> list[str]:
@@ -132,17 +147,3 @@ def _uuids(number: int) -> list[str]:
     random = os.urandom(size * number)
     parts = (random[at : at + size] for at in range(0, len(random), size))
     return [str(uuid.UUID(bytes=part, version=4)) for part in parts]
-
-
-def _columns(spec: Creation, name: str) -> tuple[Any, ...]:
-    return (
-        spec.bucket,
-        spec.value,
-        name,
-        spec.subject_type,
-        spec.subject_id,
-        spec.source_type,
-        spec.source_id,
-        spec.user_data,
-        spec.spelling,
-    )

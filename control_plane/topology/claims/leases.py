@@ -24,13 +24,17 @@ from sqlalchemy import delete, select
 from control_plane.topology.claims import conflicts, epochs, lease_log
 from control_plane.topology.claims import lease_statements as sql
 from control_plane.topology.claims.update import Update, check_key, check_update
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.group_commit import Job, Write
-from control_plane.topology.storage.statements import Result, Statement
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction, bounded
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.claim import Lease, RecordSpec
+from control_plane.topology.storage import (
+    Job,
+    Result,
+    Statement,
+    Store,
+    Transaction,
+    Write,
+    bounded,
+    schema,
+)
+from control_plane.topology.values import Lease, RecordSpec, Written
 
 SETTLED_KEPT = timedelta(hours=24)
 """How long a settled lease is remembered; a repetition after that finds no lease."""
@@ -148,7 +152,7 @@ class _Begin:
         self._lease = str(uuid.uuid4())
         self._log = lease_log.begun(self._lease, cell_id, update)
         self._creates = sql.create_claims(self._lease, update.creates)
-        self._locks = sql.lock_claims(self._lease, cell_id, update)
+        self._locks = sql.lock_claims(self._lease, cell_id, update.destroys)
 
     def statements(self) -> list[Statement]:
         """Return all statements, in order."""
@@ -173,7 +177,7 @@ class _Begin:
         if not results[0].count:
             return conflicts.explain_unopened(tx, self._cell_id, self._key, self._fingerprint)
         if not self._complete(results):
-            conflicts.explain(tx, self._update, self._lease, self._cell_id)
+            conflicts.explain_missing(tx, self._update, self._lease, self._cell_id)
         if tx.due(_PRUNE_EVERY):
             _prune(tx)
         lease = Lease(self._lease, self._cell_id, tx.at, tx.at)

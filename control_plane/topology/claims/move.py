@@ -7,19 +7,23 @@ from typing import Any
 
 from sqlalchemy import Select, select, tuple_, update
 
-from control_plane.topology.cells.rows import get as get_cell
+from control_plane.topology.cells.rows import get_cell
 from control_plane.topology.claims import epochs
-from control_plane.topology.claims.reason import check_reason
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import chunked
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.claim_key import can_be_kept
-from control_plane.topology.values.errors import Invalid, Locked, NotFound, Problem, Refused
+from control_plane.topology.claims.texts import check_reason
+from control_plane.topology.storage import Store, Transaction, chunked, schema
+from control_plane.topology.values import (
+    CellState,
+    ClaimKey,
+    Invalid,
+    Locked,
+    NotFound,
+    Problem,
+    Refused,
+    Written,
+    can_be_kept,
+)
 
-MAX_CLAIMS = 100_000
+MAX_MOVED = 100_000
 """Claims that one move may have, because it is one transaction."""
 _C = schema.claims
 
@@ -35,11 +39,11 @@ class Subject:
     def check(self) -> None:
         """Raise `Invalid` unless it names one subject."""
         if (self.text is None) == (self.id <= 0):
-            mend = "give a type and an id from 1 on, or the text"
-            raise Invalid(Problem("subject", "names no subject", mend))
+            hint = "give a type and an id from 1 on, or the text"
+            raise Invalid(Problem("subject", "names no subject", hint))
         if self.text is not None and not can_be_kept(self.text):
-            mend = "leave it out"
-            raise Invalid(Problem("subject", f"{self.text!r} has a NUL or a lone surrogate", mend))
+            hint = "leave it out"
+            raise Invalid(Problem("subject", f"{self.text!r} has a NUL or a lone surrogate", hint))
 
     def __str__(self) -> str:
         return self.text if self.text is not None else f"{self.type}:{self.id}"
@@ -66,7 +70,7 @@ class Moves:
         Raises:
             Invalid: a malformed subject, or the reason is missing or too long.
             NotFound: there is no such cell, or the source has no claim of the subject.
-            Refused: the target is retired or the same, or there are more than `MAX_CLAIMS`.
+            Refused: the target is retired or the same, or there are more than `MAX_MOVED`.
             Locked: a lease holds some of the claims.
         """
         subject.check()
@@ -83,24 +87,24 @@ def _move(tx: Transaction, subject: Subject, source: str, target: str, reason: s
         raise Refused(what, "it is the same cell")
     if new.state is CellState.RETIRED:
         raise Refused(what, f"{target} is retired")
-    rows = tx.connection.execute(_of_subject(subject, old.id).limit(MAX_CLAIMS + 1)).all()
+    rows = tx.connection.execute(_of_subject(subject, old.id).limit(MAX_MOVED + 1)).all()
     if not rows:
         raise NotFound("claim of", f"{subject} in {source}")
-    if len(rows) > MAX_CLAIMS:
-        raise Refused(what, f"it has more than {MAX_CLAIMS} claims")
+    if len(rows) > MAX_MOVED:
+        raise Refused(what, f"it has more than {MAX_MOVED} claims")
     locked = tuple((f"{row.bucket}:{row.value}", row.lease) for row in rows if row.lease)
     if locked:
         raise Locked(locked)
-    keys = [(row.bucket, row.value) for row in rows]
+    keys = [ClaimKey(row.bucket, row.value) for row in rows]
     values = {"cell_id": new.id, "revision": tx.revision, "updated_at": tx.at}
     for chunk in chunked(keys):
         where = tuple_(_C.c.bucket, _C.c.value).in_(chunk)
         tx.connection.execute(update(_C).where(where).values(values))
     epochs.moved(tx, keys)
-    for bucket, value in keys:
+    for key in keys:
         before = {"cell_id": old.id, "cell": source}
         after = {"cell_id": new.id, "cell": target, "reason": reason}
-        tx.log("claim", "move", f"{bucket}:{value}", before, after)
+        tx.log("claim", "move", str(key), before, after)
     return len(keys)
 
 

@@ -3,60 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.cells.rows import get as get_cell
+from control_plane.topology.cells.rows import get_cell
 from control_plane.topology.claims.leases import Leases, Outcome
-from control_plane.topology.claims.reason import check_reason
+from control_plane.topology.claims.texts import check_reason
 from control_plane.topology.operations import Progress, no_progress
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import chunked, clock, moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.values.claim import Lease, RecordStatus
-from control_plane.topology.values.errors import LeaseSettled, NotFound
+from control_plane.topology.storage import Store, chunked, clock, moment, schema
+from control_plane.topology.values import (
+    Lease,
+    LeaseBacklog,
+    LeaseSettled,
+    NotFound,
+    OpenLease,
+    RecordStatus,
+)
 
 SETTLE_PAGE = 100
 _C = schema.claims
 _L = schema.leases
-
-
-@dataclass(frozen=True, slots=True)
-class OpenLease:
-    """An open lease as an operator sees it; ``creating`` and ``destroying`` count its claims."""
-
-    uuid: str
-    cell_id: int
-    cell: str
-    created_at: datetime
-    age_s: float
-    creating: int
-    destroying: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it in plain JSON types."""
-        return {
-            "lease": self.uuid,
-            "cell": self.cell,
-            "cell_id": self.cell_id,
-            "created_at": self.created_at.isoformat(),
-            "age_s": round(self.age_s, 3),
-            "creating": self.creating,
-            "destroying": self.destroying,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseBacklog:
-    """How many leases are open, and how old the oldest is (0 if there is none)."""
-
-    open: int
-    oldest_s: float
 
 
 class OpenLeases:
@@ -189,22 +160,25 @@ class OpenLeases:
         with self._store.read() as connection:
             cell_id = get_cell(connection, cell).id
         settled = 0
-        after: str | None = None
-        while True:
-            page = self.page(cell_id, after=after, limit=SETTLE_PAGE)
+        for page in self._pages(cell_id):
             for lease in page:
                 write = self._leases.settling(
                     cell_id, lease.uuid, outcome, actor=actor, reason=reason
                 )
-                try:
+                # If the cell is quicker, its outcome counts.
+                with suppress(LeaseSettled):
                     self._store.write_statements(write)
-                except LeaseSettled:
-                    # The cell was quicker: its outcome counts.
-                    continue
-                settled += 1
+                    settled += 1
             progress(settled)
+        return settled
+
+    def _pages(self, cell_id: int) -> Iterator[list[Lease]]:
+        after: str | None = None
+        while True:
+            page = self.page(cell_id, after=after, limit=SETTLE_PAGE)
+            yield page
             if len(page) < SETTLE_PAGE:
-                return settled
+                return
             after = page[-1].uuid
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, literal_column, select
+from sqlalchemy import Row, Select, literal_column, select
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import moment
-from control_plane.topology.storage.store import Store
-from control_plane.topology.values.claim import Record, RecordSpec, RecordStatus
-from control_plane.topology.values.claim_key import normalise
-from control_plane.topology.values.errors import Invalid, NotFound, Problem
+from control_plane.topology.storage import Store, moment, schema
+from control_plane.topology.values import (
+    Invalid,
+    NotFound,
+    Problem,
+    Record,
+    RecordSpec,
+    RecordStatus,
+    normalise,
+)
 
 _C = schema.claims
 
@@ -63,15 +67,7 @@ class Records:
         """
         if source_type <= 0:
             raise Invalid(Problem("source_type", "is missing", "name one table"))
-        query = (
-            select(_C)
-            .where(_C.c.cell_id == cell_id, _C.c.source_type == source_type)
-            .where(_C.c.source_id > after)
-            # The partial index holds only rows with a source: an engine sees that the query needs
-            # no others from a literal, not from a parameter.
-            .where(_C.c.source_type > literal_column("0"))
-            .order_by(_C.c.source_id, _C.c.bucket, _C.c.value)
-        )
+        query = _of_source(cell_id, source_type, after)
         if upto is not None:
             query = query.where(_C.c.source_id <= upto)
         if buckets:
@@ -88,6 +84,18 @@ class Records:
             all_of_id = connection.execute(query.where(_C.c.source_id == last_id)).all()
             next_id = connection.execute(query.where(_C.c.source_id > last_id).limit(1)).first()
         return [_record(row) for row in all_of_id], next_id is not None
+
+
+def _of_source(cell_id: int, source_type: int, after: bytes) -> Select[Any]:
+    return (
+        select(_C)
+        .where(_C.c.cell_id == cell_id, _C.c.source_type == source_type)
+        .where(_C.c.source_id > after)
+        # The partial index holds only rows with a source: an engine sees that the query needs no
+        # others from a literal, not from a parameter.
+        .where(_C.c.source_type > literal_column("0"))
+        .order_by(_C.c.source_id, _C.c.bucket, _C.c.value)
+    )
 
 
 def _record(row: Row[Any]) -> Record:

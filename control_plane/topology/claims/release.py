@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select, tuple_
 
-from control_plane.topology.cells.rows import get as get_cell
+from control_plane.topology.cells.rows import get_cell
 from control_plane.topology.claims import epochs
-from control_plane.topology.claims.reason import check_reason
+from control_plane.topology.claims.texts import check_reason
 from control_plane.topology.operations import Progress, no_progress
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.statements import chunked
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.errors import Refused
+from control_plane.topology.storage import Store, Transaction, chunked, schema
+from control_plane.topology.values import CellState, Refused
 
 RELEASE_CLAIMS = 1000
 """Claims that each transaction releases."""

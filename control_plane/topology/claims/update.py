@@ -1,4 +1,11 @@
-"""What a cell asks for in one update, checked and normalised before any database sees it."""
+"""An update: what a cell asks to create and destroy, checked and normalised.
+
+Nothing here reads the database. A record that stands on both sides under one key is replaced::
+
+    create_records: route:New, route:Acme      creates:  route:new
+    destroy_records: route:acme, route:old     replaced: route:acme (spelled Acme)
+                                               destroys: route:acme, route:old
+"""
 
 from __future__ import annotations
 
@@ -7,13 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, MAX_RECORDS
-from control_plane.topology.values.claim import RecordSpec
-from control_plane.topology.values.claim_key import normalise_spelled
-from control_plane.topology.values.errors import Invalid, Problem
+from control_plane.topology.values import ClaimKey, Invalid, Problem, RecordSpec, normalise_spelled
 
 MAX_BYTES = 10 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 200
-"""What each record counts on top of its own bytes, as GitLab's clients reckon."""
+"""Bytes that each record counts for besides its own, as GitLab's clients reckon."""
 MAX_SOURCE_ID_BYTES = 255
 
 _SUBJECT_OF_ID: Mapping[str, int] = {
@@ -34,15 +39,15 @@ _KNOWN_SOURCES = range(1, 15)
 
 @dataclass(frozen=True, slots=True)
 class Creation(RecordSpec):
-    """A record to create, its value normalised.
+    """A record to create, with its value normalised.
 
-    ``spelling`` is the value as it was sent, None where that is the normalised one.
+    ``spelling`` is the value as it was sent; None if that is the normalised one.
     """
 
     spelling: str | None = None
 
     def as_sent(self) -> RecordSpec:
-        """What the cell asked for."""
+        """Return the record as the cell sent it."""
         return RecordSpec(
             self.bucket,
             self.value if self.spelling is None else self.spelling,
@@ -56,26 +61,28 @@ class Creation(RecordSpec):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """An update with normalised values. ``replaced`` are both destroyed and created."""
+    """A checked update; ``destroys`` has the keys of all that goes, also of ``replaced``."""
 
     creates: tuple[Creation, ...]
     replaced: tuple[Creation, ...]
-    destroys: tuple[tuple[str, str], ...]
-    """Keys of all that is destroyed, the replaced ones too."""
+    destroys: tuple[ClaimKey, ...]
 
     def fingerprint(self) -> str:
-        """The same for the same update, whatever its order; another spelling is another update."""
+        """Return a hash by which a repetition is told from another update under the same key.
+
+        The order of records does not matter; another spelling is another update.
+        """
         lines = sorted(repr(spec.as_sent()) for spec in (*self.creates, *self.replaced))
-        lines += sorted(repr(key) for key in self.destroys)
+        # Databases hold fingerprints of keys as plain pairs: they must go on meaning the same.
+        lines += sorted(repr(tuple(key)) for key in self.destroys)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def check_update(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> Update:
-    """Normalise an update.
+    """Check and normalise an update.
 
     Raises:
-        Invalid: too many or too large records, a malformed one, or one value named twice on one
-            side. A value on both sides is replaced: its attributes change, its owner doesn't.
+        Invalid: too many or too large records, a malformed one, or one key twice on one side.
     """
     _check_size(creates, destroys)
     created = _by_key("create_records", creates)
@@ -88,36 +95,36 @@ def check_update(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) 
 
 
 def check_key(key: str | None) -> None:
-    """Raise `Invalid` where an idempotency key can't be kept."""
+    """Raise `Invalid` if an idempotency key can't be kept."""
     if key is not None and not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS and key.isprintable()):
-        mend = f"1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable characters"
-        raise Invalid(Problem("idempotency-key", "malformed", mend))
+        hint = f"1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable characters"
+        raise Invalid(Problem("idempotency-key", "malformed", hint))
 
 
 def _check_size(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) -> None:
     count = len(creates) + len(destroys)
     if not 1 <= count <= MAX_RECORDS:
-        mend = f"send 1 to {MAX_RECORDS}, creates and destroys together"
-        raise Invalid(Problem("create_records", f"{count} records in one update", mend))
+        hint = f"send 1 to {MAX_RECORDS}, creates and destroys together"
+        raise Invalid(Problem("create_records", f"{count} records in one update", hint))
     size = sum(
         RECORD_OVERHEAD_BYTES + len(one.value) + len(one.source_id) + len(one.user_data)
         for one in (*creates, *destroys)
     )
     if size > MAX_BYTES:
-        mend = f"keep an update under {MAX_BYTES} bytes, {RECORD_OVERHEAD_BYTES} counted a record"
-        raise Invalid(Problem("create_records", f"{size} bytes in one update", mend))
+        hint = f"keep an update under {MAX_BYTES} bytes, {RECORD_OVERHEAD_BYTES} counted a record"
+        raise Invalid(Problem("create_records", f"{size} bytes in one update", hint))
 
 
-def _by_key(side: str, specs: Sequence[RecordSpec]) -> dict[tuple[str, str], Creation]:
-    found: dict[tuple[str, str], Creation] = {}
+def _by_key(side: str, specs: Sequence[RecordSpec]) -> dict[ClaimKey, Creation]:
+    creations: dict[ClaimKey, Creation] = {}
     for at, spec in enumerate(specs):
         where = f"{side}[{at}]"
         value, spelling = _normalised(spec, where)
-        key = (spec.bucket, value)
-        if key in found:
-            raise Invalid(Problem(where, f"{spec.bucket}:{value} stands twice", "keep one"))
+        key = ClaimKey(spec.bucket, value)
+        if key in creations:
+            raise Invalid(Problem(where, f"{key} stands twice", "keep one"))
         _check_numbers(spec, value, where)
-        found[key] = Creation(
+        creations[key] = Creation(
             spec.bucket,
             value,
             spec.subject_type,
@@ -127,15 +134,15 @@ def _by_key(side: str, specs: Sequence[RecordSpec]) -> dict[tuple[str, str], Cre
             spec.user_data,
             spelling,
         )
-    return found
+    return creations
 
 
 def _normalised(spec: RecordSpec, where: str) -> tuple[str, str | None]:
     try:
         return normalise_spelled(spec.bucket, spec.value)
     except Invalid as error:
-        named = (Problem(f"{where}.{p.field}", p.message, p.mend) for p in error.problems)
-        raise Invalid(*named) from None
+        problems = (Problem(f"{where}.{p.field}", p.message, p.hint) for p in error.problems)
+        raise Invalid(*problems) from None
 
 
 def _check_numbers(spec: RecordSpec, value: str, where: str) -> None:
@@ -145,13 +152,16 @@ def _check_numbers(spec: RecordSpec, value: str, where: str) -> None:
     if not 0 <= spec.subject_id < 2**63:
         raise Invalid(Problem(f"{where}.subject_id", "out of range", "0 to 2^63 - 1"))
     if len(spec.source_id) > MAX_SOURCE_ID_BYTES:
-        mend = f"at most {MAX_SOURCE_ID_BYTES} bytes"
-        raise Invalid(Problem(f"{where}.source_id", "too long", mend))
+        hint = f"at most {MAX_SOURCE_ID_BYTES} bytes"
+        raise Invalid(Problem(f"{where}.source_id", "too long", hint))
     _check_combination(spec, value, where)
 
 
 def _check_combination(spec: RecordSpec, value: str, where: str) -> None:
-    """Refuse what can't be so; what is merely unknown here stays, newer clients may know it."""
+    """Refuse a bucket that contradicts its source or subject.
+
+    Numbers that are unknown here are taken, because newer clients may know them.
+    """
     table = _SOURCE_OF_ID.get(spec.bucket)
     if table is not None and spec.source_type in _KNOWN_SOURCES and spec.source_type != table:
         message = f"a {spec.bucket} does not come from source type {spec.source_type}"

@@ -1,1 +1,1 @@
-"""What is done to the topology as a whole: backups, and bringing it to what files say."""
+"""Work on the topology as a whole: backups, and bringing it to the state that files describe."""

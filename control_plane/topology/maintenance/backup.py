@@ -1,4 +1,10 @@
-"""Backs a SQLite database up while it is in use, and puts a backup in its place."""
+"""Backs a SQLite database up while it is in use, and puts a backup in its place.
+
+Revisions must never go back: a node or a reader that has seen a higher revision would take newer
+state for old. So what is restored takes a revision above all that are known to have been in use,
+and readers of the change feed start anew. For PostgreSQL, whose own tools back up and restore,
+`advance` does that part.
+"""
 
 from __future__ import annotations
 
@@ -12,39 +18,45 @@ from sqlalchemy import update
 
 from control_plane.topology.claims import epochs
 from control_plane.topology.storage import schema
-from control_plane.topology.storage.engines import parse_url
+from control_plane.topology.storage.driver_errors import translated_errors
+from control_plane.topology.storage.engines import dialect_for
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem, Refused
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    DatabaseFailed,
+    Invalid,
+    NotFound,
+    Problem,
+    Refused,
+    TopologyError,
+)
 
 PAGES_AT_ONCE = 4096
-"""Pages (of 4 KiB) copied at a time; writers get in between."""
+"""Pages (of 4 KiB) that are copied at a time. Writers get in between."""
 _SLEEP_S = 0.01
 
 
-def _file(url: str) -> Path:
-    parsed = parse_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        mend = "use pg_dump and pg_restore for PostgreSQL"
-        raise Invalid(Problem("database_url", "is no file of SQLite", mend))
-    return Path(parsed.database)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, autocommit=True, timeout=1)
-
-
+@translated_errors
 def back_up(url: str, target: Path, progress: Callable[[int, int], None] | None = None) -> int:
-    """Copy the database to a new file, as of one moment, and check it; the revision it holds.
+    """Copy the database to a new file, as of one moment, and check the copy.
 
-    Writers go on meanwhile. ``progress`` gets (pages done, pages of all).
+    Writers go on meanwhile.
+
+    Args:
+        url: the database's URL.
+        target: the file to write.
+        progress: is called with the pages that are copied and the pages of all.
+
+    Returns:
+        The revision that the copy holds.
 
     Raises:
-        Invalid: not SQLite.
+        Invalid: the database is not SQLite.
         NotFound: there is no such database.
-        AlreadyExists: there is such a file already.
+        AlreadyExists: the target exists.
     """
-    source = _file(url)
+    source = _file_of(url)
     if not source.exists():
         raise NotFound("database", str(source))
     if target.exists():
@@ -52,64 +64,66 @@ def back_up(url: str, target: Path, progress: Callable[[int, int], None] | None 
     unfinished = target.with_name(f"{target.name}.unfinished")
     unfinished.unlink(missing_ok=True)
 
-    def told(_: int, remaining: int, total: int) -> None:
+    def report(_: int, remaining: int, total: int) -> None:
         if progress is not None:
             progress(total - remaining, total)
 
     with closing(_connect(source)) as old, closing(_connect(unfinished)) as new:
-        old.backup(new, pages=PAGES_AT_ONCE, progress=told, sleep=_SLEEP_S)
-        # One file, without a log of its own beside it.
+        old.backup(new, pages=PAGES_AT_ONCE, progress=report, sleep=_SLEEP_S)
+        # The backup is one file, without a log of its own beside it.
         new.execute("PRAGMA journal_mode=DELETE")
-        revision = _checked(new, unfinished)
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
+        revision = _check(new, unfinished)
+    _flush(unfinished)
     unfinished.rename(target)
     return revision
 
 
+@translated_errors
 def restore(url: str, backup: Path) -> int:
-    """Put a backup in the database's place; the revision that it goes on from.
+    """Put a backup in the database's place. Stop every control plane first.
 
-    Stop every control plane first. Revisions never go back: what is restored takes a revision
-    above that of the database that it replaces, and readers of the change feed start anew.
-    Sequences may need confirming (see the mark file). The replaced database is kept beside it,
-    with ``.replaced`` after its name.
+    Sequences may need confirming afterwards (see `mark_file`). The database that was there is kept
+    beside it, with ``.replaced`` after its name.
+
+    Returns:
+        The revision from which the restored database goes on.
 
     Raises:
-        Invalid: not SQLite, or the backup is damaged.
+        Invalid: the database is not SQLite, or the backup is damaged.
         NotFound: there is no such backup.
-        Refused: an earlier replaced database is still there.
+        Refused: the database is in use, or an earlier replaced database is still there.
     """
-    target = _file(url)
+    target = _file_of(url)
     if not backup.exists():
         raise NotFound("backup", str(backup))
     with closing(_connect(backup)) as connection:
-        revision = _checked(connection, backup)
+        revision = _check(connection, backup)
     replaced = target.with_name(f"{target.name}.replaced")
     if replaced.exists():
         raise Refused(f"restoring {target}", f"{replaced} is there; move it away first")
     target.parent.mkdir(parents=True, exist_ok=True)
     new = target.with_name(f"{target.name}.restoring")
     new.unlink(missing_ok=True)
-    known = _set_aside(target, replaced)
-    with closing(_connect(backup)) as old, closing(_connect(new)) as made:
-        old.backup(made)
-        revision = max(revision, known) + 1
-        made.execute("UPDATE revisions SET revision = ?, edge_revision = ?", (revision, revision))
-        made.execute("UPDATE revisions SET oldest_change = ?", (revision,))
+    in_use = _set_aside(target, replaced)
+    revision = max(revision, in_use) + 1
+    with closing(_connect(backup)) as old, closing(_connect(new)) as restored:
+        old.backup(restored)
+        restored.execute(
+            "UPDATE revisions SET revision = ?, edge_revision = ?, oldest_change = ?",
+            (revision, revision, revision),
+        )
         if replaced.exists():
-            _keep_cell_ids(made, replaced)
-    with new.open("rb") as file:
-        os.fsync(file.fileno())
+            _keep_cell_ids(restored, replaced)
+    _flush(new)
     new.rename(target)
     return revision
 
 
 def advance(store: Store, above: int) -> int:
-    """After a restore by the database's own means: take a revision above one; the new revision.
+    """Take a revision above one that was in use, after a restore by the database's own tools.
 
-    Revisions must never go back: nodes and readers that have seen a higher one would take what is
-    newer for old. Readers of the change feed start anew.
+    Returns:
+        The new revision.
 
     Raises:
         Invalid: ``above`` is no revision.
@@ -122,59 +136,81 @@ def advance(store: Store, above: int) -> int:
         values = {"revision": new, "edge_revision": new, "oldest_change": new}
         tx.connection.execute(update(schema.revisions).values(**values))
         tx.revision = new
-        # What caches have seen of the revisions that are gone must not outlive them.
+        # What caches have seen of the revisions that are lost must not outlive them.
         epochs.restored(tx)
         return new
 
     return store.write("restore", work)[0]
 
 
+def _file_of(url: str) -> Path:
+    file = dialect_for(url).file
+    if file is None:
+        mend = "use pg_dump and pg_restore for PostgreSQL"
+        raise Invalid(Problem("database_url", "is no file of SQLite", mend))
+    return file
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, autocommit=True, timeout=1)
+
+
+def _flush(path: Path) -> None:
+    """Have a file on disk before it gets its name."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def _set_aside(target: Path, replaced: Path) -> int:
-    """Move a database away with all it has in its log; its revision, 0 where there is none."""
+    """Move a database away with all that is in its log; return its revision, 0 if there is none."""
     if not target.exists():
         return 0
     with closing(_connect(target)) as connection:
-        known = _revision(connection)
+        revision = _revision_if_readable(connection)
         try:
-            # Leaving WAL needs the database for oneself, and empties the log into it.
-            mode = connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
-        except sqlite3.OperationalError as error:
-            mode = str(error)
+            with translated_errors:
+                # Leaving WAL needs the database for oneself, and empties the log into it.
+                mode = connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
+        except TopologyError as error:
+            mode = str(error.__cause__)
         if mode != "delete":
             why = f"it is in use ({mode}); stop every control plane first"
             raise Refused(f"restoring {target}", why)
     target.rename(replaced)
-    return known
+    return revision
 
 
 def _keep_cell_ids(restored: sqlite3.Connection, replaced: Path) -> None:
-    """What cells the replaced database knew: no other gets their ids."""
+    """Copy the cell ids that the replaced database has given: no other cell may get them."""
     restored.execute("ATTACH ? AS replaced", (str(replaced),))
     try:
         for side in ("main", "replaced"):
-            known = f"SELECT 1 FROM {side}.sqlite_master WHERE name = 'cell_ids'"  # noqa: S608 - no text from outside
-            if restored.execute(known).fetchone() is None:
-                # Of an earlier version: the mark file has to do.
+            query = f"SELECT 1 FROM {side}.sqlite_master WHERE name = 'cell_ids'"  # noqa: S608 - no text from outside
+            if restored.execute(query).fetchone() is None:
+                # It is of an earlier version, so the mark file has to do.
                 return
         restored.execute("INSERT OR IGNORE INTO main.cell_ids SELECT * FROM replaced.cell_ids")
     finally:
         restored.execute("DETACH replaced")
 
 
-def _revision(connection: sqlite3.Connection) -> int:
+def _revision_if_readable(connection: sqlite3.Connection) -> int:
+    """Return a database's revision, 0 where it can't be read: it may be damaged."""
     try:
-        row = connection.execute("SELECT revision FROM revisions").fetchone()
-    except sqlite3.DatabaseError:
+        with translated_errors:
+            return int(connection.execute("SELECT revision FROM revisions").fetchone()[0])
+    except TopologyError:
         return 0
-    return int(row[0])
 
 
-def _checked(connection: sqlite3.Connection, path: Path) -> int:
+def _check(connection: sqlite3.Connection, path: Path) -> int:
+    """Check a database as a whole, and return its revision; raise `Invalid` if it is damaged."""
     try:
-        found = connection.execute("PRAGMA integrity_check").fetchone()[0]
-        row = connection.execute("SELECT revision FROM revisions").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise Invalid(Problem(str(path), f"damaged: {error}", "use another backup")) from error
-    if found != "ok":
-        raise Invalid(Problem(str(path), f"damaged: {found}", "use another backup"))
+        with translated_errors:
+            verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
+            row = connection.execute("SELECT revision FROM revisions").fetchone()
+    except DatabaseFailed as error:
+        raise Invalid(Problem(str(path), f"damaged: {error.why}", "use another backup")) from error
+    if verdict != "ok":
+        raise Invalid(Problem(str(path), f"damaged: {verdict}", "use another backup"))
     return int(row[0])

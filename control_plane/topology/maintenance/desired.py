@@ -1,4 +1,8 @@
-"""Brings cells and rulesets to what files say, in one transaction and from one known revision."""
+"""Brings cells and rulesets to what files say, all of it in one transaction.
+
+The caller has compared the files with the topology as of one revision, the base. If a cell or a
+ruleset was changed after that, the comparison no longer holds and nothing is done.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +19,19 @@ from control_plane.topology.values.cell import Cell, CellSpec
 from control_plane.topology.values.change import Change, Written
 from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
 
-_SEEN = frozenset({"healthy", "version"})
-"""What a cell's health check changes by itself."""
+_OF_HEALTH = frozenset({"healthy", "version"})
+"""The attributes of a cell that its health check changes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """``rulesets``: documents by name. ``active``: the one that is to route, if it is said."""
+    """The state that files describe."""
 
     cells: Sequence[CellSpec]
     rulesets: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """Documents by name. Rulesets that are not named stay as they are."""
     active: str | None = None
+    """The name of the ruleset that is to route; None leaves that as it is."""
     prune: bool = False
     """Whether cells that are not named are to be deleted."""
 
@@ -45,13 +51,20 @@ class DesiredState:
         force: bool = False,
         dry_run: bool = False,
     ) -> Written[None]:
-        """Make it so under one revision. What is so already takes none.
+        """Change what differs from the desired state, under one revision; none if nothing does.
+
+        Args:
+            desired: the state to bring about.
+            base: the revision that the state was compared with.
+            actor: who writes, for the audit.
+            force: override the guards of a cell's life.
+            dry_run: do everything, then roll it back.
 
         Raises:
             StaleVersion: a cell or a ruleset was changed after revision ``base``.
-            Refused: a guard refuses; also where a cell would lose a sequence range.
+            Refused: a guard refuses, or a cell would lose a sequence range.
             NotFound: the ruleset that is to be active doesn't exist.
-            Invalid, AlreadyExists: as of the single calls.
+            Invalid, AlreadyExists: as for the single calls.
         """
 
         def work(tx: Transaction) -> None:
@@ -63,11 +76,12 @@ class DesiredState:
 
 
 def text_of(document: Mapping[str, Any]) -> str:
-    """A ruleset's document as it is kept."""
+    """Return a ruleset's document as the topology stores it."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
 def _check_base(tx: Transaction, base: int) -> None:
+    """Raise `StaleVersion` if a cell or a ruleset was changed after a revision."""
     try:
         later = changes.since(tx.connection, base, kinds={"cell", "ruleset"})
     except Gone as error:
@@ -78,32 +92,34 @@ def _check_base(tx: Transaction, base: int) -> None:
 
 
 def _only_health(change: Change) -> bool:
+    """Return whether a change is one that a health check made."""
     before, after = change.before, change.after
     if change.kind != "cell" or before is None or after is None:
         return False
-    return all(before.get(key) == after.get(key) for key in before.keys() - _SEEN)
+    return all(before.get(key) == after.get(key) for key in before.keys() - _OF_HEALTH)
 
 
 def _apply_cells(tx: Transaction, desired: Desired, *, force: bool) -> None:
-    known = {cell.name: cell for cell in rows.all_cells(tx.connection)}
+    existing = {cell.name: cell for cell in rows.all_cells(tx.connection)}
     if desired.prune:
-        # First: what takes their place may want their address.
-        for name in known.keys() - {spec.name for spec in desired.cells}:
+        # These go first, because the cells that take their place may want their addresses.
+        for name in existing.keys() - {spec.name for spec in desired.cells}:
             lifecycle.remove(tx, name, None)
     for spec in desired.cells:
-        if spec.name not in known:
+        if spec.name not in existing:
             lifecycle.create(tx, spec)
             continue
-        _keeps_ranges(known[spec.name], spec)
+        _check_ranges(existing[spec.name], spec)
         lifecycle.replace(tx, spec.name, spec, None, force=force)
 
 
-def _keeps_ranges(cell: Cell, spec: CellSpec) -> None:
+def _check_ranges(cell: Cell, spec: CellSpec) -> None:
+    """Raise `Refused` where a cell would lose ids that it was allotted."""
     for span in cell.sequence_ranges:
-        wide = any(
+        covered = any(
             one.minval <= span.minval and span.maxval <= one.maxval for one in spec.sequence_ranges
         )
-        if not wide:
+        if not covered:
             what = f"taking {span.minval}..{span.maxval} from {cell.name}"
             raise Refused(what, "what a cell was allotted it keeps; export its file anew")
 
@@ -117,15 +133,18 @@ def _apply_rulesets(tx: Transaction, desired: Desired) -> None:
         _activate(tx, desired.active, desired.rulesets.get(desired.active))
 
 
-def _activate(tx: Transaction, name: str, wanted: Mapping[str, Any] | None) -> None:
-    """Have this ruleset route, by this document; the version that routes may be the one."""
+def _activate(tx: Transaction, name: str, document: Mapping[str, Any] | None) -> None:
+    """Make a ruleset the one that routes, by its newest version or by a document.
+
+    If the version that routes now is of that name and document, it stays.
+    """
     current = rulesets.active(tx.connection)
     same = current is not None and current.name == name
-    if current is not None and same and wanted in (None, json.loads(current.document)):
+    if current is not None and same and document in (None, json.loads(current.document)):
         return
     newest = rulesets.newest(tx.connection, name)
-    if wanted is not None and (newest is None or json.loads(newest.document) != wanted):
-        newest = rulesets.put(tx, name, text_of(wanted), None)
+    if document is not None and (newest is None or json.loads(newest.document) != document):
+        newest = rulesets.put(tx, name, text_of(document), None)
     if newest is None:
         raise NotFound("ruleset", name)
     rulesets.activate(tx, name, newest.version, None)

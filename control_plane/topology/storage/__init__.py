@@ -1,1 +1,47 @@
-"""SQL and transactions. Knows no cell and no claim."""
+"""SQL and transactions. This room knows no cell and no claim, only tables and revisions.
+
+This file is the sub-room's face: one import statement brings what the rooms above it use.
+"""
+
+from control_plane.topology.storage.answers import Answers
+from control_plane.topology.storage.dialect import dialect_of
+from control_plane.topology.storage.engines import migrate, pending_migrations
+from control_plane.topology.storage.group_commit import Job, Write
+from control_plane.topology.storage.mark_file import MarkFile
+from control_plane.topology.storage.statements import (
+    Result,
+    Statement,
+    chunked,
+    clock,
+    execute,
+    for_rows,
+    in_keys,
+    insert_many,
+    moment,
+    stored,
+)
+from control_plane.topology.storage.store import Store
+from control_plane.topology.storage.transaction import Transaction, bounded
+
+__all__ = [
+    "Answers",
+    "Job",
+    "MarkFile",
+    "Result",
+    "Statement",
+    "Store",
+    "Transaction",
+    "Write",
+    "bounded",
+    "chunked",
+    "clock",
+    "dialect_of",
+    "execute",
+    "for_rows",
+    "in_keys",
+    "insert_many",
+    "migrate",
+    "moment",
+    "pending_migrations",
+    "stored",
+]

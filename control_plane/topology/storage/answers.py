@@ -23,7 +23,7 @@ _T = schema.idempotency
 
 
 class Answers:
-    """Remembers answers for a day at most; the oldest go when there are too many."""
+    """Remembers answers for a day at most; the oldest are deleted when there are too many."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -37,7 +37,7 @@ class Answers:
         return Remembered(row.fingerprint, row.status, row.headers, row.body, row.since)
 
     def remember(self, request: Once, answer: Remembered) -> bool:
-        """Keep a request's answer under its key; return False if another request has the key."""
+        """Store a request's answer under its key; return False if another request has the key."""
 
         def work(tx: Transaction) -> bool:
             connection = tx.connection

@@ -82,11 +82,11 @@ class Dialect(ABC):
         """Return a time in the form that the driver stores, for a parameter of `run`."""
 
     @abstractmethod
-    def commits(self) -> AsyncIterator[int]:
-        """Yield the revision of each commit that any process makes, 0 where it is not known.
+    def notifications(self) -> AsyncIterator[str]:
+        """Yield the text of each notification of a commit that any process makes: its revision.
 
-        These are hints: they may be lost, late or doubled. On an embedded database there are none,
-        and the iterator ends at once.
+        They are hints: they may be lost, late or doubled, and anybody can send nonsense. On an
+        embedded database there are none, and the iterator ends at once.
 
         Raises:
             Unavailable: the connection is lost, or none can be made.

@@ -1,12 +1,21 @@
-"""Group commit: writes that wait for each other anyway share a transaction and one fsync.
+"""Group commit: writes that wait for each other anyway share a transaction and one disk flush.
 
-Revisions are taken under one lock, so writes can't commit side by side. Under load the time of a
-write is that of its commit to disk; so what queues up while one commits goes in together next,
-each write under a savepoint of its own.
+Revisions are taken under one lock, so writes can't commit side by side, and under load a write
+takes as long as its commit to disk. So the writes that queue up while one commits go into the next
+transaction together (`writer_queue`). Each still has its own revision, and its own success or
+failure: it runs under a savepoint of its own.
 
-On PostgreSQL a group is first sent as a whole, in one round trip: most writes need nothing more.
-Where one of them does, or fails, all of that is undone, the others are sent once more, and those
-that are left run one after the other.
+    BEGIN
+    SAVEPOINT job;  UPDATE revisions … → 41;  statements of write a          a succeeds
+    SAVEPOINT job;  UPDATE revisions … → 42;  statements of write b
+    ROLLBACK TO SAVEPOINT job                                                b fails: 42 is free
+    SAVEPOINT job;  UPDATE revisions … → 42;  statements of write c          c succeeds
+    COMMIT
+
+On a server each of these steps would be a round trip. So a group is first sent as a whole, in one
+round trip under one savepoint. Most writes are *plain*: their results alone say that they
+succeeded, and nothing more needs to be sent. Where one is not, all of it is undone, those that
+were plain are sent once more, and the others run one after the other as above.
 """
 
 from __future__ import annotations
@@ -30,37 +39,40 @@ from control_plane.topology.values.errors import (
 )
 
 MAX_JOBS = 32
+"""Jobs of a group at most: the first must not wait long for the others."""
 MAX_STATEMENTS = 256
-"""Bounds of a group: who comes first shall not wait long for the others."""
+"""Statements of a group at most, for the same reason."""
 _SAVE = Statement("SAVEPOINT job")
 _UNDO = Statement("ROLLBACK TO SAVEPOINT job")
-_TRIES_AT_ONCE = 2
 _SAVE_ALL = Statement("SAVEPOINT jobs")
 _UNDO_ALL = Statement("ROLLBACK TO SAVEPOINT jobs")
+_TRIES_AT_ONCE = 2
+"""How often plain jobs are sent as a whole before each runs by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write[T]:
-    """A write of fixed statements, to be sent together after the one that takes the revision.
+    """A write of fixed statements.
 
-    They find it and its time in the table ``revisions``, and append to the change feed themselves.
+    They are sent together, after the statement that takes the revision. They find the revision and
+    its time in the table ``revisions``, and append to the change feed themselves.
     """
 
     statements: Sequence[Statement]
     finish: Callable[[Transaction, list[Result]], T]
-    """Judges their results: it may run more, raise, or abandon. It is called again when the
-    transaction is."""
+    """Judges the statements' results: it may run more statements, raise, or abandon the
+    transaction. It is called again when the transaction is tried again."""
     actor: str
     ahead: bool = False
-    """Goes before those that are not: it ends what another write began."""
+    """Whether it goes before writes that don't: it ends what another write began."""
     is_plain: Callable[[list[Result]], bool] | None = None
-    """Whether, with these results, ``finish`` succeeds and doesn't look at what later writes change
-    too. Without it, others are never sent before it is finished."""
+    """Whether, with these results, ``finish`` succeeds and looks at nothing that later writes
+    change too. Without it, no other write is sent before this one is finished."""
 
 
 @dataclass(slots=True, eq=False)
 class Job[T]:
-    """A write, and what became of it once it is done."""
+    """A write on its way, and its outcome once it is done."""
 
     write: Write[T]
     tx: Transaction | None = None
@@ -68,111 +80,95 @@ class Job[T]:
     error: Exception | None = None
     done: bool = False
     woken: threading.Event = field(default_factory=threading.Event)
+    """Set when the job is done, or when its thread is to do it."""
 
     def succeed(self) -> None:
-        """The transaction is committed; ``error`` is the job's own, if it has one."""
+        """Record that the transaction is committed; ``error`` is the job's own, if it has one."""
         self.done = True
         self.woken.set()
 
     def fail(self, error: Exception) -> None:
-        """The whole transaction failed."""
+        """Record that the whole transaction failed."""
         self.error = error
         self.done = True
         self.woken.set()
 
     @property
     def statements(self) -> Sequence[Statement]:
-        """Those of the write."""
+        """The statements of the write."""
         return self.write.statements
 
+    @property
+    def committed(self) -> Transaction | None:
+        """The transaction of a job that is done, if it has written something."""
+        return None if self.error is not None or self.tx is None or self.tx.abandoned else self.tx
+
     def result(self) -> T:
-        """What ``finish`` returned; raises what it raised."""
+        """Return what ``finish`` returned, or raise what it or the transaction raised."""
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[return-value]
 
 
-def enqueue(queue: list[Job[Any]], job: Job[Any]) -> None:
-    """Append a job, or put it behind the last of those that go ahead.
-
-    These can't keep the others waiting for ever: each of them was begun by one of the others.
-    """
-    at = len(queue)
-    if job.write.ahead:
-        at = next((place for place, other in enumerate(queue) if not other.write.ahead), at)
-    queue.insert(at, job)
-
-
-def take_group(queue: Sequence[Job[Any]], statements: int) -> Sequence[Job[Any]]:
-    """The jobs at the queue's head that go with one of so many statements."""
-    for at, job in enumerate(queue[: MAX_JOBS - 1]):
-        statements += len(job.statements)
-        if statements > MAX_STATEMENTS:
-            return queue[:at]
-    return queue[: MAX_JOBS - 1]
-
-
 def run_jobs(jobs: Sequence[Job[Any]], connection: Connection) -> tuple[None, bool]:
-    """Run each job; whether there is anything to commit. Nothing counts before the commit."""
+    """Run jobs in a transaction, and return whether there is anything to commit.
+
+    No job is done before the commit.
+    """
     alone = len(jobs) == 1
     left = jobs
     if not alone and not dialect_of(connection).embedded:
         left = _run_plain(jobs, connection)
-    kept = len(left) < len(jobs)
+    anything = len(left) < len(jobs)
     for job in left:
         if _succeeds(job, connection, [] if alone else [_SAVE]):
-            kept = True
+            anything = True
         elif not alone:
             execute(connection, [_UNDO])
-    return None, kept
+    return None, anything
 
 
 def _run_plain(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[Job[Any]]:
-    """Run those of the jobs that are plain; gives the others, of which nothing is done then."""
+    """Run the plain ones of the jobs; return the others, of which nothing is done then."""
     plain: Sequence[Job[Any]] = [job for job in jobs if job.write.is_plain is not None]
     for _ in range(_TRIES_AT_ONCE):
-        good = _run_at_once(plain, connection)
-        if len(good) == len(plain):
+        succeeded = _run_at_once(plain, connection)
+        if len(succeeded) == len(plain):
             break
-        plain = good
+        plain = succeeded
     else:
         plain = ()
-    done = set(plain)
-    return [job for job in jobs if job not in done]
+    finished = set(plain)
+    return [job for job in jobs if job not in finished]
 
 
 def _run_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[Job[Any]]:
-    """Run the jobs in one round trip and give those that are plain.
-
-    Where those aren't all, nothing is done.
-    """
+    """Run jobs in one round trip and return those that are plain; unless all are, undo all."""
     if not jobs:
         return jobs
     try:
         with translated_errors:
-            plain = _sent_at_once(jobs, connection)
+            plain = _send_at_once(jobs, connection)
     except DatabaseFailed:
-        # Which of them it was, their running one after the other shows.
+        # Running one after the other will show which of the jobs it was.
         plain = ()
     if len(plain) < len(jobs):
         execute(connection, [_UNDO_ALL])
     return plain
 
 
-def _sent_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[Job[Any]]:
-    """Send the jobs after a savepoint; those that are plain, finished if all are."""
+def _send_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[Job[Any]]:
+    """Send jobs after one savepoint, and return those that are plain; finish them if all are."""
     sent = [_SAVE_ALL]
     for job in jobs:
         sent += (taking_revision(connection, quietly=job is not jobs[-1]), *job.statements)
-    done = iter(execute(connection, sent)[1:])
-    each = [(job, next(done), [next(done) for _ in job.statements]) for job in jobs]
-    plain = [job for job, _, made in each if _is_plain(job.write, made)]
+    results = iter(execute(connection, sent)[1:])
+    each = [(job, next(results), [next(results) for _ in job.statements]) for job in jobs]
+    plain = [job for job, _, own in each if _is_plain(job.write, own)]
     if len(plain) == len(jobs):
-        for job, taken, made in each:
-            revision, at = taken.rows[0][:2]
-            actor = job.write.actor
-            job.tx = Transaction(connection, revision, actor, moment(at), took_revision=True)
-            job.value, job.error = job.write.finish(job.tx, made), None
+        for job, taken, own in each:
+            job.tx = _transaction(connection, job, taken)
+            job.value, job.error = job.write.finish(job.tx, own), None
     return plain
 
 
@@ -181,20 +177,28 @@ def _is_plain(write: Write[Any], results: list[Result]) -> bool:
 
 
 def _succeeds(job: Job[Any], connection: Connection, before: list[Statement]) -> bool:
-    """Run a job and note what came of it; False where what it did must be undone."""
+    """Run a job and record its outcome; return False where the caller must undo what it did.
+
+    Raises:
+        Contention, Unavailable: the transaction of the whole group has failed.
+    """
     job.tx, job.value, job.error = None, None, None
     try:
         with translated_errors:
-            done = execute(connection, [*before, taking_revision(connection), *job.statements])
-            taken, *results = done[len(before) :]
-            revision, at = taken.rows[0][:2]
-            tx = Transaction(connection, revision, job.write.actor, moment(at), took_revision=True)
-            job.value = job.write.finish(tx, results)
+            results = execute(connection, [*before, taking_revision(connection), *job.statements])
+            taken, *own = results[len(before) :]
+            tx = _transaction(connection, job, taken)
+            job.value = job.write.finish(tx, own)
     except (Contention, Unavailable):
-        # These end the transaction of the whole group.
         raise
     except TopologyError as error:
         job.error = error
         return False
     job.tx = tx
     return not tx.abandoned
+
+
+def _transaction(connection: Connection, job: Job[Any], taken: Result) -> Transaction:
+    """Return a job's part of the transaction, from the result of `taking_revision`."""
+    revision, at = taken.rows[0][:2]
+    return Transaction(connection, revision, job.write.actor, moment(at), took_revision=True)

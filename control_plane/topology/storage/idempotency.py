@@ -1,8 +1,18 @@
-"""Carries a request out once: its key is kept in the transaction of its first write.
+"""Carries a request out once: its idempotency key is stored in the transaction of its first write.
 
-So of two replicas that get the same request at the same moment one writes; the other finds the
-key and tells what the first answered. The answer follows after the commit. What has a key and no
-answer may have been done: it is never done again.
+Several replicas may get the same request at the same moment. Because the key goes into the database
+together with what the request writes, one of them writes and the others find the key: they answer
+what the first has answered. The answer itself follows in a transaction of its own:
+
+    status      the row of a key in the table ``idempotency``
+    (no row)    nothing is written yet
+    0           the request is carried out, at least in part; its answer is not there yet
+    1           the request is carried out, and its answer is not stored: it had a secret, or was an
+                error of ours
+    100 …       the answer, with its HTTP status
+
+A request whose key is there without an answer is never carried out again, since what it wrote may
+be all of it.
 """
 
 from __future__ import annotations
@@ -22,11 +32,11 @@ from control_plane.topology.values.errors import KeyTaken
 MAX_AGE = timedelta(hours=24)
 MAX_ROWS = 10_000
 PENDING = 0
-"""The status of what was carried out (at least in part) and whose answer isn't there yet."""
+"""The status of a key whose answer is not there yet."""
 UNKEPT = 1
-"""The status of what was carried out and whose answer isn't kept: an error of ours, a secret."""
+"""The status of a key whose answer is not stored."""
 _T = schema.idempotency
-_KEEP = """
+_INSERT = """
 INSERT INTO idempotency (key, fingerprint, status, headers, body, since, at)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO NOTHING"""
@@ -34,16 +44,15 @@ ON CONFLICT (key) DO NOTHING"""
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The answer that was given for a key; ``fingerprint`` is of the request.
-
-    ``since``: the revision before the first of its writes; None where it wrote nothing.
-    """
+    """The answer that was given under a key."""
 
     fingerprint: str
+    """Of the request: another request under the same key is a mistake of the client's."""
     status: int
     headers: str
     body: str
     since: int | None = None
+    """The revision before the first of the request's writes; None where it wrote nothing."""
 
     @property
     def answered(self) -> bool:
@@ -58,12 +67,17 @@ class Once:
     key: str
     fingerprint: str
     written: bool = False
-    """Whether one of its writes is committed: the key is kept with it."""
+    """Whether one of its writes is committed, and the key with it."""
     beaten: bool = False
-    """Whether another request under the key was quicker: none of its writes was done."""
+    """Whether another request under the key was quicker, so that none of its writes was done."""
 
     def keep(self, connection: Connection, before: int, at: datetime) -> None:
-        """Keep the key in the transaction of a write; ``before`` is the revision it starts from.
+        """Store the key in the transaction of a write, unless an earlier write has stored it.
+
+        Args:
+            connection: the transaction's.
+            before: the revision from which the write starts.
+            at: the time of the write.
 
         Raises:
             KeyTaken: another request has the key.
@@ -71,9 +85,8 @@ class Once:
         if self.written:
             return
         make_room(connection, at)
-        if not insert_key(
-            connection, self.key, Remembered(self.fingerprint, 0, "", "", before), at
-        ):
+        pending = Remembered(self.fingerprint, PENDING, "", "", before)
+        if not insert_key(connection, self.key, pending, at):
             self.beaten = True
             raise KeyTaken(self.key)
 
@@ -83,7 +96,7 @@ _under_way: ContextVar[Once | None] = ContextVar("cellway_once", default=None)
 
 @contextmanager
 def once(request: Once) -> Iterator[None]:
-    """What is written in this context (threads started from it, too) belongs to the request."""
+    """Count what is written in this context as the request's, also by threads started from it."""
     token = _under_way.set(request)
     try:
         yield
@@ -92,19 +105,19 @@ def once(request: Once) -> Iterator[None]:
 
 
 def under_way() -> Once | None:
-    """The request of this context, if it has a key."""
+    """Return the request of this context, if it has a key."""
     return _under_way.get()
 
 
 def insert_key(connection: Connection, key: str, answer: Remembered, at: datetime) -> bool:
-    """Insert a key; return False if another request has it."""
+    """Store a key; return False if it is there already."""
     row = (key, answer.fingerprint, answer.status, answer.headers, answer.body, answer.since)
-    done = execute(connection, [Statement(_KEEP, (*row, stored(connection, at)))])
-    return done[0].count == 1
+    (result,) = execute(connection, [Statement(_INSERT, (*row, stored(connection, at)))])
+    return result.count == 1
 
 
 def make_room(connection: Connection, at: datetime) -> None:
-    """Delete keys that are too old, and the oldest if there are too many."""
+    """Delete keys older than `MAX_AGE`, and the oldest ones if there are `MAX_ROWS`."""
     connection.execute(delete(_T).where(_T.c.at < at - MAX_AGE))
     surplus = connection.execute(select(func.count()).select_from(_T)).scalar_one() - MAX_ROWS + 1
     if surplus > 0:

@@ -1,36 +1,41 @@
-"""The highest ids ever given, in a file outside the database: a restore can't turn them back."""
+"""Remembers the highest ids ever given in a file outside the database.
+
+An id that was given once must never be given to another. But a database that is restored from a
+backup has forgotten the ids that were given since. The file lies outside the database and outside
+its backups, so a restore can't turn it back:
+
+    {"mark": 2000000, "cell": 12}
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from control_plane.topology.values.errors import Invalid, Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """``mark``: the highest id of a sequence range. ``cell``: the highest id of a cell."""
+class HighestIds:
+    """The highest ids ever given; 0 where none was."""
 
-    mark: int = 0
+    sequence: int = 0
+    """The highest id of all sequence ranges (``mark`` in the file)."""
     cell: int = 0
+    """The highest id of a cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkFile:
-    """One JSON object, ``{"mark": N, "cell": M}``, replaced atomically and only ever raised."""
+    """A file with one JSON object, which is replaced atomically and only ever raised."""
 
     path: Path
 
-    def read(self) -> int:
-        """The mark of sequences; as `marks`."""
-        return self.marks().mark
-
-    def marks(self) -> Marks:
-        """Both marks; 0 where there is no file yet, or none for cells.
+    def read(self) -> HighestIds:
+        """Return what the file says; zeros where there is no file yet.
 
         Raises:
             Invalid: the file is not what this class writes.
@@ -38,18 +43,19 @@ class MarkFile:
         try:
             text = self.path.read_text()
         except FileNotFoundError:
-            return Marks()
+            return HighestIds()
         try:
-            found = json.loads(text)
+            document = json.loads(text)
         except ValueError as error:
             raise self._malformed(str(error)) from error
-        given = found if isinstance(found, dict) else {}
-        return Marks(self._number(given.get("mark")), self._number(given.get("cell", 0)))
+        fields = document if isinstance(document, dict) else {}
+        # A file from before cells had ids of their own lacks ``cell``.
+        return HighestIds(self._number(fields.get("mark")), self._number(fields.get("cell", 0)))
 
-    def _number(self, given: object) -> int:
-        if not isinstance(given, int) or isinstance(given, bool) or given < 0:
-            raise self._malformed(f"{given!r} is no mark")
-        return given
+    def _number(self, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self._malformed(f"{value!r} is no mark")
+        return value
 
     def _malformed(self, why: str) -> Invalid:
         mend = (
@@ -58,25 +64,25 @@ class MarkFile:
         )
         return Invalid(Problem(str(self.path), f"malformed: {why}", mend))
 
-    def raise_to(self, mark: int = 0, *, cell: int = 0) -> None:
-        """Have the file say at least so much, on disk, before this returns."""
+    def raise_to(self, *, sequence: int = 0, cell: int = 0) -> None:
+        """Raise the file's ids to at least these, on disk, before this returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         directory = os.open(self.path.parent, os.O_RDONLY)
         try:
             # Another process that starts meanwhile must not write down what it read before.
             fcntl.flock(directory, fcntl.LOCK_EX)
-            known = self.marks()
-            raised = Marks(max(mark, known.mark), max(cell, known.cell))
-            if raised != known:
-                self._write(raised)
+            before = self.read()
+            after = HighestIds(max(sequence, before.sequence), max(cell, before.cell))
+            if after != before:
+                self._write(after)
                 os.fsync(directory)
         finally:
             os.close(directory)
 
-    def _write(self, marks: Marks) -> None:
+    def _write(self, highest: HighestIds) -> None:
         new = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         with new.open("w") as file:
-            file.write(json.dumps(asdict(marks)) + "\n")
+            file.write(json.dumps({"mark": highest.sequence, "cell": highest.cell}) + "\n")
             file.flush()
             os.fsync(file.fileno())
         new.replace(self.path)

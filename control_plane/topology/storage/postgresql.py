@@ -113,7 +113,7 @@ class PostgresqlDialect(Dialect):
         return at
 
     @override
-    async def commits(self) -> AsyncIterator[int]:
+    async def notifications(self) -> AsyncIterator[str]:
         arguments, options = self.url.get_dialect()().create_connect_args(self.url)
         with translated_errors:
             connection = await psycopg.AsyncConnection.connect(
@@ -122,8 +122,7 @@ class PostgresqlDialect(Dialect):
             async with connection:
                 await connection.execute(f"LISTEN {CHANNEL}".encode())
                 async for notification in connection.notifies():
-                    payload = notification.payload
-                    yield int(payload) if payload.isascii() and payload.isdigit() else 0
+                    yield notification.payload
 
     @override
     def for_migrations(self, engine: Engine) -> Engine:

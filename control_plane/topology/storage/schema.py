@@ -1,6 +1,8 @@
-"""The tables. Migrations create them; a test holds the two against each other."""
+"""The tables, as queries use them. Migrations create them; a test compares the two."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -28,10 +30,16 @@ metadata = MetaData(
     }
 )
 
-# Keys sort and compare by byte on each engine, whatever the database's locale is.
+# Keys sort and compare by byte on both databases, whatever the server's locale is.
 _BUCKET = String(64).with_variant(String(64, collation="C"), "postgresql")
 _VALUE = String(1024).with_variant(String(1024, collation="C"), "postgresql")
 _KEY = String(1100).with_variant(String(1100, collation="C"), "postgresql")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Return the arguments of a partial index, which holds only rows that meet a condition."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 revisions = Table(
     "revisions",
@@ -44,12 +52,13 @@ revisions = Table(
     Column("answers_revision", BigInteger, nullable=True),
     Column("answers_as_of", BigInteger, nullable=True),
 )
-"""One row: the current revision, taken under a lock by each write, so that they commit in order.
+"""One row: the current revision. Each write takes it under a lock, so that they commit in order.
 
-``answers_revision``: the last change that can change an answer, as of the ``edge_revision`` in
-``answers_as_of``. At any other ``edge_revision`` it is not known: whoever raised that (an older
-cellway, a restore by hand) did not say, and the change counts as one that can.
-``at`` is when it was taken, by the database's clock.
+``at`` is when it was taken, by the database's clock. ``edge_revision`` is the revision of the last
+change to a cell or the active ruleset. Changes up to ``oldest_change`` are deleted from the change
+feed. ``answers_revision`` is the revision of the last change that can change which cell a request
+gets. It holds only while ``edge_revision`` is what ``answers_as_of`` says: if another program
+raised that (an older cellway, a restore by hand), the change counts as one that can.
 """
 
 cells = Table(
@@ -75,7 +84,7 @@ cell_ids = Table(
     Column("given_at", DateTime(timezone=True), nullable=False),
     Column("deleted_at", DateTime(timezone=True), nullable=True),
 )
-"""Every id that a cell ever had, and that cell's name. Never shrinks.
+"""Every id that a cell ever had, with the name of that cell. No row is ever deleted.
 
 ``deleted_at`` is NULL for a living cell, and for one that a restore has lost.
 """
@@ -101,34 +110,17 @@ claims = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("spelling", String(1024), nullable=True),
     Index("ix_claims_cell_id_bucket_value", "cell_id", "bucket", "value"),
-    Index(
-        "ix_claims_lease",
-        "lease",
-        sqlite_where=text("lease IS NOT NULL"),
-        postgresql_where=text("lease IS NOT NULL"),
-    ),
-    Index(
-        "ix_claims_source",
-        "cell_id",
-        "source_type",
-        "source_id",
-        sqlite_where=text("source_type > 0"),
-        postgresql_where=text("source_type > 0"),
-    ),
-    Index(
-        "ix_claims_subject",
-        "subject_id",
-        "subject_type",
-        sqlite_where=text("subject_id > 0"),
-        postgresql_where=text("subject_id > 0"),
-    ),
+    Index("ix_claims_lease", "lease", **_where("lease IS NOT NULL")),
+    Index("ix_claims_source", "cell_id", "source_type", "source_id", **_where("source_type > 0")),
+    Index("ix_claims_subject", "subject_id", "subject_type", **_where("subject_id > 0")),
     sqlite_with_rowid=False,
 )
-"""One row per claimed value. ``lease`` names the lease that creates or destroys it, if one does.
+"""One row for each claimed value. ``lease`` is the lease that creates or destroys it, if one does.
 
-``spelling`` is the value as it was sent, NULL where that is ``value``: cells compare it exactly.
-An absent ``source_id`` or ``user_data`` is NULL or empty. The partial indexes hold only what
-their queries ask for, so that plain claims cost no more than the primary key and the cell's index.
+``value`` is normalised. ``spelling`` is the value as it was sent, which cells compare exactly. It
+is NULL where the two are the same. An absent ``source_id`` or ``user_data`` is NULL or empty. The
+partial indexes hold only rows that their queries ask for, so that plain claims cost no more than
+the primary key and the cell's index.
 """
 
 epochs = Table(
@@ -138,7 +130,7 @@ epochs = Table(
     Column("revision", BigInteger, nullable=False),
     Index("ix_epochs_revision", "revision"),
 )
-"""By shard of the claims' keyspace: when a claim last got another owner (see `epochs`)."""
+"""For each shard of the claims' keyspace, the revision at which a claim last changed its owner."""
 
 tombstones = Table(
     "tombstones",
@@ -150,7 +142,7 @@ tombstones = Table(
     Column("freed_at", DateTime(timezone=True), nullable=False),
     Index("ix_tombstones_freed_at", "freed_at"),
 )
-"""The last owners of freed names, for a while."""
+"""The last owners of freed names, kept for two days (see `claims.epochs`)."""
 
 leases = Table(
     "leases",
@@ -165,31 +157,19 @@ leases = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("settled_at", DateTime(timezone=True), nullable=True),
-    Index(
-        "ix_leases_open",
-        "cell_id",
-        "uuid",
-        sqlite_where=text("settled_at IS NULL"),
-        postgresql_where=text("settled_at IS NULL"),
-    ),
-    Index(
-        "ix_leases_settled",
-        "settled_at",
-        sqlite_where=text("settled_at IS NOT NULL"),
-        postgresql_where=text("settled_at IS NOT NULL"),
-    ),
+    Index("ix_leases_open", "cell_id", "uuid", **_where("settled_at IS NULL")),
+    Index("ix_leases_settled", "settled_at", **_where("settled_at IS NOT NULL")),
     Index(
         "ix_leases_key",
         "cell_id",
         "idempotency_key",
         unique=True,
-        sqlite_where=text("idempotency_key IS NOT NULL"),
-        postgresql_where=text("idempotency_key IS NOT NULL"),
+        **_where("idempotency_key IS NOT NULL"),
     ),
 )
-"""Open leases, and settled ones for a while: so a late repetition is told apart from a mistake.
+"""Open leases, and settled ones for a day, so that a late repetition is no unknown lease.
 
-``revision`` is that of the last step: begin, commit or rollback.
+``revision`` is that of the lease's last step: begin, commit or rollback.
 """
 
 replacements = Table(
@@ -207,7 +187,7 @@ replacements = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("spelling", String(1024), nullable=True),
 )
-"""What stands in place of a claim that the same lease destroys and creates, once committed."""
+"""The new attributes of claims that one lease both destroys and creates, until it is committed."""
 
 sequence_ranges = Table(
     "sequence_ranges",
@@ -220,9 +200,10 @@ sequence_ranges = Table(
     Column("revision", BigInteger, nullable=False),
     Column("allotted_at", DateTime(timezone=True), nullable=False),
 )
-"""Every range that was ever allotted; ``cell_id`` is NULL once the cell is deleted. Never shrinks.
+"""Every range of ids that was ever allotted. No row is ever deleted.
 
-``last_used``: the highest id of the range that its cell has reported as handed out.
+``cell_id`` is NULL once the cell is deleted. ``last_used`` is the highest id of the range that its
+cell has reported as handed out.
 """
 
 sequence_marks = Table(
@@ -232,7 +213,7 @@ sequence_marks = Table(
     Column("mark", BigInteger, nullable=False),
     Column("floor", BigInteger, nullable=False),
 )
-"""One row. ``mark``: the highest id ever allotted. ``floor``: nothing new starts at or below it."""
+"""One row. ``mark`` is the highest id ever allotted. No new range starts at or below ``floor``."""
 
 rulesets = Table(
     "rulesets",
@@ -273,8 +254,10 @@ idempotency = Table(
     Column("since", BigInteger, nullable=True),
     Index("ix_idempotency_at", "at"),
 )
-"""Requests that were carried out under a key, and their answers. ``status`` is HTTP's, or below 100
-where there is none (see `idempotency`). ``since``: the revision before the first write.
+"""Requests that were carried out under an idempotency key, and their answers.
+
+``status`` is the HTTP status of the answer, or below 100 where there is none (see `idempotency`).
+``since`` is the revision before the request's first write.
 """
 
 tokens = Table(
@@ -289,7 +272,7 @@ tokens = Table(
     Column("expires_at", DateTime(timezone=True), nullable=True),
     Column("revoked_at", DateTime(timezone=True), nullable=True),
 )
-"""API tokens; ``hash`` is SHA-256 of the secret part (of 256 random bits) in hex."""
+"""API tokens. ``hash`` is the SHA-256 of the secret part, 256 random bits, in hex."""
 
 operations = Table(
     "operations",
@@ -306,7 +289,7 @@ operations = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Index("ix_operations_started_at", "started_at"),
 )
-"""Work that goes on after its request was answered, so that each replica can tell of it."""
+"""Work that goes on after its request was answered; here, so that each replica can report on it."""
 
 edge_health = Table(
     "edge_health",
@@ -315,8 +298,9 @@ edge_health = Table(
     Column("said", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
 )
-"""What the edges that report to each control plane hold: a row each, rewritten every few seconds.
+"""What the edges that report to each control plane say of cells: one row for each control plane.
 
-``said`` is JSON: ``cells``, by name, how many edges can reach it and how many can't; ``silent``,
-how many more edges there are that don't report. A row whose ``at`` is old says nothing.
+It is rewritten every few seconds, and no longer counts when ``at`` is old. ``said`` is JSON:
+``cells`` has by name how many edges can reach a cell and how many can't; ``silent`` is how many
+other edges there are that don't report.
 """

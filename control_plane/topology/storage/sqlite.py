@@ -87,10 +87,10 @@ class SqliteDialect(Dialect):
         return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
     @override
-    async def commits(self) -> AsyncIterator[int]:
-        nobody_tells: tuple[int, ...] = ()
-        for revision in nobody_tells:
-            yield revision
+    async def notifications(self) -> AsyncIterator[str]:
+        nobody_tells: tuple[str, ...] = ()
+        for text in nobody_tells:
+            yield text
 
     @override
     def for_migrations(self, engine: Engine) -> Engine:

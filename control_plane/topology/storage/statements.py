@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from control_plane.topology.storage.dialect import dialect_of
+from control_plane.topology.values.claim_key import KeyPair
 
 ROWS_PER_STATEMENT = 100
 """Rows of one statement at most. It bounds the number of different texts, and their parameters."""
@@ -108,7 +109,7 @@ def chunked[T](items: Sequence[T]) -> list[Sequence[T]]:
     return [items[at : at + size] for at in range(0, len(items), size)]
 
 
-def in_keys(keys: Sequence[tuple[str, str]]) -> Statement:
+def in_keys(keys: Sequence[KeyPair]) -> Statement:
     """Make a condition on bucket and value that each database answers from the primary key.
 
     It is a piece of SQL for a WHERE clause, with its parameters.
@@ -121,7 +122,3 @@ def in_keys(keys: Sequence[tuple[str, str]]) -> Statement:
     ]
     params = [item for bucket, values in by_bucket.items() for item in (bucket, *values)]
     return Statement(f"({' OR '.join(parts)})", params)
-
-
-# The claims side still writes {rows} into its texts; it comes to use `for_rows`.
-rows = placeholders

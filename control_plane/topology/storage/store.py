@@ -1,9 +1,15 @@
-"""Runs transactions: one revision for all that a write changes, in the order of commits."""
+"""Runs transactions: one revision for all that a write changes, in the order of commits.
+
+There are two ways to write. `Store.write` calls a function with a transaction of its own; most
+writes are made so. `Store.write_statements` takes a `Write`, whose statements are known beforehand,
+so that many go into one transaction and one round trip: the hot writes, those of leases, are made
+so. Read on from there in `writer_queue`, `group_commit`, `statements` and `libpq_pipeline`, in this
+order.
+"""
 
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +21,12 @@ from sqlalchemy import Connection
 
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.driver_errors import translated_errors
-from control_plane.topology.storage.engines import (
-    dialect_for,
-    migrate,
-    pending_migrations,
-)
-from control_plane.topology.storage.group_commit import Job, Write, enqueue, run_jobs, take_group
+from control_plane.topology.storage.engines import dialect_for
+from control_plane.topology.storage.group_commit import Job, Write, run_jobs
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result
 from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
+from control_plane.topology.storage.writer_queue import WriterQueue
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.errors import Contention, Unavailable
 
@@ -40,9 +43,7 @@ class Store:
         self._dialect = dialect_for(url)
         self.engine = self._dialect.open_readers()
         self._write_engine = self._dialect.open_writer(self.engine)
-        self._writer = threading.Lock()
-        self._queueing = threading.Lock()
-        self._queue: list[Job[Any]] = []
+        self._writers = WriterQueue(self._run_group)
         self._hints: list[Hint] = []
 
     def close(self) -> None:
@@ -51,16 +52,22 @@ class Store:
         self.engine.dispose()
 
     def subscribe(self, hint: Hint) -> Callable[[], None]:
-        """Call ``hint(revision)`` after each commit made here; returns how to stop."""
+        """Call ``hint(revision)`` after each commit made here; return what ends that."""
         self._hints.append(hint)
         return lambda: self._hints.remove(hint)
 
+    def tell(self, revision: int) -> None:
+        """Call every subscriber's hint."""
+        for hint in tuple(self._hints):
+            hint(revision)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent read.
+        """Give a connection on which all reads see the same state.
 
         Raises:
             Unavailable: the database can't be reached.
+            DatabaseFailed: it can't carry out a statement.
         """
         with translated_errors, self.engine.connect() as connection, connection.begin():
             yield connection
@@ -68,15 +75,23 @@ class Store:
     def write[T](
         self, actor: str, work: Callable[[Transaction], T], *, dry_run: bool = False
     ) -> tuple[T, Transaction]:
-        """A write: all that ``work`` does commits under the next revision, or nothing does.
+        """Commit all that ``work`` does under the next revision, or nothing of it.
 
-        ``work`` is called again when other writers were in the way, so it has no other effect.
-        A transaction that logs no change takes no revision. With ``dry_run`` everything is done
-        and rolled back. Returns what ``work`` returned, and its transaction.
+        A transaction that logs no change takes no revision.
+
+        Args:
+            actor: who writes, for the audit.
+            work: does the write. It is called again when other writers were in the way, so it must
+                have no effect outside the transaction.
+            dry_run: whether to do everything and then roll it back.
+
+        Returns:
+            What ``work`` returned, and its transaction.
 
         Raises:
-            Contention: others were in the way at each of a bounded number of tries.
+            Contention: other writers were in the way at each of a bounded number of tries.
             Unavailable: the database can't be reached, or was lost during the commit.
+            DatabaseFailed: the database can't carry out a statement, or the commit.
             KeyTaken: another request has the idempotency key that this one is under.
         """
         once = idempotency.under_way()
@@ -87,24 +102,21 @@ class Store:
             tx.sequence_mark = self.sequence_mark
             if once is not None:
                 once.keep(connection, revision, at)
-            done = work(tx)
+            value = work(tx)
             tx.abandoned |= dry_run
             if (tx.changes or tx.appended) and not tx.abandoned:
                 take_revision(tx)
                 for step in tx.before_commit:
                     step()
-            return (done, tx), not tx.abandoned
+            return (value, tx), not tx.abandoned
 
-        self._writer.acquire()
-        try:
-            done, tx = self._transact(attempt)
-        finally:
-            self._pass_on()
+        with self._writers.exclusive():
+            value, tx = self._transact(attempt)
         if once is not None and not tx.abandoned:
             once.written = True
         if tx.took_revision and not tx.abandoned:
             self.tell(tx.revision)
-        return done, tx
+        return value, tx
 
     def written[T](
         self, actor: str, work: Callable[[Transaction], T], *, dry_run: bool = False
@@ -114,89 +126,60 @@ class Store:
         return tx.written(value)
 
     def write_statements[T](self, write: Write[T]) -> T:
-        """A write of fixed statements. Writes of other threads that wait meanwhile go into the same
-        transaction, each with its own revision and its own success or failure.
+        """Commit a write of fixed statements, in one transaction with those of waiting threads.
 
-        Raises as `write` does.
+        Each has its own revision, and its own success or failure. Raises as `write` does.
         """
         once = idempotency.under_way()
         if once is None:
-            return self._alone(write).result()
+            return self._carry_out(write).result()
 
         def finish_once(tx: Transaction, results: list[Result]) -> T:
             once.keep(tx.connection, tx.revision - 1, tx.at)
             return write.finish(tx, results)
 
-        job = self._alone(replace(write, finish=finish_once, is_plain=None))
-        if job.error is None and job.tx is not None:
-            once.written |= not job.tx.abandoned
+        job = self._carry_out(replace(write, finish=finish_once, is_plain=None))
+        once.written |= job.committed is not None
         return job.result()
 
-    def _alone[T](self, write: Write[T]) -> Job[T]:
+    def _carry_out[T](self, write: Write[T]) -> Job[T]:
         return self.write_together([write])[0]
 
     def write_together(self, writes: Sequence[Write[Any]]) -> Sequence[Job[Any]]:
-        """Several writes as if each came from a thread of its own; returns when all are done.
+        """Commit several writes as if each came from a thread of its own.
 
-        What became of each its ``result()`` says, or raises.
+        Returns:
+            When all are done: a job for each, whose ``result()`` returns or raises its outcome.
         """
-        woken = threading.Event()
-        jobs = [Job(write, woken=woken) for write in writes]
-        with self._queueing:
-            for job in jobs:
-                enqueue(self._queue, job)
-        for job in jobs:
-            self._see_done(job)
-        return jobs
+        return self._writers.carry_out(writes)
 
-    def _see_done(self, job: Job[Any]) -> None:
-        while not job.done:
-            # Either the writer is free, or who has it will wake the queue's head when done.
-            if self._writer.acquire(blocking=False):
-                try:
-                    if not job.done:
-                        self._run_group(job)
-                finally:
-                    self._pass_on()
-            else:
-                job.woken.wait()
-                job.woken.clear()
-
-    def _pass_on(self) -> None:
-        """Release the writer, and wake who waits first."""
-        self._writer.release()
-        with self._queueing:
-            if self._queue:
-                self._queue[0].woken.set()
-
-    def _run_group(self, first: Job[Any]) -> None:
-        """Run a job and what waits behind it in one transaction: one commit to disk for all."""
-        with self._queueing:
-            self._queue.remove(first)
-            group = [first, *take_group(self._queue, len(first.statements))]
-            del self._queue[: len(group) - 1]
+    def _run_group(self, group: Sequence[Job[Any]]) -> None:
+        """Run jobs in one transaction, one commit to disk for all, and record their outcomes."""
         try:
             self._transact(partial(run_jobs, group))
-        except BaseException as error:
-            # Each writer of the group must learn of it, whoever ran it.
-            told = error if isinstance(error, Exception) else Unavailable("the writer was stopped")
+        except Exception as error:  # noqa: BLE001 - each writer of the group raises it
             for job in group:
-                job.fail(told)
-            if told is error:
-                return
+                job.fail(error)
+        except BaseException:
+            for job in group:
+                job.fail(Unavailable("the writer was stopped"))
             raise
-        for job in group:
-            job.succeed()
-            if job.tx is not None and not job.tx.abandoned and job.error is None:
-                self.tell(job.tx.revision)
+        else:
+            for job in group:
+                job.succeed()
+                if job.committed is not None:
+                    self.tell(job.committed.revision)
 
     def _transact[T](self, attempt: Callable[[Connection], tuple[T, bool]]) -> T:
-        """One transaction, tried again within bounds; ``attempt`` says whether to keep it."""
+        """Run one transaction, and again within bounds while it can't be.
+
+        Args:
+            attempt: does the work; returns its value, and whether to commit.
+        """
         tries = self._dialect.write_tries
-        for number in range(1, tries + 1):
-            if number > 1:
-                # No secret hangs on it: it spreads out writers that collided.
-                time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2 ** (number - 1)))  # noqa: S311
+        number = 0
+        while True:
+            number += 1
             committing = False
             try:
                 with (
@@ -205,26 +188,22 @@ class Store:
                     connection.begin() as transaction,
                 ):
                     with _dropped_if_lost(connection):
-                        done, kept = attempt(connection)
-                    if not kept:
+                        value, keep = attempt(connection)
+                    if not keep:
                         transaction.rollback()
-                    committing = kept
-            except Unavailable:
-                # What was sent before the commit is gone with the connection; the commit itself
-                # may be done.
-                if committing or number == tries:
-                    raise
+                    committing = keep
             except Contention as error:
                 if number == tries:
-                    raise Contention(number) from error
+                    raise Contention(tries) from error
+            except Unavailable:
+                # What was sent before the commit is gone with the connection. The commit itself may
+                # be done.
+                if committing or number == tries:
+                    raise
             else:
-                return done
-        raise AssertionError  # pragma: no cover - the last try returns or raises
-
-    def tell(self, revision: int) -> None:
-        """Call every subscriber's hint."""
-        for hint in tuple(self._hints):
-            hint(revision)
+                return value
+            # No secret hangs on it: it spreads out writers that collided.
+            time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**number))  # noqa: S311
 
 
 @contextmanager
@@ -239,6 +218,3 @@ def _dropped_if_lost(connection: Connection) -> Iterator[None]:
     except Unavailable as error:
         connection.invalidate(error)
         raise
-
-
-__all__ = ["Store", "migrate", "pending_migrations"]

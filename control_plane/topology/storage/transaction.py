@@ -1,4 +1,10 @@
-"""A write in progress, and how it takes its revision."""
+"""A write in progress, and how it takes its revision.
+
+The table ``revisions`` has one row. A write updates it before it commits, and so locks it until the
+commit: revisions are without gaps, and commits come in their order. ``edge_revision`` in the same
+row is the revision of the last change to a cell or the active ruleset; ``answers_revision`` that of
+the last one that can change which cell a request gets.
+"""
 
 from __future__ import annotations
 
@@ -17,34 +23,38 @@ from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result, Statement, execute
 from control_plane.topology.values.change import Change, Written
 
-_TOUCH_EDGE = Statement("UPDATE revisions SET edge_revision = revision")
+MAX_ACTOR_CHARS = 256
+_TOUCH_EDGE_AND_ANSWERS = Statement("UPDATE revisions SET edge_revision = revision")
+"""``answers_as_of`` no longer fits then, so that readers take ``edge_revision`` for the answers."""
 _TOUCH_EDGE_ONLY = Statement(
     "UPDATE revisions SET answers_revision = CASE WHEN answers_as_of = edge_revision"
     " THEN answers_revision ELSE edge_revision END,"
     " answers_as_of = revision, edge_revision = revision"
 )
-"""Answers stay as they are."""
+"""The last change of an answer stays the one that it was (see `schema.revisions`)."""
 
 
 @dataclass(slots=True)
 class Transaction:
-    """A write in progress: collects its changes; one revision covers them all."""
+    """A write in progress. It collects its changes, and one revision covers them all."""
 
     connection: Connection
     revision: int
+    """The revision that the write has, or will take if it changes anything."""
     actor: str
     at: datetime
+    """The time of the write, by the database's clock."""
     changes: list[Change] = field(default_factory=list)
     appended: int = 0
-    """Entries that went to the change feed past ``changes``, in bulk."""
+    """How many entries went to the change feed in bulk, and not by way of ``changes``."""
     touched_edge: bool = False
     touched_answers: bool = False
     sequence_mark: MarkFile | None = None
     before_commit: list[Callable[[], None]] = field(default_factory=list)
-    """What must have happened outside the database before the commit; an error rolls back."""
+    """Steps outside the database that must be done before the commit; an error rolls back."""
     took_revision: bool = False
     abandoned: bool = False
-    """Set where nothing is to be changed after all: roll back, without an error."""
+    """Whether to roll back without an error, because nothing is to be changed after all."""
 
     def log(
         self,
@@ -54,13 +64,16 @@ class Transaction:
         before: Mapping[str, Any] | None,
         after: Mapping[str, Any] | None,
     ) -> None:
-        """Append to the change feed, in this transaction."""
+        """Append an entry to the change feed, in this transaction."""
         self.changes.append(
             Change(self.revision, kind, action, key, before, after, self.actor, self.at)
         )
 
     def touch_edge(self, *, answers: bool) -> None:
-        """A cell or the active ruleset changes; ``answers``: so may which cell a request gets."""
+        """Record that a cell or the active ruleset changes.
+
+        With ``answers``, the change may also change which cell a request gets.
+        """
         self.touched_edge = True
         self.touched_answers = self.touched_answers or answers
 
@@ -74,22 +87,22 @@ class Transaction:
         return Written(value, revision, tuple(self.changes))
 
     def due(self, every: int) -> bool:
-        """True in about one of so many transactions.
+        """Return True in about one of so many transactions, for work that is done now and then.
 
-        Not by the revision itself: of one client that begins and commits in turn, all begins have
-        even revisions or all have odd ones.
+        It is the revision's checksum that decides. The revision itself would not do: if one client
+        begins and commits in turn, all begins have even revisions or all have odd ones.
         """
         return zlib.crc32(str(self.revision).encode()) % every == 0
 
     def execute(self, statements: Sequence[Statement]) -> list[Result]:
-        """Run fixed statements in this transaction."""
-        return execute(self.connection, statements)
+        """Run fixed statements in this transaction; nothing is sent where there are none."""
+        return execute(self.connection, statements) if statements else []
 
 
 def bounded(actor: str) -> str:
-    """An actor's name as it is kept; PostgreSQL keeps no NUL in text."""
-    known = actor[:256].encode(errors="replace").decode()
-    return known.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    """Return an actor's name in the form that is stored: short enough, and text without a NUL."""
+    text = actor[:MAX_ACTOR_CHARS].encode(errors="replace").decode()
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def taking_revision(connection: Connection, *, quietly: bool = False) -> Statement:
@@ -108,12 +121,14 @@ def take_revision(tx: Transaction) -> None:
     """Append the transaction's changes to the feed, and take its revision."""
     if tx.changes:
         tx.connection.execute(insert(schema.changes), _rows(tx))
-    touch = [_TOUCH_EDGE if tx.touched_answers else _TOUCH_EDGE_ONLY] if tx.touched_edge else []
-    execute(tx.connection, [taking_revision(tx.connection), *touch])
+    statements = [taking_revision(tx.connection)]
+    if tx.touched_edge:
+        statements.append(_TOUCH_EDGE_AND_ANSWERS if tx.touched_answers else _TOUCH_EDGE_ONLY)
+    execute(tx.connection, statements)
     tx.took_revision = True
 
 
-def _rows(transaction: Transaction) -> list[dict[str, Any]]:
+def _rows(tx: Transaction) -> list[dict[str, Any]]:
     return [
         {
             "revision": change.revision,
@@ -126,5 +141,5 @@ def _rows(transaction: Transaction) -> list[dict[str, Any]]:
             "actor": change.actor,
             "at": change.at,
         }
-        for ordinal, change in enumerate(transaction.changes, transaction.appended)
+        for ordinal, change in enumerate(tx.changes, tx.appended)
     ]

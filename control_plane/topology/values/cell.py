@@ -1,11 +1,11 @@
-"""Cells: what is said of one, what is stored of one, and the states of its life."""
+"""Cells: what an operator declares of one, what is stored of one, and the states of its life."""
 
 from __future__ import annotations
 
 import enum
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from control_plane.topology.values.endpoint import (
@@ -18,6 +18,7 @@ from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_ENDPOINTS = 256
 SYSTEM_TRUST_STORE = "/etc/ssl/certs/ca-certificates.crt"
+"""The authorities that Envoy's machine trusts (PEM)."""
 MAX_LABELS = 64
 MAX_WEIGHT = 1000
 MAX_CELL_ID = 2**31 - 1
@@ -28,7 +29,10 @@ _PATH = re.compile(r"/[\x21-\x7e]{0,255}\Z")
 
 
 class CellState(enum.StrEnum):
-    """The life of a cell, from left to right; ``cordoned`` serves but takes no new tenants."""
+    """The states of a cell's life, in their usual order.
+
+    A cordoned cell serves the tenants that it has, and takes no new ones.
+    """
 
     PROVISIONING = "provisioning"
     CANARY = "canary"
@@ -48,26 +52,27 @@ TRANSITIONS: Mapping[CellState, frozenset[CellState]] = {
     CellState.DRAINED: frozenset({CellState.RETIRED, CellState.ACTIVE, CellState.CORDONED}),
     CellState.RETIRED: frozenset(),
 }
+"""The states that each state may be left for."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellTLS:
-    """TLS from Envoy to the cell; without ``ca_file`` the system's trust store is used."""
+    """How Envoy uses TLS to the cell."""
 
     server_name: str | None = None
+    """The name in the cell's certificate; None for the cell's address."""
     ca_file: str | None = None
+    """The authorities that are trusted (PEM); None for the system's trust store."""
 
     @property
     def trust_file(self) -> str:
-        """The authorities that are trusted (PEM)."""
+        """The file of the authorities that are trusted (PEM)."""
         return self.ca_file or SYSTEM_TRUST_STORE
 
     def problems(self) -> Iterator[Problem]:
         """Yield what Envoy would refuse."""
-        if self.server_name is not None:
-            wrong = host_problem(self.server_name)
-            if wrong is not None:
-                yield Problem("tls.server_name", f"{self.server_name!r} {wrong[0]}", wrong[1])
+        if self.server_name is not None and (problem := host_problem(self.server_name)):
+            yield Problem("tls.server_name", f"{self.server_name!r} {problem[0]}", problem[1])
         if self.ca_file is not None and not (self.ca_file and self.ca_file.isprintable()):
             yield Problem(
                 "tls.ca_file", f"{self.ca_file!r} is no file name", "a path in Envoy's file system"
@@ -76,7 +81,7 @@ class CellTLS:
 
 @dataclass(frozen=True, slots=True)
 class SequenceRange:
-    """Ids that only this cell hands out, both ends included."""
+    """Ids that only one cell hands out, from ``minval`` to ``maxval``, both included."""
 
     minval: int
     maxval: int
@@ -84,12 +89,15 @@ class SequenceRange:
 
 @dataclass(frozen=True, slots=True)
 class CellSpec:
-    """What an operator says of a cell. ``id`` None means: the next free one."""
+    """What an operator declares of a cell."""
 
     name: str
     address: str
+    """The cell's public host, with or without a port."""
     endpoints: tuple[Endpoint, ...]
+    """Where Envoy sends its requests: IP addresses only, or DNS names only."""
     id: int | None = None
+    """A number from 1 to `MAX_CELL_ID`; None for the next free one."""
     tls: CellTLS | None = None
     health_check_path: str | None = None
     session_prefix: str | None = None
@@ -97,71 +105,66 @@ class CellSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     state: CellState = CellState.PROVISIONING
     weight: int = 100
+    """The cell's share of the traffic that no cell owns, relative to those of others."""
 
     def check(self) -> None:
         """Raise `Invalid` with every problem of this spec."""
-        problems = tuple(self._problems())
+        problems = (
+            *self._identity_problems(),
+            *self._connection_problems(),
+            *self._routing_problems(),
+            *self._label_problems(),
+            *self._sequence_problems(),
+        )
         if problems:
             raise Invalid(*problems)
 
-    def _problems(self) -> list[Problem]:
-        found: list[Problem] = []
+    def _identity_problems(self) -> Iterator[Problem]:
+        if not _NAME.match(self.name):
+            yield Problem("name", f"{self.name!r} is no name", "1 to 63 of a-z, 0-9 and -")
+        if self.id is not None and not 0 < self.id <= MAX_CELL_ID:
+            yield Problem("id", "out of range", "a number from 1 on")
 
-        def need(ok: object, where: str, message: str, mend: str) -> None:
-            if not ok:
-                found.append(Problem(where, message, mend))
-
-        need(
-            _NAME.match(self.name), "name", f"{self.name!r} is no name", "1 to 63 of a-z, 0-9 and -"
-        )
-        need(
-            self.id is None or 0 < self.id <= MAX_CELL_ID,
-            "id",
-            "out of range",
-            "a number from 1 on",
-        )
-        wrong = address_problem(self.address)
-        if wrong is not None:
-            found.append(Problem("address", f"{self.address!r} {wrong[0]}", wrong[1]))
-        found.extend(() if self.tls is None else self.tls.problems())
+    def _connection_problems(self) -> Iterator[Problem]:
+        if problem := address_problem(self.address):
+            yield Problem("address", f"{self.address!r} {problem[0]}", problem[1])
+        if self.tls is not None:
+            yield from self.tls.problems()
         count = len(self.endpoints)
-        need(1 <= count <= MAX_ENDPOINTS, "endpoints", f"{count} given", f"1 to {MAX_ENDPOINTS}")
-        need(
-            len({e.is_ip for e in self.endpoints}) < 2,
-            "endpoints",
-            "IP addresses and DNS names are mixed",
-            "use one kind",
-        )
-        need(
-            self.session_prefix is None or _PREFIX.match(self.session_prefix),
-            "session_prefix",
-            f"{self.session_prefix!r} is no prefix",
-            "1 to 64 of letters, digits, _ and -",
-        )
-        need(
-            self.health_check_path is None or _PATH.match(self.health_check_path),
-            "health_check_path",
-            f"{self.health_check_path!r} is no path",
-            "start with / and use visible ASCII",
-        )
-        need(0 <= self.weight <= MAX_WEIGHT, "weight", "out of range", f"0 to {MAX_WEIGHT}")
-        need(len(self.labels) <= MAX_LABELS, "labels", "too many", f"at most {MAX_LABELS}")
+        if not 1 <= count <= MAX_ENDPOINTS:
+            yield Problem("endpoints", f"{count} given", f"1 to {MAX_ENDPOINTS}")
+        if len({endpoint.is_ip for endpoint in self.endpoints}) > 1:
+            yield Problem("endpoints", "IP addresses and DNS names are mixed", "use one kind")
+
+    def _routing_problems(self) -> Iterator[Problem]:
+        if self.session_prefix is not None and not _PREFIX.match(self.session_prefix):
+            message = f"{self.session_prefix!r} is no prefix"
+            yield Problem("session_prefix", message, "1 to 64 of letters, digits, _ and -")
+        if self.health_check_path is not None and not _PATH.match(self.health_check_path):
+            message = f"{self.health_check_path!r} is no path"
+            yield Problem("health_check_path", message, "start with / and use visible ASCII")
+        if not 0 <= self.weight <= MAX_WEIGHT:
+            yield Problem("weight", "out of range", f"0 to {MAX_WEIGHT}")
+
+    def _label_problems(self) -> Iterator[Problem]:
+        if len(self.labels) > MAX_LABELS:
+            yield Problem("labels", "too many", f"at most {MAX_LABELS}")
         for key, value in self.labels.items():
-            need(_LABEL.match(key), "labels", f"{key!r} is no label", "1 to 63 of a-z 0-9 . _ / -")
-            need(len(value) <= 256, "labels", f"{key!r} is too long", "at most 256 characters")
+            if not _LABEL.match(key):
+                yield Problem("labels", f"{key!r} is no label", "1 to 63 of a-z 0-9 . _ / -")
+            if len(value) > 256:
+                yield Problem("labels", f"{key!r} is too long", "at most 256 characters")
+
+    def _sequence_problems(self) -> Iterator[Problem]:
         for span in self.sequence_ranges:
-            need(
-                0 < span.minval <= span.maxval < 2**63,
-                "sequence_ranges",
-                f"{span.minval}..{span.maxval} is no range",
-                "1 <= minval <= maxval < 2^63",
-            )
-        return found
+            if not 0 < span.minval <= span.maxval < 2**63:
+                message = f"{span.minval}..{span.maxval} is no range"
+                yield Problem("sequence_ranges", message, "1 <= minval <= maxval < 2^63")
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell as stored. ``version`` is the revision of its last change, and its ETag."""
+    """A cell as it is stored."""
 
     id: int
     name: str
@@ -175,13 +178,15 @@ class Cell:
     state: CellState
     weight: int
     healthy: bool
+    """Whether the cell answers its health checks."""
     version: int
+    """The revision of the cell's last change, which is its ETag."""
 
     @property
     def server_name(self) -> ServerName:
-        """The name that its certificate must carry, if it has TLS."""
-        named = self.tls.server_name if self.tls is not None else None
-        return ServerName.of(named or self.address)
+        """The name that the cell's certificate must carry, if the cell has TLS."""
+        declared = self.tls.server_name if self.tls is not None else None
+        return ServerName.of(declared or self.address)
 
     @property
     def retired(self) -> bool:
@@ -190,18 +195,18 @@ class Cell:
 
     @property
     def serving(self) -> bool:
-        """Whether requests for its claims may be sent to it."""
+        """Whether requests for the cell's claims may be sent to it."""
         return self.healthy and self.state not in {CellState.DRAINED, CellState.RETIRED}
 
     @property
     def accepts_new(self) -> bool:
-        """Whether it gets a share of the traffic that no cell owns."""
+        """Whether the cell gets a share of the traffic that no cell owns."""
         return (
             self.serving and self.state in {CellState.CANARY, CellState.ACTIVE} and self.weight > 0
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types, as in the REST API and the change feed."""
+        """Return the cell in plain JSON types, as the REST API and the change feed show it."""
         return {
             "id": self.id,
             "name": self.name,
@@ -223,17 +228,5 @@ class Cell:
         }
 
     def spec(self) -> CellSpec:
-        """The part that an operator may write."""
-        return CellSpec(
-            self.name,
-            self.address,
-            self.endpoints,
-            self.id,
-            self.tls,
-            self.health_check_path,
-            self.session_prefix,
-            self.sequence_ranges,
-            self.labels,
-            self.state,
-            self.weight,
-        )
+        """Return the part that an operator declares."""
+        return CellSpec(**{one.name: getattr(self, one.name) for one in fields(CellSpec)})

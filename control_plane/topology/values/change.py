@@ -1,9 +1,9 @@
-"""Changes of the feed, rulesets, and the topology as of one revision."""
+"""The change feed, rulesets, and the topology as of one revision."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from control_plane.topology.values.cell import Cell
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """One version of a named ruleset; at most one version of all is active."""
+    """One version of a named ruleset. At most one version of all rulesets is active."""
 
     name: str
     version: int
@@ -25,7 +25,7 @@ class Ruleset:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the change feed; several may share a revision (one transaction)."""
+    """One entry of the change feed. The entries of one transaction share their revision."""
 
     revision: int
     kind: str
@@ -37,40 +37,36 @@ class Change:
     at: datetime
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {
-            "revision": self.revision,
-            "kind": self.kind,
-            "action": self.action,
-            "key": self.key,
-            "before": self.before,
-            "after": self.after,
-            "actor": self.actor,
-            "at": self.at.isoformat(),
+        """Return the entry in plain JSON types."""
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {
+            "at": self.at.isoformat()
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One consistent read. ``edge_revision``: the last change to a cell or the active ruleset.
-
-    ``answers_revision``: the last of them that can change which cell a request gets: not new
-    endpoints, nor labels. What caches keep from before it is void. ``epochs``: by shard of the
-    claims' keyspace, the revision of the last change of an owner.
-    """
+class TopologySnapshot:
+    """Everything that edges are configured from, as of one revision."""
 
     revision: int
     edge_revision: int
+    """The revision of the last change to a cell or to the active ruleset."""
     answers_revision: int
+    """The revision of the last of these changes that can change which cell a request gets.
+
+    New endpoints or labels can't. Answers that caches hold from before this revision are void.
+    """
     cells: tuple[Cell, ...]
     ruleset: Ruleset | None
+    """The active version, if there is one."""
     epochs: Mapping[int, int] = field(default_factory=dict)
+    """By shard of the claims' keyspace, the revision of the last change of an owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written[T]:
-    """What a write gave: with a dry run, what it would give, at the current revision."""
+    """The result of a write; of a dry run, what it would be."""
 
     value: T
     revision: int
+    """The revision of the write; of a dry run, or if nothing was to be changed, the current one."""
     changes: tuple[Change, ...]

@@ -1,8 +1,9 @@
-"""Where a cell listens, and by which name its certificate must know it.
+"""Where a cell listens, and which name its certificate must carry.
 
-Everything that is accepted here must be accepted by Envoy, and must mean the same to Envoy's
-resolver and to ours. So hosts are read by the rules of DNS, letter by letter and without a regular
-expression, and what resolvers read differently is refused.
+What is accepted here must be accepted by Envoy, and must mean the same to Envoy's resolver and to
+Python's. So hosts are read by the rules of DNS, letter by letter, and what resolvers read
+differently is refused. For example, ``127.1`` is an IP address to some resolvers and a name to
+others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LABEL_INSIDE = _LABEL_STARTS | {"-"}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a cell listens: an IP address or DNS name, and a port (1 to 65535)."""
+    """Where a cell listens: an IP address or a DNS name, and a port from 1 to 65535."""
 
     host: str
     port: int
@@ -33,7 +34,7 @@ class Endpoint:
         """Read ``host:port`` or ``[v6]:port``.
 
         Raises:
-            Invalid: malformed, with what is expected.
+            Invalid: It is malformed.
         """
         host, port = _split(text)
         if port is None or not _is_port(port):
@@ -45,7 +46,7 @@ class Endpoint:
 
     @property
     def is_ip(self) -> bool:
-        """Whether the host is an IP address, so that no DNS is needed."""
+        """Whether the host is an IP address, which needs no DNS."""
         return _is_ip(self.host)
 
     def __str__(self) -> str:
@@ -65,7 +66,7 @@ class ServerName:
 
     @classmethod
     def of(cls, host: str) -> ServerName:
-        """The server name for a host, or for an address (``host[:port]`` or ``[v6][:port]``)."""
+        """Return the server name of a host or an address (``host[:port]``, ``[v6][:port]``)."""
         name = host if _is_ip(host) else _split(host)[0]
         try:
             ip = ipaddress.ip_address(name)
@@ -76,7 +77,7 @@ class ServerName:
 
 
 def address_problem(address: str) -> tuple[str, str] | None:
-    """What is wrong with a cell's address (``host[:port]``), and a hint; None: nothing."""
+    """Return what is wrong with a cell's address and a hint; None if nothing is."""
     host, port = _split(address)
     if port is not None and not _is_port(port):
         return "has no port from 1 to 65535", "host[:port]"
@@ -86,7 +87,7 @@ def address_problem(address: str) -> tuple[str, str] | None:
 
 
 def host_problem(host: str) -> tuple[str, str] | None:
-    """What is wrong with a host (no port, no brackets), and a hint; None: nothing."""
+    """Return what is wrong with a host (no port, no brackets) and a hint; None if nothing is."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
@@ -125,7 +126,7 @@ def _is_label(label: str) -> bool:
 
 
 def _is_number(label: str) -> bool:
-    """Whether a label is a decimal, octal or hexadecimal number to ``inet_aton``."""
+    """Tell whether ``inet_aton`` reads a label as a decimal, octal or hexadecimal number."""
     lower = label.lower()
     return label.isdigit() or (
         lower.startswith("0x") and all(character in string.hexdigits for character in lower[2:])
@@ -135,8 +136,8 @@ def _is_number(label: str) -> bool:
 def _split(text: str) -> tuple[str, str | None]:
     """Split ``host:port`` and ``[v6]:port``; the port is None where there is none.
 
-    A host with colons must stand in brackets: without them it is returned whole, brackets and all,
-    so that it is no host.
+    A host with colons must stand in brackets. A text that breaks this rule is returned whole, and
+    is then no valid host.
     """
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")

@@ -1,4 +1,4 @@
-"""What can go wrong with a read or write of the topology, in words that can be acted upon."""
+"""The errors of the topology. Their texts reach users, and say what to do where that is known."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from dataclasses import dataclass
 
 
 class TopologyError(Exception):
-    """Base of everything that the topology refuses."""
+    """The base of all errors of the topology."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with an input: which field, what, and how to mend it."""
+    """One thing that is wrong with an input: in which field, what, and how to put it right."""
 
     field: str
     message: str
-    mend: str
+    hint: str
 
 
 class Invalid(TopologyError):
-    """The input can't be accepted; ``problems`` says where and how to mend it."""
+    """The input can't be accepted. ``problems`` has all that is wrong with it."""
 
     def __init__(self, *problems: Problem) -> None:
-        super().__init__("; ".join(f"{p.field}: {p.message} ({p.mend})" for p in problems))
+        super().__init__("; ".join(f"{p.field}: {p.message} ({p.hint})" for p in problems))
         self.problems = problems
 
 
 class NotFound(TopologyError):
-    """There is no such thing."""
+    """There is no object of this kind under this key."""
 
     def __init__(self, kind: str, key: str) -> None:
         super().__init__(f"there is no {kind} {key!r}")
@@ -36,7 +36,7 @@ class NotFound(TopologyError):
 
 
 class AlreadyExists(TopologyError):
-    """Something with that key exists; ``taken`` lists (key, owner) of each."""
+    """Objects with these keys exist already. ``taken`` lists key and owner of each."""
 
     def __init__(self, kind: str, taken: tuple[tuple[str, str], ...]) -> None:
         listed = ", ".join(f"{key} (owner: {owner})" for key, owner in taken)
@@ -46,7 +46,7 @@ class AlreadyExists(TopologyError):
 
 
 class StaleVersion(TopologyError):
-    """The writer saw an older version than the current one; nothing was written."""
+    """The writer has seen an older version than the current one. Nothing was written."""
 
     def __init__(self, kind: str, key: str, expected: object, actual: object) -> None:
         super().__init__(f"{kind} {key!r} is at version {actual}, not {expected}: read it again")
@@ -54,16 +54,16 @@ class StaleVersion(TopologyError):
 
 
 class Refused(TopologyError):
-    """A guard refuses the change; ``force`` would override it."""
+    """A guard refuses the change."""
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(f"{what} is refused: {why}")
 
 
 class Gone(TopologyError):
-    """The change feed no longer reaches back that far; start from a fresh snapshot.
+    """The change feed no longer reaches back to the revision that was asked for.
 
-    Changes up to ``oldest`` are gone.
+    Changes up to ``oldest`` were pruned. The reader has to start from a fresh snapshot.
     """
 
     def __init__(self, oldest: int) -> None:
@@ -75,7 +75,7 @@ class Gone(TopologyError):
 
 
 class Locked(TopologyError):
-    """Another lease holds claims of the batch; try later. ``held`` lists (key, lease) of each."""
+    """Other leases hold some of the claims. ``held`` lists key and lease of each."""
 
     def __init__(self, held: tuple[tuple[str, str], ...]) -> None:
         listed = ", ".join(f"{key} (lease: {lease})" for key, lease in held)
@@ -84,7 +84,7 @@ class Locked(TopologyError):
 
 
 class LeaseSettled(TopologyError):
-    """The lease was settled the other way: commit after rollback, or rollback after commit."""
+    """The lease was settled the other way before: committed after a rollback, or the reverse."""
 
     def __init__(self, lease: str, outcome: str) -> None:
         super().__init__(f"lease {lease!r} is {outcome} already and stays so")
@@ -93,7 +93,7 @@ class LeaseSettled(TopologyError):
 
 
 class KeyTaken(TopologyError):
-    """Another request has the idempotency key; nothing of this one was done."""
+    """Another request has the same idempotency key. Nothing of this one was done."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"another request under the idempotency key {key!r} was quicker")
@@ -101,7 +101,7 @@ class KeyTaken(TopologyError):
 
 
 class Contention(TopologyError):
-    """Other writers were in the way at each of a bounded number of tries; nothing was written."""
+    """Other writers were in the way at each of a limited number of tries. Nothing was written."""
 
     def __init__(self, tries: int) -> None:
         super().__init__(f"other writers were in the way {tries} times; try again")
@@ -109,10 +109,10 @@ class Contention(TopologyError):
 
 
 class Unavailable(TopologyError):
-    """The database can't be reached, or was lost while it was asked.
+    """The database can't be reached, or the connection was lost.
 
-    A write that was under way may have been done or not: read before writing again, or repeat it
-    under its idempotency key.
+    A write that was under way may have been done or not. The caller has to read before it writes
+    again, or to repeat the write under its idempotency key.
     """
 
     def __init__(self, why: str) -> None:
@@ -120,10 +120,11 @@ class Unavailable(TopologyError):
 
 
 class DatabaseFailed(TopologyError):
-    """The database failed in a way that trying again at once doesn't mend, such as a full disk.
+    """The database failed, and would fail again, for example because its disk is full.
 
-    Nothing was written. A user can't help it: the operator must look.
+    Nothing was written. A user can't help it: the operator has to look.
     """
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the database failed: {why}")
+        self.why = why

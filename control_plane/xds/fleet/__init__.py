@@ -1,1 +1,1 @@
-"""What each Envoy of the fleet runs."""
+"""What each Envoy of the fleet runs, and how long revisions take to reach them all."""

@@ -1,6 +1,6 @@
 """Client Status Discovery (CSDS): what each connected Envoy runs, as the fleet knows it.
 
-Unlike an xDS client's own CSDS, this is the management server's view
+An xDS client may offer CSDS about itself. This is the management server's view of all its clients
 (envoy/service/status/v3/csds.proto), so both ``config_status`` and ``client_status`` are set.
 """
 
@@ -17,7 +17,8 @@ from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 
 from control_plane.names import SDS
 from control_plane.xds.fleet.envoy_version import parsed
-from control_plane.xds.fleet.fleet import Fleet, NodeStatus
+from control_plane.xds.fleet.fleet import Fleet
+from control_plane.xds.fleet.node import NodeStatus
 from control_plane.xds.session.status import ResourceState, ResourceStatus
 
 SERVICE = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name
@@ -44,11 +45,11 @@ _CLIENT_STATUS = {
 
 
 class BadMatcher(Exception):
-    """A node matcher that can't be answered, and why."""
+    """A node matcher is not supported; the text says why."""
 
 
 class TooLarge(Exception):
-    """The answer is over `MAX_ANSWER_BYTES`."""
+    """The answer would be longer than `MAX_ANSWER_BYTES`."""
 
 
 class ClientStatus(csds_pb2_grpc.ClientStatusDiscoveryServiceServicer):  # type: ignore[misc]
@@ -65,17 +66,17 @@ class ClientStatus(csds_pb2_grpc.ClientStatusDiscoveryServiceServicer):  # type:
     async def FetchClientStatus(  # noqa: N802 - gRPC's name
         self, request: Any, context: grpc.aio.ServicerContext[Any, Any]
     ) -> Any:
-        """The connected nodes that match, once."""
+        """Return the connected nodes that match."""
         return await self._answer(request, context)
 
     async def StreamClientStatus(  # noqa: N802
         self, requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[Any]:
-        """One answer for each request, as of then."""
-        asked = 0
+        """Yield one answer for each request, as of the time of the request."""
+        count = 0
         async for request in requests:
-            asked += 1
-            if asked > MAX_REQUESTS_PER_STREAM:
+            count += 1
+            if count > MAX_REQUESTS_PER_STREAM:
                 detail = f"{MAX_REQUESTS_PER_STREAM} requests on one stream; open another"
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, detail)
             yield await self._answer(request, context)
@@ -110,7 +111,13 @@ class ClientStatus(csds_pb2_grpc.ClientStatusDiscoveryServiceServicer):  # type:
 
 
 def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, contents: bool) -> Any:
-    """One node's ClientConfig."""
+    """Return one node's ClientConfig.
+
+    Args:
+        node: The node.
+        resources: What it has.
+        contents: Whether to include the resources themselves, as far as they may be shown.
+    """
     config = csds_pb2.ClientConfig()
     config.node.id, config.node.cluster = node.id, node.group
     if numbers := parsed(node.version):
@@ -127,7 +134,7 @@ def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, cont
         if status.state is ResourceState.NACKED:
             shown.error_state.details = status.error
             shown.error_state.version_info = status.refused_version
-        # Who may ask for statuses need not be one who may read private keys.
+        # A caller that may ask for statuses must not thereby read private keys.
         if contents and status.content is not None and status.type_url != SDS:
             shown.xds_config.type_url = status.type_url
             shown.xds_config.value = status.content.body
@@ -135,10 +142,11 @@ def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, cont
 
 
 def node_filter(matchers: Iterable[Any]) -> Callable[[str], bool]:
-    """Whether a node id matches any of the NodeMatchers; without one, all do.
+    """Return a test whether a node id matches any of the NodeMatchers; without one, all do.
 
     Raises:
-        BadMatcher: by metadata (not kept here), by an extension, or a regex that RE2 refuses.
+        BadMatcher: A matcher is by metadata (which is not kept here) or by an extension, or has a
+            regex that RE2 refuses; or there are more than `MAX_MATCHERS`.
     """
     tests = [_node_matcher(matcher) for matcher in matchers]
     if len(tests) > MAX_MATCHERS:
@@ -157,21 +165,25 @@ def _node_matcher(matcher: Any) -> Callable[[str], bool]:
 def _string_matcher(matcher: Any) -> Callable[[str], bool]:
     kind = matcher.WhichOneof("match_pattern")
     if kind == "safe_regex":
-        options = re2.Options()
-        options.log_errors = False
-        try:
-            pattern = re2.compile(matcher.safe_regex.regex, options)
-        except re2.error as error:
-            raise BadMatcher(f"node_id.safe_regex: RE2 refuses it: {error}") from error
-        return lambda text: pattern.fullmatch(text) is not None
+        return _regex_matcher(matcher.safe_regex.regex)
     if kind not in {"exact", "prefix", "suffix", "contains"}:
         raise BadMatcher(f"node_id: {kind or 'an empty matcher'} is not supported; write exact")
     folded: Callable[[str], str] = str.lower if matcher.ignore_case else str
-    given = folded(getattr(matcher, kind))
+    pattern_text = folded(getattr(matcher, kind))
     tests: dict[str, Callable[[str], bool]] = {
-        "exact": lambda text: folded(text) == given,
-        "prefix": lambda text: folded(text).startswith(given),
-        "suffix": lambda text: folded(text).endswith(given),
-        "contains": lambda text: given in folded(text),
+        "exact": lambda text: folded(text) == pattern_text,
+        "prefix": lambda text: folded(text).startswith(pattern_text),
+        "suffix": lambda text: folded(text).endswith(pattern_text),
+        "contains": lambda text: pattern_text in folded(text),
     }
     return tests[kind]
+
+
+def _regex_matcher(regex: str) -> Callable[[str], bool]:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        pattern = re2.compile(regex, options)
+    except re2.error as error:
+        raise BadMatcher(f"node_id.safe_regex: RE2 refuses it: {error}") from error
+    return lambda text: pattern.fullmatch(text) is not None

@@ -1,4 +1,17 @@
-"""How long a revision takes until the last node that it was meant for runs it."""
+"""How long a revision takes until the last node that it was meant for runs it.
+
+The problem: each of a thousand streams acknowledges each revision, and several revisions are on
+their way at once. To keep a set of streams for each revision costs one removal for each revision
+and stream. The idea: whoever acknowledges a revision has acknowledged all before it. So each stream
+stands at one place, the first revision that it lacks, and for each place only the number of streams
+is kept. A revision is done when nobody stands at its place or before. An acknowledgement costs one
+binary search among the revisions under way, however many streams there are.
+
+Example: revisions 7, 8 and 9 are under way at the places 0, 1 and 2:
+
+    streams    s at 0 (it runs 6), t at 2 (it runs 8), u at 3 (it runs 9)
+    s acks 8   s moves to 2; nobody stands at 0 and 1, so 7 and 8 are done
+"""
 
 from __future__ import annotations
 
@@ -8,18 +21,15 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 
 GIVE_UP_S = 60.0
-"""Nobody is waited for longer; the revision then counts with the time that it has had."""
+"""How long a revision is timed at most. After that it counts with the time that it has had."""
 MAX_TIMED = 10_000
-"""Revisions under way at once; beyond that the oldest is given up."""
+"""Revisions under way at once. Beyond that the oldest is given up."""
 
 
 class Propagation[Stream: Hashable]:
-    """Times revisions from a given moment until every stream that was open then has acknowledged.
+    """Times each revision until every stream that was open when it went out has acknowledged it.
 
-    A stream that ends is waited for no longer, and one that comes later was never waited for. What
-    acknowledges a revision has acknowledged those before it. Each stream stands before the first
-    revision that it lacks; a revision is done when nobody stands before it any more. So an
-    acknowledgement costs one search among the revisions under way, however many streams there are.
+    A stream that ends is not waited for any longer.
     """
 
     def __init__(
@@ -29,17 +39,28 @@ class Propagation[Stream: Hashable]:
         give_up_s: float = GIVE_UP_S,
         max_timed: int = MAX_TIMED,
     ) -> None:
-        """``observe`` is told the seconds of each revision; ``clock`` is in seconds."""
+        """Time nothing yet.
+
+        Args:
+            observe: Called with the seconds that a revision took.
+            clock: Returns the time in seconds.
+            give_up_s: How long a revision is timed at most.
+            max_timed: How many revisions are timed at once.
+        """
         self._observe = observe
         self._clock = clock
         self._give_up_s = give_up_s
         self._max_timed = max_timed
         self._revisions: list[int] = []
+        """The revisions under way, ascending."""
         self._since: list[float] = []
+        """When each of them began."""
         self._first = 0
-        """The place of the oldest revision under way; places are never used again."""
+        """The place of the oldest revision under way. Places are never used again."""
         self._places: dict[Stream, int] = {}
+        """The place of the first revision that a stream lacks; below `_first` means `_first`."""
         self._standing: Counter[int] = Counter()
+        """How many streams stand at a place."""
 
     @property
     def under_way(self) -> int:
@@ -47,26 +68,29 @@ class Propagation[Stream: Hashable]:
         return len(self._revisions)
 
     def joined(self, stream: Stream) -> None:
-        """A stream is there; what was published before does not wait for it."""
+        """Wait for a new stream, for revisions that are published from now on."""
         self._places[stream] = self._end
         self._standing[self._end] += 1
 
     def left(self, stream: Stream) -> None:
-        """A stream has ended."""
+        """Wait no longer for a stream that has ended."""
         self._leave(self._place(stream))
         del self._places[stream]
         self._finish()
 
     def acknowledged(self, stream: Stream, revision: int) -> None:
-        """A stream's client runs everything up to this revision."""
+        """Record that a stream's client runs everything up to a revision."""
         self._move(stream, revision)
         self._finish()
 
     def published(self, revision: int, since: float, acknowledged: Callable[[Stream], int]) -> None:
-        """A revision, higher than all before, went out; its time counts from ``since``.
+        """Time a revision that went out. Without any stream there is nothing to time.
 
-        ``acknowledged`` tells what a stream's client runs already: not every revision changes
-        something for everyone. Without streams there is nothing to time.
+        Args:
+            revision: The revision, higher than all before.
+            since: When its time began.
+            acknowledged: Returns the revision that a stream's client runs. It may be this one
+                already, because not every revision changes something for everyone.
         """
         self.give_up()
         if not self._places:
@@ -80,7 +104,7 @@ class Propagation[Stream: Hashable]:
         self._finish()
 
     def give_up(self) -> None:
-        """Count what has been under way for too long; to be called now and then."""
+        """Count revisions that have been under way for too long. To be called now and then."""
         before = self._clock() - self._give_up_s
         while self._since and self._since[0] <= before:
             self._end_oldest()

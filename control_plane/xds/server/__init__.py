@@ -1,1 +1,1 @@
-"""The gRPC services that sessions are reached by."""
+"""The gRPC shell around sessions: services, streams, and when a node may be served."""

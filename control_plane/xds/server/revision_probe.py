@@ -1,4 +1,10 @@
-"""What the newest committed revision is, asked of the source of truth by many at once."""
+"""The newest committed revision, asked of the source of truth by many nodes at once.
+
+The problem: a thousand nodes that reconnect at once each need to know the newest revision, and a
+read for each would load the database when it is busiest. One node may not use the answer of a read
+that began before the node came: another replica may have sent it something newer in between. The
+idea: at most one read runs, and those who ask meanwhile share the next one.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +12,34 @@ import asyncio
 from collections.abc import Callable
 
 GATHER_S = 0.01
-"""How long questions are gathered before they are answered by one read."""
+"""How long questions are gathered before one read answers them."""
 
 
 class RevisionUnknown(Exception):
     """The source of truth does not answer."""
 
 
-class Newest:
-    """Reads the newest committed revision; those who ask at the same time share one read.
-
-    A read counts only for those who asked before it began: what they were told elsewhere before
-    they came was committed by then. For one event loop.
-    """
+class RevisionProbe:
+    """Reads the newest committed revision for all who ask. For one event loop."""
 
     def __init__(self, read: Callable[[], int]) -> None:
+        """Take the function that reads the revision. It runs in a thread, and may raise
+        `RevisionUnknown`."""
         self._read = read
-        """Runs in a thread; raises `RevisionUnknown`."""
         self._running: asyncio.Task[int] | None = None
         self._next: asyncio.Task[int] | None = None
 
-    async def revision(self) -> int:
-        """The newest revision at some moment after this call; raises `RevisionUnknown`."""
+    async def newest_revision(self) -> int:
+        """Return the newest revision at some moment after this call.
+
+        Raises:
+            RevisionUnknown: The source of truth does not answer.
+        """
         if self._next is None:
-            self._next = asyncio.create_task(self._after(self._running))
+            self._next = asyncio.create_task(self._read_after(self._running))
         return await asyncio.shield(self._next)
 
-    async def _after(self, running: asyncio.Task[int] | None) -> int:
+    async def _read_after(self, running: asyncio.Task[int] | None) -> int:
         if running is not None:
             await asyncio.wait({running})
         # A thousand nodes do not come in one turn of the loop.

@@ -1,8 +1,8 @@
-"""The xDS services on a grpc.aio server: which streams are open, and what wakes them."""
+"""The xDS services on a grpc.aio server: ADS and one service for each type, in both variants."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -17,12 +17,14 @@ from envoy.service.secret.v3 import sds_pb2
 
 from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
 from control_plane.xds.fleet.fleet import Fleet
-from control_plane.xds.resource import PUSH_ORDER
-from control_plane.xds.server.delta_request import LightRequest
-from control_plane.xds.server.revision_probe import Newest
-from control_plane.xds.server.stream import Limits, ResponseTooLarge, Stream
+from control_plane.xds.resource_types import PUSH_ORDER
+from control_plane.xds.server.limits import Limits
+from control_plane.xds.server.revision_probe import RevisionProbe
+from control_plane.xds.server.sender import ResponseTooLarge
+from control_plane.xds.server.stream import Stream, StreamServices
 from control_plane.xds.session.delta import DeltaSession
-from control_plane.xds.session.session import ProtocolError, Session
+from control_plane.xds.session.delta_request import DeltaRequest
+from control_plane.xds.session.ledger import ProtocolError
 from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.snapshot_cache import SnapshotCache
 
@@ -45,7 +47,7 @@ SERVICES = (_AGGREGATED, *_SINGLE)
 
 
 class XdsServer:
-    """Serves a cache to Envoys over ADS and the single-type services."""
+    """Serves the snapshot of a cache to Envoys, over ADS and the single-type services."""
 
     def __init__(
         self,
@@ -53,40 +55,72 @@ class XdsServer:
         fleet: Fleet,
         limits: Limits | None = None,
         *,
-        newest: Callable[[], int] | None = None,
+        newest_revision: Callable[[], int] | None = None,
         force_shrink: bool = False,
     ) -> None:
-        """``newest`` reads the newest committed revision; see `xds.server.revision_probe`.
+        """Serve nobody yet.
 
-        Without it this is the only server that the nodes ever speak to.
+        Args:
+            cache: The snapshot to serve.
+            fleet: Is told which nodes are connected and what they run.
+            limits: Bounds of all streams.
+            newest_revision: Reads the newest committed revision; see `revision_probe`. None: this
+            is the only
+                server that the nodes ever speak to.
+            force_shrink: Whether to send a node a snapshot that takes away most of what it has.
         """
-        self.newest = Newest(newest) if newest is not None else None
-        self.force_shrink = force_shrink
-        self._cache = cache
-        self._fleet = fleet
         self._limits = limits or Limits()
+        self._services = StreamServices(
+            cache,
+            fleet,
+            self._limits,
+            RevisionProbe(newest_revision) if newest_revision is not None else None,
+            self._count_sent,
+        )
+        self._guards_shrink = not force_shrink
         self._streams: set[Stream] = set()
         self._stopping = False
         self.sent_resource_bytes = 0
-        """Bytes of resources sent since the start; a reconnect without changes adds none."""
+        """Bytes of resources sent since the start. A reconnect without changes adds none."""
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Add the services to a server."""
-        handlers = [
-            _service(
-                _AGGREGATED,
-                "StreamAggregatedResources",
-                "DeltaAggregatedResources",
-                self,
-                PUSH_ORDER,
-                "",
-            )
-        ]
+        """Add the services to a gRPC server."""
+        handlers = [self._service(_AGGREGATED, "AggregatedResources", PUSH_ORDER, "")]
         for service, (type_url, noun) in _SINGLE.items():
-            handlers.append(
-                _service(service, f"Stream{noun}", f"Delta{noun}", self, (type_url,), type_url)
-            )
+            handlers.append(self._service(service, noun, (type_url,), type_url))
         server.add_generic_rpc_handlers(tuple(handlers))
+
+    def _service(
+        self, service: str, noun: str, types: tuple[str, ...], implied_type: str
+    ) -> grpc.GenericRpcHandler[Any, Any]:
+        """Return a service with a method ``Stream<noun>`` and a method ``Delta<noun>``."""
+        gate_timeout_s, guards = self._limits.gate_timeout_s, self._guards_shrink
+
+        async def serve_sotw(
+            _: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, bytes]
+        ) -> None:
+            session = SotwSession(types, gate_timeout_s=gate_timeout_s, guards_shrink=guards)
+            await self.serve(session, context, implied_type)
+
+        async def serve_delta(
+            _: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, bytes]
+        ) -> None:
+            session = DeltaSession(types, gate_timeout_s=gate_timeout_s, guards_shrink=guards)
+            await self.serve(session, context, implied_type)
+
+        methods = {
+            f"Stream{noun}": grpc.stream_stream_rpc_method_handler(
+                serve_sotw,
+                request_deserializer=discovery_pb2.DiscoveryRequest.FromString,
+                response_serializer=_identity,
+            ),
+            f"Delta{noun}": grpc.stream_stream_rpc_method_handler(
+                serve_delta,
+                request_deserializer=DeltaRequest.FromString,
+                response_serializer=_identity,
+            ),
+        }
+        return grpc.method_handlers_generic_handler(service, methods)
 
     def stop(self) -> None:
         """End every stream, so that clients reconnect elsewhere."""
@@ -103,17 +137,21 @@ class XdsServer:
     ) -> None:
         """Run one stream until the client leaves or the server stops.
 
-        ``first`` is a request that somebody has read from it already.
+        Args:
+            session: The state machine of the stream.
+            context: The call.
+            implied_type: The type of a single-type service; empty for ADS.
+            first: A request that somebody has read from the call already.
         """
         if len(self._streams) >= self._limits.streams:
             await context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._limits.streams} streams are open"
             )
-        stream = Stream(self, session, context, implied_type, first)
+        stream = Stream(self._services, session, context, implied_type, first)
         if self._stopping:
             return
         self._streams.add(stream)
-        unwatch = self._cache.watch(stream.wake)
+        unwatch = self._services.cache.watch(stream.wake)
         try:
             await stream.run()
         except ProtocolError as error:
@@ -132,63 +170,24 @@ class XdsServer:
     @property
     def alarm(self) -> str | None:
         """What keeps nodes from being served, if anything does."""
-        held = [stream for stream in self._streams if stream.shrunk]
+        held = [stream for stream in self._streams if stream.shrink_reason]
         if not held:
             return None
-        return f"{len(held)} nodes are held back; {held[0].node_id}: {held[0].shrunk}"
+        return f"{len(held)} nodes are held back; {held[0].node_id}: {held[0].shrink_reason}"
 
     @property
     def cache(self) -> SnapshotCache:
-        """The snapshots served."""
-        return self._cache
+        """The cache whose snapshot is served."""
+        return self._services.cache
 
     @property
     def fleet(self) -> Fleet:
-        """The nodes served."""
-        return self._fleet
+        """The nodes that are served."""
+        return self._services.fleet
 
-    @property
-    def limits(self) -> Limits:
-        """The bounds kept."""
-        return self._limits
+    def _count_sent(self, count: int) -> None:
+        self.sent_resource_bytes += count
 
 
 def _identity(payload: bytes) -> bytes:
     return payload
-
-
-def _service(
-    service: str, stream: str, delta: str, server: XdsServer, types: Iterable[str], implied: str
-) -> grpc.GenericRpcHandler[Any, Any]:
-    served = tuple(types)
-
-    async def serve_sotw(
-        _: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, bytes]
-    ) -> None:
-        session = SotwSession(served, gate_timeout_s=server.limits.gate_timeout_s)
-        await server.serve(session, context, implied)
-
-    async def serve_delta(
-        _: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, bytes]
-    ) -> None:
-        session = DeltaSession(served, gate_timeout_s=server.limits.gate_timeout_s)
-        await server.serve(session, context, implied)
-
-    return grpc.method_handlers_generic_handler(
-        service,
-        {
-            stream: grpc.stream_stream_rpc_method_handler(
-                serve_sotw,
-                request_deserializer=discovery_pb2.DiscoveryRequest.FromString,
-                response_serializer=_identity,
-            ),
-            delta: grpc.stream_stream_rpc_method_handler(
-                serve_delta,
-                request_deserializer=LightRequest.FromString,
-                response_serializer=_identity,
-            ),
-        },
-    )
-
-
-__all__ = ["Limits", "Session", "XdsServer"]

@@ -1,7 +1,8 @@
-"""One open xDS stream: a session, a queue of what it is to be sent, and the task that sends it.
+"""One open xDS stream: reads requests, steps the session and hands its responses to a sender.
 
-An idle stream costs one task, which waits for the client. A session is stepped without waiting, and
-never has more than one unanswered response of a type, so the queue is bounded by itself.
+The session decides everything and never waits. The stream brings it what happens (a request, a new
+snapshot, a deadline, the proof that the snapshot is current) and tells the fleet what came of it.
+An idle stream costs one task, which waits for the client.
 """
 
 from __future__ import annotations
@@ -9,97 +10,102 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
-from control_plane.xds.fleet.node import NODE_NAME
-from control_plane.xds.server.revision_probe import Newest, RevisionUnknown
-from control_plane.xds.server.transport import MAX_SENT_BYTES
+from control_plane.xds.fleet.fleet import Fleet
+from control_plane.xds.server.limits import Limits
+from control_plane.xds.server.nack_log import NackLog
+from control_plane.xds.server.request_check import (
+    check_node,
+    check_request,
+    check_same_node,
+    envoy_version,
+)
+from control_plane.xds.server.revision_floor import RevisionFloor
+from control_plane.xds.server.revision_probe import RevisionProbe
+from control_plane.xds.server.sender import Sender
 from control_plane.xds.session.delta import DeltaSession, delta_bytes
-from control_plane.xds.session.session import GATE_TIMEOUT_S, ProtocolError
+from control_plane.xds.session.ledger import ProtocolError
+from control_plane.xds.session.order import Gate
+from control_plane.xds.session.response import Response
 from control_plane.xds.session.sotw import SotwSession, sotw_bytes
-from control_plane.xds.session.subscription import Response
+from control_plane.xds.snapshot_cache import SnapshotCache
 
-if TYPE_CHECKING:
-    from control_plane.xds.server.server import XdsServer
-
-CONFIRM_RETRY_S = 1.0
-LAST_WRITE_S = 1.0
-"""How long a write may still take when the client has broken the protocol."""
-MAX_LOGGED = 100
-"""Error texts of one client that are logged until it is up to date again."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of what strangers can make us hold."""
+class StreamServices:
+    """What all streams of a server share."""
 
-    streams: int = 10_000
-    names_per_request: int = 100_000
-    response_bytes: int = MAX_SENT_BYTES
-    hello_timeout_s: float = 30.0
-    """How long a stream may take to say who it is."""
-    gate_timeout_s: float = GATE_TIMEOUT_S
-    """How long one type may hold back the next (a cluster that never warms, a lost answer)."""
-    confirm_timeout_s: float = 5.0
-    """How long a node that has nothing waits for proof that the snapshot is not an old one."""
-
-
-class ResponseTooLarge(Exception):
-    """A response is over `Limits.response_bytes`; the cache should have refused it before."""
+    cache: SnapshotCache
+    fleet: Fleet
+    limits: Limits
+    probe: RevisionProbe | None
+    """None: no other replica can have sent a node anything."""
+    count_sent: Callable[[int], None]
+    """Called with the bytes of resources in each response."""
 
 
 class Stream:
-    """One open stream. Its methods but `run` never wait."""
+    """One open stream. Only its method `run` waits."""
 
     def __init__(
         self,
-        server: XdsServer,
+        services: StreamServices,
         session: DeltaSession | SotwSession,
         context: grpc.aio.ServicerContext[Any, bytes],
         implied_type: str,
         first: Any = None,
     ) -> None:
-        self._server = server
-        self._first = first
+        """Make a stream that `run` serves.
+
+        Args:
+            services: What all streams share.
+            session: The state machine of this stream.
+            context: The call.
+            implied_type: The type of a single-type service; empty for ADS.
+            first: A request that somebody has read from the call already.
+        """
+        self._cache, self._fleet = services.cache, services.fleet
+        self._limits, self._probe = services.limits, services.probe
         self._session = session
         self._context = context
         self._implied_type = implied_type
-        self._to_bytes: Callable[[Response], bytes] = (
-            delta_bytes if isinstance(session, DeltaSession) else sotw_bytes
-        )
+        self._first = first
         self._group = ""
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._queue: deque[Response] = deque()
-        self._sender: asyncio.Task[None] | None = None
+        self._sender = Sender(
+            context,
+            delta_bytes if isinstance(session, DeltaSession) else sotw_bytes,
+            self._limits.response_bytes,
+            spawn=self._spawn,
+            count_sent=services.count_sent,
+            on_pushed=self._fleet.pushed,
+        )
         self._timer: asyncio.TimerHandle | None = None
-        self._armed_for: float | None = None
-        """The session's deadline that the timer keeps."""
+        self._timer_at: float | None = None
+        """The session's deadline for which the timer is set."""
+        self._floor: RevisionFloor | None = None
         self._confirming: asyncio.Task[None] | None = None
-        self._confirmed = asyncio.Event()
-        self._floor: int | None = None
-        """The revision that the cache must have reached before this node is sent anything."""
-        self._logged_nacks: set[tuple[str, str]] = set()
-        """Types and error texts since the client was last up to date."""
-        self._logged_at = 0
-        """The revision that the client had then."""
+        self._nack_log = NackLog()
         self.node_id: str | None = None
+        """None until the first request has said it."""
 
     async def run(self) -> None:
         """Serve until the client leaves or `end` is called.
 
         Raises:
-            ProtocolError: the client broke the protocol, or did not say who it is in time.
-            ResponseTooLarge: see there.
+            ProtocolError: The client broke the protocol, or did not say who it is in time.
+            ResponseTooLarge: A response is over the limit.
         """
-        limit_s = self._server.limits.hello_timeout_s
-        self._timer = self._loop.call_later(limit_s, self._silent, limit_s)
+        hello_timeout_s = self._limits.hello_timeout_s
+        self._timer = self._loop.call_later(hello_timeout_s, self._no_hello, hello_timeout_s)
         reader = asyncio.create_task(self._read())
         try:
             await asyncio.wait({reader, self._ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,28 +114,23 @@ class Stream:
             else:
                 reader.result()
         except ProtocolError:
-            await self._finish_sending()
+            await self._sender.stop()
             raise
         finally:
             self._disarm()
-            tasks = [task for task in (reader, self._sender, self._confirming) if task is not None]
-            for task in tasks:
+            tasks = (reader, self._sender.task, self._confirming)
+            open_tasks = [task for task in tasks if task is not None]
+            for task in open_tasks:
                 task.cancel()
             # First what must not be left out: gRPC may cancel us (again) where we wait.
             if self.node_id is not None:
-                self._server.fleet.disconnected(self.node_id, self._session)
+                self._fleet.disconnected(self.node_id, self._session)
             if not self._ended.done():
                 self._ended.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _finish_sending(self) -> None:
-        """Let a write end that has begun: gRPC can't send a status meanwhile."""
-        self._queue.clear()
-        if self._sender is not None:
-            await asyncio.wait({self._sender}, timeout=LAST_WRITE_S)
+            await asyncio.gather(*open_tasks, return_exceptions=True)
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the stream: well, or with an error."""
+        """End the stream, with an error if one is given."""
         if self._ended.done():
             return
         if error is None:
@@ -138,12 +139,17 @@ class Stream:
             self._ended.set_exception(error)
 
     def wake(self) -> None:
-        """There is a newer snapshot."""
+        """Send what a newer snapshot changes."""
         if self.node_id is not None:
             self._guarded(self._take_snapshot)
 
+    @property
+    def shrink_reason(self) -> str:
+        """Why this node is held back, if it would lose most of what it has."""
+        return self._session.shrink_reason
+
     def _guarded(self, step: Callable[[], None]) -> None:
-        """Take a step in a loop over all streams: one that fails ends this stream only."""
+        """Take a step that a loop over all streams calls: if it fails, only this stream ends."""
         try:
             step()
         except Exception as error:
@@ -151,7 +157,7 @@ class Stream:
             self.end(error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task whose failure ends the stream."""
+        """Start a task whose failure ends the stream."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._task_ended)
         return task
@@ -160,166 +166,114 @@ class Stream:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.end(error)
 
-    def _take_snapshot(self) -> None:
-        started = time.perf_counter()
-        snapshot = self._server.cache.get(self._group)
-        responses = self._session.on_snapshot(snapshot)
-        if self._floor is not None and snapshot.revision >= self._floor:
-            self._floor = None
-            self._confirmed.set()
-            responses += self._session.confirmed()
-        self._send(responses, started)
-        self._report()
+    # Requests
 
     async def _read(self) -> None:
-        """Handle requests until the client closes its side, and answer them all."""
+        """Handle requests until the client closes its side, and answer all of them."""
         if self._first is not None:
             self._handle(self._first)
         # Cheaper than iterating, which is a generator around this.
         while (request := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
             self._handle(request)
         if self._confirming is not None:
-            # Until then nothing is sent.
-            await asyncio.wait({self._confirming}, timeout=self._server.limits.confirm_timeout_s)
-        if self._sender is not None:
-            await asyncio.wait({self._sender})
+            # Nothing is sent before that.
+            await asyncio.wait({self._confirming}, timeout=self._limits.confirm_timeout_s)
+        await self._sender.empty()
 
     def _handle(self, request: Any) -> None:
-        self._check(request)
+        check_request(request, self._implied_type, self._limits.names_per_request)
         if self.node_id is None:
             self._identify(request.node)
+        elif request.HasField("node"):
+            check_same_node(request.node, self.node_id, self._group)
         self._send(self._session.on_request(request))
         self._report()
 
-    def _send(self, responses: Sequence[Response], started: float | None = None) -> None:
-        """Queue responses; ``started`` is when a push of a new snapshot to this node began."""
-        if responses:
-            self._queue.extend(responses)
-            if self._sender is None:
-                self._sender = self._spawn(self._drain(started))
-        self._arm()
+    def _identify(self, node: Any) -> None:
+        """Take the node that the first request names, and join the fleet."""
+        check_node(node)
+        self._group = node.cluster
+        self._session.on_snapshot(self._cache.newest)
+        self._session.take_over(self._fleet.unsettled(node.id))
+        self._fleet.connected(node.id, node.cluster, envoy_version(node), self._session)
+        self.node_id = self._sender.node_id = node.id
+        if self._probe is not None:
+            self._session.await_confirmation()
+            self._floor = RevisionFloor(self._probe)
+            self._confirming = self._spawn(self._confirm(self._floor, node.id))
+        self._disarm()
 
-    async def _drain(self, started: float | None) -> None:
+    def _no_hello(self, limit_s: float) -> None:
+        self.end(ProtocolError(f"no request with a node came in {limit_s:g} s"))
+
+    # Snapshots
+
+    def _take_snapshot(self) -> None:
+        started = time.perf_counter()
+        snapshot = self._cache.newest
+        responses = self._session.on_snapshot(snapshot)
+        if self._floor is not None and self._floor.reached_by(snapshot.revision):
+            responses += self._session.confirmed()
+        self._send(responses, started)
+        self._report()
+
+    async def _confirm(self, floor: RevisionFloor, node_id: str) -> None:
+        """Let the session go on once the snapshot is known to be current."""
+        late = self._loop.call_later(
+            self._limits.confirm_timeout_s, self._guarded, self._confirm_late
+        )
         try:
-            while self._queue:
-                await self._context.write(self._payload(self._queue.popleft()))
+            await floor.learn(node_id)
+            self.wake()
+            await floor.reached()
         finally:
-            self._sender = None
-        if started is not None:
-            self._server.fleet.pushed(time.perf_counter() - started)
+            late.cancel()
 
-    def _payload(self, response: Response) -> bytes:
-        payload = self._to_bytes(response)
-        if len(payload) > self._server.limits.response_bytes:
-            log.error("%s: a response of %d bytes is too large", self.node_id, len(payload))
-            raise ResponseTooLarge(f"a response of {len(payload)} bytes is over the limit")
-        self._server.sent_resource_bytes += sum(len(one.body) for one in response.resources)
-        return payload
+    def _confirm_late(self) -> None:
+        floor = self._floor.revision if self._floor is not None else None
+        log.warning("%s: revision %s is not here in time", self.node_id, floor or "unknown")
+        self._send(self._session.confirmation_late())
+        self._report()
+
+    # The session's deadlines
 
     def _arm(self) -> None:
-        """Have the session's next deadline kept."""
+        """Set the timer for the session's next deadline."""
         wake_at = self._session.wake_at
-        if wake_at == self._armed_for:
+        if wake_at == self._timer_at:
             return
         self._disarm()
         if wake_at is not None:
-            self._armed_for = wake_at
+            self._timer_at = wake_at
             self._timer = self._loop.call_later(
                 max(0.0, wake_at - time.monotonic()), self._guarded, self._on_time
             )
 
     def _disarm(self) -> None:
-        self._armed_for = None
+        self._timer_at = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _on_time(self) -> None:
-        self._timer = self._armed_for = None
-        ungated = self._session.ungated
+        self._timer = self._timer_at = None
+        gate = self._session.gate
         responses = self._session.on_time()
-        if self._session.ungated and not ungated:
+        if self._session.gate is Gate.OPEN and gate is Gate.SHUT:
             log.warning("%s: no answer in time; going on", self.node_id)
         self._send(responses)
         self._report()
 
-    def _silent(self, limit_s: float) -> None:
-        self.end(ProtocolError(f"no request with a node came in {limit_s:g} s"))
+    # What comes of a step
 
-    @property
-    def shrunk(self) -> str:
-        """Why this node is held back, if it would lose most of what it has."""
-        return self._session.shrunk
-
-    async def _confirm(self, newest: Newest) -> None:
-        """Learn how new the snapshot must be: as new as all that was committed when the node came.
-
-        What another replica told it before was committed before (docs/adr/0040).
-        """
-        late = self._loop.call_later(
-            self._server.limits.confirm_timeout_s, self._guarded, self._confirm_late
-        )
-        try:
-            while self._floor is None:
-                try:
-                    self._floor = await newest.revision()
-                except RevisionUnknown as error:
-                    log.warning("%s waits: no newest revision: %s", self.node_id, error)
-                    await asyncio.sleep(CONFIRM_RETRY_S)
-            self.wake()
-            await self._confirmed.wait()
-        finally:
-            late.cancel()
-
-    def _confirm_late(self) -> None:
-        log.warning("%s: revision %s is not here in time", self.node_id, self._floor or "unknown")
-        self._send(self._session.confirmation_late())
-        self._report()
-
-    def _check(self, request: Any) -> None:
-        if self._implied_type:
-            request.type_url = request.type_url or self._implied_type
-        if not request.type_url:
-            raise ProtocolError("type_url is missing")
-        names = getattr(request, "resource_names_subscribe", None)
-        count = len(request.resource_names if names is None else names)
-        if count > self._server.limits.names_per_request:
-            raise ProtocolError(f"{count} names in one request")
-        if self.node_id is not None and request.HasField("node"):
-            given = request.node
-            if given.id not in {"", self.node_id} or given.cluster not in {"", self._group}:
-                raise ProtocolError(
-                    f"this stream is that of {self.node_id!r} in {self._group!r}, "
-                    f"not of {given.id!r} in {given.cluster!r}"
-                )
-
-    def _identify(self, node: Any) -> None:
-        if not NODE_NAME.match(node.id) or not NODE_NAME.match(node.cluster or "-"):
-            raise ProtocolError("node.id must be 1 to 256 visible ASCII characters; cluster too")
-        version = node.user_agent_build_version.version
-        text = f"{version.major_number}.{version.minor_number}.{version.patch}"
-        self._group = node.cluster
-        self._session.on_snapshot(self._server.cache.get(self._group))
-        self._session.doubt(self._server.fleet.doubts(node.id))
-        self._server.fleet.connected(node.id, node.cluster, text, self._session)
-        self.node_id = node.id
-        self._session.guards_shrink = not self._server.force_shrink
-        if self._server.newest is not None:
-            self._session.await_confirmation()
-            self._confirming = self._spawn(self._confirm(self._server.newest))
-        self._disarm()
+    def _send(self, responses: Sequence[Response], snapshot_at: float | None = None) -> None:
+        self._sender.send(responses, snapshot_at)
+        self._arm()
 
     def _report(self) -> None:
+        """Log the client's NACKs, and tell the fleet what the step has changed."""
         if self.node_id is not None:
-            for type_url, error in self._session.nacks:
-                self._log_nack(type_url, error)
-            self._server.fleet.heard(self.node_id, self._session)
-
-    def _log_nack(self, type_url: str, error: str) -> None:
-        """Log what a client refuses once, not each time that it is sent again."""
-        if self._session.acked_revision != self._logged_at:
-            self._logged_at = self._session.acked_revision
-            self._logged_nacks.clear()
-        if (type_url, error) not in self._logged_nacks and len(self._logged_nacks) < MAX_LOGGED:
-            self._logged_nacks.add((type_url, error))
-            log.error("%s NACKed %s: %s", self.node_id, type_url, error)
+            session = self._session
+            if session.nacks:
+                self._nack_log.record(self.node_id, session.nacks, session.acked_revision)
+            self._fleet.heard(self.node_id, session)

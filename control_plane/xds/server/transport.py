@@ -9,10 +9,10 @@ KEEPALIVE_TIMEOUT_S = 10.0
 CONNECTION_AGE_S = 12 * 3600.0
 CONNECTION_GRACE_S = 120.0
 MIN_CLIENT_PING_INTERVAL_S = 5.0
-"""Clients that ping a silent connection more often are sent away (GOAWAY, "too_many_pings").
+"""A client that pings a silent connection more often is disconnected (GOAWAY, "too_many_pings").
 
-Half of what the quickest of ours leaves between two, the agent: a late ping makes the next one seem
-early, and gRPC counts strikes for as long as nothing is sent.
+It is half the interval of the agent, whose pings are the most frequent of ours: if a ping is late,
+the next one seems early, and gRPC counts such strikes for as long as nothing is sent.
 """
 
 
@@ -23,14 +23,14 @@ def grpc_options(
     connection_age_s: float = CONNECTION_AGE_S,
     connection_grace_s: float = CONNECTION_GRACE_S,
 ) -> tuple[tuple[str, int], ...]:
-    """Channel arguments of gRPC core (github.com/grpc/grpc, doc/keepalive.md).
+    """Return channel arguments of gRPC core (github.com/grpc/grpc, doc/keepalive.md).
 
     Args:
-        keepalive_s: see `ping_options`.
-        keepalive_timeout_s: see there.
-        connection_age_s: after this a client is told to reconnect, so that a fleet spreads over
-            replicas; gRPC core adds jitter of its own, a tenth either way.
-        connection_grace_s: how long streams go on after that. gRPC's default is for ever, so a
+        keepalive_s: See `ping_options`.
+        keepalive_timeout_s: See `ping_options`.
+        connection_age_s: After this time a client is told to reconnect, so that a fleet spreads
+            over the replicas. gRPC core adds a jitter of a tenth either way.
+        connection_grace_s: How long streams go on after that. gRPC's default is for ever, and a
             stream of Envoy's, which never ends by itself, would not move.
     """
     return (
@@ -46,16 +46,17 @@ def grpc_options(
 def ping_options(
     *, keepalive_s: float = KEEPALIVE_S, keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S
 ) -> tuple[tuple[str, int], ...]:
-    """What a server of silent streams needs: it pings, and lets itself be pinged.
+    """Return the channel arguments of a server of silent streams: it pings, and accepts pings.
 
-    By default gRPC core closes the connection of whoever pings more than twice in ten minutes.
+    By default gRPC core closes the connection of a client that pings more than twice in ten
+    minutes.
 
     Args:
-        keepalive_s: how often a silent connection is pinged. gRPC's own default is two hours, in
-            which a node behind a broken NAT would count as connected.
-        keepalive_timeout_s: how long the answer to a ping may take before the connection is closed;
-            also for pings that gRPC sends for its own ends, which take the place of keepalive's and
-            would have a minute.
+        keepalive_s: How often a silent connection is pinged. With gRPC's default of two hours, a
+            node behind a broken NAT would count as connected for so long.
+        keepalive_timeout_s: How long the answer to a ping may take before the connection is closed.
+            It also holds for pings that gRPC sends for its own purposes, which replace those of
+            keepalive and would otherwise have a minute.
     """
     return (
         ("grpc.keepalive_time_ms", _ms(keepalive_s)),

@@ -1,4 +1,13 @@
-"""What one client has of one type, at the cost of what differs from what all clients have."""
+"""The versions that one client has of one type, stored as differences from a shared mapping.
+
+The problem: a thousand clients run the same thousand resources, and a dict for each of them would
+hold a million entries. The idea: all clients share the mapping of the snapshot that most of them
+run (the base), and each holds only what differs. Example:
+
+    base          {"a": "1", "b": "1", "c": "1"}     shared by all clients
+    own           {"b": "2", "c": None}              this client runs another b, and no c
+    as a mapping  {"a": "1", "b": "2"}
+"""
 
 from __future__ import annotations
 
@@ -6,41 +15,39 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NO_BASE: Mapping[str, str] = MappingProxyType({})
 
 
-class Held(MutableMapping[str, str]):
-    """Versions by name: a mapping shared with other clients, and this one's differences.
+class ClientVersions(MutableMapping[str, str]):
+    """Versions by name. It behaves as a dict; `rebase` changes what is shared, not what it says.
 
-    A thousand clients that run the same thousand resources share one mapping. `rebase` changes what
-    is shared, never what is held. Its base is always that of its session, or nothing.
+    The base is always that of the session, or there is none yet.
     """
 
     __slots__ = ("_base", "_own")
 
-    def __init__(self, base: Mapping[str, str] = _NONE) -> None:
+    def __init__(self, base: Mapping[str, str] = _NO_BASE) -> None:
         self._base = base
         self._own: dict[str, str | None] = {}
-        """None: it is in the base, but not here."""
+        """What differs from the base; None for a name of the base that this client lacks."""
 
     @classmethod
-    def of(cls, versions: Mapping[str, str], base: Mapping[str, str]) -> Held:
-        """What a client says it has, over what most clients have."""
-        held = cls(base)
+    def of(cls, versions: Mapping[str, str], base: Mapping[str, str]) -> ClientVersions:
+        """Return the given versions, stored over a base."""
+        made = cls(base)
         if versions is not base and versions != base:
-            held._own = {n: v for n, v in versions.items() if base.get(n) != v}
-            held._own |= dict.fromkeys(base.keys() - versions.keys())
-        return held
-
-    def copy(self) -> Held:
-        """The same, independent from here on."""
-        made = Held(self._base)
-        made._own = dict(self._own)
+            made._own = {name: one for name, one in versions.items() if base.get(name) != one}
+            made._own |= dict.fromkeys(base.keys() - versions.keys())
         return made
 
     def rebase(self, base: Mapping[str, str], changed: Iterable[str]) -> None:
-        """Share another mapping, which differs from the one before in these names at most."""
-        if self._base is _NONE:
+        """Share another base.
+
+        Args:
+            base: The new one.
+            changed: All names in which it differs from the present base, and perhaps more.
+        """
+        if self._base is _NO_BASE:
             if self._own == base:
                 self._base, self._own = base, {}
             return
@@ -51,8 +58,14 @@ class Held(MutableMapping[str, str]):
                 own[name] = version
         self._base, self._own = base, own
 
-    def unlike(self, names: AbstractSet[str], current: Mapping[str, str]) -> AbstractSet[str]:
-        """Those of the names that may be held otherwise than in ``current``; never too few."""
+    def possibly_unlike(
+        self, names: AbstractSet[str], current: Mapping[str, str]
+    ) -> AbstractSet[str]:
+        """Return those of the names whose version may differ from ``current``.
+
+        None that differs is left out. Names that do not differ may be among them, unless
+        ``current`` is the base.
+        """
         if self._base is not current:
             return names
         return (names & self._own.keys()) | (names - current.keys())
@@ -64,7 +77,7 @@ class Held(MutableMapping[str, str]):
         return version
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        """The version held of this name."""
+        """Return the version of a name."""
         if self._own and name in self._own:
             version = self._own[name]
             return default if version is None else version

@@ -1,4 +1,15 @@
-"""The state-of-the-world variant of a session."""
+"""The state-of-the-world variant of a session.
+
+A response holds every resource of its type that the client subscribes to. Of clusters and listeners
+(full-state types) absence means removal, even if the client refuses the response. So each response
+repeats what the client runs: in its last accepted version what was refused, what is uncertain and
+not on trial, and what is to be removed but may still be referred to.
+
+Example: the client runs a1 and b1; revision 2 has a2 (bad) and c, and no b.
+
+    → {a2, b1, c}  ← NACK naming a    a2 is refused; b1 and c run
+    → {a1, c}      ← ACK              once nothing refers to b
+"""
 
 from __future__ import annotations
 
@@ -7,39 +18,35 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from control_plane.names import RTDS
-from control_plane.xds.resource import (
-    FULL_STATE_TYPES,
-    REFUSED_STAYS_REFUSED,
-    Resource,
-    length_delimited,
-)
-from control_plane.xds.session.client_versions import Held
-from control_plane.xds.session.session import Session, legacy_wildcard
-from control_plane.xds.session.subscription import ANY, Doubt, Response, Subscription
-from control_plane.xds.session.trials import named_in
+from control_plane.xds.protobuf_wire import length_delimited
+from control_plane.xds.resource import Resource
+from control_plane.xds.resource_types import FALSE_ACK_TYPES, FULL_STATE_TYPES
+from control_plane.xds.session import answers
+from control_plane.xds.session.client_versions import ClientVersions
+from control_plane.xds.session.ledger import Arrival
+from control_plane.xds.session.response import Response
+from control_plane.xds.session.session import Session
+from control_plane.xds.session.subscription import ANY, WILDCARD, Subscription
+from control_plane.xds.session.unsettled import Unsettled
 from control_plane.xds.shrink import GUARDED, counted
-from control_plane.xds.snapshot import OfType
+from control_plane.xds.snapshot import Resources
 
 
 class SotwSession(Session):
-    """State of the world: a response holds every subscribed resource of its type.
+    """State of the world: a response holds every subscribed resource of its type."""
 
-    For clusters and listeners absence means removal, even if the client refuses the response. So
-    what is not on offer stays in each response in the version that the client runs: what was
-    refused, what is uncertain and not on trial, and what is to go but may still be referred to.
-    """
-
-    keeps_good = True
+    keeps_accepted = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take the same arguments as `Session`."""
         super().__init__(*args, **kwargs)
-        self._returned: set[str] = set()
-        """Guarded types of which the client has something."""
-        self._unknown: set[str] = set()
-        """Full-state types of which the client runs something, and we do not know what."""
+        self._non_empty: set[str] = set()
+        """Guarded types of which the client said that it has something when it came."""
+        self._undisclosed: set[str] = set()
+        """Full-state types of which the client runs something, and has not said what."""
 
     def on_request(self, request: Any) -> list[Response]:
-        """Handle a DiscoveryRequest: first, changed names, ACK or NACK."""
+        """Handle a DiscoveryRequest: the first of its type, changed names, an ACK or a NACK."""
         type_url = request.type_url
         subscription = self._subscription(type_url)
         if subscription is None:
@@ -48,87 +55,80 @@ class SotwSession(Session):
         if not first and _is_stale(subscription, request.response_nonce):
             return []
         if first:
-            self._begin(type_url)
-            self._returning |= bool(request.version_info)
+            self._subscribed.add(type_url)
+            if request.version_info:
+                self._arrival = Arrival.RETURNING
         elif request.response_nonce:
             error = request.error_detail.message if request.HasField("error_detail") else None
-            self._answered(type_url, subscription, request.response_nonce, error)
+            self._record_answer(subscription, request.response_nonce, error)
         self._subscribe(type_url, subscription, set(request.resource_names))
         if first:
             if request.version_info:
                 self._resume(type_url, subscription, request.version_info)
-            self._distrust(type_url, subscription)
+            self._take_over_type(type_url, subscription)
         return self.pump()
 
-    def doubts(self) -> Mapping[str, Doubt]:
-        """Return also what a client runs by parts of responses that it refused.
+    def unsettled(self) -> Mapping[str, Unsettled]:
+        """Return also all names of undisclosed types.
 
-        The version that it names when it comes again is then that of an older response.
+        The version that the client names when it comes again is that of a response which it
+        accepted before the ones that it refused.
         """
-        doubts = dict(super().doubts())
-        for type_url in self._unknown:
-            names = self._types[type_url].told_of()
+        unsettled = dict(super().unsettled())
+        for type_url in self._undisclosed:
+            names = self._types[type_url].sent_names()
             if names:
-                doubts[type_url] = Doubt(dict.fromkeys(names, ANY))
-        return doubts
-
-    def _counts(self, type_url: str) -> tuple[int, int]:
-        """A returning client only says whether it has any: by a version that is not nothing's."""
-        after = counted(type_url, self._snapshot.of_type(type_url))
-        return int(type_url in self._returned), after
-
-    def _loses_some(self, type_url: str) -> bool:
-        return type_url in self._returned
-
-    def _kept_clusters(self) -> int | None:
-        return None
+                unsettled[type_url] = Unsettled(dict.fromkeys(names, ANY))
+        return unsettled
 
     def _subscribe(self, type_url: str, subscription: Subscription, names: set[str]) -> None:
         """Take the names of a request, which are all that the client wants from now on."""
-        named_before = subscription.named_before
-        subscription.named_before = named_before or bool(names)
-        wildcard = "*" in names or (not names and not named_before and legacy_wildcard(type_url))
-        names.discard("*")
+        legacy = subscription.allows_legacy_wildcard and type_url in FULL_STATE_TYPES
+        wildcard = WILDCARD in names or (not names and legacy)
+        subscription.allows_legacy_wildcard &= not names
+        names.discard(WILDCARD)
         # A new name is answered even if its resource is unchanged, and so is a new wildcard. Of
-        # types whose responses are the whole truth, so is a name that does not exist.
+        # full-state types, so is a name that does not exist.
         new = names - subscription.names
         subscription.resend |= new
         if wildcard and not subscription.wildcard:
             subscription.pending |= self._snapshot.of_type(type_url).keys()
-            subscription.owed = True
+            subscription.reply_owed = True
         elif new and type_url in FULL_STATE_TYPES:
-            subscription.owed = True
-        lost = subscription.told_of() - names
+            subscription.reply_owed = True
+        lost = subscription.sent_names() - names
         subscription.wildcard = wildcard
-        self._name(type_url, subscription, names)
+        self._set_names(type_url, subscription, names)
         if not wildcard:
             subscription.forget(lost)
             for name in lost:
-                subscription.good.pop(name, None)
+                subscription.accepted.pop(name, None)
 
     def _resume(self, type_url: str, subscription: Subscription, version: str) -> None:
-        """Take the version that a reconnecting client runs: if it is ours, nothing is sent.
+        """Take the version that a returning client names: if it is ours, nothing is sent.
 
-        The version is that of the last response that the client accepted. It is not to be relied on
-        where the client has refused one since; see `Ledger.doubt`.
+        It is the version of the last response that the client accepted. It says nothing if the
+        client has refused one since, which `take_over` tells.
         """
         if type_url in FULL_STATE_TYPES:
-            self._unknown.add(type_url)
+            self._undisclosed.add(type_url)
         if type_url in GUARDED and version != _version(()):
-            self._returned.add(type_url)
+            self._non_empty.add(type_url)
             self._guard_shrink()
-        resources = dict(self._snapshot.of_type(type_url))
-        if self._doubts.get(type_url) or not subscription.wildcard or not resources:
+        published = dict(self._snapshot.of_type(type_url))
+        if self._unsettled.get(type_url) or not subscription.wildcard or not published:
             return
-        if _version(resources.values()) == version:
-            self._share()
-            subscription.has = Held(self._snapshot.whole(type_url).versions)
-            subscription.good = resources
-            self._unknown.discard(type_url)
-            subscription.pending, subscription.owed = set(), False
+        if _version(published.values()) == version:
+            self._rebase()
+            subscription.returned = ClientVersions(self._snapshot.resources(type_url).versions)
+            subscription.accepted = published
+            self._undisclosed.discard(type_url)
+            subscription.pending, subscription.reply_owed = set(), False
             subscription.acked_version = version
 
-    def _published(self, type_url: str, subscription: Subscription) -> OfType:
+    # What is sent
+
+    def _published(self, type_url: str, subscription: Subscription) -> Resources:
         """Return the resources of a type, with empty layers for runtime names that do not exist.
 
         A booting Envoy waits for each of its layers, and nothing else tells it that there is none.
@@ -138,126 +138,99 @@ class SotwSession(Session):
         if not missing:
             return published
         empty = {name: _empty_layer(name) for name in missing}
-        return OfType({**published.resources, **empty})
+        return Resources({**published.by_name, **empty})
 
     def _update(self, type_url: str, subscription: Subscription) -> Response | None:
-        alone = bool(subscription.trials) or type_url in REFUSED_STAYS_REFUSED
-        offered = self._due(type_url, subscription)
-        if not offered and not subscription.owed:
+        alone = bool(subscription.trials) or type_url in FALSE_ACK_TYPES
+        selected = self._next_resources(type_url, subscription)
+        if not selected and not subscription.reply_owed:
             return None
         full = type_url in FULL_STATE_TYPES
-        # Elsewhere absence means nothing, so what is sent alone need not repeat what is certain.
+        # Of other types absence means nothing, so a trial need not repeat what is certain.
         resources = {} if alone and not full else self._running(type_url, subscription)
-        resources |= {resource.name: resource for resource in offered}
-        return self._respond(type_url, subscription, resources, offered)
+        resources |= {resource.name: resource for resource in selected}
+        everything = self._everything(type_url, selected)
+        response = self._response(type_url, resources, (one.name for one in selected), everything)
+        return self._record_sent(subscription, response, selected)
 
     def _remove(self, type_url: str, subscription: Subscription) -> Response | None:
         if not subscription.removed:
             return None
         removed, subscription.removed = subscription.removed, set()
         if type_url not in FULL_STATE_TYPES:
-            # Absence means nothing for this type; its parent's removal ends it.
+            # Absence means nothing for this type; what refers to the resource goes, too.
             subscription.forget(removed)
             return None
-        if not removed & subscription.good.keys() and not removed & subscription.uncertain.keys():
+        if removed.isdisjoint(subscription.accepted) and removed.isdisjoint(subscription.uncertain):
             return None
         running = self._running(type_url, subscription)
         resources = {name: one for name, one in running.items() if name not in removed}
-        return self._respond(type_url, subscription, resources, (), removed)
+        response = self._response(type_url, resources, removed)
+        return self._record_sent(subscription, response, ())
 
     def _running(self, type_url: str, subscription: Subscription) -> dict[str, Resource]:
         """Return what the client runs and shall go on running, by name.
 
-        Besides what it wants that is what is to be removed later. Of a client that came with
-        something, it is not known what that is until it has accepted a whole response: so what it
-        refuses stays in each in the version that it refuses, and it goes on with what it has.
+        That includes what is to be removed later. If the client is undisclosed, it also includes
+        all that is published: what the client refuses stays in each response in the version that it
+        refuses, and so the client goes on with the version that it has.
         """
-        running = dict(subscription.good)
-        if type_url in self._unknown:
+        running = dict(subscription.accepted)
+        if type_url in self._undisclosed:
             running = {**self._snapshot.of_type(type_url), **running}
         if not subscription.wildcard:
             running = {name: one for name, one in running.items() if name in subscription.names}
         return running
 
-    def _respond(
+    def _response(
         self,
         type_url: str,
-        subscription: Subscription,
-        resources: dict[str, Resource],
-        offered: Iterable[Resource],
-        removed: Iterable[str] = (),
+        resources: Mapping[str, Resource],
+        subjects: Iterable[str],
+        everything: Resources | None = None,
     ) -> Response:
         ordered = tuple(resources[name] for name in sorted(resources))
-        about = frozenset((*(one.name for one in offered), *removed))
-        response = Response(type_url, self._next_nonce(), _version(ordered), ordered, about=about)
-        return self._send(type_url, subscription, response, tuple(offered))
+        return Response(
+            type_url,
+            self._next_nonce(),
+            _version(ordered),
+            ordered,
+            subjects=frozenset(subjects),
+            everything=everything,
+        )
 
-    def _accepted(
-        self,
-        type_url: str,
-        subscription: Subscription,
-        response: Response,
-        everything: OfType | None,
-    ) -> None:
-        super()._accepted(type_url, subscription, response, everything)
-        if type_url in FULL_STATE_TYPES:
-            # The client runs these, whatever they were sent for, and nothing else.
-            if type_url in self._unknown:
-                # What was refused meanwhile may have been another version than the wanted one.
-                self._unknown.discard(type_url)
-                subscription.pending |= self._snapshot.of_type(type_url).keys()
-            named = {one.name: one.version for one in response.resources}
-            for name, version in named.items():
-                if subscription.wants(name):
-                    subscription.has[name] = version
-            self._drop_absent(subscription, response)
-            subscription.uncertain.clear()
-            published = self._snapshot.of_type(type_url).keys()
-            for name in subscription.refused.keys() - published:
-                subscription.unrefuse(name)
-            subscription.removed |= named.keys() - published
-            subscription.acknowledge(named)
+    # Answers
 
-    def _rejected(
-        self, type_url: str, subscription: Subscription, response: Response, error: str
-    ) -> None:
-        """Note a NACK; of a client of which we do not know what it runs, by what its text says.
-
-        To leave out what may be bad, as a trial does, would take it away from such a client. So
-        here the text decides, where it is one that names all that was refused.
-        """
-        if type_url not in self._unknown:
-            super()._rejected(type_url, subscription, response, error)
+    def _on_ack(self, subscription: Subscription, response: Response) -> None:
+        super()._on_ack(subscription, response)
+        type_url = response.type_url
+        if type_url not in FULL_STATE_TYPES:
             return
-        refused = named_in(error, {one.name for one in response.resources})
-        subscription.error = error
-        for one in response.resources:
-            if not subscription.wants(one.name):
-                continue
-            if refused and one.name not in refused:
-                subscription.has[one.name] = one.version
-                subscription.good[one.name] = one
-                subscription.acknowledge({one.name: one.version})
-                continue
-            # It may run any older version of it, or, where the text is unclear, this one.
-            subscription.distrust({one.name: ANY})
-            subscription.refuse(one.name, one.version, error, self._clock())
-        if refused:
-            self._drop_absent(subscription, response)
-            return
-        for name in response.names() - {one.name for one in response.resources}:
-            # A removal, of which it is not clear whether it was done.
-            subscription.distrust({name: ANY})
-            subscription.refuse(name, "", error, self._clock())
+        published = self._snapshot.of_type(type_url).keys()
+        if type_url in self._undisclosed:
+            self._undisclosed.discard(type_url)
+            # What was refused meanwhile may have been another version than the wanted one.
+            subscription.pending |= published
+        answers.acknowledge_full_state(subscription, response, published)
 
-    @staticmethod
-    def _drop_absent(subscription: Subscription, response: Response) -> None:
-        """Note that the client does not run what a full-state response does not name."""
-        named = {one.name for one in response.resources}
-        for name in subscription.has.keys() - named:
-            subscription.has.pop(name)
-            subscription.good.pop(name, None)
-        subscription.acknowledge(dict.fromkeys(subscription.uncertain.keys() - named, ""))
+    def _on_nack(self, subscription: Subscription, response: Response, error: str) -> None:
+        if response.type_url in self._undisclosed:
+            answers.refuse_undisclosed(subscription, response, error, self._clock())
+        else:
+            super()._on_nack(subscription, response, error)
+
+    # Shrink
+
+    def _shrinking(self) -> Mapping[str, tuple[int, int]]:
+        """Count a type as 1 if the client has any, because it does not say how many."""
+        return {
+            type_url: (1, counted(type_url, self._snapshot.of_type(type_url)))
+            for type_url in GUARDED
+            if type_url in self._non_empty
+        }
+
+    def _clusters_left(self) -> int | None:
+        return None
 
 
 def _empty_layer(name: str) -> Resource:
@@ -273,6 +246,7 @@ def _is_stale(subscription: Subscription, nonce: str) -> bool:
 
 
 def _version(resources: Iterable[Resource]) -> str:
+    """Return the version of a response: a hash of the names and versions that it holds."""
     digest = hashlib.blake2b(digest_size=8)
     for resource in sorted(resources, key=lambda one: one.name):
         digest.update(f"{resource.name}\0{resource.version}\0".encode())
@@ -280,7 +254,7 @@ def _version(resources: Iterable[Resource]) -> str:
 
 
 def sotw_bytes(response: Response) -> bytes:
-    """Return a serialised DiscoveryResponse, spliced from resources that are bytes already."""
+    """Return a serialised DiscoveryResponse, joined from resources that are bytes already."""
     return b"".join(
         (
             length_delimited(1, response.version.encode()),

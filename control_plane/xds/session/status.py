@@ -1,4 +1,4 @@
-"""How a subscription reads: for the fleet's view and for CSDS."""
+"""What the fleet view and CSDS show of a subscription."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from control_plane.xds.session.subscription import Subscription
 from control_plane.xds.snapshot import Snapshot
 
 MAX_ERRORS = 10
-"""Texts that are shown of a type; the names of what was refused are shown anyway."""
+"""Error texts that are shown of a type. The names of all refused resources are shown anyway."""
 
 
 class SyncState(StrEnum):
-    """How what a client runs compares with what is published."""
+    """How what a client or a node runs compares with what is published."""
 
     SYNCED = "SYNCED"
     STALE = "STALE"
-    """Something is to be sent, not answered or not certain since a NACK, or is held back."""
+    """Something is to be sent, unanswered or uncertain since a NACK, or the client is held back."""
     NACKED = "NACKED"
     """The client has refused something, and runs an older version of it, or none."""
     NOT_SENT = "NOT_SENT"
@@ -27,17 +27,17 @@ class SyncState(StrEnum):
 
 
 class ResourceState(StrEnum):
-    """How one resource stands with one client."""
+    """How one client has one resource."""
 
     ACKED = "ACKED"
     BEHIND = "BEHIND"
-    """Acknowledged, and not what is published by now."""
+    """Acknowledged in another version than the one that is published now."""
     NACKED = "NACKED"
     SENT = "SENT"
-    """Sent, with no answer yet, or not certain since a NACK."""
+    """Sent and not answered yet, or uncertain since a NACK."""
     REQUESTED = "REQUESTED"
     MISSING = "MISSING"
-    """Asked for, and there is none."""
+    """Asked for, and not published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,23 @@ class ResourceStatus:
     type_url: str
     name: str
     version: str
-    """What the client runs as far as is known; empty: nothing."""
+    """The version that the client runs, as far as is known; empty if it runs none."""
     state: ResourceState
     error: str
-    """The client's own words; only where NACKED."""
+    """The client's error text; empty unless NACKED."""
     refused_version: str
     content: Resource | None
-    """The resource of that version, if it is still the published one."""
+    """The resource in ``version``, if that is the published version."""
 
 
 def type_status(type_url: str, subscription: Subscription, held_back: str) -> TypeStatus:
-    """Return how a type stands; ``held_back`` says why the client is sent nothing, if so."""
+    """Return the status of a type.
+
+    Args:
+        type_url: The type.
+        subscription: The client's subscription of it.
+        held_back: Why the client is sent nothing of it; empty if it is sent what is due.
+    """
     return TypeStatus(
         type_url,
         _sync_state(subscription, held_back),
@@ -81,12 +87,12 @@ def type_status(type_url: str, subscription: Subscription, held_back: str) -> Ty
 
 
 def _error(subscription: Subscription) -> str:
-    """Return the client's words about all that it refuses at present."""
-    words = list(dict.fromkeys(refusal.error for refusal in subscription.refused.values()))
-    if len(words) > MAX_ERRORS:
-        words[MAX_ERRORS:] = [f"and {len(words) - MAX_ERRORS} more"]
-    if words or not subscription.in_doubt:
-        return "; ".join(words)
+    """Return the client's error texts about all that it refuses at present."""
+    texts = list(dict.fromkeys(refusal.error for refusal in subscription.refused.values()))
+    if len(texts) > MAX_ERRORS:
+        texts[MAX_ERRORS:] = [f"and {len(texts) - MAX_ERRORS} more"]
+    if texts or not subscription.in_doubt:
+        return "; ".join(texts)
     return subscription.error
 
 
@@ -95,7 +101,7 @@ def _sync_state(subscription: Subscription, held_back: str) -> SyncState:
         return SyncState.NACKED
     if held_back or subscription.outstanding is not None or subscription.in_doubt:
         return SyncState.STALE
-    if not subscription.acked_version and not subscription.has:
+    if not subscription.acked_version and not subscription.returned:
         return SyncState.NOT_SENT
     return SyncState.STALE if subscription.unsent else SyncState.SYNCED
 
@@ -103,19 +109,19 @@ def _sync_state(subscription: Subscription, held_back: str) -> SyncState:
 def resource_statuses(
     type_url: str, subscription: Subscription, snapshot: Snapshot
 ) -> Iterator[ResourceStatus]:
-    """Yield how each resource of a type stands that the client has or asked for, by name."""
+    """Yield the status of each resource of a type that the client has or asked for, by name."""
     response = subscription.outstanding
     sent = response.names() if response is not None else frozenset()
     sent |= subscription.uncertain.keys()
-    has = subscription.has.keys()
-    for name in sorted(has | subscription.names | subscription.refused.keys() | sent):
+    returned = subscription.returned.keys()
+    for name in sorted(returned | subscription.names | subscription.refused.keys() | sent):
         yield _resource_status(type_url, subscription, name, name in sent, snapshot)
 
 
 def _resource_status(
     type_url: str, subscription: Subscription, name: str, sent: bool, snapshot: Snapshot
 ) -> ResourceStatus:
-    version = subscription.has.get(name) or ""
+    version = subscription.returned.get(name) or ""
     published = snapshot.of_type(type_url).get(name)
     content = published if published is not None and published.version == version else None
     refusal = subscription.refused.get(name)

@@ -1,14 +1,16 @@
 """In which groups the resources of a refused response are sent again.
 
-A client that refuses a response applies those of its resources that are good (Envoy and gRPC do;
-the protocol leaves it open), so after a NACK of {a, b, c} nothing is known of any of them. Each
-group that is acknowledged makes its names certain; a group of one that is refused is the culprit,
-and the client goes on with what it had under that name. The error text often names the culprits:
-then one group of all others and one group for each of them are enough. It is a hint only: a name
-that stands in it by accident costs one message more.
+After a NACK of {a, b, c} the client may run any of them, because it applies the good resources of a
+response that it refuses (Envoy and gRPC do; the protocol leaves it open). Each group that is
+acknowledged makes its names certain. A group of one name that is refused has found the bad one, and
+the client goes on with what it had under that name.
 
-Example: {a, b, c} is refused with "c: no such file" → {a, b}, {c}. Refused without a name →
-{a, b}, {c} by halves, and so on.
+The error text often names the bad ones. Then one group of all others and one group for each of the
+named are enough. The text is a hint only: a name that it contains by accident costs one more
+message.
+
+Example: {a, b, c} is refused with "c: no such file" → {a, b}, {c}. If the text names nothing, the
+names are halved: {a}, {b, c}; then {b}, {c} if b or c is bad.
 """
 
 from __future__ import annotations
@@ -16,11 +18,19 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 MAX_SINGLE = 32
-"""Resources that are sent one by one because the error names them; more are found by halves."""
+"""If the error text names more resources than this, they are sent together first."""
+_NAMING = ("Error adding/updating cluster(s) ", "Error adding/updating listener(s) ")
+_CUT = ("...(truncated)", "…")
+"""How a text ends that was cut by Envoy, or by `ledger`."""
 
 
 def split(names: AbstractSet[str], error: str) -> tuple[frozenset[str], ...]:
-    """Return at least two names in smaller groups, those first that are probably good."""
+    """Return the names in smaller groups; first those that are probably good.
+
+    Args:
+        names: Two or more names.
+        error: The client's error text.
+    """
     named = named_in(error, names) or frozenset(n for n in names if n and n in error)
     others = frozenset(names) - named
     if named and len(named) <= MAX_SINGLE:
@@ -33,17 +43,12 @@ def split(names: AbstractSet[str], error: str) -> tuple[frozenset[str], ...]:
     return frozenset(ordered[:middle]), frozenset(ordered[middle:])
 
 
-_NAMING = ("Error adding/updating cluster(s) ", "Error adding/updating listener(s) ")
-_CUT = ("...(truncated)", "…")
-"""How a text ends that Envoy has cut, or we (see `ledger`)."""
-
-
 def named_in(error: str, names: AbstractSet[str]) -> frozenset[str]:
-    """Return the names that Envoy says it has refused, if those are all; empty if that is unclear.
+    """Return the names that Envoy lists as refused; empty if it is unclear whether those are all.
 
-    So it says it of clusters and listeners: ``Error adding/updating cluster(s) a: why, b: why``.
-    All others of the response are applied then, and what is absent from it is removed (Envoy 1.38
-    to 1.40).
+    Envoy lists them for clusters and listeners: ``Error adding/updating cluster(s) a: why, b:
+    why``. It has then applied all other resources of the response, and has removed what is absent
+    from it (seen in 1.38 to 1.40).
     """
     if not error.startswith(_NAMING) or error.rstrip().endswith(_CUT):
         return frozenset()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,29 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.classifier.cache import redis
-from control_plane.classifier.cache.memory import KEPT_S, SHARED_KEPT_S, Entry
-from control_plane.classifier.cache.redis import PAUSE_S, SharedCache, decode, encode, name_of
-from control_plane.routing.model import ClaimKey
-from tests.support.plane import until
+from control_plane.classifier.cache.memory import OWNED_S, SHARED_S
+from control_plane.classifier.cache.protocol import Entry
+from control_plane.classifier.cache.redis import PAUSE_S, RedisCache, decode, encode, name_of
+from control_plane.topology.values import ClaimKey
+from tests.classifier.cache.counts import Counts
+from tests.support.conditions import until
 from tests.support.redis_server import RedisServer, redis_server
 
 DB = "7-00000001-5-16400"
-KEY = ("tenant", "acme")
+KEY = ClaimKey("tenant", "acme")
 MOST_S = 5.0
-
-
-class Counts:
-    """What was counted, by cache and kind."""
-
-    def __init__(self) -> None:
-        self.seen: Counter[tuple[str, str]] = Counter()
-
-    def cache_counted(self, cache: str, what: str, number: int) -> None:
-        self.seen[cache, what] += number
-
-    @property
-    def errors(self) -> int:
-        return self.seen["redis", "errors"]
 
 
 class Clock:
@@ -68,50 +55,50 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def cache(server: RedisServer, counts: Counts, clock: Clock) -> AsyncIterator[SharedCache]:
-    made = SharedCache(server.url, counts, clock)
+async def cache(server: RedisServer, counts: Counts, clock: Clock) -> AsyncIterator[RedisCache]:
+    made = RedisCache(server.url, counts, clock)
     yield made
     await made.close()
 
 
-async def kept(cache: SharedCache, key: ClaimKey, entry: Entry) -> None:
+async def kept(cache: RedisCache, key: ClaimKey, entry: Entry) -> None:
     """Keep an entry, and wait until it is there."""
     cache.put(DB, [(key, entry)])
 
     async def there() -> bool:
-        return await cache.get(DB, [key]) == [entry]
+        return await cache.owners_of(DB, [key]) == [entry]
 
     await until(there)
 
 
 async def test_what_one_process_keeps_another_finds(
-    cache: SharedCache, server: RedisServer, counts: Counts
+    cache: RedisCache, server: RedisServer, counts: Counts
 ) -> None:
     await kept(cache, KEY, Entry(12, 3))
-    other = SharedCache(server.url, counts)
-    assert await other.get(DB, [("tenant", "x"), KEY]) == [None, Entry(12, 3)]
-    assert await other.get("another", [KEY]) == [None]
+    other = RedisCache(server.url, counts)
+    assert await other.owners_of(DB, [ClaimKey("tenant", "x"), KEY]) == [None, Entry(12, 3)]
+    assert await other.owners_of("another", [KEY]) == [None]
     await other.close()
     with server.client() as client:
         (name,) = client.keys()
         assert name == b"cellway:owner:7-00000001-5-16400:tenant:acme"
-        assert 0 < client.ttl(name) <= redis.KEPT_S
+        assert 0 < client.ttl(name) <= redis.ENTRY_S
     assert counts.errors == 0
 
 
 def test_nothing_lives_longer_for_being_shared() -> None:
-    assert redis.KEPT_S + SHARED_KEPT_S <= KEPT_S
+    assert redis.ENTRY_S + SHARED_S <= OWNED_S
 
 
 async def test_many_questions_at_once_are_few_commands(
-    cache: SharedCache, server: RedisServer
+    cache: RedisCache, server: RedisServer
 ) -> None:
-    keys = [("tenant", f"t{n}") for n in range(600)]
+    keys = [ClaimKey("tenant", f"t{n}") for n in range(600)]
     cache.put(DB, [(key, Entry(n, n + 1)) for n, key in enumerate(keys)])
     with server.client() as client:
         await until(lambda: client.dbsize() == 600)
         client.config_resetstat()
-        found = await asyncio.gather(*(cache.get(DB, [key]) for key in keys))
+        found = await asyncio.gather(*(cache.owners_of(DB, [key]) for key in keys))
         assert found == [[Entry(n, n + 1)] for n in range(600)]
         assert 1 <= client.info("commandstats")["cmdstat_mget"]["calls"] <= 4
 
@@ -128,40 +115,40 @@ async def test_many_questions_at_once_are_few_commands(
     ],
 )
 async def test_what_is_none_of_ours_is_not_used(
-    cache: SharedCache, server: RedisServer, garbage: bytes
+    cache: RedisCache, server: RedisServer, garbage: bytes
 ) -> None:
     with server.client() as client:
         client.set(name_of(DB, KEY), garbage)
-        assert await cache.get(DB, [KEY]) == [None]
+        assert await cache.owners_of(DB, [KEY]) == [None]
         client.delete(name_of(DB, KEY))
         client.lpush(name_of(DB, KEY), b"another type")
-        assert await cache.get(DB, [KEY]) == [None]
+        assert await cache.owners_of(DB, [KEY]) == [None]
 
 
 @given(
     st.text("abcz_09", min_size=1), st.text(min_size=1), st.integers(0, 2**62), st.integers(0, 9**9)
 )
 def test_entries_come_back_as_they_were(bucket: str, value: str, revision: int, owner: int) -> None:
-    name = name_of(DB, (bucket, value.encode("utf-8", "replace").decode()))
+    name = name_of(DB, ClaimKey(bucket, value.encode("utf-8", "replace").decode()))
     kept = encode(name, Entry(revision, owner))
     assert decode(name, kept) == Entry(revision, owner)
     assert decode(name + b"x", kept) is None
 
 
 async def test_a_stopped_redis_costs_one_short_wait_and_is_then_left_alone(
-    cache: SharedCache, server: RedisServer, counts: Counts, clock: Clock
+    cache: RedisCache, server: RedisServer, counts: Counts, clock: Clock
 ) -> None:
     await kept(cache, KEY, Entry(12, 3))
-    with server.paused():
+    with server.frozen():
         started = time.monotonic()
-        found = await asyncio.gather(*(cache.get(DB, [KEY]) for _ in range(1000)))
+        found = await asyncio.gather(*(cache.owners_of(DB, [KEY]) for _ in range(1000)))
         assert time.monotonic() - started < MOST_S
         assert found == [[None]] * 1000
         assert counts.errors == 1
-        assert await cache.get(DB, [KEY]) == [None]
+        assert await cache.owners_of(DB, [KEY]) == [None]
         assert counts.errors == 1, "it was not asked again"
         clock.now += PAUSE_S
-        assert await cache.get(DB, [KEY]) == [None]
+        assert await cache.owners_of(DB, [KEY]) == [None]
         assert counts.errors == 2
         cache.put(DB, [(KEY, Entry(13, 3))])
         await until(lambda: counts.errors == 3)
@@ -171,55 +158,55 @@ async def test_a_stopped_redis_costs_one_short_wait_and_is_then_left_alone(
     await until(lambda: found_again(cache, clock))
 
 
-async def found_again(cache: SharedCache, clock: Clock) -> bool:
+async def found_again(cache: RedisCache, clock: Clock) -> bool:
     clock.now += PAUSE_S
-    return (await cache.get(DB, [KEY]))[0] is not None
+    return (await cache.owners_of(DB, [KEY]))[0] is not None
 
 
 async def test_a_killed_redis_is_used_again_when_it_is_back(
-    cache: SharedCache, server: RedisServer, counts: Counts, clock: Clock
+    cache: RedisCache, server: RedisServer, counts: Counts, clock: Clock
 ) -> None:
     await kept(cache, KEY, Entry(12, 3))
     server.kill()
-    assert await cache.get(DB, [KEY]) == [None]
+    assert await cache.owners_of(DB, [KEY]) == [None]
     assert counts.errors == 1
     clock.now += PAUSE_S
     server.start()
-    assert await cache.get(DB, [KEY]) == [None], "it has forgotten everything"
+    assert await cache.owners_of(DB, [KEY]) == [None], "it has forgotten everything"
     await kept(cache, KEY, Entry(13, 3))
 
 
 async def test_a_full_redis_is_still_read(
-    cache: SharedCache, server: RedisServer, counts: Counts, clock: Clock
+    cache: RedisCache, server: RedisServer, counts: Counts, clock: Clock
 ) -> None:
     await kept(cache, KEY, Entry(12, 3))
     with server.client() as client:
         client.config_set("maxmemory", "1")
-        cache.put(DB, [(("tenant", "more"), Entry(1, 1))])
+        cache.put(DB, [(ClaimKey("tenant", "more"), Entry(1, 1))])
         await until(lambda: counts.errors == 1)
-        assert await cache.get(DB, [KEY]) == [Entry(12, 3)]
+        assert await cache.owners_of(DB, [KEY]) == [Entry(12, 3)]
         client.config_set("maxmemory", "0")
     clock.now += PAUSE_S
-    await kept(cache, ("tenant", "more"), Entry(1, 1))
+    await kept(cache, ClaimKey("tenant", "more"), Entry(1, 1))
 
 
 async def test_what_waits_is_bounded(
-    cache: SharedCache, counts: Counts, monkeypatch: pytest.MonkeyPatch
+    cache: RedisCache, counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis, "MAX_WAITING_FOR_REDIS", 3)
     monkeypatch.setattr(redis, "MAX_UNSENT", 5)
-    cache.put(DB, [(("tenant", f"t{n}"), Entry(1, 1)) for n in range(9)])
+    cache.put(DB, [(ClaimKey("tenant", f"t{n}"), Entry(1, 1)) for n in range(9)])
     assert len(cache._unsent) == 5
-    asked = [asyncio.ensure_future(cache.get(DB, [KEY])) for _ in range(6)]
+    asked = [asyncio.ensure_future(cache.owners_of(DB, [KEY])) for _ in range(6)]
     await asyncio.sleep(0)
     assert len(cache._waiting) <= 3
     assert await asyncio.gather(*asked) == [[None]] * 6
 
 
 async def test_closing_leaves_nobody_waiting(server: RedisServer, counts: Counts) -> None:
-    cache = SharedCache(server.url, counts)
-    with server.paused():
-        asked = [asyncio.ensure_future(cache.get(DB, [KEY])) for _ in range(5)]
+    cache = RedisCache(server.url, counts)
+    with server.frozen():
+        asked = [asyncio.ensure_future(cache.owners_of(DB, [KEY])) for _ in range(5)]
         await asyncio.sleep(0)
         cache.put(DB, [(KEY, Entry(1, 1))])
         await cache.close()

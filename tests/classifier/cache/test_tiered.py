@@ -14,15 +14,16 @@ import pytest
 
 from control_plane.classifier.cache import redis as shared_cache
 from control_plane.classifier.cache.tiered import CachedLookup, open_cached_lookup
-from control_plane.classifier.decide import LiveView
+from control_plane.classifier.decide import Decider
 from control_plane.routing.model import ClaimKey, Request
 from control_plane.server import Running
 from control_plane.topology import Subject, Topology
 from control_plane.topology.maintenance.backup import advance
 from control_plane.topology.storage.engines import migrate
-from control_plane.topology.values.claim import ClaimSpec
-from tests.classifier.cache.test_redis import Counts
-from tests.support.plane import add_cell, plane_with, samples, until
+from control_plane.topology.values import ClaimSpec
+from tests.classifier.cache.counts import Counts
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, samples
 from tests.support.postgres import Postgres, binaries, postgres
 from tests.support.redis_server import RedisServer, redis_server
 
@@ -97,7 +98,7 @@ def entries(redis: RedisServer) -> int:
 
 
 async def owners(lookup: CachedLookup, keys: Sequence[ClaimKey], known: int) -> list[int | None]:
-    return list((await lookup.look(keys, known)).owners)
+    return list((await lookup.owners_of(keys, known)).owners)
 
 
 def run(program: str, *arguments: str) -> None:
@@ -107,7 +108,7 @@ def run(program: str, *arguments: str) -> None:
 async def fill(lookup: CachedLookup, redis: RedisServer, known: int) -> None:
     """Have a process look every tenant up, and wait until Redis has them."""
     for number in range(TENANTS):
-        await lookup.look([("tenant", f"t{number}")], known)
+        await lookup.owners_of([("tenant", f"t{number}")], known)
     await until(lambda: entries(redis) >= TENANTS)
 
 
@@ -117,7 +118,7 @@ async def test_a_new_classifier_starts_warm(topology: Topology, redis: RedisServ
         await fill(old, redis, known)
         # The first question goes to the database: to hear of its epochs, and which one it is.
         for number in range(TENANTS):
-            found = await new.look([("tenant", f"T{number}")], known)
+            found = await new.owners_of([("tenant", f"T{number}")], known)
             assert (list(found.owners), found.revision) == ([1], known)
         assert seen.seen["redis", "hits"] == TENANTS - 1
         assert seen.seen["redis", "errors"] == 0
@@ -134,7 +135,7 @@ async def test_after_a_move_nobody_who_knows_of_it_gets_what_was_before(
         subject = Subject(text="s0")
         topology.moves.move(subject, "cell-1", "cell-2", reason="r", actor="t")
         after = topology.revision()
-        await new.look([("tenant", "t5")], before)
+        await new.owners_of([("tenant", "t5")], before)
         assert await owners(new, [KEY], after) == [2]
         # Of another shard: what Redis has from before the move still holds.
         assert await owners(new, [("tenant", "t1")], after) == [1]
@@ -147,7 +148,7 @@ async def test_names_that_are_nobodys_are_not_shared(
 ) -> None:
     known = topology.revision()
     async with classifier(topology, redis) as (one, _):
-        await one.look([("tenant", "nobody"), KEY, ("user_id", "no number")], known)
+        await one.owners_of([("tenant", "nobody"), KEY, ("user_id", "no number")], known)
         await until(lambda: entries(redis) == 1)
         with redis.client() as client:
             assert client.keys()[0].endswith(b":tenant:t0")
@@ -182,7 +183,7 @@ async def test_a_database_that_is_made_anew_under_its_name_is_another(
             load(topology, owner)
             async with classifier(topology, redis) as (lookup, seen):
                 known = topology.revision()
-                await lookup.look([("tenant", "t1")], known)
+                await lookup.owners_of([("tenant", "t1")], known)
                 found.extend(await owners(lookup, [KEY], known))
                 await until(lambda: entries(redis) == 2 * len(found))
                 assert seen.seen["redis", "hits"] == 0
@@ -207,7 +208,7 @@ async def test_a_restored_database_is_never_answered_from_before_the_restore(
     async with classifier(restored, redis) as (lookup, seen):
         known = restored.revision()
         assert known > lost
-        await lookup.look([("tenant", "t1")], known)
+        await lookup.owners_of([("tenant", "t1")], known)
         assert await owners(lookup, [KEY], known) == [1]
         assert seen.seen["redis", "hits"] == 0
     restored.close()
@@ -222,7 +223,7 @@ async def test_after_a_restore_that_keeps_the_tables_epochs_void_what_was_before
         await fill(lookup, redis, lost)
     new = advance(topology._store, lost)
     async with classifier(topology, redis) as (lookup, seen):
-        await lookup.look([("tenant", "t1")], new)
+        await lookup.owners_of([("tenant", "t1")], new)
         assert await owners(lookup, [KEY], new) == [1]
         assert seen.seen["redis", "hits"] == 0
 
@@ -236,18 +237,18 @@ async def test_without_redis_the_database_answers_and_with_it_again_redis(
     names = [("tenant", f"t{n}") for n in range(TENANTS)]
 
     async def ask(lookup: CachedLookup) -> None:
-        found = await asyncio.gather(*(lookup.look([name], known) for name in names))
+        found = await asyncio.gather(*(lookup.owners_of([name], known) for name in names))
         assert [list(one.owners) for one in found] == [[1]] * TENANTS
 
     async with classifier(topology, redis) as (lookup, _):
         await fill(lookup, redis, known)
     async with classifier(topology, redis) as (lookup, seen):
-        await lookup.look([KEY], known)
-        with redis.paused():
+        await lookup.owners_of([KEY], known)
+        with redis.frozen():
             await ask(lookup)
         assert seen.errors > 0
     async with classifier(topology, redis) as (lookup, seen):
-        await lookup.look([KEY], known)
+        await lookup.owners_of([KEY], known)
         redis.kill()
         await ask(lookup)
         assert seen.errors > 0
@@ -256,7 +257,7 @@ async def test_without_redis_the_database_answers_and_with_it_again_redis(
     async with classifier(topology, redis) as (lookup, _):
         await fill(lookup, redis, known)
     async with classifier(topology, redis) as (lookup, seen):
-        await lookup.look([KEY], known)
+        await lookup.owners_of([KEY], known)
         await ask(lookup)
         assert seen.seen["redis", "hits"] > 0
 
@@ -265,16 +266,16 @@ async def test_cells_that_the_cache_has_not_heard_of_don_t_unsettle_a_question(
     topology: Topology, redis: RedisServer
 ) -> None:
     async with classifier(topology, redis) as (lookup, _):
-        view = LiveView(topology)
+        decider = Decider(topology)
         request = Request("GET", b"h", b"/t0", ())
         known = topology.revision()
-        await view.decide_with(lookup, request, known)
+        await decider.decide_async(lookup, request, known)
         add_cell(topology, "cell-3")
-        view.reload()
-        verdict = await view.decide_with(lookup, request, known)
+        decider.reload()
+        verdict = await decider.decide_async(lookup, request, known)
         assert verdict.decision.rule == "tenant"
         assert verdict.revision == topology.revision()
-        view.close()
+        decider.close()
 
 
 async def test_the_server_and_its_processes_use_it(

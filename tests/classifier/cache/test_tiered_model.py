@@ -16,14 +16,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from control_plane.classifier.cache.memory import NEGATIVE_KEPT_S, Entry, OwnerCache
+from control_plane.classifier.cache.memory import UNOWNED_S, OwnerCache
+from control_plane.classifier.cache.protocol import Entry
 from control_plane.classifier.cache.redis import decode, encode, name_of
-from control_plane.classifier.cache.tiered import owned
-from control_plane.routing.model import ClaimKey
-from control_plane.topology.claims.epochs import shard
-from control_plane.topology.lookup.interface import Epochs, Seen
+from control_plane.classifier.cache.tiered import shareable
+from control_plane.topology.lookup.seen import Epochs, Seen
+from control_plane.topology.values import ClaimKey, NormalisedKeys
 
-NAMES = [("tenant", f"t{n}") for n in range(2)]
+NAMES = [ClaimKey("tenant", f"t{n}") for n in range(2)]
 PROCESSES = 2
 
 
@@ -49,7 +49,7 @@ class Database:
         if owner is not None:
             owners[key] = owner
             if last.get(key, owner) != owner:
-                epochs[shard(*key)] = self.revision + 1
+                epochs[key.shard] = self.revision + 1
         self.owners.append(owners)
         self.epochs.append(epochs)
         self.last.append(last)
@@ -62,7 +62,7 @@ class Database:
     def seen(self, keys: list[ClaimKey]) -> Seen:
         epoch = max(self.epochs[-1].values(), default=0)
         owners = [self.owners[-1].get(key) for key in keys]
-        shards = [shard(*key) for key in keys]
+        shards = [key.shard for key in keys]
         return Seen(self.revision, 0, owners, shards, epoch, self.name)
 
 
@@ -101,14 +101,14 @@ class SharedLookups(RuleBasedStateMachine):
     def look_up(self, at: int, keys: list[ClaimKey], soon: bool) -> None:
         """The statement sees this moment; its answer comes when it comes."""
         cache, database, seen = self.caches[at], self.database, self.database.seen(keys)
+        normalised = NormalisedKeys.of(keys)
 
         def arrive() -> None:
-            if not cache.knows(seen):
+            if not cache.note(seen):
                 # Of any later moment: here, of the arrival.
-                news = Epochs(database.revision, 0, database.epochs[-1], database.name)
-                cache.learn(news)
-            cache.put(keys, seen, 0.0)
-            for key, entry in owned(keys, seen):
+                cache.set_epochs(Epochs(database.revision, 0, database.epochs[-1], database.name))
+            cache.put(normalised, seen, 0.0)
+            for key, entry in shareable(normalised, seen):
                 self.send(partial(write, key, entry), soon)
 
         def write(key: ClaimKey, entry: Entry) -> None:
@@ -150,7 +150,7 @@ class SharedLookups(RuleBasedStateMachine):
         for cache in self.caches:
             for known in range(database.revision + 1):
                 for key in NAMES:
-                    found = cache.get([key], known, NEGATIVE_KEPT_S / 2)
+                    found = cache.owners_of(NormalisedKeys.of([key]), known, UNOWNED_S / 2)
                     if found is not None:
                         self.check(key, known, found)
 
@@ -161,7 +161,7 @@ class SharedLookups(RuleBasedStateMachine):
         """
         database = self.database
         assert known <= found.revision <= database.revision
-        changed = database.epochs[found.revision].get(shard(*key), 0)
+        changed = database.epochs[found.revision].get(key.shard, 0)
         since = database.owners[changed : found.revision + 1]
         assert found.owners[0] in {owners.get(key) for owners in since}
 

@@ -23,7 +23,8 @@ from control_plane.classifier.worker.directory import (
 )
 from control_plane.classifier.worker.supervisor import RestartDelay, Workers
 from control_plane.server import Running
-from tests.support.plane import add_cell, plane_with, route_all, samples, until
+from tests.support.conditions import until
+from tests.support.plane import add_cell, plane_with, route_all, samples
 from tests.support.ports import unused_port
 
 DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))

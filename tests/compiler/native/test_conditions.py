@@ -80,29 +80,32 @@ def holds(condition: Condition, request: Request) -> bool:
     return any(regex.matches(value) for value in present) is not condition.invert
 
 
-@given(documents, st.booleans(), requests)
+inverted = st.builds(
+    lambda document, invert: match_of(document, invert=invert), documents, st.booleans()
+)
+matches = inverted.filter(lambda match: match is not None)
+
+
+def matched(match: Match, request: Request) -> bool:
+    return match_failure(match, Subjects(request), {}) is None
+
+
+@given(matches, requests)
 @settings(max_examples=1500, deadline=None)
 def test_an_exact_condition_holds_exactly_when_the_match_does(
-    document: dict[str, Any], invert: bool, request: Request
+    match: Match, request: Request
 ) -> None:
-    match = match_of(document, invert=invert)
-    condition = exact_condition(match) if match else None
-    if match is None or condition is None:
-        return
-    matches = match_failure(match, Subjects(request), {}) is None
-    assert holds(condition, request) is matches
+    condition = exact_condition(match)
+    assert condition is None or holds(condition, request) is matched(match, request)
 
 
-@given(documents, st.booleans(), requests)
+@given(matches, requests)
 @settings(max_examples=1000, deadline=None)
 def test_a_necessary_condition_holds_whenever_the_match_does(
-    document: dict[str, Any], invert: bool, request: Request
+    match: Match, request: Request
 ) -> None:
-    match = match_of(document, invert=invert)
-    condition = necessary_condition(match) if match else None
-    if match is None or condition is None:
-        return
-    if match_failure(match, Subjects(request), {}) is None:
+    condition = necessary_condition(match)
+    if condition is not None and matched(match, request):
         assert holds(condition, request)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from control_plane.topology import Topology
 from control_plane.topology.maintenance import backup
 from control_plane.topology.storage.engines import _alembic
-from control_plane.topology.storage.mark_file import MarkFile, Marks
+from control_plane.topology.storage.mark_file import HighestIds, MarkFile
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.cell import MAX_CELL_ID, CellState
 from control_plane.topology.values.errors import AlreadyExists, Invalid, TopologyError
@@ -105,7 +105,7 @@ def test_a_restored_database_gives_no_id_that_was_given_since(tmp_path: Path, wa
     assert [make(topology, 2), make(topology, 3)] == [2, 3]
     delete(topology, 3)
     topology.close()
-    assert MarkFile(mark).marks() == Marks(0, 3)
+    assert MarkFile(mark).read() == HighestIds(0, 3)
     if way == "restore":
         backup.restore(url, copy)
     else:

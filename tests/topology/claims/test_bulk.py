@@ -1,11 +1,10 @@
-"""Claims in and out as NDJSON; backups and what comes back of them."""
+"""Claims in and out as NDJSON."""
 
 from __future__ import annotations
 
 import json
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,12 +13,8 @@ from hypothesis import strategies as st
 from control_plane.topology import Imported, Reject, Topology
 from control_plane.topology.claims import bulk
 from control_plane.topology.claims.bulk_lines import last_key
-from control_plane.topology.maintenance.backup import back_up, restore
-from control_plane.topology.storage.sqlite import CACHE_KIB, CHECKPOINT_PAGES
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
-from control_plane.topology.values.errors import AlreadyExists, Gone, Invalid, NotFound, Refused
-from tests.topology.conftest import cell_spec
 
 ME = "operator"
 
@@ -205,94 +200,9 @@ def test_an_import_into_sqlite_is_fast(two: Topology) -> None:
     assert 20_000 / (time.perf_counter() - started) > 2_000
 
 
-@pytest.fixture
-def file_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/live.db"
-
-
-def test_a_backup_is_of_one_moment_while_writers_go_on(file_url: str, tmp_path: Path) -> None:
-    topology = Topology.open(file_url)
-    topology.cells.create(cell_spec(1), actor=ME)
-    load(topology, [line(f"r{n}") for n in range(1000)])
-    revision = topology.revision()
-    pages: list[tuple[int, int]] = []
-    assert (
-        back_up(file_url, tmp_path / "b.db", lambda done, of: pages.append((done, of))) == revision
-    )
-    assert pages[-1][0] == pages[-1][1]
-    topology.claims.claim([ClaimSpec("route", "later", "cell-1")], actor=ME)
-    with pytest.raises(AlreadyExists):
-        back_up(file_url, tmp_path / "b.db")
-    topology.close()
-    assert not list(tmp_path.glob("b.db?*")), "a backup is one file"
-
-    restored = restore(file_url, tmp_path / "b.db")
-    assert restored > revision + 1, "revisions never go back"
-    topology = Topology.open(file_url)
-    assert topology.revision() == topology.snapshot().edge_revision == restored
-    assert topology.claims.count() == {"route": 1000}
-    assert topology.claims.owners_of([("route", "later")]) == [None]
-    with pytest.raises(Gone):
-        topology.changes.since(revision)
-    assert (
-        topology.claims.claim([ClaimSpec("route", "x", "cell-1")], actor=ME).revision
-        == restored + 1
-    )
-    topology.close()
-    with pytest.raises(Refused, match="move it away"):
-        restore(file_url, tmp_path / "b.db")
-
-
-def test_what_is_no_backup_is_not_restored(file_url: str, tmp_path: Path) -> None:
-    topology = Topology.open(file_url)
-    topology.cells.create(cell_spec(1), actor=ME)
-    load(topology, [line(f"r{n}") for n in range(3000)])
-    topology.close()
-    back_up(file_url, tmp_path / "good.db")
-    content = (tmp_path / "good.db").read_bytes()
-    (tmp_path / "cut.db").write_bytes(content[: len(content) // 2])
-    (tmp_path / "text.db").write_text("no database at all")
-    for name in ("cut.db", "text.db"):
-        with pytest.raises(Invalid, match="damaged"):
-            restore(file_url, tmp_path / name)
-    with pytest.raises(NotFound):
-        restore(file_url, tmp_path / "missing.db")
-    with pytest.raises(NotFound):
-        back_up(f"sqlite:///{tmp_path}/none.db", tmp_path / "x.db")
-    with pytest.raises(Invalid, match="pg_dump"):
-        back_up("postgresql://nobody@/db", tmp_path / "x.db")
-    topology = Topology.open(file_url)
-    assert topology.claims.count() == {"route": 3000}
-    topology.close()
-
-
-def test_a_database_in_use_is_not_replaced(file_url: str, tmp_path: Path) -> None:
-    topology = Topology.open(file_url)
-    topology.cells.create(cell_spec(1), actor=ME)
-    back_up(file_url, tmp_path / "b.db")
-    lookup = topology.claim_lookup()
-    with topology._store.read() as connection:
-        connection.exec_driver_sql("SELECT * FROM cells").all()
-        with pytest.raises(Refused, match="in use"):
-            restore(file_url, tmp_path / "b.db")
-    lookup.close()
-    assert topology.cells.get("cell-1").name == "cell-1"
-    topology.close()
-
-
 def test_revisions_of_the_feed_stay_in_order_through_an_import(two: Topology) -> None:
     load(two, [line(f"r{n}") for n in range(50)])
     two.claims.claim([ClaimSpec("route", "last", "cell-1")], actor=ME)
     feed = two.changes.since(2)
     assert len(feed) == 51
     assert all(a.revision <= b.revision for a, b in pairwise(feed))
-
-
-def test_an_import_into_sqlite_copies_few_pages_twice(tmp_path: Path) -> None:
-    """With SQLite's own bounds most of an import's pages go to disk at each of its commits."""
-    topology = Topology.open(f"sqlite:///{tmp_path}/cellway.db")
-    with topology.engine.connect() as connection:
-        cache = connection.exec_driver_sql("PRAGMA cache_size").scalar_one()
-        log = connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one()
-    topology.close()
-    assert (cache, log) == (-CACHE_KIB, CHECKPOINT_PAGES)

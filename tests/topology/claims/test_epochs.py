@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from control_plane.topology import Subject, Topology
 from control_plane.topology.claims import epochs
-from control_plane.topology.claims.epochs import shard
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
+from control_plane.topology.values.claim_key import ClaimKey
 from control_plane.topology.values.errors import TopologyError
 
 NAMES = ("a", "b", "c")
@@ -86,7 +86,9 @@ def test_epochs_tell_exactly_what_changed_its_owner(two: Topology, steps: list[S
             if owner is not None and last.setdefault(name, owner) != owner:
                 last[name] = owner
                 # A lease's second step comes a revision after its first.
-                changed[shard("route", name)] = revision - (step[0] in {"lease", "roll back"})
+                changed[ClaimKey("route", name).shard] = revision - (
+                    step[0] in {"lease", "roll back"}
+                )
     found = two.snapshot().epochs
     ours = {number: at for number, at in found.items() if at > since}
     assert ours == changed
@@ -105,11 +107,11 @@ def test_a_name_freed_long_ago_is_forgotten(two: Topology, monkeypatch: pytest.M
     two.claims.claim([ClaimSpec("route", name, "cell-1") for name in "xyz"], actor="t")
     two.claims.release([("route", "x"), ("route", "y")], actor="t")
     assert left() == ["x", "y"]
-    monkeypatch.setattr(epochs, "KEPT", timedelta(seconds=-5))
+    monkeypatch.setattr(epochs, "TOMBSTONES_KEPT", timedelta(seconds=-5))
     two.claims.release([("route", "z")], actor="t")
     assert left() == []
 
 
 def test_the_shard_is_the_agreed_one() -> None:
-    assert shard("tenant", "acme") == 208
-    assert shard("route", "straße") == 138
+    assert ClaimKey("tenant", "acme").shard == 208
+    assert ClaimKey("route", "straße").shard == 138

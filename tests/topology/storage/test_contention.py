@@ -163,13 +163,13 @@ def test_postgresql_is_killed_at_random(tmp_path: Path) -> None:
                 time.sleep(chance.uniform(0.3, 1.0))
                 server.kill()
                 with pytest.raises(Unavailable):
-                    lookup.owners([("route", "r1")])
+                    lookup.owner_ids_of([("route", "r1")])
                 server.start()
         seen = check(topology, told(directory))
         assert seen["done"] == 6, "every writer found the database again"
         assert seen["committed"] > 0
         assert lookup.changed(), "and so did the look-up"
-        assert lookup.owners([("route", "never")]) == [None]
+        assert lookup.owner_ids_of([("route", "never")]) == [None]
         server.kill()
         with pytest.raises(Unavailable):
             topology.revision()

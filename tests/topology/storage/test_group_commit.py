@@ -11,8 +11,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import text
 
 from control_plane.topology import Topology
@@ -34,20 +32,16 @@ def begin(topology: Topology, *names: str, key: str | None = None) -> tuple[int,
 
 def together(topology: Topology, calls: list[Callable[[], Any]]) -> list[Future[Any]]:
     """Have the calls wait in this order, then let them go."""
-    store = topology._store
     futures: list[Future[Any]] = []
-    with ThreadPoolExecutor(len(calls)) as pool:
-        store._writer.acquire()
-        try:
-            for call in calls:
-                waiting = len(store._queue)
-                futures.append(pool.submit(call))
-                deadline = time.monotonic() + GENEROUS_S
-                while len(store._queue) == waiting:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.001)
-        finally:
-            store._pass_on()
+    writers = topology._store._writers
+    with ThreadPoolExecutor(len(calls)) as pool, writers.exclusive():
+        for call in calls:
+            waiting = writers.length
+            futures.append(pool.submit(call))
+            deadline = time.monotonic() + GENEROUS_S
+            while writers.length == waiting:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
     return futures
 
 
@@ -306,15 +300,3 @@ def test_many_threads_at_once(two: Topology) -> None:
     assert len(won) == len(set(won))
     assert sorted(claim.value for claim in two.claims.page()) == sorted(won)
     assert two.open_leases.page() == []
-
-
-@given(st.lists(st.booleans(), max_size=70))
-def test_what_goes_ahead_does_so_in_its_order_and_none_is_lost(ahead: list[bool]) -> None:
-    queue: list[group_commit.Job[None]] = []
-    for number, first in enumerate(ahead):
-        group_commit.enqueue(
-            queue, group_commit.Job(group_commit.Write((), _none, str(number), first))
-        )
-    numbers = [int(one.write.actor) for one in queue]
-    assert numbers == sorted(range(len(ahead)), key=lambda number: (not ahead[number], number))
-    assert list(group_commit.take_group(queue, 1)) == queue[: group_commit.MAX_JOBS - 1]

@@ -13,25 +13,23 @@ from sqlalchemy import event, text
 
 from control_plane.topology import Topology
 from control_plane.topology.claims import lease_statements
-from control_plane.topology.lookup.interface import owner_statement
+from control_plane.topology.lookup.sql import owner_sql
 from control_plane.topology.storage.postgresql import _numbered
-from control_plane.topology.storage.statements import in_keys
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.claim import RecordSpec
 from tests.topology.conftest import cell_spec
 
 CLAIMS = 20_000
 LEASES = 5_000
-_KEYS = in_keys([("route", "r1"), ("route", "r2"), ("username", "u1")])
+_KEYS = [("route", "r1"), ("route", "r2"), ("username", "u1")]
 FIXED = {
-    "activate": (lease_statements._ACTIVATE, ("x", "creating"), "ix_claims_lease"),
-    "remove": (lease_statements._REMOVE, ("x", "destroying"), "ix_claims_lease"),
-    "replace": (lease_statements._APPLY_REPLACEMENTS, ("x",), "ix_claims_lease"),
-    "replacements": (lease_statements._FORGET_REPLACEMENTS, ("x",), "pk_replacements"),
-    "settle": (lease_statements._SETTLE, ("committed", "x", 1), "pk_leases|ix_leases_open"),
+    "activate": (lease_statements.activate_claims("x", "creating"), "ix_claims_lease"),
+    "remove": (lease_statements.remove_claims("x", "destroying"), "ix_claims_lease"),
+    "replace": (lease_statements.apply_replacements("x"), "ix_claims_lease"),
+    "replacements": (lease_statements.forget_replacements("x"), "pk_replacements"),
+    "settle": (lease_statements.settle_lease("x", 1, "committed"), "pk_leases|ix_leases_open"),
     "destroy": (
-        lease_statements._DESTROY.replace("{keys}", _KEYS.sql),
-        ("x", *_KEYS.params, 1),
+        lease_statements.lock_claims("x", 1, _KEYS)[0],
         "pk_claims|ix_claims_cell_id_bucket_value",
     ),
 }
@@ -131,12 +129,12 @@ def uses(found: str, index: str, *, sqlite: bool) -> None:
 
 @pytest.mark.parametrize("name", FIXED)
 def test_a_hot_write_uses_its_index(filled: Topology, engine: str, name: str) -> None:
-    sql, params, index = FIXED[name]
-    uses(plan(filled, sql, params), index, sqlite=engine == "sqlite")
+    statement, index = FIXED[name]
+    uses(plan(filled, statement.sql, statement.params), index, sqlite=engine == "sqlite")
 
 
 def test_the_owner_lookup_uses_the_primary_key(filled: Topology, engine: str) -> None:
-    found = plan(filled, owner_statement(filled._store.engine), ("route", "r8"))
+    found = plan(filled, owner_sql("?" if engine == "sqlite" else "%s"), ("route", "r8"))
     uses(found, "pk_claims", sqlite=engine == "sqlite")
 
 

@@ -81,7 +81,7 @@ def test_a_commit_of_another_process_is_seen_at_once(url: str) -> None:
     assert lookup.changed() is False
     assert start(url, "cell-1", 7, 1).communicate(timeout=TIMEOUT_S)[0].split() == ["7"]
     assert lookup.changed() is True
-    assert lookup.owners([("route", "R7"), ("route", "r8")]) == [1, None]
+    assert lookup.owner_ids_of([("route", "R7"), ("route", "r8")]) == [1, None]
     assert lookup.changed() is False
     lookup.close()
     topology.close()

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.topology.values.claim_key import normalise
-from control_plane.topology.values.errors import Invalid
+from control_plane.topology.values import ClaimKey, Invalid, NormalisedKeys, normalise
 
 SAME = [
     ("route", "GitLab-Org", "gitlab-org"),
@@ -86,3 +85,38 @@ def test_normalising_twice_is_normalising_once(bucket: str, value: str) -> None:
     except Invalid:
         return
     assert normalise(bucket, once) == once
+
+
+KEYS = [("user_id", "no number"), ("route", "/A/"), ("Bad", "x"), ("user_id", "007"), ("route", "")]
+
+
+def test_a_key_is_the_pair_of_its_parts() -> None:
+    key = ClaimKey("route", "a")
+    assert key == ("route", "a")
+    assert {("route", "a"): 1}[key] == 1
+    assert str(key) == "route:a"
+
+
+def test_keys_that_can_not_be_claimed_are_left_out_and_owned_by_nobody() -> None:
+    keys = NormalisedKeys.of(KEYS)
+    assert keys.keys == [("route", "a"), ("user_id", "7")]
+    assert keys.shards == [key.shard for key in keys.keys]
+    assert keys.left_out == [0, 2, 4]
+    assert keys.parameters() == ["route", "a", "user_id", "7"]
+    assert keys.spread([1, 2]) == [None, 1, None, 2, None]
+
+
+def test_one_key_is_its_own_parameters_and_owners_stay_as_they_are() -> None:
+    keys = NormalisedKeys.of([("route", "A")])
+    assert tuple(keys.parameters()) == ("route", "a")
+    owners = [1]
+    assert keys.spread(owners) is owners
+    assert NormalisedKeys.of([]).parameters() == []
+
+
+@given(st.lists(st.sampled_from(KEYS), max_size=6))
+def test_each_key_gets_the_owner_of_its_own_place(asked: list[tuple[str, str]]) -> None:
+    keys = NormalisedKeys.of(asked)
+    names = {("route", "/A/"): 1, ("user_id", "007"): 2}
+    owners = [{"a": 1, "7": 2}[key.value] for key in keys.keys]
+    assert list(keys.spread(owners)) == [names.get(key) for key in asked]

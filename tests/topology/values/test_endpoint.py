@@ -6,9 +6,14 @@ import time
 
 import pytest
 
-from control_plane.topology.values.cell import CellSpec, CellTLS
-from control_plane.topology.values.endpoint import Endpoint, ServerName, address_problem
-from control_plane.topology.values.errors import Invalid
+from control_plane.topology.values import (
+    CellSpec,
+    CellTLS,
+    Endpoint,
+    Invalid,
+    ServerName,
+    address_problem,
+)
 
 GOOD = (
     "10.0.0.1",
@@ -38,7 +43,7 @@ def test_hosts_that_are_refused_with_a_hint(host: str) -> None:
     with pytest.raises(Invalid) as refused:
         Endpoint.parse(f"{host}:1")
     (problem,) = refused.value.problems
-    assert problem.mend
+    assert problem.hint
     assert address_problem(f"{host}:1") is not None
 
 

@@ -1,10 +1,9 @@
-"""The grpc.aio shell, spoken to by a client written from the protocol."""
+"""The gRPC shell around the sessions, spoken to by clients that are written from the protocol."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import grpc
 import pytest
@@ -12,13 +11,10 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.names import CDS, LDS
-from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import Resource
-from control_plane.xds.server.server import Limits, XdsServer
-from control_plane.xds.session.delta import DeltaSession
+from control_plane.xds.server.limits import Limits
 from control_plane.xds.snapshot import Snapshot
-from control_plane.xds.snapshot_cache import SnapshotCache
-from tests.xds.server.wire import WAIT_S, Wire, clusters, first, read
+from tests.xds.server.wire import WAIT_S, Wire, answer, clusters, first, read, until
 
 
 @pytest.fixture
@@ -97,66 +93,6 @@ async def test_reconnecting_with_unchanged_data_sends_no_resources(wire: Wire) -
         call.cancel()
 
 
-async def test_another_node_id_on_the_same_stream_ends_it(wire: Wire) -> None:
-    call = wire.stub.DeltaAggregatedResources()
-    await call.write(first("n1"))
-    await call.write(first("n2", LDS))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        while await read(call) is not grpc.aio.EOF:
-            pass
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "n1" in str(caught.value.details())
-
-
-async def test_another_group_on_the_same_stream_ends_it(wire: Wire) -> None:
-    call = wire.stub.DeltaAggregatedResources()
-    await call.write(first("n1"))
-    moved = first("n1", LDS)
-    moved.node.cluster = "other"
-    await call.write(moved)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        while await read(call) is not grpc.aio.EOF:
-            pass
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "'other'" in str(caught.value.details())
-
-
-async def test_a_stream_that_never_says_who_it_is_is_ended() -> None:
-    async with Wire(Limits(hello_timeout_s=0.1)) as wire:
-        call = wire.stub.DeltaAggregatedResources()
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await read(call)
-        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-
-
-def test_only_so_many_disconnected_nodes_are_remembered() -> None:
-    fleet = Fleet(max_disconnected=3)
-    stays = DeltaSession()
-    fleet.connected("n0", "edge", "1.40.0", stays)
-    for number in range(1, 10):
-        session = DeltaSession()
-        fleet.connected(f"n{number}", "edge", "1.40.0", session)
-        fleet.disconnected(f"n{number}", session)
-    assert [node.id for node in fleet.nodes()] == ["n0", "n7", "n8", "n9"]
-    back = DeltaSession()
-    fleet.connected("n7", "edge", "1.40.0", back)
-    for number in (10, 11):
-        session = DeltaSession()
-        fleet.connected(f"n{number}", "edge", "1.40.0", session)
-        fleet.disconnected(f"n{number}", session)
-    assert [node.id for node in fleet.nodes()] == ["n0", "n10", "n11", "n7", "n9"]
-
-
-@pytest.mark.parametrize("node", ["", "a b", "x" * 300, "a\nb"])
-async def test_a_malformed_node_id_is_refused(wire: Wire, node: str) -> None:
-    call = wire.stub.DeltaAggregatedResources()
-    await call.write(first(node))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await read(call)
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert wire.fleet.nodes() == ()
-
-
 async def test_streams_are_limited() -> None:
     async with Wire(Limits(streams=1)) as wire:
         wire.cache.set(clusters(1, "a"))
@@ -183,49 +119,86 @@ async def test_an_answer_that_never_comes_is_not_waited_for_for_ever() -> None:
         call.cancel()
 
 
-async def test_a_disconnected_node_is_remembered_and_not_waited_for(wire: Wire) -> None:
-    wire.cache.set(clusters(1, "a"))
-    call = wire.stub.DeltaAggregatedResources()
-    await call.write(first())
-    await read(call)
-    call.cancel()
-    async with asyncio.timeout(WAIT_S):
-        while wire.fleet.nodes()[0].connected:
-            await asyncio.sleep(0.01)
-    assert wire.fleet.nodes()[0].state == "DISCONNECTED"
-    assert await wire.fleet.wait(99, 0.05) == ()
+def many(revision: int, count: int) -> Snapshot:
+    return clusters(revision, *(f"c{number}" for number in range(count)))
 
 
-class NoContext:
-    """A call whose client says one thing, then leaves when told; it reads nothing."""
+@pytest.mark.parametrize("left", [0, 4])
+async def test_a_new_server_with_a_shrunk_database_takes_nothing_from_a_node(left: int) -> None:
+    has = {name: one.version for name, one in many(9, 10).of_type(CDS).items()}
+    async with Wire() as wire:
+        wire.cache.set(many(1, left))
+        call = wire.stub.DeltaAggregatedResources()
+        await call.write(first(initial_resource_versions=has))
+        await until(lambda: wire.xds.alarm is not None)
+        lost = "n1: of 10 clusters of cells 4 would be left" if left else "n1: all clusters"
+        assert lost in str(wire.xds.alarm)
+        assert "force-shrink" in wire.fleet.nodes()[0].types[0].error
+        assert await wire.fleet.wait(1, 0.05) == ("n1",)
+        # Once the database is whole again, the node goes on.
+        wire.cache.set(many(2, 9))
+        assert list((await read(call)).removed_resources) == ["c9"]
+        assert wire.xds.alarm is None
+        call.cancel()
 
-    def __init__(self, left: asyncio.Event) -> None:
-        self._left = left
-        self._said = False
 
-    async def read(self) -> Any:
-        if self._said:
-            await self._left.wait()
-            return grpc.aio.EOF
-        self._said = True
-        return first()
-
-    async def write(self, payload: bytes) -> None:
-        await asyncio.sleep(0)
+async def test_a_forced_shrink_reaches_the_node() -> None:
+    has = {name: one.version for name, one in many(9, 10).of_type(CDS).items()}
+    async with Wire(force_shrink=True) as wire:
+        wire.cache.set(many(1, 1))
+        call = wire.stub.DeltaAggregatedResources()
+        await call.write(first(initial_resource_versions=has))
+        assert len((await read(call)).removed_resources) == 9
+        assert wire.xds.alarm is None
+        call.cancel()
 
 
-@pytest.mark.parametrize("steps", range(12))
-async def test_a_stream_that_is_cancelled_while_it_ends_leaves_nothing_behind(steps: int) -> None:
-    """gRPC cancels the handler of a client that is gone, at whatever point that has got to."""
-    xds, left = XdsServer(SnapshotCache(), Fleet()), asyncio.Event()
-    xds.cache.set(clusters(1, "a"))
+async def test_an_empty_server_takes_no_clusters_in_state_of_the_world_either() -> None:
+    async with Wire() as wire:
+        call = wire.stub.StreamAggregatedResources()
+        node = base_pb2.Node(id="n1", cluster="edge")
+        await call.write(discovery_pb2.DiscoveryRequest(node=node, type_url=CDS, version_info="x"))
+        await until(lambda: wire.xds.alarm is not None)
+        wire.cache.set(clusters(1, "a"))
+        assert len((await read(call)).resources) == 1
+        call.cancel()
 
-    serving = asyncio.create_task(xds.serve(DeltaSession(), NoContext(left), ""))
-    assert await xds.fleet.joined("n1", WAIT_S)
-    left.set()
-    for _ in range(steps):
-        await asyncio.sleep(0)
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
-    assert [node.connected for node in xds.fleet.nodes()] == [False]
-    assert xds.streams == 0
+
+async def test_a_nack_leaves_every_other_node_and_resource_alone() -> None:
+    def world(revision: int, **bodies: bytes) -> Snapshot:
+        return Snapshot(revision, [Resource.of(CDS, name, body) for name, body in bodies.items()])
+
+    async with Wire() as wire:
+        wire.cache.set(world(1, a=b"1", b=b"1"))
+        calls = {}
+        for node in ("picky", "other"):
+            calls[node] = call = wire.stub.DeltaAggregatedResources()
+            await call.write(first(node))
+            await call.write(answer(await read(call)))
+        await until(lambda: wire.fleet.lagging(1) == ())
+
+        wire.cache.set(world(2, a=b"bad", b=b"1"))
+        await calls["picky"].write(answer(await read(calls["picky"]), "a is no good"))
+        await calls["other"].write(answer(await read(calls["other"])))
+        await until(lambda: wire.fleet.lagging(2) == ("picky",))
+        states = {node.id: node.state for node in wire.fleet.nodes()}
+        assert states == {"picky": "NACKED", "other": "SYNCED"}
+
+        # Another resource of the same type reaches both; what was refused is not sent again.
+        wire.cache.set(world(3, a=b"bad", b=b"2"))
+        for call in calls.values():
+            response = await read(call)
+            assert [one.name for one in response.resources] == ["b"]
+            await call.write(answer(response))
+        await until(lambda: wire.fleet.lagging(3) == ("picky",))
+
+        wire.cache.set(world(4, a=b"good", b=b"2"))
+        for call in calls.values():
+            response = await read(call)
+            assert [one.name for one in response.resources] == ["a"]
+            await call.write(answer(response))
+        assert await wire.fleet.wait(4, 10) == ()
+        for call in calls.values():
+            call.cancel()
+            with pytest.raises((asyncio.CancelledError, grpc.aio.AioRpcError)):
+                await call.read()

@@ -15,7 +15,8 @@ from control_plane.names import CDS
 from control_plane.xds.fleet.client_status import ClientStatus
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import Resource
-from control_plane.xds.server.server import Limits, XdsServer
+from control_plane.xds.server.limits import Limits
+from control_plane.xds.server.server import XdsServer
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
 
@@ -31,14 +32,18 @@ class Wire:
         *,
         options: tuple[tuple[str, Any], ...] = (),
         max_answer_bytes: int = 1 << 20,
-        newest: Callable[[], int] | None = None,
+        newest_revision: Callable[[], int] | None = None,
         force_shrink: bool = False,
         fleet: Fleet | None = None,
     ) -> None:
         self.cache = SnapshotCache()
         self.fleet = fleet or Fleet()
         self.xds = XdsServer(
-            self.cache, self.fleet, limits, newest=newest, force_shrink=force_shrink
+            self.cache,
+            self.fleet,
+            limits,
+            newest_revision=newest_revision,
+            force_shrink=force_shrink,
         )
         self._status = ClientStatus(self.fleet, max_answer_bytes)
         self._options = options

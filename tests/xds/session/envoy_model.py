@@ -19,11 +19,11 @@ from typing import Any
 from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.names import CDS, ECDS, EDS, LDS, RDS, SDS
-from control_plane.xds.resource import FULL_STATE_TYPES
+from control_plane.xds.resource_types import FULL_STATE_TYPES
 from control_plane.xds.session.delta import DeltaSession, delta_bytes
+from control_plane.xds.session.response import Response
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.sotw import SotwSession, sotw_bytes
-from control_plane.xds.session.subscription import Response
 from control_plane.xds.snapshot import Snapshot
 
 _NOUNS = {CDS: "cluster(s)", LDS: "listener(s)"}

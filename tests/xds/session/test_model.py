@@ -16,9 +16,10 @@ from control_plane.names import CDS, ECDS, EDS, LDS, RDS
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource import Resource
 from control_plane.xds.session.delta import DeltaSession
+from control_plane.xds.session.refusal import RETRY_MAX_S
+from control_plane.xds.session.response import Response
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.sotw import SotwSession
-from control_plane.xds.session.subscription import RETRY_MAX_S, Response
 from control_plane.xds.snapshot import Snapshot
 from tests.xds.session.envoy_model import (
     MAX_EXCHANGES,
@@ -134,8 +135,7 @@ class World:
 
     def new_session(self) -> DeltaSession | SotwSession:
         kind = DeltaSession if isinstance(self.client, DeltaClient) else SotwSession
-        session = kind(clock=self.clock)
-        session.guards_shrink = False
+        session = kind(clock=self.clock, guards_shrink=False)
         session.on_snapshot(self.snapshot)
         return session
 
@@ -149,7 +149,7 @@ class World:
         self.waiting = []
         self.fleet.disconnected("n", self.session)
         session = self.new_session()
-        session.doubt(self.fleet.doubts("n"))
+        session.take_over(self.fleet.unsettled("n"))
         self.fleet.connected("n", "g", "1", session)
         self.waiting = self.client.reconnect(session)
 
@@ -237,13 +237,12 @@ class World:
 def world_of(kind: str, first: Shape) -> World:
     clock = Clock()
     client: DeltaClient | SotwClient = (
-        DeltaClient(DeltaSession(clock=clock))
+        DeltaClient(DeltaSession(clock=clock, guards_shrink=False))
         if kind == "delta"
-        else SotwClient(SotwSession(clock=clock))
+        else SotwClient(SotwSession(clock=clock, guards_shrink=False))
     )
     world = World(client, clock)
     world.snapshot = snapshot_of(1, first)
-    world.session.guards_shrink = False
     world.session.on_snapshot(world.snapshot)
     world.fleet.connected("n", "g", "1", world.session)
     boot(client)
@@ -308,8 +307,7 @@ def test_delta_reconnects_to_another_server_without_a_gap(before: Shape, after: 
     boot(client)
     client.take(client.request(ECDS, *FILTERS))
     client.had = set(client.has[CDS])
-    second = DeltaSession()
-    second.guards_shrink = False
+    second = DeltaSession(guards_shrink=False)
     newer = snapshot_of(2, after)
     second.on_snapshot(newer)
     client.log.clear()

@@ -8,20 +8,18 @@ import pytest
 
 from control_plane.names import CDS, EDS, LDS, RDS
 from control_plane.xds.resource import Resource
-from control_plane.xds.session import subscription
 from control_plane.xds.session.delta import DeltaSession
-from control_plane.xds.session.ledger import MAX_ERROR
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.sotw import SotwSession
-from control_plane.xds.session.status import MAX_ERRORS
 from control_plane.xds.snapshot import Snapshot
-from tests.xds.server.wire import Wire, answer, clusters, first, read, until
 from tests.xds.session.envoy_model import Clock, DeltaClient, SotwClient, boot
 
 CLIENTS: dict[str, tuple[type[Any], type[Any]]] = {
     "delta": (DeltaSession, DeltaClient),
     "sotw": (SotwSession, SotwClient),
 }
+
+
 each = pytest.mark.parametrize("kind", CLIENTS)
 
 
@@ -61,57 +59,8 @@ def test_who_is_held_back_is_not_synced(kind: str) -> None:
     session = CLIENTS[kind][0](clock=Clock())
     session.on_snapshot(world(2, ""))
     node.reconnect(session)
-    assert session.shrunk
+    assert session.shrink_reason
     assert session.acked_revision == 0
     assert states(session)[CDS] in {"STALE", "NOT_SENT"}
     shown = {str(one.state) for one in session.resources() if one.type_url == CDS}
     assert shown <= {"BEHIND"}
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("no\n \x1b[31mgood\t", "no   [31mgood"),
-        ("", "refused without a word"),
-        ("x" * 1_000_000, "x" * MAX_ERROR + "…"),
-    ],
-    ids=["control characters", "empty", "long"],
-)
-async def test_a_text_is_one_line_that_can_be_kept_and_shown(text: str, shown: str) -> None:
-    async with Wire() as wire:
-        wire.cache.set(clusters(1, "a"))
-        call = wire.stub.DeltaAggregatedResources()
-        await call.write(first("n1"))
-        refusal = answer(await read(call), "?")
-        refusal.error_detail.message = text
-        await call.write(refusal)
-        await until(lambda: any(node.state == "NACKED" for node in wire.fleet.nodes()))
-        (status,) = wire.fleet.nodes()[0].types
-        assert status.error == shown
-        call.cancel()
-
-
-async def test_each_text_of_many_refused_resources_is_logged_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(subscription, "RETRY_MIN_S", 0.01)
-    monkeypatch.setattr(subscription, "RETRY_MAX_S", 0.01)
-    names = [f"c{number:02d}" for number in range(MAX_ERRORS + 5)]
-    tries = dict.fromkeys(names, 0)
-    async with Wire() as wire:
-        wire.cache.set(clusters(1, *names))
-        call = wire.stub.DeltaAggregatedResources()
-        await call.write(first("n1"))
-        while min(tries.values()) < 3:
-            response = await read(call)
-            said = [one.name for one in response.resources]
-            for name in said:
-                tries[name] += len(said) == 1
-            await call.write(answer(response, f"bad: {' '.join(said)}"))
-        (status,) = wire.fleet.nodes()[0].types
-        assert status.rejected == tuple(names)
-        assert status.error.endswith("; and 5 more")
-        assert status.error.count("bad: ") == MAX_ERRORS
-        call.cancel()
-    logged = [one.getMessage() for one in caplog.records if "NACKed" in one.getMessage()]
-    assert len(logged) == len(set(logged)) >= len(names)

@@ -1,0 +1,63 @@
+"""Makes the fleet's configuration of a state of the topology: compiled resources in a snapshot.
+
+Each snapshot is made from the one before it, so that what has not changed is neither compiled nor
+serialised again. The epochs say which of the answers that the edge cache keeps are void. They are a
+resource only where the listener has the filter that shows them: elsewhere no Envoy would ask for
+it, and none would ever be up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from control_plane.compiler.edge import EdgeCompiler
+from control_plane.compiler.epochs import compile_epochs
+from control_plane.compiler.filters import has_epochs
+from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import ECDS, EPOCHS_FILTER
+from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.ruleset import Ruleset
+from control_plane.topology.values.change import TopologySnapshot
+from control_plane.xds.resource import Resource
+from control_plane.xds.snapshot import EMPTY, Snapshot
+
+
+@lru_cache(maxsize=4)
+def _parsed(document: str) -> Ruleset:
+    return parse(document)
+
+
+class EdgeSnapshots:
+    """Makes snapshots, revision after revision, for one traffic policy."""
+
+    def __init__(self, policy: TrafficPolicy) -> None:
+        self._compiler = EdgeCompiler(policy)
+        self._policy = policy
+        self._last = EMPTY
+
+    def at(self, state: TopologySnapshot, ruleset: Ruleset) -> Snapshot:
+        """Return the configuration for a state's cells, except for retired ones, and a ruleset."""
+        update = self._compiler.update(state.cells, ruleset, state.edge_revision)
+        put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
+        if has_epochs(self._policy):
+            put.append(_epochs(state.answers_revision, state.epochs))
+        self._last = self._last.altered(state.revision, put, update.dropped)
+        return self._last
+
+    def of(self, state: TopologySnapshot) -> Snapshot:
+        """Return the configuration for a state; it is empty while no ruleset is active."""
+        if state.ruleset is None:
+            return Snapshot(state.revision, ())
+        return self.at(state, _parsed(state.ruleset.document))
+
+    def with_epochs(self, snapshot: Snapshot, state: TopologySnapshot) -> Snapshot:
+        """Return a snapshot brought to a newer state in which only claims have changed."""
+        shown = EPOCHS_FILTER in snapshot.of_type(ECDS)
+        put = [_epochs(state.answers_revision, state.epochs)] if shown else []
+        return snapshot.altered(state.revision, put, ())
+
+
+def _epochs(floor: int, epochs: Mapping[int, int]) -> Resource:
+    compiled = compile_epochs(floor, epochs)
+    return Resource.of(compiled.type_url, compiled.name, compiled.body)

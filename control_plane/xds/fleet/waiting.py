@@ -1,0 +1,109 @@
+"""Those who wait for the fleet: until a node is connected, or until all nodes run a revision.
+
+Whoever waits for a revision looks at each session once. From then on only the sessions that still
+lack it are kept, and an acknowledgement costs one removal for each waiter, however many nodes there
+are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from control_plane.xds.session.session import Session
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Somebody who waits for a revision, and the sessions that do not run it yet."""
+
+    revision: int
+    lacking: set[Session]
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def no_longer_lacks(self, session: Session) -> None:
+        self.lacking.discard(session)
+        if not self.lacking:
+            self.done.set()
+
+
+class RevisionWaiters:
+    """All who wait for revisions."""
+
+    def __init__(self) -> None:
+        self._waiters: set[_Waiter] = set()
+
+    def joined(self, session: Session) -> None:
+        """Wait for a new session, too."""
+        for waiter in self._waiters:
+            if session.acked_revision < waiter.revision:
+                waiter.lacking.add(session)
+
+    def acknowledged(self, session: Session) -> None:
+        """Wake those whose revision this session was the last to lack."""
+        for waiter in self._waiters:
+            if session.acked_revision >= waiter.revision:
+                waiter.no_longer_lacks(session)
+
+    def left(self, session: Session) -> None:
+        """Wait no longer for a session that has ended."""
+        for waiter in self._waiters:
+            waiter.no_longer_lacks(session)
+
+    async def wait(self, revision: int, sessions: Iterable[Session], timeout_s: float) -> bool:
+        """Wait until all sessions, and those that join meanwhile, run a revision.
+
+        Args:
+            revision: The revision.
+            sessions: The open ones.
+            timeout_s: How long to wait at most.
+
+        Returns:
+            Whether they do; False after the time-out.
+        """
+        lacking = {session for session in sessions if session.acked_revision < revision}
+        if not lacking:
+            return True
+        waiter = _Waiter(revision, lacking)
+        self._waiters.add(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                # Again if a node has come meanwhile.
+                while waiter.lacking:
+                    waiter.done.clear()
+                    await waiter.done.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters.discard(waiter)
+        return True
+
+
+class JoinWaiters:
+    """All who wait for a node to be connected."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, list[asyncio.Event]] = {}
+
+    def joined(self, node_id: str) -> None:
+        """Wake those who wait for this node."""
+        for event in self._events.pop(node_id, ()):
+            event.set()
+
+    async def wait(self, node_id: str, timeout_s: float) -> bool:
+        """Wait until this node is connected; return False after the time-out."""
+        event = asyncio.Event()
+        self._events.setdefault(node_id, []).append(event)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await event.wait()
+        except TimeoutError:
+            return False
+        finally:
+            waiting = self._events.get(node_id, [])
+            if event in waiting:
+                waiting.remove(event)
+            if not waiting:
+                self._events.pop(node_id, None)
+        return True

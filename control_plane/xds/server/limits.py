@@ -1,0 +1,24 @@
+"""Bounds of what clients can make the xDS server hold, and of how long it waits for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from control_plane.xds.server.transport import MAX_SENT_BYTES
+from control_plane.xds.session.session import GATE_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of all streams of a server."""
+
+    streams: int = 10_000
+    names_per_request: int = 100_000
+    response_bytes: int = MAX_SENT_BYTES
+    hello_timeout_s: float = 30.0
+    """How long a stream may take to say which node it is."""
+    gate_timeout_s: float = GATE_TIMEOUT_S
+    """How long one type may hold back the next, because a cluster never warms or an answer is
+    lost."""
+    confirm_timeout_s: float = 5.0
+    """How long a node that has nothing waits for the proof that the snapshot is not an old one."""

@@ -1,0 +1,81 @@
+"""``cellway envoy agent``: what it refuses before it runs, and that it passes over mutual TLS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from control_plane.cli.agent import envoy_agent
+from control_plane.cli.client import Exit, Failure
+from control_plane.edge_agent.agent import AgentSettings, running
+from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
+from control_plane.edge_agent.upstream import ClientTls
+from tests.edge_agent.ads_client import AdsClient
+from tests.support.conditions import until
+from tests.support.secured_plane import secured_plane
+
+RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"listen": "0.0.0.0:18002"}, "give a loopback address"),
+        ({"listen": "localhost:18002"}, "give a loopback address"),
+        ({"listen": "18002"}, "--listen '18002' is not host:port"),
+        ({"xds": "somewhere"}, "--xds 'somewhere' is not host:port"),
+        ({"xds": "somewhere:65536"}, "is not host:port"),
+        ({"envoy_admin": "9901"}, "--envoy-admin '9901' is not host:port"),
+        ({"tls_server_name": "plane.example"}, "the TLS options belong together"),
+    ],
+)
+def test_wrong_options_say_how_to_mend_them(
+    tmp_path: Path, options: dict[str, str], why: str
+) -> None:
+    with pytest.raises(Failure, match=why) as raised:
+        envoy_agent(tmp_path, **options)
+    assert raised.value.status is Exit.USAGE
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_agent_does_not_start(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path)
+    with pytest.raises(Failure, match=f"another agent uses {tmp_path}"):
+        envoy_agent(tmp_path, listen="127.0.0.1:0")
+    store.close()
+
+
+async def test_a_taken_port_leaves_the_directory_free(tmp_path: Path) -> None:
+    async with running(AgentSettings("127.0.0.1:1", tmp_path / "a", port=0)) as agent:
+        settings = AgentSettings("127.0.0.1:1", tmp_path / "b", port=agent.port)
+        with pytest.raises(OSError, match="can't listen"):
+            async with running(settings):
+                pass
+        SnapshotStore(tmp_path / "b").close()
+        with pytest.raises(DirectoryTaken):
+            SnapshotStore(tmp_path / "a")
+
+
+async def test_over_mutual_tls_it_is_its_node_and_no_other(tmp_path: Path) -> None:
+    async with secured_plane(tmp_path) as secured:
+        topology = secured.plane.topology
+        version = topology.rulesets.put("r", RULESET, actor="test").value.version
+        topology.rulesets.activate("r", version, actor="test")
+        pair = secured.pairs["node"]
+        certificate, key = secured.folder / "node.crt", secured.folder / "node.key"
+        certificate.write_bytes(pair.certificate)
+        key.write_bytes(pair.key)
+        tls = ClientTls(certificate, key, secured.folder / "server.ca", "localhost")
+        target = f"127.0.0.1:{secured.plane.ports.grpc}"
+        for number, group in enumerate(("edge", "other")):
+            directory = tmp_path / f"snapshots-{number}"
+            async with running(AgentSettings(target, directory, port=0, tls=tls)) as agent:
+                asking = AdsClient(agent.port, node="n-1", group=group)
+                async with asking as client, client.connected():
+                    if group == "edge":
+                        await until(lambda: agent.store.newest is not None)
+                    else:
+                        await until(client.ended)
+                        assert "may not be served as node 'n-1'" in client.error
+                        assert agent.store.newest is None

@@ -1,0 +1,69 @@
+"""Which nodes are remembered, and who is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from control_plane.xds.fleet.fleet import Fleet
+from control_plane.xds.session.delta import DeltaSession
+from tests.xds.server.wire import WAIT_S, Wire, answer, clusters, first, read, until
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    async with Wire() as made:
+        yield made
+
+
+def test_only_so_many_disconnected_nodes_are_remembered() -> None:
+    fleet = Fleet(max_disconnected=3)
+    stays = DeltaSession()
+    fleet.connected("n0", "edge", "1.40.0", stays)
+    for number in range(1, 10):
+        session = DeltaSession()
+        fleet.connected(f"n{number}", "edge", "1.40.0", session)
+        fleet.disconnected(f"n{number}", session)
+    assert [node.id for node in fleet.nodes()] == ["n0", "n7", "n8", "n9"]
+    back = DeltaSession()
+    fleet.connected("n7", "edge", "1.40.0", back)
+    for number in (10, 11):
+        session = DeltaSession()
+        fleet.connected(f"n{number}", "edge", "1.40.0", session)
+        fleet.disconnected(f"n{number}", session)
+    assert [node.id for node in fleet.nodes()] == ["n0", "n10", "n11", "n7", "n9"]
+
+
+async def test_a_disconnected_node_is_remembered_and_not_waited_for(wire: Wire) -> None:
+    wire.cache.set(clusters(1, "a"))
+    call = wire.stub.DeltaAggregatedResources()
+    await call.write(first())
+    await read(call)
+    call.cancel()
+    async with asyncio.timeout(WAIT_S):
+        while wire.fleet.nodes()[0].connected:
+            await asyncio.sleep(0.01)
+    assert wire.fleet.nodes()[0].state == "DISCONNECTED"
+    assert await wire.fleet.wait(99, 0.05) == ()
+
+
+async def test_waiting_for_the_fleet_goes_on_if_a_node_comes_meanwhile() -> None:
+    async with Wire() as wire:
+        wire.cache.set(clusters(1, "a"))
+        early = wire.stub.DeltaAggregatedResources()
+        await early.write(first("early"))
+        response = await read(early)
+        waiting = asyncio.create_task(wire.fleet.wait(1, 10))
+        await asyncio.sleep(0)
+        late = wire.stub.DeltaAggregatedResources()
+        await late.write(first("late"))
+        answered = await read(late)
+        await early.write(answer(response))
+        await until(lambda: wire.fleet.lagging(1) == ("late",))
+        assert not waiting.done()
+        await late.write(answer(answered))
+        assert await waiting == ()
+        early.cancel()
+        late.cancel()

@@ -1,0 +1,28 @@
+"""Those who ask at once share a read, and nobody is answered by a read that began before."""
+
+from __future__ import annotations
+
+import asyncio
+
+from control_plane.xds.server.revision_probe import RevisionProbe
+
+
+async def test_a_thousand_questions_at_once_are_few_reads_and_none_is_older_than_its_question() -> (
+    None
+):
+    reads = 0
+    committed = 0
+
+    def read_it() -> int:
+        nonlocal reads
+        reads += 1
+        return committed
+
+    probe = RevisionProbe(read_it)
+    early = [asyncio.create_task(probe.newest_revision()) for _ in range(500)]
+    await asyncio.sleep(0)
+    committed = 1
+    late = [asyncio.create_task(probe.newest_revision()) for _ in range(500)]
+    assert set(await asyncio.gather(*late)) == {1}
+    assert set(await asyncio.gather(*early)) <= {0, 1}
+    assert reads <= 2
