@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from control_plane.api.problem import ProblemError
-from control_plane.api.routes.explain import explained
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.output import plain
 from control_plane.cli.rule_cases import Case, Cases, CellPart, ExpectPart
-from control_plane.routing.model import ClaimKey
+from control_plane.routing.explain import InvalidURL, explain
+from control_plane.routing.model import Cells, ClaimKey
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.values import (
     Cell,
@@ -29,7 +28,8 @@ def run(cases: Cases, ruleset: Ruleset) -> list[dict[str, Any]]:
     """Decide every case; the results are plain JSON, see `_result`."""
     cells = _cells(cases)
     owners = _Owners(cases.claims, {cell.name: cell.id for cell in cells})
-    return [_result(case, ruleset, cells, owners) for case in cases.cases]
+    by_name = Cells(cells)
+    return [_result(case, ruleset, by_name, owners) for case in cases.cases]
 
 
 def _cells(cases: Cases) -> tuple[Cell, ...]:
@@ -81,9 +81,7 @@ class _Owners:
         return None if normalised is None else self._owners.get((bucket, normalised))
 
 
-def _result(
-    case: Case, ruleset: Ruleset, cells: tuple[Cell, ...], owners: _Owners
-) -> dict[str, Any]:
+def _result(case: Case, ruleset: Ruleset, cells: Cells, owners: _Owners) -> dict[str, Any]:
     """Decide a case, and compare the decision with what is expected.
 
     Returns:
@@ -93,7 +91,7 @@ def _result(
     """
     request = case.request
     try:
-        decision = explained(
+        decision = explain(
             ruleset,
             cells,
             owners,
@@ -101,7 +99,7 @@ def _result(
             method=request.method,
             headers=request.fields(),
         )
-    except ProblemError as error:
+    except InvalidURL as error:
         raise Failure(f"case {case.name!r}: {error}", Exit.USAGE) from error
     differences = list(_differences(case.expect, decision))
     return {

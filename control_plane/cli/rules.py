@@ -175,5 +175,5 @@ def _lint(text: str) -> list[Finding]:
     findings = lint(text)
     for one in findings:
         where = f"{one.rule or '-'}: {one.field}"
-        messages.print(f"{one.severity}: {where}: {one.message} ({one.mend})", markup=False)
+        messages.print(f"{one.severity}: {where}: {one.message} ({one.hint})", markup=False)
     return findings

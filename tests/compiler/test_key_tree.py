@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xds.type.matcher.v3 import matcher_pb2
 
+from control_plane.compiler.key_tree import MAX_BRANCHES, KeyTree, branches
 from control_plane.compiler.matchers import to_route
 from control_plane.compiler.native.analyse import KeyLookup, NativeRule, analyse
-from control_plane.compiler.native.key_tree import MAX_BRANCHES, KeyTree, branches
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Request
 from control_plane.routing.rules.parse import parse
