@@ -10,8 +10,11 @@ from typing import Any
 import yaml
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
+MAX_WIDTH = 100_000
+"""The longest line of a table in a pipe, in characters."""
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 """Prints everything that is not data."""
 
@@ -32,7 +35,11 @@ def show(data: Any, output: Format, table: Table | None = None) -> None:
         print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
     else:
         console = Console(highlight=False)
-        console.print(table, soft_wrap=not console.is_terminal)
+        if not console.is_terminal:
+            # What reads a pipe reads lines, so a row is one line there, however long it is.
+            unbounded = console.options.update(max_width=MAX_WIDTH)
+            console.width = Measurement.get(console, unbounded, table).maximum
+        console.print(table)
 
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:

@@ -46,6 +46,6 @@ def test_what_is_wrong_is_said_first() -> None:
         "revision 7, 1 nodes",
         "c1: 2 of 3 nodes that report hold no endpoint healthy (0 of 3 endpoints are)",
     ]
-    words = stdout.split()
-    assert {"1.40.0", "(outdated)", "Listener:", "cannot", "bind"} <= {*words}
-    assert "Cluster:" not in words
+    assert "1.40.0 (outdated)" in stdout
+    assert "Listener: cannot bind" in stdout
+    assert "Cluster" not in stdout

@@ -33,6 +33,13 @@ def test_a_table_is_printed_where_there_is_one_and_yaml_where_there_is_none(
     assert yaml.safe_load(capsys.readouterr().out) == DATA
 
 
+def test_a_row_is_one_line_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    row = [f"10.0.0.{number}:443 cannot bind" for number in range(9)]
+    show(row, Format.TABLE, table_of([f"COLUMN {number}" for number in range(9)], [row]))
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.split("  ") == row
+
+
 def test_a_long_word_goes_on_in_the_next_line() -> None:
     written = io.StringIO()
     Console(file=written, width=12).print(table_of(["ERROR"], [["cannot bind 127.0.0.1:22321"]]))
