@@ -28,8 +28,8 @@ def run(cases: Cases, ruleset: Ruleset) -> list[dict[str, Any]]:
     """Decide every case; the results are plain JSON, see `_result`."""
     cells = _cells(cases)
     owners = _Owners(cases.claims, {cell.name: cell.id for cell in cells})
-    by_name = Cells(cells)
-    return [_result(case, ruleset, by_name, owners) for case in cases.cases]
+    index = Cells(cells)
+    return [_result(case, ruleset, index, owners) for case in cases.cases]
 
 
 def _cells(cases: Cases) -> tuple[Cell, ...]:

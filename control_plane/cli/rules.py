@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
 from pathlib import Path
@@ -53,7 +52,7 @@ def show_rules(
 def lint_rules(ctx: typer.Context, file: RulesetFile) -> None:
     """Check a ruleset without a server; exit status 1 if it can't work."""
     findings = _lint(_read(file))
-    of(ctx).show_data([dataclasses.asdict(finding) for finding in findings])
+    of(ctx).show_data([_finding_document(finding) for finding in findings])
     if any(finding.severity == "error" for finding in findings):
         raise Failure(f"{file} can't work")
     messages.print(f"{file}: no errors, {len(findings)} warnings")
@@ -168,6 +167,17 @@ def _document(file: Path, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Failure(f"{file} is not JSON: {error}", Exit.USAGE) from error
+
+
+def _finding_document(finding: Finding) -> dict[str, Any]:
+    """Return a finding as data, with the fields that the REST API gives it."""
+    return {
+        "severity": finding.severity,
+        "rule": finding.rule,
+        "field": finding.field,
+        "message": finding.message,
+        "mend": finding.hint,
+    }
 
 
 def _lint(text: str) -> list[Finding]:

@@ -48,7 +48,9 @@ def test_a_ruleset_that_can_t_work_is_not_sent(tmp_path: Path) -> None:
     broken.write_text('{"rules": [{"id": "a", "match": {"type": "path", "regexValue": "(?=x)"}}]}')
     checked = NOWHERE("rules", "lint", str(broken), "-o", "json")
     assert (checked.returncode, "RE2 refuses" in checked.stderr) == (Exit.ERROR, True)
-    assert "error" in {one["severity"] for one in json.loads(checked.stdout)}
+    (finding,) = [one for one in json.loads(checked.stdout) if "RE2" in one["message"]]
+    assert set(finding) == {"severity", "rule", "field", "message", "mend"}
+    assert (finding["severity"], finding["rule"]) == ("error", "a")
     applied = NOWHERE("rules", "apply", str(broken))
     assert (applied.returncode, "nothing was changed" in applied.stderr) == (Exit.ERROR, True)
     good = NOWHERE("rules", "lint", GITLAB)
