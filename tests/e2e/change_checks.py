@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from control_plane.cli.local import LOCAL_NODE
+from control_plane.cli.local.system import LOCAL_NODE
 from control_plane.names import CDS, EDS, LDS, RDS
 from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.server.traffic import traffic_policy

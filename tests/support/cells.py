@@ -18,6 +18,7 @@ class FakeCell:
     weight: int = 100
     prefix: str | None = None
     """The session prefix, if it differs from the name."""
+    retired: bool = False
 
     @property
     def name(self) -> str:
