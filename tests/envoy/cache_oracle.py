@@ -2,8 +2,8 @@
 
 The script runs as in an Envoy worker, with its cache. Its questions are answered by the evaluator.
 A request's route is chosen as Envoy does it: by the conditions that the compiler writes for each
-rule. So if the cache gives a request another answer than the evaluator, two requests that the rules
-tell apart have shared a key. An answer stands here for all that a decision says, its claim
+rule; where Envoy answers by itself, its rule must be the evaluator's. So if the cache gives a request
+another answer than the evaluator, two requests that the rules tell apart have shared a key. An answer stands here for all that a decision says, its claim
 included, and not only for the cell.
 
 ``make soak`` runs this for minutes: ``python -m tests.envoy.cache_oracle --minutes 2``.
@@ -61,18 +61,20 @@ class Oracle:
         before: list[Sent] = []
         for one in sent:
             headers = one.headers | {":path": one.target}
-            route = next((name for name, holds in routes if all(h(headers) for h in holds)), None)
-            if route is None:
-                continue
             right = _answer(analysed, one)
+            route = next((some for some in routes if some.takes(headers)), _NO_RULE)
+            if route.name is None:
+                if route.rule != right.rule:
+                    raise WrongAnswer(f"rules {rules}\nEnvoy says {route.rule}\nrequest {one}")
+                continue
             self.edge.classifier = answering(right)
             asked = len(self.edge.asked)
-            added, _ = self.edge.get(one.target, route, **one.headers)
+            added, _ = self.edge.get(one.target, route.name, **one.headers)
             self.requests += 1
             self.hits += len(self.edge.asked) == asked
             self.edge.asked.clear()
             if (added["x-cellway-cell"], added["x-cellway-rule"]) != (right.cell, right.rule):
-                raise WrongAnswer(f"rules {rules}\nroute {route}\nbefore {before}\nrequest {one}")
+                raise WrongAnswer(f"rules {rules}\n{route.name}\nbefore {before}\nrequest {one}")
             before.append(one)
 
     def check_random(self, choose: random.Random) -> None:
@@ -89,12 +91,28 @@ class Oracle:
             return
 
 
-def _routes(analysed: AnalysedRuleset) -> list[tuple[str | None, list[Callable[..., bool]]]]:
-    """Return the names of the routes in their order, each with its conditions; None: it is native."""
+@dataclass(frozen=True, slots=True)
+class _Route:
+    rule: str
+    name: str | None = None
+    """None: Envoy answers by itself."""
+    conditions: tuple[Callable[[Mapping[str, str]], bool], ...] = ()
+
+    def takes(self, headers: Mapping[str, str]) -> bool:
+        return all(condition(headers) for condition in self.conditions)
+
+
+_NO_RULE = _Route("-")
+
+
+def _routes(analysed: AnalysedRuleset) -> list[_Route]:
+    """Return the routes in their order."""
+    names = analysed.names.by_rule
     return [
-        (
-            analysed.names.by_rule[one.rule.id] if isinstance(one, AskClassifier) else None,
-            [_holds(condition) for condition in one.conditions],
+        _Route(
+            one.rule.id,
+            names[one.rule.id] if isinstance(one, AskClassifier) else None,
+            tuple(_holds(condition) for condition in one.conditions),
         )
         for one in analysed.rules
     ]
