@@ -39,7 +39,7 @@ class Statement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a statement gave: how many rows it changed, and the rows that it returned."""
+    """The result of a statement: how many rows it changed, and the rows that it returned."""
 
     count: int
     rows: list[tuple[Any, ...]]
