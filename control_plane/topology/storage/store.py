@@ -52,7 +52,7 @@ class Store:
         self.engine.dispose()
 
     def subscribe(self, hint: Hint) -> Callable[[], None]:
-        """Call ``hint(revision)`` after each commit made here; return what ends that."""
+        """Call ``hint(revision)`` after each commit made here; return a function that ends it."""
         self._hints.append(hint)
         return lambda: self._hints.remove(hint)
 

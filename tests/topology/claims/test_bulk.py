@@ -64,9 +64,9 @@ def test_an_export_resumes_after_a_line(two: Topology) -> None:
 
 BAD = [
     ("{", "no JSON"),
-    ("[]", "no object"),
-    ('"x"', "no object"),
-    ("null", "no object"),
+    ("[]", "no JSON object"),
+    ('"x"', "no JSON object"),
+    ("null", "no JSON object"),
     (line("x", nope=1), "nope"),
     (line(""), "value"),
     (line("x", bucket="Bad"), "no bucket"),
