@@ -59,7 +59,7 @@ def problem(status: int, detail: str, **members: Any) -> JSONResponse:
 def findings_problem(findings: list[Finding]) -> ProblemError:
     """A ruleset that can't work."""
     errors = [
-        {"rule": f.rule, "field": f.field, "message": f.message, "mend": f.mend}
+        {"rule": f.rule, "field": f.field, "message": f.message, "mend": f.hint}
         for f in findings
         if f.severity == "error"
     ]
@@ -136,7 +136,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RulesetError)
     async def on_ruleset(_: Request, error: RulesetError) -> JSONResponse:
         errors = [
-            {"rule": p.rule, "field": p.field, "message": p.message, "mend": p.mend}
+            {"rule": p.rule, "field": p.field, "message": p.message, "mend": p.hint}
             for p in error.problems
         ]
         return problem(422, "the ruleset can't work", code="invalid-ruleset", errors=errors)

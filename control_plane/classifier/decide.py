@@ -162,7 +162,7 @@ class Decider:
     def reload(self) -> None:
         """Read cells and ruleset again. Blocks."""
         snapshot = self._topology.snapshot()
-        cells = Cells(snapshot.served_cells)
+        cells = Cells(snapshot.cells)
         document = snapshot.ruleset.document if snapshot.ruleset else None
         ruleset = self._state.ruleset
         if document != self._state.document:

@@ -38,7 +38,7 @@ class EdgeSnapshots:
 
     def at(self, state: TopologySnapshot, ruleset: Ruleset) -> Snapshot:
         """Return the configuration for a state's cells, except for retired ones, and a ruleset."""
-        update = self._compiler.update(state.served_cells, ruleset, state.edge_revision)
+        update = self._compiler.update(state.cells, ruleset, state.edge_revision)
         put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
         if has_epochs(self._policy):
             put.append(_epochs(state.answers_revision, state.epochs))

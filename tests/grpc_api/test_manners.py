@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -172,22 +173,40 @@ async def test_messages_have_a_limit(tmp_path: Path) -> None:
         assert too_large is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_shutdown_finishes_what_has_begun(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Shutdown:
+    """A server that stops while a write waits for the lock of its database."""
+
+    call: asyncio.Future[grpc.StatusCode]
+    stopping: asyncio.Future[None]
+    lock: sqlite3.Connection
+
+
+@contextlib.asynccontextmanager
+async def shutdown(directory: Path) -> AsyncIterator[Shutdown]:
+    """Begin a write that must wait, and stop the server; in the end both are over."""
     stack = contextlib.AsyncExitStack()
-    plane, _ = await stack.enter_async_context(up(tmp_path, grpc_threads=1))
+    plane, _ = await stack.enter_async_context(up(directory, grpc_threads=1))
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}")
-    with locked(tmp_path) as lock:
-        call = asyncio.ensure_future(
-            code_of(channel.unary_unary(BEGIN)(claiming("begun"), timeout=WAIT_S))
-        )
+    with locked(directory) as lock:
+        write = channel.unary_unary(BEGIN)(claiming("begun"), timeout=WAIT_S)
+        call = asyncio.ensure_future(code_of(write))
         await begun()
         stopping = asyncio.ensure_future(stack.aclose())
-        await asyncio.sleep(0.2)
-        assert not stopping.done()
-        lock.rollback()
-    assert await call is grpc.StatusCode.OK
+        yield Shutdown(call, stopping, lock)
     await stopping
     await channel.close()
+
+
+async def test_shutdown_finishes_what_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control_plane.server.grpc_listener.GRACE_S", WAIT_S)
+    async with shutdown(tmp_path) as one:
+        await asyncio.sleep(0.2)
+        assert not one.stopping.done()
+        one.lock.rollback()
+        assert await one.call is grpc.StatusCode.OK
     assert is_claimed(tmp_path, "begun")
 
 
@@ -195,21 +214,11 @@ async def test_shutdown_waits_for_a_transaction_even_past_its_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("control_plane.server.grpc_listener.GRACE_S", 0.05)
-    stack = contextlib.AsyncExitStack()
-    plane, _ = await stack.enter_async_context(up(tmp_path, grpc_threads=1))
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}")
-    with locked(tmp_path) as lock:
-        call = asyncio.ensure_future(
-            code_of(channel.unary_unary(BEGIN)(claiming("begun"), timeout=WAIT_S))
-        )
-        await begun()
-        stopping = asyncio.ensure_future(stack.aclose())
-        # The client is told that the connection goes; it may repeat with its idempotency key.
-        assert await call is not grpc.StatusCode.OK
-        assert not stopping.done()
-        lock.rollback()
-    await stopping
-    await channel.close()
+    async with shutdown(tmp_path) as one:
+        # The client is told that the connection ends; it may repeat the call with its key.
+        assert await one.call is not grpc.StatusCode.OK
+        assert not one.stopping.done()
+        one.lock.rollback()
     assert is_claimed(tmp_path, "begun")
 
 

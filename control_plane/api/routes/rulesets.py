@@ -22,7 +22,6 @@ from control_plane.api.schemas.responses import (
     answers,
 )
 from control_plane.api.write import WriteOptions
-from control_plane.routing.model import Cells
 from control_plane.routing.rules.lint import Finding, lint
 from control_plane.topology import Topology
 from control_plane.topology.values.change import Ruleset
@@ -54,13 +53,13 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "rule": finding.rule,
         "field": finding.field,
         "message": finding.message,
-        "mend": finding.mend,
+        "mend": finding.hint,
     }
 
 
 def _check(topology: Topology, document: str) -> list[Finding]:
     """Findings against the cells that there are; raises if one is an error."""
-    findings = lint(document, Cells(topology.cells.all()))
+    findings = lint(document, topology.cells.all())
     if any(finding.severity == "error" for finding in findings):
         raise findings_problem(findings)
     return findings
@@ -77,7 +76,7 @@ async def list_rulesets(request: Request) -> dict[str, Any]:
 async def lint_ruleset(request: Request, document: Document) -> dict[str, Any]:
     """What is wrong or doubtful about a ruleset, against the cells that there are."""
     cells = await run_in_threadpool(_topology(request).cells.all)
-    findings = lint(json.dumps(document), Cells(cells))
+    findings = lint(json.dumps(document), cells)
     return {"findings": [_finding(finding) for finding in findings]}
 
 

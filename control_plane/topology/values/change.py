@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from control_plane.topology.values.cell import Cell, CellState
+from control_plane.topology.values.cell import Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,6 @@ class TopologySnapshot:
     """The active version, if there is one."""
     epochs: Mapping[int, int] = field(default_factory=dict)
     """By shard of the claims' keyspace, the revision of the last change of an owner."""
-
-    @property
-    def served_cells(self) -> tuple[Cell, ...]:
-        """The cells that edges and classifiers know of: all but retired ones."""
-        return tuple(cell for cell in self.cells if cell.state is not CellState.RETIRED)
 
 
 @dataclass(frozen=True, slots=True)
