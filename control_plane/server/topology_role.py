@@ -75,7 +75,7 @@ def watch_cells(foundation: Foundation) -> None:
 
 
 def change_retention(topology: Topology, settings: Settings) -> ChangeRetention:
-    """Return what forgets old changes of a topology."""
+    """Return the job that deletes old changes of a topology."""
     return ChangeRetention(topology, changes_kept(settings))
 
 

@@ -102,7 +102,7 @@ def for_rows(
 
 @lru_cache(maxsize=16 * ROWS_PER_STATEMENT)
 def _text_for(text: Callable[[str], str], count: int, width: int) -> str:
-    """Return a text for so many rows. As one object, its hash is computed once for all uses."""
+    """Return the text for a number of rows: always the same object, so that it is hashed once."""
     return text(placeholders(count, width))
 
 
