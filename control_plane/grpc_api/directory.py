@@ -66,7 +66,7 @@ class LiveDirectory:
             self._directory = Directory(self._topology.snapshot())
         return self._directory
 
-    def owners(self, keys: Sequence[KeyPair]) -> list[int | None]:
+    def owner_ids_of(self, keys: Sequence[KeyPair]) -> list[int | None]:
         """The owning cell's id of each key, in order; None where nobody owns it."""
         return self._lookup.owner_ids_of(keys)
 
@@ -80,7 +80,7 @@ class LiveDirectories:
         self._lock = threading.Lock()
         self._all: list[LiveDirectory] = []
 
-    def mine(self) -> LiveDirectory:
+    def of_this_thread(self) -> LiveDirectory:
         """That of the calling thread; raises `Unavailable` where the database is not there."""
         live: LiveDirectory | None = getattr(self._mine, "live", None)
         if live is None:

@@ -90,7 +90,7 @@ def access_of(rules: Collection[int]) -> Access:
     )
 
 
-def described(service: ServiceDescriptor) -> dict[str, Access]:
+def access_by_method(service: ServiceDescriptor) -> dict[str, Access]:
     """The access of each method of a service, by ``/service/method``."""
     return {
         f"/{service.full_name}/{method.name}": access_of(
@@ -101,7 +101,7 @@ def described(service: ServiceDescriptor) -> dict[str, Access]:
     }
 
 
-_DESCRIBED: Mapping[str, Access] = MappingProxyType(
+_PROTOCOL_ACCESS: Mapping[str, Access] = MappingProxyType(
     {
         method: access
         for module in (
@@ -113,18 +113,18 @@ _DESCRIBED: Mapping[str, Access] = MappingProxyType(
             service_pb2,
         )
         for service in module.DESCRIPTOR.services_by_name.values()
-        for method, access in described(service).items()
+        for method, access in access_by_method(service).items()
     }
 )
 
 
 def access_for(method: str) -> Access:
     """The access of any ``/service/method`` on the port; what is not known is for admins."""
-    access = _DESCRIBED.get(method)
-    return _other(method) if access is None else access
+    access = _PROTOCOL_ACCESS.get(method)
+    return _access_beyond_protocol(method) if access is None else access
 
 
-def _other(method: str) -> Access:
+def _access_beyond_protocol(method: str) -> Access:
     service = method.rpartition("/")[0].lstrip("/")
     if service == "grpc.health.v1.Health" or service.startswith("grpc.reflection."):
         return ANYONE

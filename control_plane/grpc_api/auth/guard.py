@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol
 import grpc
 
 from control_plane.grpc_api.auth.access import Access
-from control_plane.grpc_api.auth.identity import Caller, Names
+from control_plane.grpc_api.auth.identity import Caller, NamePatterns
 from control_plane.grpc_api.wire.status import Code
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ type Handler = grpc.RpcMethodHandler[Any, Any]
 MAX_CALLERS = 10_000
 """Certificates whose meaning is remembered."""
 
-caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+current_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 """Who makes the call at hand; None where the port has no TLS."""
 
 
@@ -42,17 +42,19 @@ class _CheckedContext:
         return getattr(self._context, name)
 
 
-class Observer(Protocol):
+class RefusalObserver(Protocol):
     """Is told of each refusal, for metrics."""
 
     def refused(self, method: str, code: grpc.StatusCode) -> None:
         """A call of ``/service/method`` was refused with this status."""
 
 
-class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+class AccessGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
     """Enforces `Access` on every method of a server, whoever registered it."""
 
-    def __init__(self, names: Names, access: Callable[[str], Access], observer: Observer) -> None:
+    def __init__(
+        self, names: NamePatterns, access: Callable[[str], Access], observer: RefusalObserver
+    ) -> None:
         self._names = names
         self._access = access
         self._observer = observer
@@ -140,7 +142,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         refusal = access.refusal(who, cell_id)
         if refusal is not None:
             await self._refuse(method, Code.PERMISSION_DENIED, refusal, context)
-        caller.set(who)
+        current_caller.set(who)
         return who
 
     async def _checked(
@@ -171,7 +173,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         try:
             return self._callers[names]
         except KeyError:
-            known = self._names.caller(name.decode("utf-8", "replace") for name in names)
+            known = self._names.caller_of(name.decode("utf-8", "replace") for name in names)
             if len(self._callers) >= MAX_CALLERS:
                 self._callers.clear()
             self._callers[names] = known

@@ -68,7 +68,7 @@ _GROUPS: dict[Role, frozenset[str]] = {
 }
 
 
-class Names:
+class NamePatterns:
     """Reads roles from subject alternative names (URI, DNS, e-mail) by one pattern per role.
 
     Patterns are RE2 and match a whole name. That of cells captures ``cell`` (its id), that of
@@ -78,7 +78,7 @@ class Names:
     def __init__(self, patterns: dict[Role, str]) -> None:
         self._patterns = {role: _compiled(role, text) for role, text in patterns.items()}
 
-    def caller(self, names: Iterable[str]) -> Caller | None:
+    def caller_of(self, names: Iterable[str]) -> Caller | None:
         """Who these names mean; None if nobody that we know of."""
         found: list[Identity] = []
         for name in list(names)[:MAX_SANS]:

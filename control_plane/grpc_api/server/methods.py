@@ -14,9 +14,9 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from control_plane.grpc_api.auth.guard import caller
-from control_plane.grpc_api.server.pool import Work, late
-from control_plane.grpc_api.server.write_queue import Update, Updates
+from control_plane.grpc_api.auth.guard import current_caller
+from control_plane.grpc_api.server.pool import CallPool, deadline_passed
+from control_plane.grpc_api.server.write_queue import QueuedWrite, WriteQueue
 from control_plane.grpc_api.wire.status import CallError, Code, failure
 from control_plane.names import CELL_ID_METADATA, MAX_IDEMPOTENCY_KEY_CHARS
 from control_plane.topology.values.errors import TopologyError
@@ -39,7 +39,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceMethods:
     """One service: its methods by name.
 
     ``inline`` ones run on the loop. ``lookups`` read the database through a connection of the
@@ -52,11 +52,11 @@ class Service:
     inline: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
     lookups: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
     pooled: Mapping[str, Callable[[Any, Call], Message]] = field(default_factory=dict)
-    beginning: Mapping[str, Callable[[Any, Call], Update]] = field(default_factory=dict)
-    settling: Mapping[str, Callable[[Any, Call], Update]] = field(default_factory=dict)
+    beginning: Mapping[str, Callable[[Any, Call], QueuedWrite]] = field(default_factory=dict)
+    settling: Mapping[str, Callable[[Any, Call], QueuedWrite]] = field(default_factory=dict)
 
 
-class Observer(Protocol):
+class CallObserver(Protocol):
     """Is told of each call, for metrics."""
 
     def called(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
@@ -64,12 +64,12 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pools:
+class Executors:
     """Where what blocks runs; ``lookups`` None: on the loop."""
 
-    transactions: Work
-    updates: Updates
-    lookups: Work | None = None
+    transactions: CallPool
+    updates: WriteQueue
+    lookups: CallPool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,10 @@ class _Malformed:
 
 
 def register(
-    server: grpc.aio.Server, services: Iterable[Service], pools: Pools, observer: Observer
+    server: grpc.aio.Server,
+    services: Iterable[ServiceMethods],
+    pools: Executors,
+    observer: CallObserver,
 ) -> tuple[str, ...]:
     """Serve every method of these services; gives their full names."""
     names = []
@@ -96,7 +99,7 @@ def register(
 
 
 def _handler(
-    service: Service, method: MethodDescriptor, pools: Pools, observer: Observer
+    service: ServiceMethods, method: MethodDescriptor, pools: Executors, observer: CallObserver
 ) -> grpc.RpcMethodHandler[Any, Any]:
     name = f"/{service.descriptor.full_name}/{method.name}"
     answer = _answerer(service, method.name, pools)
@@ -127,7 +130,7 @@ def _handler(
 
 
 def _answerer(
-    service: Service, method: str, pools: Pools
+    service: ServiceMethods, method: str, pools: Executors
 ) -> Callable[[Any, Context], Awaitable[Message]]:
     if method in service.pooled:
         return partial(_pooled, service.pooled[method], pools.transactions)
@@ -174,13 +177,13 @@ async def _inline(method: Callable[[Any], Message], request: Any, context: Conte
 
 
 async def _looked_up(
-    method: Callable[[Any], Message], work: Work, request: Any, context: Context
+    method: Callable[[Any], Message], work: CallPool, request: Any, context: Context
 ) -> Message:
     return await work.run(lambda: method(request), _remaining(context))
 
 
 async def _pooled(
-    method: Callable[[Any, Call], Message], work: Work, request: Any, context: Context
+    method: Callable[[Any, Call], Message], work: CallPool, request: Any, context: Context
 ) -> Message:
     remaining = _remaining(context)
     call = _call(context)
@@ -188,8 +191,8 @@ async def _pooled(
 
 
 async def _updated(
-    method: Callable[[Any, Call], Update],
-    updates: Updates,
+    method: Callable[[Any, Call], QueuedWrite],
+    updates: WriteQueue,
     request: Any,
     context: Context,
     *,
@@ -204,14 +207,14 @@ def _remaining(context: Context) -> float | None:
     """Seconds until the client gives up; raises `CallError` when it has."""
     remaining: float | None = context.time_remaining()
     if remaining is not None and remaining <= 0:
-        raise late()
+        raise deadline_passed()
     return remaining
 
 
 def _call(context: Context) -> Call:
     metadata = context.invocation_metadata() or ()
     key = _once(_KEY, metadata)
-    who = caller.get()
+    who = current_caller.get()
     if who is not None:
         cell_id = who.cell_ids[0] if len(who.cell_ids) == 1 else None
         return Call(str(who), key, cell_id)

@@ -12,7 +12,7 @@ from typing import Any
 from control_plane.grpc_api.wire.status import CallError, Code
 
 
-class Work:
+class CallPool:
     """A bounded thread pool. At most ``max_calls`` calls are running or waiting at once."""
 
     def __init__(self, *, threads: int, max_calls: int) -> None:
@@ -33,7 +33,7 @@ class Work:
 
         def begin() -> T:
             if deadline is not None and time.monotonic() >= deadline:
-                raise late()
+                raise deadline_passed()
             return work()
 
         if not self._slots.acquire(blocking=False):
@@ -55,6 +55,6 @@ class Work:
         await asyncio.to_thread(self._pool.shutdown, wait=True)
 
 
-def late() -> CallError:
+def deadline_passed() -> CallError:
     """The call's deadline passed before its work began."""
     return CallError(Code.DEADLINE_EXCEEDED, "the deadline passed before the work was begun")

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 
 from control_plane.grpc_api.auth.access import access_for
-from control_plane.grpc_api.auth.guard import Guard
-from control_plane.grpc_api.auth.identity import Names
+from control_plane.grpc_api.auth.guard import AccessGuard
+from control_plane.grpc_api.auth.identity import NamePatterns
 from control_plane.grpc_api.auth.tls import ReloadingTls, TlsFiles
 from control_plane.grpc_api.metrics import GrpcMetrics
 from control_plane.process.listening import check_free, host_port, numeric
@@ -22,7 +22,7 @@ class Security:
     """The files of mutual TLS, and whom the names in client certificates mean."""
 
     files: TlsFiles
-    names: Names
+    names: NamePatterns
 
 
 class GrpcPort:
@@ -45,7 +45,7 @@ class GrpcPort:
         interceptors = []
         if security is not None:
             self._tls = ReloadingTls(security.files, metrics.tls_failed)
-            interceptors.append(Guard(security.names, access_for, metrics))
+            interceptors.append(AccessGuard(security.names, access_for, metrics))
         self.server = grpc.aio.server(
             interceptors=interceptors, options=options, maximum_concurrent_rpcs=max_rpcs
         )

@@ -18,7 +18,6 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from control_plane.grpc_api.server.pool import late
 from control_plane.grpc_api.wire.status import CallError, Code
 from control_plane.topology.storage.group_commit import MAX_JOBS, Job, Write
 
@@ -27,7 +26,7 @@ CarryOut = Callable[[Sequence[Write[Any]]], Sequence[Job[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class QueuedWrite:
     """A write, and the answer to the client once it is done."""
 
     write: Write[Any]
@@ -36,7 +35,7 @@ class Update:
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    prepare: Callable[[], Update]
+    prepare: Callable[[], QueuedWrite]
     deadline: float | None
     settles: bool
     answered: asyncio.Future[Message]
@@ -45,7 +44,7 @@ class _Call:
 _Outcome = Message | Exception
 
 
-class Updates:
+class WriteQueue:
     """Carries out updates in groups. For one event loop.
 
     At most ``max_calls`` that begin something are running or waiting at once, and as many that
@@ -67,7 +66,7 @@ class Updates:
         self._closed = False
 
     async def run(
-        self, prepare: Callable[[], Update], remaining_s: float | None, *, settles: bool
+        self, prepare: Callable[[], QueuedWrite], remaining_s: float | None, *, settles: bool
     ) -> Message:
         """The answer to an update. ``prepare`` is called in a thread and does not block.
 
@@ -117,13 +116,13 @@ class Updates:
     def _done(self, calls: list[_Call]) -> list[tuple[_Call, _Outcome | None]]:
         """What became of each; None of those that nobody waits for, which are not begun."""
         found: list[tuple[_Call, _Outcome | None]] = []
-        ready: list[tuple[_Call, Update]] = []
+        ready: list[tuple[_Call, QueuedWrite]] = []
         for call in calls:
             if call.answered.cancelled():
                 found.append((call, None))
                 continue
             if call.deadline is not None and time.monotonic() >= call.deadline:
-                found.append((call, late()))
+                found.append((call, deadline_passed()))
                 continue
             try:
                 ready.append((call, call.prepare()))
@@ -131,7 +130,9 @@ class Updates:
                 found.append((call, error))
         return found + self._written(ready)
 
-    def _written(self, ready: list[tuple[_Call, Update]]) -> list[tuple[_Call, _Outcome | None]]:
+    def _written(
+        self, ready: list[tuple[_Call, QueuedWrite]]
+    ) -> list[tuple[_Call, _Outcome | None]]:
         try:
             jobs = self._carry_out([update.write for _, update in ready])
         except Exception as error:  # noqa: BLE001 - each caller raises it
@@ -151,7 +152,7 @@ class Updates:
                 call.answered.set_result(outcome)
 
 
-def _outcome(update: Update, job: Job[Any]) -> _Outcome:
+def _outcome(update: QueuedWrite, job: Job[Any]) -> _Outcome:
     try:
         return update.answer(job.result())
     except Exception as error:  # noqa: BLE001 - its caller raises it

@@ -13,8 +13,8 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from control_plane.grpc_api.directory import LiveDirectories, cell_info
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2, service_pb2
 from control_plane.grpc_api.generated.types.v1.uuid_pb2 import UUID
-from control_plane.grpc_api.server.methods import Call, Service
-from control_plane.grpc_api.server.write_queue import Update
+from control_plane.grpc_api.server.methods import Call, ServiceMethods
+from control_plane.grpc_api.server.write_queue import QueuedWrite
 from control_plane.grpc_api.wire.claim_types import NUMBERS, bucket_word
 from control_plane.grpc_api.wire.records import (
     key_of,
@@ -42,16 +42,16 @@ _EARLY = (
 )
 
 
-class Claims:
+class ClaimService:
     """The methods of the service. All that give a message, but `get_cells`, block."""
 
     def __init__(self, topology: Topology, live: LiveDirectories) -> None:
         self._topology = topology
         self._live = live
 
-    def service(self) -> Service:
+    def service(self) -> ServiceMethods:
         """``gitlab.cells.topology_service.claims.v1.ClaimService``."""
-        return Service(
+        return ServiceMethods(
             service_pb2.DESCRIPTOR.services_by_name["ClaimService"],
             lookups={"GetCells": self.get_cells},
             pooled={
@@ -68,7 +68,7 @@ class Claims:
 
     def get_cells(self, _: Message) -> Message:
         """Every cell."""
-        return self._live.mine().current().response
+        return self._live.of_this_thread().current().response
 
     def get_record(self, request: service_pb2.GetRecordRequest, _: Call) -> Message:
         """One claim and its cell."""
@@ -84,7 +84,7 @@ class Claims:
                 response.cell_info.CopyFrom(cell_info(cell))
         return response
 
-    def begin_update(self, request: service_pb2.BeginUpdateRequest, call: Call) -> Update:
+    def begin_update(self, request: service_pb2.BeginUpdateRequest, call: Call) -> QueuedWrite:
         """Lock what is to be created and destroyed under a new lease; all or nothing."""
         write = self._topology.leases.beginning(
             _cell_id(request.cell_id),
@@ -93,21 +93,23 @@ class Claims:
             actor=call.actor,
             idempotency_key=call.idempotency_key,
         )
-        return Update(write, _begun)
+        return QueuedWrite(write, _begun)
 
-    def commit_update(self, request: service_pb2.CommitUpdateRequest, call: Call) -> Update:
+    def commit_update(self, request: service_pb2.CommitUpdateRequest, call: Call) -> QueuedWrite:
         """Make a lease's changes final."""
         lease = uuid_text(request.lease_uuid.value, "lease_uuid")
         cell_id = _cell_id(request.cell_id)
         write = self._topology.leases.settling(cell_id, lease, "committed", actor=call.actor)
-        return Update(write, lambda _: service_pb2.CommitUpdateResponse())
+        return QueuedWrite(write, lambda _: service_pb2.CommitUpdateResponse())
 
-    def rollback_update(self, request: service_pb2.RollbackUpdateRequest, call: Call) -> Update:
+    def rollback_update(
+        self, request: service_pb2.RollbackUpdateRequest, call: Call
+    ) -> QueuedWrite:
         """Undo a lease's changes."""
         lease = uuid_text(request.lease_uuid.value, "lease_uuid")
         cell_id = _cell_id(request.cell_id)
         write = self._topology.leases.settling(cell_id, lease, "rolled back", actor=call.actor)
-        return Update(write, lambda _: service_pb2.RollbackUpdateResponse())
+        return QueuedWrite(write, lambda _: service_pb2.RollbackUpdateResponse())
 
     def list_leases(self, request: service_pb2.ListLeasesRequest, _: Call) -> Message:
         """A page of the cell's open leases; ``next`` is there while there are more."""

@@ -16,7 +16,7 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
     ClassifyType,
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.grpc_api.server.methods import Service
+from control_plane.grpc_api.server.methods import ServiceMethods
 from control_plane.grpc_api.wire.claim_types import claim_key
 from control_plane.names import cell_id
 from control_plane.topology.values.cell import Cell
@@ -43,7 +43,7 @@ def classify(request: ClassifyRequest, live: LiveDirectory) -> ClassifyResponse:
     if not chain:
         return _answer(_static(request, directory))
     keys = [claim_key(claim, where) for where, claim in chain]
-    for (_, claim), owner in zip(chain, live.owners(keys), strict=True):
+    for (_, claim), owner in zip(chain, live.owner_ids_of(keys), strict=True):
         cell = directory.by_id.get(owner) if owner is not None else None
         if cell is not None:
             return _answer(cell, claim)
@@ -94,16 +94,16 @@ def _shown(keys: list[ClaimKey]) -> str:
     return ", ".join(map(str, keys))[:_MAX_SHOWN]
 
 
-def classify_service(live: LiveDirectories) -> Service:
+def classify_service(live: LiveDirectories) -> ServiceMethods:
     """``gitlab.cells.topology_service.ClassifyService``."""
 
     def answer(request: ClassifyRequest) -> Message:
-        return classify(request, live.mine())
+        return classify(request, live.of_this_thread())
 
     def cells(_: Message) -> Message:
-        return live.mine().current().response
+        return live.of_this_thread().current().response
 
-    return Service(
+    return ServiceMethods(
         DESCRIPTOR.services_by_name["ClassifyService"],
         lookups={"Classify": answer, "GetCells": cells},
     )

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from control_plane.grpc_api.directory import LiveDirectories, cell_info
 from control_plane.grpc_api.generated import claim_service_pb2 as pb
 from control_plane.grpc_api.generated.claims.v1.messages_pb2 import Source, Subject
-from control_plane.grpc_api.server.methods import Call, Service
+from control_plane.grpc_api.server.methods import Call, ServiceMethods
 from control_plane.grpc_api.wire.status import CallError, Code
 from control_plane.names import CELL_ID_METADATA
 from control_plane.topology import Topology
@@ -31,16 +31,16 @@ _MODELS = MappingProxyType({subject: model for model, subject in _SUBJECTS.items
 _ID_BYTES = 8
 
 
-class FirstClaims:
+class FirstClaimService:
     """The methods of the service. All but `get_cells` block."""
 
     def __init__(self, topology: Topology, live: LiveDirectories) -> None:
         self._topology = topology
         self._live = live
 
-    def service(self) -> Service:
+    def service(self) -> ServiceMethods:
         """``gitlab.cells.topology_service.ClaimService``."""
-        return Service(
+        return ServiceMethods(
             pb.DESCRIPTOR.services_by_name["ClaimService"],
             lookups={"GetCells": self.get_cells},
             pooled={"CreateClaim": self.create_claim, "GetClaim": self.get_claim},
@@ -48,7 +48,7 @@ class FirstClaims:
 
     def get_cells(self, _: Message) -> Message:
         """Every cell."""
-        return self._live.mine().current().response
+        return self._live.of_this_thread().current().response
 
     def create_claim(self, request: pb.CreateClaimRequest, call: Call) -> Message:
         """Claim a route for the caller's cell: begun and committed in one call."""

@@ -18,7 +18,7 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
     ClassifyType,
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.server.pool import CallPool
 from control_plane.grpc_api.services.classify import classify
 from control_plane.grpc_api.wire.status import CallError, Code, failure
 from control_plane.topology.values.errors import Invalid, Problem, TopologyError
@@ -74,7 +74,7 @@ class Gateway:
         live: LiveDirectories,
         times: CacheTimes,
         called: Callable[[grpc.StatusCode], None],
-        lookups: Work | None = None,
+        lookups: CallPool | None = None,
     ) -> None:
         self._lookups = lookups
         self._live = live
@@ -87,10 +87,10 @@ class Gateway:
         try:
             request = read_request(body)
             if self._lookups is None:
-                response = classify(request, self._live.mine())
+                response = classify(request, self._live.of_this_thread())
             else:
                 response = await self._lookups.run(
-                    lambda: classify(request, self._live.mine()), None
+                    lambda: classify(request, self._live.of_this_thread()), None
                 )
         except (CallError, TopologyError) as error:
             code, text = failure(error)

@@ -9,11 +9,11 @@ from control_plane.grpc_api.generated.health_service_pb2 import (
     LivenessProbeResponse,
     ReadinessProbeResponse,
 )
-from control_plane.grpc_api.server.methods import Call, Service
+from control_plane.grpc_api.server.methods import Call, ServiceMethods
 from control_plane.topology import Topology
 
 
-def health_service(topology: Topology) -> Service:
+def health_service(topology: Topology) -> ServiceMethods:
     """``gitlab.cells.topology_service.HealthService``."""
 
     def ready(_: Message, _call: Call) -> Message:
@@ -24,7 +24,7 @@ def health_service(topology: Topology) -> Service:
     def alive(_: Message) -> Message:
         return LivenessProbeResponse()
 
-    return Service(
+    return ServiceMethods(
         DESCRIPTOR.services_by_name["HealthService"],
         inline={"LivenessProbe": alive},
         pooled={"ReadinessProbe": ready},

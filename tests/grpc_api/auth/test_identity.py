@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from control_plane.grpc_api.auth.access import ANYONE, Access, access_for, access_of
-from control_plane.grpc_api.auth.identity import BadPattern, Caller, Identity, Names, Role
+from control_plane.grpc_api.auth.identity import BadPattern, Caller, Identity, NamePatterns, Role
 from control_plane.server.grpc_listener import security_of
 from control_plane.settings import BadSetting, Settings
 
-NAMES = Names({Role(role): name for role, name in Settings().grpc_names().items()})
+NAMES = NamePatterns({Role(role): name for role, name in Settings().grpc_names().items()})
 CELL, ROUTER = Identity(Role.CELL, 3), Identity(Role.ROUTER)
 ADMIN, NODE = Identity(Role.ADMIN), Identity(Role.NODE, 0, "edge", "n-1")
 
@@ -39,13 +39,13 @@ ADMIN, NODE = Identity(Role.ADMIN), Identity(Role.NODE, 0, "edge", "n-1")
     ],
 )
 def test_whom_a_name_means(name: str, identity: Identity | None) -> None:
-    assert NAMES.caller([name]) == (identity and Caller((identity,)))
+    assert NAMES.caller_of([name]) == (identity and Caller((identity,)))
 
 
 def test_a_certificate_may_name_several_things() -> None:
     both = ["x.example", "spiffe://cellway/router", "spiffe://cellway/node/edge/n-1"]
-    assert NAMES.caller(both) == Caller((ROUTER, NODE))
-    assert str(NAMES.caller(both)) == "router+node/edge/n-1"
+    assert NAMES.caller_of(both) == Caller((ROUTER, NODE))
+    assert str(NAMES.caller_of(both)) == "router+node/edge/n-1"
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_a_certificate_may_name_several_things() -> None:
 )
 def test_patterns_that_can_t_work_are_refused(role: Role, pattern: str, text: str) -> None:
     with pytest.raises(BadPattern, match=text):
-        Names({role: pattern})
+        NamePatterns({role: pattern})
     with pytest.raises(BadSetting, match=text):
         security_of(Settings(**{f"grpc_{role}_name": pattern}))
 
 
 def test_patterns_of_one_s_own() -> None:
-    names = Names({Role.CELL: r"c(?P<cell>\d+)\.cells\.example"})
-    assert names.caller(["c7.cells.example"]) == Caller((Identity(Role.CELL, 7),))
+    names = NamePatterns({Role.CELL: r"c(?P<cell>\d+)\.cells\.example"})
+    assert names.caller_of(["c7.cells.example"]) == Caller((Identity(Role.CELL, 7),))
 
 
 def test_rules_are_alternatives() -> None:

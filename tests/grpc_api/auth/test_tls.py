@@ -20,7 +20,7 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
 from control_plane.server import running
 from control_plane.settings import Settings
-from tests.grpc_api.wire import PACKAGE, num, sub
+from tests.grpc_api.wire_client import PACKAGE, num, sub
 from tests.support.certificates import Authority, channel, replace
 from tests.support.secured_plane import WAIT_S, Secured, secured_plane, server_files
 
