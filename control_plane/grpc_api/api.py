@@ -15,19 +15,19 @@ from control_plane.topology import Topology
 
 
 class TopologyApi:
-    """Serves ``gitlab.cells.topology_service.*``; whoever made ``pools`` closes them."""
+    """Serves ``gitlab.cells.topology_service.*``. Whoever opened the executors closes them."""
 
-    def __init__(self, topology: Topology, live: LiveDirectories, pools: Executors) -> None:
-        self._pools = pools
+    def __init__(self, topology: Topology, live: LiveDirectories, executors: Executors) -> None:
+        self._executors = executors
         self._services = (
             classify_service(live),
-            ClaimService(topology, live).service(),
-            FirstClaimService(topology, live).service(),
+            ClaimService(topology, live).methods(),
+            FirstClaimService(topology, live).methods(),
             cell_service(live),
             sequence_service(live),
             health_service(topology),
         )
 
     def register(self, server: grpc.aio.Server, observer: CallObserver) -> tuple[str, ...]:
-        """Add the services to a server; gives their full names."""
-        return register(server, self._services, self._pools, observer)
+        """Add the services to a server, and return their full names."""
+        return register(server, self._services, self._executors, observer)

@@ -12,26 +12,26 @@ from control_plane.topology.values.errors import NotFound
 
 
 def cell_service(live: LiveDirectories) -> ServiceMethods:
-    """``gitlab.cells.topology_service.CellService``."""
+    """Return the methods of ``gitlab.cells.topology_service.CellService``."""
 
-    def cell(request: GetCellRequest) -> Message:
-        found = live.of_this_thread().current().by_id.get(request.cell_id)
-        if found is None:
+    def get_cell(request: GetCellRequest) -> Message:
+        cell = live.of_this_thread().current().by_id.get(request.cell_id)
+        if cell is None:
             raise NotFound("cell", str(request.cell_id))
-        return GetCellResponse(cell_info=cell_info(found))
+        return GetCellResponse(cell_info=cell_info(cell))
 
     return ServiceMethods(
-        cell_service_pb2.DESCRIPTOR.services_by_name["CellService"], lookups={"GetCell": cell}
+        cell_service_pb2.DESCRIPTOR.services_by_name["CellService"], lookups={"GetCell": get_cell}
     )
 
 
 def sequence_service(live: LiveDirectories) -> ServiceMethods:
-    """``gitlab.cells.topology_service.SequenceService``: each cell's ranges are in its info."""
+    """Return the methods of ``gitlab.cells.topology_service.SequenceService``.
 
-    def cells(_: Message) -> Message:
-        return live.of_this_thread().current().response
+    The info of each cell holds its ranges.
+    """
 
     return ServiceMethods(
         sequence_service_pb2.DESCRIPTOR.services_by_name["SequenceService"],
-        lookups={"GetCells": cells},
+        lookups={"GetCells": live.get_cells},
     )

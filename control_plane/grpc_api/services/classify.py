@@ -29,14 +29,14 @@ _MAX_SHOWN = 200
 
 
 def classify(request: ClassifyRequest, live: LiveDirectory) -> ClassifyResponse:
-    """Answer with the cell to proxy to.
+    """Return the cell to proxy to.
 
-    Claims decide if there are any: in order, the first that a cell owns. Else ``type`` and
-    ``value`` do.
+    If the request has claims, the first of them that a cell owns decides. Otherwise ``type`` and
+    ``value`` name the cell.
 
     Raises:
-        Invalid: nothing is asked, or something that this server does not know.
-        NotFound: no cell owns it.
+        Invalid: The request asks for nothing, or for something that this server does not know.
+        NotFound: No cell owns any of the claims, or there is no such cell.
     """
     chain = _chain(request)
     directory = live.current()
@@ -51,11 +51,14 @@ def classify(request: ClassifyRequest, live: LiveDirectory) -> ClassifyResponse:
 
 
 def _chain(request: ClassifyRequest) -> list[tuple[str, Claim]]:
-    """The claims to try; the older single ``claim`` is a chain of one."""
+    """Return the claims to try, each with its field's name for errors.
+
+    Older clients send a single ``claim``, which is a chain of one.
+    """
     chain = [(f"claims[{index}]", claim) for index, claim in enumerate(request.claims)]
     if len(chain) > MAX_CLAIMS:
-        mend = f"send at most {MAX_CLAIMS}"
-        raise Invalid(Problem("claims", f"{len(chain)} claims in one chain", mend))
+        hint = f"send at most {MAX_CLAIMS}"
+        raise Invalid(Problem("claims", f"{len(chain)} claims in one chain", hint))
     if request.HasField("claim"):
         if not chain:
             return [("claim", request.claim)]
@@ -77,10 +80,10 @@ def _static(request: ClassifyRequest, directory: Directory) -> Cell:
             number = cell_id(key)
             cell = None if number is None else directory.by_id.get(number)
     else:
-        known = {value.number: value.name for value in ClassifyType.DESCRIPTOR.values}
-        name = known.get(request.type, str(request.type))
-        mend = "send claims, or the type FIRST_CELL, SESSION_PREFIX or CELL_ID"
-        raise Invalid(Problem("type", f"invalid type {name}", mend))
+        names = {value.number: value.name for value in ClassifyType.DESCRIPTOR.values}
+        name = names.get(request.type, str(request.type))
+        hint = "send claims, or the type FIRST_CELL, SESSION_PREFIX or CELL_ID"
+        raise Invalid(Problem("type", f"invalid type {name}", hint))
     if cell is None:
         raise NotFound("cell", key[:_MAX_SHOWN])
     return cell
@@ -95,15 +98,12 @@ def _shown(keys: list[ClaimKey]) -> str:
 
 
 def classify_service(live: LiveDirectories) -> ServiceMethods:
-    """``gitlab.cells.topology_service.ClassifyService``."""
+    """Return the methods of ``gitlab.cells.topology_service.ClassifyService``."""
 
-    def answer(request: ClassifyRequest) -> Message:
+    def answer_classify(request: ClassifyRequest) -> Message:
         return classify(request, live.of_this_thread())
-
-    def cells(_: Message) -> Message:
-        return live.of_this_thread().current().response
 
     return ServiceMethods(
         DESCRIPTOR.services_by_name["ClassifyService"],
-        lookups={"Classify": answer, "GetCells": cells},
+        lookups={"Classify": answer_classify, "GetCells": live.get_cells},
     )

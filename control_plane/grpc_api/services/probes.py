@@ -14,10 +14,10 @@ from control_plane.topology import Topology
 
 
 def health_service(topology: Topology) -> ServiceMethods:
-    """``gitlab.cells.topology_service.HealthService``."""
+    """Return the methods of ``gitlab.cells.topology_service.HealthService``."""
 
     def ready(_: Message, _call: Call) -> Message:
-        # Raises Unavailable where the database can't be read.
+        # It raises Unavailable if the database can't be read.
         topology.revision()
         return ReadinessProbeResponse()
 

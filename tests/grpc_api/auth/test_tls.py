@@ -271,7 +271,7 @@ async def test_serve_speaks_tls_with_the_files_of_its_flags(tmp_path: Path) -> N
         *("--grpc-tls-certificate", f"{tmp_path}/server.crt"),
         *("--grpc-tls-key", f"{tmp_path}/server.key"),
         *("--grpc-tls-client-ca", f"{tmp_path}/server.ca"),
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     try:
         pair = authority.sign("spiffe://cellway/admin")
