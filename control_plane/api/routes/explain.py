@@ -1,4 +1,4 @@
-"""``/v1/explain``: the evaluator's decision for a request, with its trace."""
+"""``/v1/explain``: the routing decision for a request, with its trace."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.auth import VIEWER
 from control_plane.api.problem import ProblemError
-from control_plane.api.schemas.requests import ExplainBody
-from control_plane.api.schemas.responses import Explained, answers
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.explain import ExplainBody, Explained
+from control_plane.api.state import TheTopology
 from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import Owners, decide
 from control_plane.routing.model import Cells, Decision, Status, ToCell
@@ -29,9 +30,12 @@ router = APIRouter(prefix="/v1", tags=["explain"])
 
 
 @router.post("/explain", response_model=None, responses=answers(Explained), openapi_extra=VIEWER)
-async def explain(request: Request, body: ExplainBody) -> dict[str, Any]:
-    """Which cell a request would reach, by which rule, and why. Nothing is sent."""
-    return await run_in_threadpool(_explain, request.app.state.topology, body)
+async def explain(topology: TheTopology, body: ExplainBody) -> dict[str, Any]:
+    """Return which cell a request would reach, by which rule, and why. Nothing is sent.
+
+    409: no ruleset is active, and the body holds none.
+    """
+    return await run_in_threadpool(_explain, topology, body)
 
 
 def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
@@ -62,16 +66,24 @@ def explained(
     method: str,
     headers: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
-    """What the edge and then the ruleset make of a request, as plain JSON.
+    """Return what the edge and then the ruleset make of a request, as plain JSON.
+
+    Args:
+        ruleset: The rules.
+        cells: All cells.
+        owners: Looks up the owners of claims.
+        url: An absolute URL, or a path.
+        method: The HTTP method.
+        headers: Name and value of each header, in order.
 
     Raises:
-        ProblemError: (422) the URL is none.
+        ProblemError: (422) The URL is neither.
     """
-    named, target = split_url(url)
+    url_authority, target = split_url(url)
     fields = [(name, value.encode("utf-8", "replace")) for name, value in headers]
-    # As a client sends it: Host headers that are given replace the URL's, and all of them go out.
-    given = any(name.lower() == "host" for name, _ in fields)
-    authority = None if given else named.encode()
+    # As in a client, Host headers replace the URL's authority, and all of them are sent.
+    has_host = any(name.lower() == "host" for name, _ in fields)
+    authority = None if has_host else url_authority.encode()
     admitted = admit(method.upper(), target.encode(), authority, fields)
     if isinstance(admitted, Refused):
         return {
@@ -83,26 +95,26 @@ def explained(
             "reason": f"the edge refuses it: {admitted.reason}",
             "trace": [],
         }
-    known = Cells(cell for cell in cells if cell.state is not CellState.RETIRED)
-    return decision_document(decide(ruleset, admitted, known, owners))
+    serving = Cells(cell for cell in cells if cell.state is not CellState.RETIRED)
+    return decision_document(decide(ruleset, admitted, serving, owners))
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """Authority ("localhost" if there is none) and target of an absolute URL or a path.
+    """Return the authority ("localhost" without one) and the target of an absolute URL or a path.
 
     Raises:
-        ProblemError: (422) neither http(s)://… nor a path.
+        ProblemError: (422) The text is neither.
     """
-    found = _URL.fullmatch(url)
-    if found is None:
+    match = _URL.fullmatch(url)
+    if match is None:
         detail = f"{url[:200]!r} is no URL; write https://host/path or /path"
         raise ProblemError(422, detail, code="invalid")
-    target = found["target"] or "/"
-    return found["authority"] or "localhost", f"/{target}" if target[0] == "?" else target
+    target = match["target"] or "/"
+    return match["authority"] or "localhost", f"/{target}" if target[0] == "?" else target
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:
-    """A decision as plain JSON."""
+    """Return a decision as plain JSON."""
     outcome = decision.outcome
     shown: dict[str, Any]
     if isinstance(outcome, ToCell):
