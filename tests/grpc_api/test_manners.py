@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,31 @@ async def up(folder: Path, **options: Any) -> AsyncIterator[tuple[Running, grpc.
         address = f"127.0.0.1:{plane.ports.grpc}"
         async with grpc.aio.insecure_channel(address) as channel:
             yield plane, channel
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """A server that was told to stop while it waits for the database to claim ``begun``."""
+
+    call: asyncio.Future[grpc.StatusCode]
+    stopping: asyncio.Future[bool | None]
+    unlock: Callable[[], None]
+
+
+@contextlib.asynccontextmanager
+async def shutting_down(folder: Path) -> AsyncIterator[Shutdown]:
+    stack = contextlib.AsyncExitStack()
+    plane, _ = await stack.enter_async_context(up(folder, grpc_threads=1))
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}")
+    with locked(folder) as lock:
+        call = asyncio.ensure_future(
+            code_of(channel.unary_unary(BEGIN)(claiming("begun"), timeout=WAIT_S))
+        )
+        await begun()
+        stopping = asyncio.ensure_future(stack.aclose())
+        yield Shutdown(call, stopping, lock.rollback)
+    await stopping
+    await channel.close()
 
 
 @contextlib.contextmanager
@@ -173,21 +199,11 @@ async def test_messages_have_a_limit(tmp_path: Path) -> None:
 
 
 async def test_shutdown_finishes_what_has_begun(tmp_path: Path) -> None:
-    stack = contextlib.AsyncExitStack()
-    plane, _ = await stack.enter_async_context(up(tmp_path, grpc_threads=1))
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}")
-    with locked(tmp_path) as lock:
-        call = asyncio.ensure_future(
-            code_of(channel.unary_unary(BEGIN)(claiming("begun"), timeout=WAIT_S))
-        )
-        await begun()
-        stopping = asyncio.ensure_future(stack.aclose())
+    async with shutting_down(tmp_path) as shutdown:
         await asyncio.sleep(0.2)
-        assert not stopping.done()
-        lock.rollback()
-    assert await call is grpc.StatusCode.OK
-    await stopping
-    await channel.close()
+        assert not shutdown.stopping.done()
+        shutdown.unlock()
+        assert await shutdown.call is grpc.StatusCode.OK
     assert is_claimed(tmp_path, "begun")
 
 
@@ -195,21 +211,11 @@ async def test_shutdown_waits_for_a_transaction_even_past_its_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("control_plane.server.grpc_listener.GRACE_S", 0.05)
-    stack = contextlib.AsyncExitStack()
-    plane, _ = await stack.enter_async_context(up(tmp_path, grpc_threads=1))
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}")
-    with locked(tmp_path) as lock:
-        call = asyncio.ensure_future(
-            code_of(channel.unary_unary(BEGIN)(claiming("begun"), timeout=WAIT_S))
-        )
-        await begun()
-        stopping = asyncio.ensure_future(stack.aclose())
+    async with shutting_down(tmp_path) as shutdown:
         # The client is told that the connection goes; it may repeat with its idempotency key.
-        assert await call is not grpc.StatusCode.OK
-        assert not stopping.done()
-        lock.rollback()
-    await stopping
-    await channel.close()
+        assert await shutdown.call is not grpc.StatusCode.OK
+        assert not shutdown.stopping.done()
+        shutdown.unlock()
     assert is_claimed(tmp_path, "begun")
 
 

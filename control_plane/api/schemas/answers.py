@@ -12,7 +12,7 @@ from control_plane.api.problem import MEDIA_TYPE
 class Document(BaseModel):
     """An answer's body, or a part of one."""
 
-    # An answer with a member that is not described is a test's failure, not a client's.
+    # Tests fail if an answer has a member that is not described here.
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
 
 
@@ -42,7 +42,7 @@ class ChangeDocument(Document):
 
 
 class Written(Document):
-    """What a write answers with."""
+    """The answer to a write."""
 
     revision: int
     dry_run: bool = False
@@ -52,7 +52,7 @@ class Written(Document):
 
 
 class RangeDocument(Document):
-    """Ids of which the cell hands out its own."""
+    """A range of ids, which only one cell hands out."""
 
     minval: int
     maxval: int

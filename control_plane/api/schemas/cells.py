@@ -36,7 +36,7 @@ class TLSBody(RequestBody):
 
 
 class CellBody(RequestBody):
-    """A cell as an operator writes it."""
+    """A cell, as an operator writes it."""
 
     name: CellName
     address: Address
@@ -54,7 +54,7 @@ class CellBody(RequestBody):
     weight: int = Field(100, ge=0, le=MAX_WEIGHT)
 
     def spec(self) -> CellSpec:
-        """The topology's own type; raises `Invalid` for a malformed endpoint."""
+        """Return the cell as the topology takes it; raise `Invalid` for a malformed endpoint."""
         return CellSpec(
             self.name,
             self.address,
@@ -78,7 +78,7 @@ class TLSDocument(Document):
 
 
 class CellDocument(Document):
-    """A cell as stored."""
+    """A cell, as it is stored."""
 
     id: int
     name: str
@@ -98,7 +98,7 @@ class CellDocument(Document):
 
 
 class CellList(Document):
-    """Every cell."""
+    """All cells."""
 
     items: list[CellDocument]
     next: str | None

@@ -6,16 +6,17 @@ from control_plane.api.schemas.answers import ChangeDocument, Document
 
 
 class ChangeList(Document):
-    """A page of changes; go on with ``since`` = ``next``."""
+    """A page of changes. For the next page, send ``next`` as ``since``."""
 
     items: list[ChangeDocument]
     next: int | None
 
 
 class AuditList(Document):
-    """A page of the audit; go on with ``cursor`` = ``next``. It may be short, and more follow.
+    """A page of the audit. For the next page, send ``next`` as ``cursor``.
 
-    ``oldest``: changes up to this revision are no longer kept; 0: all are.
+    A page may be short although more follow. ``oldest``: changes up to this revision were deleted;
+    0 if none were.
     """
 
     items: list[ChangeDocument]

@@ -15,7 +15,7 @@ from control_plane.topology.values.errors import Invalid, Problem
 
 
 class ClaimBody(RequestBody):
-    """One claim."""
+    """A claim to make."""
 
     bucket: Bucket
     value: Value
@@ -24,25 +24,28 @@ class ClaimBody(RequestBody):
     source: Text | None = None
 
     def spec(self) -> ClaimSpec:
-        """The topology's own type."""
+        """Return the claim as the topology takes it."""
         return ClaimSpec(self.bucket, self.value, self.cell, self.subject, self.source)
 
 
 class ClaimsBody(RequestBody):
-    """A batch of claims, made all or none."""
+    """A batch of claims to make: all of them or none."""
 
     claims: list[ClaimBody] = Field(min_length=1, max_length=MAX_CLAIMS)
 
 
 class KeyBody(RequestBody):
-    """Names a claim."""
+    """The key of a claim."""
 
     bucket: Bucket
     value: Value
 
 
 class ReleaseBody(RequestBody):
-    """A batch of claims to free, all or none; with ``cell``, only if it owns every one."""
+    """A batch of claims to release: all of them or none.
+
+    With ``cell``, they are released only if that cell owns every one.
+    """
 
     claims: list[KeyBody] = Field(min_length=1, max_length=MAX_CLAIMS)
     cell: CellName | None = None
@@ -53,21 +56,21 @@ SUBJECT_TYPES = {"organization": 1, "namespace": 2, "project": 3, "user": 4}
 
 
 class SubjectBody(RequestBody):
-    """Whose claims: a type and an id, as cells send them, or the text of plain claims."""
+    """The owner of claims: a type and an id, as cells send them, or the text of plain claims."""
 
     type: Literal["organization", "namespace", "project", "user"] | None = None
     id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     text: Annotated[str, Field(min_length=1, max_length=160)] | None = None
 
     def subject(self) -> Subject:
-        """The topology's own type; raises `Invalid` unless it names one subject."""
+        """Return the subject as the topology takes it; raise `Invalid` unless it is exactly one."""
         if (self.type is None) != (self.id is None):
             raise Invalid(Problem("subject", "has a type or an id only", "give both, or the text"))
         return Subject(SUBJECT_TYPES.get(self.type or "", 0), self.id or 0, self.text)
 
 
 class TransferBody(RequestBody):
-    """Claims of a subject that change their cell, in one step."""
+    """The claims of a subject, which are to change their cell in one step."""
 
     subject: SubjectBody
     source: CellName = Field(description="the cell that has them")
@@ -76,7 +79,7 @@ class TransferBody(RequestBody):
 
 
 class ClaimDocument(Document):
-    """A claim as stored."""
+    """A claim, as it is stored."""
 
     bucket: str
     value: str
@@ -90,7 +93,7 @@ class ClaimDocument(Document):
 
 
 class ClaimList(Document):
-    """A page of claims; go on with ``cursor`` = ``next``."""
+    """A page of claims. For the next page, send ``next`` as ``cursor``."""
 
     items: list[ClaimDocument]
     next: str | None
@@ -103,13 +106,13 @@ class ClaimsWritten(Written):
 
 
 class Transferred(Written):
-    """Claims that changed their cell; of a dry run, the first changes only."""
+    """How many claims changed their cell. A dry run lists only the first changes."""
 
     moved: int
 
 
 class RejectDocument(Document):
-    """A line that was not taken, and why."""
+    """A line that was not taken, and the reason."""
 
     line: int
     reason: str
@@ -117,7 +120,7 @@ class RejectDocument(Document):
 
 
 class ImportDone(Document):
-    """What became of the lines."""
+    """How many lines were taken, and which were not."""
 
     created: int
     present: int

@@ -11,7 +11,7 @@ from control_plane.api.schemas.fields import RequestBody
 
 
 class ExplainBody(RequestBody):
-    """A request to be explained, as the client would send it."""
+    """A request to explain, as the client would send it."""
 
     url: Annotated[
         str,
@@ -27,7 +27,7 @@ class ExplainBody(RequestBody):
 
 
 class StepDocument(Document):
-    """What one rule had to say."""
+    """The result of one rule, and the reason."""
 
     rule: str
     result: str
@@ -35,7 +35,7 @@ class StepDocument(Document):
 
 
 class Explained(Document):
-    """A decision with its trace."""
+    """A routing decision with its trace."""
 
     cell: str | None
     outcome: dict[str, Any] = Field(description="one of cell, status, weighted")

@@ -44,13 +44,13 @@ class RequestBody(BaseModel):
 
 
 class ReasonBody(RequestBody):
-    """Why."""
+    """The reason for what is asked."""
 
     reason: Reason
 
 
 class RangeBody(RequestBody):
-    """Ids of which the cell hands out its own."""
+    """A range of ids, which only one cell hands out."""
 
     minval: int = Field(ge=1, lt=2**63)
     maxval: int = Field(ge=1, lt=2**63)

@@ -10,7 +10,7 @@ from control_plane.api.schemas.answers import Document
 
 
 class TypeDocument(Document):
-    """One type of resource on one node."""
+    """A type of resource at an Envoy."""
 
     type: str
     state: str
@@ -21,7 +21,7 @@ class TypeDocument(Document):
 
 
 class NodeDocument(Document):
-    """One Envoy."""
+    """An Envoy."""
 
     id: str
     group: str
@@ -37,7 +37,7 @@ class NodeDocument(Document):
 
 
 class CellAtEdges(Document):
-    """What the Envoys that report hold of a cell."""
+    """The health of a cell at those Envoys that report it."""
 
     cell: str
     edges_up: int = Field(description="Envoys that hold an endpoint of it healthy")
@@ -47,7 +47,7 @@ class CellAtEdges(Document):
 
 
 class FleetDocument(Document):
-    """Every Envoy, and why the newest revision is not published, if it is not."""
+    """All Envoys. ``alarm`` says why the newest revision is not published; null if it is."""
 
     revision: int
     alarm: str | None
@@ -56,7 +56,7 @@ class FleetDocument(Document):
 
 
 class Ready(Document):
-    """Whether the control plane does its work."""
+    """Whether the control plane is ready. ``alarm`` says why it is not."""
 
     status: Literal["ok", "alarm"]
     revision: int

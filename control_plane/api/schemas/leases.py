@@ -12,24 +12,24 @@ from control_plane.topology import Outcome
 
 
 class SettleBody(RequestBody):
-    """How an open lease ends whose cell can't say so itself, and why."""
+    """How to end an open lease whose cell can't do so itself, and the reason."""
 
     outcome: Literal["commit", "rollback"]
     reason: Reason
 
     def settled(self) -> Outcome:
-        """The topology's word."""
+        """Return the outcome in the topology's words."""
         return "committed" if self.outcome == "commit" else "rolled back"
 
 
 class SettleAllBody(SettleBody):
-    """The same for all open leases of a cell."""
+    """How to end all open leases of a cell, and the reason."""
 
     cell: CellName
 
 
 class LeaseDocument(Document):
-    """An open lease; ``creating`` and ``destroying`` count the claims that it holds."""
+    """An open lease. ``creating`` and ``destroying`` count the claims that it locks."""
 
     lease: str
     cell: str
@@ -48,7 +48,7 @@ class LeaseList(Document):
 
 
 class LeaseSettled(Document):
-    """A lease that was settled by an operator."""
+    """A lease that an operator has settled."""
 
     lease: LeaseDocument
     outcome: Literal["committed", "rolled back"]

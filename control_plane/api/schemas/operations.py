@@ -7,7 +7,7 @@ from control_plane.topology import OperationState
 
 
 class OperationDocument(Document):
-    """Work that goes on after its request was answered."""
+    """Work that goes on after its request is answered."""
 
     id: str
     kind: str
@@ -29,7 +29,7 @@ class OperationList(Document):
 
 
 class OperationStarted(Document):
-    """It has begun; a dry run says what it would do instead."""
+    """An operation that has begun. Of a dry run, what it would do instead."""
 
     operation: OperationDocument | None = None
     dry_run: bool = False

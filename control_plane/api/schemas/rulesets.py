@@ -27,13 +27,13 @@ class RulesetSummary(Document):
 
 
 class RulesetDocument(RulesetSummary):
-    """A version of a ruleset."""
+    """A version of a ruleset, with its document."""
 
     document: JsonValue
 
 
 class ActiveRuleset(Document):
-    """The version that routes; only ``active: false`` where none does."""
+    """The version that routes. If there is none, only ``active: false``."""
 
     active: bool
     name: str | None = None
@@ -44,7 +44,7 @@ class ActiveRuleset(Document):
 
 
 class FindingDocument(Document):
-    """What is wrong or doubtful about a ruleset."""
+    """A fault of a ruleset, or something doubtful about it."""
 
     severity: Literal["error", "warning"]
     rule: str | None
@@ -54,13 +54,13 @@ class FindingDocument(Document):
 
 
 class Findings(Document):
-    """Everything that lint found."""
+    """All findings of lint."""
 
     findings: list[FindingDocument]
 
 
 class RulesetList(Document):
-    """Every version of every ruleset."""
+    """All versions of all rulesets."""
 
     items: list[RulesetSummary]
     next: str | None

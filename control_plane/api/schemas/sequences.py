@@ -10,7 +10,7 @@ from control_plane.topology.cells.sequence_ranges import DEFAULT_SIZE
 
 
 class AllotBody(RequestBody):
-    """How many ids the next range has."""
+    """The size of the next range, in ids."""
 
     size: int = Field(DEFAULT_SIZE, ge=1, lt=2**63)
 
@@ -22,7 +22,7 @@ class ReportBody(RequestBody):
 
 
 class MarkDocument(Document):
-    """The highest id ever allotted, as the database and the mark file know it."""
+    """The highest id ever allotted, according to the database and to the mark file."""
 
     mark: int
     floor: int
@@ -41,7 +41,7 @@ class SequenceUseDocument(Document):
 
 
 class SequenceList(Document):
-    """Every cell with ranges, and the marks."""
+    """All cells that have ranges, and the marks."""
 
     items: list[SequenceUseDocument]
     mark: MarkDocument
@@ -54,7 +54,7 @@ class CellSequences(SequenceUseDocument):
 
 
 class Allotted(Written):
-    """A range of ids that a cell got."""
+    """A range of ids that was allotted to a cell."""
 
     cell: str
     range: RangeDocument

@@ -13,7 +13,7 @@ from control_plane.topology.tokens import MAX_LIFE
 
 
 class TokenBody(RequestBody):
-    """A token to make; without ``expires_in_s`` it is valid until it is revoked."""
+    """A token to make. Without ``expires_in_s`` it is valid until it is revoked."""
 
     name: Annotated[str, shape("^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
     scope: Scope
@@ -33,7 +33,7 @@ class TokenDocument(Document):
 
 
 class TokenList(Document):
-    """Every token."""
+    """All tokens, also expired and revoked ones."""
 
     items: list[TokenDocument]
     next: str | None
@@ -46,6 +46,6 @@ class TokenWritten(Written):
 
 
 class TokenCreated(TokenWritten):
-    """A new token; ``secret`` is what to send, and is told only here."""
+    """A new token. ``secret`` is what callers send. No other answer holds it."""
 
     secret: str | None = None

@@ -11,7 +11,10 @@ from control_plane.api.schemas.fields import RequestBody
 
 
 class TopologyBody(RequestBody):
-    """Cells and rulesets as they are to be. Of a cell that exists, what is left out stays."""
+    """Cells and rulesets as they are to be.
+
+    Of a cell that exists, attributes that are left out stay as they are.
+    """
 
     cells: list[dict[str, Any]] = Field(default_factory=list, max_length=10_000)
     rulesets: dict[str, dict[str, Any]] = Field(default_factory=dict, max_length=1000)
@@ -20,7 +23,10 @@ class TopologyBody(RequestBody):
 
 
 class TopologyDocument(Document):
-    """Cells and rulesets as files have them. Of the active ruleset, the version that routes."""
+    """Cells and rulesets, as files hold them.
+
+    Of the active ruleset it is the version that routes, of others the newest.
+    """
 
     revision: int
     cells: list[dict[str, Any]]
@@ -29,7 +35,10 @@ class TopologyDocument(Document):
 
 
 class TopologyWritten(Written):
-    """What was changed, or would be. ``unmanaged``: cells that the document doesn't name."""
+    """What was changed; of a dry run, what would be.
+
+    ``unmanaged`` lists the cells that the document doesn't name.
+    """
 
     changed: list[ChangeDocument]
     unmanaged: list[str]
