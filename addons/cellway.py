@@ -34,6 +34,7 @@ from addons.remote import Edge, RemoteCell, remote_cell
 from control_plane.names import INTERNAL_PREFIX
 from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.evaluate import steps
+from control_plane.routing.explain import refused_decision
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request, Status, ToCell
 from control_plane.routing.rules.parse import parse
 
@@ -104,15 +105,9 @@ class CellwayRouter:
     async def _decide(self, flow: http.HTTPFlow) -> dict[str, Any]:
         request = _admitted(flow)
         if isinstance(request, Refused):
-            reason = f"the edge refuses it: {request.reason}"
-            self._answer(flow, request.status, reason)
-            return {
-                "cell": None,
-                "rule": None,
-                "status": request.status,
-                "reason": reason,
-                "trace": [],
-            }
+            decision = refused_decision(request)
+            self._answer(flow, request.status, decision.reason)
+            return _document(decision)
         edge = await self._fresh_edge()
         decision = await self._evaluate(edge, request)
         document = _document(decision)
@@ -164,7 +159,7 @@ class CellwayRouter:
         if "document" not in active:
             raise CannotDecide("no ruleset is active")
         items = (await self._get("/v1/cells")).raise_for_status().json()["items"]
-        remote = [remote_cell(item) for item in items if item["state"] != "retired"]
+        remote = [remote_cell(item) for item in items]
         self._edge = Edge(
             Cells(remote),
             {cell.name: cell for cell in remote},

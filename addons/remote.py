@@ -26,6 +26,7 @@ class RemoteCell:
     weight: int
     endpoints: tuple[str, ...]
     tls: bool
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +52,5 @@ def remote_cell(item: dict[str, Any]) -> RemoteCell:
         item["weight"],
         tuple(item["endpoints"]),
         item["tls"] is not None,
+        item["state"] == "retired",
     )

@@ -26,20 +26,15 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 
 import grpc
 
-from bench.process import process, processor_seconds
+from bench.process import process, processor_seconds, serve_grpc
 from bench.results import Figure, report
+from bench.topologies import DURABLE, NOWHERE, add_cells, opened
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2, service_pb2
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.process.event_loop import run_loop, until_signal
-from control_plane.server import running
-from control_plane.settings import Settings
-from control_plane.topology import Topology
-from control_plane.topology.values.cell import CellSpec, CellState
-from control_plane.topology.values.endpoint import Endpoint
+from control_plane.process.event_loop import run_loop
 from tests.support.postgres import postgres
 
 CELLS = 50
@@ -50,13 +45,12 @@ WARM_UP_S = 2.0
 LATE_S = 5.0
 """A call's deadline: far above any bound, so that slow calls are measured and not cut off."""
 MAX_BATCHES = 50_000
-DURABLE = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 _SERVICE = "/gitlab.cells.topology_service.claims.v1.ClaimService"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many batches of so many records a second, for so long."""
+    """What to send: ``rate`` batches a second of ``records`` each, for ``seconds``."""
 
     port: int
     rate: float
@@ -67,29 +61,29 @@ class Load:
 
 @dataclass(slots=True)
 class Outcome:
-    """Seconds of each call that succeeded, and how many did not."""
+    """The seconds that each successful call took, and how many calls failed, by status."""
 
     begins: list[float] = field(default_factory=list)
     commits: list[float] = field(default_factory=list)
     failed: dict[str, int] = field(default_factory=dict)
     late_start: float = 0.0
-    """By how much the load itself was late at most: what isn't the server's fault."""
+    """By how much the load itself was late at most, which is not the server's fault."""
     took: float = 0.0
 
     def share_above(self, seconds: float) -> float:
-        """Of all calls, those slower than this; a failed one is."""
+        """Return the share of calls that were slower than this; a failed one counts as slower."""
         failed = sum(self.failed.values())
         calls = [*self.begins, *self.commits]
-        return (failed + sum(one > seconds for one in calls)) / (failed + len(calls))
+        return (failed + sum(took > seconds for took in calls)) / (failed + len(calls))
 
 
 def arrivals(load: Load) -> list[float]:
-    """When each batch is due, in seconds from the start: exponential gaps, the rate kept to."""
+    """Return when each batch is due, in seconds from the start: at random, and sorted."""
     count = round(load.rate * load.seconds)
     if count > MAX_BATCHES:
         raise ValueError(f"{count} batches; at most {MAX_BATCHES}: lower the rate or the seconds")
     choose = random.Random(load.seed)
-    # Given their number, arrivals at random are evenly distributed.
+    # Independent arrivals of which the number is known are evenly distributed.
     return sorted(choose.uniform(0, load.seconds) for _ in range(count))
 
 
@@ -114,7 +108,7 @@ def _same(message: bytes) -> bytes:
 
 
 class _Cell:
-    """One cell with its connection."""
+    """A cell that sends updates over a connection of its own."""
 
     def __init__(self, cell_id: int, port: int) -> None:
         self._id = cell_id
@@ -124,7 +118,7 @@ class _Cell:
         self._call_commit = self.channel.unary_unary(f"{_SERVICE}/CommitUpdate", _same, _same)
 
     async def batch(self, request: bytes, due: float, outcome: Outcome) -> None:
-        """Begin and commit."""
+        """Begin an update and commit it."""
         outcome.late_start = max(outcome.late_start, time.perf_counter() - due)
         try:
             answer = await self._call_begin(request, timeout=LATE_S)
@@ -151,7 +145,7 @@ async def _send(load: Load) -> Outcome:
     async with asyncio.TaskGroup() as group:
         for due, at, request in requests:
             pause = started + due - time.perf_counter()
-            # In turn with the answers, even where the load is behind its plan.
+            # Sleeping lets answers in, even if the load is behind its plan.
             await asyncio.sleep(max(0.0, pause))
             group.create_task(cells[at].batch(request, started + due, outcome))
     outcome.took = time.perf_counter() - started
@@ -164,35 +158,21 @@ def _sent(load: Load) -> Outcome:
     return run_loop(_send(load))
 
 
-async def _serve(told: Connection, url: str) -> None:
-    settings = Settings(
-        database_url=url, api_port=0, grpc_port=0, classifier_port=0, health_interval_s=0
-    )
-    async with running(settings) as plane:
-        told.send(plane.ports.grpc)
-        await until_signal()
-
-
 def _fill(url: str) -> None:
-    topology = Topology.open(url)
-    for number in range(1, CELLS + 1):
-        name = f"cell-{number}"
-        endpoint = Endpoint("127.0.0.1", 443)
-        spec = CellSpec(name, f"{name}.example.com", (endpoint,), state=CellState.ACTIVE)
-        topology.cells.create(spec, actor="bench")
-    topology.close()
+    with opened(url) as topology:
+        add_cells(topology, [NOWHERE] * CELLS)
 
 
 def measure(url: str, rate: float, seconds: float, records: int) -> dict[str, Figure]:
-    """One rate against a server of its own."""
+    """Measure one rate, against a server of its own."""
     context = multiprocessing.get_context("spawn")
-    with process(_serve, url) as (pid, port), ProcessPoolExecutor(1, context) as pool:
+    with process(serve_grpc, url) as (pid, port), ProcessPoolExecutor(1, context) as pool:
         pool.submit(_sent, Load(port, rate, WARM_UP_S, records, seed=1)).result()
         used = processor_seconds(pid)
         outcome = pool.submit(_sent, Load(port, rate, seconds, records, seed=2)).result()
         used = processor_seconds(pid) - used
     reached = len(outcome.commits) / outcome.took
-    _tell(rate, outcome, used)
+    _print(rate, outcome, used)
     base = f"claims_{rate:.0f}"
     figures = {f"{base}_reached": Figure(reached, "1/s", "higher", "", 1)}
     for bound in BOUNDS_MS:
@@ -201,7 +181,7 @@ def measure(url: str, rate: float, seconds: float, records: int) -> dict[str, Fi
     return figures
 
 
-def _tell(rate: float, outcome: Outcome, used: float) -> None:
+def _print(rate: float, outcome: Outcome, used: float) -> None:
     def shown(name: str, times: Sequence[float]) -> str:
         if len(times) < 2:
             return f"{name} {len(times)} calls"
@@ -233,9 +213,9 @@ if __name__ == "__main__":
     parser.add_argument("--rates", default=",".join(map(str, RATES)))
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--records", type=int, default=10)
-    given = parser.parse_args()
+    options = parser.parse_args()
     main(
-        rates=[float(rate) for rate in given.rates.split(",")],
-        seconds=given.seconds,
-        records=given.records,
+        rates=[float(rate) for rate in options.rates.split(",")],
+        seconds=options.seconds,
+        records=options.records,
     )

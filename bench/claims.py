@@ -1,11 +1,12 @@
-"""What the claims protocol and the look-up cost over the bare driver, in the same run.
+"""Measures what the claims protocol and look-ups cost ÷ the bare driver, in the same run.
 
     python -m bench.claims [--claims N] [--rounds N] [--seconds S]
 
-Begin + commit of batches of 10 on PostgreSQL (fsync on) against the same rows inserted and updated
-by bare psycopg in two transactions: `claims_vs_psycopg`, a ratio of batches per second. Look-ups
-of one of N claims (1,000,000 by default, try 10,000,000) against the same statement on the bare
-driver: `lookup_p99_ratio_sqlite` and `lookup_p99_ratio_postgresql`, ratios of p99 latencies.
+`claims_vs_psycopg` is a ratio of batches per second: begin and commit of batches of 10 on
+PostgreSQL (fsync on), against bare psycopg that inserts and updates the same rows in two
+transactions. `lookup_p99_ratio_sqlite` and `lookup_p99_ratio_postgresql` are ratios of p99
+latencies: look-ups of one of N claims (1,000,000 by default; try 10,000,000), against the same
+statement on the bare driver.
 """
 
 from __future__ import annotations
@@ -26,11 +27,10 @@ import psycopg
 
 from bench.load import scratch
 from bench.results import Figure, report
+from bench.topologies import DURABLE, NOWHERE, add_cells, opened
 from control_plane.topology import Topology
 from control_plane.topology.lookup.sql import owner_sql
-from control_plane.topology.values.cell import CellSpec, CellState
 from control_plane.topology.values.claim import RecordSpec
-from control_plane.topology.values.endpoint import Endpoint
 from tests.support.postgres import postgres
 
 BATCH = 10
@@ -38,7 +38,6 @@ LOOKUPS = 20_000
 """Look-ups of each kind in a round."""
 IMPORTED = 100_000
 """Claims of each import."""
-DURABLE = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 _COLUMNS = (
     "bucket, value, uuid, subject_type, subject_id, source_type, source_id, user_data, lease,"
     " cell_id, status, revision, created_at, updated_at"
@@ -59,19 +58,14 @@ FROM generate_series(1, %s) AS i"""
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[Topology]:
-    topology = Topology.open(url)
-    topology.cells.create(
-        CellSpec("cell-1", "cell-1.example", (Endpoint("10.0.0.1", 1),), state=CellState.ACTIVE),
-        actor="bench",
-    )
-    try:
+def _one_cell(url: str) -> Iterator[Topology]:
+    with opened(url) as topology:
+        add_cells(topology, [NOWHERE])
         yield topology
-    finally:
-        topology.close()
 
 
 def _rate(step: Callable[[], None], seconds: float) -> float:
+    """Repeat a step for some seconds; return how often a second."""
     started = time.perf_counter()
     count = 0
     while (now := time.perf_counter()) - started < seconds:
@@ -81,6 +75,8 @@ def _rate(step: Callable[[], None], seconds: float) -> float:
 
 
 def _ours(topology: Topology) -> Callable[[], None]:
+    """Return the step that begins and commits a batch through the topology."""
+
     def step() -> None:
         specs = [
             RecordSpec("route", uuid.uuid4().hex, 3, at, 4, at.to_bytes(8, "big"))
@@ -93,7 +89,7 @@ def _ours(topology: Topology) -> Callable[[], None]:
 
 
 def _bare(connection: psycopg.Connection[Any]) -> Callable[[], None]:
-    """The same rows in a table with the same columns, keys and indexes."""
+    """Return the step that writes the same rows to a table with the same columns and indexes."""
     connection.execute("CREATE TABLE bare (LIKE claims INCLUDING ALL)")
     connection.execute("ALTER TABLE bare ADD FOREIGN KEY (cell_id) REFERENCES cells")
     connection.commit()
@@ -134,11 +130,12 @@ def _writes(url: str, topology: Topology, rounds: int, seconds: float) -> dict[s
 def _p99_ratio(
     ours: Callable[[str], object], bare: Callable[[str], object], claims: int, rounds: int
 ) -> float:
+    """Return the median over rounds of p99 of our look-up ÷ p99 of the bare one."""
     ratios: list[float] = []
     for _ in range(rounds):
         times: tuple[list[float], list[float]] = ([], [])
         for _ in range(LOOKUPS):
-            # In turn, each with keys of its own: noise and caches favour neither.
+            # In turn, each with keys of its own, so that noise and caches favour neither.
             for call, taken in zip((ours, bare), times, strict=True):
                 value = f"tenant-{random.randint(1, claims)}"
                 started = time.perf_counter()
@@ -162,7 +159,7 @@ def _lookups(
 
 
 def _import(topology: Topology) -> dict[str, Figure]:
-    """Lines a second into SQLite, from text to commit."""
+    """Measure an import into SQLite, in lines a second from text to commit."""
     rates: list[float] = []
     for number in range(3):
         lines = [
@@ -177,7 +174,8 @@ def _import(topology: Topology) -> dict[str, Figure]:
 
 
 def on_sqlite(directory: Path, claims: int, rounds: int) -> dict[str, Figure]:
-    with _opened(f"sqlite:///{directory}/claims.db") as topology:
+    """Measure look-ups and an import on SQLite."""
+    with _one_cell(f"sqlite:///{directory}/claims.db") as topology:
         connection = sqlite3.connect(directory / "claims.db", autocommit=True)
         connection.execute(_FILL_SQLITE, (claims,))
         cursor = connection.cursor()
@@ -192,7 +190,12 @@ def on_sqlite(directory: Path, claims: int, rounds: int) -> dict[str, Figure]:
 
 
 def on_postgresql(claims: int, rounds: int, seconds: float) -> dict[str, Figure]:
-    with postgres(DURABLE) as server, server.database("bench") as url, _opened(url) as topology:
+    """Measure writes and look-ups on PostgreSQL."""
+    with (
+        postgres(DURABLE) as server,
+        server.database("bench") as url,
+        _one_cell(url) as topology,
+    ):
         figures = _writes(url, topology, rounds, seconds)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(_FILL_POSTGRESQL, (claims,))
@@ -223,5 +226,5 @@ if __name__ == "__main__":
     parser.add_argument("--claims", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
-    given = parser.parse_args()
-    main(claims=given.claims, rounds=given.rounds, seconds=given.seconds)
+    options = parser.parse_args()
+    main(claims=options.claims, rounds=options.rounds, seconds=options.seconds)

@@ -1,11 +1,11 @@
-"""What a question costs the classifier over HTTP, in processor time of its process.
+"""Measures what a question over HTTP costs the classifier, in processor time of its process.
 
     python -m bench.classifier [--rounds N] [--seconds S] [--profile FILE]
 
 The real worker process answers questions about `TENANTS` claims in random order, as Envoy's
-ext_authz asks them, from SQLite. Beside it an ASGI app on uvicorn answers the same requests with
-nothing: the baseline. What is compared is processor time a request (of all threads, by the kernel's
-scheduler), which other programs disturb less than requests per second.
+ext_authz asks them, from SQLite. The baseline is an ASGI app on uvicorn that answers the same
+requests with nothing. The benchmark compares processor time a request (of all threads, as the
+kernel's scheduler counts it), which other programs disturb less than requests per second.
 """
 
 from __future__ import annotations
@@ -28,47 +28,30 @@ from typing import Any
 import uvicorn
 
 from bench.results import Figure, report
+from bench.topologies import NOWHERE, activate, add_cells, add_tenants, opened
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
-from control_plane.topology import Topology
-from control_plane.topology.values.cell import CellSpec, CellState
-from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.values.endpoint import Endpoint
 
 TENANTS = 20_000
 CELLS = 10
 CONNECTIONS = 16
 START_S = 30.0
-RULESETS = Path(__file__).parent.parent / "rulesets"
-_BATCH = 1000
-# What Envoy's ext_authz sends beside the client's method and path.
 _HEADERS = ("content-length: 0", "x-envoy-internal: true", "x-forwarded-for: 127.0.0.1")
+"""What Envoy's ext_authz sends beside the client's method and path."""
 
 
-def load(url: str, ruleset: str = "generic") -> None:
-    """Cells, a claim a tenant and a ruleset."""
-    topology = Topology.open(url)
-    for number in range(1, CELLS + 1):
-        spec = CellSpec(
-            f"cell-{number}",
-            f"cell-{number}.example.com",
-            (Endpoint("127.0.0.1", 443),),
-            session_prefix=f"cell-{number}",
-            state=CellState.ACTIVE,
-        )
-        topology.cells.create(spec, actor="bench")
-    specs = [ClaimSpec("tenant", f"tenant-{n}", f"cell-{n % CELLS + 1}") for n in range(TENANTS)]
-    for start in range(0, TENANTS, _BATCH):
-        topology.claims.claim(specs[start : start + _BATCH], actor="bench")
-    document = (RULESETS / f"{ruleset}.json").read_text()
-    topology.rulesets.put(ruleset, document, actor="bench")
-    topology.rulesets.activate(ruleset, 1, actor="bench")
-    topology.close()
+def fill(url: str) -> None:
+    """Fill a database with cells, a claim for each tenant, and a ruleset."""
+    with opened(url) as topology:
+        add_cells(topology, [NOWHERE] * CELLS)
+        tenants = [f"tenant-{number}" for number in range(TENANTS)]
+        add_tenants(topology, "tenant", tenants, CELLS)
+        activate(topology, "generic")
 
 
 @contextlib.contextmanager
 def worker(url: str, directory: Path, *profile: str) -> Iterator[tuple[int, int]]:
-    """A classifier process; yields its process id and port."""
+    """Run a classifier process; yield its process id and port."""
     sock = bind("127.0.0.1", 0)
     environment = os.environ | {
         "CELLWAY_DATABASE_URL": url,
@@ -101,7 +84,7 @@ def _serve_nothing(sock: socket.socket) -> None:
 
 @contextlib.contextmanager
 def empty_server() -> Iterator[tuple[int, int]]:
-    """The baseline; yields its process id and port."""
+    """Run the baseline; yield its process id and port."""
     sock = bind("127.0.0.1", 0)
     process = multiprocessing.get_context("fork").Process(target=_serve_nothing, args=(sock,))
     process.start()
@@ -115,20 +98,20 @@ def empty_server() -> Iterator[tuple[int, int]]:
 
 
 def _ready(port: int) -> None:
-    """Wait until it answers; raises TimeoutError after `START_S`."""
+    """Wait until a server answers; raise TimeoutError after `START_S`."""
     with socket.create_connection(("127.0.0.1", port), START_S) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nhost: ready\r\n\r\n")
         sock.recv(1)
 
 
 def processor_ns(pid: int) -> int:
-    """Processor time of a process so far, of all its threads that live."""
+    """Return the processor time so far of a process's threads that live, in nanoseconds."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
 def microseconds(pid: int, port: int, paths: Sequence[str], seconds: float) -> float:
-    """Processor time a request, under the load of `CONNECTIONS` connections for so long."""
+    """Return a server's processor time a request, under the load of `CONNECTIONS` connections."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write("local paths = {" + ",".join(f'"{path}"' for path in paths) + "}\n")
         script.write("local at = 0\nrequest = function()\n  at = at % #paths + 1\n")
@@ -142,10 +125,10 @@ def microseconds(pid: int, port: int, paths: Sequence[str], seconds: float) -> f
         used = processor_ns(pid) - before
     if "Non-2xx" in out:
         raise RuntimeError(f"some answers were not 2xx:\n{out}")
-    found = re.search(r"(\d+) requests in", out)
-    if found is None:
+    requests = re.search(r"(\d+) requests in", out)
+    if requests is None:
         raise RuntimeError(f"wrk said nothing of requests:\n{out}")
-    return used / 1000 / int(found[1])
+    return used / 1000 / int(requests[1])
 
 
 def main(rounds: int, seconds: float, profile: str | None = None) -> None:
@@ -157,7 +140,7 @@ def main(rounds: int, seconds: float, profile: str | None = None) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = f"sqlite:///{folder}/classifier.db"
-        load(url)
+        fill(url)
         flags = ("-m", "cProfile", "-o", profile) if profile else ()
         us = stack.enter_context(worker(url, folder, *flags))
         empty = stack.enter_context(empty_server())

@@ -1,14 +1,14 @@
-"""Classify by claim over gRPC ÷ an empty grpc.aio unary call, each in one process of its own.
+"""Measures Classify by claim over gRPC ÷ an empty grpc.aio unary call.
 
     python -m bench.classify [--rounds N] [--seconds S]
 
-Both servers run the same event loop and get the same load from here: so many calls in flight over
-one channel, for so long, in rounds that alternate between the two. The database is warm:
-``TENANTS`` claims, asked for in random order.
+Each server has a process of its own with the same event loop, and gets the same load from here:
+`IN_FLIGHT` calls at once over one channel, in rounds that alternate between the two. The database
+is warm; its `TENANTS` claims are asked for in random order.
 
-What is compared is calls per second of the server's processor time, which is what one process gives
-at most: calls per second of the clock depend on who else uses the machine, this client first. Those
-are printed too.
+The benchmark compares calls per second of the server's processor time, which is what one process
+gives at most. Calls per second of the clock, which are printed too, depend on what else uses the
+machine, this client first.
 """
 
 from __future__ import annotations
@@ -29,15 +29,12 @@ import grpc
 
 from bench.process import process, processor_seconds
 from bench.results import Figure, report
+from bench.topologies import NOWHERE, add_cells, add_tenants, opened
 from control_plane.grpc_api.generated.classify_service_pb2 import ClassifyRequest
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.server import running
 from control_plane.settings import Settings
-from control_plane.topology import Topology
-from control_plane.topology.values.cell import CellSpec, CellState
-from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.values.endpoint import Endpoint
 
 TENANTS = 20_000
 CELLS = 10
@@ -50,41 +47,33 @@ async def _answer(request: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> 
     return request
 
 
-async def _empty(told: Connection, _: str) -> None:
+async def _empty(pipe: Connection, _: str) -> None:
     server = grpc.aio.server()
     handlers = {"Call": grpc.unary_unary_rpc_method_handler(_answer)}
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("bench.Empty", handlers),)
     )
-    told.send(server.add_insecure_port("127.0.0.1:0"))
+    pipe.send(server.add_insecure_port("127.0.0.1:0"))
     await server.start()
     await server.wait_for_termination()
 
 
-async def _classify(told: Connection, url: str) -> None:
+async def _classify(pipe: Connection, url: str) -> None:
     settings = Settings(database_url=url, roles=("topology",), grpc_port=0, health_interval_s=0)
     async with running(settings) as plane:
-        told.send(plane.ports.grpc)
+        pipe.send(plane.ports.grpc)
         await until_signal()
 
 
-def _load(url: str) -> None:
-    topology = Topology.open(url)
-    for number in range(1, CELLS + 1):
-        endpoint = Endpoint("127.0.0.1", 443)
-        spec = CellSpec(
-            f"cell-{number}", f"cell-{number}.example.com", (endpoint,), state=CellState.ACTIVE
-        )
-        topology.cells.create(spec, actor="bench")
-    specs = [ClaimSpec("route", f"group-{n}", f"cell-{n % CELLS + 1}") for n in range(TENANTS)]
-    for start in range(0, TENANTS, 1000):
-        topology.claims.claim(specs[start : start + 1000], actor="bench")
-    topology.close()
+def _fill(url: str, names: list[str]) -> None:
+    with opened(url) as topology:
+        add_cells(topology, [NOWHERE] * CELLS)
+        add_tenants(topology, "route", names, CELLS)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server in a process of its own, and what it is asked."""
+    """A server in a process of its own, and the method to call."""
 
     pid: int
     port: int
@@ -100,7 +89,7 @@ class Speed:
 
 
 async def speed(server: Server, requests: Sequence[bytes], seconds: float) -> Speed:
-    """Keep `IN_FLIGHT` calls under way for so long; raises on the first that fails."""
+    """Keep `IN_FLIGHT` calls under way for some seconds; raise on the first that fails."""
     options = (("grpc.use_local_subchannel_pool", 1),)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options) as channel:
         call = channel.unary_unary(server.method, _same, _same)
@@ -135,7 +124,7 @@ async def main(rounds: int, seconds: float) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = f"sqlite:///{folder}/classify.db"
-        await asyncio.to_thread(_load, url)
+        await asyncio.to_thread(_fill, url, names)
         empty = Server(*stack.enter_context(process(_empty, url)), EMPTY)
         ours = Server(*stack.enter_context(process(_classify, url)), CLASSIFY)
         for server in (empty, ours):

@@ -1,9 +1,9 @@
-"""What one changed cell costs: compiling, building a snapshot and telling what changed.
+"""Measures what one changed cell costs: compiling, the snapshot, and finding what changed.
 
     python -m bench.compile [--cells N] [--changes N]
 
-The cell's endpoints change: the first figure. Where routes depend on what changed (a drain, say),
-the one route table of the fleet is made again: the second.
+For `compile_incremental_ratio`, a cell's endpoints change. For `compile_routes_ratio`, a cell fails
+its health checks: routes depend on that, so the route table of the fleet is compiled again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bench.results import Figure, report
-from bench.world import RULESETS
+from bench.topologies import RULESETS
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.routing.rules.parse import parse
@@ -28,7 +28,7 @@ RULESET = "gitlab.json"
 
 
 def cells_of(count: int) -> tuple[Cell, ...]:
-    """So many cells, each with one endpoint and a session prefix."""
+    """Return cells with one endpoint and a session prefix each."""
     return tuple(
         Cell(
             number,
@@ -50,12 +50,12 @@ def cells_of(count: int) -> tuple[Cell, ...]:
 
 
 def at_port(cell: Cell, number: int) -> Cell:
-    """Its endpoints change, nothing else."""
+    """Return the cell with another endpoint, which changes nothing else."""
     return replace(cell, endpoints=(Endpoint("127.0.0.1", 30_000 + number),))
 
 
 def failed(cell: Cell, _: int) -> Cell:
-    """It answers no health checks, or does again: routes change."""
+    """Return the cell with the opposite health, which changes routes."""
     return replace(cell, healthy=not cell.healthy)
 
 
@@ -76,6 +76,7 @@ def main(cells: int, changes: int) -> None:
 
 
 def _full(count: int) -> float:
+    """Return the seconds that everything takes."""
     cells = cells_of(count)
     ruleset = parse((RULESETS / RULESET).read_text())
     started = time.perf_counter()
@@ -85,6 +86,7 @@ def _full(count: int) -> float:
 
 
 def _incremental(count: int, changes: int, change: Callable[[Cell, int], Cell]) -> float:
+    """Return the median of the seconds that one changed cell takes."""
     cells = cells_of(count)
     ruleset = parse((RULESETS / RULESET).read_text())
     snapshots = EdgeSnapshots(TrafficPolicy())
@@ -109,5 +111,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--changes", type=int, default=200)
-    given = parser.parse_args()
-    main(given.cells, given.changes)
+    options = parser.parse_args()
+    main(options.cells, options.changes)

@@ -1,4 +1,4 @@
-"""Requests per second through each tier, as a ratio to a bare Envoy in the same run.
+"""Measures requests per second through each tier ÷ a bare Envoy, in the same run.
 
     python -m bench.data_plane [--rounds N] [--seconds S]
 
@@ -41,26 +41,26 @@ class Case:
 
 
 def cases() -> Sequence[Case]:
-    """What is measured."""
+    """Return what is measured."""
     choose = random.Random(3)
     tenants = [f"/t/tenant-{number}/x" for number in range(TENANTS)]
     choose.shuffle(tenants)
     hot = tuple(tenants[:HOT])
-    # A cache that holds nothing for long, so that each key is as good as never seen.
-    none = 2
+    # A cache of two entries holds no key until it is asked for again.
+    tiny = 2
     return (
         Case("native_10_cells", 10, "session_prefix", ("/x",), SESSION),
         Case("native_1000_cells", 1000, "session_prefix", ("/x",), SESSION),
         Case("edge_cache_hit", 10, "generic", hot, tenants=TENANTS),
-        Case("classifier_miss", 10, "generic", tuple(tenants), (), TENANTS, "http", none),
-        # Named when ext_authz did this; now the script asks, and keeps nothing.
+        Case("classifier_miss", 10, "generic", tuple(tenants), (), TENANTS, "http", tiny),
+        # The name is from the time when ext_authz asked; now the script does, without a cache.
         Case("classifier_ext_authz", 10, "generic", tuple(tenants), (), TENANTS, "http", 0),
         Case("classifier_grpc", 10, "generic", tuple(tenants), (), TENANTS, "grpc", 0),
     )
 
 
 async def measure(case: Case, rounds: int, seconds: float) -> tuple[float, float]:
-    """Median ratio to the bare Envoy, and median requests per second of ours."""
+    """Return the median ratio to the bare Envoy, and our median requests per second."""
     directory = scratch()
     settings: dict[str, Any] = {
         "classifier_protocol": case.protocol,
@@ -99,7 +99,7 @@ async def _rounds(
 
 
 async def main(rounds: int, seconds: float) -> None:
-    """Measure everything."""
+    """Measure and report."""
     figures: dict[str, Figure] = {}
     speed: dict[str, float] = {}
     for case in cases():

@@ -1,10 +1,11 @@
-"""A thousand Envoys on one control plane with a thousand cells.
+"""Measures a control plane with a thousand cells, on which a thousand Envoys hang.
 
     python -m bench.fleet [--nodes N] [--cells N] [--channels N] [--changes N] [--profile FILE]
 
-The server runs in this process on one core, the simulated Envoys in another on another core.
-Fan-out: from a commit to the ACK of the last node. Reconnect: all nodes come back at once and say
-what they have; until the control plane knows each of them to run the newest revision.
+The server runs in this process on one core; the simulated Envoys run in another process on another
+core. Fan-out is the time from a commit to the ACK of the last node. Reconnect is the time from all
+nodes coming back at once, naming what they have, until the control plane knows that each of them
+runs the newest revision.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.commits import commit_time
 from bench.fleet_nodes import Crowd, Nodes, simulated
 from bench.load import scratch
-from bench.propagation import settle
 from bench.results import Figure, report
+from bench.topologies import cell_spec
 from bench.world import fill, plane_settings
 from control_plane.names import CDS, EDS, LDS
 from control_plane.process.event_loop import run_loop
 from control_plane.server import Running, running
-from control_plane.topology.values.cell import CellSpec, CellState
-from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.cell import CellSpec
 
 DEADLINE_S = 60.0
 
@@ -45,13 +46,13 @@ class Size:
 
 
 def cores() -> tuple[int | None, int | None]:
-    """A core for the server and one for the clients; None where there are no two."""
+    """Return a core for the server and one for the clients; None twice on a single core."""
     usable = sorted(os.sched_getaffinity(0))
     return (usable[0], usable[1]) if len(usable) > 1 else (None, None)
 
 
 def crowd(plane: Running, size: Size, core: int | None) -> Crowd:
-    """Nodes that subscribe to all that there is."""
+    """Return nodes that subscribe to all that is published."""
     assert plane.xds is not None
     snapshot = plane.xds.cache.newest
     names = {url: tuple(snapshot.of_type(url)) for url in snapshot.types - {CDS, EDS, LDS}}
@@ -59,10 +60,10 @@ def crowd(plane: Running, size: Size, core: int | None) -> Crowd:
 
 
 async def published(plane: Running) -> None:
-    """Wait until the newest revision is there for nodes to subscribe to.
+    """Wait until the newest revision is published.
 
     Raises:
-        TimeoutError: not in `DEADLINE_S`.
+        TimeoutError: it is not within `DEADLINE_S`.
     """
     assert plane.xds is not None
     revision = plane.topology.revision()
@@ -72,10 +73,10 @@ async def published(plane: Running) -> None:
 
 
 async def settled(plane: Running, nodes: int) -> None:
-    """Wait until so many nodes are connected and run the newest revision.
+    """Wait until this many nodes are connected and run the newest revision.
 
     Raises:
-        RuntimeError: not in `DEADLINE_S`.
+        RuntimeError: they do not within `DEADLINE_S`.
     """
     assert plane.xds is not None
     deadline = time.perf_counter() + DEADLINE_S
@@ -89,39 +90,31 @@ async def settled(plane: Running, nodes: int) -> None:
 
 
 def moved(number: int) -> CellSpec:
-    """The first cell at another port: its endpoints change, nothing else."""
-    return _spec(1, 20_000 + number % 2)
-
-
-def _spec(cell: int, port: int) -> CellSpec:
-    return CellSpec(
-        f"cell-{cell}",
-        f"cell-{cell}.example.com",
-        (Endpoint("127.0.0.1", port),),
-        session_prefix=f"cell-{cell}",
-        state=CellState.ACTIVE,
-    )
+    """Return the first cell at one of two ports in turn: only its endpoints change."""
+    return cell_spec(1, 20_000 + number % 2)
 
 
 async def fanout(
     plane: Running, write: Callable[[int], int], changes: int
 ) -> tuple[list[float], float]:
-    """Seconds from each commit to the ACK of the last node, and of the server's CPU for one."""
+    """Commit changes one after another, and wait each time until the whole fleet runs it.
+
+    Args:
+        plane: The control plane.
+        write: Makes the change of a number; returns its revision.
+        changes: How many.
+
+    Returns:
+        The seconds from each commit to the ACK of the last node, and the server's processor time
+        for one change.
+    """
     cpu = time.process_time()
     taken: list[float] = []
-    loop = asyncio.get_running_loop()
     for number in range(changes):
-        committed: asyncio.Future[float] = loop.create_future()
-
-        def noted(_: int, future: asyncio.Future[float] = committed) -> None:
+        with commit_time(plane.topology) as committed:
+            revision = await asyncio.to_thread(write, number)
+            lacking = await plane.fleet.wait(revision, DEADLINE_S)
             now = time.perf_counter()
-            loop.call_soon_threadsafe(settle, future, now)
-
-        stop = plane.topology.subscribe(noted)
-        revision = await asyncio.to_thread(write, number)
-        lacking = await plane.fleet.wait(revision, DEADLINE_S)
-        now = time.perf_counter()
-        stop()
         if lacking:
             raise RuntimeError(f"{len(lacking)} nodes lag, {lacking[0]} first")
         taken.append(now - await committed)
@@ -129,7 +122,12 @@ async def fanout(
 
 
 async def reconnect(plane: Running, nodes: Nodes, count: int) -> tuple[float, float, int]:
-    """Seconds until all are back and quiet, of the server's CPU, and bytes of resources."""
+    """Drop all nodes and let them come back at once.
+
+    Returns:
+        The seconds until all run the newest revision, the server's processor time, and the bytes
+        of resources that were sent.
+    """
     assert plane.xds is not None
     await nodes.tell("drop")
     while plane.xds.streams:  # noqa: ASYNC110 - nothing tells
@@ -147,7 +145,7 @@ async def reconnect(plane: Running, nodes: Nodes, count: int) -> tuple[float, fl
 
 @contextlib.contextmanager
 def profiled(file: Path | None) -> Iterator[None]:
-    """Profile this thread into a file, if one is given."""
+    """Profile this thread into a file, if there is one."""
     if file is None:
         yield
         return
@@ -179,7 +177,7 @@ async def _measure(plane: Running, nodes: Nodes, size: Size, changes: int) -> di
         return plane.topology.cells.replace("cell-1", moved(number + 1), actor="bench").revision
 
     def new_cell(number: int) -> int:
-        spec = _spec(size.cells + 1 + number, 20_000)
+        spec = cell_spec(size.cells + 1 + number, 20_000)
         return plane.topology.cells.create(spec, actor="bench").revision
 
     await nodes.tell("prepare")
@@ -214,5 +212,7 @@ if __name__ == "__main__":
     parser.add_argument("--channels", type=int, default=50)
     parser.add_argument("--changes", type=int, default=10)
     parser.add_argument("--profile", type=Path)
-    given = parser.parse_args()
-    run_loop(main(Size(given.nodes, given.cells, given.channels), given.changes, given.profile))
+    options = parser.parse_args()
+    run_loop(
+        main(Size(options.nodes, options.cells, options.channels), options.changes, options.profile)
+    )

@@ -1,7 +1,8 @@
 """Simulated Envoys: delta-ADS clients, many to a process, each with a stream of its own.
 
-They behave as Envoy does towards a control plane (they ask for the endpoints of new clusters,
-answer each response, and name what they have when they reconnect), but keep versions only.
+Towards a control plane they behave as Envoy does: they ask for the endpoints of new clusters,
+answer each response, and name what they have when they reconnect. Of resources they keep only the
+versions.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from control_plane.xds.server.transport import MAX_SENT_BYTES
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 GROUP = "edge"
 OPENING = 100
-"""Streams that are being opened at once: the kernel's queue of new connections is short."""
+"""How many streams open at once; the kernel's queue of new connections is short."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """How many nodes, over how many connections, to which port, and what they name."""
+    """How many nodes there are, over how many connections, to which port, and what they want."""
 
     nodes: int
     channels: int
     port: int
     names: Mapping[str, tuple[str, ...]]
-    """What each node subscribes to by name, by type; endpoints follow from the clusters."""
+    """The names that each node subscribes to, by type URL; endpoints follow from the clusters."""
     core: int | None = None
 
 
@@ -70,7 +71,7 @@ class SimulatedNode:
         self._hello: list[bytes] = []
 
     def prepare(self) -> None:
-        """Make the first requests ahead: a thousand Envoys would do so on their own machines."""
+        """Make the first requests, which a thousand Envoys would do on machines of their own."""
         node = base_pb2.Node(id=self._id, cluster=GROUP)
         order = [CDS, *([EDS] if self._named[EDS] else []), LDS]
         order += [url for url in self._has if url not in {CDS, EDS, LDS}]
@@ -85,7 +86,7 @@ class SimulatedNode:
         ]
 
     async def run(self, open_stream: Any, totals: Totals, opening: asyncio.Semaphore) -> None:
-        """Speak until the stream ends or the task is cancelled."""
+        """Open a stream, and answer until it ends or the task is cancelled."""
         call = open_stream()
         async with opening:
             for request in self._hello:
@@ -98,42 +99,52 @@ class SimulatedNode:
                 await call.write(answer)
 
     def _take(self, message: Any, totals: Totals) -> Iterator[bytes]:
+        """Take a response; yield the requests that answer it."""
         has = self._has[message.type_url]
         totals.responses += 1
-        new: list[str] = []
         for one in message.resources:
-            name = self._intern(one.name)
-            has[name] = self._intern(one.version)
-            body = one.resource.value
+            has[self._intern(one.name)] = self._intern(one.version)
             totals.resources += 1
-            totals.resource_bytes += len(body)
-            if message.type_url == CDS and name not in self._named[EDS] and _needs_endpoints(body):
-                new.append(name)
+            totals.resource_bytes += len(one.resource.value)
         for name in message.removed_resources:
             has.pop(name, None)
+        if message.type_url == CDS:
+            yield from self._follow(message)
+        acknowledgement = discovery_pb2.DeltaDiscoveryRequest(
+            type_url=message.type_url, response_nonce=message.nonce
+        )
+        yield acknowledgement.SerializeToString()
+
+    def _follow(self, clusters: Any) -> Iterator[bytes]:
+        """Yield the requests that subscribe to the endpoints of new clusters, and drop others."""
+        named = self._named[EDS]
+        new = [
+            self._intern(one.name)
+            for one in clusters.resources
+            if one.name not in named and _needs_endpoints(one.resource.value)
+        ]
         if new:
-            self._named[EDS].update(new)
-            yield discovery_pb2.DeltaDiscoveryRequest(
+            named.update(new)
+            request = discovery_pb2.DeltaDiscoveryRequest(
                 type_url=EDS, resource_names_subscribe=new
-            ).SerializeToString()
-        if message.type_url == CDS and message.removed_resources:
-            dropped = [name for name in message.removed_resources if name in self._named[EDS]]
-            self._named[EDS].difference_update(dropped)
+            )
+            yield request.SerializeToString()
+        if clusters.removed_resources:
+            dropped = [name for name in clusters.removed_resources if name in named]
+            named.difference_update(dropped)
             for name in dropped:
                 self._has[EDS].pop(name, None)
-            yield discovery_pb2.DeltaDiscoveryRequest(
+            request = discovery_pb2.DeltaDiscoveryRequest(
                 type_url=EDS, resource_names_unsubscribe=dropped
-            ).SerializeToString()
-        yield discovery_pb2.DeltaDiscoveryRequest(
-            type_url=message.type_url, response_nonce=message.nonce
-        ).SerializeToString()
+            )
+            yield request.SerializeToString()
 
     def _intern(self, text: str) -> str:
         return self._interned.setdefault(text, text)
 
 
 class _Process:
-    """The client process: connects and drops all nodes as it is told to."""
+    """The client process: it connects and drops all nodes on command."""
 
     def __init__(self, crowd: Crowd) -> None:
         interned: dict[str, str] = {}
@@ -178,33 +189,36 @@ class _Process:
             node.prepare()
 
 
-def _main(crowd: Crowd, told: Connection) -> None:
+def _main(crowd: Crowd, pipe: Connection) -> None:
     if crowd.core is not None:
         os.sched_setaffinity(0, {crowd.core})
 
     async def serve() -> None:
         process = _Process(crowd)
-        while (command := await asyncio.to_thread(told.recv)) != "stop":
+        while (command := await asyncio.to_thread(pipe.recv)) != "stop":
             if command == "prepare":
                 process.prepare()
             elif command == "connect":
                 await process.connect()
             elif command == "drop":
                 await process.drop()
-            told.send(process.totals)
+            pipe.send(process.totals)
         await process.drop()
 
     uvloop.run(serve())
 
 
 class Nodes:
-    """The far end of the client process."""
+    """Commands the client process."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
     async def tell(self, command: str) -> Totals:
-        """``prepare`` (make the first requests), ``connect``, ``drop`` or ``report``; its totals.
+        """Send a command; return the totals once it is carried out.
+
+        Args:
+            command: ``prepare`` (make the first requests), ``connect``, ``drop`` or ``report``.
 
         Raises:
             RuntimeError: a stream has ended by itself.
@@ -218,7 +232,7 @@ class Nodes:
 
 @contextlib.asynccontextmanager
 async def simulated(crowd: Crowd) -> AsyncIterator[Nodes]:
-    """Nodes in a process of their own, not connected yet."""
+    """Run nodes in a process of their own; they are not connected yet."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_main, args=(crowd, theirs), daemon=True)

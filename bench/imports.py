@@ -1,13 +1,13 @@
-"""`cellway claims import` into SQLite, the whole command, ÷ the bare driver writing the same rows.
+"""Measures `cellway claims import` into SQLite ÷ the bare driver writing the same rows.
 
     python -m bench.imports [--claims N] [--rounds N]
 
-`import_per_s` is through the API of a control plane in a process of its own, as an operator runs
-it; `import_direct_per_s` is with `--database-url`, past it. Each counts from the command's start to
-its end, in claims a second, each round into a fresh database of the real schema; so does the
-baseline, which writes the rows that an import writes (claims and their change feed) with sqlite3,
-as many in a transaction, as durably. `import_vs_sqlite3` and `import_direct_vs_sqlite3` are medians
-of the rounds' ratios.
+`import_per_s` goes through the API of a control plane in a process of its own, as an operator does
+it. `import_direct_per_s` goes past the API, with `--database-url`. Both are claims a second of the
+whole command, from its start to its end. The baseline writes the rows that an import writes (claims
+and their change feed) with sqlite3, as many in a transaction, and as durably. Each round begins
+with a fresh database of the real schema. `import_vs_sqlite3` and `import_direct_vs_sqlite3` are
+medians of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -23,19 +23,13 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from bench.load import scratch
-from bench.process import process
+from bench.process import process, serve_api
 from bench.results import Figure, report
-from control_plane.cli.bulk import PIECE_LINES
-from control_plane.process.event_loop import until_signal
-from control_plane.server import running
-from control_plane.settings import Settings
-from control_plane.topology import Topology
-from control_plane.topology.values.cell import CellSpec, CellState
-from control_plane.topology.values.endpoint import Endpoint
+from bench.topologies import NOWHERE, add_cells, opened
+from control_plane.cli.import_pieces import PIECE_LINES
 
 CLAIMS = 200_000
 CELLS = 10
@@ -49,41 +43,28 @@ VALUES (?, ?, 'claim', 'create', ?, ?, 'bench', ?)"""
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
-async def _serve(told: Connection, url: str) -> None:
-    settings = Settings(
-        database_url=url, api_port=0, grpc_port=0, classifier_port=0, health_interval_s=0
-    )
-    async with running(settings) as plane:
-        told.send(plane.ports.api)
-        await until_signal()
-
-
 def _fresh(directory: Path, name: str) -> Path:
-    """A database with cells and no claims."""
+    """Create a database with cells and without claims; return its file."""
     path = directory / name / "cellway.db"
-    topology = Topology.open(f"sqlite:///{path}")
-    for number in range(1, CELLS + 1):
-        cell, endpoint = f"cell-{number}", Endpoint("127.0.0.1", 443)
-        spec = CellSpec(cell, f"{cell}.example.com", (endpoint,), state=CellState.ACTIVE)
-        topology.cells.create(spec, actor="bench")
-    topology.close()
+    with opened(f"sqlite:///{path}") as topology:
+        add_cells(topology, [NOWHERE] * CELLS)
     return path
 
 
-def _written(path: Path, claims: int) -> list[tuple[str, str, int]]:
-    """A file of so many claims, in no order; what it says."""
+def _write_claims(path: Path, claims: int) -> list[tuple[str, str, int]]:
+    """Write a file of claims in random order; return bucket, value and cell id of each."""
     numbers = list(range(claims))
     random.Random(3).shuffle(numbers)
-    said = [("username", f"user-{number}", number % CELLS + 1) for number in numbers]
+    rows = [("username", f"user-{number}", number % CELLS + 1) for number in numbers]
     with path.open("w") as file:
-        for bucket, value, cell in said:
+        for bucket, value, cell in rows:
             line = {"bucket": bucket, "value": value, "cell": f"cell-{cell}"}
             file.write(json.dumps(line) + "\n")
-    return said
+    return rows
 
 
 def _command(*arguments: str) -> float:
-    """Seconds that the command took; raises if it failed."""
+    """Run `cellway` with these arguments; return the seconds, or raise if it fails."""
     started = time.perf_counter()
     command = [sys.executable, "-m", "control_plane.cli.main", *arguments]
     subprocess.run(command, check=True, capture_output=True)
@@ -91,7 +72,7 @@ def _command(*arguments: str) -> float:
 
 
 def _through_api(database: Path, file: Path) -> float:
-    with process(_serve, f"sqlite:///{database}") as (_, port):
+    with process(serve_api, f"sqlite:///{database}") as (_, port):
         return _command("--server", f"http://127.0.0.1:{port}", "claims", "import", str(file))
 
 
@@ -100,14 +81,15 @@ def _direct(database: Path, file: Path) -> float:
     return _command("claims", "import", str(file), "--database-url", url)
 
 
-def _bare(database: Path, said: list[tuple[str, str, int]]) -> float:
+def _bare(database: Path, rows: list[tuple[str, str, int]]) -> float:
+    """Write the rows with sqlite3; return the seconds."""
     connection = sqlite3.connect(database, autocommit=True)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     started = time.perf_counter()
     at = "2026-01-01 00:00:00.000000"
-    for start in range(0, len(said), PIECE_LINES):
-        some = said[start : start + PIECE_LINES]
+    for start in range(0, len(rows), PIECE_LINES):
+        some = rows[start : start + PIECE_LINES]
         revision = 100 + start
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
@@ -126,12 +108,12 @@ def _bare(database: Path, said: list[tuple[str, str, int]]) -> float:
     return took
 
 
-def _checked(database: Path, claims: int) -> None:
+def _check(database: Path, claims: int) -> None:
     connection = sqlite3.connect(database)
-    (found,) = connection.execute("SELECT count(*) FROM claims").fetchone()
+    (count,) = connection.execute("SELECT count(*) FROM claims").fetchone()
     connection.close()
-    if found != claims:
-        raise RuntimeError(f"{found} claims were imported of {claims}")
+    if count != claims:
+        raise RuntimeError(f"{count} claims were imported of {claims}")
 
 
 def main(*, claims: int = CLAIMS, rounds: int = 3) -> None:
@@ -140,17 +122,17 @@ def main(*, claims: int = CLAIMS, rounds: int = 3) -> None:
     taken: dict[str, list[float]] = {"import": [], "import_direct": [], "bare": []}
     try:
         file = directory / "claims.ndjson"
-        said = _written(file, claims)
+        rows = _write_claims(file, claims)
         ways: dict[str, Callable[[Path], float]] = {
             "import": lambda database: _through_api(database, file),
             "import_direct": lambda database: _direct(database, file),
-            "bare": lambda database: _bare(database, said),
+            "bare": lambda database: _bare(database, rows),
         }
         for number in range(rounds):
             for name, way in ways.items():
                 database = _fresh(directory, f"{name}-{number}")
                 taken[name].append(way(database))
-                _checked(database, claims)
+                _check(database, claims)
                 shutil.rmtree(database.parent)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -169,5 +151,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--claims", type=int, default=CLAIMS)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    main(claims=given.claims, rounds=given.rounds)
+    options = parser.parse_args()
+    main(claims=options.claims, rounds=options.rounds)

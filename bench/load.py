@@ -1,4 +1,4 @@
-"""Bounded HTTP load on loopback: wrk where it is installed, else a small client of our own."""
+"""Sends bounded HTTP load on loopback: by wrk if it is installed, else by a small client here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Load:
 
 
 def requests_per_second(load: Load, seconds: float) -> float:
-    """Send for so many seconds; raises if any answer was not 2xx."""
+    """Send for some seconds; return requests per second, or raise if an answer was not 2xx."""
     seconds = min(seconds, MAX_SECONDS)
     if shutil.which("wrk"):
         return _wrk(load, seconds)
@@ -37,7 +37,7 @@ def _wrk(load: Load, seconds: float) -> float:
         script.write("local paths = {")
         script.write(",".join(f'"{path}"' for path in load.paths))
         script.write("}\nlocal at, requests = 0, {}\n")
-        # Made once: what the client costs is taken from what it measures, on few cores.
+        # Each request is made once: on few cores, what the client costs lowers what it measures.
         script.write("init = function()\n")
         script.write("  for i, path in ipairs(paths) do requests[i] = wrk.format(nil, path) end\n")
         script.write("end\nrequest = function()\n  at = at % #requests + 1\n")
@@ -53,10 +53,10 @@ def _wrk(load: Load, seconds: float) -> float:
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out:
         raise RuntimeError(f"some answers were not 2xx:\n{out}")
-    found = re.search(r"Requests/sec:\s+([0-9.]+)", out)
-    if found is None:
+    rate = re.search(r"Requests/sec:\s+([0-9.]+)", out)
+    if rate is None:
         raise RuntimeError(f"wrk said nothing of requests per second:\n{out}")
-    return float(found[1])
+    return float(rate[1])
 
 
 async def _own(load: Load, seconds: float) -> float:
@@ -80,8 +80,8 @@ async def _connection(load: Load, deadline: float, offset: int) -> int:
             head = await reader.readuntil(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 2"):
                 raise RuntimeError(f"not 2xx: {head[:200]!r}")
-            found = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-            await reader.readexactly(int(found[1]) if found else 0)
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            await reader.readexactly(int(length[1]) if length else 0)
             done += 1
     finally:
         writer.close()
@@ -89,5 +89,5 @@ async def _connection(load: Load, deadline: float, offset: int) -> int:
 
 
 def scratch() -> Path:
-    """A directory for a benchmark's files."""
+    """Create a directory for a benchmark's files."""
     return Path(tempfile.mkdtemp(prefix="cellway-bench-"))

@@ -1,10 +1,11 @@
-"""How much memory a control plane takes, with a fleet on it and claims in its database.
+"""Measures how much memory a control plane takes, with a fleet and claims in its database.
 
     python -m bench.memory [--nodes N] [--cells N] [--claims N]
 
-`cellway serve` runs as a process of its own on SQLite. Its resident memory is read when all nodes
-are there, after changes, after a scrape, and after all nodes have reconnected: the most of these.
-The most that it ever took (the start of a fleet that has nothing yet) is reported beside it.
+`cellway serve` runs as a process of its own on SQLite. `memory_mib` is the most resident memory
+that it has at one of these moments: all nodes have connected, after changes, after a scrape, and
+after all nodes have reconnected. `memory_peak_mib` is the most that it ever had, which it needs
+when a fleet connects that has nothing yet.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.fleet import moved
-from bench.fleet_nodes import Crowd, simulated
+from bench.fleet_nodes import Crowd, Nodes, simulated
 from bench.load import scratch
 from bench.results import Figure, report
+from bench.topologies import ACTOR, opened
 from bench.world import fill
 from control_plane.names import ECDS, EPOCHS_FILTER, RDS, ROUTES_NAME
 from control_plane.process.event_loop import run_loop
@@ -42,11 +44,12 @@ SELECT 'route', printf('tenant-%08d', i), i * :cells / (:last + 1) + 1, 1,
        0, 0, '2026-01-01 00:00:00.000000'
 FROM n
 """
-"""Past the topology, which would take an hour for ten millions; in the order of both indexes."""
+"""Writes claims past the topology, which would take an hour for ten million of them. The rows are
+in the order of both indexes."""
 
 
 def resident_mib(pid: int, field: str = "VmRSS") -> float:
-    """A process's resident memory, or with ``VmHWM`` the most that it ever had."""
+    """Return a process's resident memory, or with ``VmHWM`` the most that it ever had."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / 1024
@@ -54,20 +57,17 @@ def resident_mib(pid: int, field: str = "VmRSS") -> float:
 
 
 def prepare(url: str, cells: int, claims: int) -> None:
-    """A database with cells, a ruleset and claims."""
-    topology = Topology.open(url)
-    try:
+    """Fill a database with cells, a ruleset and claims."""
+    with opened(url) as topology:
         fill(topology, 20_000, cells, "passthrough", 0)
         if claims:
             with topology.engine.begin() as connection:
                 connection.exec_driver_sql(CLAIMS, {"last": claims - 1, "cells": cells})
-    finally:
-        topology.close()
 
 
 @contextlib.asynccontextmanager
 async def served(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, int, int]]:
-    """`cellway serve` on this directory; yields it, its API's port and its gRPC port."""
+    """Run `cellway serve` on a directory; yield its process, its API's port and its gRPC port."""
     ports = {"API": unused_port(), "GRPC": unused_port(), "CLASSIFIER": unused_port()}
     environment = os.environ | {f"CELLWAY_{name}_PORT": str(port) for name, port in ports.items()}
     environment |= {
@@ -107,46 +107,51 @@ async def _until(condition: Any, message: str) -> None:
 
 def _synced(api: int, nodes: int, revision: int) -> bool:
     items: list[dict[str, Any]] = json.loads(_get(api, "/v1/fleet"))["items"]
-    there = [one for one in items if one["connected"] and one["acked_revision"] >= revision]
-    return len(there) == nodes
+    synced = [one for one in items if one["connected"] and one["acked_revision"] >= revision]
+    return len(synced) == nodes
 
 
 async def measure(nodes: int, cells: int, claims: int, directory: Path) -> dict[str, Figure]:
-    """Bring it all up, make it work, and read what it takes."""
+    """Start a control plane and a fleet, make them work, and read the memory meanwhile."""
     url = f"sqlite:///{directory}/cellway.db"
     await asyncio.to_thread(prepare, url, cells, claims)
-    seen: dict[str, float] = {}
+    mib: dict[str, float] = {}
     async with served(directory) as (process, api, grpc_port):
-        seen["alone"] = resident_mib(process.pid)
-        topology = Topology.open(url)
+        mib["alone"] = resident_mib(process.pid)
         named = {RDS: (ROUTES_NAME,), ECDS: (EPOCHS_FILTER,)}
         crowd = Crowd(nodes, 50, grpc_port, named)
-        async with simulated(crowd) as fleet:
-            await fleet.tell("prepare")
-            await fleet.tell("connect")
-            revision = topology.revision()
-            await _until(lambda: _synced(api, nodes, revision), "the fleet does not come up")
-            seen["fleet"] = resident_mib(process.pid)
-            for number in range(20):
-                revision = topology.cells.replace("cell-1", moved(number), actor="bench").revision
-                await _until(lambda at=revision: _synced(api, nodes, at), "a change is lost")
-            seen["changes"] = resident_mib(process.pid)
-            for _ in range(5):
-                await asyncio.to_thread(_get, api, "/metrics")
-            seen["scrape"] = resident_mib(process.pid)
-            await fleet.tell("drop")
-            await fleet.tell("prepare")
-            await fleet.tell("connect")
-            await _until(lambda: _synced(api, nodes, revision), "the fleet does not come back")
-            seen["reconnect"] = resident_mib(process.pid)
-        topology.close()
+        with opened(url) as topology:
+            async with simulated(crowd) as fleet:
+                async for moment in _work(topology, fleet, api, nodes):
+                    mib[moment] = resident_mib(process.pid)
         peak = resident_mib(process.pid, "VmHWM")
-    print(", ".join(f"{name} {value:.0f} MiB" for name, value in seen.items()))
+    print(", ".join(f"{moment} {value:.0f} MiB" for moment, value in mib.items()))
     return {
-        "memory_mib": Figure(max(seen.values()), "MiB", "lower", "", 1),
+        "memory_mib": Figure(max(mib.values()), "MiB", "lower", "", 1),
         "memory_peak_mib": Figure(peak, "MiB", "lower", "", 1),
-        "memory_without_fleet_mib": Figure(seen["alone"], "MiB", "lower", "", 1),
+        "memory_without_fleet_mib": Figure(mib["alone"], "MiB", "lower", "", 1),
     }
+
+
+async def _work(topology: Topology, fleet: Nodes, api: int, nodes: int) -> AsyncIterator[str]:
+    """Connect the fleet, change a cell, scrape, reconnect; yield a word after each."""
+    await fleet.tell("prepare")
+    await fleet.tell("connect")
+    revision = topology.revision()
+    await _until(lambda: _synced(api, nodes, revision), "the fleet does not come up")
+    yield "fleet"
+    for number in range(20):
+        revision = topology.cells.replace("cell-1", moved(number), actor=ACTOR).revision
+        await _until(lambda at=revision: _synced(api, nodes, at), "a change is lost")
+    yield "changes"
+    for _ in range(5):
+        await asyncio.to_thread(_get, api, "/metrics")
+    yield "scrape"
+    await fleet.tell("drop")
+    await fleet.tell("prepare")
+    await fleet.tell("connect")
+    await _until(lambda: _synced(api, nodes, revision), "the fleet does not come back")
+    yield "reconnect"
 
 
 async def main(nodes: int, cells: int, claims: int) -> None:
@@ -163,5 +168,5 @@ if __name__ == "__main__":
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--claims", type=int, default=10_000_000)
-    given = parser.parse_args()
-    run_loop(main(given.nodes, given.cells, given.claims))
+    options = parser.parse_args()
+    run_loop(main(options.nodes, options.cells, options.claims))

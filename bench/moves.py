@@ -1,11 +1,11 @@
-"""How long a moved tenant's requests still go to its old cell.
+"""Measures how long a moved tenant's requests still go to its old cell.
 
     python -m bench.moves [--moves N]
 
 A client keeps asking for one tenant through the edge cache of a real Envoy, over several
-connections, while the tenant moves from cell to cell. What counts is the last request that the old
-cell received, from the moment that the move was committed: `move_p50_ms` and `move_p99_ms`; 0 where
-there was none after the commit. The cells are one process with two ports, the client is another.
+connections, while the tenant moves from cell to cell. What counts is the time from the commit of a
+move to the last request that the old cell received, or 0 if it received none after the commit:
+`move_p50_ms` and `move_p99_ms`. The cells are one process with two ports; the client is another.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from typing import cast
 
 from bench.load import scratch
-from bench.results import Figure, report
+from bench.results import Figure, p99, report
 from bench.world import cellway
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
@@ -35,7 +35,9 @@ from control_plane.topology.values.claim import ClaimSpec
 CELLS = ("cell-1", "cell-2")
 CONNECTIONS = 4
 SETTLE_S = 0.1
-"""After a move, until the next: far longer than any request may go astray."""
+"""Between two moves: far longer than any request may go astray."""
+START_S = 60.0
+"""How long the client's process may take to its first request."""
 DEADLINE_S = 5.0
 MAX_MOVES = 2000
 _REQUEST = b"GET /t/mover/x HTTP/1.1\r\nhost: bench\r\n\r\n"
@@ -43,7 +45,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 class _Cell(asyncio.Protocol):
-    """Notes when it was last asked; all processes of a machine have one monotonic clock."""
+    """Records when it was last asked, by the monotonic clock that all processes share."""
 
     def __init__(self, name: str, last: dict[str, float]) -> None:
         self._name = name
@@ -58,8 +60,8 @@ class _Cell(asyncio.Protocol):
         self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))
 
 
-def _cells(told: Connection, socks: list[socket.socket]) -> None:
-    """Serve; answer each message with when each cell was last asked."""
+def _cells(pipe: Connection, socks: list[socket.socket]) -> None:
+    """Serve the cells; answer each message with the times at which each was last asked."""
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
@@ -74,20 +76,20 @@ def _cells(told: Connection, socks: list[socket.socket]) -> None:
 
         def asked() -> None:
             try:
-                told.recv()
+                pipe.recv()
             except EOFError:
                 stopped.set()
             else:
-                told.send(dict(last))
+                pipe.send(dict(last))
 
-        loop.add_reader(told.fileno(), asked)
+        loop.add_reader(pipe.fileno(), asked)
         await stopped.wait()
 
     run_loop(serve())
 
 
 def _client(port: int, seconds: float) -> None:
-    """Ask again and again, for so long at the most."""
+    """Ask again and again, for at most so many seconds."""
 
     async def ask() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -125,7 +127,7 @@ def _processes() -> Iterator[tuple[list[int], Connection, multiprocessing.contex
 
 
 async def measure(moves: int) -> list[float]:
-    """Seconds from each commit until the old cell was asked for the last time."""
+    """Return the seconds from each commit until the old cell was asked for the last time."""
     directory = scratch()
     try:
         with _processes() as (ports, cells, context):
@@ -146,7 +148,7 @@ async def measure(moves: int) -> list[float]:
 
 async def _moves(plane: Running, cells: Connection, moves: int) -> list[float]:
     late: list[float] = []
-    await _asked(cells, CELLS[0], 0.0)
+    await _asked(cells, CELLS[0], 0.0, START_S)
     for number in range(moves):
         old, new = CELLS[number % 2], CELLS[(number + 1) % 2]
         committed: list[float] = []
@@ -167,24 +169,23 @@ def _note(committed: list[float], _: int) -> None:
     committed.append(time.monotonic())
 
 
-async def _asked(cells: Connection, name: str, after: float) -> None:
-    """Wait, bounded, until a cell is asked."""
-    async with asyncio.timeout(DEADLINE_S):
+async def _asked(cells: Connection, name: str, after: float, within_s: float = DEADLINE_S) -> None:
+    """Wait until a cell has been asked after a moment; raise TimeoutError after ``within_s``."""
+    async with asyncio.timeout(within_s):
         while (await asyncio.to_thread(_last, cells))[name] <= after:  # noqa: ASYNC110 - asks a process
             await asyncio.sleep(0.002)
 
 
 def _last(cells: Connection) -> dict[str, float]:
     cells.send(None)
-    told: dict[str, float] = cells.recv()
-    return told
+    times: dict[str, float] = cells.recv()
+    return times
 
 
 async def main(moves: int) -> None:
     """Measure and report."""
-    ordered = sorted(1000 * late for late in await measure(min(moves, MAX_MOVES)))
-    p99 = ordered[min(len(ordered) - 1, round(len(ordered) * 0.99))]
-    figures = {"move_p50_ms": statistics.median(ordered), "move_p99_ms": p99}
+    late_ms = [1000 * late for late in await measure(min(moves, MAX_MOVES))]
+    figures = {"move_p50_ms": statistics.median(late_ms), "move_p99_ms": p99(late_ms)}
     report({name: Figure(value, "ms", "lower", "", moves) for name, value in figures.items()})
 
 

@@ -10,19 +10,41 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from control_plane.process.event_loop import run_loop
+from control_plane.process.event_loop import run_loop, until_signal
+from control_plane.server import running
+from control_plane.settings import Settings
 
 Serve = Callable[[Connection, str], Coroutine[Any, Any, None]]
-"""Serves a database, by its URL, until SIGTERM comes; tells its port through the connection."""
+"""Serves a database, by its URL, until SIGTERM comes; sends its port through the connection."""
 
 
-def _run(serve: Serve, told: Connection, url: str) -> None:
-    run_loop(serve(told, url))
+async def serve_grpc(pipe: Connection, url: str) -> None:
+    """Run a control plane with all roles; send its gRPC port."""
+    async with running(_settings(url)) as plane:
+        pipe.send(plane.ports.grpc)
+        await until_signal()
+
+
+async def serve_api(pipe: Connection, url: str) -> None:
+    """Run a control plane with all roles; send its API's port."""
+    async with running(_settings(url)) as plane:
+        pipe.send(plane.ports.api)
+        await until_signal()
+
+
+def _settings(url: str) -> Settings:
+    return Settings(
+        database_url=url, api_port=0, grpc_port=0, classifier_port=0, health_interval_s=0
+    )
+
+
+def _run(serve: Serve, pipe: Connection, url: str) -> None:
+    run_loop(serve(pipe, url))
 
 
 @contextmanager
 def process(serve: Serve, url: str) -> Iterator[tuple[int, int]]:
-    """Run a server in a process of its own; yields its process id and port."""
+    """Run a server in a process of its own; yield its process id and port."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     child = context.Process(target=_run, args=(serve, theirs, url), daemon=True)
@@ -37,6 +59,6 @@ def process(serve: Serve, url: str) -> Iterator[tuple[int, int]]:
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Return the user and system time of a process so far."""
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,8 +1,9 @@
-"""Prints figures and keeps them in ``bench/results/latest.json``."""
+"""Prints figures, and keeps the newest of each in ``bench/results/latest.json``."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ LATEST = Path(__file__).parent / "results" / "latest.json"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured figure. ``baseline`` says what it is a ratio against, if it is one."""
+    """A measured figure. ``baseline`` says what it is compared with, if it is a ratio."""
 
     value: float
     unit: str
@@ -21,12 +22,18 @@ class Figure:
     runs: int
 
 
+def p99(values: Sequence[float]) -> float:
+    """Return the value below which 99 of 100 are; the highest one if there are fewer than 100."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(len(ordered) * 0.99))]
+
+
 def report(figures: dict[str, Figure]) -> None:
     """Print figures and merge them into the file of the newest results."""
     for name, figure in figures.items():
         against = f" (÷ {figure.baseline})" if figure.unit == "ratio" else ""
         print(f"{name}: {figure.value:.3f} {figure.unit}{against}, {figure.runs} runs")
     LATEST.parent.mkdir(exist_ok=True)
-    known = json.loads(LATEST.read_text()) if LATEST.exists() else {}
-    known |= {name: asdict(figure) for name, figure in figures.items()}
-    LATEST.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    latest = json.loads(LATEST.read_text()) if LATEST.exists() else {}
+    latest |= {name: asdict(figure) for name, figure in figures.items()}
+    LATEST.write_text(json.dumps(latest, indent=2, sort_keys=True) + "\n")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
-import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,18 +13,14 @@ from typing import Any, cast
 
 import uvloop
 
-from control_plane.cli.local import LOCAL_NODE, local_bootstrap
+from bench.topologies import activate, add_cells, add_tenants
+from control_plane.cli.local.system import LOCAL_NODE, local_bootstrap
+from control_plane.names import TYPE_URL
 from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology import Topology
-from control_plane.topology.values.cell import CellSpec, CellState
-from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.values.endpoint import Endpoint
 from tests.support.ports import unused_port
-
-RULESETS = Path(__file__).parent.parent / "rulesets"
-_BATCH = 1000
 
 
 class _Answer(asyncio.Protocol):
@@ -41,11 +36,11 @@ class _Answer(asyncio.Protocol):
         self._transport.write(self._answer * data.count(b"\r\n\r\n"))
 
 
-def _upstream(told: Connection, body: bytes) -> None:
+def _upstream(pipe: Connection, body: bytes) -> None:
     async def serve() -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: _Answer(body), "127.0.0.1", 0)
-        told.send(server.sockets[0].getsockname()[1])
+        pipe.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
     uvloop.run(serve())
@@ -53,7 +48,7 @@ def _upstream(told: Connection, body: bytes) -> None:
 
 @contextlib.contextmanager
 def upstream(body: bytes = b"ok") -> Iterator[int]:
-    """The cheapest possible cell, in a process of its own; yields its port."""
+    """Run the cheapest possible cell in a process of its own; yield its port."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_upstream, args=(theirs, body), daemon=True)
@@ -67,7 +62,7 @@ def upstream(body: bytes = b"ok") -> Iterator[int]:
 
 @contextlib.asynccontextmanager
 async def bare_envoy(target: int, directory: Path) -> AsyncIterator[int]:
-    """An Envoy that does nothing but proxy: the baseline; yields its port."""
+    """Run the baseline, an Envoy that does nothing but proxy; yield its port."""
     port = unused_port()
     document = bare_bootstrap(port, target)
     envoy = Envoy(json.dumps(document), directory / "bare", concurrency=1)
@@ -79,59 +74,45 @@ async def bare_envoy(target: int, directory: Path) -> AsyncIterator[int]:
 
 
 def bare_bootstrap(port: int, target: int) -> dict[str, Any]:
-    """A static configuration with one listener, one route and one cluster."""
-    types = "type.googleapis.com/envoy.extensions.filters"
-
-    def at(number: int) -> dict[str, Any]:
-        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
-
-    manager = {
-        "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "edge",
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "cell"}}],
-                }
-            ]
-        },
-        "http_filters": [
-            {
-                "name": "router",
-                "typed_config": {"@type": f"{types}.http.router.v3.Router"},
-            }
-        ],
+    """Return a static configuration with one listener, one route and one cluster."""
+    endpoint = {"endpoint": {"address": _address(target)}}
+    cluster = {
+        "name": "cell",
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": "cell", "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
-    endpoint = {"endpoint": {"address": at(target)}}
+    filters = [{"name": "hcm", "typed_config": _manager()}]
+    listener = {
+        "name": "edge",
+        "address": _address(port),
+        "filter_chains": [{"filters": filters}],
+    }
     return {
-        "admin": {"address": at(0)},
-        "static_resources": {
-            "listeners": [
-                {
-                    "name": "edge",
-                    "address": at(port),
-                    "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
-                }
-            ],
-            "clusters": [
-                {
-                    "name": "cell",
-                    "type": "STATIC",
-                    "load_assignment": {
-                        "cluster_name": "cell",
-                        "endpoints": [{"lb_endpoints": [endpoint]}],
-                    },
-                }
-            ],
-        },
+        "admin": {"address": _address(0)},
+        "static_resources": {"listeners": [listener], "clusters": [cluster]},
     }
+
+
+def _manager() -> dict[str, Any]:
+    """Return an HTTP connection manager that sends everything to the one cluster."""
+    filters = f"{TYPE_URL}envoy.extensions.filters"
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "cell"}}
+    router = {"@type": f"{filters}.http.router.v3.Router"}
+    return {
+        "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [{"name": "router", "typed_config": router}],
+    }
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
 def plane_settings(directory: Path, **settings: Any) -> Settings:
-    """A control plane on free ports with its files in a directory; what else is given."""
-    given: dict[str, Any] = {
+    """Return the settings of a control plane on free ports, with its files in a directory."""
+    defaults: dict[str, Any] = {
         "database_url": f"sqlite:///{directory}/cellway.db",
         "data_dir": directory,
         "api_port": 0,
@@ -142,7 +123,7 @@ def plane_settings(directory: Path, **settings: Any) -> Settings:
         "debug_networks": (),
         "health_interval_s": 0,
     }
-    return Settings(**(given | settings))
+    return Settings(**(defaults | settings))
 
 
 @contextlib.asynccontextmanager
@@ -154,9 +135,15 @@ async def cellway(
     tenants: int = 0,
     **settings: Any,
 ) -> AsyncIterator[tuple[Running, int]]:
-    """The whole system with so many cells behind one upstream, or a port for each.
+    """Run the whole system; yield it and the edge's port.
 
-    Yields it and the edge's port.
+    Args:
+        directory: Where its files go.
+        target: The port of the upstream that stands for all cells, or a port for each cell.
+        cells: How many cells there are.
+        ruleset: The shipped ruleset that routes.
+        tenants: How many names of tenants are claimed.
+        settings: Override `plane_settings`.
     """
     chosen = plane_settings(directory, **settings)
     async with running(chosen) as plane:
@@ -177,25 +164,7 @@ def fill(
     topology: Topology, target: int | Sequence[int], cells: int, ruleset: str, tenants: int
 ) -> None:
     """Fill a topology: cells with one endpoint at the port ``target``, tenants and a ruleset."""
-    actor = f"bench {os.getpid()}"
     ports = [target] * cells if isinstance(target, int) else target
-    for number, port in enumerate(ports, 1):
-        topology.cells.create(
-            CellSpec(
-                f"cell-{number}",
-                f"cell-{number}.example.com",
-                (Endpoint("127.0.0.1", port),),
-                session_prefix=f"cell-{number}",
-                state=CellState.ACTIVE,
-            ),
-            actor=actor,
-        )
-    specs = [
-        ClaimSpec("tenant", f"tenant-{number}", f"cell-{number % cells + 1}")
-        for number in range(tenants)
-    ]
-    for start in range(0, tenants, _BATCH):
-        topology.claims.claim(specs[start : start + _BATCH], actor=actor)
-    document = (RULESETS / f"{ruleset}.json").read_text()
-    version = topology.rulesets.put(ruleset, document, actor=actor).value.version
-    topology.rulesets.activate(ruleset, version, actor=actor)
+    add_cells(topology, ports)
+    add_tenants(topology, "tenant", [f"tenant-{number}" for number in range(tenants)], cells)
+    activate(topology, ruleset)

@@ -9,8 +9,8 @@ from control_plane.settings import Settings
 
 
 def test_dns_servers_have_a_port_if_they_say_none() -> None:
-    given = ("10.0.0.1", "10.0.0.2:5353", "::1", "[::1]:5353")
-    assert Settings(edge_dns_resolvers=given).dns_resolvers() == (
+    servers = ("10.0.0.1", "10.0.0.2:5353", "::1", "[::1]:5353")
+    assert Settings(edge_dns_resolvers=servers).dns_resolvers() == (
         ("10.0.0.1", 53),
         ("10.0.0.2", 5353),
         ("::1", 53),

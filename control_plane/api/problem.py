@@ -70,7 +70,7 @@ def problem(status: int, detail: str, **members: Any) -> JSONResponse:
 def findings_problem(findings: list[Finding]) -> ProblemError:
     """Return the error for a ruleset that can't work, with each of its faults."""
     errors = [
-        {"rule": f.rule, "field": f.field, "message": f.message, "mend": f.mend}
+        {"rule": f.rule, "field": f.field, "message": f.message, "mend": f.hint}
         for f in findings
         if f.severity == "error"
     ]
@@ -148,7 +148,7 @@ async def _on_topology_error(request: Request, error: TopologyError) -> JSONResp
 
 async def _on_ruleset_error(_: Request, error: RulesetError) -> JSONResponse:
     errors = [
-        {"rule": p.rule, "field": p.field, "message": p.message, "mend": p.mend}
+        {"rule": p.rule, "field": p.field, "message": p.message, "mend": p.hint}
         for p in error.problems
     ]
     return problem(422, "the ruleset can't work", code="invalid-ruleset", errors=errors)

@@ -33,7 +33,7 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology import Topology
 from control_plane.topology.lookup.interface import ClaimLookup
 from control_plane.topology.lookup.seen import Seen
-from control_plane.topology.values import CellState, Unavailable
+from control_plane.topology.values import Unavailable
 
 MAX_STARTS = 8
 """How often a request is decided from the beginning because cells or the ruleset have changed."""
@@ -162,7 +162,7 @@ class Decider:
     def reload(self) -> None:
         """Read cells and ruleset again. Blocks."""
         snapshot = self._topology.snapshot()
-        cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
+        cells = Cells(snapshot.cells)
         document = snapshot.ruleset.document if snapshot.ruleset else None
         ruleset = self._state.ruleset
         if document != self._state.document:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 
 from control_plane.routing.rules.digest import rules_digest
-from control_plane.routing.rules.parse import load, parse
+from control_plane.routing.rules.document import load
+from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology import Topology

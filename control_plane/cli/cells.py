@@ -1,4 +1,4 @@
-"""``cellway cells``."""
+"""``cellway cells``: list, get, add, set, remove."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ import typer
 from control_plane.cli import sequences
 from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
-from control_plane.cli.output import messages, show, table_of
+from control_plane.cli.options import CellName, Force, IfMatch
+from control_plane.cli.output import messages, table_of
 
 app = typer.Typer(no_args_is_help=True, help="Cells: where tenants live.")
 app.add_typer(sequences.app, name="sequences")
+
+NewName = Annotated[str, typer.Argument(help="its name: 1 to 63 of a-z, 0-9 and -")]
+_STATES = "provisioning, canary, active, cordoned, draining, drained or retired"
+_WEIGHT = "its share of new traffic beside the weights of other cells, 0 to 1000"
+_ENDPOINT = "host:port where Envoys reach it; repeat for more"
+Address = Annotated[str, typer.Option(help="public host[:port] of the cell")]
+Prefix = Annotated[str | None, typer.Option(help="what its session cookies begin with")]
+HealthPath = Annotated[str | None, typer.Option(help="path that is probed, e.g. /-/health")]
 
 
 @app.command("list")
@@ -25,29 +34,32 @@ def list_cells(ctx: typer.Context) -> None:
         for c in items
     ]  # fmt: skip
     columns = ("ID", "NAME", "STATE", "WEIGHT", "SERVING", "ADDRESS", "PREFIX", "ENDPOINTS")
-    show(items, of(ctx).output, table_of(columns, rows))
+    of(ctx).show(items, table_of(columns, rows))
 
 
 @app.command("get")
-def get_cell(ctx: typer.Context, name: str) -> None:
+def get_cell(ctx: typer.Context, name: CellName) -> None:
     """Show one cell."""
-    show(of(ctx).client.get(resource("cells", name)), of(ctx).output)
+    of(ctx).show(of(ctx).client.get(resource("cells", name)))
 
 
 @app.command("add")
 def add_cell(
     ctx: typer.Context,
-    name: str,
-    address: Annotated[str, typer.Option(help="public host[:port] of the cell")],
-    endpoint: Annotated[list[str], typer.Option(help="host:port; repeat for more")],
-    session_prefix: Annotated[str | None, typer.Option()] = None,
-    state: Annotated[str, typer.Option()] = "provisioning",
-    weight: Annotated[int, typer.Option(help="share of new traffic, 0 to 1000")] = 100,
-    health_check_path: Annotated[str | None, typer.Option()] = None,
+    name: NewName,
+    address: Address,
+    endpoint: Annotated[list[str], typer.Option(help=_ENDPOINT)],
+    session_prefix: Prefix = None,
+    state: Annotated[str, typer.Option(help=_STATES)] = "provisioning",
+    weight: Annotated[int, typer.Option(help=_WEIGHT)] = 100,
+    health_check_path: HealthPath = None,
     id: Annotated[int | None, typer.Option("--id", help="default: the next free one")] = None,  # noqa: A002
     label: Annotated[list[str] | None, typer.Option(help="key=value; repeat for more")] = None,
 ) -> None:
-    """Add a cell."""
+    """Add a cell.
+
+    Example: cellway cells add c1 --address c1.example --endpoint 10.0.0.1:443 --state active
+    """
     body = {
         "name": name,
         "address": address,
@@ -59,8 +71,7 @@ def add_cell(
         "id": id,
         "labels": dict(_label(pair) for pair in label or []),
     }
-    response = of(ctx).client.call("POST", "/v1/cells", body=body, params=of(ctx).write_params())
-    _done(ctx, response.json())
+    _show_change(ctx, of(ctx).write("POST", "/v1/cells", body))
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -73,19 +84,21 @@ def _label(text: str) -> tuple[str, str]:
 @app.command("set")
 def set_cell(
     ctx: typer.Context,
-    name: str,
-    state: Annotated[str | None, typer.Option()] = None,
-    weight: Annotated[int | None, typer.Option()] = None,
-    endpoint: Annotated[list[str] | None, typer.Option()] = None,
-    address: Annotated[str | None, typer.Option()] = None,
-    session_prefix: Annotated[str | None, typer.Option()] = None,
-    health_check_path: Annotated[str | None, typer.Option()] = None,
-    if_match: Annotated[str | None, typer.Option(help="only if the cell has this ETag")] = None,
-    force: Annotated[bool, typer.Option(help="override a guard")] = False,
+    name: CellName,
+    state: Annotated[str | None, typer.Option(help=_STATES)] = None,
+    weight: Annotated[int | None, typer.Option(help=_WEIGHT)] = None,
+    endpoint: Annotated[list[str] | None, typer.Option(help=f"{_ENDPOINT}; replaces all")] = None,
+    address: Annotated[str | None, typer.Option(help="public host[:port] of the cell")] = None,
+    session_prefix: Prefix = None,
+    health_check_path: HealthPath = None,
+    if_match: IfMatch = None,
+    force: Force = False,
 ) -> None:
-    """Change a cell's attributes."""
-    client = of(ctx).client
-    patch: dict[str, Any] = {
+    """Change attributes of a cell; those that are not given stay.
+
+    Example: cellway cells set c1 --state draining --wait
+    """
+    attributes: dict[str, Any] = {
         "state": state,
         "weight": weight,
         "endpoints": endpoint,
@@ -93,33 +106,29 @@ def set_cell(
         "session_prefix": session_prefix,
         "health_check_path": health_check_path,
     }
-    patch = {key: value for key, value in patch.items() if value is not None}
+    patch = {key: value for key, value in attributes.items() if value is not None}
     if not patch:
         raise Failure("nothing to change; give --state, --weight, …", Exit.USAGE)
-    etag = if_match or client.call("GET", resource("cells", name)).headers["etag"]
-    response = client.call(
-        "PATCH",
-        resource("cells", name),
-        body=patch,
-        params=of(ctx).write_params(force=force),
-        headers={"if-match": etag},
+    etag = if_match or _etag(ctx, name)
+    _show_change(
+        ctx, of(ctx).write("PATCH", resource("cells", name), patch, force=force, if_match=etag)
     )
-    _done(ctx, response.json())
 
 
 @app.command("remove")
-def remove_cell(ctx: typer.Context, name: str) -> None:
-    """Delete a retired cell that owns no claim."""
-    client = of(ctx).client
-    etag = client.call("GET", resource("cells", name)).headers["etag"]
+def remove_cell(ctx: typer.Context, name: CellName) -> None:
+    """Delete a cell that is retired and owns no claim."""
+    etag = _etag(ctx, name)
     of(ctx).confirm(f"delete cell {name}?")
-    response = client.call(
-        "DELETE", resource("cells", name), params=of(ctx).write_params(), headers={"if-match": etag}
-    )
-    _done(ctx, response.json())
+    _show_change(ctx, of(ctx).write("DELETE", resource("cells", name), if_match=etag))
 
 
-def _done(ctx: typer.Context, answer: dict[str, Any]) -> None:
+def _etag(ctx: typer.Context, name: str) -> str:
+    """Return the ETag of a cell as it is now."""
+    return of(ctx).client.call("GET", resource("cells", name)).headers["etag"]
+
+
+def _show_change(ctx: typer.Context, answer: dict[str, Any]) -> None:
     prefix = "would change" if answer.get("dry_run") else f"revision {answer['revision']}:"
     messages.print(f"{prefix} {answer['cell']['name']} ({answer['cell']['state']})")
-    show(answer if answer.get("dry_run") else answer["cell"], of(ctx).output)
+    of(ctx).show(answer if answer.get("dry_run") else answer["cell"])

@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 import httpx
 
+from control_plane.names import MAX_PAGE
+
 TIMEOUT_S = 330.0
-"""Longer than the longest ?wait=fleet."""
+"""How long an answer may take. The API waits for the fleet (``?wait=fleet``) for at most 300 s."""
 
 
 class Exit(enum.IntEnum):
-    """Exit statuses, as documented."""
+    """Exit statuses. Scripts depend on them, so that they never change."""
 
     OK = 0
     ERROR = 1
@@ -43,7 +45,7 @@ _BY_STATUS = {
 
 
 class Failure(Exception):
-    """A command failed: what to say on stderr, and the exit status."""
+    """A command failed. The message goes to stderr, and the status is the command's exit status."""
 
     def __init__(self, message: str, status: Exit = Exit.ERROR) -> None:
         super().__init__(message)
@@ -51,22 +53,24 @@ class Failure(Exception):
 
 
 def resource(*segments: str) -> str:
-    """The path of a resource below ``/v1``, whatever characters its names have.
+    """Return the path of a resource below ``/v1``, whatever characters its names have.
 
-    Raises `Failure` for what can't be a segment of a URL's path (RFC 3986 section 5.2.4).
+    Raises:
+        Failure: a name can't be a segment of a URL's path (RFC 3986 section 5.2.4).
     """
     for segment in segments:
         if segment in {"", ".", ".."}:
-            raise Failure(f"{segment!r} can't be a name", Exit.USAGE)
+            text = f"{segment!r} can't be a name; write one that is not empty, . or .."
+            raise Failure(text, Exit.USAGE)
     return "/v1/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
 class Client:
-    """A thin client of one server."""
+    """A client of one server's REST API."""
 
     def __init__(self, server: str, token: str | None) -> None:
         self.actor = _actor()
-        """Who this is, for the audit."""
+        """Who calls, as the audit shows it, for example ``alice/cli``."""
         headers = {"x-actor": self.actor}
         if token:
             headers["authorization"] = f"Bearer {token}"
@@ -83,11 +87,20 @@ class Client:
         params: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
-        """One call; raises `Failure` with the problem's own words."""
-        given = {key: value for key, value in (params or {}).items() if value is not None}
+        """Call the API.
+
+        Args:
+            body: is sent as JSON; ``content`` is sent as it is.
+            params: query parameters; those that are None are left out.
+
+        Raises:
+            Failure: the server can't be reached, or answers with a problem, which the message
+                repeats.
+        """
+        sent = {key: value for key, value in (params or {}).items() if value is not None}
         try:
             response = self._http.request(
-                method, path, json=body, content=content, params=given, headers=headers
+                method, path, json=body, content=content, params=sent, headers=headers
             )
         except httpx.HTTPError as error:
             text = f"can't reach {self._server}: {error}; is `cellway serve` running there?"
@@ -96,24 +109,29 @@ class Client:
             raise _failure(response)
         return response
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def get(self, path: str, **params: Any) -> Any:
-        """The JSON document at a path."""
+        """Return the JSON document at a path."""
         return self.call("GET", path, params=params).json()
 
     def items(self, path: str, limit: int, **params: Any) -> tuple[list[dict[str, Any]], bool]:
-        """Up to ``limit`` items of a list, page after page; True if more follow."""
-        found: list[dict[str, Any]] = []
+        """Return up to ``limit`` items of a list, page after page, and whether more follow."""
+        items: list[dict[str, Any]] = []
         cursor: str | None = None
-        while len(found) < limit:
-            page = self.get(path, limit=min(1000, limit - len(found)), cursor=cursor, **params)
-            found += page["items"]
+        while len(items) < limit:
+            page = self.get(path, limit=min(MAX_PAGE, limit - len(items)), cursor=cursor, **params)
+            items += page["items"]
             cursor = page["next"]
             if cursor is None:
-                return found, False
-        return found, True
+                return items, False
+        return items, True
 
 
 def _actor() -> str:
+    """Return who runs the command, for example ``alice/cli``."""
     try:
         return f"{getpass.getuser()}/cli"
     except (OSError, KeyError):
@@ -121,21 +139,27 @@ def _actor() -> str:
 
 
 def _failure(response: httpx.Response) -> Failure:
-    try:
-        problem = response.json()
-    except ValueError:
-        problem = {}
+    """Return a problem (RFC 9457) as a failure, one line for each thing that is wrong."""
+    problem = _problem(response)
     lines = [str(problem.get("detail") or f"HTTP {response.status_code}: {response.text[:200]}")]
     for error in problem.get("errors", []):
         where = ", ".join(str(error[key]) for key in ("rule", "field") if error.get(key))
-        mend = f" ({error['mend']})" if error.get("mend") else ""
-        lines.append(f"  {where}: {error['message']}{mend}")
-    lines += [f"  {taken['key']} belongs to {taken['owner']}" for taken in problem.get("taken", [])]
-    lines += [f"  {held['key']} is in lease {held['lease']}" for held in problem.get("held", [])]
+        hint = f" ({error['mend']})" if error.get("mend") else ""
+        lines.append(f"  {where}: {error['message']}{hint}")
+    lines += [f"  {one['key']} belongs to {one['owner']}" for one in problem.get("taken", [])]
+    lines += [f"  {one['key']} is in lease {one['lease']}" for one in problem.get("held", [])]
     lines += [f"  not there yet: {node}" for node in problem.get("nodes", [])]
     if problem.get("mend"):
         lines.append(f"  {problem['mend']}")
-    status = _BY_STATUS.get(response.status_code, Exit.ERROR)
     if problem.get("code") == "refused":
-        status = Exit.REFUSED
-    return Failure("\n".join(lines), status)
+        return Failure("\n".join(lines), Exit.REFUSED)
+    return Failure("\n".join(lines), _BY_STATUS.get(response.status_code, Exit.ERROR))
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    """Return the problem document of an answer; {} where something between us has answered."""
+    try:
+        document = response.json()
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,19 +1,21 @@
-"""The options that all commands share."""
+"""The options that all commands share: how a command writes, asks and shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import typer
+from rich.table import Table
 
 from control_plane.cli.client import Client, Exit, Failure
-from control_plane.cli.output import Format
+from control_plane.cli.output import Format, show
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context:
-    """What the global options say."""
+    """The values of the options that all commands share."""
 
     server: str
     token: str | None
@@ -24,20 +26,52 @@ class Context:
     wait: bool
     timeout: str
 
-    @property
+    @cached_property
     def client(self) -> Client:
-        """A client of the chosen server."""
+        """A client of the server that the options name."""
         return Client(self.server, self.token)
 
-    def write_params(self, *, force: bool = False) -> dict[str, Any]:
-        """The query parameters of a write."""
-        params: dict[str, Any] = {"dry_run": self.dry_run or None, "force": force or None}
-        if self.wait and not self.dry_run:
+    def close(self) -> None:
+        """Close the client's connections, if it has any."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        force: bool = False,
+        if_match: str | None = None,
+        preview: bool = False,
+        intermediate: bool = False,
+    ) -> dict[str, Any]:
+        """Write through the API, as --dry-run, --wait and --timeout say; return the answer.
+
+        With --dry-run the answer has ``dry_run: true``, and nothing has changed.
+
+        Args:
+            preview: do as with --dry-run, whether that is given or not.
+            intermediate: another write follows, so don't wait for the fleet yet.
+
+        Raises:
+            Failure: the API refuses it, or with --wait an Envoy does not run it in time.
+        """
+        dry_run = self.dry_run or preview
+        params: dict[str, Any] = {"dry_run": dry_run or None, "force": force or None}
+        if self.wait and not dry_run and not intermediate:
             params |= {"wait": "fleet", "timeout": self.timeout}
-        return params
+        headers = {} if if_match is None else {"if-match": if_match}
+        answer = self.client.call(method, path, body=body, params=params, headers=headers)
+        return cast("dict[str, Any]", answer.json())
 
     def confirm(self, question: str) -> None:
-        """Ask before something severe, unless told not to; raises `Failure` on no."""
+        """Ask before something severe, unless --yes or --dry-run is given.
+
+        Raises:
+            Failure: the answer is no, or nobody can be asked.
+        """
         if self.yes or self.dry_run:
             return
         if self.no_input:
@@ -45,7 +79,16 @@ class Context:
         if not typer.confirm(question, err=True):
             raise Failure("nothing was changed", Exit.REFUSED)
 
+    def show(self, data: Any, table: Table | None = None) -> None:
+        """Print data as --output says: as the table if there is one, else as YAML."""
+        show(data, self.output, table)
+
+    def show_data(self, data: Any) -> None:
+        """Print data that a message has told people already: only with -o json or -o yaml."""
+        if self.output is not Format.TABLE:
+            show(data, self.output)
+
 
 def of(ctx: typer.Context) -> Context:
-    """The context of a command."""
+    """Return the context of a command."""
     return cast("Context", ctx.obj)

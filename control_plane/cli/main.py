@@ -1,4 +1,4 @@
-"""The ``cellway`` command."""
+"""The ``cellway`` command: its commands put together, and the options that all of them share."""
 
 from __future__ import annotations
 
@@ -8,60 +8,86 @@ from typing import Annotated
 import typer
 
 from control_plane.cli import (
-    agent,
+    apply,
+    audit,
     cells,
+    changes,
     claims,
-    database,
-    files,
-    look,
+    db,
+    envoy,
+    explain,
+    export,
+    fleet,
     operations,
     rules,
-    run,
+    serve,
     tokens,
+    up,
 )
 from control_plane.cli.client import Failure
 from control_plane.cli.context import Context
 from control_plane.cli.output import Format, messages
 
-app = typer.Typer(no_args_is_help=True, help="Cell-based routing for Envoy.", add_completion=True)
+_HELP = """Cell-based routing for Envoy.
+
+The options below may stand before or after a command: cellway cells list -o json
+
+Exit statuses: 0 done, 1 error, 2 wrong usage (of diff: there are differences), 3 not found,
+4 conflict, 5 denied, 6 refused, 7 timed out.
+"""
+app = typer.Typer(no_args_is_help=True, help=_HELP, add_completion=True)
+app.command("up")(up.up)
+app.command("serve")(serve.serve)
+app.command("explain")(explain.explain)
+app.command("changes")(changes.changes)
+app.command("audit")(audit.audit)
+app.command("apply")(apply.apply)
+app.command("diff")(apply.diff)
+app.command("export")(export.export)
 app.add_typer(cells.app, name="cells")
 app.add_typer(claims.app, name="claims")
 app.add_typer(rules.app, name="rules")
-app.add_typer(look.fleet, name="fleet")
-app.add_typer(run.envoy, name="envoy")
-run.envoy.command("agent")(agent.envoy_agent)
-app.add_typer(database.db, name="db")
+app.add_typer(fleet.app, name="fleet")
+app.add_typer(envoy.app, name="envoy")
+app.add_typer(db.app, name="db")
 app.add_typer(operations.app, name="operations")
 app.add_typer(tokens.app, name="token")
-app.command("audit")(look.audit)
-app.command("explain")(look.explain)
-app.command("changes")(look.changes)
-app.command("apply")(files.apply)
-app.command("diff")(files.diff)
-app.command("export")(files.export)
-app.command("serve")(run.serve_command)
-app.command("up")(run.up_command)
 
 
 @app.callback()
 def options(
     ctx: typer.Context,
     server: Annotated[
-        str, typer.Option(envvar="CELLWAY_SERVER", help="the API's address")
+        str, typer.Option(envvar="CELLWAY_SERVER", help="address of the API")
     ] = "http://127.0.0.1:8000",
     token: Annotated[
-        str | None, typer.Option(envvar="CELLWAY_TOKEN", help="better in the environment")
+        str | None,
+        typer.Option(
+            envvar="CELLWAY_TOKEN", help="token of the API; set the variable: others see arguments"
+        ),
     ] = None,
-    output: Annotated[Format, typer.Option("-o", "--output")] = Format.TABLE,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="don't ask")] = False,
-    no_input: Annotated[bool, typer.Option("--no-input", help="never ask; fail instead")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="only tell")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="until the fleet runs it")] = False,
-    timeout: Annotated[str, typer.Option(help="of --wait")] = "5s",
+    output: Annotated[
+        Format, typer.Option("-o", "--output", help="how data is printed on stdout")
+    ] = Format.TABLE,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="answer yes to all questions")] = False,
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="ask nothing; fail where an answer is needed")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="say what would change, and change nothing")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="after a write, wait until all Envoys run it")
+    ] = False,
+    timeout: Annotated[
+        str, typer.Option(help="how long --wait waits: 500ms, 5s or 1m; at most 5m")
+    ] = "5s",
 ) -> None:
-    """Options come before the command: cellway -o json cells list."""
-    no_ask = no_input or not sys.stdin.isatty()
-    ctx.obj = Context(server, token, output, yes, no_ask, dry_run, wait, timeout)
+    """Keep the options that all commands share."""
+    no_input = no_input or not sys.stdin.isatty()
+    context = Context(server, token, output, yes, no_input, dry_run, wait, timeout)
+    ctx.obj = context
+    ctx.call_on_close(context.close)
 
 
 _FLAGS = frozenset({"--yes", "-y", "--no-input", "--dry-run", "-n", "--wait"})
@@ -69,30 +95,34 @@ _VALUED = frozenset({"--server", "--token", "-o", "--output", "--timeout"})
 
 
 def hoist(arguments: list[str]) -> list[str]:
-    """Put the common options first, so that they may stand after the command as well."""
+    """Put the options that all commands share first, so that they may stand after the command too.
+
+    For example ``cells list -o json`` becomes ``-o json cells list``. What follows ``--`` stays.
+    """
     common: list[str] = []
     rest: list[str] = []
-    waiting = iter(arguments)
-    for argument in waiting:
+    remaining = iter(arguments)
+    for argument in remaining:
         if argument == "--":
-            rest += [argument, *waiting]
-        elif argument in _FLAGS or _with_value(argument):
+            rest += [argument, *remaining]
+        elif argument in _FLAGS or _has_value(argument):
             common.append(argument)
         elif argument in _VALUED:
-            common += [argument, *(value for value in [next(waiting, None)] if value is not None)]
+            value = next(remaining, None)
+            common += [argument] if value is None else [argument, value]
         else:
             rest.append(argument)
     return [*common, *rest]
 
 
-def _with_value(argument: str) -> bool:
-    """Whether it is a common option and its value in one: --output=json or -ojson."""
+def _has_value(argument: str) -> bool:
+    """Tell whether it is a shared option with its value: ``--output=json`` or ``-ojson``."""
     name, equals, _ = argument.partition("=")
     return (bool(equals) and name in _VALUED) or argument in {f"-o{form}" for form in Format}
 
 
 def main() -> None:
-    """Run; failures go to stderr in one line each, with their exit status."""
+    """Run a command; a failure goes to stderr, and its status becomes the exit status."""
     try:
         app(hoist(sys.argv[1:]), prog_name="cellway")
     except Failure as failure:

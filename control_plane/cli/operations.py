@@ -1,67 +1,69 @@
-"""``cellway operations``, and how other commands wait for one."""
+"""``cellway operations``: work in the background, and how other commands wait for it."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from control_plane.cli.client import Exit, Failure, resource
+from control_plane.cli.client import Failure, resource
 from control_plane.cli.context import of
-from control_plane.cli.output import messages, show, table_of
+from control_plane.cli.output import messages, table_of_items
 
-app = typer.Typer(no_args_is_help=True, help="What takes longer than a request.")
+app = typer.Typer(no_args_is_help=True, help="Operations: work that takes longer than one request.")
 POLL_S = 0.2
-_COLUMNS = ("ID", "KIND", "TARGET", "STATE", "DONE", "TOTAL", "STARTED", "ACTOR", "DETAIL")
-
-
-def _row(one: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(
-        one[key]
-        for key in (
-            "id", "kind", "target", "state", "done", "total", "started_at", "actor", "detail",
-        )
-    )  # fmt: skip
+_COLUMNS = {
+    "ID": "id", "KIND": "kind", "TARGET": "target", "STATE": "state", "DONE": "done",
+    "TOTAL": "total", "STARTED": "started_at", "ACTOR": "actor", "DETAIL": "detail",
+}  # fmt: skip
 
 
 @app.command("list")
 def list_operations(ctx: typer.Context) -> None:
-    """The last operations, the newest first."""
+    """List the last operations, the newest first."""
     items = of(ctx).client.get("/v1/operations")["items"]
-    show(items, of(ctx).output, table_of(_COLUMNS, map(_row, items)))
+    of(ctx).show(items, table_of_items(_COLUMNS, items))
 
 
 @app.command("get")
-def get_operation(ctx: typer.Context, operation: str) -> None:
-    """Show how far an operation is."""
-    show(of(ctx).client.get(resource("operations", operation)), of(ctx).output)
-
-
-def bar() -> Progress:
-    """A progress bar on stderr, if that is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=messages, disable=not sys.stderr.isatty())
+def get_operation(
+    ctx: typer.Context, operation: Annotated[str, typer.Argument(help="its id")]
+) -> None:
+    """Show the state of an operation, and how far it is."""
+    of(ctx).show(of(ctx).client.get(resource("operations", operation)))
 
 
 def wait_for(ctx: typer.Context, answer: dict[str, Any]) -> None:
-    """Wait until an operation has ended and show it; raises `Failure` unless it is done."""
+    """Wait until an operation has ended, and show it.
+
+    Args:
+        answer: what the API said when the operation was started; or would have, with --dry-run.
+
+    Raises:
+        Failure: the operation ended without being done.
+    """
     if answer.get("dry_run"):
         messages.print(f"would do {answer['kind']} of {answer['target']}: {answer['total']}")
-        show(answer, of(ctx).output)
+        of(ctx).show(answer)
         return
     operation = answer["operation"]
     messages.print(f"operation {operation['id']}: goes on without this command", markup=False)
-    client = of(ctx).client
-    with bar() as progress:
+    with _bar() as progress:
         task = progress.add_task(operation["kind"], total=operation["total"])
         while operation["state"] == "running":
             time.sleep(POLL_S)
-            operation = client.get(resource("operations", operation["id"]))
+            operation = of(ctx).client.get(resource("operations", operation["id"]))
             progress.update(task, completed=operation["done"])
-    show(operation, of(ctx).output)
+    of(ctx).show(operation)
     if operation["state"] != "done":
         detail = operation["detail"] or "start it again: it goes on where it was"
-        raise Failure(f"{operation['kind']} is {operation['state']}: {detail}", Exit.ERROR)
+        raise Failure(f"{operation['kind']} is {operation['state']}: {detail}")
+
+
+def _bar() -> Progress:
+    """Return a progress bar on stderr, which shows nothing unless that is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=messages, disable=not sys.stderr.isatty())

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
+MAX_WIDTH = 100_000
+"""The longest line of a table in a pipe, in characters."""
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
-"""Where everything goes that is not data."""
+"""Prints everything that is not data."""
 
 
 class Format(enum.StrEnum):
@@ -25,18 +28,22 @@ class Format(enum.StrEnum):
 
 
 def show(data: Any, output: Format, table: Table | None = None) -> None:
-    """Print data in the wanted format; a table if one is given and wanted."""
+    """Print data in a format; ``Format.TABLE`` prints the table, or YAML if there is none."""
     if output is Format.JSON:
         print(json.dumps(data, indent=2, ensure_ascii=False))
     elif output is Format.YAML or table is None:
         print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
     else:
         console = Console(highlight=False)
-        console.print(table, soft_wrap=not console.is_terminal)
+        if not console.is_terminal:
+            # What reads a pipe reads lines, so a row is one line there, however long it is.
+            unbounded = console.options.update(max_width=MAX_WIDTH)
+            console.width = Measurement.get(console, unbounded, table).maximum
+        console.print(table)
 
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
-    """A plain table."""
+    """Return a table without lines; None is an empty field."""
     table = Table(title=title or None, box=None, pad_edge=False, header_style="bold")
     for column in columns:
         # A long word (a path, an address with its port) goes on in the next line, all of it.
@@ -44,3 +51,18 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str =
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     return table
+
+
+def table_of_items(fields: Mapping[str, str], items: Iterable[Mapping[str, Any]]) -> Table:
+    """Return a table of items, given the field that each column shows: ``{"CELL": "cell"}``."""
+    return table_of(tuple(fields), [[item[name] for name in fields.values()] for item in items])
+
+
+def plain(value: Any) -> str:
+    """Return a value in one line: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def say_more(limit: int) -> None:
+    """Say that a list has more items than the ``limit`` that were shown."""
+    messages.print(f"there are more; raise --limit (now {limit})")

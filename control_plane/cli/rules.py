@@ -1,8 +1,7 @@
-"""``cellway rules``."""
+"""``cellway rules``: list, show, lint, test, diff, apply, rollback."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
 from pathlib import Path
@@ -17,33 +16,7 @@ from control_plane.names import MAX_DOCUMENT_BYTES
 from control_plane.routing.rules.lint import Finding, lint
 
 app = typer.Typer(no_args_is_help=True, help="Rulesets: how a request finds its cell.")
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a ruleset (JSON)")]
-
-
-def _read(path: Path) -> str:
-    if path.stat().st_size > MAX_DOCUMENT_BYTES:
-        raise Failure(f"{path} is larger than {MAX_DOCUMENT_BYTES} bytes")
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise Failure(f"{path} is not UTF-8: {error}", Exit.USAGE) from error
-
-
-def _document(path: Path, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Failure(f"{path} is not JSON: {error}", Exit.USAGE) from error
-
-
-def _lint(text: str) -> list[Finding]:
-    findings = lint(text)
-    for finding in findings:
-        where = f"{finding.rule or '-'}: {finding.field}"
-        messages.print(
-            f"{finding.severity}: {where}: {finding.message} ({finding.mend})", markup=False
-        )
-    return findings
+RulesetFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a ruleset (JSON)")]
 
 
 @app.command("list")
@@ -54,16 +27,18 @@ def list_rules(ctx: typer.Context) -> None:
         (r["name"], r["version"], "active" if r["active"] else "", r["author"], r["created_at"])
         for r in items
     ]
-    show(items, of(ctx).output, table_of(("NAME", "VERSION", "", "AUTHOR", "CREATED"), rows))
+    of(ctx).show(items, table_of(("NAME", "VERSION", "", "AUTHOR", "CREATED"), rows))
 
 
 @app.command("show")
 def show_rules(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="default: the active one")] = "active",
-    version: Annotated[int | None, typer.Option()] = None,
+    name: Annotated[str, typer.Argument(help="name of a ruleset; active: the one that routes")] = (
+        "active"
+    ),
+    version: Annotated[int | None, typer.Option(help="default: the newest")] = None,
 ) -> None:
-    """Print a ruleset's document."""
+    """Print a ruleset (JSON)."""
     answer = of(ctx).client.get(resource("rulesets", name), version=version)
     if "document" not in answer:
         raise Failure("no ruleset is active", Exit.NOT_FOUND)
@@ -74,11 +49,10 @@ def show_rules(
 
 
 @app.command("lint")
-def lint_rules(ctx: typer.Context, file: File) -> None:
-    """Check a ruleset file without a server; exit status 1 if it can't work."""
+def lint_rules(ctx: typer.Context, file: RulesetFile) -> None:
+    """Check a ruleset without a server; exit status 1 if it can't work."""
     findings = _lint(_read(file))
-    if of(ctx).output is not Format.TABLE:
-        show([dataclasses.asdict(finding) for finding in findings], of(ctx).output)
+    of(ctx).show_data([_finding_document(finding) for finding in findings])
     if any(finding.severity == "error" for finding in findings):
         raise Failure(f"{file} can't work")
     messages.print(f"{file}: no errors, {len(findings)} warnings")
@@ -89,37 +63,35 @@ def check_rules(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="cases (YAML or JSON)")],
     rules: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="instead of the file's ruleset")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="use this ruleset, not that of the cases"),
     ] = None,
 ) -> None:
-    """Check without a server what a ruleset makes of requests; exit status 1 on a surprise."""
-    from control_plane.cli import rule_cases
+    """Check without a server whether requests go where test cases say; exit status 1 if not."""
+    from control_plane.cli import rule_case_results, rule_cases
 
     cases = rule_cases.read(file)
     ruleset = rule_cases.ruleset_of(cases, file, rules)
-    results = rule_cases.run(cases, ruleset)
+    results = rule_case_results.run(cases, ruleset)
     failed = [result for result in results if not result["ok"]]
     if of(ctx).output is Format.TABLE:
-        for result in results:
-            print(rule_cases.as_text(result))
-    else:
-        show(results, of(ctx).output)
+        print("\n".join(map(rule_case_results.as_text, results)))
+    of(ctx).show_data(results)
     if failed:
         raise Failure(f"{file}: {len(failed)} of {len(results)} cases are not as expected")
     messages.print(f"{file}: {len(results)} cases are as expected", markup=False)
 
 
 @app.command("diff")
-def diff_rules(ctx: typer.Context, file: File) -> None:
-    """Compare a file with the active ruleset; exit status 2 if they differ."""
+def diff_rules(ctx: typer.Context, file: RulesetFile) -> None:
+    """Compare a ruleset with the active one; exit status 2 if they differ."""
     active = of(ctx).client.get("/v1/rulesets/active")
     old = _lines(active["document"]) if "document" in active else []
     new = _lines(_document(file, _read(file)))
     lines = list(difflib.unified_diff(old, new, "active", str(file), lineterm=""))
-    if of(ctx).output is not Format.TABLE:
-        show({"same": not lines, "diff": lines}, of(ctx).output)
-    elif lines:
+    if of(ctx).output is Format.TABLE and lines:
         print("\n".join(lines))
+    of(ctx).show_data({"same": not lines, "diff": lines})
     messages.print(f"{file} {'differs from' if lines else 'is'} the active ruleset", markup=False)
     if lines:
         raise typer.Exit(DIFFERENT)
@@ -132,53 +104,86 @@ def _lines(document: Any) -> list[str]:
 @app.command("apply")
 def apply_rules(
     ctx: typer.Context,
-    file: File,
+    file: RulesetFile,
     name: Annotated[str | None, typer.Option(help="default: the name in the file")] = None,
 ) -> None:
-    """Keep a file as a new version and make it the active one."""
+    """Keep a ruleset as a new version and make it the active one.
+
+    Example: cellway rules apply rulesets/gitlab.json --wait
+    """
     text = _read(file)
     if any(finding.severity == "error" for finding in _lint(text)):
         raise Failure(f"{file} can't work; nothing was changed")
     document = _document(file, text)
-    wanted = name or (document.get("name") if isinstance(document, dict) else None)
-    if not wanted:
-        raise Failure("the file has no name; give --name", Exit.USAGE)
-    client = of(ctx).client
+    ruleset = name or (document.get("name") if isinstance(document, dict) else None)
+    if not isinstance(ruleset, str):
+        raise Failure(f"{file} has no name; give --name", Exit.USAGE)
     body = document if isinstance(document, dict) else {"rules": document}
-    params = {"dry_run": of(ctx).dry_run or None}
-    answer = client.call("PUT", resource("rulesets", wanted), body=body, params=params).json()
+    # The activation is what the fleet has to run, so only that is waited for.
+    answer = of(ctx).write("PUT", resource("rulesets", ruleset), body, intermediate=True)
     if of(ctx).dry_run:
         messages.print("it can work; nothing was changed (dry run)")
-        show(answer, of(ctx).output)
+        of(ctx).show(answer)
         return
-    _activate(ctx, wanted, answer["ruleset"]["version"])
+    _activate(ctx, ruleset, answer["ruleset"]["version"])
 
 
 @app.command("rollback")
 def rollback_rules(
     ctx: typer.Context,
-    name: str,
-    version: Annotated[int, typer.Option(help="the version to go back to")],
+    name: Annotated[str, typer.Argument(help="name of a ruleset")],
+    version: Annotated[int, typer.Option(help="the version to go back to; see rules list")],
 ) -> None:
-    """Make an earlier version the active one."""
+    """Make an earlier version of a ruleset the active one.
+
+    Example: cellway rules rollback gitlab --version 3 --wait
+    """
     of(ctx).confirm(f"route by {name} version {version} from now on?")
     _activate(ctx, name, version)
 
 
 def _activate(ctx: typer.Context, name: str, version: int) -> None:
-    answer: dict[str, Any] = (
-        of(ctx)
-        .client.call(
-            "POST",
-            resource("rulesets", name, "activate"),
-            body={"version": version},
-            params=of(ctx).write_params(),
-        )
-        .json()
-    )
+    path = resource("rulesets", name, "activate")
+    answer = of(ctx).write("POST", path, {"version": version})
     if answer.get("dry_run"):
         messages.print(f"{name} version {version} would route; nothing was changed (dry run)")
-        show(answer, of(ctx).output)
+        of(ctx).show(answer)
         return
     messages.print(f"revision {answer['revision']}: {name} version {version} routes now")
-    show(answer["ruleset"], of(ctx).output)
+    of(ctx).show(answer["ruleset"])
+
+
+def _read(file: Path) -> str:
+    if file.stat().st_size > MAX_DOCUMENT_BYTES:
+        raise Failure(f"{file} is larger than {MAX_DOCUMENT_BYTES} bytes")
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise Failure(f"{file} is not UTF-8: {error}", Exit.USAGE) from error
+
+
+def _document(file: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"{file} is not JSON: {error}", Exit.USAGE) from error
+
+
+def _finding_document(finding: Finding) -> dict[str, Any]:
+    """Return a finding as data, with the fields that the REST API gives it."""
+    return {
+        "severity": finding.severity,
+        "rule": finding.rule,
+        "field": finding.field,
+        "message": finding.message,
+        "mend": finding.hint,
+    }
+
+
+def _lint(text: str) -> list[Finding]:
+    """Print what is wrong with a ruleset, and return it."""
+    findings = lint(text)
+    for one in findings:
+        where = f"{one.rule or '-'}: {one.field}"
+        messages.print(f"{one.severity}: {where}: {one.message} ({one.hint})", markup=False)
+    return findings

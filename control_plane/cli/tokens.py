@@ -1,69 +1,65 @@
-"""``cellway token``."""
+"""``cellway token``: who may call the API."""
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
 
-from control_plane.cli.client import Exit, Failure, resource
+from control_plane.cli.client import resource
 from control_plane.cli.context import of
-from control_plane.cli.output import Format, messages, show, table_of
+from control_plane.cli.options import seconds
+from control_plane.cli.output import Format, messages, table_of_items
 
-app = typer.Typer(no_args_is_help=True, help="Who may call the API.")
-_LIFE = re.compile(r"([0-9]{1,6})([hd])\Z")
-_UNIT_S = {"h": 3600, "d": 86400}
-
-
-def _life(text: str) -> int:
-    found = _LIFE.match(text)
-    if found is None:
-        raise Failure(f"--expires {text!r} is no time; write 12h or 90d", Exit.USAGE)
-    return int(found[1]) * _UNIT_S[found[2]]
+app = typer.Typer(no_args_is_help=True, help="Tokens: who may call the API.")
+_COLUMNS = {
+    "ID": "id", "NAME": "name", "SCOPE": "scope", "CREATED": "created_at", "BY": "created_by",
+    "EXPIRES": "expires_at", "REVOKED": "revoked_at",
+}  # fmt: skip
 
 
 @app.command("create")
 def create(
     ctx: typer.Context,
-    name: str,
-    scope: Annotated[str, typer.Option(help="viewer, operator or admin")] = "viewer",
-    expires: Annotated[str | None, typer.Option(help="12h, 90d; default: never")] = None,
+    name: Annotated[str, typer.Argument(help="whom it is for, e.g. ci; no two have the same")],
+    scope: Annotated[
+        str, typer.Option(help="viewer (reads), operator (also writes) or admin (also tokens)")
+    ] = "viewer",
+    expires: Annotated[
+        str | None, typer.Option(help="how long it is valid: 12h or 90d; default: for ever")
+    ] = None,
 ) -> None:
-    """Make a token and print its secret: it is not shown again."""
-    body = {"name": name, "scope": scope, "expires_in_s": _life(expires) if expires else None}
-    answer = of(ctx).client.call("POST", "/v1/tokens", body=body, params=of(ctx).write_params())
-    made = answer.json()
-    until = made["token"]["expires_at"] or "it is revoked"
-    if made.get("dry_run"):
+    """Create a token and print its secret, which is never shown again.
+
+    Example: cellway token create ci --scope operator --expires 90d
+    """
+    life_s = seconds("--expires", expires, units="hd", example="12h or 90d") if expires else None
+    body = {"name": name, "scope": scope, "expires_in_s": life_s}
+    answer = of(ctx).write("POST", "/v1/tokens", body)
+    until = answer["token"]["expires_at"] or "it is revoked"
+    if answer.get("dry_run"):
         messages.print(f"would make {name} ({scope}), valid until {until}", markup=False)
     else:
         messages.print(f"{name} ({scope}), valid until {until}: keep it safe", markup=False)
-    if of(ctx).output is Format.TABLE and "secret" in made:
-        print(made["secret"])
+    if of(ctx).output is Format.TABLE and "secret" in answer:
+        print(answer["secret"])
     else:
-        show(made, of(ctx).output)
+        of(ctx).show(answer)
 
 
 @app.command("list")
 def list_tokens(ctx: typer.Context) -> None:
-    """Every token that there ever was, without its secret."""
+    """List all tokens without their secrets, revoked and expired ones too."""
     items = of(ctx).client.get("/v1/tokens")["items"]
-    keys = ("id", "name", "scope", "created_at", "created_by", "expires_at", "revoked_at")
-    columns = ("ID", "NAME", "SCOPE", "CREATED", "BY", "EXPIRES", "REVOKED")
-    show(items, of(ctx).output, table_of(columns, [[one[key] for key in keys] for one in items]))
+    of(ctx).show(items, table_of_items(_COLUMNS, items))
 
 
 @app.command("revoke")
 def revoke(
     ctx: typer.Context, token: Annotated[str, typer.Argument(help="its id, or its name")]
 ) -> None:
-    """End a token: the next request with it is refused."""
+    """Revoke a token: from now on every request with it is refused."""
     of(ctx).confirm(f"revoke token {token}?")
-    answer = (
-        of(ctx)
-        .client.call("DELETE", resource("tokens", token), params=of(ctx).write_params())
-        .json()
-    )
+    answer = of(ctx).write("DELETE", resource("tokens", token))
     messages.print("would be revoked" if answer.get("dry_run") else "revoked")
-    show(answer, of(ctx).output)
+    of(ctx).show(answer)

@@ -1,4 +1,7 @@
-"""The bootstrap of a fleet member: where its control plane is, and which stats it keeps."""
+"""The bootstrap of a fleet member: where its control plane is, and which stats it keeps.
+
+It is written once per Envoy, so with envoy-data-plane's dataclasses; all else comes over xDS.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google.protobuf import Any as AnyMessage
 from envoy_data_plane.google.protobuf import Struct
 
+from control_plane.compiler.authoring import authored
 from control_plane.names import XDS_CLUSTER
 
 KEPT_STATS = (
@@ -31,23 +35,23 @@ KEPT_STATS = (
     "http.edge.ext_authz.",
     "cluster.cellway",
 )
-"""Prefixes; per-cell series are limited to the few in `KEPT_CELL_STATS`."""
+"""Prefixes of the stats that are kept; of a cell, only those of `KEPT_CELL_STATS` are."""
 KEPT_CELL_STATS = (
     r"cluster\.[a-z0-9-]+\."
     r"(upstream_rq_(total|active|timeout|pending_overflow|retry)|upstream_cx_connect_fail"
     r"|membership_(healthy|total)|endpoint\..*\.rq_(success|error|total))"
 )
-"""A cell's clusters are named for it. Good and bad answers are counted by endpoint."""
+"""A cell's cluster has its name in stats. Good and bad answers are counted by endpoint."""
 
 _FEATURES = ("strict_chunk_parsing", "re2_use_latin1_mode")
 
 
 @dataclass(frozen=True, slots=True)
 class MemberTls:
-    """Files (PEM) with which an Envoy shows who it is, and by which it knows its control plane.
+    """Files (PEM) by which an Envoy and its control plane identify each other.
 
-    The certificate names it as ``spiffe://cellway/node/<group>/<node id>``; ``server_name`` is a
-    DNS name in the control plane's.
+    The Envoy's certificate names it as ``spiffe://cellway/node/<group>/<node id>``;
+    ``server_name`` is a DNS name in the control plane's certificate.
     """
 
     certificate: str
@@ -58,7 +62,7 @@ class MemberTls:
 
 @dataclass(frozen=True, slots=True)
 class FleetMember:
-    """What distinguishes one Envoy."""
+    """What one Envoy's bootstrap has of its own."""
 
     node_id: str
     group: str
@@ -66,26 +70,13 @@ class FleetMember:
     xds_port: int
     admin_port: int
     delta: bool = True
+    """Whether it speaks delta xDS, or state of the world."""
     tls: MemberTls | None = None
 
 
+@authored
 def compile_bootstrap(member: FleetMember) -> str:
-    """The bootstrap as JSON."""
-    api_type = (
-        core.ApiConfigSourceApiType.DELTA_GRPC if member.delta else core.ApiConfigSourceApiType.GRPC
-    )
-    ads = core.ApiConfigSource(
-        api_type=api_type,
-        transport_api_version=core.ApiVersion.V3,
-        grpc_services=[
-            core.GrpcService(
-                envoy_grpc=core.GrpcServiceEnvoyGrpc(
-                    cluster_name=XDS_CLUSTER, retry_policy=_reconnect()
-                )
-            )
-        ],
-        set_node_on_first_message_only=True,
-    )
+    """Return the bootstrap as JSON."""
     aggregated = core.ConfigSource(
         ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3
     )
@@ -93,7 +84,7 @@ def compile_bootstrap(member: FleetMember) -> str:
         node=core.Node(id=member.node_id, cluster=member.group),
         admin=bootstrap.Admin(address=_address("127.0.0.1", member.admin_port)),
         dynamic_resources=bootstrap.BootstrapDynamicResources(
-            ads_config=ads, cds_config=aggregated, lds_config=aggregated
+            ads_config=_ads(member), cds_config=aggregated, lds_config=aggregated
         ),
         layered_runtime=_runtime(),
         static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(member)]),
@@ -101,24 +92,35 @@ def compile_bootstrap(member: FleetMember) -> str:
         deferred_stat_options=bootstrap.BootstrapDeferredStatOptions(
             enable_deferred_creation_stats=True
         ),
-        stats_config=metrics.StatsConfig(
-            stats_matcher=metrics.StatsMatcher(
-                inclusion_list=matcher.ListStringMatcher(
-                    patterns=[
-                        *(matcher.StringMatcher(prefix=prefix) for prefix in KEPT_STATS),
-                        matcher.StringMatcher(
-                            safe_regex=matcher.RegexMatcher(regex=KEPT_CELL_STATS)
-                        ),
-                    ]
-                )
-            )
-        ),
+        stats_config=_stats(),
     )
     return json.dumps(json.loads(document.to_json()), indent=2, sort_keys=True)
 
 
+def _ads(member: FleetMember) -> core.ApiConfigSource:
+    """Return the one stream over which all resources come."""
+    api_types = core.ApiConfigSourceApiType
+    service = core.GrpcService(
+        envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=XDS_CLUSTER, retry_policy=_reconnect())
+    )
+    return core.ApiConfigSource(
+        api_type=api_types.DELTA_GRPC if member.delta else api_types.GRPC,
+        transport_api_version=core.ApiVersion.V3,
+        grpc_services=[service],
+        set_node_on_first_message_only=True,
+    )
+
+
+def _stats() -> metrics.StatsConfig:
+    """Keep a few stats only: Envoy has many series for each cell."""
+    patterns = [matcher.StringMatcher(prefix=prefix) for prefix in KEPT_STATS]
+    of_cells = matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=KEPT_CELL_STATS))
+    kept = matcher.ListStringMatcher(patterns=[*patterns, of_cells])
+    return metrics.StatsConfig(stats_matcher=metrics.StatsMatcher(inclusion_list=kept))
+
+
 def _reconnect() -> core.RetryPolicy:
-    """A control plane that is back is found within seconds; Envoy's own bound is 30 s."""
+    """Find a control plane that is back within seconds; Envoy's own bound is 30 s."""
     back_off = core.BackoffStrategy(
         base_interval=timedelta(milliseconds=200), max_interval=timedelta(seconds=3)
     )
@@ -126,8 +128,11 @@ def _reconnect() -> core.RetryPolicy:
 
 
 def _runtime() -> bootstrap.LayeredRuntime:
-    """A chunk's end that is no CRLF is refused, as RFC 9112 section 7.1 has it; regexes see bytes
-    (Envoy 1.40's default), as `control_plane.routing.rules.regex` does."""
+    """Turn on what cellway relies on, whatever Envoy's version has as its default.
+
+    A chunk's end that is no CRLF is refused, as RFC 9112 section 7.1 says. Regexes see bytes, as
+    those of `control_plane.routing.rules.regex` do.
+    """
     flags = {f"envoy.reloadable_features.{name}": True for name in _FEATURES}
     layer = bootstrap.RuntimeLayer(name="cellway", static_layer=Struct.from_dict(flags))
     return bootstrap.LayeredRuntime(layers=[layer])
@@ -138,16 +143,6 @@ def _address(host: str, port: int) -> core.Address:
 
 
 def _xds_cluster(member: FleetMember) -> cluster.Cluster:
-    options = upstream_http.HttpProtocolOptions(
-        explicit_http_config=upstream_http.HttpProtocolOptionsExplicitHttpConfig(
-            http2_protocol_options=core.Http2ProtocolOptions(
-                # Half-open connections are found by pings, not by the next change.
-                connection_keepalive=core.KeepaliveSettings(
-                    interval=timedelta(seconds=30), timeout=timedelta(seconds=5)
-                )
-            )
-        )
-    )
     target = endpoint.LbEndpoint(
         endpoint=endpoint.Endpoint(address=_address(member.xds_host, member.xds_port))
     )
@@ -159,7 +154,7 @@ def _xds_cluster(member: FleetMember) -> cluster.Cluster:
         connect_timeout=timedelta(seconds=2),
         transport_socket=None if member.tls is None else _tls(member.tls),
         typed_extension_protocol_options={
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": AnyMessage.pack(options)
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": AnyMessage.pack(_http2())
         },
         load_assignment=endpoint.ClusterLoadAssignment(
             cluster_name=XDS_CLUSTER,
@@ -167,16 +162,24 @@ def _xds_cluster(member: FleetMember) -> cluster.Cluster:
         ),
         upstream_connection_options=cluster.UpstreamConnectionOptions(
             tcp_keepalive=core.TcpKeepalive(
-                keepalive_probes=3,
-                keepalive_time=30,
-                keepalive_interval=5,
+                keepalive_probes=3, keepalive_time=30, keepalive_interval=5
             )
         ),
     )
 
 
+def _http2() -> upstream_http.HttpProtocolOptions:
+    """Use HTTP/2, with pings that tell of a half-open connection before the next change would."""
+    keepalive = core.KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5))
+    return upstream_http.HttpProtocolOptions(
+        explicit_http_config=upstream_http.HttpProtocolOptionsExplicitHttpConfig(
+            http2_protocol_options=core.Http2ProtocolOptions(connection_keepalive=keepalive)
+        )
+    )
+
+
 def _discovery(host: str) -> cluster.ClusterDiscoveryType:
-    """How Envoy finds the control plane: an address needs no DNS, which may know no IPv6."""
+    """Tell how Envoy finds the control plane: an address needs no DNS, which may know no IPv6."""
     try:
         ip_address(host)
     except ValueError:

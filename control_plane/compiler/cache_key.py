@@ -1,11 +1,21 @@
-"""What of a request an ambiguous rule's answer depends on: the key under which the edge keeps it.
+r"""What of a request an answer depends on: the key under which the edge keeps the answer.
 
-A request comes to the route that asks for a rule only if no rule before it matches. So an answer
-that this very rule gives depends on what its own matches look at, and nothing else. An answer that
-a later rule gives depends on what any rule from there on looks at.
+An answer may be given to another request only if no rule could tell the two apart. To keep it
+under the whole request would be right and useless: hardly two are the same. So the key is what the
+rules look at, and no more. A request comes to the route that asks for a rule only if no rule before
+it matches. Therefore an answer that this very rule gives depends on what its own matches look at
+(`own_key`). An answer that a later rule gives depends on what any rule from there on looks at
+(`rest_key`).
 
-Of the path most rules see a beginning only: `^/(?<route>[^/]+)(?:/|$)` can't tell `/a/b` from
-`/a/c`. How far a regex can look is counted in slashes; where that can't be known, it is all of it.
+Most rules see only the beginning of the path: `^/(?<route>[^/]+)(?:/|$)` can't tell `/a/b` from
+`/a/c`. How far a regex can look is counted in slashes:
+
+    ^/(?<route>[^/]+)(?:/|$)       2: /a/ is enough, whatever follows
+    ^/a(?:/[^/]+){2}/x$            5
+    ^/a.*$                         None: all of the path
+
+A rule does not count if no path can come to both it and the first one: `^/v2/.*` looks at
+everything, but at no path under /groups/.
 """
 
 from __future__ import annotations
@@ -20,7 +30,7 @@ from typing import Any
 from control_plane.routing.rules.ruleset import Match, Rule, Subject
 
 _TAIL = re.compile(r"\(\?:/(?:\|%2\[fF\])?\|\$\)\Z")
-"""How a rule says that a segment ends: nothing after that slash is looked at."""
+"""The end of a regex by which a rule says that a segment ends: nothing after it is looked at."""
 _SLASH = ord("/")
 
 
@@ -29,22 +39,23 @@ class CacheKey:
     """The inputs of an answer."""
 
     slashes: int | None
-    """The path up to and with this many slashes; None: all of it; 0: none of it."""
+    """The path counts up to and with this many slashes; None: all of it; 0: none of it."""
     headers: tuple[str, ...]
     """Names, ``:authority`` and ``:method`` among them."""
     query: bool
 
 
 def own_key(rule: Rule, later: Sequence[Rule]) -> CacheKey | None:
-    """The inputs of an answer that ``rule`` itself gives; None if they can't be named.
+    """Return the inputs of an answer that ``rule`` itself gives; None if they can't be named.
 
-    ``later`` rules are taken in for the path alone: so both keys of a rule share one beginning.
+    Of the ``later`` rules only what they see of the path counts, so that both keys of a rule have
+    the same part of the path.
     """
     return _key(rule.matches, [rule, *later], rule)
 
 
 def rest_key(rule: Rule, later: Sequence[Rule]) -> CacheKey | None:
-    """The inputs of an answer that a later rule gives."""
+    """Return the inputs of an answer that a later rule gives; None if they can't be named."""
     matches = [match for one in (rule, *later) for match in one.matches]
     return _key(matches, [rule, *later], rule)
 
@@ -52,18 +63,19 @@ def rest_key(rule: Rule, later: Sequence[Rule]) -> CacheKey | None:
 def _key(matches: Sequence[Match], rules: Sequence[Rule], first: Rule) -> CacheKey | None:
     headers: set[str] = set()
     for match in matches:
-        names = _headers(match)
-        if names is None:
+        looked_at = _headers(match)
+        if looked_at is None:
             return None
-        headers |= names
+        headers |= looked_at
     query = any(match.subject is Subject.QUERY for match in matches)
     return CacheKey(_slashes(rules, first), tuple(sorted(headers)), query)
 
 
 def _headers(match: Match) -> set[str] | None:
+    """Return the headers that a match looks at; None if they can't be named."""
     if match.subject is Subject.HEADER:
-        found = {":authority" if name == "host" else name for name in match.literal_names}
-        return found or None
+        names = {":authority" if name == "host" else name for name in match.literal_names}
+        return names or None
     return {
         Subject.COOKIE: {"cookie"},
         Subject.HOST: {":authority"},
@@ -72,6 +84,7 @@ def _headers(match: Match) -> set[str] | None:
 
 
 def _slashes(rules: Sequence[Rule], first: Rule) -> int | None:
+    """Return how far these rules look into a path that comes to the first of them."""
     lead = _path_lead(first)
     deepest = 0
     for rule in rules:
@@ -88,12 +101,12 @@ def _slashes(rules: Sequence[Rule], first: Rule) -> int | None:
 
 
 def _excluded(one: str, other: str) -> bool:
-    """Whether no path starts with both."""
+    """Return whether no path starts with both."""
     return not (one.startswith(other) or other.startswith(one))
 
 
 def _path_lead(rule: Rule) -> str:
-    """A text that each path begins with which the rule takes."""
+    """Return a text that each path begins with which the rule matches."""
     leads = [
         _literal_lead(match.value.pattern)
         for match in rule.matches
@@ -105,15 +118,17 @@ def _path_lead(rule: Rule) -> str:
 def _literal_lead(pattern: str) -> str:
     if "|" in re.sub(r"\(.*\)", "", pattern) or not pattern.startswith("^"):
         return ""
-    found = re.match(r"\^([A-Za-z0-9/_-]*)(.?)", pattern)
-    assert found is not None
-    return found[1][:-1] if found[2] and found[2] in "*+?{" else found[1]
+    lead = re.match(r"\^([A-Za-z0-9/_-]*)(.?)", pattern)
+    assert lead is not None
+    # A repetition counts for the character before it, which may then be absent.
+    return lead[1][:-1] if lead[2] and lead[2] in "*+?{" else lead[1]
 
 
 def looks_at(pattern: str) -> int | None:
-    """A regex over a path can't tell two paths apart that begin alike up to this many slashes.
+    """Return how many slashes of a path a regex may look at.
 
-    None: it may look at everything.
+    It can't tell two paths apart that begin alike up to this many slashes. None: it may look at
+    everything.
     """
     tail = _TAIL.search(pattern)
     tree = _parsed(pattern[: tail.start()] if tail else pattern)
@@ -125,7 +140,10 @@ def looks_at(pattern: str) -> int | None:
 
 
 def _parsed(pattern: str) -> Any:
-    """The tree of a regex that RE2 and Python read alike, without alternatives at its top."""
+    """Return the tree of a regex as Python parses it; there is no such parser for RE2.
+
+    None if the two may read it differently, or if it has branches at its top.
+    """
     if "[:" in pattern:
         return None
     try:
@@ -137,13 +155,13 @@ def _parsed(pattern: str) -> Any:
 
 
 def _most(tree: Any) -> int | None:
-    """The most slashes that a parsed regex can take up; None if there is no bound."""
+    """Return the most slashes that a parsed regex can take up; None if there is no bound."""
     total = 0
     for code, value in tree:
-        one = _most_of(code, value)
-        if one is None:
+        most = _most_of(code, value)
+        if most is None:
             return None
-        total += one
+        total += most
     return total
 
 

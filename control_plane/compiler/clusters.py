@@ -31,7 +31,7 @@ MAX_REQUESTS = 50_000
 MAX_RETRIES = 100
 DNS_QUERY_TIMEOUT_S = 1
 DNS_QUERY_TRIES = 2
-"""The second try has twice the time, so that a name without an answer is given up after 3 s."""
+"""The second try takes twice as long, so that a name without an answer is given up after 3 s."""
 DNS_REFRESH_MS = 5000
 DNS_FAILURE_REFRESH_MS = 500
 SIGNATURES = (
@@ -73,7 +73,7 @@ def compile_cell(cell: UpstreamCell, policy: TrafficPolicy) -> EnvoyResource:
 def compile_classifier(
     addresses: Sequence[ClassifierAddress], policy: TrafficPolicy
 ) -> EnvoyResource:
-    """The cluster of classifiers: several workers are several endpoints."""
+    """Return the cluster of classifiers: several workers are several endpoints."""
     cluster = cluster_pb2.Cluster(name=CLASSIFIER_CLUSTER)
     cluster.type = cluster_pb2.Cluster.DiscoveryType.STATIC
     cluster.lb_policy = cluster_pb2.Cluster.LbPolicy.LEAST_REQUEST
@@ -177,9 +177,9 @@ def _probe(cluster: cluster_pb2.Cluster, cell: UpstreamCell, policy: TrafficPoli
     A name may have addresses that the cell does not listen on: ``localhost`` has one of each
     family.
     """
-    # What the topology or DNS has withdrawn is gone at once, however well it is.
+    # An endpoint that the topology or DNS has withdrawn goes at once, however healthy it is.
     cluster.ignore_health_on_host_removal = True
-    # What a probe finds counts at once: by default Envoy gathers such news for a second, in which
+    # A probe's result counts at once. By default Envoy gathers such changes for a second, in which
     # an address that a name has just moved to gets nothing.
     cluster.common_lb_config.update_merge_window.SetInParent()
     # All endpoints dead means a dead cell; panic routing to them would hide that.
@@ -195,8 +195,8 @@ def _probe(cluster: cluster_pb2.Cluster, cell: UpstreamCell, policy: TrafficPoli
         check = _health_check(policy)
         check.tcp_health_check.SetInParent()
         cluster.health_checks.append(check)
-        # Nobody asked for this probe, so it chooses among the addresses and forbids none: if no
-        # endpoint is healthy (less than 1 %), all are tried.
+        # No operator asked for this probe, so it chooses among the addresses and forbids none: if
+        # no endpoint is healthy (less than 1 %), all are tried.
         cluster.common_lb_config.healthy_panic_threshold.value = 1
 
 

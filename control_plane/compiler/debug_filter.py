@@ -1,7 +1,7 @@
 """The filter that shows a decision to debug callers.
 
-A resource of its own, so that a new revision changes nothing else. It is made anew for each change
-that reaches the edge, so by protobuf's own classes (docs/adr/0009).
+It is a resource of its own, so that a new revision changes nothing else. It is made anew for each
+change that reaches the edge, and therefore by protobuf's own classes (docs/adr/0009).
 """
 
 from __future__ import annotations

@@ -1,4 +1,16 @@
-"""Compiles everything that a fleet needs, from one revision of the topology."""
+"""Compiles everything that a fleet needs, from one revision of the topology.
+
+A thousand cells are a thousand clusters and a route table that names them all: to compile and
+compare all of that for each change takes 0.2 s. Most changes touch one cell, and most of those
+change nothing that routes depend on. So `EdgeCompiler` keeps what it has made, by cell, together
+with the *facet* of the cell that routes see. If cell-7 gets another endpoint, the update is one
+cluster:
+
+    Update(put=(EnvoyResource(CDS, "cell:cell-7", …), EnvoyResource(ECDS, "cellway.debug", …)),
+           dropped=())
+
+If cell-7 goes down, its facet has changed, and the one route table is made again.
+"""
 
 from __future__ import annotations
 
@@ -10,78 +22,79 @@ from control_plane.compiler.clusters import compile_cell, compile_classifier
 from control_plane.compiler.debug_filter import compile_debug_filter
 from control_plane.compiler.listener import compile_listener
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy, UpstreamCell
-from control_plane.compiler.routes import compile_routes
-from control_plane.compiler.rules import Rules, prepare
+from control_plane.compiler.routes import AnalysedRuleset, compile_routes
 from control_plane.names import ECDS, LDS, RDS
-from control_plane.routing.model import Cells
+from control_plane.routing.model import Cells, in_service
 from control_plane.routing.rules.ruleset import Ruleset
 
 
 def compile_edge(
     cells: Sequence[UpstreamCell], ruleset: Ruleset, policy: TrafficPolicy, revision: int
 ) -> tuple[EnvoyResource, ...]:
-    """All resources of the edge. The same input gives the same bytes.
+    """Return all resources of the edge. The same input gives the same bytes.
 
-    Leave retired cells out. ``revision`` shows up in the debug filter only.
+    Args:
+        cells: All cells; retired ones get no resources.
+        revision: Shown by the debug filter, and by nothing else.
     """
     return EdgeCompiler(policy).compile(cells, ruleset, revision)
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What another compilation changes: resources that are new or other, and (type, name) gone."""
+    """What a compilation changes of the one before."""
 
     put: tuple[EnvoyResource, ...]
+    """Resources that are new or have another content."""
     dropped: tuple[tuple[str, str], ...]
+    """Type and name of each resource that is no more."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """A cell with what was made of it, and all that routes depend on of it.
-
-    Its endpoints' addresses, for one, are no part of that.
-    """
+class _CompiledCell:
+    """A cell with what was made of it."""
 
     cell: UpstreamCell
-    resources: tuple[EnvoyResource, ...]
-    facet: tuple[object, ...]
+    cluster: EnvoyResource
     spread: bool
+    """Whether there may be another endpoint to try."""
+    facet: tuple[object, ...]
+    """All that routes depend on of the cell; the addresses of its endpoints are not in it."""
 
 
 class EdgeCompiler:
-    """Compiles again and again, and does over only what has changed.
+    """Compiles one revision after another, and makes again only what has changed.
 
-    Keeps the newest of each input and its output: what it has made so far, put together, is what
-    `compile_edge` gives. Quickest where cells that have not changed are the same objects.
+    All updates so far, put together, are what `compile_edge` gives. It is quickest if cells that
+    have not changed are the same objects as before.
     """
 
     def __init__(self, policy: TrafficPolicy) -> None:
         self._policy = policy
-        self._rules: Rules | None = None
-        self._cells: dict[str, _Kept] = {}
+        self._rules: AnalysedRuleset | None = None
+        self._cells: dict[str, _CompiledCell] = {}
         self._classifier = compile_classifier(policy.classifiers, policy)
         self._shared: dict[str, EnvoyResource] = {}
-        """What belongs to no cell, by type; the classifier's cluster aside."""
+        """What belongs to no cell, by type; without the classifier's cluster."""
 
     def compile(
         self, cells: Sequence[UpstreamCell], ruleset: Ruleset, revision: int
     ) -> tuple[EnvoyResource, ...]:
-        """All resources of the edge at a revision."""
+        """Return all resources of the edge at a revision."""
         self.update(cells, ruleset, revision)
-        kept = sorted(self._cells.values(), key=lambda one: one.cell.id)
-        of_cells = (resource for one in kept for resource in one.resources)
-        return (*of_cells, self._classifier, *self._shared.values())
+        by_id = sorted(self._cells.values(), key=lambda one: one.cell.id)
+        return (*(one.cluster for one in by_id), self._classifier, *self._shared.values())
 
     def update(self, cells: Sequence[UpstreamCell], ruleset: Ruleset, revision: int) -> Update:
-        """What is other than when this was called last; all of it, the first time."""
-        before, known = self._cells, self._cells.get
+        """Return what differs from the previous call; on the first call, all resources."""
+        cells = in_service(cells)
+        before, previous = self._cells, self._cells.get
         fresh = {
-            cell.name: self._compiled(cell)
+            cell.name: self._compile_cell(cell)
             for cell in cells
-            if (kept := known(cell.name)) is None or (kept.cell is not cell and kept.cell != cell)
+            if (old := previous(cell.name)) is None or (old.cell is not cell and old.cell != cell)
         }
-        names = {cell.name for cell in cells}
-        dropped = before.keys() - names
+        dropped = before.keys() - {cell.name for cell in cells}
         after = before | fresh
         for name in dropped:
             del after[name]
@@ -98,15 +111,15 @@ class EdgeCompiler:
         cells: Sequence[UpstreamCell],
         ruleset: Ruleset,
         revision: int,
-        after: Mapping[str, _Kept],
+        after: Mapping[str, _CompiledCell],
         touched: AbstractSet[str],
-    ) -> tuple[dict[str, EnvoyResource], Rules]:
-        """Listener, routes and debug filter, and the rules that routes are made from."""
+    ) -> tuple[dict[str, EnvoyResource], AnalysedRuleset]:
+        """Return listener, routes and debug filter, and the rules that routes are made from."""
         shared, rules = dict(self._shared), self._rules
         if not shared:
             shared[LDS] = compile_listener(self._policy)
         if rules is None or ruleset is not rules.ruleset:
-            rules = prepare(ruleset)
+            rules = AnalysedRuleset.of(ruleset)
         if rules is not self._rules or any(
             _facet(self._cells.get(name)) != _facet(after.get(name)) for name in touched
         ):
@@ -116,8 +129,8 @@ class EdgeCompiler:
             shared[ECDS] = compile_debug_filter(revision)
         return shared, rules
 
-    def _compiled(self, cell: UpstreamCell) -> _Kept:
-        resources = (compile_cell(cell, self._policy),)
+    def _compile_cell(self, cell: UpstreamCell) -> _CompiledCell:
+        spread = _is_spread(cell)
         facet = (
             cell.id,
             cell.name,
@@ -126,31 +139,29 @@ class EdgeCompiler:
             cell.serving,
             cell.accepts_new,
             cell.weight,
+            spread,
         )
-        return _Kept(cell, resources, facet, _is_spread(cell))
+        return _CompiledCell(cell, compile_cell(cell, self._policy), spread, facet)
 
 
 def _difference(
-    before: Mapping[str, _Kept],
-    fresh: Mapping[str, _Kept],
+    before: Mapping[str, _CompiledCell],
+    fresh: Mapping[str, _CompiledCell],
     dropped: Iterable[str],
     shared_before: Mapping[str, EnvoyResource],
     shared: Mapping[str, EnvoyResource],
 ) -> Update:
-    old = [one for name in (*fresh, *dropped) if name in before for one in before[name].resources]
-    new = [one for kept in fresh.values() for one in kept.resources]
-    new += [one for url, one in shared.items() if shared_before.get(url) is not one]
-    unchanged = set(old)
-    put = tuple(one for one in new if one not in unchanged)
-    there = {(one.type_url, one.name) for one in new}
-    gone = (key for one in old if (key := (one.type_url, one.name)) not in there)
-    return Update(put, tuple(gone))
+    old = {name: before[name].cluster for name in (*fresh, *dropped) if name in before}
+    put = [one.cluster for name, one in fresh.items() if one.cluster != old.get(name)]
+    put += [one for url, one in shared.items() if shared_before.get(url) is not one]
+    removed = (old[name] for name in dropped)
+    return Update(tuple(put), tuple((one.type_url, one.name) for one in removed))
 
 
-def _facet(kept: _Kept | None) -> tuple[object, ...] | None:
-    return None if kept is None else (*kept.facet, kept.spread)
+def _facet(compiled: _CompiledCell | None) -> tuple[object, ...] | None:
+    return None if compiled is None else compiled.facet
 
 
 def _is_spread(cell: UpstreamCell) -> bool:
-    """Whether there may be another endpoint to try; a DNS name may have several addresses."""
+    """Return whether the cell may have several endpoints; a name may have several addresses."""
     return len(cell.endpoints) > 1 or not all(endpoint.is_ip for endpoint in cell.endpoints)

@@ -1,4 +1,12 @@
-"""The edge cache's script: `envoy/edge_cache.lua` and its parts, with their settings in front."""
+"""The Lua scripts of the edge: those in `envoy/` with their settings written in front.
+
+Envoy gives a script no parameters of its own. So each begins with a line for each setting, e.g.
+
+    local CLUSTER = "cellway:classifier"
+    local TIMEOUT_MS = 250
+
+None holds anything of a ruleset: see `route_names`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +26,7 @@ from control_plane.names import (
     TIER_HEADER,
 )
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
-from control_plane.routing.evaluate import RETRY_AFTER_S
+from control_plane.routing.outcomes import RETRY_AFTER_S
 
 _FOLDER = Path(__file__).parents[2] / "envoy"
 _EDGE_CACHE = (
@@ -39,7 +47,7 @@ _UNDONE = (
     AUTHZ_FAILED_HEADER,
     "transfer-encoding",
 )
-"""What the first try has left on a request; of a body there is none where it is asked again."""
+"""What the first try may have left on a request that is asked for again, which has no body then."""
 
 Value = str | int | bool | None | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -50,7 +58,7 @@ def _script(name: str) -> str:
 
 
 def compile_script(policy: TrafficPolicy) -> str:
-    """Return the whole script. It knows no ruleset: see `asking_names`."""
+    """Return the script of the edge cache."""
     constants: dict[str, Value] = {
         "UNDONE": _UNDONE,
         "UNSENT": dict.fromkeys(sorted(UNSEEN_BY_RULES), True),
@@ -66,12 +74,12 @@ def compile_script(policy: TrafficPolicy) -> str:
 
 
 def compile_misdirected_script() -> str:
-    """The script that makes a 503 of a 421 that is left."""
+    """Return the script that makes a 503 of a 421 that is not asked for again."""
     return _locals({"RETRY_AFTER": str(RETRY_AFTER_S)}) + _script("misdirected.lua")
 
 
 def compile_empty_421_script() -> str:
-    """The script that gives a 421 a body."""
+    """Return the script that gives a 421 a body."""
     body = '{"status": 503, "title": "cellway: the cell says that it is not the owner"}\n'
     return _locals({"BODY": body}) + _script("empty_421.lua")
 
@@ -81,7 +89,7 @@ def _locals(constants: Mapping[str, Value]) -> str:
 
 
 def to_lua(value: Value) -> str:
-    """A Lua expression for a value; keys without a value are left out."""
+    """Return a Lua expression for a value; keys of a mapping without a value are left out."""
     if value is None:
         return "nil"
     if isinstance(value, bool):

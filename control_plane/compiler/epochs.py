@@ -1,6 +1,17 @@
-"""Tells the edge's cache which of its answers are void: the epochs of the claims' keyspace.
+"""Tells the edge's cache which of its answers are void, by the epochs of the claims' keyspace.
 
-A resource of its own (ECDS), so that a move pushes this and nothing else.
+The cache of an Envoy keeps answers such as "tenant acme is in cell-1". A move makes some of them
+wrong, and an answer that is on its way from the classifier meanwhile, too. To list the keys that
+have moved would have no bound, and to empty the cache at each move would cost all its answers. So
+the keyspace is cut into shards. When an owner changes, its shard's epoch becomes the revision of
+that change. An answer carries the revision that it was computed at and the shards of its keys; it
+counts only if it is not older than the floor and the epochs of its shards. The text
+
+    7;3:8,200:9
+
+says that answers older than revision 7 are void, of shard 3 those older than 8, and of shard 200
+those older than 9. It travels as a filter that sets it as filter state, a resource of its own
+(ECDS), so that a move pushes this and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +26,12 @@ from control_plane.names import ECDS, EPOCHS_FILTER
 
 
 def compile_epochs(floor: int, epochs: Mapping[int, int]) -> EnvoyResource:
-    """The filter that sets the filter state object to `epochs_text`."""
+    """Return the filter that sets the filter state object to `epochs_text`.
+
+    Args:
+        floor: The revision below which all answers are void.
+        epochs: By shard, the revision below which its answers are void.
+    """
     config = set_filter_state_pb2.Config()
     value = config.on_request_headers.add()
     value.object_key, value.factory_key = EPOCHS_FILTER, "envoy.string"
@@ -26,6 +42,6 @@ def compile_epochs(floor: int, epochs: Mapping[int, int]) -> EnvoyResource:
 
 
 def epochs_text(floor: int, epochs: Mapping[int, int]) -> str:
-    """``<floor>;<shard>:<revision>,...``, only of shards above the floor, by shard."""
+    """Return ``<floor>;<shard>:<revision>,…``, in order, of the shards that are above the floor."""
     above = [f"{shard}:{at}" for shard, at in sorted(epochs.items()) if at > floor]
     return f"{floor};{','.join(above)}"

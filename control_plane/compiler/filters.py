@@ -1,8 +1,17 @@
-"""The filters that ask the classifier: the edge cache's script over HTTP, ext_authz over gRPC.
+"""The filters that get decisions from the classifier: edge cache (HTTP) or ext_authz (gRPC).
 
 All are off unless a route turns them on, so that native routes pay nothing for them. None depends
-on a ruleset: a connection that is kept alive has the filters that it began with, while each of its
-requests has the newest routes. What there is to ask travels in the routes (see `asking_names`).
+on a ruleset. A connection that is kept alive has the filters that it began with, while each of its
+requests gets the newest routes; so what there is to ask travels in the routes (see `route_names`).
+
+With the edge cache, a request goes through these filters in this order, its response through them
+the other way round:
+
+    cellway.epochs        sets the filter state that says which cached answers are void (ECDS)
+    cellway.edge_cache    Lua: an answer of the cache, or a question to the classifier
+    cellway.misdirected   Lua: makes a 503 of a cell's 421 that can't be asked again
+    cellway.ask_again     begins a request again that a cell has answered with 421
+    cellway.empty_421     Lua: gives such a 421 a body
 """
 
 from __future__ import annotations
@@ -57,79 +66,78 @@ AUTHZ_FILTER = "envoy.filters.http.ext_authz"
 
 
 def has_epochs(policy: TrafficPolicy) -> bool:
-    """Whether the edge is told which answers are void: where it may keep any."""
+    """Return whether the edge keeps answers, so that it must be told which of them are void."""
     return policy.classifier_protocol == "http" and policy.edge_cache_entries > 0
 
 
-def asking_filters(policy: TrafficPolicy) -> list[hcm.HttpFilter]:
-    """In their order."""
-    left = _at_421(_lua(MISDIRECTED_FILTER, compile_misdirected_script()))
+def decision_filters(policy: TrafficPolicy) -> list[hcm.HttpFilter]:
+    """Return the filters, in their order."""
+    misdirected = _at_421(_lua(MISDIRECTED_FILTER, compile_misdirected_script()))
     if policy.classifier_protocol == "grpc":
-        return [_authz(policy), _clear_after_failure(), left]
-    script = _lua(CACHE_FILTER, compile_script(policy))
+        return [_ext_authz(policy), _clear_after_failure(), misdirected]
+    edge_cache = _lua(CACHE_FILTER, compile_script(policy))
     if not has_epochs(policy):
-        return [script, left]
-    # A response goes through them the other way round.
-    empty = _at_421(_lua(EMPTY_421_FILTER, compile_empty_421_script()))
-    return [_epochs(), script, left, _ask_again(), empty]
+        return [edge_cache, misdirected]
+    empty_421 = _at_421(_lua(EMPTY_421_FILTER, compile_empty_421_script()))
+    return [_epochs(), edge_cache, misdirected, _ask_again(), empty_421]
 
 
 @dataclass(frozen=True, slots=True)
-class AskingConfig:
-    """What routes say to turn the filters on, by filter."""
+class RouteFilters:
+    """The per-route configuration that turns filters on, by filter."""
 
     reading: Mapping[str, ProtobufMessage]
-    """On a route that asks, for requests that have no body as a rule."""
+    """On a route that needs a decision, for requests that as a rule have no body."""
     writing: Mapping[str, ProtobufMessage]
-    """For all others: a cell may answer before their end."""
+    """On such a route for all other requests: a cell may answer before their end."""
     again: Mapping[str, ProtobufMessage]
-    """On the route of what a cell has answered with 421; empty: such are not asked again."""
+    """On the route for what a cell has answered with 421; empty: such is not asked again."""
 
 
-def asking_config(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) -> AskingConfig:
-    """What turns on the filters.
+def route_filters(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) -> RouteFilters:
+    """Return what turns the filters on.
 
     Args:
         second_try: Whether a dead classifier may hand a request over to the next rule.
     """
     on = route_components_pb2.FilterConfig()
     on.config.SetInParent()
-    left = {MISDIRECTED_FILTER: on}
+    misdirected = {MISDIRECTED_FILTER: on}
     if policy.classifier_protocol == "grpc":
         check = ext_authz_pb2.ExtAuthzPerRoute()
         check.check_settings.context_extensions[RULESET_CONTEXT] = ruleset.digest
         next_rule = {AFTER_CLASSIFIER_FILTER: on} if second_try else {}
-        asking = {AUTHZ_FILTER: check} | next_rule | left
-        return AskingConfig(asking, asking, {})
+        authz = {AUTHZ_FILTER: check} | next_rule | misdirected
+        return RouteFilters(authz, authz, {})
     lua_on = lua_pb2.LuaPerRoute()
     lua_on.filter_context.SetInParent()
     if not has_epochs(policy):
-        asking = {CACHE_FILTER: lua_on} | left
-        return AskingConfig(asking, asking, {})
-    asking = {EPOCHS_FILTER: on, CACHE_FILTER: lua_on, AGAIN_FILTER: on}
-    writing = asking | left | {EMPTY_421_FILTER: on}
-    return AskingConfig(asking, writing, {CACHE_FILTER: lua_on} | left)
+        script = {CACHE_FILTER: lua_on} | misdirected
+        return RouteFilters(script, script, {})
+    reading = {EPOCHS_FILTER: on, CACHE_FILTER: lua_on, AGAIN_FILTER: on}
+    writing = reading | misdirected | {EMPTY_421_FILTER: on}
+    return RouteFilters(reading, writing, {CACHE_FILTER: lua_on} | misdirected)
 
 
 def pack(message: Message) -> AnyMessage:
-    """The message in an Any."""
+    """Return the message in an Any."""
     return AnyMessage.pack(message)
 
 
 def http_filter(name: str, config: Message) -> hcm.HttpFilter:
-    """A filter with its configuration."""
+    """Return a filter with its configuration."""
     return hcm.HttpFilter(name=name, typed_config=pack(config))
 
 
 def ads() -> core.ConfigSource:
-    """Where everything comes from."""
+    """Return the source of all resources: the one aggregated stream."""
     return core.ConfigSource(
         ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3
     )
 
 
 def _epochs() -> hcm.HttpFilter:
-    """A resource of its own, so that a move changes it and nothing else."""
+    """Return the filter of `epochs`: a resource of its own, so that a move changes only it."""
     nothing = filter_state.Config(on_request_headers=[_state_object(EPOCHS_FILTER, "")])
     source = core.ExtensionConfigSource(
         config_source=ads(),
@@ -142,25 +150,25 @@ def _epochs() -> hcm.HttpFilter:
 
 def _lua(name: str, script: str) -> hcm.HttpFilter:
     config = lua.Lua(default_source_code=core.DataSource(inline_string=script))
-    made = http_filter(name, config)
-    made.disabled = True
-    return made
+    script_filter = http_filter(name, config)
+    script_filter.disabled = True
+    return script_filter
 
 
-def _at_421(made: hcm.HttpFilter) -> hcm.HttpFilter:
-    """The filter, but only for responses with status 421: half the cost of a Lua handler."""
-    assert made.typed_config is not None
+def _at_421(inner: hcm.HttpFilter) -> hcm.HttpFilter:
+    """Return the filter for responses with status 421 alone: half the cost of a Lua handler."""
+    assert inner.typed_config is not None
     wrapped = extension_matcher_pb2.ExtensionWithMatcher()
-    wrapped.extension_config.name = made.name
-    wrapped.extension_config.typed_config.type_url = made.typed_config.type_url
-    wrapped.extension_config.typed_config.value = made.typed_config.value
+    wrapped.extension_config.name = inner.name
+    wrapped.extension_config.typed_config.type_url = inner.typed_config.type_url
+    wrapped.extension_config.typed_config.value = inner.typed_config.value
     element = wrapped.xds_matcher.matcher_list.matchers.add()
     element.on_match.action.name = "skip"
     element.on_match.action.typed_config.Pack(skip_action_pb2.SkipFilter())
     other = element.predicate.not_matcher.single_predicate
     other.value_match.exact = "421"
     _status(other.input)
-    return hcm.HttpFilter(name=made.name, typed_config=_packed(wrapped), disabled=True)
+    return hcm.HttpFilter(name=inner.name, typed_config=_packed(wrapped), disabled=True)
 
 
 def _status(target: extension_pb2.TypedExtensionConfig) -> None:
@@ -176,10 +184,11 @@ def _packed(config: ProtobufMessage) -> AnyMessage:
 
 
 def _ask_again() -> hcm.HttpFilter:
-    """Begins a request again that a cell has answered with 421, if all of it has come in.
+    """Return the filter that begins a request again that a cell has answered with 421.
 
-    Envoy makes it a GET without a body, and replaces the host; the edge cache's script puts right
-    what it can. The headers that clients send are not looked at again, so these two stay.
+    It does so if the whole request has come in. Envoy makes it a GET without a body, and replaces
+    the host; the edge cache's script puts right what it can. The filter chain's removal of internal
+    headers is not gone through again, so the two that are set here stay.
     """
     again = redirect_policy_pb2.RedirectPolicy()
     again.redirect_action.host_redirect = "misdirected.invalid"
@@ -209,22 +218,25 @@ def _state_object(key: str, text: str) -> state_value.FilterStateValue:
 
 
 def _clear_after_failure() -> hcm.HttpFilter:
-    """Looks the route up again after the classifier failed: then the next rule is asked."""
+    """Return the filter that looks the route up again after the classifier has failed.
+
+    The route table then goes on with the next rule.
+    """
     value = _state_object("cellway.classifier", f"%REQ({AUTHZ_FAILED_HEADER})%")
-    made = http_filter(
+    after_classifier = http_filter(
         AFTER_CLASSIFIER_FILTER,
         filter_state.Config(on_request_headers=[value], clear_route_cache=True),
     )
-    made.disabled = True
-    return made
+    after_classifier.disabled = True
+    return after_classifier
 
 
-def _authz(policy: TrafficPolicy) -> hcm.HttpFilter:
-    """Asks the classifier. Failing open is safe: the route that asks is then used itself, and it
-    does what the rule's on_classifier_down says.
+def _ext_authz(policy: TrafficPolicy) -> hcm.HttpFilter:
+    """Return the filter that asks the classifier over gRPC.
 
-    All headers are sent: which of them rules look at is known to the routes, and no route can tell
-    this filter.
+    Failing open is safe: the route that asks is then used itself, and its action is what the rule's
+    on_classifier_down says. All headers are sent: only the routes say which of them rules look at,
+    and no route can tell this filter.
     """
     timeout = timedelta(seconds=policy.classifier_timeout_s)
     config = ext_authz.ExtAuthz(
@@ -233,12 +245,12 @@ def _authz(policy: TrafficPolicy) -> hcm.HttpFilter:
         failure_mode_allow_header_add=True,
         clear_route_cache=True,
         stat_prefix="classifier",
-        # As text, what is no UTF-8 would come as "!".
+        # As text, bytes that are no UTF-8 would arrive as "!".
         encode_raw_headers=True,
         grpc_service=core.GrpcService(
             envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=CLASSIFIER_CLUSTER), timeout=timeout
         ),
     )
-    made = http_filter(AUTHZ_FILTER, config)
-    made.disabled = True
-    return made
+    authz = http_filter(AUTHZ_FILTER, config)
+    authz.disabled = True
+    return authz

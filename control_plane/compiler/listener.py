@@ -15,7 +15,8 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager i
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
-from control_plane.compiler.filters import ads, asking_filters, http_filter, pack
+from control_plane.compiler.authoring import authored
+from control_plane.compiler.filters import ads, decision_filters, http_filter, pack
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy
 from control_plane.names import (
     AUTHZ_FAILED_HEADER,
@@ -29,14 +30,16 @@ from control_plane.names import (
 from control_plane.routing.admission.refusal import HEADERS_TOO_LARGE
 
 
+@authored
 def compile_listener(policy: TrafficPolicy) -> EnvoyResource:
-    """The edge's listener: one filter chain, and a second with debug headers for known callers.
+    """Return the edge's listener: a filter chain, and one with debug headers for some callers.
 
-    It depends on no cell and on no ruleset: another listener drains the connections of this one.
+    It depends on no cell and on no ruleset, because a changed listener drains the connections of
+    the one before.
     """
-    filters = asking_filters(policy)
-    # Stats by response code cost a tenth of all else, since their names are made anew for each
-    # request; the endpoints' own counters of good and bad answers are kept (see clusters).
+    filters = decision_filters(policy)
+    # Stats by response code cost a tenth of all else, since their names are made for each request.
+    # The endpoints' own counters of good and bad answers are kept (see clusters).
     routed = http_filter(
         "envoy.filters.http.router",
         router.Router(dynamic_stats=False, suppress_envoy_headers=True),
@@ -60,7 +63,7 @@ def compile_listener(policy: TrafficPolicy) -> EnvoyResource:
 
 
 def _address(policy: TrafficPolicy) -> core.Address:
-    """Where the edge listens; ``::`` takes IPv4 too, as everywhere else in this system."""
+    """Return where the edge listens; ``::`` takes IPv4, too, as everywhere else in cellway."""
     return core.Address(
         socket_address=core.SocketAddress(
             address=policy.edge_host,
@@ -89,7 +92,7 @@ def _chain(
 def _manager(
     filters: list[hcm.HttpFilter], policy: TrafficPolicy, replies: hcm.LocalReplyConfig | None
 ) -> hcm.HttpConnectionManager:
-    """HTTP as Envoy's edge best practices say; %2F stays, because GitLab's API needs it."""
+    """Configure HTTP as Envoy's edge best practices say; %2F stays, as GitLab's API needs it."""
     return hcm.HttpConnectionManager(
         stat_prefix="edge",
         rds=hcm.Rds(config_source=ads(), route_config_name=ROUTES_NAME),
@@ -124,9 +127,9 @@ def _manager(
 
 
 def _authz_replies() -> hcm.LocalReplyConfig:
-    """431 where Envoy's ext_authz has no room for the classifier's headers, for which it has 500.
+    """Answer 431 where Envoy's ext_authz has no room for the classifier's headers and answers 500.
 
-    That are requests whose headers, with those that Envoy itself adds, are at the limit already.
+    That happens if a request's headers, with those that Envoy itself adds, are at the limit.
     """
     compare = accesslog.ComparisonFilter(
         op=accesslog.ComparisonFilterOp.EQ,
@@ -145,7 +148,7 @@ def _authz_replies() -> hcm.LocalReplyConfig:
 
 
 def _strip() -> core.TypedExtensionConfig:
-    """Takes internal headers off every client request, before any route is looked at."""
+    """Take internal headers off every client request, before any route is looked at."""
     config = early.HeaderMutation(
         mutations=[
             mutation.HeaderMutation(

@@ -1,4 +1,4 @@
-"""Builds Envoy's matchers (xds.type.matcher.v3): predicates over request headers, and actions."""
+"""Builds the parts of Envoy's matchers (xds.type.matcher.v3): header predicates and actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from xds.core.v3 import extension_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
-from control_plane.compiler.native.analyse import Condition
+from control_plane.compiler.native.conditions import Condition
 
 Matcher = Any
 """xds.type.matcher.v3.Matcher; xds-protos carries no types."""
@@ -27,19 +27,23 @@ def _pack(name: str, message: Message) -> extension_pb2.TypedExtensionConfig:
 
 
 def to_route(route: route_components_pb2.Route) -> OnMatch:
-    """The action that takes a route."""
+    """Return the action that takes a route."""
     return matcher_pb2.Matcher.OnMatch(action=_pack("route", route))
 
 
 def add(matcher: Matcher, predicate: Predicate, on_match: OnMatch) -> None:
-    """Append an element; the first whose predicate holds decides, and a nested miss goes on."""
+    """Append an element to a list.
+
+    The first element whose predicate holds decides; if its own matcher has no match, the list is
+    gone on with.
+    """
     element = matcher.matcher_list.matchers.add()
     element.predicate.CopyFrom(predicate)
     element.on_match.CopyFrom(on_match)
 
 
 def by_header(name: str, routes: Mapping[str, route_components_pb2.Route]) -> Matcher:
-    """A hash map over a header's value."""
+    """Return a hash map over a header's value."""
     matcher = matcher_pb2.Matcher()
     matcher.matcher_tree.input.CopyFrom(_header_input(name))
     for value, route in routes.items():
@@ -48,17 +52,20 @@ def by_header(name: str, routes: Mapping[str, route_components_pb2.Route]) -> Ma
 
 
 def holds(condition: Condition) -> Predicate:
-    """The predicate of a condition."""
+    """Return the predicate of a condition."""
     options = [_matches(header, condition.regex) for header in condition.headers]
-    found = options[0]
+    predicate = options[0]
     if len(options) > 1:
-        found = matcher_pb2.Matcher.MatcherList.Predicate()
-        found.or_matcher.predicate.extend(options)
-    return negated(found) if condition.invert else found
+        predicate = matcher_pb2.Matcher.MatcherList.Predicate()
+        predicate.or_matcher.predicate.extend(options)
+    return negated(predicate) if condition.invert else predicate
 
 
 def contains(header: str, text: str) -> Predicate:
-    """A header contains a text, or (text empty) is there: a quarter of the cost of a regex."""
+    """Return whether a header contains a text, or is there if the text is empty.
+
+    It costs a quarter of a regex.
+    """
     if not text:
         return _matches(header, r"\C*")
     predicate = matcher_pb2.Matcher.MatcherList.Predicate()
@@ -68,7 +75,7 @@ def contains(header: str, text: str) -> Predicate:
 
 
 def starts(header: str, text: str) -> Predicate:
-    """A header's value starts with a text, of at least one character."""
+    """Return whether a header's value starts with a text of at least one character."""
     predicate = matcher_pb2.Matcher.MatcherList.Predicate()
     predicate.single_predicate.input.CopyFrom(_header_input(header))
     predicate.single_predicate.value_match.prefix = text
@@ -76,7 +83,7 @@ def starts(header: str, text: str) -> Predicate:
 
 
 def all_of(predicates: Sequence[Predicate]) -> Predicate:
-    """Every one of at least one predicate."""
+    """Return whether every one of at least one predicate holds."""
     if len(predicates) == 1:
         return predicates[0]
     joined = matcher_pb2.Matcher.MatcherList.Predicate()
@@ -85,10 +92,10 @@ def all_of(predicates: Sequence[Predicate]) -> Predicate:
 
 
 def negated(predicate: Predicate) -> Predicate:
-    """Not that predicate."""
-    made = matcher_pb2.Matcher.MatcherList.Predicate()
-    made.not_matcher.CopyFrom(predicate)
-    return made
+    """Return whether a predicate does not hold."""
+    opposite = matcher_pb2.Matcher.MatcherList.Predicate()
+    opposite.not_matcher.CopyFrom(predicate)
+    return opposite
 
 
 def _header_input(name: str) -> extension_pb2.TypedExtensionConfig:

@@ -1,4 +1,4 @@
-"""What the compiler is given, and what it gives."""
+"""What the compiler takes and what it makes: cells and a traffic policy, and resources."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ServerName(Protocol):
 
 
 class UpstreamCell(Cell, Protocol):
-    """A cell with what is needed to reach it; `topology.model.Cell` has these attributes."""
+    """A cell with what is needed to reach it; `topology.values.cell.Cell` has these attributes."""
 
     @property
     def endpoints(self) -> Sequence[Endpoint]: ...

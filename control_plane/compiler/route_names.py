@@ -24,23 +24,23 @@ from control_plane.compiler.cache_key import CacheKey, own_key, rest_key
 from control_plane.routing.rules.ruleset import Rule, Ruleset, Subject
 
 MAX_LISTED = 64
-"""Headers or rules in one field. Each route has such a list, so a table with more would be huge."""
+"""Headers or rules in one field. Each route has such lists, so a table with more would be huge."""
 _UNLISTED = "/"
 _QUERY = "?"
 
 
 @dataclass(frozen=True, slots=True)
-class AskingNames:
-    """The names of a ruleset's routes that ask."""
+class RouteNames:
+    """The names of the routes of a ruleset that ask the classifier."""
 
     by_rule: dict[str, str]
     """By the id of the rule that the classifier is asked for."""
     again: str
-    """Of the route that a request takes which a cell has answered with 421."""
+    """The name of the route for requests that a cell has answered with 421."""
 
 
-def asking_names(ruleset: Ruleset, *, second_try: bool) -> AskingNames:
-    """Name the routes of a ruleset; the same rules give the same names.
+def name_routes(ruleset: Ruleset, *, second_try: bool) -> RouteNames:
+    """Return the names of a ruleset's routes; the same rules give the same names.
 
     Args:
         second_try: Whether a request is to be routed once more when the classifier is out of reach.
@@ -51,7 +51,7 @@ def asking_names(ruleset: Ruleset, *, second_try: bool) -> AskingNames:
     for index, rule in enumerate(ruleset.rules):
         inputs = _inputs(rule, ruleset.rules[index + 1 :])
         names[rule.id] = f"ask:{rule.id} {shared} {inputs} ask={asked}"
-    return AskingNames(names, f"again {shared} ask={asked}")
+    return RouteNames(names, f"again {shared} ask={asked}")
 
 
 def _headers_asked(ruleset: Ruleset) -> tuple[str, ...] | None:
@@ -90,15 +90,16 @@ def _listed(names: tuple[str, ...] | None) -> str:
 def _same_inputs(rule: Rule, later: Iterable[Rule]) -> list[str]:
     """Return the rule, and those right after it that look at nothing but what it looks at.
 
-    Not all of many: the answers of those left out are kept under more inputs than they depend on.
+    At most `MAX_LISTED` are listed. Answers of the others are kept under more inputs than they
+    depend on.
     """
     own = own_key(rule, ())
-    found = [rule.id]
+    same = [rule.id]
     for one in later:
         key = own_key(one, ())
-        if own is None or key is None or len(found) == MAX_LISTED:
+        if own is None or key is None or len(same) == MAX_LISTED:
             break
         if not set(key.headers) <= set(own.headers) or (key.query and not own.query):
             break
-        found.append(one.id)
-    return found
+        same.append(one.id)
+    return same

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from control_plane.cli.local import everything
+from control_plane.cli.local.system import everything
 from control_plane.examples.tour import CLAIMS, NEW_CELL, Tour
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.process.listening import free_port

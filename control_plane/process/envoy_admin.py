@@ -43,9 +43,10 @@ class EnvoyAdmin:
         """
         document = (await self._call("GET", "/listeners?format=json")).json()
         addresses = [
-            one["local_address"]["socket_address"] for one in document.get("listener_statuses", [])
+            listener["local_address"]["socket_address"]
+            for listener in document.get("listener_statuses", [])
         ]
-        return frozenset((one["address"], int(one["port_value"])) for one in addresses)
+        return frozenset((address["address"], int(address["port_value"])) for address in addresses)
 
     async def under_way(self) -> int:
         """Return how many requests of the edge have not been answered to their end.

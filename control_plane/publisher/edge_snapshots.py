@@ -18,7 +18,6 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import ECDS, EPOCHS_FILTER
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
-from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.change import TopologySnapshot
 from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import EMPTY, Snapshot
@@ -39,8 +38,7 @@ class EdgeSnapshots:
 
     def at(self, state: TopologySnapshot, ruleset: Ruleset) -> Snapshot:
         """Return the configuration for a state's cells, except for retired ones, and a ruleset."""
-        served = [cell for cell in state.cells if cell.state is not CellState.RETIRED]
-        update = self._compiler.update(served, ruleset, state.edge_revision)
+        update = self._compiler.update(state.cells, ruleset, state.edge_revision)
         put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
         if has_epochs(self._policy):
             put.append(_epochs(state.answers_revision, state.epochs))

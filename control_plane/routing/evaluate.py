@@ -1,8 +1,19 @@
 """Decides which cell a request belongs to: the only place where that is decided.
 
-Written sans I/O: an `Evaluation` says which claims it needs looked up (an ordered chain) and is
-resumed with the owners' cell ids, so that the same evaluator runs over a dict, a blocking database
-cursor or an asynchronous one.
+Rules are tried in their order, and the first one to answer decides. A rule whose matches hold
+takes texts out of the request (captures), decodes some of them (transforms), and makes a key of
+them. The key's cell is the answer. If the key is a claim, only the topology can say whose it is,
+and that takes a look-up: in a dict for a test, in a blocking cursor for the REST API, in an
+asynchronous one for the classifier. So that all of them run this same evaluator, it does no
+look-up. `Evaluation.resume` either gives the decision, or says which claims it needs the owners
+of, and is resumed with their cells' ids:
+
+    evaluation = Evaluation(ruleset, Request.of("/acme/app"), cells)
+    evaluation.resume()          # (("route", "acme"), ("redirect_route", "acme"))
+    evaluation.resume([None, 2]) # Decision(ToCell("cell-2", 2), "path", "redirect_route:acme", …)
+
+The claims of one rule are a chain: the first of them that has an owner counts. They are asked for
+together, because one look-up for several keys costs about what it costs for one.
 """
 
 from __future__ import annotations
@@ -10,40 +21,32 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
-from control_plane.names import cell_id
 from control_plane.routing import tokens
 from control_plane.routing.matching import Subjects, match_failure
-from control_plane.routing.model import (
-    Cell,
-    Cells,
-    ClaimKey,
-    Decision,
-    Outcome,
-    Request,
-    Status,
-    Step,
-    Weighted,
+from control_plane.routing.model import Cell, Cells, ClaimKey, Decision, Outcome, Request, Step
+from control_plane.routing.outcomes import (
+    NO_RULE,
+    cell_outcome,
+    keyed_cell,
+    policy_outcome,
+    proxied_cell,
+    weighted_outcome,
 )
 from control_plane.routing.rules.regex import Regex
 from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
-    Next,
-    Policy,
     Proxy,
     Rule,
     Ruleset,
     TransformKind,
-    UseCell,
-    UseStatus,
 )
 
-RETRY_AFTER_S = 5
-"""What a refused request is told to wait, in seconds."""
 MAX_KEY_CHARS = 1024
-"""No claim's value is longer, so a longer key is unknown without asking."""
+"""No claim's value is longer, so a longer key is unknown without a look-up."""
 
 Owners = Callable[[tuple[ClaimKey, ...]], Sequence[int | None]]
+"""A blocking look-up: for each claim the id of the cell that owns it, or None."""
 Steps = Generator[tuple[ClaimKey, ...], Sequence[int | None], Decision]
 
 
@@ -56,7 +59,7 @@ class _Chain:
 
 
 _Answer = Decision | tuple[str, str]
-"""What a rule says: a decision, or (result, why) when the next rule is to be asked."""
+"""What a rule says: a decision; or (result, why) of a `Step`, and the next rule is asked."""
 
 
 def decide(
@@ -67,7 +70,7 @@ def decide(
     *,
     trace: bool = True,
 ) -> Decision:
-    """Decide with a blocking look-up: ``owners`` gives the cell id of each claim, or None."""
+    """Decide with a blocking look-up."""
     evaluation = Evaluation(ruleset, request, cells, trace=trace)
     said = evaluation.resume()
     while not isinstance(said, Decision):
@@ -76,7 +79,7 @@ def decide(
 
 
 def steps(ruleset: Ruleset, request: Request, cells: Cells, *, trace: bool = True) -> Steps:
-    """An evaluation as a generator: yields claims, is sent their owners, returns the decision."""
+    """Decide as a generator: it yields claims, is sent their owners, and returns the decision."""
     evaluation = Evaluation(ruleset, request, cells, trace=trace)
     said = evaluation.resume()
     while not isinstance(said, Decision):
@@ -85,10 +88,10 @@ def steps(ruleset: Ruleset, request: Request, cells: Cells, *, trace: bool = Tru
 
 
 class Evaluation:
-    """One request against the rules, in order: the first rule to answer decides.
+    """One request on its way through the rules.
 
-    Without a trace, rules whose path patterns don't occur are passed over at once. No generator,
-    because ending one costs as much as evaluating a rule.
+    Without a trace, rules whose path patterns don't occur are passed over at once. This is no
+    generator, because ending one costs as much as evaluating a rule.
     """
 
     __slots__ = ("_cells", "_chain", "_log", "_rules", "_subjects", "_trace")
@@ -105,7 +108,11 @@ class Evaluation:
         self._chain: _Chain | None = None
 
     def resume(self, owners: Sequence[int | None] = ()) -> Decision | tuple[ClaimKey, ...]:
-        """Go on, with the owners of the claims asked for; the decision, or claims to look up."""
+        """Go on until the decision, or until claims are to be looked up.
+
+        Args:
+            owners: For each claim that the call before asked for, its cell's id, or None.
+        """
         chain, self._chain = self._chain, None
         if chain is not None:
             answer = _owned(chain, owners, self._cells)
@@ -123,7 +130,7 @@ class Evaluation:
                 self._log.append(Step(rule.id, *said))
         why = "no rule matched"
         self._log.append(Step("-", "refused", why))
-        return Decision(Status(404), None, None, why, None, tuple(self._log) if self._trace else ())
+        return Decision(NO_RULE, None, None, why, None, tuple(self._log) if self._trace else ())
 
     def _decided(self, rule: Rule, decision: Decision) -> Decision:
         if not self._trace:
@@ -144,8 +151,8 @@ def _try_rule(rule: Rule, subjects: Subjects, cells: Cells) -> _Answer | _Chain:
             return "skipped", f"nothing to decode in {transform.input.source}"
         problem = _transform(transform.kind, transform.value, transform.output, rendered, values)
         if problem is not None:
-            why = f"{transform.kind}: {problem}"
-            return _apply(rule.policies.on_invalid, rule, None, why, cells) or ("invalid", why)
+            outcome = policy_outcome(rule.policies.on_invalid, cells)
+            return _answer(rule, outcome, "invalid", None, f"{transform.kind}: {problem}")
     for name in rule.required:
         if not values.get(name):
             return "skipped", f"{name} does not exist"
@@ -157,7 +164,7 @@ def _try_rule(rule: Rule, subjects: Subjects, cells: Cells) -> _Answer | _Chain:
 def _transform(
     kind: TransformKind, value: Regex | None, output: str, text: str, values: dict[str, str]
 ) -> str | None:
-    """Decode ``text`` into ``values``; the reason if it can't be decoded."""
+    """Decode ``text`` into ``values``; return the reason if it can't be decoded."""
     decoded: tokens.Decoded | str
     if kind is TransformKind.ROUTABLE_TOKEN_PAYLOAD:
         decoded = tokens.decode_routable_payload(text)
@@ -165,13 +172,7 @@ def _transform(
         decoded = tokens.decode_routable_json(text)
     else:
         assert value is not None
-        raw = tokens.decode_base64_text(text)
-        if isinstance(raw, str):
-            return raw
-        captured = value.captures(raw)
-        if captured is None:
-            return f"the decoded text does not match {value.pattern}"
-        decoded = {name: part.decode("utf-8", "replace") for name, part in captured.items()}
+        decoded = _decode_match(value, text)
     if isinstance(decoded, str):
         return decoded
     for key, part in decoded.items():
@@ -179,19 +180,26 @@ def _transform(
     return None
 
 
+def _decode_match(value: Regex, text: str) -> tokens.Decoded | str:
+    """Decode base64 and return what the regex captures of it, or the reason why it can't."""
+    raw = tokens.decode_base64_text(text)
+    if isinstance(raw, str):
+        return raw
+    captured = value.captures(raw)
+    if captured is None:
+        return f"the decoded text does not match {value.pattern}"
+    return {name: part.decode("utf-8", "replace") for name, part in captured.items()}
+
+
 def _proxy(rule: Rule, action: Proxy, cells: Cells) -> _Answer:
-    if action.cell is not None or action.address is not None:
-        if action.cell is not None:
-            key, cell = f"cell:{action.cell}", cells.by_name.get(action.cell)
-        else:
-            key = f"address:{action.address}"
-            cell = cells.by_address.get(str(action.address).lower())
-        return _to_cell(rule, key, cell, cells, f"proxy to {key}")
-    outcome = _weighted(action.weights, cells)
-    if isinstance(outcome, Status):
-        why = "no cell takes new traffic"
-        return _apply(rule.policies.on_cell_down, rule, None, why, cells) or ("cell_down", why)
-    return Decision(outcome, rule.id, None, "any cell that takes new traffic, by weight")
+    if action.names_cell:
+        key = f"address:{action.address}" if action.cell is None else f"cell:{action.cell}"
+        return _to_cell(rule, key, proxied_cell(action, cells), cells, f"proxy to {key}")
+    weighted = weighted_outcome(action.weights, cells)
+    if weighted is not None:
+        return Decision(weighted, rule.id, None, "any cell that takes new traffic, by weight")
+    outcome = policy_outcome(rule.policies.on_cell_down, cells)
+    return _answer(rule, outcome, "cell_down", None, "no cell takes new traffic")
 
 
 def _classify(
@@ -206,11 +214,7 @@ def _classify(
     if value is None:
         return "skipped", f"missing value for {action.value.source}"
     key = f"{action.type.lower()}:{value[:MAX_KEY_CHARS]}"
-    if action.type is ClassifyType.SESSION_PREFIX:
-        cell = cells.by_prefix.get(value)
-    else:
-        number = cell_id(value)
-        cell = None if number is None else cells.by_id.get(number)
+    cell = keyed_cell(action.type, value, cells)
     return _to_cell(rule, key, cell, cells, f"{key} names the cell")
 
 
@@ -233,7 +237,7 @@ def _owned(chain: _Chain, owners: Sequence[int | None], cells: Cells) -> _Answer
             why = f"{key} is claimed by {cell.name}"
             return _to_cell(chain.rule, key, cell, cells, why, claim)
     first = chain.claims[0]
-    return _unknown(chain.rule, f"{first[0]}:{first[1]}", cells)
+    return _to_cell(chain.rule, f"{first[0]}:{first[1]}", None, cells, "")
 
 
 def _to_cell(
@@ -244,57 +248,24 @@ def _to_cell(
     why: str,
     claim: ClaimKey | None = None,
 ) -> _Answer:
+    """Answer with the key's cell, or by a policy: the key may be unknown, or the cell down."""
+    outcome = cell_outcome(cell, rule.policies, cells)
     if cell is None:
-        return _unknown(rule, key, cells)
-    outcome = cells.serving.get(cell.id)
-    if outcome is not None:
+        return _answer(rule, outcome, "unknown", key, f"{key} is unknown")
+    if cell.id in cells.serving:
+        assert outcome is not None
         return Decision(outcome, rule.id, key, why, claim)
-    reason = f"{why}, but {cell.name} is not serving"
-    fallback = _apply(rule.policies.on_cell_down, rule, key, reason, cells, claim)
-    return fallback or ("cell_down", reason)
+    return _answer(rule, outcome, "cell_down", key, f"{why}, but {cell.name} is not serving", claim)
 
 
-def _unknown(rule: Rule, key: str, cells: Cells) -> _Answer:
-    why = f"{key} is unknown"
-    return _apply(rule.policies.on_unknown, rule, key, why, cells) or ("unknown", why)
-
-
-def _apply(
-    policy: Policy,
+def _answer(
     rule: Rule,
+    outcome: Outcome | None,
+    result: str,
     key: str | None,
     why: str,
-    cells: Cells,
     claim: ClaimKey | None = None,
-) -> Decision | None:
-    """What a policy answers; None means: ask the next rule."""
-    if isinstance(policy, Next):
-        return None
-    outcome = policy_outcome(policy, cells)
+) -> _Answer:
+    if outcome is None:
+        return result, why
     return Decision(outcome, rule.id, key, why, claim)
-
-
-def policy_outcome(policy: Policy, cells: Cells) -> Outcome:
-    """The outcome of a policy other than Next: never a cell that is not serving."""
-    if isinstance(policy, UseStatus):
-        return Status(policy.code, RETRY_AFTER_S if policy.code in {429, 503} else None)
-    if isinstance(policy, UseCell):
-        cell = cells.by_name.get(policy.name)
-        if cell is not None and cell.id in cells.serving:
-            return cells.serving[cell.id]
-        return Status(503, RETRY_AFTER_S)
-    assert not isinstance(policy, Next)
-    return _weighted(policy.weights, cells)
-
-
-def _weighted(weights: tuple[tuple[str, int], ...] | None, cells: Cells) -> Outcome:
-    """Cells by weight: the given ones that serve, or all that take new traffic; else 503."""
-    if weights is None:
-        choices = cells.weighted
-    else:
-        choices = tuple(
-            (name, weight)
-            for name, weight in weights
-            if weight and (cell := cells.by_name.get(name)) is not None and cell.serving
-        )
-    return Weighted(choices) if choices else Status(503, RETRY_AFTER_S)

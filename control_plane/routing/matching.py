@@ -5,7 +5,8 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Sequence
 
-from control_plane.routing.model import Request, parse_cookies
+from control_plane.routing.admission.headers import UNSEEN_BY_RULES
+from control_plane.routing.model import Request
 from control_plane.routing.rules.ruleset import Match, Subject
 
 
@@ -22,21 +23,48 @@ class Subjects:
 
     @property
     def headers(self) -> dict[str, bytes]:
-        """Values by name; see `Request.joined_headers`."""
+        """Header values by name; see `join_headers`."""
         if self._headers is None:
-            self._headers = self.request.joined_headers()
+            self._headers = join_headers(self.request)
         return self._headers
 
     @property
     def cookies(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Names and values, in order."""
+        """Names and values of the cookies, in order."""
         if self._cookies is None:
             self._cookies = parse_cookies(self.headers.get("cookie", b""))
         return self._cookies
 
 
+def join_headers(request: Request) -> dict[str, bytes]:
+    """Return header values by name; those of repeated headers are joined with ",", as in Envoy.
+
+    That holds for Cookie, too, of which HTTP/1.1 allows one (RFC 6265 section 5.4); the several
+    of HTTP/2 are one, joined with "; ", by the time that anything is matched. Headers that no rule
+    sees (`UNSEEN_BY_RULES`) are left out.
+    """
+    joined: dict[str, bytes] = {}
+    for name, value in request.headers:
+        if name not in UNSEEN_BY_RULES:
+            joined[name] = joined[name] + b"," + value if name in joined else value
+    return joined
+
+
+def parse_cookies(header: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Split a Cookie header into (name, value) pairs, in order (RFC 6265 section 5.4 reversed).
+
+    Blanks around names and values are trimmed; a piece without "=" is no cookie; quotes stay.
+    """
+    pairs: list[tuple[bytes, bytes]] = []
+    for piece in header.split(b";"):
+        name, equals, value = piece.partition(b"=")
+        if equals:
+            pairs.append((name.strip(b" \t"), value.strip(b" \t")))
+    return tuple(pairs)
+
+
 def bare_host(authority: bytes) -> bytes:
-    """The host of an authority: lower-case, without port and without a trailing dot."""
+    """Return the host of an authority: lower-case, without port and without a trailing dot."""
     host = authority
     if host.startswith(b"["):
         host = host.partition(b"]")[0] + b"]"
@@ -46,7 +74,7 @@ def bare_host(authority: bytes) -> bytes:
 
 
 def match_failure(match: Match, subjects: Subjects, values: dict[str, str]) -> str | None:
-    """None if the match holds (its captures go to ``values``), else why it does not."""
+    """Return why the match does not hold; None if it does, and its captures go to ``values``."""
     captured = _search(match, subjects)
     if match.invert:
         return None if captured is None else f"{match.subject} matches and must not"
@@ -61,19 +89,17 @@ def match_failure(match: Match, subjects: Subjects, values: dict[str, str]) -> s
 
 
 def _search(match: Match, subjects: Subjects) -> dict[str, bytes] | None:
+    """Return what the match captures; None if it does not match."""
     value = match.value
     if match.subject is Subject.HEADER:
-        if len(match.literal_names) == 1:
-            found = _header(match.literal_names[0], subjects)
-            if found is None or value is None:
-                return None if found is None else {}
-            return value.captures(found)
-        # Proxies reorder headers, so their order of appearance can't decide.
-        names = match.literal_names or tuple(sorted(subjects.headers))
-        present = [(n.encode(), subjects.headers[n]) for n in names if n in subjects.headers]
-        return _search_named(match, present) if present else None
+        if len(match.literal_names) != 1:
+            return _search_headers(match, subjects)
+        header = _header(match.literal_names[0], subjects)
+        if header is None or value is None:
+            return None if header is None else {}
+        return value.captures(header)
     if match.subject is Subject.COOKIE:
-        return _search_named(match, subjects.cookies)
+        return _search_pairs(match, subjects.cookies)
     assert value is not None
     if match.subject is Subject.PATH:
         return value.captures(subjects.path)
@@ -84,12 +110,20 @@ def _search(match: Match, subjects: Subjects) -> dict[str, bytes] | None:
     return value.captures(subjects.request.method.encode())
 
 
+def _search_headers(match: Match, subjects: Subjects) -> dict[str, bytes] | None:
+    """Search several headers, or those that a regex names."""
+    # Proxies reorder headers, so their order of appearance can't decide.
+    names = match.literal_names or tuple(sorted(subjects.headers))
+    present = [(n.encode(), subjects.headers[n]) for n in names if n in subjects.headers]
+    return _search_pairs(match, present) if present else None
+
+
 def _header(name: str, subjects: Subjects) -> bytes | None:
     return subjects.request.authority if name == "host" else subjects.headers.get(name)
 
 
-def _search_named(match: Match, pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, bytes] | None:
-    """The first pair, in order, whose name and value both match."""
+def _search_pairs(match: Match, pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, bytes] | None:
+    """Return the captures of the first pair, in order, whose name and value both match."""
     assert match.name is not None
     for name, text in pairs:
         captured = match.name.captures(name)
@@ -104,7 +138,7 @@ def _search_named(match: Match, pairs: Sequence[tuple[bytes, bytes]]) -> dict[st
 
 
 def _path_text(raw: bytes) -> str:
-    """A captured part of the path as the cell will read it: percent-decoded once."""
+    """Return a captured part of the path as the cell will read it: percent-decoded once."""
     if b"%" in raw:
         plain = urllib.parse.unquote_to_bytes(raw)
         try:

@@ -30,7 +30,7 @@ Decoded = Mapping[str, str]
 
 
 def to_base36(number: int, width: int = 0) -> str:
-    """`number` in lower-case base 36, left-padded with zeros to `width`."""
+    """Return ``number`` in lower-case base 36, left-padded with zeros to ``width``."""
     digits = ""
     while number:
         number, digit = divmod(number, 36)
@@ -39,7 +39,7 @@ def to_base36(number: int, width: int = 0) -> str:
 
 
 def from_base36(text: str) -> int | None:
-    """The number that lower- or upper-case base 36 `text` stands for; None if it is none."""
+    """Return the number that base 36 ``text``, in any case, stands for; None if it is none."""
     if not text or len(text) > _MAX_BASE36_DIGITS or not (text.isascii() and text.isalnum()):
         return None
     return int(text, 36)
@@ -74,10 +74,15 @@ def _routing_lines(raw: bytes) -> dict[str, str] | str:
 
 
 def decode_routable_payload(text: str) -> Decoded | str:
-    """Decode a routable token's payload, or a whole token (then length and CRC are verified).
+    """Decode a routable token's payload, or a whole token, whose length and CRC are then verified.
 
-    Layouts: 16 random bytes, routing text, one length byte; and the older one with the routing
-    text first. Numbers come out in decimal. Returns the reason as a string where it fails.
+    The payload is base64url of 16 random bytes, routing text and one length byte; in the older
+    layout the routing text comes first. For example, ``EL25d_AKXDUtqLnIQHEpkG86MQM.01.0r1ajj2i3``
+    holds the routing text ``o:1``.
+
+    Returns:
+        Numbers in decimal by their keys (``c`` is the cell, ``o`` the organization), or the reason
+        why there are none.
     """
     if len(text) > MAX_TOKEN_CHARS:
         return "the token is too long"
@@ -88,7 +93,7 @@ def decode_routable_payload(text: str) -> Decoded | str:
 
 
 def _verified_payload(token: str) -> tuple[str | None, str]:
-    """The payload of a whole token, or None and what is wrong with its length or checksum."""
+    """Return the payload of a whole token, or None and what is wrong with it."""
     whole = _WHOLE_TOKEN.match(token)
     if whole is None:
         return None, "not of the form payload.01.length+crc"
@@ -120,7 +125,10 @@ def _decode_payload(payload: str) -> Decoded | str:
 
 
 def decode_routable_json(text: str) -> Decoded | str:
-    """Decode a base64url JSON object (a JWT's payload part); routing keys come out decimal."""
+    """Decode a base64url JSON object (a JWT's payload part); routing keys come out decimal.
+
+    Returns the members that are texts or numbers, or the reason why there are none.
+    """
     if len(text) > MAX_TOKEN_CHARS:
         return "the token is too long"
     raw = _base64(text)
@@ -145,7 +153,7 @@ def decode_routable_json(text: str) -> Decoded | str:
 
 
 def decode_base64_text(text: str) -> bytes | str:
-    """Decode standard or urlsafe base64, with or without padding, to bytes."""
+    """Decode standard or urlsafe base64, with or without padding; or return why that fails."""
     if len(text) > MAX_TOKEN_CHARS:
         return "the text is too long"
     raw = _base64(text, standard=True)
@@ -153,7 +161,7 @@ def decode_base64_text(text: str) -> bytes | str:
 
 
 def encode_routable_token(prefix: str, routing: Mapping[str, int], random: bytes) -> str:
-    """A routable token in the newer layout, as GitLab generates them (for tests and the demo)."""
+    """Return a token in the newer layout, as GitLab makes them (for tests and the demo)."""
     text = "\n".join(f"{key}:{to_base36(routing[key])}" for key in sorted(routing)).encode()
     raw = random[:RANDOM_BYTES] + text + bytes([len(text)])
     payload = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

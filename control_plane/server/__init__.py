@@ -7,6 +7,6 @@ later stops earlier, so that no part outlives one that it uses.
 
 from control_plane.server.composition import running, serve
 from control_plane.server.plane import Ports, Running
-from control_plane.server.topology_role import changes_kept
+from control_plane.server.topology_role import change_retention, changes_kept
 
-__all__ = ["Ports", "Running", "changes_kept", "running", "serve"]
+__all__ = ["Ports", "Running", "change_retention", "changes_kept", "running", "serve"]

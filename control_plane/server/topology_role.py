@@ -14,6 +14,7 @@ from control_plane.jobs.change_retention import ChangeRetention, RetentionPolicy
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
 from control_plane.settings import Settings
+from control_plane.topology import Topology
 
 LOOKUP_THREADS = 4
 """Look-ups of claims at once on PostgreSQL, each over a connection of its own."""
@@ -60,7 +61,7 @@ def serve_topology(foundation: Foundation, access: TopologyAccess, grpc: GrpcLis
 
 def care_for_changes(foundation: Foundation) -> None:
     """Forget old changes in the background."""
-    retention = ChangeRetention(foundation.topology, changes_kept(foundation.settings))
+    retention = change_retention(foundation.topology, foundation.settings)
     foundation.tasks.start("change retention", retention.run)
 
 
@@ -71,6 +72,11 @@ def watch_cells(foundation: Foundation) -> None:
     names = not settings.edge_dns_resolvers
     monitor = HealthMonitor(foundation.topology, settings.health_interval_s, names=names)
     foundation.tasks.start("cell health", monitor.run)
+
+
+def change_retention(topology: Topology, settings: Settings) -> ChangeRetention:
+    """Return what forgets old changes of a topology."""
+    return ChangeRetention(topology, changes_kept(settings))
 
 
 def changes_kept(settings: Settings) -> RetentionPolicy:

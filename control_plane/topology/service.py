@@ -9,18 +9,17 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from control_plane.topology import changes, rulesets
-from control_plane.topology.cells.cells import Cells
-from control_plane.topology.cells.edge_health import EdgeHealth
-from control_plane.topology.cells.rows import CellCache
-from control_plane.topology.cells.sequences import Sequences
-from control_plane.topology.claims import epochs
-from control_plane.topology.claims.bulk import Bulk
-from control_plane.topology.claims.claims import Claims
-from control_plane.topology.claims.leases import Leases
-from control_plane.topology.claims.move import Moves
-from control_plane.topology.claims.open_leases import OpenLeases
-from control_plane.topology.claims.records import Records
-from control_plane.topology.claims.release import Releases
+from control_plane.topology.cells import CellCache, Cells, EdgeHealth, Sequences
+from control_plane.topology.claims import (
+    Bulk,
+    Claims,
+    Leases,
+    Moves,
+    OpenLeases,
+    Records,
+    Releases,
+    all_epochs,
+)
 from control_plane.topology.lookup import (
     BatchedLookup,
     ClaimLookup,
@@ -150,5 +149,5 @@ class Topology:
                 *revisions,
                 self._cell_cache.read(connection, revisions.revision),
                 rulesets.active(connection),
-                epochs.all_epochs(connection),
+                all_epochs(connection),
             )

@@ -53,6 +53,7 @@ def expected(label: str) -> Scope:
     return Scope.VIEWER if reads else Scope.OPERATOR
 
 
+@pytest.mark.slow
 async def test_every_operation_asks_for_its_scope(tmp_path: Path) -> None:
     async with plane_with(tmp_path, api_token=BOOTSTRAP) as (plane, client):
         made = {s: plane.topology.tokens.create(str(s), s, actor=ME).value for s in Scope}

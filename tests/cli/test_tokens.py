@@ -1,4 +1,4 @@
-"""``cellway token``: a token is made, used, refused more than its scope, and revoked."""
+"""``cellway token``: a token is created, used, refused more than its scope, and revoked."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def test_from_creation_to_revocation(tmp_path: Path) -> None:
     with serving(tmp_path, token="bootstrap") as client:
         server = str(client.base_url)
         admin = Cellway(server, CELLWAY_TOKEN="bootstrap")
-        told = admin("token", "create", "ci", "--dry-run", "-o", "json")
-        assert "secret" not in json.loads(told.stdout)
-        made = admin("token", "create", "ci", "--scope", "viewer", "--expires", "90d")
-        assert made.returncode == 0, made.stderr
-        secret = made.stdout.strip()
-        assert secret not in made.stderr
+        dry = admin("token", "create", "ci", "--dry-run", "-o", "json")
+        assert "secret" not in json.loads(dry.stdout)
+        created = admin("token", "create", "ci", "--scope", "viewer", "--expires", "90d")
+        assert created.returncode == 0, created.stderr
+        secret = created.stdout.strip()
+        assert secret not in created.stderr
         viewer = Cellway(server, CELLWAY_TOKEN=secret)
         assert viewer("cells", "list").returncode == 0
         add = ("cells", "add", "c", "--address", "c.example", "--endpoint", "10.0.0.1:1")

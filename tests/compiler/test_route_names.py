@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from control_plane.compiler.edge import EdgeCompiler, compile_edge
 from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
-from control_plane.compiler.route_names import MAX_LISTED, AskingNames, asking_names
+from control_plane.compiler.route_names import MAX_LISTED, RouteNames, name_routes
 from control_plane.names import LDS
 from control_plane.routing.rules.parse import parse
 from tests.compiler.cells import cell
@@ -33,8 +33,8 @@ POLICIES = [
 CELLS = (cell(1), cell(2))
 
 
-def named(rules: Sequence[dict[str, Any]], **more: Any) -> AskingNames:
-    return asking_names(parse(json.dumps({"rules": rules, **more})), second_try=False)
+def named(rules: Sequence[dict[str, Any]], **more: Any) -> RouteNames:
+    return name_routes(parse(json.dumps({"rules": rules, **more})), second_try=False)
 
 
 def ask(match: dict[str, str] | list[dict[str, str]], rule: str = "who") -> dict[str, Any]:

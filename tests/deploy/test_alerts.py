@@ -42,15 +42,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
             add_cell(plane.topology)
             plane.topology.sequences.allot("cell-1", 100, actor="test")
             route_all(plane.topology)
-            found: dict[str, list[dict[str, str]]] = {}
+            labels_of: dict[str, list[dict[str, str]]] = {}
             async with httpx.AsyncClient(trust_env=False) as classifier:
                 await classifier.get(f"http://127.0.0.1:{plane.ports.classifier}/x")
             for name, labels in await samples(client):
-                found.setdefault(name, []).append(dict(labels))
+                labels_of.setdefault(name, []).append(dict(labels))
             for family in AgentMetrics().registry.collect():
                 for sample in family.samples:
-                    found.setdefault(sample.name, []).append(sample.labels)
-            return found
+                    labels_of.setdefault(sample.name, []).append(sample.labels)
+            return labels_of
 
     return asyncio.run(scrape())
 
@@ -115,5 +115,5 @@ def test_labels_of_metrics_can_not_be_chosen_by_strangers(
     exported: dict[str, list[dict[str, str]]],
 ) -> None:
     names = {label for series in exported.values() for labels in series for label in labels}
-    known = {"state", "type", "tier", "outcome", "rule", "bucket", "cell", "query", "le"}
-    assert names <= known | {"cache", "from"}
+    allowed = {"state", "type", "tier", "outcome", "rule", "bucket", "cell", "query", "le"}
+    assert names <= allowed | {"cache", "from"}

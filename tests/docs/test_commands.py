@@ -43,8 +43,8 @@ def unknown(line: str) -> list[str]:
         if name not in command.commands:
             return [name]
         command = command.commands[name]
-    given = OPTION.findall(" ".join(words).partition(" && ")[0])
-    return [option for option in given if option not in COMMON | options(command)]
+    options_of_line = OPTION.findall(" ".join(words).partition(" && ")[0])
+    return [option for option in options_of_line if option not in COMMON | options(command)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from control_plane.cli.local import LOCAL_NODE
+from control_plane.cli.local.system import LOCAL_NODE
 from control_plane.names import CDS, EDS, LDS, RDS
 from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.server.traffic import traffic_policy
@@ -199,10 +199,10 @@ class ChangeChecks:
                 if (fault := self.timeline.fault(record)) is not None:
                     faults.append(fault)
         closed = [client.name for client in self._old if client.closed]
-        kept = [client for client in [*self._old, *fresh] if not client.closed]
-        for client in kept[:-OLD_CLIENTS]:
+        still_open = [client for client in [*self._old, *fresh] if not client.closed]
+        for client in still_open[:-OLD_CLIENTS]:
             client.close()
-        self._old = kept[-OLD_CLIENTS:]
+        self._old = still_open[-OLD_CLIENTS:]
         if faults:
             raise wrong("wrong answers after the change", faults)
         drained, self._steady.closed = self._steady.closed, 0

@@ -39,10 +39,11 @@ class Worlds:
         Raises:
             Wrong: with all steps since the system's start.
         """
-        if self._world is None:
-            self._directory = tempfile.TemporaryDirectory(prefix="cellway-changes-")
-            self._world = ChangeWorld(Path(self._directory.name), self._variant).__enter__()
         try:
+            if self._world is None:
+                self._directory = tempfile.TemporaryDirectory(prefix="cellway-changes-")
+                world = ChangeWorld(Path(self._directory.name), self._variant)
+                self._world = world.__enter__()
             self._world.play(sequence)
         except BaseException as error:
             # Hypothesis shows the shortest sequence; if that one is flaky, the original matters.

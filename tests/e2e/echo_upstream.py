@@ -77,6 +77,6 @@ async def _skip_body(head: bytes, reader: asyncio.StreamReader) -> None:
         while await reader.readuntil(b"\r\n") != b"\r\n":
             pass
         return
-    _, found, rest = head.partition(b"\r\ncontent-length: ")
-    if found:
+    _, has_length, rest = head.partition(b"\r\ncontent-length: ")
+    if has_length:
         await reader.readexactly(int(rest.split(b"\r\n", 1)[0]))

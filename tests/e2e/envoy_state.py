@@ -66,17 +66,17 @@ class EnvoyState:
 
     def contents(self) -> dict[Key, Content]:
         """Return what runs of clusters, listeners, routes and extension configs, in one printed form."""
-        found: dict[Key, Content] = {}
+        contents: dict[Key, Content] = {}
         for one in self._items("ClustersConfigDump", "dynamic_active_clusters"):
-            found[CDS, one["cluster"]["name"]] = _printed_again(one["cluster"])
+            contents[CDS, one["cluster"]["name"]] = _printed_again(one["cluster"])
         for one in self._items("ListenersConfigDump", "dynamic_listeners"):
             if "active_state" in one:
-                found[LDS, one["name"]] = _printed_again(one["active_state"]["listener"])
+                contents[LDS, one["name"]] = _printed_again(one["active_state"]["listener"])
         for one in self._items("RoutesConfigDump", "dynamic_route_configs"):
-            found[RDS, one["route_config"]["name"]] = _printed_again(one["route_config"])
+            contents[RDS, one["route_config"]["name"]] = _printed_again(one["route_config"])
         for one in self._items("EcdsConfigDump", "ecds_filters"):
-            found[ECDS, one["ecds_filter"]["name"]] = _printed_again(one["ecds_filter"])
-        return found
+            contents[ECDS, one["ecds_filter"]["name"]] = _printed_again(one["ecds_filter"])
+        return contents
 
     def hosts(self) -> dict[str, frozenset[str]]:
         """Return the addresses of each cluster that came by xDS, as `/clusters` has them."""
@@ -120,19 +120,19 @@ def differences(state: EnvoyState, snapshot: Snapshot, *, besides: Iterable[Key]
         for name, resource in snapshot.of_type(type_url).items()
     }
     runs = state.contents()
-    found = state.unready()
+    different = state.unready()
     for key in sorted((published.keys() | runs.keys()) - left_out):
         if key[0] == EDS:
             continue
         if key not in runs:
-            found.append(f"{_title(key)} is published, but Envoy lacks it")
+            different.append(f"{_title(key)} is published, but Envoy lacks it")
         elif key not in published:
-            found.append(f"{_title(key)} runs, but is not published")
+            different.append(f"{_title(key)} runs, but is not published")
         else:
             place = _first_difference(runs[key], content(published[key]))
             if place is not None:
-                found.append(f"{_title(key)} differs: {place}")
-    return found + list(_host_differences(state, snapshot, left_out)) + list(state.dead_hosts())
+                different.append(f"{_title(key)} differs: {place}")
+    return different + list(_host_differences(state, snapshot, left_out)) + list(state.dead_hosts())
 
 
 def _title(key: Key) -> str:
@@ -252,14 +252,14 @@ def _first_difference(there: Any, wanted: Any, at: str = "") -> str | None:
         return None
     if isinstance(there, dict) and isinstance(wanted, dict):
         for name in sorted(there.keys() | wanted.keys()):
-            found = _first_difference(there.get(name), wanted.get(name), f"{at}.{name}")
-            if found is not None:
-                return found
+            place = _first_difference(there.get(name), wanted.get(name), f"{at}.{name}")
+            if place is not None:
+                return place
     if isinstance(there, list) and isinstance(wanted, list) and len(there) == len(wanted):
         for index, (one, other) in enumerate(zip(there, wanted, strict=True)):
-            found = _first_difference(one, other, f"{at}[{index}]")
-            if found is not None:
-                return found
+            place = _first_difference(one, other, f"{at}[{index}]")
+            if place is not None:
+                return place
     return f"{at or 'all'} is {_short(there)}, not {_short(wanted)}"
 
 

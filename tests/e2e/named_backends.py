@@ -81,8 +81,8 @@ class NamedBackends(LoopThread):
             first = accepted.recv(1, socket.MSG_PEEK)
             tls = self._tls if first == b"\x16" else None
             if first:
-                made = _answering(name)
-                await loop.connect_accepted_socket(made, accepted, ssl=tls)
+                protocol = _answering(name)
+                await loop.connect_accepted_socket(protocol, accepted, ssl=tls)
                 return
         except OSError:
             pass  # Envoy has closed it, or does not trust the certificate

@@ -114,12 +114,12 @@ def leaf(**more: Any) -> Certificate:
     return replace(Certificate(), **more)
 
 
-def usage(**given: bool) -> x509.KeyUsage:
+def usage(**allowed: bool) -> x509.KeyUsage:
     names = (
         *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
         *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
     )
-    return x509.KeyUsage(**{name: given.get(name, False) for name in names})
+    return x509.KeyUsage(**{name: allowed.get(name, False) for name in names})
 
 
 MIDDLE = Certificate((), "middle", MIDDLE_KEY, authority=True)
@@ -206,16 +206,16 @@ def serve(case: Case, directory: Path) -> ssl.SSLContext:
         middle = case.middle.signed(root, ROOT_KEY)
         issuer, issuer_key = middle, MIDDLE_KEY
     if case.trusts in {"leaf", "stranger"}:
-        made = case.leaf.signed(None, case.leaf.key)
+        signed = case.leaf.signed(None, case.leaf.key)
     else:
-        made = case.leaf.signed(issuer, issuer_key)
+        signed = case.leaf.signed(issuer, issuer_key)
     other = replace(ROOT, key=OTHER_KEY).signed(None, OTHER_KEY)
-    anchors = {"leaf": made, "leaf of root": made, "middle": middle, "root": root}
+    anchors = {"leaf": signed, "leaf of root": signed, "middle": middle, "root": root}
     trusted = pem(anchors.get(case.trusts) or other)
     if case.revoked:
-        trusted += revocation(root, made)
+        trusted += revocation(root, signed)
     (directory / "trust.pem").write_bytes(trusted)
-    chain = pem(made) + (pem(middle) if middle is not None and case.sends_middle else b"")
+    chain = pem(signed) + (pem(middle) if middle is not None and case.sends_middle else b"")
     (directory / "chain.pem").write_bytes(chain + private(case.leaf.key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = case.versions
@@ -224,8 +224,8 @@ def serve(case: Case, directory: Path) -> ssl.SSLContext:
     return context
 
 
-def revocation(root: x509.Certificate, made: x509.Certificate) -> bytes:
-    entry = x509.RevokedCertificateBuilder().serial_number(made.serial_number)
+def revocation(root: x509.Certificate, signed: x509.Certificate) -> bytes:
+    entry = x509.RevokedCertificateBuilder().serial_number(signed.serial_number)
     entry = entry.revocation_date(NOW - DAY)
     listed = (
         x509.CertificateRevocationListBuilder()
@@ -241,8 +241,8 @@ def revocation(root: x509.Certificate, made: x509.Certificate) -> bytes:
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system with a cell for each case, numbered in their order."""
     directory = tmp_path_factory.mktemp("system")
-    with System(directory, cells=0) as made, contextlib.ExitStack() as stack:
-        made.use_ruleset("session_prefix")
+    with System(directory, cells=0) as running, contextlib.ExitStack() as stack:
+        running.use_ruleset("session_prefix")
         bodies = []
         for number, case in enumerate(CASES.values(), 1):
             files = directory / str(number)
@@ -262,8 +262,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
                     "state": "active",
                 }
             )
-        made.write("PUT", "/v1/topology?wait=fleet&timeout=30s", {"cells": bodies})
-        yield made
+        running.write("PUT", "/v1/topology?wait=fleet&timeout=30s", {"cells": bodies})
+        yield running
 
 
 @pytest.mark.parametrize("kind", CASES)

@@ -40,9 +40,9 @@ def dns() -> Iterator[DnsServer]:
 def system(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator[System]:
     directory: Path = tmp_path_factory.mktemp("system")
     resolvers = (dns.address,)
-    with System(directory, cells=0, edge_dns_resolvers=resolvers) as made:
-        made.use_ruleset("session_prefix")
-        yield made
+    with System(directory, cells=0, edge_dns_resolvers=resolvers) as running:
+        running.use_ruleset("session_prefix")
+        yield running
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.cli.local import LOCAL_NODE, everything
+from control_plane.cli.local.system import LOCAL_NODE, everything
 from control_plane.compiler import clusters
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to

@@ -38,8 +38,8 @@ def system(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator
         tmp_path_factory.mktemp("system"),
         cells=0,
         edge_dns_resolvers=(dns.address,),
-    ) as made:
-        yield made
+    ) as running:
+        yield running
 
 
 @pytest.fixture
@@ -91,13 +91,13 @@ def test_a_withdrawn_endpoint_gets_no_request_and_no_request_is_lost(
     old, new = cells
     system.add_cell(cell, old.port, **more)
     with load(system, cell) as steady:
-        for withdrawn, given in ((old, new), (new, old)) * 2:
+        for withdrawn, successor in ((old, new), (new, old)) * 2:
             steady.go_on(40)
-            patch(system, cell, endpoints=at(given))
+            patch(system, cell, endpoints=at(successor))
             before = steady.take_earlier()
             assert {one.status for one in before} == {200}, before
             steady.go_on(80)
-            assert steady.take().keys() == {Answer(cell, 200, given.name)}
+            assert steady.take().keys() == {Answer(cell, 200, successor.name)}
             # Idle connections are closed, and so is the prober's.
             wait_until(partial(is_left, withdrawn))
 

@@ -30,12 +30,12 @@ def cell(name: str, host: str = "127.0.0.1") -> Cell:
 
 
 def snapshot(*cells: Cell) -> Snapshot:
-    made = [
+    compiled = [
         *(compile_cell(each, TrafficPolicy()) for each in cells),
         compile_debug_filter(7),
         compile_epochs(3, {1: 4}),
     ]
-    return Snapshot(1, [Resource.of(one.type_url, one.name, one.body) for one in made])
+    return Snapshot(1, [Resource.of(one.type_url, one.name, one.body) for one in compiled])
 
 
 PUBLISHED = snapshot(cell("one"), cell("two", "127.0.0.2"), cell("dns", "localhost"))
@@ -94,13 +94,13 @@ def test_an_envoy_that_runs_everything_has_no_difference() -> None:
 
 
 def clusters(state: EnvoyState) -> list[Document]:
-    found: list[Document] = state.config_dump["configs"][0]["dynamic_active_clusters"]
-    return found
+    dumped_clusters: list[Document] = state.config_dump["configs"][0]["dynamic_active_clusters"]
+    return dumped_clusters
 
 
 def filters(state: EnvoyState) -> list[Document]:
-    found: list[Document] = state.config_dump["configs"][1]["ecds_filters"]
-    return found
+    dumped_filters: list[Document] = state.config_dump["configs"][1]["ecds_filters"]
+    return dumped_filters
 
 
 def lose_a_cluster(state: EnvoyState) -> None:
@@ -178,8 +178,8 @@ def have_a_dying_host(state: EnvoyState) -> None:
 def test_each_difference_is_seen(doctor: Callable[[EnvoyState], None], said: str) -> None:
     state = dumped(PUBLISHED)
     doctor(state)
-    found = differences(state, PUBLISHED)
-    assert any(one.startswith(said) for one in found), found
+    different = differences(state, PUBLISHED)
+    assert any(one.startswith(said) for one in different), different
 
 
 def test_a_difference_in_any_field_is_seen() -> None:

@@ -61,8 +61,8 @@ def path_rule(**more: Any) -> dict[str, Any]:
     } | more
 
 
-def rules(*made: dict[str, Any]) -> dict[str, Any]:
-    return {"name": "test", "rules": list(made)}
+def rules(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "test", "rules": list(items)}
 
 
 def kill_classifier(system: System) -> None:

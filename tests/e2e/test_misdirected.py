@@ -65,8 +65,8 @@ class Edge:
         topology.moves.move(subject, "cell-1", "cell-2", reason="test", actor="test")
         self.cells.owners[name] = "cell-2"
 
-    def ask(self, name: str, path: str = "x", **given: object) -> RawResponse:
-        request = request_bytes(f"/t/{name}/{path}".encode(), **given)
+    def ask(self, name: str, path: str = "x", **parts: object) -> RawResponse:
+        request = request_bytes(f"/t/{name}/{path}".encode(), **parts)
         response = self.connection.exchange(request)
         assert response is not None
         return response
@@ -79,17 +79,17 @@ class Edge:
 def patched() -> Iterator[None]:
     """Publish no epoch but the floor of the start."""
     patch = pytest.MonkeyPatch()
-    made = compile_epochs(1, {})
-    held = Resource.of(made.type_url, made.name, made.body)
+    floor = compile_epochs(1, {})
+    held = Resource.of(floor.type_url, floor.name, floor.body)
     patch.setattr(edge_snapshots, "_epochs", lambda _floor, _epochs: held)
     yield
     patch.undo()
 
 
 def start(directory: Path, cells: TenantCells, **settings: object) -> Iterator[Edge]:
-    given = {"debug_networks": ("127.0.0.0/8",)} | settings
+    defaults = {"debug_networks": ("127.0.0.0/8",)} | settings
     # One worker has one cache, whatever connection a request comes over.
-    with System(directory, cells=0, concurrency=1, **given) as system:
+    with System(directory, cells=0, concurrency=1, **defaults) as system:
         for name, port in cells.ports.items():
             system.add_cell(name, port)
         system.use_ruleset("generic")
@@ -162,11 +162,11 @@ def test_a_body_is_never_sent_twice_and_the_entry_is_forgotten(edge: Edge, chunk
     framing, body = ("content-length", b"3"), b"abc"
     if chunked:
         framing, body = ("transfer-encoding", b"chunked"), b"3\r\nabc\r\n0\r\n\r\n"
-    given = {"method": "POST", "headers": [framing], "body": body}
-    refused = edge.ask(name, **given)
+    request = {"method": "POST", "headers": [framing], "body": body}
+    refused = edge.ask(name, **request)
     assert (refused.status, refused.header("retry-after")) == (503, RETRY_AFTER)
     assert edge.seen() == [("cell-1", "POST")]
-    again = edge.ask(name, **given)
+    again = edge.ask(name, **request)
     assert (again.status, again.body) == (200, b"cell-2")
     assert edge.cells.got[-1].body == b"abc"
 
@@ -212,12 +212,12 @@ def test_a_cell_that_is_still_the_owner_is_not_asked_twice(edge: Edge) -> None:
 
 def test_a_client_can_not_say_that_it_was_misdirected(edge: Edge) -> None:
     name = edge.tenant()
-    given = [
+    forged = [
         ("x-cellway-misdirected", b"DELETE 0 cell-1"),
         ("x-cellway-cell", b"!misdirected"),
         ("x-cellway-host", b"evil.example"),
     ]
-    answered = edge.ask(name, headers=given, host=b"misdirected.invalid")
+    answered = edge.ask(name, headers=forged, host=b"misdirected.invalid")
     assert (answered.status, answered.header("x-cellway-tier")) == (200, b"edge-cache")
     (got,) = edge.cells.got
     assert (got.method, got.headers["host"]) == ("GET", "misdirected.invalid")

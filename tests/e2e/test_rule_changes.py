@@ -103,8 +103,8 @@ class Probe:
 def probe(first: str, second: str, query: str, **headers: str) -> Probe:
     named = {"x-org": headers.get("org"), "x-team": headers.get("team")}
     named["cookie"] = f"a=b; s={headers['s']}" if "s" in headers else None
-    given = tuple((name, value.encode()) for name, value in named.items() if value)
-    return Probe(f"/t/{first}/{second}/x?q={query}".encode(), given)
+    sent = tuple((name, value.encode()) for name, value in named.items() if value)
+    return Probe(f"/t/{first}/{second}/x?q={query}".encode(), sent)
 
 
 PROBES = (
@@ -216,10 +216,10 @@ def system(
 @pytest.fixture
 def clients(system: System) -> Iterator[Clients]:
     system.use_ruleset(document(HISTORY["path"]))
-    made = Clients(("127.0.0.1", system.edge_port))
-    made.open()
-    yield made
-    made.close()
+    opened = Clients(("127.0.0.1", system.edge_port))
+    opened.open()
+    yield opened
+    opened.close()
 
 
 def test_old_connections_are_decided_by_the_new_rules(system: System, clients: Clients) -> None:
@@ -236,10 +236,10 @@ def test_a_dead_classifier_hands_over_as_the_new_rules_say(
     dead = threading.Event()
     real = Decider.decide
 
-    def failing(decider: Decider, *given: Any, **more: Any) -> Any:
+    def failing(decider: Decider, *arguments: Any, **more: Any) -> Any:
         if dead.is_set():
             raise NoRuleset
-        return real(decider, *given, **more)
+        return real(decider, *arguments, **more)
 
     monkeypatch.setattr(Decider, "decide", failing)
     (nobody,) = (one for one in PROBES if b"nobody" in one.target)
@@ -264,10 +264,10 @@ def test_an_edge_that_has_not_heard_of_the_new_rules_decides_by_its_own(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Publisher, "_put", lambda *_: None)
         for after in (HISTORY["added"], HISTORY["native alone"], HISTORY["other refusal"]):
-            made = document(after)
-            kept = system.write("PUT", f"/v1/rulesets/{made['name']}", made)
-            version = {"version": kept["ruleset"]["version"]}
-            system.write("POST", f"/v1/rulesets/{made['name']}/activate", version)
+            following = document(after)
+            stored = system.write("PUT", f"/v1/rulesets/{following['name']}", following)
+            version = {"version": stored["ruleset"]["version"]}
+            system.write("POST", f"/v1/rulesets/{following['name']}/activate", version)
             check(system, clients, before, "an edge that is behind")
     system.use_ruleset(document(HISTORY["order"]))
     check(system, clients, HISTORY["order"], "and has caught up")

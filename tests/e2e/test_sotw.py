@@ -42,9 +42,9 @@ def retire(system: System, cell: str) -> None:
 
 
 def clusters(system: System) -> int:
-    kept = system.stats(CLUSTERS_KEPT)
-    assert kept["cluster_manager.warming_clusters"] == 0
-    return kept["cluster_manager.active_clusters"]
+    counts = system.stats(CLUSTERS_KEPT)
+    assert counts["cluster_manager.warming_clusters"] == 0
+    return counts["cluster_manager.active_clusters"]
 
 
 def served_by(system: System, path: bytes, cookie: bytes = b"") -> str | None:

@@ -1,4 +1,4 @@
-"""``cellway envoy agent``: what it refuses before it runs, and that it passes over mutual TLS."""
+"""The agent: what it leaves free when it can't start, and that it passes over mutual TLS."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.cli.agent import envoy_agent
-from control_plane.cli.client import Exit, Failure
 from control_plane.edge_agent.agent import AgentSettings, running
 from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
 from control_plane.edge_agent.upstream import ClientTls
@@ -16,34 +14,6 @@ from tests.support.conditions import until
 from tests.support.secured_plane import secured_plane
 
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'
-
-
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ({"listen": "0.0.0.0:18002"}, "give a loopback address"),
-        ({"listen": "localhost:18002"}, "give a loopback address"),
-        ({"listen": "18002"}, "--listen '18002' is not host:port"),
-        ({"xds": "somewhere"}, "--xds 'somewhere' is not host:port"),
-        ({"xds": "somewhere:65536"}, "is not host:port"),
-        ({"envoy_admin": "9901"}, "--envoy-admin '9901' is not host:port"),
-        ({"tls_server_name": "plane.example"}, "the TLS options belong together"),
-    ],
-)
-def test_wrong_options_say_how_to_mend_them(
-    tmp_path: Path, options: dict[str, str], why: str
-) -> None:
-    with pytest.raises(Failure, match=why) as raised:
-        envoy_agent(tmp_path, **options)
-    assert raised.value.status is Exit.USAGE
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_second_agent_does_not_start(tmp_path: Path) -> None:
-    store = SnapshotStore(tmp_path)
-    with pytest.raises(Failure, match=f"another agent uses {tmp_path}"):
-        envoy_agent(tmp_path, listen="127.0.0.1:0")
-    store.close()
 
 
 async def test_a_taken_port_leaves_the_directory_free(tmp_path: Path) -> None:

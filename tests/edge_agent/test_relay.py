@@ -79,8 +79,9 @@ async def agent_of(plane: Plane, directory: Path) -> AsyncIterator[tuple[Running
 
 @pytest.fixture(autouse=True)
 def _slow_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may take longer to answer than a control plane is given, which then is not asked."""
+    """Be patient: a busy machine may take longer to answer, and to report the status of a stream."""
     monkeypatch.setattr(upstream, "ANSWER_S", WAIT_S)
+    monkeypatch.setattr(upstream, "STATUS_S", WAIT_S)
 
 
 def streams(agent: RunningAgent, source: str) -> Any:

@@ -11,7 +11,7 @@ from lupa.luajit21 import LuaRuntime
 
 from control_plane.compiler.edge_cache import compile_script
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.compiler.route_names import asking_names
+from control_plane.compiler.route_names import name_routes
 from control_plane.routing.rules.parse import parse
 
 RULESET = parse(
@@ -25,7 +25,7 @@ RULESET = parse(
         ]
     )
 )  # fmt: skip
-NAMES = asking_names(RULESET, second_try=True)
+NAMES = name_routes(RULESET, second_try=True)
 DIGEST = RULESET.digest
 HARNESS = """
 local headers_of = setmetatable({}, { __mode = "k" })

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from control_plane.compiler.route_names import AskingNames, asking_names
+from control_plane.compiler.route_names import RouteNames, name_routes
 from control_plane.routing.rules.parse import parse
 from tests.envoy.lua_edge import Answer, Edge, answering
 
 
-def names_of(*rules: dict[str, Any]) -> AskingNames:
-    return asking_names(parse(json.dumps(list(rules))), second_try=False)
+def names_of(*rules: dict[str, Any]) -> RouteNames:
+    return name_routes(parse(json.dumps(list(rules))), second_try=False)
 
 
 def tenant_rule(**match: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,31 +58,6 @@ async def up(folder: Path, **options: Any) -> AsyncIterator[tuple[Running, grpc.
         address = f"127.0.0.1:{plane.ports.grpc}"
         async with grpc.aio.insecure_channel(address) as channel:
             yield plane, channel
-
-
-@dataclass(frozen=True, slots=True)
-class Shutdown:
-    """A server that was told to stop while it waits for the database to claim ``begun``."""
-
-    call: asyncio.Future[grpc.StatusCode]
-    stopping: asyncio.Future[bool | None]
-    unlock: Callable[[], None]
-
-
-@contextlib.asynccontextmanager
-async def shutting_down(folder: Path) -> AsyncIterator[Shutdown]:
-    stack = contextlib.AsyncExitStack()
-    plane, _ = await stack.enter_async_context(up(folder, grpc_threads=1))
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}")
-    with locked(folder) as lock:
-        call = asyncio.ensure_future(
-            code_of(channel.unary_unary(BEGIN)(claiming("begun"), timeout=WAIT_S))
-        )
-        await begun()
-        stopping = asyncio.ensure_future(stack.aclose())
-        yield Shutdown(call, stopping, lock.rollback)
-    await stopping
-    await channel.close()
 
 
 @contextlib.contextmanager
@@ -198,12 +173,40 @@ async def test_messages_have_a_limit(tmp_path: Path) -> None:
         assert too_large is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_shutdown_finishes_what_has_begun(tmp_path: Path) -> None:
-    async with shutting_down(tmp_path) as shutdown:
+@dataclass(frozen=True)
+class Shutdown:
+    """A server that stops while a write waits for the lock of its database."""
+
+    call: asyncio.Future[grpc.StatusCode]
+    stopping: asyncio.Future[None]
+    lock: sqlite3.Connection
+
+
+@contextlib.asynccontextmanager
+async def shutdown(directory: Path) -> AsyncIterator[Shutdown]:
+    """Begin a write that must wait, and stop the server; in the end both are over."""
+    stack = contextlib.AsyncExitStack()
+    plane, _ = await stack.enter_async_context(up(directory, grpc_threads=1))
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}")
+    with locked(directory) as lock:
+        write = channel.unary_unary(BEGIN)(claiming("begun"), timeout=WAIT_S)
+        call = asyncio.ensure_future(code_of(write))
+        await begun()
+        stopping = asyncio.ensure_future(stack.aclose())
+        yield Shutdown(call, stopping, lock)
+    await stopping
+    await channel.close()
+
+
+async def test_shutdown_finishes_what_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control_plane.server.grpc_listener.GRACE_S", WAIT_S)
+    async with shutdown(tmp_path) as one:
         await asyncio.sleep(0.2)
-        assert not shutdown.stopping.done()
-        shutdown.unlock()
-        assert await shutdown.call is grpc.StatusCode.OK
+        assert not one.stopping.done()
+        one.lock.rollback()
+        assert await one.call is grpc.StatusCode.OK
     assert is_claimed(tmp_path, "begun")
 
 
@@ -211,11 +214,11 @@ async def test_shutdown_waits_for_a_transaction_even_past_its_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("control_plane.server.grpc_listener.GRACE_S", 0.05)
-    async with shutting_down(tmp_path) as shutdown:
-        # The client is told that the connection goes; it may repeat with its idempotency key.
-        assert await shutdown.call is not grpc.StatusCode.OK
-        assert not shutdown.stopping.done()
-        shutdown.unlock()
+    async with shutdown(tmp_path) as one:
+        # The client is told that the connection ends; it may repeat the call with its key.
+        assert await one.call is not grpc.StatusCode.OK
+        assert not one.stopping.done()
+        one.lock.rollback()
     assert is_claimed(tmp_path, "begun")
 
 

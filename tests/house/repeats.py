@@ -7,9 +7,9 @@ exchange of names makes them the same, whatever their strings and numbers are:
     total = price * count        width = height * ratio
     return total                 return width
 
-Tables of constants, fields of classes, signatures and arguments handed on by name look alike without
-repeating any logic, so the search for renamed runs needs half of the lines to be statements and stops
-at a table.
+Constants and tables of them, fields of classes, signatures and arguments handed on by name look alike
+without repeating any logic, so the search for renamed runs needs half of the lines to be statements
+and stops at a table.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ def _lines(source: str) -> Iterator[_Line]:
         elif isinstance(node, _DECLARING):
             roles.update(dict.fromkeys(_declared(node), _Role.DECLARATION))
             roles.update(dict.fromkeys(_cases(node), _Role.TABLE))
+        elif isinstance(node, ast.Assign) and _is_constant(node):
+            roles.update(dict.fromkeys(_span(node), _Role.DECLARATION))
         elif isinstance(node, _CONTAINERS) and len(_span(node)) > 2 and _is_plain(node):
             roles.update(dict.fromkeys(_span(node), _Role.TABLE))
     for number, line in enumerate(io.StringIO(source), 1):
@@ -153,6 +155,15 @@ def _cases(node: ast.AST) -> Iterable[int]:
             return _span(node)
         case _:
             return ()
+
+
+def _is_constant(node: ast.Assign) -> bool:
+    """Tell whether a statement names a text or a number: ``CELL_HEADER = "x-cell"``."""
+    match node.targets:
+        case [ast.Name(id=name)]:
+            return name.isupper() and isinstance(node.value, (ast.Constant, ast.JoinedStr))
+        case _:
+            return False
 
 
 def _is_plain(node: ast.expr) -> bool:

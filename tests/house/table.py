@@ -79,10 +79,12 @@ ROOMS: list[Room] = [
     ),
     room("control_plane/cli/", imports=["cli", "names", "routing"]),
     room(
-        "control_plane/cli/agent.py",
-        "control_plane/cli/database.py",
-        "control_plane/cli/local.py",
-        "control_plane/cli/run.py",
+        "control_plane/cli/rule_cases.py",
+        "control_plane/cli/rule_case_results.py",
+        imports=["cli", "names", "routing", "topology/values"],
+    ),
+    room(
+        "control_plane/cli/local/",
         imports=[
             "cli",
             "compiler",

@@ -66,6 +66,7 @@ def test_seven_lines_are_no_run() -> None:
 FIELDS = "\n".join(f"    {name}: int" for name in "abcdefghij")
 ARGUMENTS = "\n".join(f"    {name}={name}," for name in "abcdefghij")
 CASES = "\n".join(f'    ("{name}", 1),' for name in "abcdefghij")
+CONSTANTS = "".join(f'NAME_{name.upper()} = "{name}"\n' for name in "abcdefghij")
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,9 @@ CASES = "\n".join(f'    ("{name}", 1),' for name in "abcdefghij")
         f"one(\n{ARGUMENTS}\n)\n",
         f"ONE = [\n{CASES}\n]\n",
         f"@pytest.mark.parametrize('one', [\n{CASES}\n])\ndef test_one(one): ...\n",
+        CONSTANTS,
     ],
-    ids=["fields", "arguments", "a table", "cases"],
+    ids=["fields", "arguments", "a table", "cases", "constants"],
 )
 def test_declarations_and_tables_look_alike_and_are_none(text: str) -> None:
     other = renamed(text, **{name: name * 2 for name in "abcdefghij"}, one="two", One="Two")

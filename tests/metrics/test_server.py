@@ -19,38 +19,38 @@ from tests.support.plane import add_cell, plane_with, route_all, samples
 
 async def test_gauges_are_as_of_the_scrape(tmp_path: Path) -> None:
     async with plane_with(tmp_path) as (plane, client):
-        found = await samples(client)
-        assert found["cellway_ruleset_active", ()] == 0
+        values = await samples(client)
+        assert values["cellway_ruleset_active", ()] == 0
         add_cell(plane.topology, "cell-1")
         add_cell(plane.topology, "cell-2")
         route_all(plane.topology)
         plane.topology.cells.set_health("cell-2", healthy=False, actor="test")
-        found = await samples(client)
-        assert found["cellway_ruleset_active", ()] == 1
-        assert found["cellway_cell_up", (("cell", "cell-1"),)] == 1
-        assert found["cellway_cell_up", (("cell", "cell-2"),)] == 0
-        assert found["cellway_publication_refused", ()] == 0
+        values = await samples(client)
+        assert values["cellway_ruleset_active", ()] == 1
+        assert values["cellway_cell_up", (("cell", "cell-1"),)] == 1
+        assert values["cellway_cell_up", (("cell", "cell-2"),)] == 0
+        assert values["cellway_publication_refused", ()] == 0
         await until(lambda: plane.xds.cache.newest.revision == plane.topology.revision())
-        found = await samples(client)
-        assert found["cellway_revision", ()] == plane.topology.revision()
+        values = await samples(client)
+        assert values["cellway_revision", ()] == plane.topology.revision()
 
 
 async def test_leases_and_ids_are_watched(tmp_path: Path) -> None:
     async with plane_with(tmp_path) as (plane, client):
         topology = plane.topology
         add_cell(topology)
-        found = await samples(client)
-        assert found["cellway_leases", (("state", "open"),)] == 0
-        assert found["cellway_lease_oldest_seconds", ()] == 0
+        values = await samples(client)
+        assert values["cellway_leases", (("state", "open"),)] == 0
+        assert values["cellway_lease_oldest_seconds", ()] == 0
         topology.leases.begin(1, [RecordSpec("route", "a")], [], actor="test")
         topology.sequences.allot("cell-1", 100, actor="test")
         topology.sequences.report("cell-1", 95, actor="test")
         await asyncio.sleep(0.01)
-        found = await samples(client)
-        assert found["cellway_leases", (("state", "open"),)] == 1
-        assert found["cellway_lease_oldest_seconds", ()] > 0
-        assert found["cellway_sequence_used_ratio", (("cell", "cell-1"),)] == 0.95
-        assert found["cellway_sequences_restored", ()] == 0
+        values = await samples(client)
+        assert values["cellway_leases", (("state", "open"),)] == 1
+        assert values["cellway_lease_oldest_seconds", ()] > 0
+        assert values["cellway_sequence_used_ratio", (("cell", "cell-1"),)] == 0.95
+        assert values["cellway_sequences_restored", ()] == 0
         plane.settings.mark_file.write_text('{"mark": 1000}')
         assert (await samples(client))["cellway_sequences_restored", ()] == 1
 
@@ -72,9 +72,9 @@ async def test_a_node_that_refuses_is_counted(tmp_path: Path) -> None:
                 refusal.error_detail.message = "no"
                 await call.write(refusal)
             await until(lambda: plane.fleet.nodes()[0].state == "NACKED")
-            found = await samples(client)
-            assert found["cellway_fleet_nodes", (("state", "NACKED"),)] == 1
-            assert found["cellway_xds_nacks_total", (("type", "Cluster"),)] == 3
+            values = await samples(client)
+            assert values["cellway_fleet_nodes", (("state", "NACKED"),)] == 1
+            assert values["cellway_xds_nacks_total", (("type", "Cluster"),)] == 3
             plane.topology.cells.set_health("cell-1", healthy=False, actor="test")
             await call.write(discovery_pb2.DeltaDiscoveryRequest(type_url=CDS))
             add_cell(plane.topology, "cell-2")
@@ -103,19 +103,19 @@ async def test_a_revision_is_timed_until_its_nodes_run_it_and_not_without_nodes(
             # No ruleset is active, so that the node runs it without having to be sent anything.
             add_cell(plane.topology, "cell-2")
             await until(lambda: plane.xds.cache.newest.revision > before)
-            found = await samples(client)
-            assert found["cellway_revision", ()] == plane.topology.revision()
-            assert found["cellway_propagation_seconds_count", ()] == 1
-            assert found["cellway_propagation_seconds_sum", ()] > 0
+            values = await samples(client)
+            assert values["cellway_revision", ()] == plane.topology.revision()
+            assert values["cellway_propagation_seconds_count", ()] == 1
+            assert values["cellway_propagation_seconds_sum", ()] > 0
             call.cancel()
 
 
 async def test_statements_are_timed_by_verb_and_table(tmp_path: Path) -> None:
     async with plane_with(tmp_path) as (plane, client):
         add_cell(plane.topology)
-        found = await samples(client)
-        assert found["cellway_db_seconds_count", (("query", "select cells"),)] >= 1
-        assert found["cellway_db_seconds_count", (("query", "insert cells"),)] == 1
+        values = await samples(client)
+        assert values["cellway_db_seconds_count", (("query", "select cells"),)] >= 1
+        assert values["cellway_db_seconds_count", (("query", "insert cells"),)] == 1
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], EnvoyAdmin]
 
     def with_answers(answer: Answer) -> EnvoyAdmin:
         @asynccontextmanager
-        async def client(_: EnvoyAdmin) -> AsyncIterator[httpx.AsyncClient]:
+        async def mocked(_: EnvoyAdmin) -> AsyncIterator[httpx.AsyncClient]:
             transport = httpx.MockTransport(answer)
-            async with httpx.AsyncClient(transport=transport, base_url="http://envoy") as made:
-                yield made
+            async with httpx.AsyncClient(transport=transport, base_url="http://envoy") as client:
+                yield client
 
-        monkeypatch.setattr(EnvoyAdmin, "_client", client)
+        monkeypatch.setattr(EnvoyAdmin, "_client", mocked)
         return EnvoyAdmin(1)
 
     return with_answers

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.routing.evaluate import decide
-from control_plane.routing.matching import bare_host
-from control_plane.routing.model import Decision, Request, Status, ToCell, Weighted, parse_cookies
+from control_plane.routing.model import Decision, Request, Status, ToCell, Weighted
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.tokens import encode_routable_token
 from tests.support.cells import FakeCell, cells, owners
@@ -60,51 +59,6 @@ def test_cookies(cookie: str, cell: str | None) -> None:
     assert decision.cell == cell
     if cell is None:
         assert decision.outcome == Status(404)
-
-
-def test_cookie_parsing_keeps_order_and_ignores_what_is_none() -> None:
-    assert parse_cookies(b" a = 1;b;;c=;=d; a=2 ") == (
-        (b"a", b"1"), (b"c", b""), (b"", b"d"), (b"a", b"2"),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("authority", "host"),
-    [
-        (b"Example.COM", b"example.com"),
-        (b"example.com:8080", b"example.com"),
-        (b"example.com.", b"example.com"),
-        (b"example.com.:80", b"example.com"),
-        (b"[::1]:80", b"[::1]"),
-        (b"[::1]", b"[::1]"),
-        (b"", b""),
-    ],
-)
-def test_hosts_are_bare(authority: bytes, host: bytes) -> None:
-    assert bare_host(authority) == host
-
-
-MATCHES: list[tuple[dict[str, Any], Request, bool]] = [
-    ({"type": "path", "regexValue": "^/a$"}, Request.of("/a?x=/b"), True),
-    ({"type": "path", "regexValue": "x="}, Request.of("/a?x=1"), False),
-    ({"type": "query_string", "regexValue": "^x=1$"}, Request.of("/a?x=1"), True),
-    ({"type": "host", "regexValue": "^EX\\.com$"}, Request.of(authority="ex.COM:1"), True),
-    ({"type": "method", "regexValue": "^(?:PUT|POST)$"}, Request.of(method="POST"), True),
-    ({"type": "header", "name": "^X-A$"}, Request.of(headers={"x-a": ""}), True),
-    ({"type": "header", "name": "^x-a$"}, Request.of(), False),
-    ({"type": "header", "name": "x-.*", "regexValue": "1"}, Request.of(headers={"X-B": "1"}), True),
-    ({"type": "header", "name": "^host$", "regexValue": "ex"}, Request.of(authority="ex"), True),
-    ({"type": "header", "regex_name": "^a$", "regex_value": "1,2"},
-     Request.of(headers=[("a", "1"), ("a", "2")]), True),
-    ({"type": "path", "regexValue": "^/a", "invert": True}, Request.of("/a"), False),
-    ({"type": "path", "regexValue": "^/a", "invert": True}, Request.of("/b"), True),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("match", "request_", "matches"), MATCHES)
-def test_matches(match: dict[str, Any], request_: Request, matches: bool) -> None:
-    decision = ask(ruleset({"match": match}), request_)
-    assert isinstance(decision.outcome, Weighted) is matches
 
 
 def test_all_matches_of_a_rule_must_hold() -> None:

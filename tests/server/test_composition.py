@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.cli.client import Exit, Failure
-from control_plane.cli.local import serve_here
+from control_plane.cli.local.system import serve_here
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.publisher.publisher import Publisher
 from control_plane.settings import Settings

@@ -18,6 +18,7 @@ class FakeCell:
     weight: int = 100
     prefix: str | None = None
     """The session prefix, if it differs from the name."""
+    retired: bool = False
 
     @property
     def name(self) -> str:
@@ -32,8 +33,8 @@ class FakeCell:
         return self.prefix or f"cell-{self.id}"
 
 
-def cells(*given: FakeCell) -> Cells:
-    return Cells(given or (FakeCell(1), FakeCell(2), FakeCell(3)))
+def cells(*some: FakeCell) -> Cells:
+    return Cells(some or (FakeCell(1), FakeCell(2), FakeCell(3)))
 
 
 def owners(claims: Mapping[str, int]) -> Callable[[tuple[ClaimKey, ...]], Sequence[int | None]]:

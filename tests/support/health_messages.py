@@ -14,20 +14,20 @@ UNKNOWN, HEALTHY, UNHEALTHY, DRAINING, TIMEOUT, DEGRADED = (
 
 
 def hello(node: str, group: str = "edge") -> bytes:
-    made: Any = hds_pb2.HealthCheckRequestOrEndpointHealthResponse()
-    made.health_check_request.node.id = node
-    made.health_check_request.node.cluster = group
-    return bytes(made.SerializeToString())
+    message: Any = hds_pb2.HealthCheckRequestOrEndpointHealthResponse()
+    message.health_check_request.node.id = node
+    message.health_check_request.node.cluster = group
+    return bytes(message.SerializeToString())
 
 
 def report(**clusters: list[int]) -> bytes:
     """Return a report of endpoints' statuses by cluster; ``__`` in a name stands for a colon."""
-    made: Any = hds_pb2.HealthCheckRequestOrEndpointHealthResponse()
-    made.endpoint_health_response.SetInParent()
+    message: Any = hds_pb2.HealthCheckRequestOrEndpointHealthResponse()
+    message.endpoint_health_response.SetInParent()
     for name, statuses in clusters.items():
-        one = made.endpoint_health_response.cluster_endpoints_health.add()
+        one = message.endpoint_health_response.cluster_endpoints_health.add()
         one.cluster_name = name.replace("__", ":")
         locality = one.locality_endpoints_health.add()
         for status in statuses:
             locality.endpoints_health.add(health_status=status)
-    return bytes(made.SerializeToString())
+    return bytes(message.SerializeToString())

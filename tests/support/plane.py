@@ -27,7 +27,7 @@ the edge cache keeps no answer of this ruleset."""
 
 @contextlib.asynccontextmanager
 async def plane_with(
-    directory: Path, **given: Any
+    directory: Path, **settings: Any
 ) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
     """Run a control plane on free ports; yield it and a client of its API."""
     defaults: dict[str, Any] = {
@@ -39,7 +39,7 @@ async def plane_with(
         "health_interval_s": 0,
         "data_dir": directory,
     }
-    async with running(Settings(**(defaults | given))) as plane:
+    async with running(Settings(**(defaults | settings))) as plane:
         base = f"http://127.0.0.1:{plane.ports.api}"
         async with httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as client:
             yield plane, client

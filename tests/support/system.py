@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 import uvloop
 
-from control_plane.cli.local import LOCAL_NODE
+from control_plane.cli.local.system import LOCAL_NODE
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.examples.cell import cell_app
 from control_plane.process.embedded_server import embedded, run
@@ -27,7 +27,6 @@ from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
-from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.change import TopologySnapshot
 from tests.support.loop_thread import LoopThread
 from tests.support.ports import unused_port
@@ -274,6 +273,6 @@ class System(LoopThread):
         """Return what the evaluator decides about an admitted request, at the current revision."""
         snapshot = self._newest_snapshot()
         assert snapshot.ruleset is not None
-        cells = Cells(cell for cell in snapshot.cells if cell.state is not CellState.RETIRED)
+        cells = Cells(snapshot.cells)
         ruleset = _parsed(snapshot.ruleset.document)
         return decide(ruleset, admitted, cells, self.plane.topology.claims.owners_of)

@@ -24,7 +24,7 @@ class Up(ChildProcess):
     def __init__(self, directory: Path, **settings: Any) -> None:
         super().__init__(directory / "up.log")
         self.directory = directory
-        given = {
+        defaults = {
             "database_url": f"sqlite:///{directory}/up.db",
             "data_dir": directory / "data",
             "edge_port": unused_port(),
@@ -35,7 +35,7 @@ class Up(ChildProcess):
             "classifier_workers": 0,
             "health_interval_s": 0,
         }
-        self.settings = given | settings
+        self.settings = defaults | settings
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "control_plane.cli.main", "up"]

@@ -23,7 +23,6 @@ from control_plane.api.schemas.rulesets import (
 )
 from control_plane.api.state import TheTopology
 from control_plane.api.write import WriteOptions
-from control_plane.routing.model import Cells
 from control_plane.routing.rules.lint import Finding, lint
 from control_plane.topology import Topology
 from control_plane.topology.values.change import Ruleset
@@ -50,13 +49,13 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "rule": finding.rule,
         "field": finding.field,
         "message": finding.message,
-        "mend": finding.mend,
+        "mend": finding.hint,
     }
 
 
 def _check(topology: Topology, document: str) -> list[Finding]:
     """Return what lint finds, given the present cells; raise `ProblemError` (422) for an error."""
-    findings = lint(document, Cells(topology.cells.all()))
+    findings = lint(document, topology.cells.all())
     if any(finding.severity == "error" for finding in findings):
         raise findings_problem(findings)
     return findings
@@ -76,7 +75,7 @@ async def lint_ruleset(topology: TheTopology, document: Document) -> dict[str, A
     Nothing is stored.
     """
     cells = await run_in_threadpool(topology.cells.all)
-    findings = lint(json.dumps(document), Cells(cells))
+    findings = lint(json.dumps(document), cells)
     return {"findings": [_finding(finding) for finding in findings]}
 
 

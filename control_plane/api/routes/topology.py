@@ -18,7 +18,6 @@ from control_plane.api.schemas.cells import CellBody
 from control_plane.api.schemas.topology import TopologyBody, TopologyDocument, TopologyWritten
 from control_plane.api.state import TheTopology
 from control_plane.api.write import RequestedWrite, WriteOptions
-from control_plane.routing.model import Cells
 from control_plane.routing.rules.lint import lint
 from control_plane.topology import Topology
 from control_plane.topology.maintenance.desired import Desired, text_of
@@ -123,7 +122,7 @@ def _check_rulesets(snapshot: TopologySnapshot, desired: Desired, planned: Writt
         elif change.kind == "cell" and change.after is not None:
             after[change.key] = _cell(change.after)
     for document in desired.rulesets.values():
-        findings = lint(text_of(document), Cells(after.values()))
+        findings = lint(text_of(document), after.values())
         if any(finding.severity == "error" for finding in findings):
             raise findings_problem(findings)
 

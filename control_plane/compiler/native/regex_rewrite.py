@@ -1,14 +1,27 @@
-"""Rewrites a rule's regex so that it can be searched inside a larger subject, exactly.
+r"""Rewrites a rule's regex so that it can be searched inside a larger subject, exactly.
 
 A rule's path regex sees the path; Envoy's ``:path`` also has the query. A cookie's regex sees one
-cookie's value; Envoy sees the whole Cookie header. Where the rewrite can't be exact the answer is
-None, and the rule is left to the classifier: slower, never wrong.
+cookie's value; Envoy sees the whole Cookie header. So what the regex took for the end is followed
+by "?" or ";" there, and "." or ``[^/]`` could run across that bound. The rewrite puts the bound in
+the place of ``$`` and takes it out of classes. For a path, where "?" is the bound:
+
+    ^/a$            ^/a(?:\?|$)
+    ^/[^/]+/x       ^/[^?/]+/x
+    a.b             a[^?\n]b
+    \S              None: it may take a "?", and there is no way to except that
+
+Where the rewrite can't be exact the answer is None, and the rule is left to the classifier: that
+is slower and never wrong. RE2's own parser is out of reach, so a pattern is taken apart into
+tokens, and whatever is not among the simple ones is given up.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"(?P<class>\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\])"
@@ -17,6 +30,7 @@ _TOKEN = re.compile(
     r"|(?P<flags>\(\?i\))"
     r"|(?P<other>(?s:.))"
 )
+_READABLE_GROUP = re.compile(r"\(\?(?:P?<\w+>|:|i:)")
 _SAFE_ESCAPES = frozenset("dw")
 _WORD = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 _PUNCTUATION = frozenset(r"""!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~""")
@@ -27,29 +41,32 @@ class _Token:
     kind: str
     text: str
 
+    def reads(self, text: str) -> bool:
+        """Return whether it is this operator, and not, for example, an escape of it."""
+        return self.kind == "other" and self.text == text
 
-def _tokens(pattern: str) -> list[_Token] | None:
-    tokens: list[_Token] = []
-    at = 0
-    if pattern.startswith("(?i)"):
-        tokens.append(_Token("flags", "(?i)"))
-        at = 4
-    while at < len(pattern):
-        if pattern.startswith("(?", at) and not re.match(r"\(\?(?:P?<\w+>|:|i:)", pattern[at:]):
-            return None
-        found = _TOKEN.match(pattern, at)
-        if found is None or found.lastgroup is None:
-            return None
-        tokens.append(_Token(found.lastgroup, found[0]))
-        at = found.end()
-    return tokens
+
+class Anchored(NamedTuple):
+    """A pattern taken off its anchors."""
+
+    body: str
+    start: bool
+    """Whether it began with ``^``."""
+    end: bool
+    """Whether it ended with ``$``."""
 
 
 def without(pattern: str, excluded: str, end: str, *, widen: bool, start: str = "^") -> str | None:
-    """`pattern` rewritten to match the same within a subject that `excluded` characters bound.
+    """Rewrite a pattern to match the same within a subject that ``excluded`` characters bound.
 
-    ``$`` becomes ``end`` and ``^`` becomes ``start``. With ``widen``, "." and negated classes have
-    the excluded characters taken out; without it such patterns are given up (None).
+    Args:
+        end: What takes the place of ``$``.
+        start: What takes the place of ``^``.
+        widen: Take the excluded characters out of "." and of negated classes; if False, patterns
+            with such are given up.
+
+    Returns:
+        The rewritten pattern; None if there is none that matches exactly the same.
     """
     tokens = _tokens(pattern)
     if tokens is None:
@@ -61,69 +78,40 @@ def without(pattern: str, excluded: str, end: str, *, widen: bool, start: str = 
             text = _class(token.text, excluded, widen=widen)
         elif token.kind == "escape":
             text = token.text if _escape_is_safe(token.text, excluded) else None
+        elif token.reads("^"):
+            text = start
+        elif token.reads("$"):
+            text = end if _nothing_follows(tokens, index) else None
         elif token.kind == "other":
-            text = _other(tokens, index, excluded, end, widen=widen)
-            text = start if text == "^" else text
+            text = _character(token.text, excluded, widen=widen)
         if text is None:
             return None
         out.append(text)
     return "".join(out)
 
 
-def _escape_is_safe(text: str, excluded: str) -> bool:
-    return text[1] in _SAFE_ESCAPES or (text[1] in _PUNCTUATION and text[1] not in excluded)
-
-
-def _other(tokens: list[_Token], index: int, excluded: str, end: str, *, widen: bool) -> str | None:
-    text = tokens[index].text
-    if text == "." and not excluded:
-        return text
-    if text == ".":
-        return f"[^{_in_class(excluded)}\\n]" if widen else None
-    if text == "$":
-        return end if _at_end(tokens, index) else None
-    if text in "*+?{}|)^":
-        return text
-    return None if text in excluded or not text.isascii() else text
-
-
-def _at_end(tokens: list[_Token], index: int) -> bool:
-    """Whether nothing has to match after this ``$``."""
-    depth = 0
-    closing = False
-    for token in tokens[index + 1 :]:
-        if token.kind == "open":
-            depth += 1
-        if token.text == ")" and token.kind == "other":
-            depth -= 1
-            if depth < 0:
-                closing, depth = True, 0
-            continue
-        if closing or (depth == 0 and token.text != "|" and not _branch_follows(tokens, index)):
-            return False
-    return True
-
-
-def _branch_follows(tokens: list[_Token], index: int) -> bool:
-    following = tokens[index + 1]
-    return following.kind == "other" and following.text in "|)"
-
-
-def _in_class(chars: str) -> str:
-    return "".join(f"\\{char}" if char in r"\]^-[" else char for char in chars).replace("\t", "\\t")
-
-
-def _class(text: str, excluded: str, *, widen: bool) -> str | None:
-    if text.startswith("[^"):
-        return f"[^{_in_class(excluded)}{text[2:]}" if widen else None
-    members = class_members(text[1:-1])
-    if members is None or members & set(excluded):
+def anchored(pattern: str) -> Anchored | None:
+    """Take the outer ``^`` and ``$`` off; None if it is unclear what they anchor."""
+    tokens = _tokens(pattern)
+    if tokens is None:
         return None
-    return text
+    folds = bool(tokens) and tokens[0].kind == "flags"
+    tokens = tokens[folds:]
+    if not tokens:
+        return Anchored("(?i:)" if folds else "", start=False, end=False)
+    start, end = tokens[0].reads("^"), tokens[-1].reads("$")
+    inner = tokens[start : len(tokens) - end]
+    if _has_branches(tokens) or any(token.reads("^") or token.reads("$") for token in inner):
+        return None
+    body = "".join(token.text for token in inner)
+    return Anchored(f"(?i:{body})" if folds else body, start, end)
 
 
 def class_members(body: str) -> set[str] | None:
-    """The characters of a positive class's inside; None where that takes more than ASCII ranges."""
+    """Return the characters of a positive class, given its inside.
+
+    None where that takes more than single ASCII characters, ranges, ``\\d`` and ``\\w``.
+    """
     chars: set[str] = set()
     at = 0
     while at < len(body):
@@ -148,25 +136,88 @@ def class_members(body: str) -> set[str] | None:
     return chars
 
 
-def anchored(pattern: str) -> tuple[str, bool, bool] | None:
-    """The pattern without its outer ``^`` and ``$``, and which it had; None if that is unclear."""
-    tokens = _tokens(pattern)
-    if tokens is None:
-        return None
-    flags = ""
-    if tokens and tokens[0].kind == "flags":
-        flags, tokens = "(?i)", tokens[1:]
+def _tokens(pattern: str) -> list[_Token] | None:
+    tokens: list[_Token] = []
+    at = 0
+    if pattern.startswith("(?i)"):
+        tokens.append(_Token("flags", "(?i)"))
+        at = 4
+    while at < len(pattern):
+        if pattern.startswith("(?", at) and not _READABLE_GROUP.match(pattern, at):
+            return None
+        match = _TOKEN.match(pattern, at)
+        if match is None or match.lastgroup is None:
+            return None
+        tokens.append(_Token(match.lastgroup, match[0]))
+        at = match.end()
+    return None if _repeats_anchor(tokens) else tokens
+
+
+def _repeats_anchor(tokens: Sequence[_Token]) -> bool:
+    """Return whether an anchor may be passed over, as in ``^?a``.
+
+    Taken away or replaced, it would leave the repetition without anything to repeat.
+    """
+    return any(
+        (token.reads("^") or token.reads("$"))
+        and following.kind == "other"
+        and following.text in "*+?{"
+        for token, following in pairwise(tokens)
+    )
+
+
+def _class(text: str, excluded: str, *, widen: bool) -> str | None:
+    if text.startswith("[^"):
+        return f"[^{_in_class(excluded)}{text[2:]}" if widen else None
+    members = class_members(text[1:-1])
+    return None if members is None or members & set(excluded) else text
+
+
+def _in_class(chars: str) -> str:
+    return "".join(f"\\{char}" if char in r"\]^-[" else char for char in chars).replace("\t", "\\t")
+
+
+def _escape_is_safe(text: str, excluded: str) -> bool:
+    return text[1] in _SAFE_ESCAPES or (text[1] in _PUNCTUATION and text[1] not in excluded)
+
+
+def _character(text: str, excluded: str, *, widen: bool) -> str | None:
+    """Rewrite what is neither class nor escape nor anchor."""
+    if text == ".":
+        wide = f"[^{_in_class(excluded)}\\n]" if widen else None
+        return wide if excluded else text
+    if text in "*+?{}|)":
+        return text
+    return None if text in excluded or not text.isascii() else text
+
+
+def _nothing_follows(tokens: Sequence[_Token], index: int) -> bool:
+    """Return whether nothing has to match after the ``$`` at this index.
+
+    ``^(?:a|b$)`` is such, ``(?:a$)b`` is not. Where that is hard to see the answer is no.
+    """
+    depth = 0
+    closing = False
+    for token in tokens[index + 1 :]:
+        if token.kind == "open":
+            depth += 1
+        if token.reads(")"):
+            depth -= 1
+            if depth < 0:
+                closing, depth = True, 0
+            continue
+        branch_ends = tokens[index + 1].reads("|") or tokens[index + 1].reads(")")
+        if closing or (depth == 0 and token.text != "|" and not branch_ends):
+            return False
+    return True
+
+
+def _has_branches(tokens: Sequence[_Token]) -> bool:
+    """Return whether there is a ``|`` outside of all groups."""
     depth = 0
     for token in tokens:
         depth += token.kind == "open"
-        depth -= token.kind == "other" and token.text == ")"
-        if token.text == "|" and token.kind == "other" and depth == 0:
-            return None
-    texts = [(token.kind, token.text) for token in tokens]
-    start = bool(texts) and texts[0] == ("other", "^")
-    stop = bool(texts) and texts[-1] == ("other", "$")
-    inner = tokens[start : len(tokens) - stop]
-    if any(token.kind == "other" and token.text in "^$" for token in inner):
-        return None
-    body = "".join(token.text for token in inner)
-    return (f"(?i:{body})" if flags else body), start, stop
+        depth -= token.reads(")")
+        if token.reads("|") and depth == 0:
+            return True
+    return False

@@ -1,9 +1,9 @@
-"""What the edge does to a raw request before routing, for all who see requests that Envoy has not.
+"""What the edge does to a raw request before routing, for those who see it without an Envoy.
 
 `explain`, `simulate` and the mitmproxy addon get from `admit` the request that Envoy's router and
 the classifier get, or learn that the edge refuses it. The model is of Envoy 1.40 with the
 connection manager that `control_plane.compiler.listener` makes; `tests/e2e/test_edge_admission.py`
-holds it against the real one.
+compares the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from enum import Enum
 from control_plane.routing.admission.headers import (
     Header,
     forwarded_fields,
-    join_values,
     read_http1_fields,
     read_http2_fields,
 )
@@ -30,7 +29,7 @@ from control_plane.routing.admission.target import (
     read_http1_target,
     read_http2_path,
 )
-from control_plane.routing.model import Request
+from control_plane.routing.model import Request, join_values
 
 MAX_HEAD_BYTES = 60 * 1024
 """`max_request_headers_kb`: HTTP/1.1 counts the head as sent, HTTP/2 names and values."""
@@ -53,8 +52,11 @@ class HttpVersion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The edge answers by itself. Of an HTTP/2 request that its codec refuses the client sees no
-    `status` but a reset stream or a closed connection."""
+    """The edge answers by itself.
+
+    If its codec refuses an HTTP/2 request, the client sees no ``status`` but a reset stream or a
+    closed connection.
+    """
 
     status: int
     reason: str
@@ -69,16 +71,20 @@ def admit(
     version: HttpVersion = HttpVersion.HTTP_1_1,
     tls: bool = False,
 ) -> Admitted | Refused:
-    """The request as it is after the edge, ready for the evaluator, or the edge's refusal.
+    """Return the request as it is after the edge, ready for the evaluator, or the edge's refusal.
 
-    `target` is the request line's (any form) or `:path`; `authority` the Host header's value or
-    `:authority`, None if there was none. `headers` are the client's in order, names in any case;
-    those called `host` count as further Host headers. Neither the body nor trailers are looked at,
-    so a Content-Length that the body belies is admitted. The result leaves out the headers that
-    the edge writes itself (`edge_headers.WRITTEN_BY_EDGE`).
+    Neither the body nor trailers are looked at, so a Content-Length that the body belies is
+    admitted. `admit` of an admitted request gives it back unchanged, unless encoding its path made
+    it outgrow `MAX_HEAD_BYTES`.
 
-    `admit` of an admitted request gives it back unchanged, unless encoding its path made it
-    outgrow `MAX_HEAD_BYTES`.
+    Args:
+        target: The request line's target, in any form, or ``:path``.
+        authority: The Host header's value or ``:authority``; None if there was none.
+        headers: The client's, in order, names in any case; those called ``host`` count as further
+            Host headers.
+
+    Returns:
+        A request without the headers that the edge writes itself (`headers.WRITTEN_BY_EDGE`).
     """
     try:
         if version is HttpVersion.HTTP_2:

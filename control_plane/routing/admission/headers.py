@@ -1,4 +1,4 @@
-"""Header fields as Envoy's router and the classifier see them, made from those a client sent."""
+"""Header fields as Envoy's router and the classifier see them, made from those of a client."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from control_plane.routing.admission.refusal import (
     NOT_IMPLEMENTED,
     EdgeRefusal,
 )
+from control_plane.routing.model import join_values
 
 Header = tuple[str, bytes]
 
@@ -26,8 +27,8 @@ ALLOWED_UPGRADES = frozenset({b"websocket"})
 WRITTEN_BY_EDGE = frozenset(
     {"x-forwarded-for", "x-forwarded-proto", "x-request-id", "x-envoy-external-address"}
 )
-"""The edge writes these itself, from the connection: what a client sends there counts for nothing
-(its X-Forwarded-For stays as a prefix), so no rule may depend on them and the model omits them."""
+"""The edge writes these itself, from the connection. What a client sends there counts for nothing
+(of X-Forwarded-For it stays as a prefix), so no rule may depend on them; the model omits them."""
 
 REMOVED_BY_EDGE = frozenset(
     {
@@ -62,8 +63,8 @@ REMOVED_BY_EDGE = frozenset(
 """Hop-by-hop fields, and Envoy's own that only a trusted peer may send (`use_remote_address`)."""
 
 UNSEEN_BY_RULES = WRITTEN_BY_EDGE | REMOVED_BY_EDGE | {"content-length"}
-"""No rule sees these, whoever evaluates it: what stands there when the classifier is asked is the
-edge's, and a Content-Length is that of the question."""
+"""No rule sees these, whoever evaluates it. When the classifier is asked, the edge's own values
+stand there, and the Content-Length is that of the question."""
 
 _JOINED_BY_EDGE = frozenset(
     {
@@ -90,11 +91,14 @@ _FOLD = re.compile(rb"\n(?=[ \t])")
 
 
 def read_http1_fields(method: str, headers: Iterable[Header]) -> list[Header]:
-    """Checks and cleans the fields of an HTTP/1.1 request; raises `EdgeRefusal`.
+    """Check and clean the fields of an HTTP/1.1 request.
 
     Names become lower-case; blanks around a value, a bare CR and line folding go, as Envoy's codec
     drops them. Repeated fields are joined where Envoy joins them, and those that the Connection
     field nominates are removed.
+
+    Raises:
+        EdgeRefusal: the codec, or the connection manager, refuses such a request.
     """
     fields = [(_http1_name(name), _http1_value(name, value)) for name, value in headers]
     _check_underscores(fields)
@@ -105,7 +109,11 @@ def read_http1_fields(method: str, headers: Iterable[Header]) -> list[Header]:
 
 
 def read_http2_fields(headers: Iterable[Header]) -> list[Header]:
-    """Checks the fields of an HTTP/2 request (RFC 9113 section 8.2); raises `EdgeRefusal`."""
+    """Check the fields of an HTTP/2 request (RFC 9113 section 8.2), and join repeated ones.
+
+    Raises:
+        EdgeRefusal: the codec, or the connection manager, refuses such a request.
+    """
     fields = list(headers)
     for name, value in fields:
         if not _NAME.fullmatch(name) or name != name.lower():
@@ -121,13 +129,8 @@ def read_http2_fields(headers: Iterable[Header]) -> list[Header]:
     return _join_cookies(joined)
 
 
-def join_values(values: Iterable[bytes]) -> bytes:
-    """Values of one field joined as Envoy joins them: empty ones leave no trace."""
-    return b",".join(value for value in values if value)
-
-
 def join_repeated(fields: Sequence[Header]) -> list[Header]:
-    """Joins the fields that Envoy keeps only one of, at the first one's place; others stay."""
+    """Join the fields that Envoy keeps only one of, at the first one's place; others stay."""
     places: dict[str, int] = {}
     joined: list[Header] = []
     for name, value in fields:
@@ -142,7 +145,7 @@ def join_repeated(fields: Sequence[Header]) -> list[Header]:
 
 
 def _join_cookies(fields: Sequence[Header]) -> list[Header]:
-    """One Cookie field, the last, as HTTP/2 needs it (RFC 9113 section 8.2.3)."""
+    """Join Cookie fields to one, the last field, as HTTP/2 needs it (RFC 9113 section 8.2.3)."""
     cookie = b""
     for name, value in fields:
         if name == "cookie":
@@ -152,10 +155,12 @@ def _join_cookies(fields: Sequence[Header]) -> list[Header]:
 
 
 def _apply_connection(fields: Sequence[Header]) -> list[Header]:
-    """Removes what an HTTP/1.1 Connection field nominates (RFC 9110 section 7.6.1).
+    """Remove what an HTTP/1.1 Connection field nominates (RFC 9110 section 7.6.1).
 
     An upgrade to h2c is never made, so its fields go; a request for another upgrade is left whole.
-    Raises `EdgeRefusal` when what is nominated may hide where a request comes from, or is too much.
+
+    Raises:
+        EdgeRefusal: a nominated field may tell where the request comes from, or there are too many.
     """
     values = dict(fields)
     tokens = _tokens(values)
@@ -180,9 +185,10 @@ def _apply_connection(fields: Sequence[Header]) -> list[Header]:
 
 
 def forwarded_fields(fields: Sequence[Header]) -> tuple[Header, ...]:
-    """The fields that reach the router, without the edge's own (`WRITTEN_BY_EDGE`).
+    """Return the fields that reach the router, without the edge's own (`WRITTEN_BY_EDGE`).
 
-    Raises `EdgeRefusal` for an upgrade that the edge does not serve.
+    Raises:
+        EdgeRefusal: the request asks for an upgrade that the edge does not serve.
     """
     values = dict(fields)
     upgrade = _upgrade(values)
@@ -244,7 +250,7 @@ def _check_count(entries: int) -> None:
 
 
 def _check_framing(method: str, fields: Sequence[Header]) -> None:
-    """RFC 9112 section 6.3, with no leniency: nothing that two readers could frame differently."""
+    """Refuse what two readers could frame differently: RFC 9112 section 6.3, without leniency."""
     lengths = [value for name, value in fields if name == "content-length"]
     codings = [value for name, value in fields if name == "transfer-encoding"]
     _check_content_length(lengths)

@@ -1,8 +1,8 @@
 """Paths as Envoy's router and the cells get them: the edge's path normalisation, byte for byte.
 
 Envoy (`normalize_path`, `merge_slashes`, escaped slashes kept) canonicalises the part before "?"
-as a browser does and leaves the query alone. What follows was learnt from Envoy 1.40 and is held
-against it by `tests/e2e/test_edge_admission.py`.
+as a browser does, and leaves the query alone. What is done here was learnt from Envoy 1.40;
+`tests/e2e/test_edge_admission.py` compares the two.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ _NEW_ESCAPE = re.compile(rb"\x00(?=[0-9A-Fa-f]{2})")
 
 
 def normalise_path(path: bytes) -> bytes:
-    """The path (with its query) that Envoy forwards for `path`, which starts with "/".
+    """Return the path (with its query) that Envoy forwards for ``path``, which starts with "/".
 
     Dot segments are resolved ("%2e" counts as a dot), backslashes become slashes, runs of slashes
     one slash. Encoded unreserved characters are decoded, other escapes keep their letters' case;
     what no path may hold is encoded. Neither "%2F" nor "%5C" is decoded. A ";" means something only
-    in a segment "..;x" or ".;x" that is spelt so, which counts as ".." or ".".
-    Raises `EdgeRefusal` for "#" anywhere and for "%00" in the part before "?".
+    in a segment "..;x" or ".;x" that is spelt so, which counts as ".." or ".". For example,
+    ``/a/%2e%2E//b%2Fc?x=//`` becomes ``/b%2Fc?x=//``.
+
+    Raises:
+        EdgeRefusal: there is a "#" anywhere, or "%00" in the part before "?".
     """
     if b"#" in path:
         raise EdgeRefusal(BAD_REQUEST, "the request target has a '#': a fragment is never sent")
@@ -61,21 +64,21 @@ def _rewrite_one(match: re.Match[bytes]) -> bytes:
 
 
 def _resolve_dots(path: bytes) -> bytes:
-    """RFC 3986 section 5.2.4; an empty segment counts as one that ".." takes away."""
-    kept: list[bytes] = []
+    """Resolve "." and ".." (RFC 3986 section 5.2.4); ".." also takes an empty segment away."""
+    resolved: list[bytes] = []
     segments = path[1:].split(b"/")
     for segment in segments:
         if segment == b"..":
-            del kept[-1:]
+            del resolved[-1:]
         elif segment != b".":
-            kept.append(segment)
+            resolved.append(segment)
     if segments[-1] in {b".", b".."}:
-        kept.append(b"")
-    return b"/" + b"/".join(kept)
+        resolved.append(b"")
+    return b"/" + b"/".join(resolved)
 
 
 def _merge_slashes(path: bytes) -> bytes:
-    """Empty segments are left out; "//" alone stays, since Envoy keeps both its ends."""
+    """Leave empty segments out; "//" alone stays, since Envoy keeps both its ends."""
     if b"//" not in path:
         return path
     end = b"/" if path.endswith(b"/") else b""

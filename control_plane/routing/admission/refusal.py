@@ -1,4 +1,4 @@
-"""The one way in which the steps of the edge model say no."""
+"""The exception by which the steps of admission refuse a request, and its statuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOT_IMPLEMENTED = 501
 
 
 class EdgeRefusal(Exception):
-    """The edge answers by itself with `status`; `reason` says what it does not accept."""
+    """The edge answers by itself with ``status``; ``reason`` says what it does not accept."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status}: {reason}")

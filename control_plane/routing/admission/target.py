@@ -35,14 +35,14 @@ _HTTP2_AUTHORITY = re.compile(rb"[A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]+")
 
 
 class Target(NamedTuple):
-    """What a request target says: the path, and the authority where the target names one."""
+    """What a request target says: the path, and the authority if the target names one."""
 
     path: bytes
     authority: bytes | None
 
 
 def check_http1_line(method: str, target: bytes) -> None:
-    """Refuses a request line that the HTTP/1.1 codec does not even read headers for."""
+    """Refuse a request line after which the HTTP/1.1 codec does not even read the headers."""
     if method not in HTTP1_METHODS:
         raise EdgeRefusal(BAD_REQUEST, f"unknown method {method!r}")
     form = _CONNECT_LINE if method == "CONNECT" else _LINE
@@ -51,10 +51,13 @@ def check_http1_line(method: str, target: bytes) -> None:
 
 
 def read_http1_target(method: str, target: bytes, *, tls: bool) -> Target:
-    """Reads the target of a checked HTTP/1.1 request line; raises `EdgeRefusal`.
+    """Read the target of a checked HTTP/1.1 request line.
 
     The authority of an absolute-form target replaces the Host header (RFC 9112 section 3.2.2) and
     loses its userinfo. CONNECT is understood but never routed.
+
+    Raises:
+        EdgeRefusal: the edge does not serve such a target.
     """
     if method == "CONNECT":
         _host_port(target, port_needed=True)
@@ -65,7 +68,7 @@ def read_http1_target(method: str, target: bytes, *, tls: bool) -> Target:
 
 
 def read_http2_path(method: str, path: bytes) -> Target:
-    """Checks `:method` and `:path` (RFC 9113 section 8.3.1); raises `EdgeRefusal`."""
+    """Check ``:method`` and ``:path`` (RFC 9113 section 8.3.1), or raise `EdgeRefusal`."""
     if not _TOKEN.fullmatch(method):
         raise EdgeRefusal(BAD_REQUEST, f"invalid method {method!r}")
     if method == "CONNECT" and not path:
@@ -78,19 +81,19 @@ def read_http2_path(method: str, path: bytes) -> Target:
 
 
 def check_routable(path: bytes) -> None:
-    """Refuses what has no path to route by: "*", and an absolute form with nothing but a query."""
+    """Refuse what has no path to route by: "*", and an absolute form with nothing but a query."""
     if not path.startswith(b"/"):
         raise EdgeRefusal(NOT_FOUND, "the request target has no path")
 
 
 def check_http1_authority(authority: bytes) -> None:
-    """Refuses a Host with bytes that no authority has; an empty Host is let through."""
+    """Refuse a Host with bytes that no authority has; an empty Host is let through."""
     if not _HTTP1_AUTHORITY.fullmatch(authority):
         raise EdgeRefusal(BAD_REQUEST, "the Host header has a byte that no authority has")
 
 
 def check_http2_authority(authority: bytes) -> None:
-    """Refuses an empty `:authority`, userinfo, and bytes that no authority has."""
+    """Refuse an empty ``:authority``, userinfo, and bytes that no authority has."""
     if not _HTTP2_AUTHORITY.fullmatch(authority):
         raise EdgeRefusal(BAD_REQUEST, "the authority is empty or has a byte that none has")
 

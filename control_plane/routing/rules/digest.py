@@ -1,4 +1,4 @@
-"""Names the rules of a ruleset by what they say."""
+"""A short name for the rules of a ruleset, made of what they say."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ _DIGITS = 16
 
 
 def rules_digest(document: Mapping[str, Any]) -> str:
-    """Return 16 hexadecimal digits of a loaded ruleset; equal ones decide every request alike.
+    """Return 16 hexadecimal digits; rulesets with equal ones decide every request alike.
 
     Name, description and layout of the text don't count.
+
+    Args:
+        document: What `document.load` gives.
     """
     rules = {name: document.get(name) for name in ("defaults", "rules")}
     text = json.dumps(rules, sort_keys=True, separators=(",", ":"))

@@ -1,21 +1,20 @@
-"""Finds what can't work in a ruleset, and what will never be used, before traffic does."""
+"""Says what can't work in a ruleset and what will never be used, before traffic shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from control_plane.names import INTERNAL_PREFIX
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
-from control_plane.routing.model import Cells
+from control_plane.routing.model import Cell
+from control_plane.routing.rules.document import Document
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.policies import POLICY_FIELDS
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
-    Match,
     Next,
     Proxy,
     Rule,
@@ -25,69 +24,61 @@ from control_plane.routing.rules.ruleset import (
     UseWeighted,
 )
 
-KNOWN_BUCKETS = frozenset(
-    [
-        "route",
-        "organization_path",
-        "redirect_route",
-        "username",
-        "email",
-        "project_id",
-        "namespace_id",
-        "gpg_key",
-        "ssh_key",
-        "user_id",
-        "organization_id",
-        "service_desk_custom_email",
-        "gpg_key_fingerprint",
-        "ssh_key_fingerprint",
-        "snippet_id",
-        "pages_domain",
-        "pages_unique_domain",
-    ]
-)
-"""Claim types of GitLab's Topology Service; other names are buckets of one's own."""
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One remark: an error can't work, a warning is probably not what was meant."""
+    """One remark about a ruleset, with a hint at what to do."""
 
     severity: str
+    """``error``: it can't work; ``warning``: it is probably not what was meant."""
     rule: str | None
     field: str
     message: str
-    mend: str
+    hint: str
 
 
-def lint(document: str | bytes | dict[str, Any], cells: Cells | None = None) -> list[Finding]:
-    """Everything worth saying about a ruleset; with ``cells``, names are checked against them."""
+def lint(document: Document, cells: Iterable[Cell] | None = None) -> list[Finding]:
+    """Return everything worth saying about a ruleset.
+
+    Args:
+        cells: The cells that rules may name, retired ones included; None: names are not checked.
+    """
     try:
         ruleset = parse(document)
     except RulesetError as error:
-        return [Finding("error", p.rule, p.field, p.message, p.mend) for p in error.problems]
-    return [*_errors(ruleset, cells), *_warnings(ruleset)]
+        return [Finding("error", p.rule, p.field, p.message, p.hint) for p in error.problems]
+    return [*_errors(ruleset, None if cells is None else _Names.of(cells)), *_warnings(ruleset)]
 
 
-def check(ruleset: Ruleset, cells: Cells | None = None) -> list[Finding]:
-    """The errors of an already parsed ruleset."""
-    return list(_errors(ruleset, cells))
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What rules may call cells by."""
+
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell]) -> _Names:
+        """Sort the cells' names, and their addresses in lower case."""
+        given = tuple(cells)
+        names = sorted({cell.name for cell in given})
+        return cls(tuple(names), tuple(sorted({cell.address.lower() for cell in given})))
 
 
-def _errors(ruleset: Ruleset, cells: Cells | None) -> Iterator[Finding]:
+def _errors(ruleset: Ruleset, cells: _Names | None) -> Iterator[Finding]:
     for rule in ruleset.rules:
-        yield from _unseen(rule)
+        yield from _unseen_headers(rule)
         yield from _references(rule)
         if cells is not None:
-            yield from _names(rule, cells)
+            yield from _unknown_cells(rule, cells)
 
 
-def _unseen(rule: Rule) -> Iterator[Finding]:
+def _unseen_headers(rule: Rule) -> Iterator[Finding]:
     for name in (name for match in rule.matches for name in match.literal_names):
         if name in UNSEEN_BY_RULES or name.startswith(INTERNAL_PREFIX):
             message = f"no rule can see {name}: the edge removes it or has its own"
-            mend = "match a header that gets to the cell as the client sent it"
-            yield Finding("error", rule.id, "match.name", message, mend)
+            hint = "match a header that gets to the cell as the client sent it"
+            yield Finding("error", rule.id, "match.name", message, hint)
 
 
 def _references(rule: Rule) -> Iterator[Finding]:
@@ -99,7 +90,7 @@ def _references(rule: Rule) -> Iterator[Finding]:
         if regex
         for group in regex.groups
     }
-    outputs: dict[str, frozenset[str] | None] = {}
+    outputs: _Outputs = {}
     for transform in rule.transforms:
         yield from _unresolved(rule, "transform.input", transform.input, captures, outputs)
         outputs[transform.output] = frozenset(transform.value.groups) if transform.value else None
@@ -112,40 +103,38 @@ def _references(rule: Rule) -> Iterator[Finding]:
             yield from _unresolved(rule, f"classify.claims.{bucket}", template, captures, outputs)
 
 
+_Outputs = dict[str, frozenset[str] | None]
+"""By transform, the keys that it gives; None: those of a token, which can't be listed."""
+
+
 def _unresolved(
-    rule: Rule,
-    field: str,
-    wanted: Template | str,
-    captures: set[str],
-    outputs: dict[str, frozenset[str] | None],
+    rule: Rule, field: str, reference: Template | str, captures: set[str], outputs: _Outputs
 ) -> Iterator[Finding]:
-    for name in (wanted,) if isinstance(wanted, str) else wanted.references:
+    """Report each name of a reference that neither a capture nor an earlier transform gives."""
+    for name in (reference,) if isinstance(reference, str) else reference.references:
         output, dot, key = name.partition(".")
         if not dot and name not in captures:
-            known = ", ".join(sorted(captures)) or "none"
-            mend = f"name a capture (?<{name}>…) in match; there are: {known}"
-            yield Finding("error", rule.id, field, f"{name} is captured nowhere", mend)
+            there = ", ".join(sorted(captures)) or "none"
+            hint = f"name a capture (?<{name}>…) in match; there are: {there}"
+            yield Finding("error", rule.id, field, f"{name} is captured nowhere", hint)
         elif dot and output not in outputs:
-            mend = f"add a transform with output {output!r} before it is used"
-            yield Finding("error", rule.id, field, f"no transform makes {output}", mend)
+            hint = f"add a transform with output {output!r} before it is used"
+            yield Finding("error", rule.id, field, f"no transform makes {output}", hint)
         elif dot and (keys := outputs[output]) is not None and key not in keys:
-            mend = f"name a capture (?<{key}>…) in the transform's regexValue"
-            yield Finding("error", rule.id, field, f"{output} has no {key}", mend)
+            hint = f"name a capture (?<{key}>…) in the transform's regexValue"
+            yield Finding("error", rule.id, field, f"{output} has no {key}", hint)
 
 
-def _names(rule: Rule, cells: Cells) -> Iterator[Finding]:
-    mend = f"use one of: {', '.join(sorted(cells.by_name)) or '(there are no cells)'}"
+def _unknown_cells(rule: Rule, cells: _Names) -> Iterator[Finding]:
+    hint = f"use one of: {', '.join(cells.names) or '(there are no cells)'}"
     for field, name in _named_cells(rule):
-        if name not in cells.by_name:
-            yield Finding("error", rule.id, field, f"there is no cell {name!r}", mend)
-    if isinstance(rule.action, Proxy) and rule.action.address is not None:
-        address = rule.action.address
-        if address.lower() not in cells.by_address:
-            known = ", ".join(sorted(cells.by_address))
-            message = f"no cell has the address {address!r}"
-            yield Finding(
-                "error", rule.id, "proxy.address", message, f"add such a cell, or use: {known}"
-            )
+        if name not in cells.names:
+            yield Finding("error", rule.id, field, f"there is no cell {name!r}", hint)
+    address = rule.action.address if isinstance(rule.action, Proxy) else None
+    if address is not None and address.lower() not in cells.addresses:
+        message = f"no cell has the address {address!r}"
+        hint = f"add such a cell, or use: {', '.join(cells.addresses)}"
+        yield Finding("error", rule.id, "proxy.address", message, hint)
 
 
 def _named_cells(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -185,7 +174,7 @@ def _always_decides(rule: Rule) -> bool:
 
 
 def _final(rule: Rule) -> bool:
-    """Whether the rule, once its matches hold, can't hand over to the next one."""
+    """Return whether the rule, once its matches hold, can't hand over to the next one."""
     policies = rule.policies
     if rule.transforms or rule.required or isinstance(policies.on_cell_down, Next):
         return False
@@ -193,26 +182,22 @@ def _final(rule: Rule) -> bool:
         return True
     if rule.action.type is ClassifyType.FIRST_CELL:
         return True
-    return not isinstance(policies.on_unknown, Next) and not _captures(rule)
+    return not isinstance(policies.on_unknown, Next) and not _key_has_captures(rule.action)
 
 
-def _captures(rule: Rule) -> bool:
-    action = rule.action
-    if isinstance(action, Proxy):
-        return False
+def _key_has_captures(action: Classify) -> bool:
     templates = [action.value] if action.value else [template for _, template in action.claims]
     return any(template.references for template in templates)
 
 
 def _shadows(earlier: Rule, later: Rule) -> bool:
-    return _final(earlier) and bool(earlier.matches) and set(earlier.matches) <= _set(later.matches)
-
-
-def _set(matches: tuple[Match, ...]) -> set[Match]:
-    return set(matches)
+    """Return whether the earlier rule decides every request that the later one matches."""
+    same = bool(earlier.matches) and set(earlier.matches) <= set(later.matches)
+    return same and _final(earlier)
 
 
 def _unstated(rule: Rule) -> Iterator[Finding]:
+    """Warn of each policy that the rule may need and that nobody has written down."""
     needed = ["on_cell_down"]
     if isinstance(rule.action, Classify):
         needed += ["on_unknown"]

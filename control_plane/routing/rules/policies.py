@@ -16,30 +16,42 @@ from control_plane.routing.rules.ruleset import (
 )
 
 MAX_WEIGHT = 1_000_000
-_MEND = 'use "next", {"cell": name}, "weighted", {"weighted": {name: n}} or {"status": 400-599}'
 POLICY_FIELDS = tuple(field.name for field in fields(Policies))
+_HINT = 'use "next", {"cell": name}, "weighted", {"weighted": {name: n}} or {"status": 400-599}'
 
 
 def read_policies(
     raw: dict[str, Any], defaults: Any, problems: Problems
 ) -> tuple[Policies, frozenset[str]]:
-    """A rule's policies (its own, the ruleset's defaults, cellway's) and which are stated."""
+    """Read a rule's policies.
+
+    Each is the rule's own, or else the ruleset's default, or else cellway's.
+
+    Returns:
+        The policies, and which of them the rule or the defaults state.
+    """
     if not isinstance(defaults, dict):
         problems.add("defaults", "must be an object", 'write {"on_unknown": "next"}')
         defaults = {}
     for field in defaults:
         if field not in POLICY_FIELDS:
             problems.add(f"defaults.{field}", "unknown field", f"known: {', '.join(POLICY_FIELDS)}")
-    given: dict[str, Policy] = {}
+    stated: dict[str, Policy] = {}
     for field in POLICY_FIELDS:
         source = raw if field in raw else defaults
         if field in source:
-            policy = _policy(source[field])
-            if policy is None:
-                problems.add(field, f"{source[field]!r} is no policy", _MEND)
-            else:
-                given[field] = policy
-    return Policies(**given), frozenset(given)
+            policy = read_policy(source[field], field, problems)
+            if policy is not None:
+                stated[field] = policy
+    return Policies(**stated), frozenset(stated)
+
+
+def read_policy(raw: Any, field: str, problems: Problems) -> Policy | None:
+    """Read one policy; None if it is none, which is reported for ``field``."""
+    policy = _policy(raw)
+    if policy is None:
+        problems.add(field, f"{raw!r} is no policy", _HINT)
+    return policy
 
 
 def _policy(raw: Any) -> Policy | None:
@@ -61,15 +73,15 @@ def _policy(raw: Any) -> Policy | None:
     return None
 
 
-def _weighted(value: Any) -> Policy | None:
+def _weighted(value: Any) -> UseWeighted | None:
     if value is True:
         return UseWeighted()
-    if isinstance(value, dict) and value:
-        for weight in value.values():
-            if not isinstance(weight, int) or isinstance(weight, bool):
-                return None
-            if not 0 <= weight <= MAX_WEIGHT:
-                return None
-        if any(value.values()):
-            return UseWeighted(tuple(value.items()))
-    return None
+    if not isinstance(value, dict):
+        return None
+    # Without a weight above 0 nobody would be chosen.
+    good = all(_is_weight(weight) for weight in value.values()) and any(value.values())
+    return UseWeighted(tuple(value.items())) if good else None
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_WEIGHT

@@ -1,4 +1,4 @@
-"""What is wrong with a ruleset: collected, so that an author sees everything at once."""
+"""What is wrong with a ruleset; problems are collected, so that an author sees all at once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that can't work: in which rule and field, what, and how to mend it."""
+    """One thing that can't work: in which rule and field, what, and a hint at how to mend it."""
 
     rule: str | None
     field: str
     message: str
-    mend: str
+    hint: str
 
     def __str__(self) -> str:
         where = f"rule {self.rule}, " if self.rule else ""
-        return f"{where}{self.field or 'document'}: {self.message} ({self.mend})"
+        return f"{where}{self.field or 'document'}: {self.message} ({self.hint})"
 
 
 class RulesetError(ValueError):
@@ -33,23 +33,23 @@ class Problems:
     """Collects problems while a document is read."""
 
     def __init__(self) -> None:
-        self._found: list[Problem] = []
+        self._problems: list[Problem] = []
         self._rule: str | None = None
 
     @contextmanager
     def within(self, rule: str) -> Iterator[None]:
-        """Problems added inside belong to this rule."""
+        """Ascribe the problems that are added inside to this rule."""
         self._rule = rule
         try:
             yield
         finally:
             self._rule = None
 
-    def add(self, field: str, message: str, mend: str) -> None:
-        """Note a problem of the current rule."""
-        self._found.append(Problem(self._rule, field, message, mend))
+    def add(self, field: str, message: str, hint: str) -> None:
+        """Add a problem of the current rule."""
+        self._problems.append(Problem(self._rule, field, message, hint))
 
     def raise_if_any(self) -> None:
-        """Raise `RulesetError` with everything found, if anything was."""
-        if self._found:
-            raise RulesetError(tuple(self._found))
+        """Raise `RulesetError` with all problems, if there are any."""
+        if self._problems:
+            raise RulesetError(tuple(self._problems))

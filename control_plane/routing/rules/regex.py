@@ -41,17 +41,20 @@ class Regex:
         self.groups: tuple[str, ...] = tuple(name for name, _ in self._numbers)
 
     def matches(self, subject: bytes) -> bool:
-        """Whether the pattern is found anywhere in `subject`."""
+        """Return whether the pattern occurs anywhere in ``subject``."""
         return self._compiled.search(subject) is not None
 
     def captures(self, subject: bytes) -> dict[str, bytes] | None:
-        """The named groups of the leftmost match (absent groups left out), or None."""
-        found = self._compiled.search(subject)
-        if found is None:
+        """Return the named groups of the leftmost match, without those that took no part in it.
+
+        None if the pattern does not occur.
+        """
+        match = self._compiled.search(subject)
+        if match is None:
             return None
         if not self.groups:
             return {}
-        spans = [(name, found.span(number)) for name, number in self._numbers]
+        spans = [(name, match.span(number)) for name, number in self._numbers]
         return {name: subject[start:end] for name, (start, end) in spans if start >= 0}
 
     def __eq__(self, other: object) -> bool:
@@ -73,7 +76,7 @@ SET_MEMORY_BYTES = 64 << 20
 
 
 class RegexSet:
-    """Many patterns searched in one pass: which of them occur in a subject?"""
+    """Many patterns that are searched in one pass, which tells those that occur in a subject."""
 
     def __init__(self, patterns: tuple[Regex, ...]) -> None:
         options = _options(case_sensitive=True)
@@ -82,18 +85,20 @@ class RegexSet:
         for regex in patterns:
             folded = regex.pattern if regex.case_sensitive else f"(?i:{regex.pattern})"
             self._set.Add(folded.encode())
-        # Always found. RE2 answers with nothing when it runs out of memory; that must not look
-        # like "none of them".
+        # The empty pattern always occurs. RE2 answers with nothing when it runs out of memory, and
+        # that must not look like "none of them".
         self._always = self._set.Add(b"")
         self._set.Compile()
 
     def search(self, subject: bytes) -> frozenset[int]:
-        """Indexes of the patterns that are found in `subject`.
+        """Return the indexes of the patterns that occur in ``subject``, and the number of patterns.
+
+        The latter is the index of a pattern of the set's own.
 
         Raises:
             MemoryError: RE2 ran out of `SET_MEMORY_BYTES`.
         """
-        found = self._set.Match(subject)
-        if found is None or self._always not in found:
+        indexes = self._set.Match(subject)
+        if indexes is None or self._always not in indexes:
             raise MemoryError(f"a set of patterns needs more than {SET_MEMORY_BYTES} bytes")
-        return frozenset(found)
+        return frozenset(indexes)

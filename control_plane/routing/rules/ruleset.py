@@ -22,14 +22,14 @@ class Subject(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One condition. With ``invert`` it holds when nothing matches, and gives no captures."""
+    """One condition on a request; inverted, it holds (without captures) if nothing matches."""
 
     subject: Subject
     name: Regex | None = None
     value: Regex | None = None
     invert: bool = False
     literal_names: tuple[str, ...] = ()
-    """The header's possible names, lower-case, where the name regex is a list of fixed names."""
+    """A header's possible names in lower case, if the name regex lists fixed names; else ()."""
 
 
 class TransformKind(enum.StrEnum):
@@ -42,18 +42,19 @@ class TransformKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Text with ``${reference}`` parts: a sequence of (is_reference, text)."""
+    """Text with ``${reference}`` parts."""
 
     source: str
     parts: tuple[tuple[bool, str], ...]
+    """(is_reference, text) in order: ``a-${b}`` is ``((False, "a-"), (True, "b"))``."""
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The names that the template needs."""
+        """The names that the template needs, in order."""
         return tuple(text for is_reference, text in self.parts if is_reference)
 
     def render(self, values: dict[str, str]) -> str | None:
-        """The text with every reference filled in; None if one is missing or empty."""
+        """Return the text with every reference filled in; None if one is missing or empty."""
         rendered: list[str] = []
         for is_reference, text in self.parts:
             if is_reference:
@@ -87,7 +88,10 @@ class ClassifyType(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Classify:
-    """Look the cell up by a key; for claims, by an ordered chain of which the first hit wins."""
+    """Look the cell up by a key: ``value``, or for CLAIM the first of ``claims`` that has an owner.
+
+    Each claim is a bucket and the template of its value.
+    """
 
     type: ClassifyType
     value: Template | None = None
@@ -96,11 +100,16 @@ class Classify:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Send to a fixed cell (by ``address`` or ``cell``), else by weight."""
+    """Send to a fixed cell, by ``cell`` (its name) or ``address``; else by weight."""
 
     address: str | None = None
     cell: str | None = None
     weights: tuple[tuple[str, int], ...] | None = None
+
+    @property
+    def names_cell(self) -> bool:
+        """Whether it sends to one fixed cell."""
+        return self.cell is not None or self.address is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ class UseCell:
 
 @dataclass(frozen=True, slots=True)
 class UseWeighted:
-    """Pick by weight: the given ones, or (None) those of all cells that take new traffic."""
+    """Pick a cell by weight; None stands for all cells that take new traffic."""
 
     weights: tuple[tuple[str, int], ...] | None = None
 
@@ -141,6 +150,11 @@ class Policies:
     on_cell_down: Policy = UseStatus(503)
     on_invalid: Policy = Next()
 
+    @property
+    def all(self) -> tuple[Policy, ...]:
+        """Every policy, in the order of the fields."""
+        return self.on_unknown, self.on_classifier_down, self.on_cell_down, self.on_invalid
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -153,44 +167,51 @@ class Rule:
     action: Classify | Proxy
     policies: Policies
     stated_policies: frozenset[str] = frozenset()
+    """The policies that the author has written down, in the rule or in the ruleset's defaults."""
 
 
-MAX_KEPT_CANDIDATES = 1024
-"""Sets of path patterns found together whose rules are remembered."""
+MAX_CANDIDATE_LISTS = 1024
+"""For so many sets of patterns that occur in one path, the rules that are left are remembered."""
 
 
 class _PathPrefilter:
-    """One RE2 pass over the path says which rules may match it."""
+    """Tells by one RE2 pass over the path which rules may match it.
+
+    Most rules look at the path, and most of them don't match. One pass over the path for all their
+    patterns is cheaper than a search for each. For example, patterns 0 and 4 may occur in
+    ``/groups/a``. Then a rule that matches pattern 3 is left out, and so is one with the inverted
+    match of pattern 4.
+    """
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self._rules = rules
         self._needs: list[tuple[tuple[int, bool], ...]] = []
-        """For each rule: (pattern index, whether it must be found)."""
-        self._kept: dict[frozenset[int], tuple[Rule, ...]] = {}
+        """For each rule: (pattern index, whether it must occur)."""
+        self._candidates: dict[frozenset[int], tuple[Rule, ...]] = {}
         patterns: list[Regex] = []
         for rule in rules:
-            mine: list[tuple[int, bool]] = []
+            needs: list[tuple[int, bool]] = []
             for match in rule.matches:
                 if match.subject is Subject.PATH and match.value is not None:
-                    mine.append((len(patterns), not match.invert))
+                    needs.append((len(patterns), not match.invert))
                     patterns.append(match.value)
-            self._needs.append(tuple(mine))
+            self._needs.append(tuple(needs))
         self._set = RegexSet(tuple(patterns))
 
     def candidates(self, path: bytes) -> tuple[Rule, ...]:
-        """In order, the rules that the path alone does not rule out."""
-        found = self._set.search(path)
-        kept = self._kept.get(found)
-        if kept is None:
-            kept = tuple(
+        """Return, in order, the rules that the path alone does not rule out."""
+        occurring = self._set.search(path)
+        candidates = self._candidates.get(occurring)
+        if candidates is None:
+            candidates = tuple(
                 rule
-                for rule, need in zip(self._rules, self._needs, strict=True)
-                if all((index in found) is wanted for index, wanted in need)
+                for rule, needs in zip(self._rules, self._needs, strict=True)
+                if all((index in occurring) is wanted for index, wanted in needs)
             )
-            if len(self._kept) >= MAX_KEPT_CANDIDATES:
-                self._kept.clear()
-            self._kept[found] = kept
-        return kept
+            if len(self._candidates) >= MAX_CANDIDATE_LISTS:
+                self._candidates.clear()
+            self._candidates[occurring] = candidates
+        return candidates
 
 
 @dataclass(frozen=True)
@@ -208,5 +229,5 @@ class Ruleset:
         return _PathPrefilter(self.rules)
 
     def candidates(self, path: bytes) -> tuple[Rule, ...]:
-        """In order, the rules that may match a request with this path (without its query)."""
+        """Return, in order, the rules that may match a request with this path, without query."""
         return self._path_prefilter.candidates(path)

@@ -1,1 +1,8 @@
 """Cells: their life, their ids, their ranges of ids, and whether they are up."""
+
+from control_plane.topology.cells.cells import Cells
+from control_plane.topology.cells.edge_health import EdgeHealth
+from control_plane.topology.cells.rows import CellCache, get_cell
+from control_plane.topology.cells.sequences import Sequences
+
+__all__ = ["CellCache", "Cells", "EdgeHealth", "Sequences", "get_cell"]

@@ -216,7 +216,11 @@ def _standing(tx: Transaction, keys: list[ClaimKey]) -> dict[KeyPair, _Standing]
             f" FROM claims c JOIN cells o ON o.id = c.cell_id WHERE {condition.sql}"
         )
         for row in execute(tx.connection, [Statement(sql, condition.params)])[0].rows:
-            values = (*row[4:10], *(None if not one else bytes(one) for one in row[10:12]))
+            source_id, user_data = (
+                bytes(row[10]) if row[10] else None,
+                bytes(row[11]) if row[11] else None,
+            )
+            values = (*row[4:10], source_id, user_data)
             claims[row[0], row[1]] = _Standing(row[2], row[3], values, row[12])
     return claims
 

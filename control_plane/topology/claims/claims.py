@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, func, or_, select
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.cells.rows import get_cell
+from control_plane.topology.cells import get_cell
 from control_plane.topology.changes import of_keys
 from control_plane.topology.claims import plain
 from control_plane.topology.lookup import open_lookup

@@ -52,6 +52,23 @@ RETURNING bucket, value, cell_id, uuid, spelling"""
 _FORGET_REPLACEMENTS = "DELETE FROM replacements WHERE lease = ?"
 
 
+def _create(rows: str) -> str:
+    return f"""
+INSERT INTO claims ({_SPEC}, lease, cell_id, status, revision, created_at, updated_at)
+SELECT v.*, l.uuid, l.cell_id, 'creating', l.revision, l.created_at, l.created_at
+FROM (VALUES {rows}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?
+ON CONFLICT DO NOTHING"""  # noqa: S608 - no text from outside
+
+
+def _replace(rows: str) -> str:
+    return f"""
+INSERT INTO replacements ({_SPEC}, lease, created_at)
+SELECT v.*, l.uuid, l.created_at
+FROM (VALUES {rows}) AS v CROSS JOIN leases l
+WHERE l.uuid = ?"""  # noqa: S608 - no text from outside
+
+
 def open_lease(
     lease: str, cell_id: int, destroys: int, key: str | None, fingerprint: str | None
 ) -> Statement:
@@ -61,16 +78,7 @@ def open_lease(
 
 def create_claims(lease: str, creates: Sequence[Creation]) -> list[Statement]:
     """Create claims under a lease; those whose key is taken are left out."""
-
-    def text(rows: str) -> str:
-        return f"""
-INSERT INTO claims ({_SPEC}, lease, cell_id, status, revision, created_at, updated_at)
-SELECT v.*, l.uuid, l.cell_id, 'creating', l.revision, l.created_at, l.created_at
-FROM (VALUES {rows}) AS v CROSS JOIN leases l
-WHERE l.uuid = ?
-ON CONFLICT DO NOTHING"""  # noqa: S608 - no text from outside
-
-    return for_rows(text, _rows(creates), lease)
+    return for_rows(_create, _rows(creates), lease)
 
 
 def lock_claims(lease: str, cell_id: int, destroys: Sequence[_Key]) -> list[Statement]:
@@ -87,15 +95,7 @@ WHERE {keys.sql} AND cell_id = ? AND lease IS NULL"""  # noqa: S608 - no text fr
 
 def keep_replacements(lease: str, replaced: Sequence[Creation]) -> list[Statement]:
     """Keep the new attributes of replaced claims until the commit."""
-
-    def text(rows: str) -> str:
-        return f"""
-INSERT INTO replacements ({_SPEC}, lease, created_at)
-SELECT v.*, l.uuid, l.created_at
-FROM (VALUES {rows}) AS v CROSS JOIN leases l
-WHERE l.uuid = ?"""  # noqa: S608 - no text from outside
-
-    return for_rows(text, _rows(replaced), lease)
+    return for_rows(_replace, _rows(replaced), lease)
 
 
 def settle_lease(lease: str, cell_id: int, outcome: str) -> Statement:

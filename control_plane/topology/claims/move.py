@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, select, tuple_, update
 
-from control_plane.topology.cells.rows import get_cell
+from control_plane.topology.cells import get_cell
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.texts import check_reason
 from control_plane.topology.storage import Store, Transaction, chunked, schema

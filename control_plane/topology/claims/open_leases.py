@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.cells.rows import get_cell
+from control_plane.topology.cells import get_cell
 from control_plane.topology.claims.leases import Leases, Outcome
 from control_plane.topology.claims.texts import check_reason
 from control_plane.topology.operations import Progress, no_progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select, tuple_
 
-from control_plane.topology.cells.rows import get_cell
+from control_plane.topology.cells import get_cell
 from control_plane.topology.claims import epochs
 from control_plane.topology.claims.texts import check_reason
 from control_plane.topology.operations import Progress, no_progress

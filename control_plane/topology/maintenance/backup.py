@@ -146,8 +146,8 @@ def advance(store: Store, above: int) -> int:
 def _file_of(url: str) -> Path:
     file = dialect_for(url).file
     if file is None:
-        mend = "use pg_dump and pg_restore for PostgreSQL"
-        raise Invalid(Problem("database_url", "is no file of SQLite", mend))
+        hint = "use pg_dump and pg_restore for PostgreSQL"
+        raise Invalid(Problem("database_url", "is no file of SQLite", hint))
     return file
 
 

@@ -49,16 +49,16 @@ def parse_url(url: str) -> URL:
     Raises:
         Invalid: neither SQLite nor PostgreSQL.
     """
-    mend = "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+    hint = "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise Invalid(Problem("database_url", f"{url!r} is no URL", mend)) from error
+        raise Invalid(Problem("database_url", f"{url!r} is no URL", hint)) from error
     if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
         return parsed.update_query_dict({**_LIBPQ, **parsed.query})
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
-        raise Invalid(Problem("database_url", f"no driver for {parsed.drivername!r}", mend))
+        raise Invalid(Problem("database_url", f"no driver for {parsed.drivername!r}", hint))
     return parsed
 
 

@@ -58,11 +58,11 @@ class MarkFile:
         return value
 
     def _malformed(self, why: str) -> Invalid:
-        mend = (
+        hint = (
             'write {"mark": N, "cell": M}, N the highest id that any cell may hand out, M the '
             "highest id of a cell"
         )
-        return Invalid(Problem(str(self.path), f"malformed: {why}", mend))
+        return Invalid(Problem(str(self.path), f"malformed: {why}", hint))
 
     def raise_to(self, *, sequence: int = 0, cell: int = 0) -> None:
         """Raise the file's ids to at least these, on disk, before this returns."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -87,15 +88,22 @@ def for_rows(
 
     Args:
         text: makes the SQL around the placeholders of some rows, such as ``(?, ?), (?, ?)``.
+            It is called once for each number of rows, so it must depend on nothing else.
         rows: of equal length.
         after: parameters of each statement that come after those of the rows.
     """
     statements: list[Statement] = []
     for chunk in chunked(rows):
-        marks = placeholders(len(chunk), len(chunk[0]))
         params = [value for row in chunk for value in row]
-        statements.append(Statement(text(marks), [*params, *after]))
+        params.extend(after)
+        statements.append(Statement(_text_for(text, len(chunk), len(chunk[0])), params))
     return statements
+
+
+@lru_cache(maxsize=16 * ROWS_PER_STATEMENT)
+def _text_for(text: Callable[[str], str], count: int, width: int) -> str:
+    """Return a text for so many rows. As one object, its hash is computed once for all uses."""
+    return text(placeholders(count, width))
 
 
 def placeholders(count: int, width: int) -> str:

@@ -189,6 +189,11 @@ class Cell:
         return ServerName.of(declared or self.address)
 
     @property
+    def retired(self) -> bool:
+        """Whether it is out of service for good: to routing it does not exist."""
+        return self.state is CellState.RETIRED
+
+    @property
     def serving(self) -> bool:
         """Whether requests for the cell's claims may be sent to it."""
         return self.healthy and self.state not in {CellState.DRAINED, CellState.RETIRED}

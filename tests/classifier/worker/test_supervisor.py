@@ -15,12 +15,7 @@ import httpx
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
-from control_plane.classifier.worker.directory import (
-    WORKER_MODULE,
-    note_worker,
-    orphans,
-    worker_directory,
-)
+from control_plane.classifier.worker.directory import WORKER_MODULE
 from control_plane.classifier.worker.supervisor import RestartDelay, Workers
 from control_plane.server import Running
 from tests.support.conditions import until
@@ -74,12 +69,12 @@ async def test_counts_of_workers_and_of_the_server_add_up_and_outlive_a_worker(
             check.attributes.request.http.method = "GET"
             await stub.Check(check)
         await counted(client, 31)
-        found = await samples(client)
-        assert (found[DECIDED], found[TIMED]) == (31, 31)
-        assert (found[RUNNING], found[WANTED]) == (2, 2)
+        values = await samples(client)
+        assert (values[DECIDED], values[TIMED]) == (31, 31)
+        assert (values[RUNNING], values[WANTED]) == (2, 2)
         buckets = [
             amount
-            for (name, labels), amount in found.items()
+            for (name, labels), amount in values.items()
             if name == "cellway_classify_seconds_bucket" and ("le", "+Inf") in labels
         ]
         assert buckets == [31]
@@ -87,9 +82,9 @@ async def test_counts_of_workers_and_of_the_server_add_up_and_outlive_a_worker(
         dead = plane.workers[0]
         os.kill(dead.pid, signal.SIGKILL)
         await until(lambda: plane.workers[0] is not dead)
-        found = await samples(client)
-        assert (found[RUNNING], found[RESTARTS]) == (2, 1)
-        assert found[DECIDED] == 31, "a counter never goes back"
+        values = await samples(client)
+        assert (values[RUNNING], values[RESTARTS]) == (2, 1)
+        assert values[DECIDED] == 31, "a counter never goes back"
         await ask(plane, 10)
         await counted(client, 41)
 
@@ -110,8 +105,8 @@ async def test_with_no_worker_left_connections_are_refused(tmp_path: Path) -> No
             return False
 
         await until(refused)
-        found = await samples(client)
-        assert (found[RUNNING], found[WANTED], found[RESTARTS]) == (0, 1, 0)
+        values = await samples(client)
+        assert (values[RUNNING], values[WANTED], values[RESTARTS]) == (0, 1, 0)
 
 
 async def test_the_last_worker_comes_back_on_the_same_port_and_goes_on_counting(
@@ -154,24 +149,6 @@ async def test_the_database_address_is_not_in_the_process_list(tmp_path: Path) -
         line = await asyncio.to_thread(Path(f"/proc/{plane.workers[0].pid}/cmdline").read_bytes)
         assert WORKER_MODULE.encode() in line
         assert b"sqlite" not in line
-
-
-def test_what_a_killed_server_left_is_swept_and_what_is_in_use_is_not(tmp_path: Path) -> None:
-    abandoned = tmp_path / "classifier-workers" / "abandoned"
-    abandoned.mkdir(parents=True)
-    (abandoned / "counter_0.db").write_bytes(b"x")
-    with worker_directory(tmp_path) as first, worker_directory(tmp_path) as second:
-        assert not abandoned.exists()
-        assert first.is_dir()
-        assert second.is_dir()
-        assert first != second
-    assert not first.exists()
-
-
-def test_a_process_number_that_is_anothers_by_now_is_no_orphan(tmp_path: Path) -> None:
-    note_worker(tmp_path, 0, os.getpid())
-    note_worker(tmp_path, 1, 2**22 + 1)
-    assert orphans(tmp_path) == []
 
 
 def test_a_server_that_was_killed_can_be_started_again_on_the_same_ports(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a ruleset's author is told: every problem, with rule, field and mend."""
+"""What a ruleset's author is told: every problem, with rule, field and hint."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.routing.rules.lint import lint
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Next, Subject, UseStatus
-from tests.support.cells import cells
 
 OK: dict[str, Any] = {"id": "a", "action": "proxy"}
 PATH = {"type": "path", "regexValue": "^/(?<n>[^/]+)"}
-CLAIM = {"action": "classify", "classify": {"claims": [{"route": "${n}"}]}}
 
 BROKEN: list[tuple[Any, str]] = [
     ("{", "not JSON"),
@@ -47,6 +44,7 @@ BROKEN: list[tuple[Any, str]] = [
     ([OK | {"proxy": {"address": "http://x/y"}}], "not valid"),
     ([OK | {"proxy": {"address": "${host}"}}], "not valid"),
     ([OK | {"proxy": {"cell": "a", "address": "b"}}], "name one of"),
+    ([OK | {"proxy": {"weighted": {"a": -1}}}], "no policy"),
     ([{"id": "a", "action": "classify"}], "missing"),
     ([{"id": "a", "action": "classify", "classify": {"type": "NEAREST"}}], "no way to classify"),
     ([{"id": "a", "action": "classify", "classify": {"claims": [{"Ro ute": "x"}]}}], "no bucket"),
@@ -63,14 +61,20 @@ def test_what_can_not_be_read(document: Any, says: str) -> None:
     text = document if isinstance(document, str) else json.dumps(document)
     with pytest.raises(RulesetError) as caught:
         parse(text)
-    assert any(says in f"{p.message} {p.mend}" for p in caught.value.problems), caught.value
-    assert all(problem.mend for problem in caught.value.problems)
+    assert any(says in f"{p.message} {p.hint}" for p in caught.value.problems), caught.value
+    assert all(problem.hint for problem in caught.value.problems)
 
 
 def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(RulesetError) as caught:
         parse(json.dumps([{"id": "a"}, {"id": "b", "action": "proxy", "match": {"type": "x"}}]))
     assert {problem.rule for problem in caught.value.problems} == {"a", "b"}
+
+
+def test_a_bad_weight_of_a_proxy_is_told_of_its_own_field() -> None:
+    with pytest.raises(RulesetError) as caught:
+        parse([OK | {"proxy": {"weighted": {"a": "many"}}}])
+    assert [problem.field for problem in caught.value.problems] == ["proxy.weighted"]
 
 
 def test_a_huge_document_is_refused() -> None:
@@ -92,33 +96,6 @@ def test_both_spellings_and_the_defaults() -> None:
     assert rules[0].policies.on_cell_down == UseStatus(502)
     assert rules[1].policies.on_unknown == Next()
     assert rules[1].matches[0].literal_names == ("a", "b")
-
-
-LINTED: list[tuple[list[dict[str, Any]], str, str]] = [
-    ([{"id": "a", "match": PATH, "action": "classify", "classify": {"claims": [{"route": "${m}"}]}}],
-     "error", "captured nowhere"),
-    ([{"id": "a", "action": "classify", "classify": {"type": "CELL_ID", "value": "${d.c}"}}],
-     "error", "no transform makes d"),
-    ([OK | {"validate": {"exist": ["d.c"]}}], "error", "no transform makes d"),
-    ([OK | {"proxy": {"cell": "cell-9"}}], "error", "no cell 'cell-9'"),
-    ([OK | {"proxy": {"address": "x.example"}}], "error", "no cell has the address"),
-    ([OK | {"on_cell_down": {"cell": "nope"}}], "error", "no cell 'nope'"),
-    *(
-        ([OK | {"match": {"type": "header", "name": name}}], "error", "no rule can see")
-        for name in ("^X-Request-Id$", "^(?:a|content-length)$", "^x-cellway-cell$")
-    ),
-    ([OK | {"on_cell_down": 503}, OK | {"id": "b"}], "warning", "never reached: a decides"),
-    ([OK | {"match": PATH}, OK | {"id": "b", "match": [PATH, PATH | {"regexValue": "z"}]}, OK | {"id": "c"}],
-     "warning", "never reached: a has the same match"),
-    ([{"id": "a", "match": PATH} | CLAIM], "warning", "not stated"),
-    ([{"id": "a", "match": PATH} | CLAIM], "warning", "refused with 404"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("rules", "severity", "says"), LINTED)
-def test_lint(rules: list[dict[str, Any]], severity: str, says: str) -> None:
-    findings = lint(json.dumps({"name": "t", "rules": rules}), cells())
-    assert any(f.severity == severity and says in f.message for f in findings), findings
 
 
 @given(st.recursive(

@@ -5,20 +5,11 @@ from __future__ import annotations
 import pytest
 
 from control_plane.topology import Subject, Topology
-from control_plane.topology.values import ClaimSpec, Invalid, NotFound, RecordSpec
+from control_plane.topology.values import ClaimSpec, Invalid, NotFound
+from tests.topology.claims.steps import own_records, project
 
 ME = "operator"
 WHY = "the data centre burnt down"
-
-
-def own(topology: Topology, cell: int, *specs: RecordSpec) -> str:
-    lease = topology.leases.begin(cell, specs, [], actor=f"cell-{cell}").value.uuid
-    topology.leases.commit(cell, lease, actor=f"cell-{cell}")
-    return lease
-
-
-def project(number: int, *names: str) -> list[RecordSpec]:
-    return [RecordSpec("route", name, 3, number) for name in names]
 
 
 def test_claims_are_paged_in_key_order(two: Topology) -> None:
@@ -36,8 +27,8 @@ def test_claims_are_paged_in_key_order(two: Topology) -> None:
 
 
 def test_the_audit_says_who_did_what_and_what_came_of_it(two: Topology) -> None:
-    made = own(two, 1, *project(7, "Name"))
-    own(two, 1, *project(8, "unrelated"))
+    made = own_records(two, 1, *project(7, "Name"))
+    own_records(two, 1, *project(8, "unrelated"))
     undone = two.leases.begin(1, [], project(7, "name"), actor="cell-1").value.uuid
     two.leases.roll_back(1, undone, actor="cell-1", reason="changed their mind")
     two.moves.move(Subject(3, 7), "cell-1", "cell-2", reason=WHY, actor=ME)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from control_plane.topology import Topology
-from control_plane.topology.values.claim import ClaimSpec, RecordSpec, RecordStatus
+from control_plane.topology.values.claim import ClaimSpec, RecordStatus
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Invalid,
@@ -16,36 +14,9 @@ from control_plane.topology.values.errors import (
     NotFound,
     Refused,
 )
+from tests.topology.claims.steps import begin, feed, own, owners, route
 
 ME = "tester"
-
-
-def route(name: str, **more: Any) -> RecordSpec:
-    return RecordSpec("route", name, **more)
-
-
-def begin(
-    topology: Topology,
-    creates: list[RecordSpec],
-    destroys: list[RecordSpec] | None = None,
-    cell: int = 1,
-    key: str | None = None,
-) -> str:
-    done = topology.leases.begin(cell, creates, destroys or [], actor=ME, idempotency_key=key)
-    return done.value.uuid
-
-
-def own(topology: Topology, *names: str, cell: int = 1) -> None:
-    topology.leases.commit(cell, begin(topology, [route(n) for n in names], cell=cell), actor=ME)
-
-
-def owners(topology: Topology, *names: str) -> list[int | None]:
-    return topology.claims.owners_of([("route", name) for name in names])
-
-
-def feed(topology: Topology, since: int) -> list[tuple[int, str, str, str]]:
-    changes = topology.changes.since(since)
-    return [(c.revision, c.kind, c.action, c.key) for c in changes]
 
 
 def test_what_is_taken_is_listed_and_nothing_is_done(two: Topology) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
@@ -21,37 +20,10 @@ from control_plane.topology.values.errors import (
     Refused,
     TopologyError,
 )
+from tests.topology.claims.steps import begin, feed, own, owners, route
 
 ME = "tester"
 FULL = RecordSpec("username", "Ada", 4, 7, 1, (7).to_bytes(8, "big"), b"\x00any")
-
-
-def route(name: str, **more: Any) -> RecordSpec:
-    return RecordSpec("route", name, **more)
-
-
-def begin(
-    topology: Topology,
-    creates: list[RecordSpec],
-    destroys: list[RecordSpec] | None = None,
-    cell: int = 1,
-    key: str | None = None,
-) -> str:
-    done = topology.leases.begin(cell, creates, destroys or [], actor=ME, idempotency_key=key)
-    return done.value.uuid
-
-
-def own(topology: Topology, *names: str, cell: int = 1) -> None:
-    topology.leases.commit(cell, begin(topology, [route(n) for n in names], cell=cell), actor=ME)
-
-
-def owners(topology: Topology, *names: str) -> list[int | None]:
-    return topology.claims.owners_of([("route", name) for name in names])
-
-
-def feed(topology: Topology, since: int) -> list[tuple[int, str, str, str]]:
-    changes = topology.changes.since(since)
-    return [(c.revision, c.kind, c.action, c.key) for c in changes]
 
 
 def test_a_create_routes_from_begin_on_and_stays_after_commit(two: Topology) -> None:

@@ -9,24 +9,17 @@ from control_plane.topology.claims import move
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.errors import Invalid, Locked, NotFound, Refused
+from tests.topology.claims.steps import own_records, project
 
 ME = "operator"
 WHY = "the data centre burnt down"
 
 
-def own(topology: Topology, cell: int, *specs: RecordSpec) -> str:
-    lease = topology.leases.begin(cell, specs, [], actor=f"cell-{cell}").value.uuid
-    topology.leases.commit(cell, lease, actor=f"cell-{cell}")
-    return lease
-
-
-def project(number: int, *names: str) -> list[RecordSpec]:
-    return [RecordSpec("route", name, 3, number) for name in names]
-
-
 def test_a_subjects_claims_move_in_one_step(two: Topology) -> None:
-    own(two, 1, *project(7, "a", "b"), RecordSpec("project_id", "7", 3, 7), *project(8, "other"))
-    own(two, 2, *project(7, "theirs"))
+    own_records(
+        two, 1, *project(7, "a", "b"), RecordSpec("project_id", "7", 3, 7), *project(8, "other")
+    )
+    own_records(two, 2, *project(7, "theirs"))
     told = two.moves.move(Subject(3, 7), "cell-1", "cell-2", reason=WHY, actor=ME, dry_run=True)
     assert (told.value, told.revision) == (3, two.revision())
     assert two.claims.owners_of([("route", "a")]) == [1]
@@ -52,7 +45,7 @@ def test_plain_claims_move_by_the_text_of_their_subject(two: Topology) -> None:
 
 
 def test_what_cannot_move_stays(two: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
-    own(two, 1, *project(7, "a", "b"))
+    own_records(two, 1, *project(7, "a", "b"))
     with pytest.raises(NotFound):
         two.moves.move(Subject(3, 99), "cell-1", "cell-2", reason=WHY, actor=ME)
     with pytest.raises(NotFound):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -17,34 +16,10 @@ from control_plane.topology.values.errors import (
     NotFound,
 )
 from control_plane.topology.values.lease import LeaseBacklog
+from tests.topology.claims.steps import begin, own_records, project, route
 
 ME = "operator"
 WHY = "the data centre burnt down"
-
-
-def own(topology: Topology, cell: int, *specs: RecordSpec) -> str:
-    lease = topology.leases.begin(cell, specs, [], actor=f"cell-{cell}").value.uuid
-    topology.leases.commit(cell, lease, actor=f"cell-{cell}")
-    return lease
-
-
-def project(number: int, *names: str) -> list[RecordSpec]:
-    return [RecordSpec("route", name, 3, number) for name in names]
-
-
-def route(name: str, **more: Any) -> RecordSpec:
-    return RecordSpec("route", name, **more)
-
-
-def begin(
-    topology: Topology,
-    creates: list[RecordSpec],
-    destroys: list[RecordSpec] | None = None,
-    cell: int = 1,
-    key: str | None = None,
-) -> str:
-    done = topology.leases.begin(cell, creates, destroys or [], actor=ME, idempotency_key=key)
-    return done.value.uuid
 
 
 def test_open_leases_by_age(two: Topology) -> None:
@@ -106,7 +81,7 @@ def test_open_leases_are_told_by_age_of_the_databases_clock(two: Topology) -> No
 
 
 def test_a_dead_cells_leases_are_settled_either_way(two: Topology) -> None:
-    own(two, 1, *project(1, "old"))
+    own_records(two, 1, *project(1, "old"))
     lost = [
         two.leases.begin(1, project(n, f"r{n}"), [], actor="c").value.uuid for n in range(1, 251)
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from control_plane.topology import Topology
@@ -11,27 +9,9 @@ from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.errors import (
     Invalid,
 )
+from tests.topology.claims.steps import begin, own
 
 ME = "tester"
-
-
-def route(name: str, **more: Any) -> RecordSpec:
-    return RecordSpec("route", name, **more)
-
-
-def begin(
-    topology: Topology,
-    creates: list[RecordSpec],
-    destroys: list[RecordSpec] | None = None,
-    cell: int = 1,
-    key: str | None = None,
-) -> str:
-    done = topology.leases.begin(cell, creates, destroys or [], actor=ME, idempotency_key=key)
-    return done.value.uuid
-
-
-def own(topology: Topology, *names: str, cell: int = 1) -> None:
-    topology.leases.commit(cell, begin(topology, [route(n) for n in names], cell=cell), actor=ME)
 
 
 def sourced(bucket: str, value: str, source: int, table: int = 1) -> RecordSpec:

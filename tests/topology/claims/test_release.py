@@ -7,31 +7,21 @@ import pytest
 from control_plane.topology import Topology
 from control_plane.topology.claims import release
 from control_plane.topology.values.cell import CellState
-from control_plane.topology.values.claim import RecordSpec
 from control_plane.topology.values.errors import (
     LeaseSettled,
     Refused,
 )
+from tests.topology.claims.steps import own_records, project
 
 ME = "operator"
 WHY = "the data centre burnt down"
 
 
-def own(topology: Topology, cell: int, *specs: RecordSpec) -> str:
-    lease = topology.leases.begin(cell, specs, [], actor=f"cell-{cell}").value.uuid
-    topology.leases.commit(cell, lease, actor=f"cell-{cell}")
-    return lease
-
-
-def project(number: int, *names: str) -> list[RecordSpec]:
-    return [RecordSpec("route", name, 3, number) for name in names]
-
-
 def test_a_retired_cell_is_emptied_in_bounded_batches(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own(two, 1, *project(7, *(f"r{n}" for n in range(25))))
-    own(two, 2, *project(8, "stays"))
+    own_records(two, 1, *project(7, *(f"r{n}" for n in range(25))))
+    own_records(two, 2, *project(8, "stays"))
     with pytest.raises(Refused, match="retire it first"):
         two.releases.release_all("cell-1", reason=WHY, actor=ME)
     lease = two.leases.begin(1, project(9, "open"), [], actor="c").value.uuid

@@ -65,16 +65,16 @@ class CellRules(WritingMachine):
         }
         taken = name in self.model.cells or self.model.clash(cell)
         taken = taken or cell_id in self.model.used_ids
-        made = self.write(
+        written = self.write(
             lambda: self.topology.cells.create(spec, actor="m", dry_run=dry_run),
             {AlreadyExists} if taken else set(),
             dry_run=dry_run,
             changes=1,
             edge=True,
         )
-        if made is not None:
+        if written is not None:
             self.model.cells[name] = {**cell, "version": self.revision}
-            self.model.used_ids.add(made.id)
+            self.model.used_ids.add(written.id)
 
     @rule(
         name=cell_names,
@@ -149,14 +149,14 @@ class CellRules(WritingMachine):
     def set_cell_health(self, name: str, healthy: bool) -> None:
         before = self.model.cells.get(name)
         changed = before is not None and before["healthy"] != healthy
-        made = self.write(
+        written = self.write(
             lambda: self.topology.cells.set_health(name, healthy=healthy, actor="m"),
             set() if before else {NotFound},
             dry_run=False,
             changes=int(changed),
             edge=True,
         )
-        if made is not None and before is not None and changed:
+        if written is not None and before is not None and changed:
             before |= {"healthy": healthy, "version": self.revision}
 
     @rule(name=cell_names, version=versions, dry_run=flags)
@@ -170,7 +170,7 @@ class CellRules(WritingMachine):
             refused = {StaleVersion}
         elif before["state"] != "retired" or name in self.model.claims.values():
             refused = {Refused}
-        made = self.write(
+        written = self.write(
             lambda: self.topology.cells.remove(
                 name, actor="m", expected_version=expected, dry_run=dry_run
             ),
@@ -179,7 +179,7 @@ class CellRules(WritingMachine):
             changes=1,
             edge=True,
         )
-        if made is not None:
+        if written is not None:
             del self.model.cells[name]
 
     def _replace(
@@ -203,7 +203,7 @@ class CellRules(WritingMachine):
                 refused = {StaleVersion}
             elif after != before:
                 refused = self._guarded(name, after, force=force)
-        made = self.write(
+        written = self.write(
             call,
             refused,
             dry_run=dry_run,
@@ -214,7 +214,7 @@ class CellRules(WritingMachine):
                 for key in ("address", "session_prefix", "state", "weight")
             ),
         )
-        if made is not None and after != before:
+        if written is not None and after != before:
             self.model.cells[name] = after | {"version": self.revision}
 
     def _guarded(self, name: str, after: dict[str, Any], *, force: bool) -> set[Error]:

@@ -37,14 +37,14 @@ class ClaimRules(WritingMachine):
             refused.add(Invalid)
         if not refused and any(key in self.model.claims for key in keys):
             refused.add(AlreadyExists)
-        made = self.write(
+        written = self.write(
             lambda: self.topology.claims.claim(specs, actor="m", dry_run=dry_run),
             refused,
             dry_run=dry_run,
             changes=len(batch),
         )
-        if made is not None:
-            assert [(one.bucket, one.value) for one in made] == keys
+        if written is not None:
+            assert [(one.bucket, one.value) for one in written] == keys
             self.model.claims |= {key: spec.cell for key, spec in zip(keys, specs, strict=True)}
 
     @rule(batch=batches, bad=bad_values, cell=cell_names)

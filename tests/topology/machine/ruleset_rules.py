@@ -13,7 +13,7 @@ ruleset_names = st.sampled_from(["r", "s"])
 
 
 class RulesetRules(WritingMachine):
-    """Rulesets get new versions, and one of them is made the active one."""
+    """Rulesets get new versions, and one of them is written the active one."""
 
     @rule(name=ruleset_names, document=documents, version=versions, dry_run=flags)
     def put_ruleset(self, name: str, document: str, version: str, dry_run: bool) -> None:
@@ -21,7 +21,7 @@ class RulesetRules(WritingMachine):
         expected = self.expected(version, len(stored))
         stale = expected not in {None, len(stored)}
         same = bool(stored) and stored[-1] == document
-        made = self.write(
+        written = self.write(
             lambda: self.topology.rulesets.put(
                 name, document, actor="m", expected_version=expected, dry_run=dry_run
             ),
@@ -29,7 +29,7 @@ class RulesetRules(WritingMachine):
             dry_run=dry_run,
             changes=int(not same),
         )
-        if made is not None and not same:
+        if written is not None and not same:
             self.model.rulesets[name] = [*stored, document]
 
     @rule(name=ruleset_names, version=st.integers(0, 3), believed=versions, dry_run=flags)
@@ -42,7 +42,7 @@ class RulesetRules(WritingMachine):
         elif expected not in {None, current}:
             refused = {StaleVersion}
         changed = (name, version) != self.model.active
-        made = self.write(
+        written = self.write(
             lambda: self.topology.rulesets.activate(
                 name, version, actor="m", expected_active=expected, dry_run=dry_run
             ),
@@ -51,5 +51,5 @@ class RulesetRules(WritingMachine):
             changes=int(changed),
             edge=changed,
         )
-        if made is not None:
+        if written is not None:
             self.model.active = (name, version)

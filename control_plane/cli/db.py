@@ -1,0 +1,136 @@
+"""``cellway db``: the database itself, whether or not a server uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control_plane.cli.client import Failure
+from control_plane.cli.context import of
+from control_plane.cli.options import DatabaseUrl
+from control_plane.cli.output import messages
+
+app = typer.Typer(no_args_is_help=True, help="The database: its schema, backups, old changes.")
+
+
+@app.command("migrate")
+def migrate(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
+    """Bring the schema up to date; --dry-run lists the migrations that are missing."""
+    from control_plane.cli.local import database
+
+    url = database.url_of(database_url)
+    dry = of(ctx).dry_run
+    pending = database.missing_migrations(url) if dry else database.migrate(url)
+    verb = "would migrate" if dry else "migrated"
+    messages.print(f"{verb}: {', '.join(pending)}" if pending else "nothing to do")
+    of(ctx).show_data({"dry_run": dry, "migrations": list(pending)})
+
+
+@app.command("check")
+def check(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
+    """Check whether the schema is up to date; exit status 1 if it is not."""
+    from control_plane.cli.local import database
+
+    pending = database.missing_migrations(database.url_of(database_url))
+    of(ctx).show_data({"missing": list(pending)})
+    if pending:
+        raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
+    messages.print("the schema is up to date")
+
+
+@app.command("backup")
+def backup(
+    ctx: typer.Context,
+    target: Annotated[Path, typer.Argument(help="the backup, a new file")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Copy a SQLite database as of one moment, while it is in use, and check the copy.
+
+    For PostgreSQL use pg_dump, as docs/backup.md says.
+    """
+    from control_plane.cli.local import database
+
+    revision = database.back_up(database.url_of(database_url), target)
+    messages.print(f"{target} holds revision {revision}", markup=False)
+    of(ctx).show_data({"file": str(target), "revision": revision})
+
+
+@app.command("restore")
+def restore(
+    ctx: typer.Context,
+    backup: Annotated[Path, typer.Argument(help="a file that db backup has written")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Put a backup in the place of a SQLite database; stop every control plane first."""
+    from control_plane.cli.local import database
+
+    url = database.url_of(database_url)
+    shown = database.without_password(url)
+    of(ctx).confirm(f"replace {shown} by {backup}?")
+    if of(ctx).dry_run:
+        messages.print(f"would replace {shown} by {backup}", markup=False)
+        return
+    revision = database.restore(url, backup)
+    messages.print(f"restored; it goes on from revision {revision}")
+    of(ctx).show_data({"file": str(backup), "revision": revision})
+
+
+@app.command("advance")
+def advance(
+    ctx: typer.Context,
+    above: Annotated[int, typer.Argument(help="the newest revision before the restore, or more")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Go on above a revision, after a restore of PostgreSQL: Envoys refuse older revisions."""
+    from control_plane.cli.local import database
+
+    url = database.url_of(database_url)
+    of(ctx).confirm(f"go on above revision {above}?")
+    if of(ctx).dry_run:
+        messages.print(f"would go on above revision {above}")
+        return
+    revision = database.advance(url, above)
+    messages.print(f"it goes on from revision {revision}")
+    of(ctx).show_data({"revision": revision})
+
+
+@app.command("prune")
+def prune(
+    ctx: typer.Context,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(min=0, help="keep changes for so many days; 0: of any age; default: 90"),
+    ] = None,
+    keep_revisions: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="keep at most so many revisions; 0: any number; default: 100 million"
+        ),
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="first append what is forgotten here, as JSON lines")
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Forget old changes, and the audit of them, as a server does every ten minutes.
+
+    Options that are not given are those of the server: CELLWAY_CHANGES_KEPT_DAYS,
+    CELLWAY_CHANGES_KEPT_REVISIONS, CELLWAY_CHANGES_ARCHIVE. With --dry-run it counts.
+    """
+    from control_plane.cli.local import retention
+    from control_plane.cli.local.settings import settings_of
+
+    settings = settings_of(
+        database_url=database_url,
+        changes_kept_days=keep_days,
+        changes_kept_revisions=keep_revisions,
+        changes_archive=archive,
+    )
+    dry = of(ctx).dry_run
+    of(ctx).confirm("forget old changes, and the audit of them, for ever?")
+    rows, oldest = retention.prune(settings, dry_run=dry)
+    verb = "would forget" if dry else "forgot"
+    messages.print(f"{verb} {rows} changes; those up to revision {oldest} are gone")
+    of(ctx).show_data({"dry_run": dry, "forgotten": rows, "oldest": oldest})

@@ -1,0 +1,169 @@
+"""``cellway envoy``: a fleet member's bootstrap, and the agent that runs beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control_plane.cli.client import Exit, Failure
+from control_plane.cli.context import of
+from control_plane.cli.options import host_port, with_options
+from control_plane.cli.output import Format, show
+from control_plane.names import NODE_NAME
+
+app = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
+XDS = "127.0.0.1:18000"
+AGENT = "127.0.0.1:18002"
+FileThere = Annotated[
+    Path | None, typer.Option(help="PEM file on the Envoy's machine; all of --tls-… or none")
+]
+FileHere = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="PEM file; all of --tls-… or none"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapOptions:
+    """Options of ``cellway envoy bootstrap``."""
+
+    node_id: Annotated[str, typer.Option(help="name of the Envoy, unique in the fleet")]
+    group: Annotated[str, typer.Option(help="the node's cluster, in Envoy's words")] = "edge"
+    xds: Annotated[str, typer.Option(help="host:port of the control plane, or of an agent")] = XDS
+    admin_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="port of Envoy's admin interface, on loopback")
+    ] = 9901
+    sotw: Annotated[bool, typer.Option(help="state of the world instead of delta xDS")] = False
+    tls_certificate: FileThere = None
+    tls_key: FileThere = None
+    tls_ca: FileThere = None
+    tls_server_name: Annotated[
+        str | None,
+        typer.Option(help="DNS name in the control plane's certificate; default: host of --xds"),
+    ] = None
+
+    @property
+    def tls_files(self) -> tuple[Path, Path, Path] | None:
+        """Certificate, key and authorities, if TLS is used.
+
+        Raises:
+            Failure: some are given and some are not.
+        """
+        certificate, key, ca = self.tls_certificate, self.tls_key, self.tls_ca
+        if certificate and key and ca:
+            return certificate, key, ca
+        if certificate or key or ca:
+            raise Failure("--tls-certificate, --tls-key and --tls-ca belong together", Exit.USAGE)
+        return None
+
+
+@app.command("bootstrap")
+@with_options(BootstrapOptions)
+def bootstrap(ctx: typer.Context, options: BootstrapOptions) -> None:
+    """Print the bootstrap of a fleet member (JSON), with which its Envoy is started.
+
+    Example: cellway envoy bootstrap --node-id edge-1 --xds cp.example:18000 > bootstrap.json
+    """
+    if not NODE_NAME.match(options.node_id) or not NODE_NAME.match(options.group):
+        names = f"--node-id {options.node_id!r} or --group {options.group!r}"
+        raise Failure(f"{names} is no name: 1 to 256 visible ASCII characters", Exit.USAGE)
+    host, port = host_port("--xds", options.xds)
+    from control_plane.cli.local import bootstrap
+
+    text = bootstrap.bootstrap(
+        node_id=options.node_id,
+        group=options.group,
+        xds=(host, port),
+        admin_port=options.admin_port,
+        delta=not options.sotw,
+        tls_files=options.tls_files,
+        tls_server_name=options.tls_server_name or host,
+    )
+    if of(ctx).output is Format.YAML:
+        show(json.loads(text), Format.YAML)
+    else:
+        print(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentOptions:
+    """Options of ``cellway envoy agent``."""
+
+    snapshot_dir: Annotated[
+        Path, typer.Option(help="directory for snapshots of this one Envoy's configuration")
+    ]
+    xds: Annotated[str, typer.Option(help="host:port of the control plane")] = XDS
+    listen: Annotated[
+        str, typer.Option(help="loopback address:port, which Envoy's bootstrap has as --xds")
+    ] = AGENT
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="port for /metrics, on loopback; default: none"),
+    ] = None
+    envoy_admin: Annotated[
+        str | None,
+        typer.Option(
+            help="host:port of Envoy's admin interface, to report which cells it holds healthy"
+        ),
+    ] = None
+    tls_certificate: FileHere = None
+    tls_key: FileHere = None
+    tls_ca: FileHere = None
+    tls_server_name: Annotated[
+        str | None, typer.Option(help="DNS name in the control plane's certificate")
+    ] = None
+
+    @property
+    def tls(self) -> tuple[Path, Path, Path, str] | None:
+        """Certificate, key, authorities and server name, if TLS is used.
+
+        Raises:
+            Failure: some are given and some are not.
+        """
+        certificate, key, ca = self.tls_certificate, self.tls_key, self.tls_ca
+        server_name = self.tls_server_name
+        if certificate and key and ca and server_name:
+            return certificate, key, ca, server_name
+        if certificate or key or ca or server_name:
+            hint = "give all of --tls-certificate, --tls-key, --tls-ca and --tls-server-name"
+            raise Failure(f"the TLS options belong together: {hint}", Exit.USAGE)
+        return None
+
+
+@app.command("agent")
+@with_options(AgentOptions)
+def agent(options: AgentOptions) -> None:
+    """Run beside one Envoy, so that it can restart while the control plane is dead.
+
+    The agent passes the Envoy's configuration on, and keeps on disk what Envoy has accepted.
+    Envoy's bootstrap: cellway envoy bootstrap --node-id NAME --xds 127.0.0.1:18002
+    """
+    host_port("--xds", options.xds)
+    listen = _loopback("--listen", options.listen)
+    admin = None if options.envoy_admin is None else host_port("--envoy-admin", options.envoy_admin)
+    tls = options.tls
+    from control_plane.cli.local import agent
+
+    agent.run(
+        xds=options.xds,
+        directory=options.snapshot_dir,
+        listen=listen,
+        metrics_port=options.metrics_port,
+        envoy_admin=admin,
+        tls=tls,
+    )
+
+
+def _loopback(option: str, text: str) -> tuple[str, int]:
+    """Read the ``host:port`` of an option whose host has to be a loopback address."""
+    host, port = host_port(option, text)
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(host).is_loopback:
+            return host, port
+    raise Failure(f"{option} {text!r}: give a loopback address, {AGENT}", Exit.USAGE)

@@ -1,0 +1,57 @@
+"""``cellway fleet``: what the Envoys run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from control_plane.cli.context import of
+from control_plane.cli.output import messages, table_of
+
+app = typer.Typer(no_args_is_help=True, help="The fleet: the Envoys and what they run.")
+_COLUMNS = ("NODE", "GROUP", "STATE", "REVISION", "ENVOY", "LAST HEARD", "REPORTS", "ERROR")
+
+
+@app.command("status")
+def status(ctx: typer.Context) -> None:
+    """Show what each Envoy runs, and what it refused and why.
+
+    STATE is SYNCED (it runs the newest revision), STALE (it is behind), NACKED (it refused
+    something, see ERROR), NOT_SENT or DISCONNECTED.
+    """
+    answer = of(ctx).client.get("/v1/fleet")
+    _warn(answer)
+    messages.print(f"revision {answer['revision']}, {len(answer['items'])} nodes")
+    for cell in answer["cells"]:
+        if cell["edges_down"]:
+            messages.print(_unreachable(cell), markup=False)
+    of(ctx).show(answer, table_of(_COLUMNS, map(_row, answer["items"])))
+
+
+def _warn(answer: dict[str, Any]) -> None:
+    """Say what an operator has to act on: an alarm, and outdated Envoys."""
+    if answer["alarm"]:
+        messages.print(f"ALARM: {answer['alarm']}", style="bold red", markup=False)
+    for node in answer["items"]:
+        if node["outdated"]:
+            messages.print(f"OUTDATED: {node['id']}: {node['outdated']}", style="red", markup=False)
+
+
+def _unreachable(cell: dict[str, Any]) -> str:
+    """Return a line about a cell of which some Envoys hold no endpoint healthy."""
+    edges = cell["edges_up"] + cell["edges_down"]
+    return (
+        f"{cell['cell']}: {cell['edges_down']} of {edges} nodes that report hold no "
+        f"endpoint healthy ({cell['healthy']} of {cell['total']} endpoints are)"
+    )
+
+
+def _row(node: dict[str, Any]) -> tuple[Any, ...]:
+    version = f"{node['version']} (outdated)" if node["outdated"] else node["version"]
+    errors = "; ".join(f"{one['type']}: {one['error']}" for one in node["types"] if one["error"])
+    reports = "yes" if node["reports_health"] else "no"
+    return (
+        node["id"], node["group"], node["state"], node["acked_revision"], version,
+        node["last_message_at"], reports, errors,
+    )  # fmt: skip

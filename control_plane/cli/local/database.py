@@ -1,0 +1,107 @@
+"""Work on the database itself, whether or not a server uses it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import make_url
+
+from control_plane.cli.client import Exit, Failure
+from control_plane.cli.local.settings import settings_of
+from control_plane.topology import Reject, Topology
+from control_plane.topology.maintenance import backup
+from control_plane.topology.storage.engines import migrate as migrate_schema
+from control_plane.topology.storage.engines import pending_migrations
+from control_plane.topology.storage.store import Store
+from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
+
+_STATUS: dict[type[TopologyError], Exit] = {
+    NotFound: Exit.NOT_FOUND,
+    AlreadyExists: Exit.CONFLICT,
+    Refused: Exit.REFUSED,
+}
+"""The exit status of the topology's errors; that of all others is `Exit.ERROR`."""
+
+
+@contextlib.contextmanager
+def topology_failures() -> Iterator[None]:
+    """Raise the topology's errors as failures of a command, in their own words."""
+    try:
+        yield
+    except TopologyError as error:
+        statuses = [status for kind, status in _STATUS.items() if isinstance(error, kind)]
+        raise Failure(str(error), *statuses[:1]) from error
+
+
+def url_of(database_url: str | None) -> str:
+    """Return the database that an option names, or if it is None, the settings."""
+    return settings_of(database_url=database_url).database_url
+
+
+def without_password(url: str) -> str:
+    """Return a database's URL as people may see it."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def migrate(url: str) -> tuple[str, ...]:
+    """Bring a schema up to date; return the migrations that were missing."""
+    with contextlib.closing(Store(url)) as store:
+        pending = pending_migrations(store.engine)
+        migrate_schema(store.engine)
+        return pending
+
+
+def missing_migrations(url: str) -> tuple[str, ...]:
+    """Return the migrations that a schema lacks."""
+    with contextlib.closing(Store(url)) as store:
+        return pending_migrations(store.engine)
+
+
+def back_up(url: str, target: Path) -> int:
+    """Copy a SQLite database; return the revision that the copy holds."""
+    with topology_failures():
+        return backup.back_up(url, target)
+
+
+def restore(url: str, file: Path) -> int:
+    """Put a copy in the place of a SQLite database; return the revision that it goes on from."""
+    with topology_failures():
+        return backup.restore(url, file)
+
+
+def advance(url: str, above: int) -> int:
+    """Take a revision above another, and return it."""
+    with contextlib.closing(Store(url)) as store, topology_failures():
+        return backup.advance(store, above)
+
+
+@contextlib.contextmanager
+def importing(
+    url: str, *, actor: str, dry_run: bool
+) -> Iterator[Callable[[list[str], int], dict[str, Any]]]:
+    """Yield a function that claims lines of an import straight in a database.
+
+    It takes the lines and the number of the first one, and answers as ``POST /v1/claims/import``
+    does.
+    """
+    with topology_failures():
+        topology = Topology.open(url, migrate_first=False)
+
+    def claim(lines: list[str], first: int) -> dict[str, Any]:
+        rejects: list[Reject] = []
+        with topology_failures():
+            done = topology.bulk.import_(
+                lines,
+                actor=actor,
+                reject=rejects.append,
+                progress=lambda _: None,
+                dry_run=dry_run,
+            )
+        numbered = [{**one.as_dict(), "line": one.line + first - 1} for one in rejects]
+        return {"created": done.created, "present": done.present, "rejects": numbered}
+
+    with contextlib.closing(topology):
+        yield claim

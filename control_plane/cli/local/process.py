@@ -1,0 +1,29 @@
+"""Runs a coroutine as a command: with a log, and with one line for what keeps it from running."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from control_plane.cli.client import Failure
+from control_plane.process.event_loop import run_loop
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end.
+
+    Raises:
+        Failure: a port is taken, a directory can't be used, a file can't be read.
+    """
+    try:
+        run_loop(main)
+    except OSError as error:
+        raise Failure(error.strerror or str(error)) from error
+
+
+def start_logging() -> None:
+    """Log to stderr, as a server does."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for noisy in ("alembic", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,153 @@
+"""Runs the control plane on this machine, alone or with an Envoy that it configures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+from control_plane.cli.client import Exit, Failure
+from control_plane.cli.local.process import run, start_logging
+from control_plane.cli.output import messages
+from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from control_plane.edge_agent.agent import reporting_to
+from control_plane.process.envoy import Envoy, EnvoyEnded, EnvoyLeft
+from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
+from control_plane.process.event_loop import until_signal
+from control_plane.process.listening import host_port, reachable
+from control_plane.server import Running, running, serve
+from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
+from control_plane.settings import BadSetting, Settings, TokenNeeded
+
+LOCAL_NODE = "local"
+"""The node id of this machine's Envoy."""
+JOIN_S = 15.0
+"""How long the Envoy may take until it connects to the control plane."""
+
+
+def serve_here(settings: Settings) -> None:
+    """Run a control plane until a signal comes.
+
+    Raises:
+        Failure: it can't start; the message says why.
+    """
+    start_logging()
+    with _start_failures():
+        run(serve(settings, messages.print))
+
+
+def up_here(settings: Settings) -> None:
+    """Run a control plane and an Envoy until a signal comes.
+
+    Raises:
+        Failure: it can't start, or its Envoy has ended; the message says why.
+    """
+    start_logging()
+    with _start_failures():
+        run(_up(settings))
+
+
+@contextlib.contextmanager
+def _start_failures() -> Iterator[None]:
+    """Raise what keeps the system from starting as failures of a command."""
+    try:
+        yield
+    except BadSetting as error:
+        raise Failure(f"the configuration is wrong\n  {error}", Exit.USAGE) from error
+    except TokenNeeded as error:
+        raise Failure(str(error), Exit.REFUSED) from error
+    except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge) as error:
+        raise Failure(str(error)) from error
+
+
+@contextlib.asynccontextmanager
+async def everything(
+    settings: Settings, *, outlive: bool = False
+) -> AsyncIterator[tuple[Running, Envoy, int]]:
+    """Run a control plane and an Envoy that it configures, until the block is left.
+
+    Args:
+        outlive: the Envoy goes on when this process is killed.
+
+    Yields:
+        The control plane, the Envoy and the port of the Envoy's admin interface.
+
+    Raises:
+        Failure: the edge would not work.
+        NoEdge, AdminSilent, EnvoyEnded, EnvoyLeft: see there.
+        OSError: a port is taken.
+    """
+    if settings.grpc_tls is not None:
+        text = "the Envoy of `cellway up` has no certificate: leave grpc_tls_* out, or use serve"
+        raise Failure(text, Exit.REFUSED)
+    with only_one(settings.data_dir):
+        edge = LocalEdge(settings, _say, outlive=outlive)
+        try:
+            await edge.take_port()
+            chosen = settings.model_copy(update={"edge_port": edge.port})
+            async with running(chosen) as plane:
+                proxy, admin = await edge.run(local_bootstrap(chosen, plane))
+                try:
+                    await _joined(plane, edge, proxy, admin)
+                    xds = host_port(reachable(settings.grpc_host), plane.ports.grpc)
+                    async with reporting_to(xds, admin):
+                        yield plane, proxy, admin
+                finally:
+                    await proxy.stop()
+        finally:
+            edge.give_back()
+
+
+async def _joined(plane: Running, edge: LocalEdge, proxy: Envoy, admin: int) -> None:
+    """Wait until the Envoy has joined and listens, and say what is wrong although it runs."""
+    if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
+        raise Failure(f"Envoy does not reach the control plane: {proxy.tail()}")
+    listens = await edge.listens(plane, LOCAL_NODE, EnvoyAdmin(admin))
+    if plane.xds is not None and plane.xds.alarm is not None:
+        _say(f"ALARM: {plane.xds.alarm}")
+    elif not listens:
+        _say("no ruleset is active: the edge listens when one is (cellway rules apply)")
+    for type_name, words in refused(plane, LOCAL_NODE).items():
+        _say(f"Envoy refuses a {type_name}: {words}")
+
+
+def _say(text: str) -> None:
+    messages.print(text, markup=False)
+
+
+def local_bootstrap(settings: Settings, plane: Running) -> str:
+    """Return the bootstrap of this machine's Envoy."""
+    member = FleetMember(
+        LOCAL_NODE,
+        "local",
+        reachable(settings.grpc_host),
+        plane.ports.grpc,
+        settings.envoy_admin_port,
+    )
+    return compile_bootstrap(member)
+
+
+async def _up(settings: Settings) -> None:
+    # From the first moment on: a signal during the start must not leave an Envoy behind.
+    signalled = asyncio.create_task(until_signal())
+    async with everything(settings, outlive=True) as (plane, proxy, admin):
+        edge = host_port(settings.edge_host, plane.settings.edge_port)
+        messages.print(f"edge (Envoy)  http://{edge}")
+        messages.print(f"Envoy admin   http://127.0.0.1:{admin} (log: {proxy.log})")
+        messages.print(f"API           http://{host_port(settings.host, plane.ports.api)}")
+        messages.print(f"gRPC (xDS)    {host_port(settings.grpc_host, plane.ports.grpc)}")
+        messages.print("Ctrl-C stops everything.")
+        await _until_ended(signalled, proxy)
+        again = asyncio.create_task(until_signal())
+        draining = asyncio.create_task(drain(proxy, EnvoyAdmin(admin), settings.drain_s, _say))
+        await asyncio.wait({again, draining}, return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+
+
+async def _until_ended(signalled: asyncio.Task[None], proxy: Envoy) -> None:
+    """Wait for a signal. Without its Envoy nothing serves, so that whoever restarts us should."""
+    dead = asyncio.create_task(proxy.ended())
+    await asyncio.wait({signalled, dead}, return_when=asyncio.FIRST_COMPLETED)
+    dead.cancel()
+    if not signalled.done():
+        raise EnvoyEnded(f"Envoy has ended, so nothing serves any more (its log: {proxy.log})")

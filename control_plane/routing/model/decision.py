@@ -1,0 +1,73 @@
+"""What the evaluator answers: an outcome, and how it came to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ClaimKey = tuple[str, str]
+"""A bucket and a value in it, for example ``("route", "gitlab-org")``, as a rule spells them.
+
+It is the plain pair that the topology's look-ups take (`topology.values.KeyPair`), so nothing is
+converted between the two rooms.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ToCell:
+    """The request belongs to this one cell."""
+
+    cell: str
+    cell_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """Any of these cells may serve the request; the edge picks one by weight."""
+
+    choices: tuple[tuple[str, int], ...]
+    """Names of cells, each with its weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The request is refused with this HTTP status; ``retry_after`` is in seconds."""
+
+    code: int
+    retry_after: int | None = None
+
+
+Outcome = ToCell | Weighted | Status
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one rule had to say: ``result`` is one word, ``why`` a sentence."""
+
+    rule: str
+    result: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a request goes, by which rule, for which key, and why."""
+
+    outcome: Outcome
+    rule: str | None
+    key: str | None
+    reason: str
+    matched_claim: ClaimKey | None = None
+    trace: tuple[Step, ...] = field(default=())
+
+    @property
+    def cell(self) -> str | None:
+        """The name of the one cell that was chosen; None if it is no single one."""
+        return self.outcome.cell if isinstance(self.outcome, ToCell) else None
+
+    def allows(self, cell: str) -> bool:
+        """Return whether ``cell`` may serve the request under this decision."""
+        if isinstance(self.outcome, ToCell):
+            return self.outcome.cell == cell
+        if isinstance(self.outcome, Weighted):
+            return any(name == cell and weight > 0 for name, weight in self.outcome.choices)
+        return False

@@ -1,0 +1,26 @@
+"""A server's directory lives as long as it does, and what killed servers left is swept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from control_plane.classifier.worker.directory import note_worker, orphans, worker_directory
+
+
+def test_what_a_killed_server_left_is_swept_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+    abandoned = tmp_path / "classifier-workers" / "abandoned"
+    abandoned.mkdir(parents=True)
+    (abandoned / "counter_0.db").write_bytes(b"x")
+    with worker_directory(tmp_path) as first, worker_directory(tmp_path) as second:
+        assert not abandoned.exists()
+        assert first.is_dir()
+        assert second.is_dir()
+        assert first != second
+    assert not first.exists()
+
+
+def test_a_process_number_that_is_anothers_by_now_is_no_orphan(tmp_path: Path) -> None:
+    note_worker(tmp_path, 0, os.getpid())
+    note_worker(tmp_path, 1, 2**22 + 1)
+    assert orphans(tmp_path) == []

@@ -1,0 +1,110 @@
+"""``cellway db``: migrations, backup and restore, and old changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from control_plane.cli.client import Exit
+from control_plane.topology import Topology
+from control_plane.topology.values.claim import ClaimSpec
+from tests.cli.cellway_command import Cellway
+from tests.topology.conftest import cell_spec
+
+cellway = Cellway("http://127.0.0.1:1")
+
+
+@pytest.fixture
+def topology(tmp_path: Path) -> Iterator[Topology]:
+    opened = Topology.open(f"sqlite:///{tmp_path}/t.db")
+    opened.cells.create(cell_spec(1), actor="test")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def url(topology: Topology, tmp_path: Path) -> tuple[str, str]:
+    return ("--database-url", f"sqlite:///{tmp_path}/t.db")
+
+
+def test_a_database_is_checked_and_migrated(tmp_path: Path) -> None:
+    url = ("--database-url", f"sqlite:///{tmp_path}/new.db")
+    missing = cellway("db", "check", "-o", "json", *url)
+    assert (missing.returncode, "run cellway db migrate" in missing.stderr) == (Exit.ERROR, True)
+    dry = json.loads(cellway("db", "migrate", "--dry-run", "-o", "json", *url).stdout)
+    assert dry == {"dry_run": True, "migrations": json.loads(missing.stdout)["missing"]}
+    assert dry["migrations"]
+    assert cellway("db", "check", *url).returncode == Exit.ERROR
+    done = json.loads(cellway("db", "migrate", "-o", "json", *url).stdout)
+    assert done["migrations"] == dry["migrations"]
+    assert cellway("db", "check", *url).returncode == 0
+    assert "nothing to do" in cellway("db", "migrate", *url).stderr
+
+
+def test_a_database_is_backed_up_and_restored(
+    topology: Topology, url: tuple[str, str], tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup.db"
+    done = cellway("db", "backup", str(backup), *url, "-o", "json")
+    assert json.loads(done.stdout) == {"file": str(backup), "revision": topology.revision()}
+    assert cellway("db", "backup", str(backup), *url).returncode == Exit.CONFLICT
+    topology.claims.claim([ClaimSpec("route", "later", "cell-1")], actor="test")
+    later = topology.revision()
+    in_use = cellway.started("db", "restore", str(backup), *url, "--yes")
+    assert in_use.returncode == Exit.REFUSED, in_use.stderr
+    topology.close()
+    assert cellway("db", "restore", str(tmp_path / "no"), *url, "--yes").returncode == 3
+    dry = cellway("db", "restore", str(backup), *url, "-n")
+    assert (dry.returncode, "would replace" in dry.stderr) == (0, True)
+    restored = cellway("db", "restore", str(backup), *url, "--yes", "-o", "json")
+    assert json.loads(restored.stdout)["revision"] > later, restored.stderr
+    again = Topology.open(url[1])
+    assert again.claims.count() == {}
+    again.close()
+
+
+def test_a_password_is_not_shown(tmp_path: Path) -> None:
+    url = ("--database-url", "postgresql://u:secret@127.0.0.1:1/x")
+    asked = cellway("db", "restore", str(tmp_path / "b"), *url)
+    assert (asked.returncode, "u:***@" in asked.stderr) == (Exit.USAGE, True)
+    assert "secret" not in asked.stderr
+    pointer = cellway("db", "backup", str(tmp_path / "pg"), *url)
+    assert (pointer.returncode, "pg_dump" in pointer.stderr) == (Exit.ERROR, True)
+
+
+def test_a_restored_database_goes_on_above_what_was_served(
+    topology: Topology, url: tuple[str, str]
+) -> None:
+    before = topology.revision()
+    assert cellway("db", "advance", "1000", *url).returncode == Exit.USAGE
+    assert "would go on above" in cellway("db", "advance", "1000", *url, "-n").stderr
+    assert topology.revision() == before
+    done = cellway("db", "advance", "1000", *url, "--yes", "-o", "json")
+    assert json.loads(done.stdout)["revision"] == topology.revision() > 1000
+
+
+def test_old_changes_are_forgotten_on_demand(
+    topology: Topology, url: tuple[str, str], tmp_path: Path
+) -> None:
+    for number in range(8):
+        topology.cells.set_health("cell-1", healthy=bool(number % 2), actor="health")
+    everything = [change.as_dict() for change in topology.changes.since(0)]
+    archive = tmp_path / "old.jsonl"
+    prune = ("db", "prune", *url, "--keep-revisions", "4", "-o", "json")
+    asked = cellway(*prune)
+    assert (asked.returncode, "--yes" in asked.stderr) == (Exit.USAGE, True)
+    dry = json.loads(cellway(*prune, "--dry-run").stdout)
+    assert (dry["dry_run"], topology.changes.oldest()) == (True, 0)
+    lost = cellway(*prune, "--yes", "--archive", str(tmp_path / "no" / "where"))
+    assert (lost.returncode, "the archive" in lost.stderr) == (Exit.ERROR, True)
+    assert topology.changes.oldest() == 0
+    done = cellway(*prune, "--yes", "--archive", str(archive))
+    forgotten = dry["forgotten"]
+    assert json.loads(done.stdout) == dry | {"dry_run": False}, done.stderr
+    archived = [json.loads(line) for line in archive.read_text().splitlines()]
+    assert archived == everything[:forgotten]
+    kept = [change.as_dict() for change in topology.changes.since(topology.changes.oldest())]
+    assert kept == everything[forgotten:]

@@ -1,0 +1,79 @@
+"""``cellway envoy``: a bootstrap is printed, and options that can't work are refused before anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from control_plane.cli import envoy
+from control_plane.cli.client import Exit, Failure
+from tests.cli.cellway_command import Cellway
+
+cellway = Cellway("http://127.0.0.1:1")
+BOOTSTRAP = ("envoy", "bootstrap", "--node-id", "edge-7")
+TLS = ("--tls-certificate", "/c.pem", "--tls-key", "/k.pem", "--tls-ca", "/ca.pem")
+
+
+def xds_cluster(document: dict[str, Any]) -> Any:
+    (cluster,) = document["staticResources"]["clusters"]
+    return cluster
+
+
+def test_a_bootstrap_names_the_node_and_its_control_plane() -> None:
+    document = json.loads(cellway(*BOOTSTRAP, "--xds", "[::1]:18000", "--group", "eu").stdout)
+    assert document["node"] == {"id": "edge-7", "cluster": "eu"}
+    ((one,),) = [
+        part["lbEndpoints"] for part in xds_cluster(document)["loadAssignment"]["endpoints"]
+    ]
+    address = one["endpoint"]["address"]["socketAddress"]
+    assert (address["address"], address["portValue"]) == ("::1", 18000)
+    assert document["admin"]["address"]["socketAddress"]["portValue"] == 9901
+    as_yaml = cellway(*BOOTSTRAP, "--xds", "[::1]:18000", "--group", "eu", "-o", "yaml").stdout
+    assert yaml.safe_load(as_yaml) == document
+
+
+def test_a_bootstrap_with_tls_checks_the_name_of_its_control_plane() -> None:
+    for more, name in (((), "cp.example"), (("--tls-server-name", "other"), "other")):
+        done = cellway(*BOOTSTRAP, "--xds", "cp.example:18000", *TLS, *more)
+        text = json.dumps(xds_cluster(json.loads(done.stdout))["transportSocket"])
+        assert f'"sni": "{name}"' in text
+        assert "/ca.pem" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--node-id", "a b"), "1 to 256 visible ASCII characters"),
+        (("--node-id", "a", "--group", ""), "1 to 256 visible ASCII characters"),
+        (("--node-id", "a", "--xds", "nohost"), "--xds 'nohost' is not host:port"),
+        (("--node-id", "a", *TLS[:4]), "--tls-certificate, --tls-key and --tls-ca belong together"),
+    ],
+)
+def test_a_bootstrap_that_can_t_work_is_not_printed(options: tuple[str, ...], says: str) -> None:
+    ended = cellway("envoy", "bootstrap", *options)
+    assert (ended.returncode, ended.stdout, says in ended.stderr) == (Exit.USAGE, "", True)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"listen": "0.0.0.0:18002"}, "give a loopback address"),
+        ({"listen": "localhost:18002"}, "give a loopback address"),
+        ({"listen": "18002"}, "--listen '18002' is not host:port"),
+        ({"xds": "somewhere"}, "--xds 'somewhere' is not host:port"),
+        ({"xds": "somewhere:65536"}, "is not host:port"),
+        ({"envoy_admin": "9901"}, "--envoy-admin '9901' is not host:port"),
+        ({"tls_server_name": "plane.example"}, "the TLS options belong together"),
+    ],
+)
+def test_an_agent_that_can_t_work_touches_nothing(
+    tmp_path: Path, options: dict[str, str], says: str
+) -> None:
+    with pytest.raises(Failure, match=says) as raised:
+        envoy.agent(snapshot_dir=tmp_path, **options)
+    assert raised.value.status is Exit.USAGE
+    assert list(tmp_path.iterdir()) == []

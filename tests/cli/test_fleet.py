@@ -1,0 +1,51 @@
+"""``cellway fleet status``: what an operator has to see first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.cli.canned_api import CannedApi
+from tests.cli.cellway_command import Cellway
+
+
+def node(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": name, "group": "edge", "state": "SYNCED", "acked_revision": 7, "version": "1.40.0",
+        "outdated": "", "last_message_at": "2026-01-01T00:00:00Z", "reports_health": True,
+        "types": [],
+    } | more  # fmt: skip
+
+
+def status(**more: Any) -> tuple[str, str]:
+    answer = {"revision": 7, "alarm": None, "items": [], "cells": []} | more
+    with CannedApi({"/v1/fleet": (200, answer)}).running() as api:
+        ended = Cellway(api.url)("fleet", "status")
+    return ended.stdout, ended.stderr
+
+
+def test_a_fleet_that_is_well_is_a_table() -> None:
+    stdout, stderr = status(items=[node("n-1"), node("n-2", reports_health=False)])
+    heading, first, second = stdout.splitlines()
+    assert heading.split()[:5] == ["NODE", "GROUP", "STATE", "REVISION", "ENVOY"]
+    assert first.split() == ["n-1", "edge", "SYNCED", "7", "1.40.0", "2026-01-01T00:00:00Z", "yes"]
+    assert second.split()[-1] == "no"
+    assert stderr.splitlines() == ["revision 7, 2 nodes"]
+
+
+def test_what_is_wrong_is_said_first() -> None:
+    types = [{"type": "Listener", "error": "cannot bind"}, {"type": "Cluster", "error": ""}]
+    cells = [
+        {"cell": "c1", "edges_up": 1, "edges_down": 2, "healthy": 0, "total": 3},
+        {"cell": "c2", "edges_up": 3, "edges_down": 0, "healthy": 1, "total": 1},
+    ]
+    outdated = node("n-1", outdated="older than 1.40", types=types, state="NACKED")
+    stdout, stderr = status(alarm="most cells are gone", items=[outdated], cells=cells)
+    assert stderr.splitlines() == [
+        "ALARM: most cells are gone",
+        "OUTDATED: n-1: older than 1.40",
+        "revision 7, 1 nodes",
+        "c1: 2 of 3 nodes that report hold no endpoint healthy (0 of 3 endpoints are)",
+    ]
+    assert "1.40.0 (outdated)" in stdout
+    assert "Listener: cannot bind" in stdout
+    assert "Cluster" not in stdout
