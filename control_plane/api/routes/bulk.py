@@ -50,13 +50,7 @@ async def import_claims(
     Lines that can't be taken are listed in ``rejects`` with the reason, and the others are taken
     all the same.
     """
-    try:
-        lines = (await request.body()).decode().split("\n")
-    except UnicodeDecodeError as error:
-        raise ProblemError(422, f"the body is not UTF-8: {error}", code="invalid") from error
-    if len(lines) > LINES_PER_TRANSACTION + 1:
-        detail = f"{len(lines)} lines; send at most {LINES_PER_TRANSACTION} at a time"
-        raise ProblemError(422, detail, code="invalid")
+    lines = _lines(await request.body())
     rejects: list[Reject] = []
     imported: Imported = await run_in_threadpool(
         topology.bulk.import_,
@@ -76,6 +70,19 @@ async def import_claims(
     return await write.answer(
         Written(imported, revision, ()), {**body, "rejects": shown}, etag=None
     )
+
+
+def _lines(body: bytes) -> list[str]:
+    """Return the lines of a body; raise `ProblemError` (422) if it is not UTF-8 or too long."""
+    try:
+        lines = body.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise ProblemError(422, f"the body is not UTF-8: {error}", code="invalid") from error
+    # The last line ends with a line break, after which split() sees an empty one.
+    if len(lines) > LINES_PER_TRANSACTION + 1:
+        detail = f"{len(lines)} lines; send at most {LINES_PER_TRANSACTION} at a time"
+        raise ProblemError(422, detail, code="invalid")
+    return lines
 
 
 @router.get("/export", responses={200: _EXPORTED}, response_class=Response, openapi_extra=VIEWER)
