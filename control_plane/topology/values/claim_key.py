@@ -131,11 +131,11 @@ def _email(value: str) -> str:
 
 def _number(value: str) -> str:
     text = value.strip()
-    if not text.isascii() or not text.isdigit() or len(text) > 19:
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) == 0:
         raise ValueError("an id is a positive decimal number")
     number = int(text)
-    if not 1 <= number <= MAX_ID:
-        raise ValueError(f"an id is 1 to {MAX_ID}")
+    if number > MAX_ID:
+        raise ValueError(f"an id is at most {MAX_ID}")
     return str(number)
 
 

@@ -79,7 +79,7 @@ def test_the_migration_rewrites_what_is_free_and_loses_nothing(old: str) -> None
             ("host", "beta.example", "cell-2", "beta.example:443"),
         }
         assert topology.claims.owners_of([("host", "beta.example:80")]) == [2]
-        (created,) = [c for c in topology.claims.audit("host", "beta.example")]
+        (created,) = topology.claims.audit("host", "beta.example")
         assert (created.action, created.actor) == ("create", "migration 0025")
         assert (
             created.revision
@@ -119,20 +119,23 @@ def test_an_operator_releases_a_stale_claim_as_it_is_stored(old: str) -> None:
 
 
 def test_a_lease_settles_a_claim_that_was_rewritten_meanwhile(old: str) -> None:
-    with contextlib.closing(Store(old)) as store:
-        with store.engine.connect() as connection, connection.begin():
-            lease = "00000000-0000-4000-8000-000000000001"
-            connection.exec_driver_sql(
-                "INSERT INTO leases (uuid, cell_id, state, destroys, revision, created_at,"
-                f" updated_at) VALUES ('{lease}', 1, 'open', 1, 1, '2026-01-01', '2026-01-01')"
-            )
-            connection.exec_driver_sql(
-                f"UPDATE claims SET status = 'destroying', lease = '{lease}'"
-                " WHERE value = 'acme.example:443'"
-            )
-            row = {"lease": lease, "bucket": "host", "value": "acme.example:443", "uuid": "u",
-                   "subject_type": 1, "subject_id": 9, "source_type": 0, "created_at": AT}  # fmt: skip
-            connection.execute(insert(schema.replacements).values(**row, spelling="acme.EXAMPLE"))
+    lease = "00000000-0000-4000-8000-000000000001"
+    with (
+        contextlib.closing(Store(old)) as store,
+        store.engine.connect() as connection,
+        connection.begin(),
+    ):
+        connection.exec_driver_sql(
+            "INSERT INTO leases (uuid, cell_id, state, destroys, revision, created_at,"
+            f" updated_at) VALUES ('{lease}', 1, 'open', 1, 1, '2026-01-01', '2026-01-01')"
+        )
+        connection.exec_driver_sql(
+            f"UPDATE claims SET status = 'destroying', lease = '{lease}'"
+            " WHERE value = 'acme.example:443'"
+        )
+        row = {"lease": lease, "bucket": "host", "value": "acme.example:443", "uuid": "u",
+               "subject_type": 1, "subject_id": 9, "source_type": 0, "created_at": AT}  # fmt: skip
+        connection.execute(insert(schema.replacements).values(**row, spelling="acme.EXAMPLE"))
     with contextlib.closing(Topology.open(old)) as topology:
         topology.leases.commit(1, lease, actor="test")
         record = topology.records.get("host", "acme.example")
