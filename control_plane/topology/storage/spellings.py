@@ -9,7 +9,8 @@ today that address is ``email:x1@globex.example``, and perhaps another cell owns
     host:acme.example:443      cell-1      host:acme.example         free: it is rewritten
     host:a..b                  cell-1      none                      it can't be claimed any more
 
-Nothing is deleted here. `respell` rewrites what is free; `stale` finds all the rest for a report.
+Nothing is deleted here. `respell` rewrites what is free; `stale_claims` finds the
+rest for a report. A control plane of the version before may store more of them while it still runs.
 """
 
 from __future__ import annotations
