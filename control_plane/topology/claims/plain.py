@@ -35,7 +35,7 @@ from control_plane.topology.values import (
     Problem,
     RecordStatus,
     Refused,
-    can_be_kept,
+    is_storable,
     normalise,
     normalise_spelled,
     normalised_or_none,
@@ -98,7 +98,7 @@ def _stored_keys(connection: Connection, pairs: Sequence[KeyPair]) -> list[Claim
     respelled = [
         ClaimKey(*pair)
         for pair in pairs
-        if can_be_kept(pair[1]) and normalised_or_none(*pair) != pair[1]
+        if is_storable("".join(pair)) and normalised_or_none(*pair) != pair[1]
     ]
     old = existing(connection, respelled) if respelled else {}
     return list(

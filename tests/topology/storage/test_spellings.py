@@ -11,13 +11,12 @@ from sqlalchemy import insert
 
 from control_plane.topology import Topology
 from control_plane.topology.storage import schema
-from control_plane.topology.storage.engines import migrate
+from control_plane.topology.storage.engines import _alembic, migrate
 from control_plane.topology.storage.spellings import StaleClaim, stale_claims
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Invalid, Refused
 from tests.topology.conftest import cell_spec
-from tests.topology.storage.test_engines import _config
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STORED = [
@@ -36,6 +35,12 @@ CLASHES = [
     ("host", "twice.example:1", "cell-1", (("twice.example:2", "cell-2"),)),
     ("host", "twice.example:2", "cell-2", (("twice.example:1", "cell-1"),)),
 ]
+
+
+def downgrade(store: Store) -> None:
+    config = _alembic(str(store.engine.url))
+    config.attributes["engine"] = store.engine
+    command.downgrade(config, "0024")
 
 
 def store_claims(store: Store, claims: list[tuple[str, str, str, str | None]]) -> None:
@@ -65,7 +70,7 @@ def old(empty_url: str) -> str:
     with contextlib.closing(Topology.open(empty_url)) as topology:
         for number in (1, 2):
             topology.cells.create(cell_spec(number), actor="test")
-        command.downgrade(_config(topology._store), "0024")
+        downgrade(topology._store)
         store_claims(topology._store, STORED)
     return empty_url
 
@@ -96,7 +101,7 @@ def test_the_migration_rewrites_what_is_free_and_loses_nothing(old: str) -> None
 def test_a_migrated_database_is_left_alone(old: str) -> None:
     with contextlib.closing(Topology.open(old)) as topology:
         before, revision = listed(topology), topology.revision()
-        command.downgrade(_config(topology._store), "0024")
+        downgrade(topology._store)
         migrate(topology._store.engine)
         assert (listed(topology), topology.revision()) == (before, revision)
 
@@ -111,8 +116,9 @@ def test_an_operator_releases_a_stale_claim_as_it_is_stored(old: str) -> None:
             (*key, "cell-2") for key in wrong
         ]
         assert topology.claims.owners_of([("email", "x1@globex.example")]) == [1]
-        with pytest.raises(Invalid):
-            topology.claims.release([("host", "a..b")], actor="test")
+        for key in (("host", "a..b"), ("host", "a\x00b"), ("ho\x00st", "a"), ("\ud800", "a")):
+            with pytest.raises(Invalid):
+                topology.claims.release([key], actor="test")
         topology.claims.release([("host", "twice.example:1")], actor="test")
         topology.claims.claim([ClaimSpec("host", "twice.example:2", "cell-2")], actor="test")
         assert stale(topology) == []
