@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,14 +30,35 @@ def migrate(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
 
 @app.command("check")
 def check(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
-    """Check whether the schema is up to date; exit status 1 if it is not."""
+    """Check the schema and the claims; exit status 1 if something is to be done.
+
+    The schema is to be up to date, and every claim to be one that look-ups find. A claim is not
+    found if an older version stored its value in a form that means another value today.
+    """
     from control_plane.cli.local import database
 
-    pending = database.missing_migrations(database.url_of(database_url))
-    of(ctx).show_data({"missing": list(pending)})
+    url = database.url_of(database_url)
+    pending = database.missing_migrations(url)
+    stale = [] if pending else database.stale_claims(url)
+    of(ctx).show_data({"missing": list(pending), "stale_claims": stale})
     if pending:
         raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
     messages.print("the schema is up to date")
+    for claim in stale:
+        messages.print(_stale_line(claim), markup=False)
+    if stale:
+        raise Failure(
+            f"{len(stale)} claims are found by no look-up; release those that are wrong"
+            " (cellway claims release BUCKET:VALUE, as stored), and claim the right ones anew"
+        )
+
+
+def _stale_line(claim: dict[str, Any]) -> str:
+    stored = f"{claim['bucket']}:{claim['value']} of {claim['cell']}"
+    if claim["normal"] is None:
+        return f"{stored} can't be claimed any more"
+    others = ", ".join(f"{one['value']} of {one['cell']}" for one in claim["others"])
+    return f"{stored} means {claim['normal']} today" + (f", as does {others}" if others else "")
 
 
 @app.command("backup")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import urllib.parse
 from collections.abc import Sequence
 
@@ -138,13 +139,20 @@ def _search_pairs(match: Match, pairs: Sequence[tuple[bytes, bytes]]) -> dict[st
 
 
 def _path_text(raw: bytes) -> str:
-    """Return a captured part of the path as the cell will read it: percent-decoded once."""
+    """Return a captured part of the path as the cell will read it: percent-decoded once.
+
+    What isn't UTF-8, or has control characters, stays encoded: no such value can be claimed.
+    """
     if b"%" in raw:
         plain = urllib.parse.unquote_to_bytes(raw)
         try:
             text = plain.decode("utf-8")
         except UnicodeDecodeError:
             text = ""
-        if text and text.isprintable():
+        if text and (text.isprintable() or not _has_control(text)):
             return text
     return raw.decode("utf-8", "replace")
+
+
+def _has_control(text: str) -> bool:
+    return any(unicodedata.category(char) == "Cc" for char in text)

@@ -44,6 +44,35 @@ def test_a_database_is_checked_and_migrated(tmp_path: Path) -> None:
     assert "nothing to do" in cellway("db", "migrate", *url).stderr
 
 
+def test_a_check_lists_claims_that_no_look_up_finds(
+    topology: Topology, url: tuple[str, str]
+) -> None:
+    topology.cells.create(cell_spec(2), actor="test")
+    names = ("x1@globex.example", "x1@old.example")
+    topology.claims.claim([ClaimSpec("email", names[0], "cell-1")], actor="test")
+    topology.claims.claim([ClaimSpec("email", names[1], "cell-2")], actor="test")
+    assert cellway("db", "check", *url).returncode == 0
+    with topology.engine.connect() as connection, connection.begin():
+        # As an older version stored an address that ended in U+3002.
+        change = "UPDATE claims SET value = 'x1@globex.example.' WHERE value = 'x1@old.example'"
+        connection.exec_driver_sql(change)
+    checked = cellway("db", "check", *url, "-o", "json")
+    assert checked.returncode == Exit.ERROR
+    stored = "email:x1@globex.example. of cell-2"
+    assert f"{stored} means x1@globex.example today, as does x1@globex.example of cell-1" in (
+        " ".join(checked.stderr.split())
+    )
+    assert "1 claims are found by no look-up" in " ".join(checked.stderr.split())
+    (stale,) = json.loads(checked.stdout)["stale_claims"]
+    assert stale == {
+        "bucket": "email",
+        "value": "x1@globex.example.",
+        "cell": "cell-2",
+        "normal": "x1@globex.example",
+        "others": [{"value": "x1@globex.example", "cell": "cell-1"}],
+    }
+
+
 def test_a_database_is_backed_up_and_restored(
     topology: Topology, url: tuple[str, str], tmp_path: Path
 ) -> None:

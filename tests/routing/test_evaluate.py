@@ -95,6 +95,9 @@ def test_the_first_claim_of_a_chain_that_is_owned_wins() -> None:
         ("/%C3%BC", "ü"),
         ("/%ff", "%ff"),
         ("/a%00b", "a%00b"),
+        ("/a%E2%80%8Db", "a\u200db"),
+        ("/a%C2%A0b", "a\u00a0b"),
+        ("/a%C2%85b", "a%C2%85b"),
         ("/a%2Fb", "a/b"),
     ],
 )

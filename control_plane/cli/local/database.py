@@ -13,6 +13,7 @@ from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.settings import settings_of
 from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
+from control_plane.topology.storage import spellings
 from control_plane.topology.storage.engines import migrate as migrate_schema
 from control_plane.topology.storage.engines import pending_migrations
 from control_plane.topology.storage.store import Store
@@ -58,6 +59,12 @@ def missing_migrations(url: str) -> tuple[str, ...]:
     """Return the migrations that a schema lacks."""
     with contextlib.closing(Store(url)) as store:
         return pending_migrations(store.engine)
+
+
+def stale_claims(url: str) -> list[dict[str, Any]]:
+    """Return the claims that no look-up finds (see `storage.spellings`)."""
+    with contextlib.closing(Store(url)) as store, topology_failures(), store.read() as connection:
+        return [claim.as_dict() for claim in spellings.stale_claims(connection)]
 
 
 def back_up(url: str, target: Path) -> int:

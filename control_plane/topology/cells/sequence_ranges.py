@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from control_plane.topology.storage import MarkFile, Transaction, schema
 from control_plane.topology.values import (
+    MAX_ID,
     AlreadyExists,
     Cell,
     HighWaterMark,
@@ -27,7 +28,6 @@ from control_plane.topology.values import (
     SequenceUse,
 )
 
-MAX_ID = 2**63 - 1
 DEFAULT_SIZE = 10**11
 """How many ids a range has by default. GitLab gives each further cell at least as many."""
 _R = schema.sequence_ranges

@@ -35,8 +35,10 @@ from control_plane.topology.values import (
     Problem,
     RecordStatus,
     Refused,
+    is_storable,
     normalise,
     normalise_spelled,
+    normalised_or_none,
 )
 
 MAX_CLAIMS = 1000
@@ -67,9 +69,7 @@ def claim(tx: Transaction, specs: Sequence[ClaimSpec]) -> tuple[Claim, ...]:
 def release(tx: Transaction, pairs: Sequence[KeyPair], cell: str | None) -> tuple[Claim, ...]:
     """Release all of the claims, or none; `Claims.release` says what it raises."""
     _check_number(len(pairs))
-    keys = list(
-        dict.fromkeys(ClaimKey(bucket, normalise(bucket, value)) for bucket, value in pairs)
-    )
+    keys = _stored_keys(tx.connection, pairs)
     claims = existing(tx.connection, keys)
     for key in keys:
         if key not in claims:
@@ -84,6 +84,29 @@ def release(tx: Transaction, pairs: Sequence[KeyPair], cell: str | None) -> tupl
     for key in keys:
         tx.log("claim", "delete", str(key), claims[key].as_dict(), None)
     return tuple(claims[key] for key in keys)
+
+
+def _stored_keys(connection: Connection, pairs: Sequence[KeyPair]) -> list[ClaimKey]:
+    """Return the keys of claims to release, each once.
+
+    A key that is stored just as it was sent, and isn't normalised, is left over from an older
+    version (see `storage.spellings`). It is the claim that is meant; there is no other way to it.
+
+    Raises:
+        Invalid: a key is malformed, and not stored so.
+    """
+    respelled = [
+        ClaimKey(*pair)
+        for pair in pairs
+        if is_storable("".join(pair)) and normalised_or_none(*pair) != pair[1]
+    ]
+    old = existing(connection, respelled) if respelled else {}
+    return list(
+        dict.fromkeys(
+            key if key in old else ClaimKey(key.bucket, normalise(*key))
+            for key in map(ClaimKey._make, pairs)
+        )
+    )
 
 
 def _check_number(number: int) -> None:

@@ -1,4 +1,5 @@
 """SQL and transactions. This room knows no cell and no claim, only tables and revisions.
+`spellings` is an exception, because a migration uses it.
 
 This file is the sub-room's face: one import statement brings what the rooms above it use.
 """

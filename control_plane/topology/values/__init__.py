@@ -22,6 +22,7 @@ from control_plane.topology.values.claim import (
     RecordStatus,
 )
 from control_plane.topology.values.claim_key import (
+    MAX_ID,
     MAX_SPELLING,
     SHARDS,
     ClaimKey,
@@ -59,6 +60,7 @@ from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
 
 __all__ = [
     "MAX_CELL_ID",
+    "MAX_ID",
     "MAX_SPELLING",
     "SHARDS",
     "TRANSITIONS",

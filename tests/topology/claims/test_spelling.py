@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from control_plane.routing.evaluate import decide
+from control_plane.routing.model import Cells, Request
+from control_plane.routing.rules.parse import parse
 from control_plane.topology import Subject, Topology
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
@@ -179,6 +183,89 @@ def test_a_spelling_that_is_too_long_is_refused_where_it_would_be_kept(two: Topo
     with pytest.raises(Invalid, match="1025 characters"):
         two.claims.claim([ClaimSpec("route", "/" * 1022 + "bob", "cell-1")], actor=ME)
     assert list(stored(two)) == ["ann"]
+
+
+def rule(source: str, regex: str, bucket: str, **name: str) -> dict[str, Any]:
+    return {
+        "id": f"{source}-{bucket}",
+        "match": {"type": source, "regexValue": regex, **name},
+        "action": "classify",
+        "classify": {"claims": [{bucket: "${v}"}]},
+    }
+
+
+BUCKETS = ["route", "username", "email", "host", "pages_domain", "project_id", "tenant", "other"]
+LOOK_UPS = parse(
+    [rule("path", f"^/{bucket}/(?<v>[^/]+)$", bucket) for bucket in BUCKETS]
+    + [rule("host", "^(?<v>.+)$", bucket) for bucket in ("host", "pages_domain")]
+    + [rule("header", "^(?<v>.+)$", "host", name="^host$")]
+)
+SAME = [
+    ("route", ["Caf\u00e9", "cafe\u0301", "CAF\u00c9"]),
+    ("username", ["a\u200db", "A\u200dB"]),
+    ("tenant", ["a\u3000b", "A\u3000B"]),
+    ("email", ["X1@Globex.example", "x1@globex.example\u3002", "x1@globex\uff0eexample\uff61"]),
+    (
+        "email",
+        ["\u0915\u094d\u200d@b\u00fccher.example", "\u0915\u094d\u200d@xn--bcher-kva.example"],
+    ),
+    ("email", ['"ann"@g.example', "Ann@g.example."]),
+    ("host", ["G.example", "g.example:443", "g.example.:80", "g\u3002example", "\uff47.example"]),
+    ("pages_domain", ["B\u00fccher.example:8080", "xn--bcher-kva.example."]),
+    ("host", ["[0:0::1]:80", "[::1]"]),
+    ("project_id", ["7", "007"]),
+    ("other", ["e\u0301", "\u00e9"]),
+]
+
+
+def answered(topology: Topology, request: Request) -> str | None:
+    cells = Cells(topology.snapshot().cells)
+    return decide(LOOK_UPS, request, cells, topology.claims.owners_of).cell
+
+
+@pytest.mark.parametrize(("bucket", "spellings"), SAME)
+def test_a_request_finds_a_claim_by_every_spelling_and_no_other_cell_gets_one(
+    two: Topology, bucket: str, spellings: list[str]
+) -> None:
+    for claimed in spellings:
+        update(two, [RecordSpec(bucket, claimed)], [])
+        for asked in spellings:
+            path = f"/{bucket}/{quote(asked, safe='')}"
+            assert answered(two, Request.of(path)) == "cell-1", (claimed, asked)
+            if bucket in {"host", "pages_domain"}:
+                assert answered(two, Request.of("/", authority=asked)) == "cell-1"
+            with pytest.raises(AlreadyExists):
+                begin(two, [RecordSpec(bucket, asked)], [], cell=2)
+            with pytest.raises(AlreadyExists):
+                two.claims.claim([ClaimSpec(bucket, asked, "cell-2")], actor=ME)
+        update(two, [], [RecordSpec(bucket, spellings[-1])])
+    assert stored(two) == {}
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    bucket=st.sampled_from(BUCKETS),
+    value=st.one_of(
+        st.text(min_size=1, max_size=8),
+        st.text(
+            st.sampled_from("aA.@-:1\u00fc\u3002\uff0e\u200d\u00a0\u2028%"), min_size=1, max_size=8
+        ),
+    ),
+)
+def test_what_can_be_claimed_can_be_asked_for(two: Topology, bucket: str, value: str) -> None:
+    try:
+        normal = normalise(bucket, value)
+    except Invalid:
+        return
+    two.claims.claim([ClaimSpec(bucket, value, "cell-1")], actor=ME)
+    for asked in (value, normal):
+        path = f"/{bucket}/{quote(asked, safe='')}"
+        # A slash ends the value in the path.
+        assert "/" in asked or answered(two, Request.of(path)) == "cell-1"
+    two.claims.release([(bucket, value)], actor=ME)
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)

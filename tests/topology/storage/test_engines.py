@@ -110,6 +110,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0022",
         "0023",
         "0024",
+        "0025",
     )
     migrate(store.engine)
     store.close()
