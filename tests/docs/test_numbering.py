@@ -13,7 +13,7 @@ ADRS = ROOT / "docs" / "adr"
 MIGRATIONS = ROOT / "control_plane" / "topology" / "migrations" / "versions"
 VERBS = frozenset(
     ("add", "change", "create", "drop", "fill", "index", "merge", "move", "remove", "rename",
-     "replace", "split", "widen")
+     "replace", "respell", "split", "widen")
 )  # fmt: skip
 LAST_WITH_GAPS = 51
 """Up to this number, each area numbered its ADRs by itself."""

@@ -35,7 +35,7 @@ def _classify(raw: Any, problems: Problems) -> Classify | None:
     if "claims" in raw or "claim" in raw:
         return _claims(raw.get("claims", raw.get("claim")), problems)
     kind = raw.get("type")
-    if kind not in set(ClassifyType):
+    if kind not in list(ClassifyType):
         hint = f"use one of {', '.join(ClassifyType)}"
         problems.add("classify.type", f"{kind!r} is no way to classify", hint)
         return None

@@ -23,7 +23,7 @@ def read_matches(raw: Any, problems: Problems) -> tuple[Match, ...]:
     for item in read_objects(raw, "match", problems):
         check_fields(item, _FIELDS, problems, "match.")
         kind = item.get("type")
-        if kind not in set(Subject):
+        if kind not in list(Subject):
             hint = f"use one of {', '.join(Subject)}"
             problems.add("match.type", f"{kind!r} is no kind of match", hint)
             continue

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -112,3 +115,77 @@ def test_no_document_makes_it_raise_anything_else(document: Any) -> None:
         parse(json.dumps(document))
     except RulesetError as error:
         assert error.problems
+
+
+WHOLE = {
+    "name": "whole",
+    "rules": [
+        {
+            "id": "keyed",
+            "match": [
+                {
+                    "type": "cookie",
+                    "name": "^s$",
+                    "regexValue": "^(?<p>[a-z0-9-]+)-",
+                    "invert": False,
+                },
+                {"type": "path", "regexValue": "^/(?<t>[^/]+)"},
+            ],
+            "transform": [{"type": "decode_base64_match", "input": "${t}", "output": "u"}],
+            "validate": {"exist": ["p"]},
+            "action": "classify",
+            "classify": {"type": "SESSION_PREFIX", "value": "${p}"},
+            "on_unknown": {"weighted": {"a": 1}},
+            "on_cell_down": {"cell": "a"},
+            "on_classifier_down": "next",
+        },
+        {
+            "id": "claims",
+            "action": "classify",
+            "classify": {"claims": [{"route": "${t}"}, {"user": "x"}]},
+        },
+        {
+            "id": "share",
+            "action": "proxy",
+            "proxy": {"weighted": {"a": 1, "b": 2}},
+            "on_cell_down": 503,
+        },
+        {"id": "last", "action": "proxy", "proxy": {"address": "a.example"}},
+    ],
+}
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    1.5,
+    10**30,
+    "",
+    "\x00",
+    "${",
+    [],
+    [[]],
+    [None],
+    {},
+    {"a": {}},
+    {"type": []},
+]
+
+
+def places(document: Any) -> Iterator[list[Any]]:
+    """Yield the way to each value of a document, as keys and indices."""
+    items = enumerate(document) if isinstance(document, list) else ()
+    for key, value in document.items() if isinstance(document, dict) else items:
+        yield [key]
+        yield from ([key, *more] for more in places(value))
+
+
+@pytest.mark.parametrize("place", list(places(WHOLE)), ids=str)
+def test_an_odd_value_anywhere_is_a_problem_and_no_other_error(place: list[Any]) -> None:
+    for odd in ODD:
+        document = copy.deepcopy(WHOLE)
+        inner: Any = document
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = odd
+        with contextlib.suppress(RulesetError):
+            parse(json.dumps(document))
