@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from re import _constants as op
 from re import _parser as parser
 from typing import Any
@@ -115,6 +116,7 @@ def _path_lead(rule: Rule) -> str:
     return max(leads, key=len, default="")
 
 
+@lru_cache(maxsize=4096)
 def _literal_lead(pattern: str) -> str:
     if "|" in re.sub(r"\(.*\)", "", pattern) or not pattern.startswith("^"):
         return ""
@@ -124,6 +126,7 @@ def _literal_lead(pattern: str) -> str:
     return lead[1][:-1] if lead[2] and lead[2] in "*+?{" else lead[1]
 
 
+@lru_cache(maxsize=4096)
 def looks_at(pattern: str) -> int | None:
     """Return how many slashes of a path a regex may look at.
 

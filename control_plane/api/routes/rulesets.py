@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
@@ -22,6 +21,7 @@ from control_plane.api.schemas.responses import (
     answers,
 )
 from control_plane.api.write import WriteOptions
+from control_plane.routing.rules.document import read_stored, text_of
 from control_plane.routing.rules.lint import Finding, lint
 from control_plane.topology import Topology
 from control_plane.topology.values.change import Ruleset
@@ -76,7 +76,7 @@ async def list_rulesets(request: Request) -> dict[str, Any]:
 async def lint_ruleset(request: Request, document: Document) -> dict[str, Any]:
     """What is wrong or doubtful about a ruleset, against the cells that there are."""
     cells = await run_in_threadpool(_topology(request).cells.all)
-    findings = lint(json.dumps(document), cells)
+    findings = await run_in_threadpool(lambda: lint(text_of(document), cells))
     return {"findings": [_finding(finding) for finding in findings]}
 
 
@@ -86,7 +86,7 @@ async def get_active(request: Request) -> JSONResponse:
     ruleset = await run_in_threadpool(_topology(request).rulesets.active)
     if ruleset is None:
         return JSONResponse({"active": False})
-    return JSONResponse({**_summary(ruleset), "document": json.loads(ruleset.document)})
+    return JSONResponse({**_summary(ruleset), "document": read_stored(ruleset.document)})
 
 
 @router.get("/{name}", responses=answers(RulesetDocument), openapi_extra=VIEWER)
@@ -97,7 +97,7 @@ async def get_ruleset(
 ) -> JSONResponse:
     """A version, by default the newest, with its document."""
     ruleset = await run_in_threadpool(_topology(request).rulesets.get, name, version)
-    document = {**_summary(ruleset), "document": json.loads(ruleset.document)}
+    document = {**_summary(ruleset), "document": read_stored(ruleset.document)}
     return JSONResponse(document, headers={"etag": f'"{ruleset.version}"'})
 
 
@@ -110,7 +110,7 @@ async def put_ruleset(
         detail = f"a ruleset can't be called {name!r}: /v1/rulesets/{name} is something else"
         raise ProblemError(422, detail, code="invalid")
     topology = _topology(request)
-    text = json.dumps(document, sort_keys=False, ensure_ascii=False, separators=(",", ":"))
+    text = text_of(document)
     findings = await run_in_threadpool(_check, topology, text)
     expected = write.expected if write.expected is not None and write.expected >= 0 else None
     written = await run_in_threadpool(

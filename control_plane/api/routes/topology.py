@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -16,6 +15,7 @@ from control_plane.api.problem import ProblemError, findings_problem
 from control_plane.api.schemas.requests import CellBody, TopologyBody
 from control_plane.api.schemas.responses import TopologyDocument, TopologyWritten, answers
 from control_plane.api.write import Write, WriteOptions
+from control_plane.routing.rules.document import load, read_stored
 from control_plane.routing.rules.lint import lint
 from control_plane.topology import Topology
 from control_plane.topology.maintenance.desired import Desired, text_of
@@ -37,9 +37,9 @@ async def get_topology(request: Request) -> JSONResponse:
     snapshot = await run_in_threadpool(topology.snapshot)
     versions = await run_in_threadpool(topology.rulesets.versions)
     active = snapshot.ruleset
-    documents = {one.name: json.loads(one.document) for one in versions}
+    documents = {one.name: read_stored(one.document) for one in versions}
     if active is not None:
-        documents[active.name] = json.loads(active.document)
+        documents[active.name] = read_stored(active.document)
     body = {
         "revision": snapshot.revision,
         "cells": [_declared(cell) for cell in snapshot.cells],
@@ -71,6 +71,9 @@ async def put_topology(request: Request, body: TopologyBody, write: WriteOptions
 def _apply(
     topology: Topology, snapshot: TopologySnapshot, body: TopologyBody, write: Write
 ) -> tuple[Written[None], int]:
+    for document in body.rulesets.values():
+        # Before it is compared with what is stored: what is no JSON can't be.
+        load(document)
     specs = _specs(snapshot, body.cells)
     desired = Desired(specs, body.rulesets, body.active, body.prune)
     base = snapshot.revision
