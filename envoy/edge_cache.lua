@@ -26,12 +26,12 @@
 --   KEEPS        whether answers are cached; if not, there are no epochs, and no 421 comes back here
 --   CLUSTER, TIMEOUT_MS         the classifier's cluster, and how long to wait for it
 --   SHOW_TIER                   whether to add x-cellway-tier
---   MAX_POSITIVE, MAX_NEGATIVE  entries of the caches of owned and of unknown names
+--   MAX_POSITIVE, MAX_MINTABLE, MAX_NEGATIVE  entries of each cache
 --   STALE_MS                    how long an expired answer may be used while the classifier is dead
 --
 -- After them come the parts that this one uses, in this order:
 --
---   edge_cache/bounded_cache.lua  the two caches, and counts for the metrics
+--   edge_cache/bounded_cache.lua  the three caches, and counts for the metrics
 --   edge_cache/route_names.lua    what a route's name says, and the keys of answers
 --   edge_cache/epochs.lua         which answers are void
 --   edge_cache/questions.lua      questions to the classifier, and its answers
@@ -65,16 +65,23 @@ end
 
 -- Cache an answer. It depends on fewer inputs if the route's own rule gave it.
 local function store(entry, own_key, rest_key, spec)
-  local key = spec.rules[entry.rule] and own_key or rest_key
+  local key, cache = rest_key, mintable
+  if spec.rules[entry.rule] then
+    key, cache = own_key, spec.own_cache
+  end
   -- New epochs may have come while the classifier answered.
   if key and entry.revision and #key <= MAX_KEY and is_current(entry) then
-    put(entry.ttl <= NEGATIVE_MS and negative or positive, key, entry)
+    if entry.ttl <= NEGATIVE_MS or (cache == positive and #entry.shards == 0) then
+      cache = negative
+    end
+    put(cache, key, entry)
   end
 end
 
--- Return the cached answer, which may have expired; nil if there is none, or an epoch voids it.
-local function cached(key)
-  local entry = get(positive, key) or get(negative, key)
+-- Return the answer that this cache or the negative one holds, which may have expired; nil if there is
+-- none, or an epoch voids it.
+local function cached(cache, key)
+  local entry = get(cache, key) or get(negative, key)
   if entry and is_current(entry) then
     return entry
   end
@@ -88,6 +95,7 @@ local function forget_all(ruleset, headers, path)
       local own_key = own_key_of(spec, headers, path)
       for _, key in pairs({ own_key, rest_key_of(own_key, spec, headers, path) }) do
         forget(positive, key)
+        forget(mintable, key)
         forget(negative, key)
       end
     end
@@ -170,14 +178,14 @@ function envoy_on_request(handle)
   local own_key, rest_key, entry
   if spec.own then
     own_key = own_key_of(spec, headers, path)
-    entry = cached(own_key)
+    entry = cached(spec.own_cache, own_key)
     if entry and now < entry.expires_at then
       counts.hits = counts.hits + 1
       route(handle, headers, entry, "edge-cache")
       return report_hits(handle, now)
     end
     rest_key = rest_key_of(own_key, spec, headers, path)
-    local other = rest_key and cached(rest_key)
+    local other = rest_key and cached(mintable, rest_key)
     if other and now < other.expires_at then
       counts.hits = counts.hits + 1
       return route(handle, headers, other, "edge-cache")

@@ -16,22 +16,46 @@ Most rules see only the beginning of the path: `^/(?<route>[^/]+)(?:/|$)` can't 
 
 A rule does not count if no path can come to both it and the first one: `^/v2/.*` looks at
 everything, but at no path under /groups/.
+
+A key that lacks an input gives one tenant's answer to another. Therefore all of the path counts
+unless a proof from the regex's tree allows less. There is no parser for RE2 here, and Python's may
+read a regex in another way. So a regex is first cut into tokens that both read alike; one with
+anything else in it (flags, POSIX classes, ``\x2f``) has no tree, and nothing is proved for it.
+`tests/envoy/cache_oracle.py` looks for counterexamples.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from re import _constants as op
 from re import _parser as parser
 from typing import Any
 
+from control_plane.compiler.native.conditions import exact_condition
 from control_plane.routing.rules.ruleset import Match, Rule, Subject
 
 _TAIL = re.compile(r"\(\?:/(?:\|%2\[fF\])?\|\$\)\Z")
 """The end of a regex by which a rule says that a segment ends: nothing after it is looked at."""
+_ESCAPED = r"\\[dDwWsS!-/:-@\[-`{-~]"
+_MEMBER = rf"[A-Za-z0-9_/%.](?:-[A-Za-z0-9])?+|[ !#$&'()*+,:;<=>?@{{|}}~\"-]|{_ESCAPED}"
+_TOKEN = re.compile(
+    rf"""
+    (?P<open>\((?:\?(?:P?<\w+>|:)|(?!\?)))
+    |\[\^?(?:(?!--|&&|~~|\|\|)(?:{_MEMBER}))++\]
+    |{_ESCAPED}|\\[bB]
+    |\{{[0-9]{{1,4}}(?:,[0-9]{{0,4}})?\}}
+    |[)|.^$*+?]
+    |[A-Za-z0-9_/%~!"&',:;<=>@`-]
+    """,
+    re.VERBOSE | re.ASCII,
+)
+"""What Python and RE2 are known to read alike. It has no flags, for example, and no ``{,2}``."""
+MAX_GROUPS = 100
+"""A regex with more of them is not parsed: Python's parser calls itself for each."""
 _SLASH = ord("/")
 
 
@@ -85,11 +109,11 @@ def _headers(match: Match) -> set[str] | None:
 
 
 def _slashes(rules: Sequence[Rule], first: Rule) -> int | None:
-    """Return how far these rules look into a path that comes to the first of them."""
-    lead = _path_lead(first)
+    """Return how far these rules look into a path that comes to the route of the first of them."""
+    lead = _route_lead(first)
     deepest = 0
     for rule in rules:
-        if _excluded(lead, _path_lead(rule)):
+        if _excluded(lead, _rule_lead(rule)):
             continue
         for match in rule.matches:
             if match.subject is Subject.PATH:
@@ -106,24 +130,37 @@ def _excluded(one: str, other: str) -> bool:
     return not (one.startswith(other) or other.startswith(one))
 
 
-def _path_lead(rule: Rule) -> str:
+def _route_lead(rule: Rule) -> str:
+    """Return a text that each path begins with which comes to the rule's route.
+
+    Envoy leads a path there by conditions. Where a match has no exact one, paths come that the rule
+    does not match.
+    """
+    return _longest_lead(match for match in rule.matches if exact_condition(match) is not None)
+
+
+def _rule_lead(rule: Rule) -> str:
     """Return a text that each path begins with which the rule matches."""
+    return _longest_lead(rule.matches)
+
+
+def _longest_lead(matches: Iterable[Match]) -> str:
     leads = [
-        _literal_lead(match.value.pattern)
-        for match in rule.matches
+        literal_lead(match.value.pattern)
+        for match in matches
         if match.subject is Subject.PATH and match.value is not None and not match.invert
     ]
     return max(leads, key=len, default="")
 
 
 @lru_cache(maxsize=4096)
-def _literal_lead(pattern: str) -> str:
-    if "|" in re.sub(r"\(.*\)", "", pattern) or not pattern.startswith("^"):
+def literal_lead(pattern: str) -> str:
+    """Return a text that each path begins with in which a regex occurs."""
+    tree = _parsed(pattern)
+    if tree is None or tree[0] != (op.AT, op.AT_BEGINNING):
         return ""
-    lead = re.match(r"\^([A-Za-z0-9/_-]*)(.?)", pattern)
-    assert lead is not None
-    # A repetition counts for the character before it, which may then be absent.
-    return lead[1][:-1] if lead[2] and lead[2] in "*+?{" else lead[1]
+    literals = takewhile(lambda node: node[0] is op.LITERAL, tree[1:])
+    return "".join(chr(code) for _, code in literals)
 
 
 @lru_cache(maxsize=4096)
@@ -145,13 +182,21 @@ def looks_at(pattern: str) -> int | None:
 def _parsed(pattern: str) -> Any:
     """Return the tree of a regex as Python parses it; there is no such parser for RE2.
 
-    None if the two may read it differently, or if it has branches at its top.
+    None if the two might read it differently, or if it has branches at its top.
     """
-    if "[:" in pattern:
+    if pattern.count("(") > MAX_GROUPS:
         return None
-    try:
+    tokens: list[str] = []
+    at = 0
+    while at < len(pattern):
+        token = _TOKEN.match(pattern, at)
+        if token is None:
+            return None
         # Groups that capture keep their shape in the tree.
-        tree = parser.parse(re.sub(r"\(\?(?:P?<\w+>|:)", "(", pattern))
+        tokens.append("(" if token.lastgroup == "open" else token[0])
+        at = token.end()
+    try:
+        tree = parser.parse("".join(tokens))
     except re.error:
         return None
     return None if not tree or any(code is op.BRANCH for code, _ in tree) else tree

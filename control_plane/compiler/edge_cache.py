@@ -67,6 +67,7 @@ def compile_script(policy: TrafficPolicy) -> str:
         "SHOW_TIER": bool(policy.debug_networks),
         "KEEPS": policy.edge_cache_entries > 0,
         "MAX_POSITIVE": policy.edge_cache_entries,
+        "MAX_MINTABLE": max(2, policy.edge_cache_entries // 2),
         "MAX_NEGATIVE": max(2, policy.edge_cache_entries // 10),
         "STALE_MS": round(policy.edge_cache_stale_s * 1000),
     }

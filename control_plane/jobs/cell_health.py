@@ -73,11 +73,11 @@ class HealthMonitor:
             try:
                 await self.round()
             except Exception:
-                # The database may be away, or a cell be of a kind that nobody foresaw. The next
-                # round will show.
+                # The database may be away, or a cell may be odd in a way that nobody foresaw. The
+                # next round tries again.
                 self.failed_rounds += 1
                 self._old_reports_until = self._clock() + REPORTERS_RETURN_S
-                log.exception("this round of probes came to nothing")
+                log.exception("this round of probes has failed; the next one tries again")
             else:
                 self.failed_rounds = 0
 

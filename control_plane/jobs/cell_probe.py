@@ -45,7 +45,7 @@ async def _answers(endpoint: Endpoint, cell: Cell) -> bool:
             finally:
                 writer.close()
     except ssl.SSLError as error:
-        log.warning("%s at %s: %s", cell.name, endpoint, error)
+        log.warning("%s at %s is not trusted: %s", cell.name, endpoint, error)
         return False
     except (OSError, TimeoutError, ValueError, h11.ProtocolError):
         # ValueError: a host or server name that can't be encoded. Names were not always checked.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from control_plane.grpc_api.api import TopologyApi
 from control_plane.grpc_api.directory import LiveDirectories
-from control_plane.grpc_api.server.methods import Pools
-from control_plane.grpc_api.server.pool import Work
-from control_plane.grpc_api.server.write_queue import THREADS, Updates
+from control_plane.grpc_api.server.methods import Executors
+from control_plane.grpc_api.server.pool import CallPool
+from control_plane.grpc_api.server.write_queue import THREADS, WriteQueue
 from control_plane.jobs.cell_health import HealthMonitor
 from control_plane.jobs.change_retention import ChangeRetention, RetentionPolicy
 from control_plane.server.foundation import Foundation
@@ -22,13 +22,13 @@ LOOKUP_THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class TopologyAccess:
-    """What the Topology Service reads and writes through, and ``POST /v1/classify`` reads.
+    """The threads and connections of the Topology Service and of ``POST /v1/classify``.
 
-    It costs nothing before the first call: threads and connections are opened when needed.
+    They cost nothing before the first call: each is opened when it is needed.
     """
 
     live: LiveDirectories
-    pools: Pools
+    pools: Executors
 
     @classmethod
     def open(cls, foundation: Foundation) -> TopologyAccess:
@@ -37,12 +37,12 @@ class TopologyAccess:
         most = settings.grpc_max_calls
         # An embedded database answers within microseconds, on the event loop. Over a network it
         # takes its time, during which the loop has other things to do.
-        lookups = None if topology.embedded else Work(threads=LOOKUP_THREADS, max_calls=most)
-        updates = Updates(
+        lookups = None if topology.embedded else CallPool(threads=LOOKUP_THREADS, max_calls=most)
+        updates = WriteQueue(
             topology.leases.carry_out, max_calls=most, threads=min(THREADS, settings.grpc_threads)
         )
-        transactions = Work(threads=settings.grpc_threads, max_calls=most)
-        return cls(LiveDirectories(topology), Pools(transactions, updates, lookups))
+        transactions = CallPool(threads=settings.grpc_threads, max_calls=most)
+        return cls(LiveDirectories(topology), Executors(transactions, updates, lookups))
 
     async def close(self) -> None:
         """Finish the calls that have begun, then close the connections."""
@@ -60,7 +60,7 @@ def serve_topology(foundation: Foundation, access: TopologyAccess, grpc: GrpcLis
 
 
 def care_for_changes(foundation: Foundation) -> None:
-    """Forget old changes in the background."""
+    """Delete old changes in the background."""
     retention = change_retention(foundation.topology, foundation.settings)
     foundation.tasks.start("change retention", retention.run)
 
@@ -68,14 +68,14 @@ def care_for_changes(foundation: Foundation) -> None:
 def watch_cells(foundation: Foundation) -> None:
     """Probe cells in the background."""
     settings = foundation.settings
-    # What other DNS servers make of a name, we can't know.
+    # This machine can't know how other DNS servers resolve a name.
     names = not settings.edge_dns_resolvers
     monitor = HealthMonitor(foundation.topology, settings.health_interval_s, names=names)
     foundation.tasks.start("cell health", monitor.run)
 
 
 def change_retention(topology: Topology, settings: Settings) -> ChangeRetention:
-    """Return what forgets old changes of a topology."""
+    """Return the job that deletes old changes of a topology."""
     return ChangeRetention(topology, changes_kept(settings))
 
 

@@ -1,5 +1,11 @@
--- Part of the edge cache (see edge_cache.lua): the two caches of this worker, which can't outgrow their
--- bounds.
+-- Part of the edge cache (see edge_cache.lua): the caches of this worker, which can't outgrow their bounds.
+--
+-- A stranger can send any number of names, and of tokens that look right and name a cell. If their answers
+-- were in one cache with those of the tenants' names, they would push them out. So there are three:
+--
+--   positive   answers by a name of the path or host that somebody has claimed; nobody can make such up
+--   mintable   answers that depend on more, such as a token, a cookie or the query
+--   negative   answers for names without an owner, and those that rest on no claim
 
 -- What this worker has done since its last report; see questions.lua.
 local counts = { hits = 0, misses = 0, stale = 0, evictions = 0, misdirected = 0 }
@@ -11,7 +17,8 @@ local function new_cache(max_entries)
 end
 
 local positive = new_cache(MAX_POSITIVE)
-local negative = new_cache(MAX_NEGATIVE) -- separate, so that random names can't push out owned ones
+local mintable = new_cache(MAX_MINTABLE)
+local negative = new_cache(MAX_NEGATIVE)
 
 local function put(cache, key, entry)
   if cache.young[key] == nil then

@@ -13,7 +13,7 @@ local reported_at = 0
 local function report(now)
   local text = concat({
     "hits=", counts.hits, " misses=", counts.misses, " stale=", counts.stale,
-    " evictions=", counts.evictions, " entries=", positive.size + negative.size,
+    " evictions=", counts.evictions, " entries=", positive.size + mintable.size + negative.size,
     " misdirected=", counts.misdirected,
   })
   for name in pairs(counts) do

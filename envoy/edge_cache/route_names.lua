@@ -31,6 +31,16 @@ local function read_list(text)
   return names, query
 end
 
+-- Return the cache for answers by the route's own rule, which depend on these inputs.
+local function cache_for(names, query)
+  for index = 1, #names do
+    if sub(names[index], 1, 1) ~= ":" then
+      return mintable
+    end
+  end
+  return query and mintable or positive
+end
+
 -- Return what a route's name says; nil if it has another layout.
 local function read_spec(name)
   local spec = {}
@@ -45,6 +55,7 @@ local function read_spec(name)
     spec.slashes, spec.rules = tonumber(path), {}
     if KEEPS then
       spec.own, spec.own_query = read_list(own)
+      spec.own_cache = spec.own and cache_for(spec.own, spec.own_query)
       spec.rest, spec.rest_query = read_list(rest)
     end
     for rule in gmatch(rules, "[^,]+") do

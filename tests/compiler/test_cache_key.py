@@ -8,12 +8,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control_plane.compiler.cache_key import looks_at, own_key, rest_key
+from control_plane.compiler.cache_key import literal_lead, looks_at, own_key, rest_key
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.regex import Regex
+from control_plane.routing.rules.ruleset import Rule
 
 RULES = parse((Path(__file__).parents[2] / "rulesets" / "gitlab.json").read_text()).rules
 BY_ID = {rule.id: index for index, rule in enumerate(RULES)}
+
+
+def path_rules(*patterns: str) -> tuple[Rule, ...]:
+    """Return a rule for each regex, which claims its capture."""
+    claims = {"claims": [{"one": "${k}"}]}
+    return parse(
+        [
+            {"id": f"r{at}", "match": {"type": "path", "regexValue": pattern}}
+            | {"action": "classify", "classify": claims}
+            for at, pattern in enumerate(patterns)
+        ]
+    ).rules
 
 
 @pytest.mark.parametrize(
@@ -35,10 +48,39 @@ BY_ID = {rule.id: index for index, rule in enumerate(RULES)}
         (r"^/\D$", 3),
         (r"^/\pL$", None),
         ("^/[[:alpha:]]$", None),
+        ("(?i)^/a$", None),
+        ("^/(?i:a)$", None),
+        (r"^/\x2f$", None),
+        (r"^/\Q/\E$", None),
+        ("^/a{,2}$", None),
+        ("^/[^(?<a>-~]$", 3),
+        ("^/[!&&x]$", None),
+        ("^" + 200 * "(?:" + "/a" + 200 * ")", None),
     ],
 )
 def test_how_far_a_regex_looks(pattern: str, slashes: int | None) -> None:
     assert looks_at(pattern) == slashes
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lead"),
+    [
+        ("^/api/(?<k>[^/]+)", "/api/"),
+        (r"^/a\.b-c$", "/a.b-c"),
+        ("^/ab*", "/a"),
+        ("^/ab{0}", "/a"),
+        ("^/(?:ab)", "/"),
+        ("^/x|/y", ""),
+        ("^/x(?:1)|^/api/[^/]+/(?<k>deep)/z", ""),
+        (r"^/x\(1|^/y\)z", ""),
+        ("^/x[|]y", "/x|y"),
+        ("(?:^/x)|y", ""),
+        ("(?i)^/x", ""),
+        ("/x", ""),
+    ],
+)
+def test_what_each_path_begins_with(pattern: str, lead: str) -> None:
+    assert literal_lead(pattern) == lead
 
 
 atoms = st.sampled_from(
@@ -72,6 +114,36 @@ def test_paths_that_begin_alike_are_alike_to_the_regex(
     begin = path[: at + 1]
     regex = Regex(pattern)
     assert regex.captures((begin + one).encode()) == regex.captures((begin + other).encode())
+
+
+@given(st.lists(patterns, min_size=1, max_size=3), st.text("ab/%-1", max_size=10))
+@settings(max_examples=500, deadline=None)
+def test_a_path_that_matches_has_the_beginning_of_its_regex(parts: list[str], rest: str) -> None:
+    groups = (part.replace("<c>", f"<c{at}>") for at, part in enumerate(parts))
+    pattern = "|".join(groups)
+    if Regex(pattern).matches(f"/{rest}".encode()):
+        assert f"/{rest}".startswith(literal_lead(pattern))
+
+
+def test_a_rule_counts_if_its_other_alternative_takes_the_path() -> None:
+    first, second = path_rules(
+        "^/api/(?<k>[^/]+)(?:/|$)", "^/x(?:1)|^/api/[^/]+/(?<k>deep)/z"
+    )  # fmt: skip
+    own = own_key(first, [second])
+    assert own is not None
+    assert own.slashes is None
+
+
+def test_a_rule_counts_if_envoy_can_not_keep_its_paths_from_the_route() -> None:
+    """Envoy has no exact condition for ``\\S``: any path comes to the route of the first rule."""
+    first, second = path_rules(r"^/x/\S(?<k>y)", "^/y/[^/]+/[^/]+/[^/]+/(?<k>[^/]+)")
+    own = own_key(first, [second])
+    assert own is not None
+    assert own.slashes == 6
+    first, second = path_rules("^/x/[^/](?<k>y)", "^/y/[^/]+/[^/]+/[^/]+/(?<k>[^/]+)")
+    own = own_key(first, [second])
+    assert own is not None
+    assert own.slashes == 3
 
 
 def test_gitlabs_names_are_kept_by_their_first_segment() -> None:

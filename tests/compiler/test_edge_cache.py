@@ -67,6 +67,7 @@ def test_the_cache_is_as_large_as_the_policy_says(entries: int, keeps: bool, neg
         "local TIMEOUT_MS = 500",
         f"local KEEPS = {to_lua(keeps)}",
         f"local MAX_POSITIVE = {entries}",
+        f"local MAX_MINTABLE = {max(2, entries // 2)}",
         f"local MAX_NEGATIVE = {negative}",
     ):
         assert f"{line}\n" in script

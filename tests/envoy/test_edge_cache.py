@@ -143,6 +143,47 @@ def test_random_keys_neither_grow_it_nor_push_out_what_is_used() -> None:
     assert int(last["entries"]) <= 220
 
 
+@pytest.mark.parametrize(
+    ("shards", "rule"), [((), "token"), ((2,), "token"), ((2,), "-")], ids=["cell", "claim", "none"]
+)
+def test_made_up_tokens_push_out_no_name(shards: tuple[int, ...], rule: str) -> None:
+    """A token that names a cell, one with an organization that exists, and one that is ignored."""
+    known = [f"/t/known-{number}/" for number in range(50)]
+    edge = Edge(
+        entries=200,
+        classifier=lambda q: (
+            Answer("cell-2", 5, shards, rule) if "x-token" in q else Answer("cell-1", 5)
+        ),
+    )
+    for path in known:
+        edge.get(path)
+    for route in (NAMES.by_rule["tenant"], NAMES.by_rule["token"]):
+        for number in range(1500):
+            edge.get("/t/unknown/", route, x_token=f"made-up-{number}")
+    asked = len(edge.asked)
+    assert asked >= 3050
+    for path in known:
+        edge.get(path)
+    assert len(edge.asked) == asked
+    edge.now += 10_000
+    edge.get(known[0])
+    last = dict(part.split("=") for part in edge.reports[-1].split())
+    assert int(last["entries"]) <= 200 + 100 + 20
+
+
+def test_an_answer_by_the_path_without_a_claim_pushes_out_no_name() -> None:
+    edge = Edge(
+        entries=200,
+        classifier=lambda q: Answer("cell-1", 5, (1,) if "known" in q[":path"] else ()),
+    )
+    edge.get("/t/known/")
+    for number in range(1000):
+        edge.get(f"/t/{number}/")
+    asked = len(edge.asked)
+    edge.get("/t/known/"), edge.get("/t/999/")
+    assert len(edge.asked) == asked
+
+
 def test_counts_are_reported_with_a_question_each_second_and_without_one_each_ten() -> None:
     edge = Edge(classifier=answering(Answer("cell-1", 5)))
     for path in ("/t/a/", "/t/b/", "/t/a/"):

@@ -168,7 +168,9 @@ def _repeats_anchor(tokens: Sequence[_Token]) -> bool:
 
 def _class(text: str, excluded: str, *, widen: bool) -> str | None:
     if text.startswith("[^"):
-        return f"[^{_in_class(excluded)}{text[2:]}" if widen else None
+        # "]" and "-" are members where they come first, which they do no more.
+        rest = "\\" + text[2:] if text[2] in "]-" else text[2:]
+        return f"[^{_in_class(excluded)}{rest}" if widen else None
     members = class_members(text[1:-1])
     return None if members is None or members & set(excluded) else text
 
