@@ -21,6 +21,7 @@ Even a request that needs no claim makes a look-up, without keys, to learn ``edg
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,11 +30,15 @@ from control_plane.classifier.past_rulesets import PastRulesets
 from control_plane.routing.evaluate import Evaluation
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request
 from control_plane.routing.rules.parse import parse
+from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology import Topology
 from control_plane.topology.lookup.interface import ClaimLookup
 from control_plane.topology.lookup.seen import Seen
+from control_plane.topology.values import Ruleset as StoredRuleset
 from control_plane.topology.values import Unavailable
+
+log = logging.getLogger(__name__)
 
 MAX_STARTS = 8
 """How often a request is decided from the beginning because cells or the ruleset have changed."""
@@ -168,8 +173,19 @@ class Decider:
         if document != self._state.document:
             if ruleset is not None:
                 self._past.add(ruleset)
-            ruleset = None if document is None else parse(document)
+            ruleset = None if snapshot.ruleset is None else self._parsed(snapshot.ruleset)
         self._state = RoutingState(snapshot.edge_revision, cells, document, ruleset)
+
+    def _parsed(self, stored: StoredRuleset) -> Ruleset | None:
+        """Return a stored ruleset; if it can't be read, the one that is in memory goes on deciding.
+
+        What is written is checked, but what is stored may be older than a check.
+        """
+        try:
+            return parse(stored.document)
+        except RulesetError as error:
+            log.error("ruleset %s@%d can't be read: %s", stored.name, stored.version, error)  # noqa: TRY400 - no bug
+            return self._state.ruleset
 
     async def _reload_off_loop(self) -> None:
         """Run `reload` in a thread; a caller that comes while it runs waits for the same one.

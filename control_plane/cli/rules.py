@@ -164,9 +164,11 @@ def _read(file: Path) -> str:
 
 def _document(file: Path, text: str) -> Any:
     try:
-        return json.loads(text)
+        document = json.loads(text)
+        json.dumps(document, allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise Failure(f"{file} is not JSON: {error}", Exit.USAGE) from error
+    return document
 
 
 def _finding_document(finding: Finding) -> dict[str, Any]:

@@ -55,9 +55,12 @@ def load(path: Path) -> Any:
         raise Failure(f"{path} is larger than {MAX_FILE_BYTES} bytes", Exit.USAGE)
     try:
         text = path.read_text("utf-8")
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        # YAML has NaN and infinity, and Python reads them in JSON; the API takes neither.
+        json.dumps(document, allow_nan=False, default=str)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise Failure(f"{path} can't be read: {error}", Exit.USAGE) from error
+    return document
 
 
 def _files(directory: Path) -> Iterator[Path]:

@@ -29,6 +29,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 from re import _constants as op
 from re import _parser as parser
@@ -152,6 +153,7 @@ def _longest_lead(matches: Iterable[Match]) -> str:
     return max(leads, key=len, default="")
 
 
+@lru_cache(maxsize=4096)
 def literal_lead(pattern: str) -> str:
     """Return a text that each path begins with in which a regex occurs."""
     tree = _parsed(pattern)
@@ -161,6 +163,7 @@ def literal_lead(pattern: str) -> str:
     return "".join(chr(code) for _, code in literals)
 
 
+@lru_cache(maxsize=4096)
 def looks_at(pattern: str) -> int | None:
     """Return how many slashes of a path a regex may look at.
 

@@ -22,6 +22,13 @@ from control_plane.topology.values.change import TopologySnapshot
 from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
+MAX_WHY_CHARS = 500
+"""Of the error's text in `NotCompiled`."""
+
+
+class NotCompiled(Exception):
+    """A stored ruleset can't be compiled; the message names it and says why."""
+
 
 @lru_cache(maxsize=4)
 def _parsed(document: str) -> Ruleset:
@@ -46,10 +53,27 @@ class EdgeSnapshots:
         return self._last
 
     def of(self, state: TopologySnapshot) -> Snapshot:
-        """Return the configuration for a state; it is empty while no ruleset is active."""
+        """Return the configuration for a state; it is empty while no ruleset is active.
+
+        What is written is checked, so that it can be compiled. What is stored may be older than a
+        check, or written by another program. Whatever such a ruleset makes fail, it must not end
+        ours.
+
+        Raises:
+            NotCompiled: the ruleset can't be read or compiled. The next snapshot is made as if
+                this call had not been.
+        """
         if state.ruleset is None:
             return Snapshot(state.revision, ())
-        return self.at(state, _parsed(state.ruleset.document))
+        try:
+            return self.at(state, _parsed(state.ruleset.document))
+        except Exception as error:
+            # What was made of the failed state must not be the base of the next one.
+            self._compiler = EdgeCompiler(self._policy)
+            self._last = EMPTY
+            name = f"{state.ruleset.name}@{state.ruleset.version}"
+            why = f"{type(error).__name__}: {str(error)[:MAX_WHY_CHARS]}"
+            raise NotCompiled(f"the active ruleset {name} can't be compiled: {why}") from error
 
     def with_epochs(self, snapshot: Snapshot, state: TopologySnapshot) -> Snapshot:
         """Return a snapshot brought to a newer state in which only claims have changed."""

@@ -2,7 +2,8 @@
 
 The publisher waits to be woken by a commit, or until the poll interval has passed, and publishes
 the newest state then. Commits in between are skipped, and the revision never goes back. While the
-database is away the fleet keeps what it has, and `Publisher.alarm` says why.
+database is away the fleet keeps what it has, and `Publisher.alarm` says why. So it does while the
+active ruleset can't be compiled.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.publisher.edge_snapshots import EdgeSnapshots
+from control_plane.publisher.edge_snapshots import EdgeSnapshots, NotCompiled
 from control_plane.publisher.topology_reader import TopologyReader
 from control_plane.topology import Topology
 from control_plane.topology.values.change import TopologySnapshot
@@ -86,12 +87,16 @@ class Publisher:
         """Why the newest revision is not published, if it is not."""
 
     def publish(self) -> None:
-        """Publish the newest revision now. If a guard refuses it, `alarm` says why.
+        """Publish the newest revision now. If that is refused, `alarm` says why.
 
         It blocks while the database is read: for the start, when nobody is served yet.
         """
         since = time.monotonic()
-        compiled = self._compile(self._topology.snapshot())
+        try:
+            compiled = self._compile(self._topology.snapshot())
+        except NotCompiled as error:
+            self._refuse(str(error))
+            return
         if compiled is not None:
             self._put(compiled, since)
 
@@ -149,6 +154,9 @@ class Publisher:
             self._since = since
             self._raise_alarm(str(error))
             return
+        except NotCompiled as error:
+            self._refuse(str(error))
+            return
         if changed:
             self.alarm = None
             self._behind = False
@@ -186,8 +194,18 @@ class Publisher:
         self.alarm = f"the newest revision is not known: {why}"
         log.error("%s", self.alarm)
 
+    def _refuse(self, why: str) -> None:
+        """Raise the alarm for a state that is not published; the fleet keeps what it has."""
+        if why != self.alarm:
+            log.error("%s", why)
+        self.alarm = why
+
     def _compile(self, state: TopologySnapshot) -> _Compiled | None:
-        """Compile a state, if it is newer than what is published. One call at a time."""
+        """Compile a state, if it is newer than what is published. One call at a time.
+
+        Raises:
+            NotCompiled: the state's ruleset can't be compiled.
+        """
         last = self._published
         if last is not None and state.revision <= last.snapshot.revision:
             return None
@@ -206,8 +224,7 @@ class Publisher:
         try:
             self._cache.set(compiled.snapshot, force=self._force)
         except (OverSize, StaleRevision, SuspiciousShrink) as refused:
-            self.alarm = f"revision {revision} is not published: {refused}"
-            log.error("%s", self.alarm)  # noqa: TRY400 - a guard, not a bug
+            self._refuse(f"revision {revision} is not published: {refused}")
             return
         self.alarm = None
         self._published = compiled

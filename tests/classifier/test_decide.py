@@ -121,3 +121,18 @@ def test_changes_without_end_are_given_up(
     with pytest.raises(Unsettled):
         decider.decide(REQUEST)
     assert lookups == MAX_STARTS
+
+
+def test_a_stored_ruleset_that_can_not_be_read_leaves_the_last_one_in_force(
+    topology: Topology, decider: Decider
+) -> None:
+    by_claims(topology)
+    topology.claims.claim([ClaimSpec("tenant", "acme", "cell-1")], actor="t")
+    assert decider.decide(REQUEST).decision.cell == "cell-1"
+    topology.rulesets.put("bad", '{"rules": NaN}', actor="t")
+    topology.rulesets.activate("bad", 1, actor="t")
+    assert decider.decide(REQUEST).decision.cell == "cell-1"
+    fresh = Decider(topology)
+    with pytest.raises(NoRuleset):
+        fresh.decide(REQUEST)
+    fresh.close()

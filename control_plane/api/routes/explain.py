@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,6 +14,7 @@ from control_plane.api.schemas.explain import ExplainBody, Explained
 from control_plane.api.state import TheTopology
 from control_plane.routing import explain as explanation
 from control_plane.routing.model import Cells
+from control_plane.routing.rules.document import text_of
 from control_plane.routing.rules.parse import parse
 from control_plane.topology import Topology
 
@@ -33,7 +33,7 @@ async def explain(topology: TheTopology, body: ExplainBody) -> dict[str, Any]:
 def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
     snapshot = topology.snapshot()
     if body.ruleset is not None:
-        ruleset = parse(json.dumps(body.ruleset))
+        ruleset = parse(text_of(body.ruleset))
     elif snapshot.ruleset is not None:
         ruleset = parse(snapshot.ruleset.document)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
@@ -23,6 +22,7 @@ from control_plane.api.schemas.rulesets import (
 )
 from control_plane.api.state import TheTopology
 from control_plane.api.write import WriteOptions
+from control_plane.routing.rules.document import read_stored, text_of
 from control_plane.routing.rules.lint import Finding, lint
 from control_plane.topology import Topology
 from control_plane.topology.values.change import Ruleset
@@ -75,7 +75,7 @@ async def lint_ruleset(topology: TheTopology, document: Document) -> dict[str, A
     Nothing is stored.
     """
     cells = await run_in_threadpool(topology.cells.all)
-    findings = lint(json.dumps(document), cells)
+    findings = await run_in_threadpool(lambda: lint(text_of(document), cells))
     return {"findings": [_finding(finding) for finding in findings]}
 
 
@@ -85,7 +85,7 @@ async def get_active(topology: TheTopology) -> JSONResponse:
     ruleset = await run_in_threadpool(topology.rulesets.active)
     if ruleset is None:
         return JSONResponse({"active": False})
-    return JSONResponse({**_summary(ruleset), "document": json.loads(ruleset.document)})
+    return JSONResponse({**_summary(ruleset), "document": read_stored(ruleset.document)})
 
 
 @router.get("/{name}", responses=answers(RulesetDocument), openapi_extra=VIEWER)
@@ -96,7 +96,7 @@ async def get_ruleset(
 ) -> JSONResponse:
     """Return a version of a ruleset with its document, by default the newest."""
     ruleset = await run_in_threadpool(topology.rulesets.get, name, version)
-    document = {**_summary(ruleset), "document": json.loads(ruleset.document)}
+    document = {**_summary(ruleset), "document": read_stored(ruleset.document)}
     return JSONResponse(document, headers={"etag": f'"{ruleset.version}"'})
 
 
@@ -112,7 +112,7 @@ async def put_ruleset(
     if name in RESERVED:
         detail = f"a ruleset can't be called {name!r}: /v1/rulesets/{name} is something else"
         raise ProblemError(422, detail, code="invalid")
-    text = json.dumps(document, sort_keys=False, ensure_ascii=False, separators=(",", ":"))
+    text = text_of(document)
     findings = await run_in_threadpool(_check, topology, text)
     written = await run_in_threadpool(
         topology.rulesets.put,

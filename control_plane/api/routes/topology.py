@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fastapi import APIRouter
@@ -18,6 +17,7 @@ from control_plane.api.schemas.cells import CellBody
 from control_plane.api.schemas.topology import TopologyBody, TopologyDocument, TopologyWritten
 from control_plane.api.state import TheTopology
 from control_plane.api.write import RequestedWrite, WriteOptions
+from control_plane.routing.rules.document import load, read_stored
 from control_plane.routing.rules.lint import lint
 from control_plane.topology import Topology
 from control_plane.topology.maintenance.desired import Desired, text_of
@@ -38,9 +38,9 @@ async def get_topology(topology: TheTopology) -> JSONResponse:
     snapshot = await run_in_threadpool(topology.snapshot)
     versions = await run_in_threadpool(topology.rulesets.versions)
     active = snapshot.ruleset
-    documents = {one.name: json.loads(one.document) for one in versions}
+    documents = {one.name: read_stored(one.document) for one in versions}
     if active is not None:
-        documents[active.name] = json.loads(active.document)
+        documents[active.name] = read_stored(active.document)
     body = {
         "revision": snapshot.revision,
         "cells": [_declared(cell) for cell in snapshot.cells],
@@ -74,6 +74,9 @@ async def put_topology(
 def _apply(
     topology: Topology, snapshot: TopologySnapshot, body: TopologyBody, write: RequestedWrite
 ) -> tuple[Written[None], int]:
+    for document in body.rulesets.values():
+        # Before it is compared with what is stored: what is no JSON can't be.
+        load(document)
     specs = _specs(snapshot, body.cells)
     desired = Desired(specs, body.rulesets, body.active, body.prune)
     base = snapshot.revision

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from control_plane.routing.rules.limits import BudgetExceeded
 from control_plane.routing.rules.problems import Problems
 from control_plane.routing.rules.regex import Regex, RegexError
 from control_plane.routing.rules.ruleset import Template
@@ -48,15 +49,21 @@ def read_objects(raw: Any, field: str, problems: Problems) -> list[dict[str, Any
 
 
 def read_regex(raw: Any, field: str, problems: Problems, *, fold: bool = False) -> Regex | None:
-    """Return a compiled regex; with ``fold`` it ignores case. None if RE2 refuses it."""
+    """Return a compiled regex; with ``fold`` it ignores case. None if RE2 refuses it.
+
+    Raises:
+        RulesetError: The patterns of the ruleset are too many or too large together.
+    """
     if not isinstance(raw, str):
         problems.add(field, "must be a regular expression in a string", 'write "^…$"')
         return None
     try:
-        return Regex(raw, case_sensitive=not fold)
+        return problems.budget.compile(raw, case_sensitive=not fold)
+    except BudgetExceeded as error:
+        problems.stop(field, str(error), "split the ruleset, or write simpler patterns")
     except RegexError as error:
         problems.add(field, f"RE2 refuses {raw!r}: {error}", "use RE2 syntax (no lookaround)")
-        return None
+    return None
 
 
 def read_template(raw: Any, field: str, problems: Problems) -> Template | None:

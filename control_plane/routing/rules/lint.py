@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from control_plane.names import INTERNAL_PREFIX
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.model import Cell
 from control_plane.routing.rules.document import Document
+from control_plane.routing.rules.limits import MAX_FINDINGS
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.policies import POLICY_FIELDS
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
+    Match,
     Next,
     Proxy,
     Rule,
@@ -23,6 +26,9 @@ from control_plane.routing.rules.ruleset import (
     UseCell,
     UseWeighted,
 )
+
+MAX_LISTED = 20
+"""Names in a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ class Finding:
 
 
 def lint(document: Document, cells: Iterable[Cell] | None = None) -> list[Finding]:
-    """Return everything worth saying about a ruleset.
+    """Return everything worth saying about a ruleset, errors first, at most `MAX_FINDINGS`.
 
     Args:
         cells: The cells that rules may name, retired ones included; None: names are not checked.
@@ -47,22 +53,24 @@ def lint(document: Document, cells: Iterable[Cell] | None = None) -> list[Findin
         ruleset = parse(document)
     except RulesetError as error:
         return [Finding("error", p.rule, p.field, p.message, p.hint) for p in error.problems]
-    return [*_errors(ruleset, None if cells is None else _Names.of(cells)), *_warnings(ruleset)]
+    errors = _errors(ruleset, None if cells is None else _Names.of(cells))
+    findings = list(islice(errors, MAX_FINDINGS))
+    return [*findings, *islice(_warnings(ruleset), MAX_FINDINGS - len(findings))]
 
 
 @dataclass(frozen=True, slots=True)
 class _Names:
     """What rules may call cells by."""
 
-    names: tuple[str, ...]
-    addresses: tuple[str, ...]
+    names: frozenset[str]
+    addresses: frozenset[str]
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> _Names:
-        """Sort the cells' names, and their addresses in lower case."""
+        """Return the cells' names, and their addresses in lower case."""
         given = tuple(cells)
-        names = sorted({cell.name for cell in given})
-        return cls(tuple(names), tuple(sorted({cell.address.lower() for cell in given})))
+        names = frozenset(cell.name for cell in given)
+        return cls(names, frozenset(cell.address.lower() for cell in given))
 
 
 def _errors(ruleset: Ruleset, cells: _Names | None) -> Iterator[Finding]:
@@ -126,15 +134,20 @@ def _unresolved(
 
 
 def _unknown_cells(rule: Rule, cells: _Names) -> Iterator[Finding]:
-    hint = f"use one of: {', '.join(cells.names) or '(there are no cells)'}"
+    hint = f"use one of: {_listed(cells.names) or '(there are no cells)'}"
     for field, name in _named_cells(rule):
         if name not in cells.names:
             yield Finding("error", rule.id, field, f"there is no cell {name!r}", hint)
     address = rule.action.address if isinstance(rule.action, Proxy) else None
     if address is not None and address.lower() not in cells.addresses:
         message = f"no cell has the address {address!r}"
-        hint = f"add such a cell, or use: {', '.join(cells.addresses)}"
+        hint = f"add such a cell, or use: {_listed(cells.addresses)}"
         yield Finding("error", rule.id, "proxy.address", message, hint)
+
+
+def _listed(names: frozenset[str]) -> str:
+    """Return the first `MAX_LISTED` of some names."""
+    return ", ".join(sorted(names)[:MAX_LISTED]) + (" …" if len(names) > MAX_LISTED else "")
 
 
 def _named_cells(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -152,14 +165,15 @@ def _named_cells(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def _warnings(ruleset: Ruleset) -> Iterator[Finding]:
     decided_by: Rule | None = None
-    for index, rule in enumerate(ruleset.rules):
+    shadows = _Shadows()
+    for rule in ruleset.rules:
         if decided_by is not None:
             message = f"never reached: {decided_by.id} decides every request before it"
             yield Finding("warning", rule.id, "match", message, "move it up or remove it")
         elif _always_decides(rule):
             decided_by = rule
         else:
-            shadow = next((r for r in ruleset.rules[:index] if _shadows(r, rule)), None)
+            shadow = shadows.of(rule)
             if shadow is not None:
                 message = f"never reached: {shadow.id} has the same match and decides first"
                 yield Finding("warning", rule.id, "match", message, "merge the two")
@@ -190,10 +204,24 @@ def _key_has_captures(action: Classify) -> bool:
     return any(template.references for template in templates)
 
 
-def _shadows(earlier: Rule, later: Rule) -> bool:
-    """Return whether the earlier rule decides every request that the later one matches."""
-    same = bool(earlier.matches) and set(earlier.matches) <= set(later.matches)
-    return same and _final(earlier)
+class _Shadows:
+    """Finds the earlier rule that decides every request that a later one matches.
+
+    Each rule is compared with all before it, so matches are numbered: numbers compare quickly.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Match, int] = {}
+        self._final: list[tuple[frozenset[int], Rule]] = []
+
+    def of(self, rule: Rule) -> Rule | None:
+        """Return the first rule that shadows this one; remember this one for those after it."""
+        numbers = self._numbers
+        matches = frozenset(numbers.setdefault(one, len(numbers)) for one in rule.matches)
+        shadow = next((earlier for its, earlier in self._final if its <= matches), None)
+        if matches and shadow is None and _final(rule):
+            self._final.append((matches, rule))
+        return shadow
 
 
 def _unstated(rule: Rule) -> Iterator[Finding]:

@@ -12,16 +12,16 @@ from control_plane.routing.rules.actions import read_action
 from control_plane.routing.rules.digest import rules_digest
 from control_plane.routing.rules.document import Document, load
 from control_plane.routing.rules.fields import check_fields
+from control_plane.routing.rules.limits import MAX_KEYED_RULES, MAX_RULES
 from control_plane.routing.rules.matches import read_matches
 from control_plane.routing.rules.policies import read_policies
 from control_plane.routing.rules.problems import Problems
-from control_plane.routing.rules.ruleset import Rule, Ruleset
+from control_plane.routing.rules.ruleset import Classify, ClassifyType, Rule, Ruleset
 from control_plane.routing.rules.transforms import read_required, read_transforms
-
-MAX_RULES = 1000
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _FIELDS = ("name", "description", "defaults", "rules", "version")
+_KEYED = frozenset({ClassifyType.CELL_ID, ClassifyType.SESSION_PREFIX})
 _RULE_FIELDS = (
     "id", "match", "transform", "validate", "action", "classify", "proxy", "description",
     "on_unknown", "on_classifier_down", "on_cell_down", "on_invalid",
@@ -47,6 +47,9 @@ def parse(document: Document) -> Ruleset:
     ids: set[str] = set()
     defaults = raw.get("defaults", {})
     parsed = [_rule(rule, index, defaults, ids, problems) for index, rule in enumerate(rules)]
+    if sum(rule is not None and _is_keyed(rule) for rule in parsed) > MAX_KEYED_RULES:
+        message = f"more than {MAX_KEYED_RULES} rules look a key up (CELL_ID, SESSION_PREFIX)"
+        problems.add("rules", message, "join rules that look up the same key")
     problems.raise_if_any()
     return Ruleset(
         str(raw.get("name", "unnamed")),
@@ -84,3 +87,14 @@ def _rule_id(raw: Any, index: int, ids: set[str], problems: Problems) -> str:
     if raw in ids:
         problems.add(f"{place}.id", f"{raw!r} is used twice", "give each rule its own id")
     return raw
+
+
+def _is_keyed(rule: Rule) -> bool:
+    """Return whether the rule has a route for each cell."""
+    action = rule.action
+    return (
+        isinstance(action, Classify)
+        and action.type in _KEYED
+        and action.value is not None
+        and bool(action.value.references)
+    )

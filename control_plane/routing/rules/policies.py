@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from control_plane.routing.rules.limits import MAX_WEIGHTS
 from control_plane.routing.rules.problems import Problems
 from control_plane.routing.rules.ruleset import (
     Next,
@@ -76,7 +77,7 @@ def _policy(raw: Any) -> Policy | None:
 def _weighted(value: Any) -> UseWeighted | None:
     if value is True:
         return UseWeighted()
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or len(value) > MAX_WEIGHTS:
         return None
     # Without a weight above 0 nobody would be chosen.
     good = all(_is_weight(weight) for weight in value.values()) and any(value.values())

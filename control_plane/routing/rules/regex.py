@@ -5,10 +5,26 @@ from __future__ import annotations
 import re2
 
 MAX_PATTERN_CHARS = 4096
+MAX_NESTING = 50
+"""Groups one within another. The compiler's parser recurses into them, three calls for each."""
+MAX_PROGRAM = 5000
+"""RE2 instructions of one pattern; the largest of GitLab's has 1,641.
+
+RE2's time grows with the square of that. This many take 20 ms, during which nothing else runs.
+"""
+_TRIAL_BYTES = 128 << 10
+"""RE2 gives up on programs that are much larger than `MAX_PROGRAM` when it has so much memory."""
 
 
 class RegexError(ValueError):
     """RE2 refuses the pattern; the message is RE2's own."""
+
+
+class TooLargeProgram(RegexError):
+    """RE2 would need more than `MAX_PROGRAM` instructions."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it needs more than {MAX_PROGRAM} instructions")
 
 
 def _options(*, case_sensitive: bool) -> re2.Options:
@@ -20,21 +36,78 @@ def _options(*, case_sensitive: bool) -> re2.Options:
     return options
 
 
+def nesting(pattern: str) -> int:
+    """Return how deep groups stand one within another; of what RE2 refuses, any number."""
+    depth = deepest = 0
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        if char == "\\" and pattern.startswith("\\Q", at):
+            end = pattern.find("\\E", at + 2)
+            at = len(pattern) if end < 0 else end + 2
+            continue
+        if char == "[":
+            at = _class_end(pattern, at)
+            continue
+        if char == "(":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char == ")":
+            depth -= 1
+        at += 2 if char == "\\" else 1
+    return deepest
+
+
+def _class_end(pattern: str, at: int) -> int:
+    """Return the index after the class that begins at ``at``."""
+    at += 2 if pattern.startswith("^", at + 1) else 1
+    first = at
+    while at < len(pattern) and (pattern[at] != "]" or at == first):
+        named = pattern.find(":]", at + 2) if pattern.startswith("[:", at) else -1
+        if named >= 0 and pattern[at + 2 : named].strip("^").isalpha():
+            at = named + 2
+        else:
+            at += 2 if pattern[at] == "\\" else 1
+    return at + 1
+
+
+def _program_size(pattern: str, *, case_sensitive: bool) -> int:
+    """Return how many instructions RE2 needs; raise `TooLargeProgram` soon if they are too many."""
+    options = _options(case_sensitive=case_sensitive)
+    options.max_mem = _TRIAL_BYTES
+    size: int = _compiled(pattern, options).programsize
+    if size > MAX_PROGRAM:
+        raise TooLargeProgram
+    return size
+
+
+def _compiled(pattern: str, options: re2.Options) -> re2._Regexp[bytes]:
+    try:
+        return re2.compile(pattern.encode(), options)
+    except re2.error as error:
+        text = error.args[0] if error.args else "invalid pattern"
+        message = text.decode() if isinstance(text, bytes) else str(text)
+        if "too large" in message:
+            raise TooLargeProgram from error
+        raise RegexError(message) from error
+
+
 class Regex:
     """A compiled pattern with search semantics over bytes (Latin-1 mode, as in Envoy)."""
 
-    __slots__ = ("_compiled", "_numbers", "case_sensitive", "groups", "pattern")
+    __slots__ = ("_compiled", "_numbers", "case_sensitive", "groups", "pattern", "program_size")
 
     def __init__(self, pattern: str, *, case_sensitive: bool = True) -> None:
         if len(pattern) > MAX_PATTERN_CHARS:
             raise RegexError(f"the pattern is longer than {MAX_PATTERN_CHARS} characters")
+        if nesting(pattern) > MAX_NESTING:
+            raise RegexError(f"more than {MAX_NESTING} groups stand one within another")
         self.pattern = pattern
         self.case_sensitive = case_sensitive
-        try:
-            self._compiled = re2.compile(pattern.encode(), _options(case_sensitive=case_sensitive))
-        except re2.error as error:
-            text = error.args[0] if error.args else "invalid pattern"
-            raise RegexError(text.decode() if isinstance(text, bytes) else str(text)) from error
+        options = _options(case_sensitive=case_sensitive)
+        self.program_size = _program_size(pattern, case_sensitive=case_sensitive)
+        """RE2 instructions."""
+        self._compiled = _compiled(pattern, options)
         numbers: dict[bytes, int] = self._compiled.groupindex
         named = sorted(numbers.items(), key=lambda item: item[1])
         self._numbers = tuple((name.decode(), number) for name, number in named)

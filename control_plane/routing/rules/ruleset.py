@@ -200,7 +200,11 @@ class _PathPrefilter:
 
     def candidates(self, path: bytes) -> tuple[Rule, ...]:
         """Return, in order, the rules that the path alone does not rule out."""
-        occurring = self._set.search(path)
+        try:
+            occurring = self._set.search(path)
+        except MemoryError:
+            # Each pattern by itself needs less.
+            return self._rules
         candidates = self._candidates.get(occurring)
         if candidates is None:
             candidates = tuple(

@@ -16,7 +16,7 @@ from control_plane.topology.cells import lifecycle, rows
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction
 from control_plane.topology.values.cell import Cell, CellSpec
-from control_plane.topology.values.change import Change, Written
+from control_plane.topology.values.change import Change, Ruleset, Written
 from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
 
 _OF_HEALTH = frozenset({"healthy", "version"})
@@ -127,7 +127,7 @@ def _check_ranges(cell: Cell, spec: CellSpec) -> None:
 def _apply_rulesets(tx: Transaction, desired: Desired) -> None:
     for name, document in desired.rulesets.items():
         newest = rulesets.newest(tx.connection, name)
-        if name != desired.active and (newest is None or json.loads(newest.document) != document):
+        if name != desired.active and not _says(newest, document):
             rulesets.put(tx, name, text_of(document), None)
     if desired.active is not None:
         _activate(tx, desired.active, desired.rulesets.get(desired.active))
@@ -140,11 +140,19 @@ def _activate(tx: Transaction, name: str, document: Mapping[str, Any] | None) ->
     """
     current = rulesets.active(tx.connection)
     same = current is not None and current.name == name
-    if current is not None and same and document in (None, json.loads(current.document)):
+    if current is not None and same and (document is None or _says(current, document)):
         return
     newest = rulesets.newest(tx.connection, name)
-    if document is not None and (newest is None or json.loads(newest.document) != document):
+    if document is not None and not _says(newest, document):
         newest = rulesets.put(tx, name, text_of(document), None)
     if newest is None:
         raise NotFound("ruleset", name)
     rulesets.activate(tx, name, newest.version, None)
+
+
+def _says(stored: Ruleset | None, document: Mapping[str, Any]) -> bool:
+    """Return whether a stored ruleset says what a document says; one that is no JSON does not."""
+    try:
+        return stored is not None and bool(json.loads(stored.document) == document)
+    except (ValueError, RecursionError):
+        return False
