@@ -17,6 +17,7 @@ from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_NAME = 253
 MAX_LABEL = 63
+MAX_PORT = 65535
 _LABEL_ENDS = frozenset(string.ascii_letters + string.digits)
 _LABEL_STARTS = _LABEL_ENDS | {"_"}
 _LABEL_INSIDE = _LABEL_STARTS | {"-"}
@@ -48,6 +49,12 @@ class Endpoint:
     def is_ip(self) -> bool:
         """Whether the host is an IP address, which needs no DNS."""
         return _is_ip(self.host)
+
+    def problem(self) -> tuple[str, str] | None:
+        """Return what is wrong with the endpoint and a hint; None if nothing is."""
+        if not 1 <= self.port <= MAX_PORT:
+            return f"has no port from 1 to {MAX_PORT}", "write 10.0.0.1:443"
+        return host_problem(self.host)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -151,7 +158,7 @@ def _split(text: str) -> tuple[str, str | None]:
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MAX_PORT
 
 
 def _is_ip(host: str) -> bool:
