@@ -166,8 +166,8 @@ class Settings(BaseSettings):
         files = (self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca)
         if any(files) and not all(files):
             names = ("grpc_tls_certificate", "grpc_tls_key", "grpc_tls_client_ca")
-            lacking = ", ".join(n for n, file in zip(names, files, strict=True) if not file)
-            raise ValueError(f"the three files of grpc_tls_… belong together: {lacking} is missing")
+            missing = ", ".join(n for n, file in zip(names, files, strict=True) if not file)
+            raise ValueError(f"the three files of grpc_tls_… belong together: {missing} is missing")
         if all(files) and self.classifier_protocol == "grpc":
             raise ValueError(
                 "classifier_protocol grpc: Envoy calls it in plaintext, which a port with TLS "

@@ -1,1 +1,1 @@
-"""Answers Envoy's question for ambiguous requests: the evaluator over live claims."""
+"""Answers Envoy's questions about ambiguous requests: the evaluator over the newest claims."""

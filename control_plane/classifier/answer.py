@@ -1,4 +1,4 @@
-"""What the classifier tells Envoy: a decision as headers."""
+"""Encodes decisions for Envoy, as headers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TIER = "classifier"
 CACHED_MS = 60_000
 """How long the edge may keep an answer."""
 NEGATIVE_CACHED_MS = 1000
-"""How long it may keep one that rests on a name that nobody owns.
+"""How long the edge may keep an answer that rests on a name that nobody owns.
 
 No epoch is raised when that name is claimed.
 """
 MAX_HEADS = 4096
-"""How many encoded heads of answers are kept."""
+"""How many encoded heads of answers an encoder keeps."""
 _CACHE_LINE = f"\r\n{CACHE_HEADER}: ".encode()
 
 
@@ -65,7 +65,7 @@ class AnswerEncoder:
         elif isinstance(outcome, Status):
             head = self._head((outcome.code, decision.rule, cache), decision)
         else:
-            # A weighted choice: an answer that is kept would send all requests to one cell.
+            # A weighted choice: if the edge kept the answer, all requests would go to one cell.
             return _ENCODERS[cache](decision) + b"\r\n\r\n"
         if cache:
             return head + b" " + cache_terms(verdict)

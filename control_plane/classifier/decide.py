@@ -102,7 +102,7 @@ class Decider:
             trace: Whether the decision is to have its trace.
 
         Raises:
-            NoRuleset: None is active.
+            NoRuleset: No ruleset is active.
             UnknownRuleset: No ruleset has this digest.
             Unsettled: Cells or the ruleset change all the time.
         """
@@ -262,7 +262,7 @@ class _Question:
             keys, only to see what is committed.
 
         Raises:
-            NoRuleset: None is active.
+            NoRuleset: No ruleset is active.
         """
         if seen is not None:
             if self._revision < 0:

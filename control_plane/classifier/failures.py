@@ -1,4 +1,4 @@
-"""Why a request can't be decided, and what the edge, the metrics and the log are told of it."""
+"""The reasons why a request can't be decided, for the edge, the metrics and the log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Reason(Enum):
     """Why a request can't be decided, as the edge is told."""
 
     NO_RULESET = "no ruleset is active"
-    UNKNOWN_RULESET = "there is no ruleset as the edge has"
+    UNKNOWN_RULESET = "there is no ruleset with the digest that the edge names"
     UNSETTLED = "cells or ruleset change all the time"
     NO_DATABASE = "the database can't be read"
     TOO_MANY = "too many look-ups wait for the database"
@@ -65,7 +65,7 @@ class Failures:
             return
         # A driver's errors have several lines.
         why = " ".join(str(error).split())
-        text = "a question is not answered (%d more since the last line): %s"
+        text = "a request can't be decided (%d more since the last line): %s"
         log.error(text, self._left_out, why)
         self._logged_at = now
         self._left_out = 0

@@ -22,6 +22,7 @@ from control_plane.routing.model import Request
 _OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
 
 _UNREAD = UNSEEN_BY_RULES | {":authority", ":method", ":path", ":scheme"}
+"""Headers that are not passed to the rules: pseudo-headers, and those that no rule may see."""
 
 
 class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc]  # untyped

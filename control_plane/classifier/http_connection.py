@@ -66,8 +66,6 @@ _NAMES: dict[bytes, str] = {}
 """Names of headers as the evaluator has them. To look one up costs less than to convert it."""
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-
-
 _FAILED = unable("the classifier failed")
 
 
@@ -115,9 +113,9 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; close it at once if there are `MAX_CONNECTIONS` already."""
-        self._transport = transport  # type: ignore[assignment]  # uvloop's is none of asyncio's
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
         if len(self._open.connections) >= MAX_CONNECTIONS:
-            log.warning("a connection is refused: there are %d", MAX_CONNECTIONS)
+            log.warning("a connection is refused: there are %d already", MAX_CONNECTIONS)
             transport.close()
             return
         self._open.connections.add(self)
@@ -135,7 +133,9 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
-            log.exception("a question is not answered", exc_info=error.__context__)
+            log.exception(
+                "a question can't be answered: the classifier failed", exc_info=error.__context__
+            )
             self._refuse(_FAILED)
         except httptools.HttpParserUpgrade:
             # The question itself is answered, but nothing is upgraded here.
@@ -259,7 +259,7 @@ class HttpConnection(asyncio.Protocol):
     def _end_answering(self, task: asyncio.Task[None]) -> None:
         self._open.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a question is not answered", exc_info=error)
+            log.error("a question can't be answered: the classifier failed", exc_info=error)
             self._refuse(_FAILED)
 
     def _close_after_answers(self) -> None:
@@ -273,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def close_if_idle(self, seconds: float) -> None:
-        """Add seconds of silence; close if they are too many, or too many amid a request."""
+        """Add seconds of silence; close after `IDLE_S` of it, within a request after `HEAD_S`."""
         self._quiet_s += seconds
         if self._quiet_s > (HEAD_S if self._received else IDLE_S):
             self.close()

@@ -1,4 +1,4 @@
-"""What one process's classifier has done, as Prometheus metrics.
+"""Counts what one process's classifier does, as Prometheus metrics.
 
 The processes of a classifier count in shared memory, so that the server can add their figures up.
 To count there costs as much as half a decision. So decisions are first tallied in plain lists, and
@@ -26,7 +26,7 @@ _BUCKETS_S = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.0
 _CACHE_COUNTS = {
     "hits": "Questions that a cache answered",
     "misses": "Questions that a cache could not answer",
-    "stale": "Questions that a cache answered beyond an entry's time, since nobody else did",
+    "stale": "Questions that a cache answered beyond an entry's time, since the classifier did not",
     "evictions": "Entries that made room for others",
     "misdirected": "Entries forgotten, and requests asked again if possible, since a cell said 421",
     "errors": "Times that a cache could not be read or written",
@@ -103,7 +103,7 @@ class ClassifierMetrics:
         self._caches = _cache_counters(registry)
         self._entries = Gauge(
             "cellway_cache_entries",
-            "Entries of a cache, as the last that told has it",
+            "Entries of a cache, by the newest report",
             ["cache"],
             registry=registry,
             multiprocess_mode="mostrecent",

@@ -197,11 +197,16 @@ class _Table:
             KeyTree(lookup, partial(self._cell_route, rule, serving)).fill(to_cell, texts)
             add(keyed.matcher, holds(lookup.holds(texts)), _unless_twice(lookup, to_cell, ask))
         refused = self._route(keys.on_down, rule)
-        if down and refused is not None:
-            add(keyed.matcher, holds(lookup.holds(down)), _unless_twice(lookup, refused, ask))
         unknown = self._route(keys.on_unknown, rule)
+        if down and (refused is not None or unknown is not None):
+            on_down = _unless_twice(lookup, refused, ask)
+            if on_down is not None:
+                add(keyed.matcher, holds(lookup.holds(down)), on_down)
         if unknown is not None:
             condition = _is_unknown(lookup, sorted([*serving, *down]), asked=ask is not None)
+            if down and refused is None:
+                # These keys go on to the next rule, and are not unknown.
+                condition = all_of([condition, negated(holds(lookup.holds(down)))])
             add(keyed.matcher, condition, unknown)
         return keyed if keyed.matcher.matcher_list.matchers else None
 
@@ -228,16 +233,25 @@ def _by_method(reading: route_components_pb2.Route, writing: route_components_pb
     return on_match
 
 
-def _unless_twice(lookup: KeyLookup, on_match: OnMatch, ask: OnMatch | None) -> OnMatch:
-    """Return ``on_match``, but where the key may stand there twice, the classifier's answer."""
-    if not lookup.mark:
+def _unless_twice(
+    lookup: KeyLookup, on_match: OnMatch | None, ask: OnMatch | None
+) -> OnMatch | None:
+    """Return ``on_match``, but where the key may stand there twice, the classifier's answer.
+
+    Args:
+        on_match: What a key that stands there once leads to; None: on to the next rule.
+        ask: The classifier's answer; None where it can't be asked.
+    """
+    if not lookup.mark or (ask is None and on_match is None):
         return on_match
     once = matcher_pb2.Matcher.OnMatch()
-    if ask is not None:
-        add(once.matcher, holds(lookup.twice()), ask)
-        once.matcher.on_no_match.CopyFrom(on_match)
-    else:
+    if ask is None:
+        assert on_match is not None
         add(once.matcher, negated(holds(lookup.twice())), on_match)
+        return once
+    add(once.matcher, holds(lookup.twice()), ask)
+    if on_match is not None:
+        once.matcher.on_no_match.CopyFrom(on_match)
     return once
 
 

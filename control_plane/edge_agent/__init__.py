@@ -1,1 +1,1 @@
-"""Beside an Envoy: passes its ADS stream on, and keeps on disk what Envoy acknowledged."""
+"""The agent beside an Envoy: passes its ADS stream on, and saves what Envoy acknowledges."""

@@ -1,4 +1,4 @@
-"""What the reporter reads from Envoy's admin interface, each second over one connection.
+"""Reads Envoy's admin interface for the reporter, each second over one connection.
 
 Two questions are asked (measured with 1,000 cells of two endpoints each, Envoy 1.40):
 
@@ -119,11 +119,11 @@ class Admin:
         try:
             async with self._client.stream("GET", path, params=dict(query)) as response:
                 if response.status_code != httpx.codes.OK:
-                    raise AdminError(f"{path}: {response.status_code}")
+                    raise AdminError(f"{path}: answered {response.status_code}")
                 async for chunk in response.aiter_bytes():
                     content += chunk
                     if len(content) > MAX_ANSWER_BYTES:
-                        raise AdminError(f"{path}: over {MAX_ANSWER_BYTES} bytes")
+                        raise AdminError(f"{path}: answered over {MAX_ANSWER_BYTES} bytes")
             return json.loads(content)
         except httpx.HTTPError as error:
             raise AdminError(f"{path}: {str(error) or type(error).__name__}") from error

@@ -1,4 +1,4 @@
-"""What an Envoy holds of its clusters, kept up to date with as few questions as possible. Pure.
+"""An Envoy's own view of its clusters, kept up to date with as few questions as possible. Pure.
 
 The problem: Envoy's full answer about 1,000 clusters costs its main thread 24 ms each second, and
 almost never says anything new. The idea: two membership gauges of each cluster cost a quarter of
@@ -31,7 +31,7 @@ _Members = tuple[int | None, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is to be reported."""
+    """The clusters that are to be reported."""
 
     start_over: bool
     """Whether ``clusters`` are all that there are, because some have gone."""
@@ -120,5 +120,5 @@ def _members(gauges: Mapping[str, int], stats_names: Iterable[str]) -> dict[str,
 
 
 def _is_unchecked(cluster: Cluster) -> bool:
-    """Return whether an endpoint awaits its first check: that may not change the gauges."""
+    """Return whether an endpoint awaits its first check, whose result may change no gauge."""
     return any(status == health_check_pb2.UNKNOWN for _, _, status in cluster.endpoints)

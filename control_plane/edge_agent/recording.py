@@ -1,4 +1,4 @@
-"""What an Envoy has acknowledged on one delta stream: a pure state machine between the two ends.
+"""Records what an Envoy acknowledges on one delta stream: a pure state machine in between.
 
 The agent passes each message on and shows it to a `Recording`, which thereby knows what Envoy runs
 and can be written to disk. Example:
@@ -44,7 +44,7 @@ class _Subscription:
 
 
 class Recording:
-    """Is shown every message of a stream, and knows what Envoy runs."""
+    """Follows every message of a stream, and so knows what Envoy runs."""
 
     def __init__(self, before: SavedSnapshot | None) -> None:
         """Begin a stream.
@@ -107,7 +107,8 @@ class Recording:
 
         Raises:
             OlderRevision: Envoy or the disk has something newer. The response must not be passed
-            on. ValueError: The response does not say of which revision it is.
+                on.
+            ValueError: The response does not say of which revision it is.
         """
         revision = _revision(response)
         if revision < self._floor:

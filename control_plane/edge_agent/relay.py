@@ -57,7 +57,7 @@ class Relay:
         self._node = ""
         """The id of the one Envoy that is served; empty until it has come."""
         self._latest: SavedSnapshot | None = store.newest
-        """What Envoy was last known to run. It may be newer than what could be written."""
+        """The last recording of what Envoy runs. It may be newer than what could be written."""
         self._older_until = 0.0
         """Until when the control plane counts as being at an older revision."""
 

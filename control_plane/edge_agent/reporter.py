@@ -68,7 +68,7 @@ class Reporter:
                 text = _text_of(error)
                 # A warning once, and not at each try.
                 level = logging.DEBUG if text == logged else logging.WARNING
-                log.log(level, "no reports: %s", text)
+                log.log(level, "Envoy's view of its endpoints is not reported: %s", text)
                 logged = text
             except Exception:
                 log.exception("the reporter has failed; it begins again")

@@ -28,7 +28,7 @@ class Saver:
         self._wake = asyncio.Event()
 
     def offer(self, newest: Callable[[], SavedSnapshot | None]) -> None:
-        """Have the newest state written.
+        """Ask for the newest state to be written.
 
         Args:
             newest: Called at the time of the write; returns None if nothing is fit to be written.
@@ -69,7 +69,7 @@ class Saver:
             return False
         except OlderRevision as error:
             self._metrics.older.inc()
-            log.error("a snapshot is not kept: %s", error)  # noqa: TRY400
+            log.error("a snapshot is not saved: %s", error)  # noqa: TRY400
             return True
         self._metrics.unsaved.set(0)
         self._metrics.revision.set(snapshot.revision)

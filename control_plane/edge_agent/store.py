@@ -30,7 +30,7 @@ class OlderRevision(Exception):
 
 
 class DirectoryTaken(OSError):
-    """Another agent keeps its snapshots in this directory."""
+    """Another agent uses this directory."""
 
 
 class SnapshotStore:

@@ -1,4 +1,4 @@
-"""The agent's connection to the control plane: ADS, reports, and whether it serves."""
+"""The agent's connection to the control plane: ADS, reports, and health checks."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class ClientTls:
     """PEM files for mutual TLS."""
 
     certificate: Path
-    """The node's."""
+    """The node's certificate."""
     key: Path
-    """The node's."""
+    """The key of that certificate."""
     ca: Path
     """The authority that has signed the control plane's certificate."""
     server_name: str

@@ -130,7 +130,7 @@ class Book:
             LimitExceeded: Too many streams are open.
         """
         if len(self._open) >= self._max_nodes:
-            raise LimitExceeded(f"{self._max_nodes} nodes report")
+            raise LimitExceeded(f"{self._max_nodes} streams of reports are open already")
         self._newest_number += 1
         stream = ReportStream(self._newest_number, (group, node), now)
         self._open.add(stream)
@@ -148,7 +148,7 @@ class Book:
             return
         before = counting.health if counting is not None else NO_CLUSTERS
         if counting is None and len(self._counting) >= self._max_nodes:
-            raise LimitExceeded(f"the word of {self._max_nodes} nodes counts")
+            raise LimitExceeded(f"{self._max_nodes} nodes are counted already")
         clusters = self._clusters_of_all + len(health.clusters) - len(before.clusters)
         if clusters > MAX_CLUSTERS_OF_ALL:
             raise LimitExceeded(

@@ -1,4 +1,4 @@
-"""What one edge holds of each cluster, and how a report changes that.
+"""The state of one edge: what it holds of each cluster, and how a report changes that.
 
 After an edge has named itself, its first report says all that it holds; later ones say only the
 clusters that have changed, or nothing, as a heartbeat. A node that names itself again starts over.
@@ -64,7 +64,7 @@ class ClusterHealth(NamedTuple):
 
 
 class EdgeHealth:
-    """What one edge holds of all its clusters. Immutable and shared; compared by identity."""
+    """The health of all clusters of one edge. Immutable and shared; compared by identity."""
 
     __slots__ = ("clusters",)
 
@@ -73,7 +73,7 @@ class EdgeHealth:
 
 
 NO_CLUSTERS = EdgeHealth({})
-"""What an edge holds that has not reported anything."""
+"""The state of an edge that has not reported anything."""
 
 
 class ReportReader:

@@ -125,7 +125,7 @@ class _Stream:
         self._stream: ReportStream | None = None
         """None until the node has named itself."""
         self._health = NO_CLUSTERS
-        """What the next report adds to."""
+        """The state of the edge, to which the next report is applied."""
 
     async def read(self) -> None:
         """Handle messages until the client leaves.
@@ -171,5 +171,5 @@ class _Stream:
         if self._stream is None:
             self._stream = self._book.join(node.cluster, node.id, now)
         elif self._stream.node != (node.cluster, node.id):
-            raise BadReport("a stream is one node's")
+            raise BadReport("a stream reports for one node, and cannot change to another")
         self._health = NO_CLUSTERS

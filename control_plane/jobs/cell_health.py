@@ -83,7 +83,7 @@ class HealthMonitor:
                 # The database is away. The next round will show.
                 self.failed_rounds += 1
                 self._await_reports()
-                log.warning("this round of probes came to nothing: %s", error)
+                log.warning("this round of probes has failed; the next one tries again: %s", error)
             except Exception:
                 self._await_reports()
                 raise

@@ -53,7 +53,7 @@ class CellProbe:
             async with asyncio.timeout(TIMEOUT_S):
                 status = await self._status(endpoint, cell)
         except ssl.SSLError as error:
-            self._warn(endpoint, cell, str(error))
+            self._warn(endpoint, cell, f"is not trusted: {error}")
             return False
         except (OSError, TimeoutError, h11.RemoteProtocolError, AnswerTooLarge):
             return False
@@ -72,7 +72,7 @@ class CellProbe:
         if len(self._warned) >= MAX_WARNED:
             self._warned.clear()
         self._warned[key] = text
-        log.warning("%s at %s: %s", cell.name, endpoint, text)
+        log.warning("%s at %s %s", cell.name, endpoint, text)
 
     async def _status(self, endpoint: Endpoint, cell: Cell) -> int:
         """Send the request and return the final status, 0 if there is no answer."""

@@ -29,7 +29,7 @@ _MIN_PAUSE_S = 0.02
 class RetentionPolicy:
     """Which changes stay: those that are younger than ``days`` *and* among the last ``revisions``.
 
-    A bound of 0 is none.
+    0 means that there is no such bound.
     """
 
     days: float
@@ -81,7 +81,7 @@ class ChangeRetention:
                 await self.round()
             except (TopologyError, OSError):
                 # The database is away, or a disk is full. Nothing is lost: the next round goes on.
-                log.exception("old changes could not be forgotten")
+                log.exception("old changes could not be deleted; the next round tries again")
             await asyncio.sleep(INTERVAL_S)
 
     async def round(self) -> int:
@@ -100,7 +100,7 @@ class ChangeRetention:
                 break
             await asyncio.sleep(max(_MIN_PAUSE_S, loop.time() - started))
         if total:
-            log.info("forgot %d changes, those up to revision %d", total, step.oldest)
+            log.info("deleted %d old changes, up to revision %d", total, step.oldest)
         return total
 
 

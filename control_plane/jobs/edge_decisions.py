@@ -113,7 +113,10 @@ class EdgeDecisions:
             async with asyncio.timeout(WITHDRAW_S):
                 await run_in_threadpool(self._topology.edge_health.withdraw, self._replica)
         except Exception:
-            log.warning("what the edges held could not be taken back", exc_info=True)
+            log.warning(
+                "this control plane's report of cells could not be withdrawn; it expires by itself",
+                exc_info=True,
+            )
 
     async def _guarded_step(self) -> None:
         try:
@@ -122,7 +125,7 @@ class EdgeDecisions:
             # The database is away. What the book holds is written when it is back.
             self.failures += 1
             self._changed.set()
-            log.warning("what the edges hold could not be written down: %s", error)
+            log.warning("the edges' reports could not be written; trying again: %s", error)
             await asyncio.sleep(min(MAX_RETRY_PAUSE_S, PAUSE_S * 2 ** min(self.failures, 10)))
         else:
             self.failures = 0
@@ -139,8 +142,10 @@ class EdgeDecisions:
             return
         self._decided_at = {name: at for name, at in self._decided_at.items() if now - at < HOLD_S}
         note = self._topology.edge_health.note
-        held = self._decided_at.keys()
-        decided = await run_in_threadpool(note, self._replica, report, silent=silent, held=held)
+        on_hold = self._decided_at.keys()
+        decided = await run_in_threadpool(
+            note, self._replica, report, silent=silent, on_hold=on_hold
+        )
         self._written, self._written_silent = report, silent
         self._refresh_at = now + REFRESH_S
         self._record(decided, now)
@@ -169,4 +174,4 @@ class EdgeDecisions:
         self._disbelieved = decided.disbelieved
         for name, up in decided.changed.items():
             self._decided_at[name] = now
-            log.warning("%s is %s, by what the edges hold", name, "up" if up else "down")
+            log.warning("%s is %s, by the edges' reports", name, "up" if up else "down")

@@ -10,7 +10,6 @@ import asyncio
 import logging
 
 from control_plane.topology import Topology
-from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
@@ -31,14 +30,16 @@ class CommitNotifications:
         """Listen until cancelled. An embedded database has nobody who notifies."""
         while not self._topology.embedded:
             try:
-                async for text in dialect_of(self._topology.engine).notifications():
+                async for text in self._topology.notifications():
                     self.heard(text)
             except TopologyError as error:
-                log.warning("no wake-ups until the database is back: %s", error)
+                log.warning(
+                    "other processes' commits are seen late until the database is back: %s", error
+                )
             await asyncio.sleep(RECONNECT_S)
 
     def heard(self, text: str) -> None:
-        """Pass a notification on; one that is no revision tells that something was committed."""
+        """Pass a notification on; one without a revision says only that something was committed."""
         self._topology.tell(revision_of(text))
 
 

@@ -1,1 +1,1 @@
-"""What the server tells Prometheus."""
+"""The metrics that the server shows to Prometheus."""

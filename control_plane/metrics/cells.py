@@ -1,4 +1,4 @@
-"""Whether cells answer: the control plane's health checks, and what edges report."""
+"""Metrics of cells: whether they are up, and what the edges report of them."""
 
 from __future__ import annotations
 

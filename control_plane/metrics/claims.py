@@ -1,4 +1,4 @@
-"""How much is claimed, which updates are open, and how much of the ids is used."""
+"""Metrics of claims, of open leases, and of how far cells have used their ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Envoys run, and how quickly revisions reach them."""
+"""Metrics of Envoys: what they run, and how quickly revisions reach them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from control_plane.topology.values.cell import Cell
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What gauges show, read at the moment of a scrape; in plain values, whoever they come from."""
+    """The values of the gauges at the moment of a scrape, as plain numbers and names."""
 
     nodes: Mapping[str, int]
     """The number of Envoys by state; states without any are there with 0."""
@@ -60,7 +60,7 @@ class Metrics:
     """The server's metrics. Each group is the observer of the part that feeds it."""
 
     def __init__(self, worker_directory: Path | None = None) -> None:
-        """With ``worker_directory``, what the classifier's processes count there is added."""
+        """With ``worker_directory``, add what the classifier's processes have counted there."""
         self.registry = registry = CollectorRegistry()
         self.fleet = FleetMetrics(registry)
         self.publication = PublicationMetrics(registry)

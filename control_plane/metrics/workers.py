@@ -1,4 +1,4 @@
-"""The classifier's processes."""
+"""Metrics of the classifier's processes."""
 
 from __future__ import annotations
 

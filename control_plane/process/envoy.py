@@ -180,7 +180,8 @@ class Envoy:
         with (self._directory / LOCK).open("a+") as lock:
             if not _lock(lock.fileno()):
                 lock.seek(0)
-                raise EnvoyLeft(f"an Envoy (pid {lock.read()}) runs from {self._directory} already")
+                text = f"an Envoy (pid {lock.read()}) runs from {self._directory}: end it first"
+                raise EnvoyLeft(text)
             config.write_text(self._bootstrap)
             admin.unlink(missing_ok=True)
             self.process = await self._spawn(config, admin, lock.fileno())

@@ -1,4 +1,4 @@
-"""Asks and tells an Envoy on this machine through its admin port."""
+"""Queries and commands an Envoy on this machine through its admin port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNDER_WAY = "http.edge.downstream_rq_active"
 
 
 class AdminSilent(Exception):
-    """Envoy's admin port does not answer, or with an error."""
+    """Envoy's admin port does not answer, or answers with an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class EnvoyAdmin:
     port: int
 
     async def live(self) -> bool:
-        """Return whether it serves: it is neither starting nor draining.
+        """Return whether Envoy serves: whether it is neither starting nor draining.
 
         Raises:
             AdminSilent: it does not answer.

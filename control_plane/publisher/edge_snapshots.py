@@ -53,8 +53,8 @@ class EdgeSnapshots:
 
     def with_epochs(self, snapshot: Snapshot, state: TopologySnapshot) -> Snapshot:
         """Return a snapshot brought to a newer state in which only claims have changed."""
-        shown = EPOCHS_FILTER in snapshot.of_type(ECDS)
-        put = [_epochs(state.answers_revision, state.epochs)] if shown else []
+        shows_epochs = EPOCHS_FILTER in snapshot.of_type(ECDS)
+        put = [_epochs(state.answers_revision, state.epochs)] if shows_epochs else []
         return snapshot.altered(state.revision, put, ())
 
 

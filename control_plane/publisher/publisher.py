@@ -112,7 +112,7 @@ class Publisher:
             reader.close()
 
     def _hint(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
-        """Return what the topology calls after a commit, in the committing thread."""
+        """Return the function that the topology calls after a commit, in the committing thread."""
 
         def hint(revision: int) -> None:
             loop.call_soon_threadsafe(self._hear, revision, time.monotonic())

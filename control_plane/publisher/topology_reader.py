@@ -35,7 +35,7 @@ class TopologyReader:
         """
         if self._lookup is None:
             self._lookup = self._topology.claim_lookup()
-        # Before the state is read: the next call must not miss a commit after it.
+        # The position is read before the state, so that the next call misses no commit in between.
         position = self._lookup.feed_position()
         if position == self._position and not behind:
             return None

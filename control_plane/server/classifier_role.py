@@ -20,7 +20,7 @@ from control_plane.settings import CLASSIFIER_PORT
 
 @dataclass(frozen=True, slots=True)
 class ClassifierParts:
-    """What a classifier in this process decides with. Over HTTP and over gRPC it has one each."""
+    """The parts by which a classifier in this process decides. HTTP and gRPC have one each."""
 
     decider: Decider
     lookup: CachedLookup | None
@@ -49,7 +49,7 @@ class LocalClassifier:
     port: int
     parts: ClassifierParts
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
-    """There are none."""
+    """Always empty: there are no other processes."""
 
     @classmethod
     def start(cls, foundation: Foundation) -> LocalClassifier:
@@ -63,7 +63,7 @@ class LocalClassifier:
         return cls(port_of(sock), parts)
 
     async def stop(self) -> None:
-        """Close what it decides with; the background tasks end the server itself."""
+        """Close the parts by which it decides; the background tasks end the server itself."""
         await self.parts.close()
 
 
@@ -118,7 +118,7 @@ class ClassifierWorkers:
 
 
 async def start_classifier(foundation: Foundation) -> LocalClassifier | ClassifierWorkers:
-    """Start the classifier over HTTP as the settings want it."""
+    """Start the classifier over HTTP: in this process or in workers, by the settings."""
     if foundation.settings.classifier_workers == 0:
         return LocalClassifier.start(foundation)
     return await ClassifierWorkers.start(foundation)
@@ -140,5 +140,5 @@ class GrpcClassifier:
         return cls(parts)
 
     async def stop(self) -> None:
-        """Close what it decides with."""
+        """Close the parts by which it decides."""
         await self.parts.close()

@@ -1,4 +1,4 @@
-"""What every role builds on: the parts that exist whatever the roles are."""
+"""The parts that exist whatever the roles are. Every role builds on them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Foundation:
     topology: Topology
     metrics: Metrics
     classifier_metrics: ClassifierMetrics
-    """What the classifier counts in this process; it is there without the role, too, with zeros."""
+    """The counts of the classifier in this process; without the role they stay zero."""
     fleet: Fleet
     tasks: BackgroundTasks
     worker_files: Path
     """The directory of the classifier's processes, for the life of this server."""
     edges: Book = field(default_factory=Book)
-    """What the Envoys that report to this process hold of their clusters."""
+    """The reports of the Envoys that are connected to this process."""

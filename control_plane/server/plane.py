@@ -1,4 +1,4 @@
-"""What is handed to whoever has started a control plane."""
+"""A running control plane, as it is handed to whoever has started it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from control_plane.xds.server.server import XdsServer
 
 @dataclass(slots=True)
 class Ports:
-    """Where things ended up listening; 0: not at all."""
+    """The port on which each part listens; 0: it does not."""
 
     api: int = 0
     grpc: int = 0
@@ -35,7 +35,7 @@ class Running:
     fleet: Fleet
     registry: CollectorRegistry
     edges: Book
-    """What the Envoys that report to this process hold of their clusters."""
+    """The reports of the Envoys that are connected to this process."""
     tasks: BackgroundTasks
     ports: Ports = field(default_factory=Ports)
     xds_role: XdsRole | None = None

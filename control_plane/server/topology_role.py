@@ -22,9 +22,9 @@ LOOKUP_THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class TopologyAccess:
-    """What the Topology Service reads and writes through, and ``POST /v1/classify`` reads.
+    """The threads and connections of the Topology Service and of ``POST /v1/classify``.
 
-    It costs nothing before the first call: threads and connections are opened when needed.
+    They cost nothing before the first call: each is opened when it is needed.
     """
 
     live: LiveDirectories
@@ -60,7 +60,7 @@ def serve_topology(foundation: Foundation, access: TopologyAccess, grpc: GrpcLis
 
 
 def care_for_changes(foundation: Foundation) -> None:
-    """Forget old changes in the background."""
+    """Delete old changes in the background."""
     retention = change_retention(foundation.topology, foundation.settings)
     foundation.tasks.start("change retention", retention.run)
 
@@ -68,14 +68,14 @@ def care_for_changes(foundation: Foundation) -> None:
 def watch_cells(foundation: Foundation) -> None:
     """Probe cells in the background."""
     settings = foundation.settings
-    # What other DNS servers make of a name, we can't know.
+    # This machine can't know how other DNS servers resolve a name.
     names = not settings.edge_dns_resolvers
     monitor = HealthMonitor(foundation.topology, settings.health_interval_s, names=names)
     foundation.tasks.start("cell health", monitor.run)
 
 
 def change_retention(topology: Topology, settings: Settings) -> ChangeRetention:
-    """Return what forgets old changes of a topology."""
+    """Return the job that deletes old changes of a topology."""
     return ChangeRetention(topology, changes_kept(settings))
 
 

@@ -32,7 +32,7 @@ _T = schema.changes
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What one step of pruning did: ``rows`` changes, up to the revision ``oldest``, are gone."""
+    """The result of one step of pruning: ``rows`` changes, up to revision ``oldest``, are gone."""
 
     oldest: int
     rows: int
@@ -174,9 +174,9 @@ def since(
     rows = connection.execute(query.limit(limit)).all()
     if len(rows) == limit:
         last = rows[-1].revision
-        whole = [row for row in rows if row.revision < last]
+        complete = [row for row in rows if row.revision < last]
         rest = connection.execute(query.where(_T.c.revision == last)).all()
-        rows = [*whole, *rest]
+        rows = [*complete, *rest]
     return [_change(row) for row in rows]
 
 
@@ -203,9 +203,9 @@ def _prune(
     full = len(rows) == PRUNE_ROWS
     if full:
         # The last revision may go on past the limit.
-        whole = [row for row in rows if row.revision < rows[-1].revision]
+        complete = [row for row in rows if row.revision < rows[-1].revision]
         last = select(_T).where(_T.c.revision == rows[-1].revision).order_by(*order)
-        rows = whole or list(connection.execute(last).all())
+        rows = complete or list(connection.execute(last).all())
     oldest = _oldest(connection)
     if not rows:
         return Pruned(oldest, 0, more=False)

@@ -105,7 +105,7 @@ class Operations:
         self._store.write("operations", work)
 
     def get(self, operation: str) -> Operation:
-        """Return one operation; raise `NotFound`."""
+        """Return one operation; raise `NotFound` if there is none of this id."""
         with self._store.read() as connection:
             row = connection.execute(select(_T).where(_T.c.id == operation)).one_or_none()
             if row is None:
@@ -115,7 +115,7 @@ class Operations:
     def page(
         self, *, before: tuple[datetime, str] | None = None, limit: int = 100
     ) -> list[Operation]:
-        """Return operations, the newest first, before a (time of start, id)."""
+        """Return operations, the newest first; only those before a (time of start, id)."""
         query = select(_T).order_by(_T.c.started_at.desc(), _T.c.id.desc())
         if before is not None:
             query = query.where(tuple_(_T.c.started_at, _T.c.id) < before)

@@ -1,4 +1,4 @@
-"""Rulesets: every version of each is kept, and at most one version of all is active."""
+"""Rulesets: every version of each is stored, and at most one version of all is active."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from control_plane.topology.values import (
     Ruleset,
     StaleVersion,
     Written,
-    can_be_kept,
+    is_storable,
 )
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?\Z")
@@ -24,7 +24,7 @@ _T = schema.rulesets
 
 
 class Rulesets:
-    """Reads, keeps and activates rulesets; each method is one transaction."""
+    """Reads, stores and activates rulesets; each method is one transaction."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -38,9 +38,10 @@ class Rulesets:
         expected_version: int | None = None,
         dry_run: bool = False,
     ) -> Written[Ruleset]:
-        """Keep a document as a new version, not active; the newest one again changes nothing.
+        """Store a document as a new version, which is not active.
 
-        Whether the document is a ruleset that works, the caller has checked.
+        If the newest version has this document already, nothing changes. The caller has checked
+        that the document is a valid ruleset.
 
         Raises:
             Invalid: a malformed name, or a document that is too large.
@@ -75,7 +76,7 @@ class Rulesets:
             return active(connection)
 
     def get(self, name: str, version: int | None = None) -> Ruleset:
-        """Return a version, the newest by default; raise `NotFound`."""
+        """Return a version, the newest by default; raise `NotFound` if there is none."""
         with self._store.read() as connection:
             return _get(connection, name, version)
 
@@ -99,7 +100,7 @@ def newest(connection: Connection, name: str) -> Ruleset | None:
 
 
 def put(tx: Transaction, name: str, document: str, expected: int | None) -> Ruleset:
-    """Keep a new version, not active; a document that the newest version has is not kept twice."""
+    """Store a new version, not active, unless the newest one has this document already."""
     _check(name, document)
     last = newest(tx.connection, name)
     version = last.version if last else 0
@@ -126,7 +127,7 @@ def put(tx: Transaction, name: str, document: str, expected: int | None) -> Rule
 def _check(name: str, document: str) -> None:
     if not _NAME.match(name):
         raise Invalid(Problem("name", f"{name!r} is no name", "1 to 64 of a-z, 0-9, _ and -"))
-    if not can_be_kept(document):
+    if not is_storable(document):
         raise Invalid(Problem("document", "it has a lone surrogate", "write whole characters"))
     if len(document.encode()) > MAX_DOCUMENT_BYTES:
         hint = f"keep it under {MAX_DOCUMENT_BYTES} bytes"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -108,7 +108,7 @@ class Topology:
 
     @property
     def engine(self) -> Engine:
-        """The database, for those who time its statements."""
+        """The engine of the database, for those who time its statements."""
         return self._store.engine
 
     @property
@@ -123,6 +123,10 @@ class Topology:
             A function that ends it.
         """
         return self._store.subscribe(hint)
+
+    def notifications(self) -> AsyncIterator[str]:
+        """Yield the server's notifications of commits, see `Dialect.notifications`."""
+        return dialect_of(self._store.engine).notifications()
 
     def tell(self, revision: int) -> None:
         """Pass another process's commit on to the subscribers of this one."""

@@ -1,4 +1,4 @@
-"""API tokens: only a hash of the secret is kept, and the secret is shown once."""
+"""API tokens: only a hash of the secret is stored, and the secret is shown once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token and its secret, which is kept nowhere."""
+    """A token and its secret, which is stored nowhere."""
 
     token: Token
     secret: str
@@ -150,7 +150,7 @@ def _create(tx: Transaction, name: str, scope: Scope, life: timedelta | None) ->
     now = clock(tx.connection)
     rows = tx.connection.execute(select(_T)).all()
     if len(rows) >= MAX_TOKENS:
-        raise Invalid(Problem("tokens", f"there are {MAX_TOKENS}", "revoke and reuse"))
+        raise Invalid(Problem("tokens", f"there are {MAX_TOKENS} already", "use one of them"))
     same = [row.id for row in rows if row.name == name and _token(row).valid(now)]
     if same:
         raise AlreadyExists("token name", ((name, same[0]),))

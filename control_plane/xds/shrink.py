@@ -46,7 +46,7 @@ def shrink_reason(counts: Mapping[str, tuple[int, int]], clusters_left: int | No
         if before and not after:
             return f"all {noun} (of which there are {before}) would go: {_HINT}"
     before, after = counts.get(CDS, (0, 0))
-    left = after if clusters_left is None else clusters_left
-    if before >= GUARDED_CLUSTERS and left * 2 < before:
-        return f"of {before} {GUARDED[CDS]} {left} would be left: {_HINT}"
+    remaining = after if clusters_left is None else clusters_left
+    if before >= GUARDED_CLUSTERS and remaining * 2 < before:
+        return f"of {before} {GUARDED[CDS]} {remaining} would be left: {_HINT}"
     return ""

@@ -59,11 +59,15 @@ class SnapshotCache:
         current = self._newest
         if current is not None:
             if snapshot.revision < current.revision:
-                raise StaleRevision(f"{snapshot.revision} is older than {current.revision}")
+                raise StaleRevision(
+                    f"revision {current.revision}, which is newer, is there already"
+                )
             if snapshot.revision == current.revision:
                 if snapshot.same_content(current):
                     return False
-                raise StaleRevision(f"revision {snapshot.revision} is there with other content")
+                raise StaleRevision(
+                    f"revision {snapshot.revision} is there already, with other content"
+                )
             if not force:
                 _guard_shrink(current, snapshot)
         self._guard_size(snapshot)

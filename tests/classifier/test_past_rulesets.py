@@ -149,7 +149,10 @@ async def test_over_http_and_grpc(tmp_path: Path) -> None:
                 assert (await asked(known)).headers["x-cellway-answer"].startswith("cell-2 ")
             refused = await asked(f"1 {ABSENT}")
             assert refused.status_code == 503
-            assert refused.headers["x-cellway-error"] == "there is no ruleset as the edge has"
+            assert (
+                refused.headers["x-cellway-error"]
+                == "there is no ruleset with the digest that the edge names"
+            )
         async with grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.grpc}") as channel:
             stub = external_auth_pb2_grpc.AuthorizationStub(channel)
 

@@ -93,6 +93,11 @@ requests = st.builds(
     st.sampled_from(["s=cell-1-x", "s=cell-2-", " s = cell-3-; a=b", "s=cell-9-", "s=cell-11-", "t=1"]),
     st.sampled_from(["", "1", "2", "03", "9", "x"]),
 )  # fmt: skip
+sessions = st.lists(
+    st.sampled_from([f"s=cell-{number}-x" for number in (1, 2, 9)]), min_size=2, max_size=2
+)
+twice = st.builds(lambda parts: Request.of("/a", {"cookie": "; ".join(parts)}), sessions)
+keyed = st.builds(lambda policy: {"match": COOKIE} | classify("SESSION_PREFIX") | policy, stated)
 
 
 def ruleset(*rules: dict[str, Any]) -> Ruleset:
@@ -100,7 +105,9 @@ def ruleset(*rules: dict[str, Any]) -> Ruleset:
 
 
 @given(
-    st.lists(natives, min_size=1, max_size=4), fleets, st.lists(requests, min_size=1, max_size=4)
+    st.lists(natives | keyed, min_size=1, max_size=4),
+    fleets,
+    st.lists(requests | twice, min_size=1, max_size=4),
 )
 @settings(max_examples=300, deadline=None)
 def test_native_rules_decide_as_the_evaluator_does(
@@ -111,6 +118,9 @@ def test_native_rules_decide_as_the_evaluator_does(
     for request in asked:
         route = table.route(request)
         decision = decide(parsed, request, cells, lambda keys: [None] * len(keys))
+        if route.name.startswith("ask:"):
+            assert sum(part.count(b"s=") for _, part in request.headers) > 1, "a key stands once"
+            continue
         assert outcome(route) == decision.outcome
         assert route_table.rule(route) == decision.rule
         if isinstance(decision.outcome, ToCell):
@@ -142,6 +152,21 @@ def test_a_request_that_reaches_a_claim_is_asked_for_and_no_other(
         assert route.name.startswith(f"ask:{claiming} ") is isinstance(decision, tuple)
         if isinstance(decision, Decision):
             assert outcome(route) == decision.outcome
+
+
+@pytest.mark.parametrize("unknown", ["next", 404, 429, {"cell": "cell-1"}])
+@pytest.mark.parametrize("down", ["next", 503, {"cell": "cell-1"}])
+@pytest.mark.parametrize("cookie", ["s=cell-3-x", "s=cell-9-x", "s=cell-1-x"])
+def test_a_key_of_a_cell_that_is_down_is_not_an_unknown_key(
+    unknown: Any, down: Any, cookie: str
+) -> None:
+    keyed = {"match": COOKIE, "on_unknown": unknown, "on_cell_down": down}
+    last = {"action": "proxy", "proxy": {"cell": "cell-2"}}
+    parsed = ruleset(keyed | classify("SESSION_PREFIX"), last)
+    request = Request.of("/", {"cookie": cookie})
+    route = RouteTable(parsed, CELLS).route(request)
+    decision = decide(parsed, request, CELLS, lambda keys: [None] * len(keys))
+    assert (outcome(route), route_table.rule(route)) == (decision.outcome, decision.rule)
 
 
 CELLS = Cells([FakeCell(1), FakeCell(2), FakeCell(3, serving=False, accepts_new=False)])

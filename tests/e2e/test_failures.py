@@ -132,7 +132,15 @@ def test_a_dead_cell_gets_503_at_once_and_then_what_the_rule_says(tmp_path: Path
                 return status == 200
 
             wait_until(answered)
-        assert system.plane.topology.cells.get("cell-4").healthy is False
+            assert system.plane.topology.cells.get("cell-4").healthy is False
+            # A pattern so plain that Envoy finds the key by itself.
+            plain = {"type": "cookie", "name": "^s$", "regexValue": "^(?<p>cell-[0-9]+)-"}
+            on = {"match": plain, "on_cell_down": "next", "on_unknown": 404}
+            system.use_ruleset(rules(by_session | on, FALLBACK))
+            dead = client.ask(b"/", [("cookie", b"s=cell-4-x")])
+            unknown = client.ask(b"/", [("cookie", b"s=cell-77-x")])
+        assert (dead[0], dead[1].get("x-example-cell")) == (200, "cell-3"), "next, not unknown"
+        assert unknown[0] == 404
 
 
 def test_a_changed_claim_counts_for_the_next_request(system: System) -> None:

@@ -69,7 +69,7 @@ async def test_it_goes_on_after_a_failure(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert "old changes could not be forgotten" in caplog.text
+    assert "old changes could not be deleted" in caplog.text
 
 
 async def test_without_a_bound_it_has_nothing_to_do(topology: Topology) -> None:

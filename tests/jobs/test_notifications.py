@@ -77,6 +77,8 @@ async def test_a_lost_connection_is_made_anew(
         assert [await heard.get() for _ in range(3)] == [1, 2, 3]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert [one.getMessage() for one in caplog.records] == [
-        "no wake-ups until the database is back: the database is unavailable: the server is gone"
-    ] * 2
+    warning = (
+        "other processes' commits are seen late until the database is back: "
+        "the database is unavailable: the server is gone"
+    )
+    assert [one.getMessage() for one in caplog.records] == [warning] * 2

@@ -33,9 +33,9 @@ MAX_ENTRIES = 65_536
 OWNED_S = 60.0
 """How long an owner is kept."""
 UNOWNED_S = 1.0
-"""How long it is kept that nobody owns a name."""
+"""How long the cache keeps that nobody owns a name."""
 SHARED_S = 10.0
-"""How long an owner is kept that another process has looked up: it was kept there before."""
+"""How long an owner from the shared cache is kept. The shared cache has kept it before."""
 JITTER = 0.1
 """Times are shortened by up to this share, so that entries of one moment don't all end at once."""
 
@@ -92,7 +92,7 @@ class OwnerCache:
             self._epochs = read.epochs
             self._newest_epoch = max(read.epochs.values(), default=0)
 
-    def lacking(self, keys: NormalisedKeys, at_least: int) -> list[ClaimKey]:
+    def missing(self, keys: NormalisedKeys, at_least: int) -> list[ClaimKey]:
         """Return the keys without which `owners_of` can't answer.
 
         There are none if it could not answer with them either: the edge knows of changes that the

@@ -1,4 +1,4 @@
-"""What the caches of owners pass each other, and whom they tell what they do."""
+"""The entries that caches of owners pass to each other, and the observer of caches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class CacheObserver(Protocol):
 class SharedOwnerCache(Protocol):
     """A cache of owners that processes share. Its keys are normalised.
 
-    It can only spare the database a question. So it never raises: where it fails, it has nothing.
+    It can only spare the database a question. So it never raises: where it fails, it returns
+    nothing.
     """
 
     async def owners_of(self, database: str, keys: Sequence[ClaimKey]) -> list[Entry | None]:

@@ -39,7 +39,7 @@ MAX_UNSENT = 4096
 """Entries that may wait to be written; more are left out."""
 FAILURES = (RedisError, OSError, TimeoutError)
 type _Question = tuple[list[bytes], asyncio.Future[list[Entry | None]]]
-"""The names of entries, and the entries to be."""
+"""The names of the entries that a caller asks for, and the future of its answer."""
 
 
 class _Breaker:
@@ -157,7 +157,7 @@ class RedisCache:
     async def _read(self) -> None:
         """Answer the questions that wait, a batch in each command, until none waits."""
         while self._waiting:
-            # After a failure, all that wait are answered at once: with nothing.
+            # After a failure, all questions that wait get an empty answer at once.
             size = MAX_PER_COMMAND if self._reads.is_usable else len(self._waiting)
             batch = self._waiting[:size]
             del self._waiting[:size]

@@ -91,11 +91,11 @@ class CachedLookup:
     ) -> Seen | None:
         """Copy what the shared cache has into the process's own, and answer from there."""
         cache = self._cache
-        lacking = cache.lacking(keys, at_least)
-        if not lacking:
+        missing = cache.missing(keys, at_least)
+        if not missing:
             return None
         database = cache.database
-        entries = zip(lacking, await shared.owners_of(database, lacking), strict=True)
+        entries = zip(missing, await shared.owners_of(database, missing), strict=True)
         seen = None
         if database == cache.database:
             cache.admit([(key, entry) for key, entry in entries if entry], time.monotonic())
@@ -125,7 +125,7 @@ class CachedLookup:
 
 
 def shareable(keys: NormalisedKeys, seen: Seen) -> list[tuple[ClaimKey, Entry]]:
-    """Return what other processes may use of a look-up: only names that somebody owns.
+    """Return the entries of a look-up that others may use: only names that somebody owns.
 
     So no flood of names that nobody owns can fill the shared cache, and all processes see a new
     name as soon as one does.

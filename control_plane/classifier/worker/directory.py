@@ -1,7 +1,7 @@
 """The directory that a server shares with its workers: their counts and their process ids.
 
 DATA_DIR/classifier-workers/
-    lock             held while a server looks for the leavings of others
+    lock             held while a server clears up after killed ones
     tmpab12cd/       the directory of one server
         lock         held as long as that server lives
         0.pid        the process id of the worker in slot 0

@@ -157,7 +157,11 @@ class Workers:
             self._observe()
             self._refuse_if_last()
             if self._restart_s == 0:
-                log.error("classifier %d ended with %d and stays so", slot, code)
+                log.error(
+                    "classifier %d ended with %d; no restart, because classifier_restart_s is 0",
+                    slot,
+                    code,
+                )
                 return
             delay_s = delay.after(time.monotonic() - started)
             log.error("classifier %d ended with %d; restart in %.1f s", slot, code, delay_s)

@@ -61,7 +61,7 @@ class EdgeHealth:
         counts: Mapping[str, tuple[int, int]],
         *,
         silent: int = 0,
-        held: Collection[str] = (),
+        on_hold: Collection[str] = (),
     ) -> Decided:
         """Write a control plane's report, and set the health of cells by all reports.
 
@@ -70,18 +70,18 @@ class EdgeHealth:
             counts: by the cell's name, how many of its edges can reach the cell, and how many
                 can't.
             silent: how many more edges it has that report nothing.
-            held: names of cells that must not change now.
+            on_hold: names of cells that must not change now.
         """
         pairs = {name: list(pair) for name, pair in sorted(counts.items())}
         document = json.dumps({"cells": pairs, "silent": silent})
 
         def work(tx: Transaction) -> Decided:
             row = {"said": document, "at": tx.at}
-            known = tx.connection.execute(update(_T).where(_T.c.replica == replica).values(**row))
-            if known.rowcount == 0:
+            own = update(_T).where(_T.c.replica == replica).values(**row)
+            if tx.connection.execute(own).rowcount == 0:
                 tx.connection.execute(insert(_T).values(replica=replica, **row))
                 tx.connection.execute(delete(_T).where(_T.c.at < tx.at - KEPT))
-            return _decide(tx, _verdicts(tx.connection, FRESH, tx.at), frozenset(held))
+            return _decide(tx, _verdicts(tx.connection, FRESH, tx.at), frozenset(on_hold))
 
         return self._store.write("edges", work)[0]
 
@@ -99,7 +99,7 @@ class EdgeHealth:
         return self._store.write("health", work)[0].changed
 
     def withdraw(self, replica: str) -> None:
-        """Have a control plane's report not count any more, because it stops; it is still kept."""
+        """Make a control plane's report too old to count, because the control plane stops."""
 
         def work(tx: Transaction) -> None:
             # SQLite's clock, by which a reader judges, may be a millisecond behind ``tx.at``.
@@ -109,7 +109,7 @@ class EdgeHealth:
         self._store.write("edges", work)
 
     def verdicts(self, within: timedelta = FRESH) -> Verdicts:
-        """Return what the reports say that were written lately."""
+        """Return the verdicts by the reports that were written ``within`` this time."""
         with self._store.read() as connection:
             return _verdicts(connection, within)
 
@@ -149,7 +149,7 @@ def _verdicts(connection: Connection, within: timedelta, now: datetime | None = 
     return judge({name: (up[name], down[name]) for name in up}, silent)
 
 
-def _decide(tx: Transaction, verdicts: Verdicts, held: frozenset[str]) -> Decided:
+def _decide(tx: Transaction, verdicts: Verdicts, on_hold: frozenset[str]) -> Decided:
     health = {name: up for name, up in verdicts.items() if up is not None}
     disbelieved = frozenset(verdicts.keys() - health.keys())
     if not health:
@@ -161,7 +161,7 @@ def _decide(tx: Transaction, verdicts: Verdicts, held: frozenset[str]) -> Decide
         for row in rows
         if row.state in PROBED and health.get(row.name, row.healthy) != row.healthy
     }
-    changed = {name: up for name, up in changes.items() if name not in held}
+    changed = {name: up for name, up in changes.items() if name not in on_hold}
     for name, up in changed.items():
         lifecycle.set_health(tx, name, healthy=up)
-    return Decided(changed, frozenset(changes) & held, disbelieved)
+    return Decided(changed, frozenset(changes) & on_hold, disbelieved)

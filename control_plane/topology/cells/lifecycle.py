@@ -143,7 +143,7 @@ def _from_spec(spec: CellSpec, cell_id: int, *, healthy: bool, version: int) -> 
 
 
 def _routed_by(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what a routing decision can depend on.
+    """Return the columns of a cell's row that a routing decision can depend on.
 
     Endpoints, TLS and labels (all in ``details``) say how a cell is reached and what people note
     about it: no decision depends on them.

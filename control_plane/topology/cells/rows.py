@@ -15,7 +15,7 @@ from control_plane.topology.values import (
     Endpoint,
     NotFound,
     SequenceRange,
-    can_be_kept,
+    is_storable,
 )
 
 _T = schema.cells
@@ -28,7 +28,7 @@ def all_cells(connection: Connection) -> tuple[Cell, ...]:
 
 def get_cell(connection: Connection, name: str) -> Cell:
     """Return the cell with this name; raise `NotFound` if there is none."""
-    if not can_be_kept(name):
+    if not is_storable(name):
         raise NotFound("cell", name)
     row = connection.execute(select(_T).where(_T.c.name == name)).one_or_none()
     if row is None:

@@ -29,7 +29,7 @@ from control_plane.topology.values import (
 
 MAX_ID = 2**63 - 1
 DEFAULT_SIZE = 10**11
-"""Ids of a range. GitLab gives each further cell at least as many."""
+"""How many ids a range has by default. GitLab gives each further cell at least as many."""
 _R = schema.sequence_ranges
 _M = schema.sequence_marks
 

@@ -27,7 +27,7 @@ from control_plane.topology.storage import (
     schema,
     stored,
 )
-from control_plane.topology.values import ClaimKey, KeyPair, RecordStatus
+from control_plane.topology.values import CellState, ClaimKey, KeyPair, RecordStatus
 
 LINES_PER_TRANSACTION = 5000
 _COLUMNS = (
@@ -40,7 +40,7 @@ _FEED = ("revision", "ordinal", "kind", "action", "key", "after", "actor", "at")
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import has done so far; ``next_line`` is the number of lines to skip to resume."""
+    """The result of an import so far; ``next_line`` is the number of lines to skip to resume."""
 
     next_line: int
     created: int
@@ -99,11 +99,11 @@ class Bulk:
     def export(self, after: KeyPair | None = None, limit: int | None = None) -> Generator[str]:
         """Yield claims as lines, in the order of their keys, as of one moment.
 
-        What a lease is creating is left out, because it may be rolled back; what a lease is
-        destroying still stands.
+        A claim that a lease is creating is left out, because it may be rolled back. A claim that a
+        lease is destroying still stands, and is exported.
 
         Args:
-            after: only keys after this one: to resume, that of the last line.
+            after: only keys after this one; to resume, give the key of the last line.
             limit: how many lines; the database then reads no more. None for all.
         """
         claims, cells = schema.claims.c, schema.cells.c
@@ -125,7 +125,7 @@ class Bulk:
 
 @dataclass(slots=True)
 class _Taken:
-    """What became of some lines in one transaction."""
+    """The outcome of some lines in one transaction."""
 
     created: int = 0
     present: int = 0
@@ -163,12 +163,12 @@ def _without_contradictions(
         if cell is None:
             taken.reject(line, f"there is no cell {line.cell!r}")
             continue
-        if cell.state == "retired":
+        if not CellState(cell.state).takes_claims:
             taken.reject(line, f"{line.cell} is retired")
             continue
         other = first.setdefault(line.key, line)
         if (other.cell, other.values) != (line.cell, line.values):
-            taken.reject(line, f"line {other.number} claims {line.key} otherwise")
+            taken.reject(line, f"line {other.number} claims {line.key} with other attributes")
     return list(first.values())
 
 

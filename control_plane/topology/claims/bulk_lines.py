@@ -86,14 +86,16 @@ def parse_lines(numbered: list[tuple[int, str]], rejects: list[Reject]) -> list[
 def parse_line(number: int, text: str) -> Line:
     """Parse one line; raise `Invalid` if it is malformed."""
     if len(text) > MAX_LINE_BYTES:
-        raise Invalid(Problem("line", "too long", f"at most {MAX_LINE_BYTES} bytes"))
+        raise Invalid(Problem("line", "too long", f"at most {MAX_LINE_BYTES} characters"))
     try:
         fields = json.loads(text)
     except ValueError as error:
         raise Invalid(Problem("line", f"no JSON: {error}", "one object a line")) from error
-    if not isinstance(fields, dict) or not fields.keys() <= _FIELDS:
-        unknown = sorted(fields.keys() - _FIELDS) if isinstance(fields, dict) else "no object"
-        raise Invalid(Problem("line", f"unexpected: {unknown}", f"use {sorted(_FIELDS)}"))
+    if not isinstance(fields, dict):
+        raise Invalid(Problem("line", "no JSON object", "one object a line"))
+    if unknown := sorted(fields.keys() - _FIELDS):
+        hint = f"use {', '.join(sorted(_FIELDS))}"
+        raise Invalid(Problem("line", f"has unknown fields: {', '.join(unknown)}", hint))
     for name in _NEEDED:
         if not isinstance(fields.get(name), str):
             raise Invalid(Problem(name, "is missing or no text", "give it as text"))
@@ -105,7 +107,7 @@ def parse_line(number: int, text: str) -> Line:
 
 
 def last_key(line: str) -> ClaimKey:
-    """Return the key of an exported line, to resume after it; raise `Invalid`."""
+    """Return the key of an exported line, to resume after it; raise `Invalid` if it has none."""
     return parse_line(0, line).key
 
 

@@ -56,7 +56,7 @@ class Claims:
         """Release all of the claims (1 to 1,000), or none; with ``cell``, only that cell's.
 
         Raises:
-            NotFound: lists the first value that is not claimed.
+            NotFound: names the first value that is not claimed.
             Refused: another cell owns one.
             Locked: a lease holds some of them.
         """
@@ -85,7 +85,7 @@ class Claims:
         Args:
             bucket: only claims in this bucket.
             cell: only claims of this cell.
-            prefix: only values that begin so (normalised).
+            prefix: only values that begin with this (normalised).
             after: only keys after this one: the last of the page before.
             limit: 1 to 1,000.
         """

@@ -1,4 +1,4 @@
-"""Explains why a begin or a settlement could not be done: asked only once it has failed.
+"""Explains why a begin or a settlement has failed. It is called only then.
 
 The statements of a begin only count the claims that they changed, so that success costs one round
 trip. If some are missing, these functions read which ones, and raise the error that lists them.
@@ -52,8 +52,8 @@ def explain_unopened(
         )
         row = tx.connection.execute(query).one_or_none()
         if row is not None and row.fingerprint != fingerprint:
-            hint = "use a new key for a new batch"
-            raise Invalid(Problem("idempotency-key", "was used for another batch", hint))
+            hint = "use a new key for a new update"
+            raise Invalid(Problem("idempotency-key", "was used for another update", hint))
         if row is not None:
             lease = Lease(row.uuid, cell_id, moment(row.created_at), moment(row.updated_at))
             return Written(lease, row.revision, ())
@@ -65,7 +65,7 @@ def explain_unopened(
 
 
 def explain_missing(tx: Transaction, update: Update, lease: str, cell_id: int) -> NoReturn:
-    """Raise why a begin could not have all claims; what is final goes before what may change.
+    """Raise the error that says why a begin could not get all claims: a final reason first.
 
     Raises:
         NotFound: a destroyed claim doesn't exist.

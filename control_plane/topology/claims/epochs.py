@@ -116,7 +116,7 @@ def claimed(tx: Transaction, cells: Mapping[ClaimKey, int]) -> None:
 
 
 def claimed_under(lease: str) -> list[Statement]:
-    """Return statements that do the same for a lease's creates, once these are inserted."""
+    """Return statements that do what `claimed` does, for a lease's creates once they are there."""
     return [Statement(_RAISE_BEGUN, (lease,)), Statement(_UNBURY_BEGUN, (lease,))]
 
 

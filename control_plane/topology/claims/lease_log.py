@@ -1,4 +1,4 @@
-"""What the claims protocol writes to the change feed.
+"""The entries that the claims protocol appends to the change feed.
 
 An entry is made before its revision is known: the statement that appends it takes the revision and
 the time from the table ``revisions``. A begin of lease L that creates ``route:acme`` appends::
@@ -58,7 +58,7 @@ def settled(lease: str, cell_id: int, outcome: str, reason: str | None) -> Entry
 
 
 def removed(row: tuple[Any, ...], lease: str) -> Entry:
-    """Describe a claim that was deleted; ``row`` is what `remove_claims` returned of it."""
+    """Describe a claim that was deleted; ``row`` is its row from `remove_claims`."""
     bucket, value, cell_id, old, spelling = row
     before = {"bucket": bucket, "value": value, "cell_id": cell_id, "lease": lease, "uuid": old}
     if spelling is not None:
@@ -67,14 +67,14 @@ def removed(row: tuple[Any, ...], lease: str) -> Entry:
 
 
 def replaced(row: tuple[Any, ...], lease: str) -> Entry:
-    """Describe a claim that was replaced; ``row`` is what `apply_replacements` returned of it."""
+    """Describe a claim that was replaced; ``row`` is its row from `apply_replacements`."""
     bucket, value, cell_id, new = row
     after = {"cell_id": cell_id, "lease": lease, "uuid": new}
     return Entry("claim", "update", f"{bucket}:{value}", None, after)
 
 
 def append(entries: Sequence[Entry], actor: str, first: int = 0) -> list[Statement]:
-    """Append entries to the change feed, with ordinals from ``first`` on."""
+    """Return statements that append entries to the change feed, with ordinals from ``first``."""
     rows = [
         (
             ordinal,

@@ -1,8 +1,8 @@
 """The SQL of the claims protocol, in the order in which an update needs it.
 
-Each text is fixed but for its number of rows. A statement finds the revision and the time of its
-transaction in the table ``revisions``, and the lease's cell in ``leases``: so a whole begin can be
-sent in one round trip, before any result is known.
+Each function returns statements. Their texts are fixed but for the number of rows. A statement
+finds the revision and the time of its transaction in the table ``revisions``, and the lease's cell
+in ``leases``: so a whole begin can be sent in one round trip, before any result is known.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ WHERE {keys.sql} AND cell_id = ? AND lease IS NULL"""  # noqa: S608 - no text fr
     return statements
 
 
-def keep_replacements(lease: str, replaced: Sequence[Creation]) -> list[Statement]:
-    """Keep the new attributes of replaced claims until the commit."""
+def store_replacements(lease: str, replaced: Sequence[Creation]) -> list[Statement]:
+    """Store the new attributes of replaced claims until the commit."""
     return for_rows(_replace, _rows(replaced), lease)
 
 
@@ -119,7 +119,7 @@ def remove_claims(lease: str, status: str) -> Statement:
 
 
 def forget_replacements(lease: str) -> Statement:
-    """Delete what `keep_replacements` kept."""
+    """Delete what `store_replacements` has stored."""
     return Statement(_FORGET_REPLACEMENTS, (lease,))
 
 
@@ -142,7 +142,7 @@ def _rows(specs: Sequence[Creation]) -> list[tuple[Any, ...]]:
 
 
 def _uuids(number: int) -> list[str]:
-    """Return random uuids, from one call of the system: each call lets other threads go first."""
+    """Return random uuids, from one system call, because each call gives way to other threads."""
     size = 16
     random = os.urandom(size * number)
     parts = (random[at : at + size] for at in range(0, len(random), size))

@@ -163,7 +163,7 @@ class _Begin:
             ),
             *self._creates,
             *self._locks,
-            *sql.keep_replacements(lease, update.replaced),
+            *sql.store_replacements(lease, update.replaced),
             *lease_log.append(self._log, self.actor),
             *(epochs.claimed_under(lease) if self._creates else ()),
         ]
@@ -201,7 +201,7 @@ class _Settle:
         self._commits = outcome == "committed"
 
     def statements(self, reason: str | None) -> list[Statement]:
-        """Return the statements that do for most: what else is needed, `finish` runs."""
+        """Return the statements that suffice for most; `finish` runs what else is needed."""
         entry = lease_log.settled(self._lease, self._cell_id, self._outcome, reason)
         return [
             sql.settle_lease(self._lease, self._cell_id, self._outcome),
@@ -214,7 +214,7 @@ class _Settle:
         return bool(results[0].rows) and not results[0].rows[0][0]
 
     def finish(self, tx: Transaction, results: list[Result]) -> int:
-        """Delete the claims that go; return the revision, of the first time if it was settled."""
+        """Delete claims as the outcome says; return the revision at which the lease was settled."""
         if not results[0].rows:
             return conflicts.explain_settled(tx, self._cell_id, self._lease, self._outcome)
         if not self._commits:

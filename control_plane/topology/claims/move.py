@@ -12,7 +12,6 @@ from control_plane.topology.claims import epochs
 from control_plane.topology.claims.texts import check_reason
 from control_plane.topology.storage import Store, Transaction, chunked, schema
 from control_plane.topology.values import (
-    CellState,
     ClaimKey,
     Invalid,
     Locked,
@@ -20,7 +19,7 @@ from control_plane.topology.values import (
     Problem,
     Refused,
     Written,
-    can_be_kept,
+    is_storable,
 )
 
 MAX_MOVED = 100_000
@@ -41,7 +40,7 @@ class Subject:
         if (self.text is None) == (self.id <= 0):
             hint = "give a type and an id from 1 on, or the text"
             raise Invalid(Problem("subject", "names no subject", hint))
-        if self.text is not None and not can_be_kept(self.text):
+        if self.text is not None and not is_storable(self.text):
             hint = "leave it out"
             raise Invalid(Problem("subject", f"{self.text!r} has a NUL or a lone surrogate", hint))
 
@@ -85,7 +84,7 @@ def _move(tx: Transaction, subject: Subject, source: str, target: str, reason: s
     what = f"moving {subject} from {source} to {target}"
     if old.id == new.id:
         raise Refused(what, "it is the same cell")
-    if new.state is CellState.RETIRED:
+    if not new.state.takes_claims:
         raise Refused(what, f"{target} is retired")
     rows = tx.connection.execute(_of_subject(subject, old.id).limit(MAX_MOVED + 1)).all()
     if not rows:

@@ -24,6 +24,7 @@ from control_plane.topology.claims.texts import check_text
 from control_plane.topology.storage import Transaction, schema
 from control_plane.topology.values import (
     AlreadyExists,
+    CellState,
     Claim,
     ClaimKey,
     ClaimSpec,
@@ -39,7 +40,7 @@ from control_plane.topology.values import (
 )
 
 MAX_CLAIMS = 1000
-"""Claims in one claim or release."""
+"""The most claims in one call of `claim` or `release`."""
 _KEYS_PER_QUERY = 400
 _T = schema.claims
 
@@ -87,7 +88,7 @@ def release(tx: Transaction, pairs: Sequence[KeyPair], cell: str | None) -> tupl
 
 def _check_number(number: int) -> None:
     if not 1 <= number <= MAX_CLAIMS:
-        raise Invalid(Problem("claims", f"{number} in one batch", f"send 1 to {MAX_CLAIMS}"))
+        raise Invalid(Problem("claims", f"{number} in one request", f"send 1 to {MAX_CLAIMS}"))
 
 
 def _new_rows(tx: Transaction, specs: Sequence[ClaimSpec]) -> dict[ClaimKey, dict[str, Any]]:
@@ -106,12 +107,12 @@ def _new_rows(tx: Transaction, specs: Sequence[ClaimSpec]) -> dict[ClaimKey, dic
         cell_id, state = cells.get(spec.cell, (None, None))
         if cell_id is None:
             raise NotFound("cell", spec.cell)
-        if state == "retired":
+        if not CellState(state).takes_claims:
             raise Refused(f"claiming for {spec.cell}", "it is retired")
         value, spelling = normalise_spelled(spec.bucket, spec.value)
         key = ClaimKey(spec.bucket, value)
         if key in rows:
-            raise Invalid(Problem("claims", f"{key} stands twice in the batch", "keep one"))
+            raise Invalid(Problem("claims", f"{key} stands twice in the request", "keep one"))
         rows[key] = _new_row(tx, spec, key, cell_id) | {"spelling": spelling}
     return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from control_plane.names import MAX_REASON_CHARS
-from control_plane.topology.values import Invalid, Problem, can_be_kept
+from control_plane.topology.values import Invalid, Problem, is_storable
 
 MAX_TEXT_CHARS = 160
 """Characters of a subject or a source."""
@@ -17,8 +17,8 @@ def check_reason(reason: str) -> None:
 
 
 def check_text(field: str, text: str) -> None:
-    """Raise `Invalid` unless a subject or a source can be kept; ``field`` says which it is."""
+    """Raise `Invalid` unless a subject or a source can be stored; ``field`` says which it is."""
     if len(text) > MAX_TEXT_CHARS:
         raise Invalid(Problem(field, "too long", f"at most {MAX_TEXT_CHARS} characters"))
-    if not can_be_kept(text):
+    if not is_storable(text):
         raise Invalid(Problem(field, f"{text!r} has a NUL or a lone surrogate", "leave it out"))

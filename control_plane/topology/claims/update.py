@@ -61,14 +61,14 @@ class Creation(RecordSpec):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A checked update; ``destroys`` has the keys of all that goes, also of ``replaced``."""
+    """A checked update; ``destroys`` has the keys of all claims that go, also of ``replaced``."""
 
     creates: tuple[Creation, ...]
     replaced: tuple[Creation, ...]
     destroys: tuple[ClaimKey, ...]
 
     def fingerprint(self) -> str:
-        """Return a hash by which a repetition is told from another update under the same key.
+        """Return a hash that tells a repetition from another update under the same key.
 
         The order of records does not matter; another spelling is another update.
         """
@@ -95,7 +95,7 @@ def check_update(creates: Sequence[RecordSpec], destroys: Sequence[RecordSpec]) 
 
 
 def check_key(key: str | None) -> None:
-    """Raise `Invalid` if an idempotency key can't be kept."""
+    """Raise `Invalid` if an idempotency key can't be stored."""
     if key is not None and not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS and key.isprintable()):
         hint = f"1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable characters"
         raise Invalid(Problem("idempotency-key", "malformed", hint))

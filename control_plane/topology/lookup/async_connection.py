@@ -23,7 +23,7 @@ FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()""
 """Names the history of revisions: the cluster, its timeline (another one after each promotion or
 recovery to a point in time), the database, and the table (another one after a restore)."""
 type Target = tuple[Sequence[Any], dict[str, Any]]
-"""What psycopg is told to connect: arguments and options."""
+"""The arguments and the options of psycopg's ``connect``."""
 
 
 class AsyncConnection:

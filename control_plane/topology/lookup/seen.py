@@ -1,4 +1,4 @@
-"""What look-ups answer: owners and what was committed, as of one moment."""
+"""The answers of look-ups: owners, and what was committed, as of one moment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
 
     @classmethod
     def of(cls, row: Sequence[Any], keys: NormalisedKeys) -> Seen:
-        """Make it from a row: revision, edge revision, and the owners of the normalised keys."""
+        """Return the answer in a row: revision, edge revision, owners of the normalised keys."""
         owners = keys.spread(row[2:]) if keys.left_out else row[2:]
         return _new(cls, (row[0], row[1], owners, keys.shards, 0, ""))
 

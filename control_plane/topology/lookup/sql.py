@@ -20,7 +20,7 @@ def owner_sql(parameter: LiteralString) -> LiteralString:
 
 
 class OwnersSql(dict[int, LiteralString]):
-    """The statements that read both revisions and the owners of so many keys, by that number.
+    """The statements that read both revisions and the owners of keys, by the number of keys.
 
     Each is one row as of one moment: revision, edge revision, and an owner or NULL for each key.
     It is written when it is first needed, since many look-ups need few of them.
@@ -31,7 +31,7 @@ class OwnersSql(dict[int, LiteralString]):
         self._owner = owner_sql(parameter)
 
     def __missing__(self, keys: int) -> LiteralString:
-        """Write the statement for so many keys."""
+        """Write the statement for this number of keys."""
         columns: list[LiteralString] = ["revision", "edge_revision", *[f"({self._owner})"] * keys]
         self[keys] = sql = f"SELECT {', '.join(columns)} FROM revisions"  # noqa: S608 - no text from outside
         return sql

@@ -46,7 +46,7 @@ def back_up(url: str, target: Path, progress: Callable[[int, int], None] | None 
     Args:
         url: the database's URL.
         target: the file to write.
-        progress: is called with the pages that are copied and the pages of all.
+        progress: is called with the number of pages that are copied, and of all pages.
 
     Returns:
         The revision that the copy holds.
@@ -136,7 +136,7 @@ def advance(store: Store, above: int) -> int:
         values = {"revision": new, "edge_revision": new, "oldest_change": new}
         tx.connection.execute(update(schema.revisions).values(**values))
         tx.revision = new
-        # What caches have seen of the revisions that are lost must not outlive them.
+        # Caches may hold answers of revisions that are lost: these answers must not count.
         epochs.restored(tx)
         return new
 
@@ -147,7 +147,7 @@ def _file_of(url: str) -> Path:
     file = dialect_for(url).file
     if file is None:
         hint = "use pg_dump and pg_restore for PostgreSQL"
-        raise Invalid(Problem("database_url", "is no file of SQLite", hint))
+        raise Invalid(Problem("database_url", "is no SQLite file", hint))
     return file
 
 
@@ -156,7 +156,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _flush(path: Path) -> None:
-    """Have a file on disk before it gets its name."""
+    """Flush a file to disk, before it gets its final name."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -169,7 +169,7 @@ def _set_aside(target: Path, replaced: Path) -> int:
         revision = _revision_if_readable(connection)
         try:
             with translated_errors:
-                # Leaving WAL needs the database for oneself, and empties the log into it.
+                # Leaving WAL mode needs exclusive access, and moves the log into the database.
                 mode = connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
         except TopologyError as error:
             mode = str(error.__cause__)

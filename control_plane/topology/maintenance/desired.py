@@ -51,7 +51,7 @@ class DesiredState:
         force: bool = False,
         dry_run: bool = False,
     ) -> Written[None]:
-        """Change what differs from the desired state, under one revision; none if nothing does.
+        """Change what differs from the desired state, under one revision, if anything differs.
 
         Args:
             desired: the state to bring about.
@@ -121,7 +121,7 @@ def _check_ranges(cell: Cell, spec: CellSpec) -> None:
         )
         if not covered:
             what = f"taking {span.minval}..{span.maxval} from {cell.name}"
-            raise Refused(what, "what a cell was allotted it keeps; export its file anew")
+            raise Refused(what, "a cell keeps the ranges that it has; export its file anew")
 
 
 def _apply_rulesets(tx: Transaction, desired: Desired) -> None:

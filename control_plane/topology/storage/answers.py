@@ -46,7 +46,7 @@ class Answers:
                 return insert_key(connection, request.key, answer, tx.at)
             values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
             own = (_T.c.key == request.key) & (_T.c.status == PENDING)
-            # No row if the key was deleted meanwhile, to make room for newer ones.
+            # This updates nothing if the key was deleted meanwhile, to make room for newer ones.
             connection.execute(update(_T).where(own).values(values))
             return True
 

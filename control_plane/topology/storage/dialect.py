@@ -21,7 +21,7 @@ type SqlAndParams = tuple[str, Sequence[Any]]
 type CountAndRows = tuple[int, list[tuple[Any, ...]]]
 """How many rows a statement changed, and the rows that it returned."""
 _OPTION = "cellway_dialect"
-"""Under this name the execution options of each engine have its dialect."""
+"""The name of the execution option in which each engine carries its dialect."""
 
 
 class Dialect(ABC):

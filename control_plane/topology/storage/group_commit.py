@@ -14,8 +14,8 @@ failure: it runs under a savepoint of its own.
 
 On a server each of these steps would be a round trip. So a group is first sent as a whole, in one
 round trip under one savepoint. Most writes are *plain*: their results alone say that they
-succeeded, and nothing more needs to be sent. Where one is not, all of it is undone, those that
-were plain are sent once more, and the others run one after the other as above.
+succeeded, and nothing more needs to be sent. If a write is not plain, the whole group is undone.
+Then the plain writes are sent once more, and the others run one after the other as above.
 """
 
 from __future__ import annotations
@@ -113,23 +113,23 @@ class Job[T]:
 def run_jobs(jobs: Sequence[Job[Any]], connection: Connection) -> tuple[None, bool]:
     """Run jobs in a transaction, and return whether there is anything to commit.
 
-    No job is done before the commit.
+    No job counts as done before the commit.
     """
     alone = len(jobs) == 1
-    left = jobs
+    others = jobs
     if not alone and not dialect_of(connection).embedded:
-        left = _run_plain(jobs, connection)
-    anything = len(left) < len(jobs)
-    for job in left:
+        others = _run_plain(jobs, connection)
+    has_changes = len(others) < len(jobs)
+    for job in others:
         if _succeeds(job, connection, [] if alone else [_SAVE]):
-            anything = True
+            has_changes = True
         elif not alone:
             execute(connection, [_UNDO])
-    return None, anything
+    return None, has_changes
 
 
 def _run_plain(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[Job[Any]]:
-    """Run the plain ones of the jobs; return the others, of which nothing is done then."""
+    """Run the plain ones of the jobs; return the others, which have had no effect."""
     plain: Sequence[Job[Any]] = [job for job in jobs if job.write.is_plain is not None]
     for _ in range(_TRIES_AT_ONCE):
         succeeded = _run_at_once(plain, connection)
@@ -150,7 +150,7 @@ def _run_at_once(jobs: Sequence[Job[Any]], connection: Connection) -> Sequence[J
         with translated_errors:
             plain = _send_at_once(jobs, connection)
     except DatabaseFailed:
-        # Running one after the other will show which of the jobs it was.
+        # Running the jobs one after the other will show which of them failed.
         plain = ()
     if len(plain) < len(jobs):
         execute(connection, [_UNDO_ALL])

@@ -11,8 +11,8 @@ what the first has answered. The answer itself follows in a transaction of its o
                 error of ours
     100 …       the answer, with its HTTP status
 
-A request whose key is there without an answer is never carried out again, since what it wrote may
-be all of it.
+A request whose key is there without an answer is never carried out again, because it may have
+written everything already.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Remembered:
     """The answer that was given under a key."""
 
     fingerprint: str
-    """Of the request: another request under the same key is a mistake of the client's."""
+    """Of the request. If another request has the same key, the client has made a mistake."""
     status: int
     headers: str
     body: str
@@ -71,7 +71,7 @@ class Once:
     beaten: bool = False
     """Whether another request under the key was quicker, so that none of its writes was done."""
 
-    def keep(self, connection: Connection, before: int, at: datetime) -> None:
+    def store_key(self, connection: Connection, before: int, at: datetime) -> None:
         """Store the key in the transaction of a write, unless an earlier write has stored it.
 
         Args:
@@ -96,7 +96,7 @@ _under_way: ContextVar[Once | None] = ContextVar("cellway_once", default=None)
 
 @contextmanager
 def once(request: Once) -> Iterator[None]:
-    """Count what is written in this context as the request's, also by threads started from it."""
+    """Count the writes in this context, and in threads started from it, as the request's."""
     token = _under_way.set(request)
     try:
         yield

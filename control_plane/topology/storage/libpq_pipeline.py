@@ -30,9 +30,9 @@ from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 PREPARED_FROM = 5
-"""A statement is prepared once it has come this often, when it comes again."""
+"""A statement that was used this often is prepared at its next use."""
 MAX_PREPARED = 100
-"""How many statements a connection has prepared at most, and how many others it counts."""
+"""How many statements a connection has prepared at most, and of how many others it counts uses."""
 _STALE = frozenset({"0A000", "26000"})
 """SQLSTATEs of a prepared statement that is of no use any more: its plan no longer fits the table,
 or the server has no statement of that name."""
@@ -72,9 +72,9 @@ class Prepared:
         self._names[key] = name
 
     def doubt(self) -> None:
-        """Use none of the statements any more: psycopg may have the server drop all at a rollback.
+        """Stop using the statements: at a rollback psycopg may make the server drop them all.
 
-        They may be there still, so they are closed before new ones are prepared.
+        The server may still have them, so they are closed before new ones are prepared.
         """
         self._doubtful += self._names.values()
         self._names.clear()
@@ -187,7 +187,7 @@ class _Exchange:
         self._expected.append(_Answer.RESULT)
 
     def _name_of(self, key: _Key) -> bytes | None:
-        """Return the name of a prepared statement; send for it to be prepared if it is due."""
+        """Return the name of a prepared statement; prepare it first, if it is due for that."""
         prepared = self._prepared
         if prepared is None:
             return None

@@ -1,4 +1,4 @@
-"""Remembers the highest ids ever given in a file outside the database.
+"""Remembers, in a file outside the database, the highest ids that were ever given.
 
 An id that was given once must never be given to another. But a database that is restored from a
 backup has forgotten the ids that were given since. The file lies outside the database and outside

@@ -35,7 +35,7 @@ CHANNEL = "cellway_revision"
 """The NOTIFY channel. A notification carries a revision, and is a hint only."""
 ROWS_PER_INSERT = 100
 _PREPARED = "cellway_prepared"
-"""Under this name the info of the writer's connection has its `Prepared`."""
+"""The key of the `Prepared` in the info of the writer's connection."""
 _MIGRATION_LOCK = 0x63656C6C776179
 """The advisory lock for migrations: of several processes that start at once, one migrates."""
 

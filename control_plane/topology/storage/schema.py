@@ -167,7 +167,7 @@ leases = Table(
         **_where("idempotency_key IS NOT NULL"),
     ),
 )
-"""Open leases, and settled ones for a day, so that a late repetition is no unknown lease.
+"""Open leases, and settled ones for a day, so that the lease of a late repetition is there.
 
 ``revision`` is that of the lease's last step: begin, commit or rollback.
 """
@@ -298,7 +298,7 @@ edge_health = Table(
     Column("said", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
 )
-"""What the edges that report to each control plane say of cells: one row for each control plane.
+"""The reports of edges about cells, added up: one row for each control plane.
 
 It is rewritten every few seconds, and no longer counts when ``at`` is old. ``said`` is JSON:
 ``cells`` has by name how many edges can reach a cell and how many can't; ``silent`` is how many

@@ -88,8 +88,8 @@ class SqliteDialect(Dialect):
 
     @override
     async def notifications(self) -> AsyncIterator[str]:
-        nobody_tells: tuple[str, ...] = ()
-        for text in nobody_tells:
+        no_notifications: tuple[str, ...] = ()
+        for text in no_notifications:
             yield text
 
     @override

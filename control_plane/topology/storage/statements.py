@@ -40,7 +40,7 @@ class Statement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a statement gave: how many rows it changed, and the rows that it returned."""
+    """The result of a statement: how many rows it changed, and the rows that it returned."""
 
     count: int
     rows: list[tuple[Any, ...]]
@@ -102,7 +102,7 @@ def for_rows(
 
 @lru_cache(maxsize=16 * ROWS_PER_STATEMENT)
 def _text_for(text: Callable[[str], str], count: int, width: int) -> str:
-    """Return a text for so many rows. As one object, its hash is computed once for all uses."""
+    """Return the text for a number of rows: always the same object, so that it is hashed once."""
     return text(placeholders(count, width))
 
 

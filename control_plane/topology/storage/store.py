@@ -52,7 +52,7 @@ class Store:
         self.engine.dispose()
 
     def subscribe(self, hint: Hint) -> Callable[[], None]:
-        """Call ``hint(revision)`` after each commit made here; return what ends that."""
+        """Call ``hint(revision)`` after each commit made here; return a function that ends it."""
         self._hints.append(hint)
         return lambda: self._hints.remove(hint)
 
@@ -75,7 +75,7 @@ class Store:
     def write[T](
         self, actor: str, work: Callable[[Transaction], T], *, dry_run: bool = False
     ) -> tuple[T, Transaction]:
-        """Commit all that ``work`` does under the next revision, or nothing of it.
+        """Commit everything that ``work`` does under the next revision, or nothing.
 
         A transaction that logs no change takes no revision.
 
@@ -101,7 +101,7 @@ class Store:
             tx = Transaction(connection, revision + 1, bounded(actor), at)
             tx.sequence_mark = self.sequence_mark
             if once is not None:
-                once.keep(connection, revision, at)
+                once.store_key(connection, revision, at)
             value = work(tx)
             tx.abandoned |= dry_run
             if (tx.changes or tx.appended) and not tx.abandoned:
@@ -135,7 +135,7 @@ class Store:
             return self._carry_out(write).result()
 
         def finish_once(tx: Transaction, results: list[Result]) -> T:
-            once.keep(tx.connection, tx.revision - 1, tx.at)
+            once.store_key(tx.connection, tx.revision - 1, tx.at)
             return write.finish(tx, results)
 
         job = self._carry_out(replace(write, finish=finish_once, is_plain=None))
@@ -149,7 +149,7 @@ class Store:
         """Commit several writes as if each came from a thread of its own.
 
         Returns:
-            When all are done: a job for each, whose ``result()`` returns or raises its outcome.
+            A job for each write, once all are done; ``result()`` returns or raises its outcome.
         """
         return self._writers.carry_out(writes)
 
@@ -171,7 +171,7 @@ class Store:
                     self.tell(job.committed.revision)
 
     def _transact[T](self, attempt: Callable[[Connection], tuple[T, bool]]) -> T:
-        """Run one transaction, and again within bounds while it can't be.
+        """Run one transaction; try again, a bounded number of times, while it can't be committed.
 
         Args:
             attempt: does the work; returns its value, and whether to commit.
@@ -202,7 +202,7 @@ class Store:
                     raise
             else:
                 return value
-            # No secret hangs on it: it spreads out writers that collided.
+            # The random pause spreads out writers that collided; no secret depends on it.
             time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**number))  # noqa: S311
 
 

@@ -31,7 +31,7 @@ _TOUCH_EDGE_ONLY = Statement(
     " THEN answers_revision ELSE edge_revision END,"
     " answers_as_of = revision, edge_revision = revision"
 )
-"""The last change of an answer stays the one that it was (see `schema.revisions`)."""
+"""This keeps the revision of the last change of an answer (see `schema.revisions`)."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Transaction:
         self.touched_answers = self.touched_answers or answers
 
     def written[T](self, value: T) -> Written[T]:
-        """Return what this write gave, with its changes and the revision that now stands.
+        """Return this write's value, with its changes and the revision that is current after it.
 
         That is the write's own revision if it took one, else the last one before it: a dry run and
         a write that changed nothing take none. Call it after the transaction has ended.
@@ -87,7 +87,7 @@ class Transaction:
         return Written(value, revision, tuple(self.changes))
 
     def due(self, every: int) -> bool:
-        """Return True in about one of so many transactions, for work that is done now and then.
+        """Return True in about one of ``every`` transactions, for work that is done now and then.
 
         It is the revision's checksum that decides. The revision itself would not do: if one client
         begins and commits in turn, all begins have even revisions or all have odd ones.

@@ -1,4 +1,4 @@
-"""Who writes next: one thread at a time, and it writes for the others that wait.
+"""Decides who writes next: one thread at a time, which writes for the others that wait.
 
 Writes can't run side by side, because each takes the next revision under one lock. A lock alone
 would let each waiting thread write and commit by itself, one disk flush each. Here a thread that
@@ -101,7 +101,7 @@ def enqueue(queue: list[Job[Any]], job: Job[Any]) -> None:
 
 
 def head_of(queue: Sequence[Job[Any]], statements: int) -> Sequence[Job[Any]]:
-    """Return the jobs at the queue's head that fit into a group with one of so many statements."""
+    """Return the jobs at the queue's head that fit into a group beside a job of ``statements``."""
     for at, job in enumerate(queue[: MAX_JOBS - 1]):
         statements += len(job.statements)
         if statements > MAX_STATEMENTS:

@@ -44,6 +44,11 @@ class CellState(enum.StrEnum):
     DRAINED = "drained"
     RETIRED = "retired"
 
+    @property
+    def takes_claims(self) -> bool:
+        """Whether a cell in this state may be given claims (`lease_statements` says it in SQL)."""
+        return self is not CellState.RETIRED
+
 
 TRANSITIONS: Mapping[CellState, frozenset[CellState]] = {
     CellState.PROVISIONING: frozenset({CellState.CANARY, CellState.ACTIVE, CellState.RETIRED}),
@@ -54,7 +59,7 @@ TRANSITIONS: Mapping[CellState, frozenset[CellState]] = {
     CellState.DRAINED: frozenset({CellState.RETIRED, CellState.ACTIVE, CellState.CORDONED}),
     CellState.RETIRED: frozenset(),
 }
-"""The states that each state may be left for."""
+"""By state, the states to which a cell can go from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class CellSpec:
         if not _NAME.match(self.name):
             yield Problem("name", f"{self.name!r} is no name", "1 to 63 of a-z, 0-9 and -")
         if self.id is not None and not 0 < self.id <= MAX_CELL_ID:
-            yield Problem("id", "out of range", "a number from 1 on")
+            yield Problem("id", "out of range", f"a number from 1 to {MAX_CELL_ID}")
 
     def _connection_problems(self) -> Iterator[Problem]:
         if problem := address_problem(self.address):
@@ -162,7 +167,7 @@ class CellSpec:
             yield Problem("labels", "too many", f"at most {MAX_LABELS}")
         for key, value in self.labels.items():
             if not _LABEL.match(key):
-                yield Problem("labels", f"{key!r} is no label", "1 to 63 of a-z 0-9 . _ / -")
+                yield Problem("labels", f"{key!r} is no label", "1 to 63 of A-Z a-z 0-9 . _ / -")
             if len(value) > 256:
                 yield Problem("labels", f"{key!r} is too long", "at most 256 characters")
 

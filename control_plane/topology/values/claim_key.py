@@ -199,14 +199,14 @@ def normalise(bucket: str, value: str) -> str:
 
 
 def normalised_or_none(bucket: str, value: str) -> str | None:
-    """Return the normalised value; None for one that can't be claimed, so belongs to nobody."""
+    """Return the normalised value; None for one that can't be claimed, and so belongs to nobody."""
     try:
         return normalise(bucket, value)
     except Invalid:
         return None
 
 
-def can_be_kept(text: str) -> bool:
+def is_storable(text: str) -> bool:
     """Tell whether every database can store a text.
 
     PostgreSQL stores no NUL in text, and no database stores half of a surrogate pair.

@@ -1,1 +1,1 @@
-"""What each Envoy of the fleet runs, and how long revisions take to reach them all."""
+"""Tracks what each Envoy of the fleet runs, and how long revisions take to reach them all."""

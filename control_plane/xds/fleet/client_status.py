@@ -90,12 +90,12 @@ class ClientStatus(csds_pb2_grpc.ClientStatusDiscoveryServiceServicer):  # type:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
 
     async def _collect(self, request: Any) -> Any:
-        wanted = node_filter(request.node_matchers)
+        matches = node_filter(request.node_matchers)
         contents = not request.exclude_resource_contents
         answer = csds_pb2.ClientStatusResponse()
         size = 0
         for node in self._fleet.nodes():
-            if not node.connected or not wanted(node.id):
+            if not node.connected or not matches(node.id):
                 continue
             config = client_config(node, self._fleet.resources(node.id), contents=contents)
             size += config.ByteSize()
@@ -116,7 +116,7 @@ def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, cont
     Args:
         node: The node.
         resources: What it has.
-        contents: Whether to include the resources themselves, as far as they may be shown.
+        contents: Whether to include the resources themselves, as far as they may be entry.
     """
     config = csds_pb2.ClientConfig()
     config.node.id, config.node.cluster = node.id, node.group
@@ -124,7 +124,7 @@ def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, cont
         version = config.node.user_agent_build_version.version
         version.major_number, version.minor_number, version.patch = numbers
     for status in resources:
-        shown = config.generic_xds_configs.add(
+        entry = config.generic_xds_configs.add(
             type_url=status.type_url,
             name=status.name,
             version_info=status.version,
@@ -132,12 +132,12 @@ def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, cont
             client_status=_CLIENT_STATUS[status.state],
         )
         if status.state is ResourceState.NACKED:
-            shown.error_state.details = status.error
-            shown.error_state.version_info = status.refused_version
+            entry.error_state.details = status.error
+            entry.error_state.version_info = status.refused_version
         # A caller that may ask for statuses must not thereby read private keys.
         if contents and status.content is not None and status.type_url != SDS:
-            shown.xds_config.type_url = status.type_url
-            shown.xds_config.value = status.content.body
+            entry.xds_config.type_url = status.type_url
+            entry.xds_config.value = status.content.body
     return config
 
 

@@ -1,4 +1,4 @@
-"""Which Envoys are too old for the fleet.
+"""Tells which Envoys are too old for the fleet.
 
 Old Envoys join, accept everything and route (tried with 1.37.0, 1.38.3 and 1.39.3), so nothing but
 their version tells that they are a risk.

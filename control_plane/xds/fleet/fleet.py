@@ -1,4 +1,4 @@
-"""What each Envoy runs: which revision it has acknowledged, and what it refused and why.
+"""Tracks each Envoy: which revision it has acknowledged, and what it has refused and why.
 
 A node may have several streams, one for each type. It counts as connected while it has one, and it
 runs a revision when each of its streams does. Nodes that have left are remembered for a while:

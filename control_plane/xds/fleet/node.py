@@ -74,12 +74,12 @@ class Node:
     unsettled: dict[str, Unsettled] = field(default_factory=dict)
     """What its ended streams left open, by type; see `Session.take_over`."""
     sessions: list[Session] = field(default_factory=list)
-    """Of its open streams."""
+    """The sessions of its open streams."""
     last_status: NodeStatus | None = None
     """The status at the end of its last stream."""
 
     def status(self) -> NodeStatus:
-        """Return what is to be shown of the node now."""
+        """Return the node's status as of now."""
         if not self.sessions and self.last_status is not None:
             return replace(self.last_status, connected=False, state=SyncState.DISCONNECTED)
         types = tuple(status for session in self.sessions for status in session.statuses())

@@ -19,12 +19,12 @@ class _Waiter:
     """Somebody who waits for a revision, and the sessions that do not run it yet."""
 
     revision: int
-    lacking: set[Session]
+    behind: set[Session]
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def no_longer_lacks(self, session: Session) -> None:
-        self.lacking.discard(session)
-        if not self.lacking:
+    def stop_waiting_for(self, session: Session) -> None:
+        self.behind.discard(session)
+        if not self.behind:
             self.done.set()
 
 
@@ -38,18 +38,18 @@ class RevisionWaiters:
         """Wait for a new session, too."""
         for waiter in self._waiters:
             if session.acked_revision < waiter.revision:
-                waiter.lacking.add(session)
+                waiter.behind.add(session)
 
     def acknowledged(self, session: Session) -> None:
         """Wake those whose revision this session was the last to lack."""
         for waiter in self._waiters:
             if session.acked_revision >= waiter.revision:
-                waiter.no_longer_lacks(session)
+                waiter.stop_waiting_for(session)
 
     def left(self, session: Session) -> None:
         """Wait no longer for a session that has ended."""
         for waiter in self._waiters:
-            waiter.no_longer_lacks(session)
+            waiter.stop_waiting_for(session)
 
     async def wait(self, revision: int, sessions: Iterable[Session], timeout_s: float) -> bool:
         """Wait until all sessions, and those that join meanwhile, run a revision.
@@ -62,15 +62,15 @@ class RevisionWaiters:
         Returns:
             Whether they do; False after the time-out.
         """
-        lacking = {session for session in sessions if session.acked_revision < revision}
-        if not lacking:
+        behind = {session for session in sessions if session.acked_revision < revision}
+        if not behind:
             return True
-        waiter = _Waiter(revision, lacking)
+        waiter = _Waiter(revision, behind)
         self._waiters.add(waiter)
         try:
             async with asyncio.timeout(timeout_s):
                 # Again if a node has come meanwhile.
-                while waiter.lacking:
+                while waiter.behind:
                     waiter.done.clear()
                     await waiter.done.wait()
         except TimeoutError:

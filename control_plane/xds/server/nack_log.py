@@ -21,7 +21,7 @@ class NackLog:
         """Log the NACKs that are new.
 
         Args:
-            node_id: Of the client.
+            node_id: The client's node id.
             nacks: Type and error text of each.
             acked_revision: The newest revision of which the client runs everything.
         """

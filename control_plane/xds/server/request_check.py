@@ -1,4 +1,4 @@
-"""What every request must look like, whatever its session makes of it."""
+"""Checks every request, before its session handles it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_request(request: Any, implied_type: str, max_names: int) -> None:
     names = getattr(request, "resource_names_subscribe", None)
     count = len(request.resource_names if names is None else names)
     if count > max_names:
-        raise ProtocolError(f"{count} names in one request")
+        raise ProtocolError(f"{count} names in one request; at most {max_names}")
 
 
 def check_same_node(node: Any, node_id: str, group: str) -> None:

@@ -31,7 +31,9 @@ class RevisionFloor:
             try:
                 self.revision = await self._probe.newest_revision()
             except RevisionUnknown as error:
-                log.warning("%s waits: no newest revision: %s", node_id, error)
+                log.warning(
+                    "%s waits, because the newest revision can't be read: %s", node_id, error
+                )
                 await asyncio.sleep(PROBE_AGAIN_S)
 
     def reached_by(self, revision: int) -> bool:

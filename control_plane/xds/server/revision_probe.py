@@ -23,8 +23,7 @@ class RevisionProbe:
     """Reads the newest committed revision for all who ask. For one event loop."""
 
     def __init__(self, read: Callable[[], int]) -> None:
-        """Take the function that reads the revision. It runs in a thread, and may raise
-        `RevisionUnknown`."""
+        """``read`` reads the revision, in a thread. It may raise `RevisionUnknown`."""
         self._read = read
         self._running: asyncio.Task[int] | None = None
         self._next: asyncio.Task[int] | None = None

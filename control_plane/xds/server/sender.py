@@ -97,6 +97,8 @@ class Sender:
         payload = self._to_bytes(response)
         if len(payload) > self._max_bytes:
             log.error("%s: a response of %d bytes is too large", self.node_id, len(payload))
-            raise ResponseTooLarge(f"a response of {len(payload)} bytes is over the limit")
+            raise ResponseTooLarge(
+                f"a response of {len(payload)} bytes is over the limit of {self._max_bytes}"
+            )
         self._count_sent(sum(len(one.body) for one in response.resources))
         return payload

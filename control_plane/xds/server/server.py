@@ -41,7 +41,11 @@ _SINGLE = {
     sds_pb2.DESCRIPTOR.services_by_name["SecretDiscoveryService"].full_name: (SDS, "Secrets"),
     rtds_pb2.DESCRIPTOR.services_by_name["RuntimeDiscoveryService"].full_name: (RTDS, "Runtime"),
 }
-"""Names from the descriptors, whose import also gives server reflection their files."""
+"""By the full name of a service, its type and the noun in the names of its methods.
+
+The names are read from the descriptors, because their import also gives server reflection the
+files that it serves.
+"""
 SERVICES = (_AGGREGATED, *_SINGLE)
 """Full names of the services that `XdsServer.register` adds."""
 
@@ -64,9 +68,8 @@ class XdsServer:
             cache: The snapshot to serve.
             fleet: Is told which nodes are connected and what they run.
             limits: Bounds of all streams.
-            newest_revision: Reads the newest committed revision; see `revision_probe`. None: this
-            is the only
-                server that the nodes ever speak to.
+            newest_revision: Reads the newest committed revision; see `revision_probe`. None: the
+                nodes never speak to another server.
             force_shrink: Whether to send a node a snapshot that takes away most of what it has.
         """
         self._limits = limits or Limits()
@@ -170,10 +173,11 @@ class XdsServer:
     @property
     def alarm(self) -> str | None:
         """What keeps nodes from being served, if anything does."""
-        held = [stream for stream in self._streams if stream.shrink_reason]
-        if not held:
+        held_back = [stream for stream in self._streams if stream.shrink_reason]
+        if not held_back:
             return None
-        return f"{len(held)} nodes are held back; {held[0].node_id}: {held[0].shrink_reason}"
+        first = held_back[0]
+        return f"{len(held_back)} nodes are held back; {first.node_id}: {first.shrink_reason}"
 
     @property
     def cache(self) -> SnapshotCache:

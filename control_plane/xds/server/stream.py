@@ -122,7 +122,7 @@ class Stream:
             open_tasks = [task for task in tasks if task is not None]
             for task in open_tasks:
                 task.cancel()
-            # First what must not be left out: gRPC may cancel us (again) where we wait.
+            # The fleet is told before anything is awaited: gRPC may cancel us (again) there.
             if self.node_id is not None:
                 self._fleet.disconnected(self.node_id, self._session)
             if not self._ended.done():
@@ -172,11 +172,11 @@ class Stream:
         """Handle requests until the client closes its side, and answer all of them."""
         if self._first is not None:
             self._handle(self._first)
-        # Cheaper than iterating, which is a generator around this.
+        # To iterate over the requests would cost more: that is a generator around this read.
         while (request := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
             self._handle(request)
         if self._confirming is not None:
-            # Nothing is sent before that.
+            # Nothing is sent before the confirmation.
             await asyncio.wait({self._confirming}, timeout=self._limits.confirm_timeout_s)
         await self._sender.empty()
 
@@ -231,7 +231,9 @@ class Stream:
 
     def _confirm_late(self) -> None:
         floor = self._floor.revision if self._floor is not None else None
-        log.warning("%s: revision %s is not here in time", self.node_id, floor or "unknown")
+        log.warning(
+            "%s: the snapshot has not reached revision %s in time", self.node_id, floor or "unknown"
+        )
         self._send(self._session.confirmation_late())
         self._report()
 
@@ -260,7 +262,7 @@ class Stream:
         gate = self._session.gate
         responses = self._session.on_time()
         if self._session.gate is Gate.OPEN and gate is Gate.SHUT:
-            log.warning("%s: no answer in time; going on", self.node_id)
+            log.warning("%s: no answer in time; going on with other types", self.node_id)
         self._send(responses)
         self._report()
 

@@ -1,11 +1,12 @@
-"""What a client's ACK or NACK says about what it runs.
+"""Works out what a client's ACK or NACK says about what it runs.
 
 The problem: a NACK refuses a response, but the client may have applied a part of it. Envoy applies
 all good clusters and listeners; of other types it applies what came before the first bad resource,
-in an order of its own; if a message can't be decoded, it applies nothing (docs/adr/0042). To book
-the NACK against all names says too little runs, to book it against the names in the error text
-believes a text that is cut, or names nothing. The idea: an answer changes only what it proves, and
-the rest becomes uncertain until it is sent again in smaller groups.
+in an order of its own; if a message can't be decoded, it applies nothing (docs/adr/0042). If the
+NACK counted against all names, we would believe that too little runs. If it counted against the
+names in the error text, we would rely on a text that may be cut, or may name nothing. The idea: an
+answer changes only what it proves, and the rest becomes uncertain until it is sent again in smaller
+groups.
 
 | state of a name | event | next state |
 | --- | --- | --- |
@@ -136,7 +137,7 @@ def refuse_undisclosed(
 ) -> None:
     """Record a NACK of a full-state response by a client that has not disclosed what it runs.
 
-    Takes and changes the same as `refuse`.
+    The arguments are those of `refuse`.
     """
     subscription.error = error
     versions = response.versions()
@@ -169,7 +170,7 @@ def drop_absent(subscription: Subscription, response: Response) -> None:
 
 
 def _refuse_removal(subscription: Subscription, name: str, error: str, now: float) -> None:
-    """Have a removal sent again later, because nothing else tells whether it was done."""
+    """Record that a removal is to be sent again, because nothing else tells whether it was done."""
     subscription.mark_uncertain({name: ANY})
     subscription.mark_refused(name, "", error, now)
 

@@ -34,11 +34,11 @@ class ClientVersions(MutableMapping[str, str]):
     @classmethod
     def of(cls, versions: Mapping[str, str], base: Mapping[str, str]) -> ClientVersions:
         """Return the given versions, stored over a base."""
-        made = cls(base)
+        client = cls(base)
         if versions is not base and versions != base:
-            made._own = {name: one for name, one in versions.items() if base.get(name) != one}
-            made._own |= dict.fromkeys(base.keys() - versions.keys())
-        return made
+            client._own = {name: one for name, one in versions.items() if base.get(name) != one}
+            client._own |= dict.fromkeys(base.keys() - versions.keys())
+        return client
 
     def rebase(self, base: Mapping[str, str], changed: Iterable[str]) -> None:
         """Share another base.
@@ -63,7 +63,7 @@ class ClientVersions(MutableMapping[str, str]):
     ) -> AbstractSet[str]:
         """Return those of the names whose version may differ from ``current``.
 
-        None that differs is left out. Names that do not differ may be among them, unless
+        No name that differs is left out. Names that do not differ may be among them, unless
         ``current`` is the base.
         """
         if self._base is not current:

@@ -48,7 +48,7 @@ class DeltaSession(Session):
     def _begin(
         self, type_url: str, subscription: Subscription, request: Any, subscribe: set[str]
     ) -> None:
-        """Take what a client says with its first request of a type: what it has already."""
+        """Take from a client's first request of a type what the client has already."""
         has_some = bool(request.initial_resource_versions)
         if has_some:
             self._rebase()

@@ -93,7 +93,9 @@ class Ledger:
         if subscription is None:
             self._unserved.add(type_url)
             if len(self._unserved) > MAX_UNSERVED:
-                raise ProtocolError(f"{len(self._unserved)} types that are not served were named")
+                raise ProtocolError(
+                    f"more than {MAX_UNSERVED} types that are not served were asked for"
+                )
         return subscription
 
     def _set_names(
@@ -118,7 +120,7 @@ class Ledger:
     # What is sent
 
     def _next_resources(self, type_url: str, subscription: Subscription) -> Sequence[Resource]:
-        """Take what the client is to be sent next of a type."""
+        """Take the resources of a type that the client is to be sent next."""
         published = self._published(type_url, subscription)
         return next_resources(subscription, published, one_by_one=type_url in FALSE_ACK_TYPES)
 
@@ -130,7 +132,7 @@ class Ledger:
     def _everything(self, type_url: str, selected: Sequence[Resource]) -> Resources | None:
         """Return the resources of a type if all of them were selected as one shared tuple."""
         published = self._snapshot.resources(type_url)
-        # An empty tuple is the same object as any other.
+        # All empty tuples are one object, so an empty one proves nothing.
         return published if selected and selected is published.ordered else None
 
     def _record_sent(

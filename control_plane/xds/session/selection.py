@@ -1,4 +1,4 @@
-"""Which resources of one type a client is sent next."""
+"""Selects the resources of one type that a client is sent next."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _select(
         subscription: Of one type; changed.
         published: The resources of the type.
         names: The names to choose from.
-        resend: Names that count as lacking even if the client has them.
+        resend: Names that are needed even if the client has them.
         refused_too: Whether to include resources that the client has refused in this version.
     """
     selected: list[Resource] = []
@@ -103,20 +103,20 @@ def _select(
             # Another version is published: it is new to the client, or it is the one that runs.
             subscription.clear_refusal(name)
             refusal = None
-        lacking = (
+        needed = (
             subscription.returned.get(name) != resource.version
             or name in resend
             or name in subscription.uncertain
         )
-        if not lacking and name in subscription.false_acks:
+        if not needed and name in subscription.false_acks:
             subscription.accepted[name] = resource
-        if refused_too if refusal is not None else lacking:
+        if refused_too if refusal is not None else needed:
             selected.append(subscription.proof_of(resource))
     return selected
 
 
 def _note_removed(subscription: Subscription, name: str, *, asked: bool) -> None:
-    """Have the client told that a name does not exist, if it may run it or has asked for it."""
+    """Record that the client is to be told that a name does not exist, if it cares for it."""
     may_have = (
         name in subscription.returned
         or name in subscription.uncertain

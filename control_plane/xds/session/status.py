@@ -1,4 +1,4 @@
-"""What the fleet view and CSDS show of a subscription."""
+"""The status of a subscription, as the fleet view and CSDS show it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ERRORS = 10
 
 
 class SyncState(StrEnum):
-    """How what a client or a node runs compares with what is published."""
+    """The state of a client or a node, compared with what is published."""
 
     SYNCED = "SYNCED"
     STALE = "STALE"
@@ -27,7 +27,7 @@ class SyncState(StrEnum):
 
 
 class ResourceState(StrEnum):
-    """How one client has one resource."""
+    """The state of one resource at one client."""
 
     ACKED = "ACKED"
     BEHIND = "BEHIND"

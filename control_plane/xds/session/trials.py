@@ -1,4 +1,4 @@
-"""In which groups the resources of a refused response are sent again.
+"""Splits a refused response into groups of resources, which are sent again one by one.
 
 After a NACK of {a, b, c} the client may run any of them, because it applies the good resources of a
 response that it refuses (Envoy and gRPC do; the protocol leaves it open). Each group that is

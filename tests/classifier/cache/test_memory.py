@@ -92,8 +92,8 @@ def test_a_flood_neither_grows_it_nor_evicts_what_is_used() -> None:
 def test_what_another_process_saw_is_used_under_the_same_rule_and_not_for_as_long() -> None:
     cache = OwnerCache()
     cache.set_epochs(Epochs(8, 1, {SHARD: 4}))
-    assert cache.lacking(asked(("tenant", "ACME")), 8) == [KEY]
-    assert cache.lacking(asked(KEY), 9) == [], "it would not help"
+    assert cache.missing(asked(("tenant", "ACME")), 8) == [KEY]
+    assert cache.missing(asked(KEY), 9) == [], "it would not help"
     cache.admit([(KEY, Entry(3, 2))], 0.0)
     assert cache.owners_of(asked(KEY), 8, 1.0) is None, "the shard has changed since"
     cache.admit([(KEY, Entry(9, 2))], 0.0)
@@ -102,7 +102,7 @@ def test_what_another_process_saw_is_used_under_the_same_rule_and_not_for_as_lon
     )
     cache.admit([(KEY, Entry(4, 2))], 0.0)
     assert owners(cache.owners_of(asked(KEY), 8, SHARED_S)) == [2]
-    assert cache.lacking(asked(KEY), 8) == []
+    assert cache.missing(asked(KEY), 8) == []
     cache.put(asked(KEY), seen(8, 3), 0.0)
     cache.admit([(KEY, Entry(4, 2))], 0.0)
     assert owners(cache.owners_of(asked(KEY), 8, 1.0)) == [3], "older never replaces newer"
@@ -116,4 +116,4 @@ def test_another_database_makes_everything_void() -> None:
     cache.set_epochs(Epochs(9, 1, {}))
     assert cache.owners_of(asked(KEY), 0, 1.0) is None, "news of the first database"
     cache.set_epochs(Epochs(2, 1, {}, "other"))
-    assert cache.lacking(asked(KEY), 2) == [KEY]
+    assert cache.missing(asked(KEY), 2) == [KEY]

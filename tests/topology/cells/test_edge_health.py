@@ -152,7 +152,7 @@ def test_cells_that_serve_nothing_that_are_held_or_unknown_stay_as_they_are(
 ) -> None:
     three.cells.set_state("cell-3", CellState.DRAINED, actor="t", force=True)
     counts = dict.fromkeys(("cell-1", "cell-2", "cell-3", "unknown", "' OR 1"), (0, 1))
-    decided = three.edge_health.note("a", counts, held={"cell-1"})
+    decided = three.edge_health.note("a", counts, on_hold={"cell-1"})
     assert decided.changed == {"cell-2": False}
     assert decided.put_off == {"cell-1"}
     assert up(three) == {"cell-1", "cell-3"}

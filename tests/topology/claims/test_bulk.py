@@ -64,9 +64,9 @@ def test_an_export_resumes_after_a_line(two: Topology) -> None:
 
 BAD = [
     ("{", "no JSON"),
-    ("[]", "no object"),
-    ('"x"', "no object"),
-    ("null", "no object"),
+    ("[]", "no JSON object"),
+    ('"x"', "no JSON object"),
+    ("null", "no JSON object"),
     (line("x", nope=1), "nope"),
     (line(""), "value"),
     (line("x", bucket="Bad"), "no bucket"),
@@ -116,10 +116,10 @@ def test_what_is_taken_is_rejected_and_what_stands_so_is_present(two: Topology) 
     assert (done.created, done.present) == (1, 1)
     assert [(one.line, one.reason) for one in rejects] == [
         (3, "route:theirs is claimed already (owner: cell-2)"),
-        (4, "line 1 claims route:new otherwise"),
-        (5, "line 1 claims route:new otherwise"),
-        (6, "line 2 claims route:mine otherwise"),
-        (7, "line 2 claims route:mine otherwise"),
+        (4, "line 1 claims route:new with other attributes"),
+        (5, "line 1 claims route:new with other attributes"),
+        (6, "line 2 claims route:mine with other attributes"),
+        (7, "line 2 claims route:mine with other attributes"),
     ]
     _, rejects = load(two, [line("Mine")])
     (spelled,) = rejects

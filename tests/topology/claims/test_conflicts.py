@@ -117,7 +117,7 @@ def test_the_same_key_gives_the_same_lease(two: Topology) -> None:
     assert begin(two, [route("b"), route("a")], key="op-1") == first
     assert two.revision() == revision
     for other in ([route("c")], [route("b"), route("A")]):
-        with pytest.raises(Invalid, match="another batch"):
+        with pytest.raises(Invalid, match="another update"):
             begin(two, other, key="op-1")
     assert begin(two, [route("c")], cell=2, key="op-1") != first, "keys are each cell's own"
     two.leases.commit(1, first, actor=ME)

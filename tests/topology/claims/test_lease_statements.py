@@ -30,7 +30,7 @@ def test_what_is_replaced_is_locked_and_kept() -> None:
     assert lease_statements.create_claims(LEASE, update.creates) == []
     for statements in (
         lease_statements.lock_claims(LEASE, 1, update.destroys),
-        lease_statements.keep_replacements(LEASE, update.replaced),
+        lease_statements.store_replacements(LEASE, update.replaced),
     ):
         assert len(statements) == 2
         assert placeholders(statements) == [len(one.params) for one in statements]

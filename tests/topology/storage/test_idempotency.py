@@ -94,7 +94,7 @@ def test_two_processes_with_other_batches_under_the_same_keys(url: str, two: Top
     for one, another in answers:
         refused = [text for text in (one, another) if isinstance(text, str)]
         assert len(refused) == 1, "one of them has the key"
-        assert "idempotency-key: was used for another batch (use a new key" in refused[0]
+        assert "idempotency-key: was used for another update (use a new key" in refused[0]
     assert two.claims.count() == {"route": KEYS}
 
 

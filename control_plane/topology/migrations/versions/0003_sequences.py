@@ -34,7 +34,7 @@ def upgrade() -> None:
         "cells", sa.column("id"), sa.column("name"), sa.column("details"), sa.column("version")
     )
     now = op.get_bind().execute(sa.select(sa.func.current_timestamp(type_=sa.DateTime))).scalar()
-    known = [
+    allotted = [
         {
             "minval": low,
             "maxval": high,
@@ -46,9 +46,9 @@ def upgrade() -> None:
         for cell in op.get_bind().execute(sa.select(cells)).all()
         for low, high in json.loads(cell.details)["sequence_ranges"]
     ]
-    if known:
-        op.bulk_insert(ranges, known)
-    highest = max((one["maxval"] for one in known), default=0)
+    if allotted:
+        op.bulk_insert(ranges, allotted)
+    highest = max((one["maxval"] for one in allotted), default=0)
     op.bulk_insert(marks, [{"id": 1, "mark": highest, "floor": 0}])
 
 

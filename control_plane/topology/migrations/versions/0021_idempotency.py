@@ -1,4 +1,4 @@
-"""The key of a request is kept with its first write, before its answer is known."""
+"""The key of a request is stored with its first write, before its answer is known."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -23,7 +23,7 @@ def upgrade() -> None:
     bind = op.get_bind()
     now = bind.execute(sa.select(sa.func.current_timestamp(type_=sa.DateTime))).scalar()
     cells = sa.table("cells", sa.column("id"), sa.column("name"))
-    found = {
+    rows = {
         cell.id: {"id": cell.id, "cell": cell.name, "given_at": now, "deleted_at": None}
         for cell in bind.execute(sa.select(cells)).all()
     }
@@ -33,13 +33,13 @@ def upgrade() -> None:
     deleted = sa.select(changes.c.before).where(
         changes.c.kind == "cell", changes.c.action == "delete"
     )
-    # The newest first: an id that was given twice is the last one's.
+    # The newest come first: if an id was given twice, its row names the last cell.
     for (before,) in bind.execute(deleted.order_by(changes.c.revision.desc())).all():
         cell = json.loads(before)
-        gone = {"id": cell["id"], "cell": cell["name"], "given_at": now, "deleted_at": now}
-        found.setdefault(cell["id"], gone)
-    if found:
-        op.bulk_insert(ids, list(found.values()))
+        tombstone = {"id": cell["id"], "cell": cell["name"], "given_at": now, "deleted_at": now}
+        rows.setdefault(cell["id"], tombstone)
+    if rows:
+        op.bulk_insert(ids, list(rows.values()))
 
 
 def downgrade() -> None:

@@ -10,8 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # An older control plane that still runs knows nothing of them, and leaves them behind
-    # edge_revision: by that it is seen that they are void.
+    # An older control plane that still runs does not write these columns. Its writes make
+    # edge_revision differ from answers_as_of, and so newer ones see that the columns are void.
     for name in ("answers_revision", "answers_as_of"):
         op.add_column("revisions", sa.Column(name, sa.BigInteger(), nullable=True))
 

@@ -1,4 +1,4 @@
-"""What the edges of each control plane hold of the cells."""
+"""The reports of edges about cells, one row for each control plane."""
 
 import sqlalchemy as sa
 from alembic import op
