@@ -1,1 +1,1 @@
-"""REST for operators."""
+"""The REST API for operators."""

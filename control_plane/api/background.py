@@ -1,4 +1,4 @@
-"""Carries out what takes longer than a request, one bounded transaction after another."""
+"""Runs operations: work that takes longer than a request, one bounded transaction at a time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from control_plane.topology.values.errors import TopologyError
 log = logging.getLogger(__name__)
 MAX_RUNNING = 8
 Work = Callable[[Progress], int]
+"""An operation's work. It reports its progress, and returns how much it has done in the end."""
 
 
-class _BrokenOffError(Exception):
-    """The server stops."""
+class _StoppingError(Exception):
+    """The server stops, so the operation ends after its present transaction."""
 
 
-class Operations:
-    """Runs operations in threads; at shutdown each ends after its present transaction."""
+class OperationRunner:
+    """Runs operations in threads. At shutdown each ends after its present transaction."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
@@ -33,20 +34,32 @@ class Operations:
     async def start(
         self, kind: str, target: str, total: int | None, work: Work, *, actor: str
     ) -> Operation:
-        """Begin; raises `Refused` while the same runs, `ProblemError` (503) when too many do."""
+        """Begin an operation, and return it as it is stored.
+
+        Args:
+            kind: The operation's kind, for example ``release-claims``.
+            target: The name of the cell that it is about.
+            total: How much there is to do; None if that is not known.
+            work: Does it, in a thread.
+            actor: Who began it, for the audit.
+
+        Raises:
+            Refused: The same operation on the same target runs already.
+            ProblemError: (503) Too many operations run, or the server stops.
+        """
         if len(self._tasks) >= MAX_RUNNING or self._stopping.is_set():
             detail = f"{len(self._tasks)} operations run already; try again later"
             raise ProblemError(503, detail, code="busy")
-        begun = await run_in_threadpool(
+        operation = await run_in_threadpool(
             self._topology.operations.start, kind, target, total, actor=actor
         )
-        task = asyncio.create_task(self._run(begun, work))
+        task = asyncio.create_task(self._run(operation, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return begun
+        return operation
 
     async def close(self) -> None:
-        """Break off what runs, and wait for it."""
+        """Have all operations end after their present transactions, and wait for that."""
         self._stopping.set()
         await asyncio.gather(*self._tasks)
 
@@ -61,12 +74,12 @@ class Operations:
             last = done
             self._topology.operations.note(operation.id, done)
             if self._stopping.is_set():
-                raise _BrokenOffError
+                raise _StoppingError
 
         try:
             last = work(progress)
             state, detail = OperationState.DONE, ""
-        except _BrokenOffError:
+        except _StoppingError:
             state, detail = OperationState.INTERRUPTED, "the server stopped; start it again"
         except TopologyError as error:
             log.exception("operation %s (%s of %s)", operation.id, operation.kind, operation.target)
@@ -74,5 +87,5 @@ class Operations:
         try:
             self._topology.operations.note(operation.id, last, state, detail)
         except TopologyError:
-            # It will show as interrupted.
+            # The operation will be shown as interrupted.
             log.exception("operation %s ended as %s, which could not be noted", operation.id, state)

@@ -1,4 +1,4 @@
-"""Prints the API's description (OpenAPI 3.1), as it stands in docs/openapi.json: `make docs`."""
+"""Prints the API's description (OpenAPI 3.1). ``make docs`` writes it to docs/openapi.json."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet
 
 
-async def _nothing() -> bytes:
+async def _no_metrics() -> bytes:
     return b""
 
 
 def description() -> str:
-    """The document, with a stable order of keys."""
+    """Return the description in JSON, with its keys in a stable order."""
     with tempfile.TemporaryDirectory() as directory:
         topology = Topology.open(f"sqlite:///{Path(directory) / 'empty.db'}")
         try:
-            app = create_app(topology, Fleet(), metrics=_nothing, alarm=lambda: None)
+            app = create_app(topology, Fleet(), metrics=_no_metrics, alarm=lambda: None)
             return json.dumps(app.openapi(), indent=1, sort_keys=True) + "\n"
         finally:
             topology.close()

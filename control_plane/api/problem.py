@@ -1,10 +1,14 @@
-"""Errors as ``application/problem+json`` (RFC 9457), each with what to do about it."""
+"""Errors as ``application/problem+json`` (RFC 9457), with a hint at what to do about them.
+
+The hint is the member ``mend`` of an error.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -32,16 +36,17 @@ from control_plane.topology.values.errors import (
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 100
-_MENDS = {
+_HINTS = {
     "extra_forbidden": "leave it out, or mend its spelling",
     "missing": "give it",
 }
 
 
 class ProblemError(Exception):
-    """An error with a status and extension members."""
+    """An error that is answered with a problem document."""
 
     def __init__(self, status: int, detail: str, **members: Any) -> None:
+        """Make an error with an HTTP status, a text, and further members of the document."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -49,7 +54,13 @@ class ProblemError(Exception):
 
 
 def problem(status: int, detail: str, **members: Any) -> JSONResponse:
-    """A problem document; ``code`` names the kind of error for programs."""
+    """Return a problem document.
+
+    Args:
+        status: The HTTP status.
+        detail: What is wrong, for people.
+        members: Further members, for example ``code``, which names the kind of error for programs.
+    """
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     return JSONResponse(
         {**body, "detail": detail, **members}, status_code=status, media_type=MEDIA_TYPE
@@ -57,7 +68,7 @@ def problem(status: int, detail: str, **members: Any) -> JSONResponse:
 
 
 def findings_problem(findings: list[Finding]) -> ProblemError:
-    """A ruleset that can't work."""
+    """Return the error for a ruleset that can't work, with each of its faults."""
     errors = [
         {"rule": f.rule, "field": f.field, "message": f.message, "mend": f.hint}
         for f in findings
@@ -67,9 +78,14 @@ def findings_problem(findings: list[Finding]) -> ProblemError:
 
 
 def topology_problem(error: TopologyError, *, forceable: bool = False) -> JSONResponse:
-    """What the topology refuses, as a problem document."""
+    """Return the problem document for an error of the topology.
+
+    Args:
+        error: The error.
+        forceable: Whether ``?force=true`` would override a refusal; the document then says so.
+    """
     text = str(error)
-    mend = {"mend": "repeat with ?force=true if you are sure"} if forceable else {}
+    hint = {"mend": "repeat with ?force=true if you are sure"} if forceable else {}
     if isinstance(error, Invalid):
         errors = [{"field": p.field, "message": p.message, "mend": p.hint} for p in error.problems]
         return problem(422, text, code="invalid", errors=errors)
@@ -81,7 +97,7 @@ def topology_problem(error: TopologyError, *, forceable: bool = False) -> JSONRe
     if isinstance(error, StaleVersion):
         return problem(412, text, code="stale-version", actual=error.actual)
     if isinstance(error, Refused):
-        return problem(409, text, code="refused", **mend)
+        return problem(409, text, code="refused", **hint)
     if isinstance(error, Gone):
         return problem(410, text, code="gone", oldest=error.oldest)
     if isinstance(error, Locked):
@@ -98,7 +114,7 @@ def topology_problem(error: TopologyError, *, forceable: bool = False) -> JSONRe
 
 
 def _fault(error: TopologyError) -> JSONResponse:
-    """Return 500 for what the caller can't help."""
+    """Return a 500: the caller can't help it."""
     if not isinstance(error, DatabaseFailed):
         return problem(500, str(error), code="topology")
     log.error("a request failed", exc_info=error)
@@ -106,7 +122,7 @@ def _fault(error: TopologyError) -> JSONResponse:
 
 
 def _malformed(errors: Sequence[Any]) -> JSONResponse:
-    """400 for what is no JSON, 422 for JSON that is not what is asked for, field by field."""
+    """Return a 400 for a body that is no JSON, or a 422 that names each wrong field."""
     for one in errors:
         if one["type"] == "json_invalid":
             reason, at = one.get("ctx", {}).get("error", one["msg"]), one["loc"][-1]
@@ -116,7 +132,7 @@ def _malformed(errors: Sequence[Any]) -> JSONResponse:
         {
             "field": ".".join(str(part) for part in one["loc"]),
             "message": one["msg"],
-            "mend": _MENDS.get(one["type"], "see /docs"),
+            "mend": _HINTS.get(one["type"], "see /docs"),
         }
         for one in errors[:MAX_ERRORS]
     ]
@@ -124,38 +140,54 @@ def _malformed(errors: Sequence[Any]) -> JSONResponse:
     return problem(422, f"the request is malformed: {fields}", code="invalid", errors=shown)
 
 
+async def _on_topology_error(request: Request, error: TopologyError) -> JSONResponse:
+    # Only the guards of a cell's life can be overridden.
+    forceable = request.method in {"PUT", "PATCH"} and "/rulesets/" not in request.url.path
+    return topology_problem(error, forceable=forceable)
+
+
+async def _on_ruleset_error(_: Request, error: RulesetError) -> JSONResponse:
+    errors = [
+        {"rule": p.rule, "field": p.field, "message": p.message, "mend": p.hint}
+        for p in error.problems
+    ]
+    return problem(422, "the ruleset can't work", code="invalid-ruleset", errors=errors)
+
+
+async def _on_problem(_: Request, error: ProblemError) -> JSONResponse:
+    return problem(error.status, error.detail, **error.members)
+
+
+async def _on_validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
+    return _malformed(error.errors())
+
+
+async def _on_bug(_: Request, error: Exception) -> JSONResponse:
+    # Starlette logs it with its traceback after this answer.
+    return problem(500, f"a bug of ours: {type(error).__name__}", code="internal")
+
+
+async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
+    response = problem(error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+_HANDLERS: Mapping[type[Exception], Callable[[Request, Any], Awaitable[JSONResponse]]] = (
+    MappingProxyType(
+        {
+            TopologyError: _on_topology_error,
+            RulesetError: _on_ruleset_error,
+            ProblemError: _on_problem,
+            RequestValidationError: _on_validation_error,
+            Exception: _on_bug,
+            HTTPException: _on_http_error,
+        }
+    )
+)
+
+
 def install(app: FastAPI) -> None:
-    """Turn every error into a problem document."""
-
-    @app.exception_handler(TopologyError)
-    async def on_topology(request: Request, error: TopologyError) -> JSONResponse:
-        # Only the guards of a cell's life can be overridden.
-        forceable = request.method in {"PUT", "PATCH"} and "/rulesets/" not in request.url.path
-        return topology_problem(error, forceable=forceable)
-
-    @app.exception_handler(RulesetError)
-    async def on_ruleset(_: Request, error: RulesetError) -> JSONResponse:
-        errors = [
-            {"rule": p.rule, "field": p.field, "message": p.message, "mend": p.hint}
-            for p in error.problems
-        ]
-        return problem(422, "the ruleset can't work", code="invalid-ruleset", errors=errors)
-
-    @app.exception_handler(ProblemError)
-    async def on_problem(_: Request, error: ProblemError) -> JSONResponse:
-        return problem(error.status, error.detail, **error.members)
-
-    @app.exception_handler(RequestValidationError)
-    async def on_validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _malformed(error.errors())
-
-    @app.exception_handler(Exception)
-    async def on_bug(_: Request, error: Exception) -> JSONResponse:
-        # Starlette logs it with its traceback after this answer.
-        return problem(500, f"a bug of ours: {type(error).__name__}", code="internal")
-
-    @app.exception_handler(HTTPException)
-    async def on_http(_: Request, error: HTTPException) -> JSONResponse:
-        response = problem(error.status_code, str(error.detail))
-        response.headers.update(error.headers or {})
-        return response
+    """Have an app answer every error with a problem document."""
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)

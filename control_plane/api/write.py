@@ -1,4 +1,8 @@
-"""How a write is answered: its revision, its ETag, and, if asked, only when the fleet runs it."""
+"""The parameters that every write has, and the answer to a write.
+
+The answer names the revision of the write and the new ETag. With ``?wait=fleet`` it comes once the
+fleet runs that revision, or as 504 with the nodes that don't.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +16,28 @@ from pydantic.json_schema import SkipJsonSchema
 
 from control_plane.api.auth import actor_of
 from control_plane.api.problem import ProblemError
+from control_plane.api.state import state_of
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, REVISION_HEADER
 from control_plane.topology.values.change import Written
 from control_plane.xds.fleet.fleet import Fleet
 
 MAX_WAIT_S = 300.0
 MAX_CHANGES = 2000
-"""Changes that the answer to a dry run lists at most."""
+"""How many changes the answer to a dry run lists."""
+ANY_VERSION = -1
+"""The expected version of ``If-Match: *``."""
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?\Z")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
 
 def seconds(text: str) -> float:
-    """Read ``500ms``, ``5s`` or ``1m``; raises `ProblemError` (422) otherwise."""
-    found = _DURATION.match(text)
-    value = float(found[1]) * _UNIT_S[found[2]] if found else -1.0
+    """Return the seconds of a duration such as ``500ms``, ``5s`` or ``1m``.
+
+    Raises:
+        ProblemError: (422) The text is no duration, or is longer than `MAX_WAIT_S`.
+    """
+    duration = _DURATION.match(text)
+    value = float(duration[1]) * _UNIT_S[duration[2]] if duration else -1.0
     if not 0 < value <= MAX_WAIT_S:
         detail = f"timeout {text!r} is not a duration up to {MAX_WAIT_S:.0f}s; write 5s"
         raise ProblemError(422, detail, code="invalid")
@@ -34,8 +45,8 @@ def seconds(text: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """The options that every write takes."""
+class RequestedWrite:
+    """The options of a write that is requested."""
 
     actor: str
     dry_run: bool
@@ -43,23 +54,38 @@ class Write:
     wait: bool
     timeout_s: float
     expected: int | None
+    """The version of If-Match; None without it, `ANY_VERSION` for ``*``."""
     fleet: Fleet
 
     def need_match(self) -> int | None:
-        """The version of If-Match; raises `ProblemError` (428) if there was none."""
+        """Return the version of If-Match, None for ``*``.
+
+        Raises:
+            ProblemError: (428) There is no If-Match.
+        """
         if self.expected is None:
             detail = "send If-Match with the ETag that you read, or * to override"
             raise ProblemError(428, detail, code="precondition-required")
-        return None if self.expected < 0 else self.expected
+        return self.match()
 
     def match(self) -> int | None:
-        """The version of If-Match, None without one or for ``*``."""
-        return self.expected if self.expected is not None and self.expected >= 0 else None
+        """Return the version of If-Match, None without it or for ``*``."""
+        return None if self.expected == ANY_VERSION else self.expected
 
     async def answer(
         self, written: Written[Any], body: dict[str, Any], *, status: int = 200, etag: int | None
     ) -> JSONResponse:
-        """The response to a write; with ``?wait=fleet`` only once the fleet runs it."""
+        """Return the response to a write; with ``?wait=fleet``, once the fleet runs it.
+
+        Args:
+            written: The write's revision, and what it changed.
+            body: The members of the response that are the operation's own.
+            status: The HTTP status, unless it is a dry run.
+            etag: The version of what was written; None if it has none.
+
+        Raises:
+            ProblemError: (504) The write is committed, but the fleet does not run it in time.
+        """
         headers = {REVISION_HEADER: str(written.revision)}
         if etag is not None:
             headers["etag"] = f'"{etag}"'
@@ -69,58 +95,62 @@ class Write:
             document |= {"dry_run": True, "changes": changes}
             status = 200
         elif self.wait:
-            lacking = await self.fleet.wait(written.revision, self.timeout_s)
-            if lacking:
-                detail = (
-                    f"committed as revision {written.revision}, but not all of the fleet runs it"
-                )
-                raise ProblemError(
-                    504, detail, code="fleet-lags", revision=written.revision, nodes=list(lacking)
-                )
+            await self._wait_for_fleet(written.revision)
         return JSONResponse(document, status_code=status, headers=headers)
 
-
-async def write_options(
-    request: Request,
-    dry_run: Annotated[bool, Query(description="tell what would change; keep nothing")] = False,
-    force: Annotated[bool, Query(description="override a guard")] = False,
-    wait: Annotated[
-        Literal["fleet"] | SkipJsonSchema[None], Query(description="answer when done")
-    ] = None,
-    timeout: Annotated[  # noqa: ASYNC109 - a query parameter
-        str, Query(max_length=16, json_schema_extra={"pattern": "^[1-9][0-9]?(ms|s)$"})
-    ] = "5s",
-    if_match: Annotated[
-        str | SkipJsonSchema[None],
-        Header(json_schema_extra={"pattern": r'^(\*|(W/)?"[0-9]{1,18}")$'}),
-    ] = None,
-    x_actor: Annotated[str | SkipJsonSchema[None], Header(max_length=256)] = None,
-    idempotency_key: Annotated[  # noqa: ARG001 - the guard has used it; here for the description
-        str | SkipJsonSchema[None],
-        Header(max_length=MAX_IDEMPOTENCY_KEY_CHARS, description="a repeated write is done once"),
-    ] = None,
-) -> Write:
-    """Dependency: the options of a write."""
-    expected: int | None = None
-    if if_match is not None:
-        text = if_match.strip().removeprefix("W/").strip('"')
-        if text == "*":
-            expected = -1
-        elif text.isascii() and text.isdigit() and len(text) < 19:
-            expected = int(text)
-        else:
+    async def _wait_for_fleet(self, revision: int) -> None:
+        lagging = await self.fleet.wait(revision, self.timeout_s)
+        if lagging:
+            detail = f"committed as revision {revision}, but not all of the fleet runs it"
             raise ProblemError(
-                412, f"If-Match {if_match!r} is no ETag of ours", code="stale-version"
+                504, detail, code="fleet-lags", revision=revision, nodes=list(lagging)
             )
-    return Write(
+
+
+DryRun = Annotated[bool, Query(description="tell what would change; keep nothing")]
+Force = Annotated[bool, Query(description="override a guard")]
+Wait = Annotated[Literal["fleet"] | SkipJsonSchema[None], Query(description="answer when done")]
+Timeout = Annotated[str, Query(max_length=16, json_schema_extra={"pattern": "^[1-9][0-9]?(ms|s)$"})]
+IfMatch = Annotated[
+    str | SkipJsonSchema[None], Header(json_schema_extra={"pattern": r'^(\*|(W/)?"[0-9]{1,18}")$'})
+]
+ActorName = Annotated[str | SkipJsonSchema[None], Header(max_length=256)]
+IdempotencyKey = Annotated[
+    str | SkipJsonSchema[None],
+    Header(max_length=MAX_IDEMPOTENCY_KEY_CHARS, description="a repeated write is done once"),
+]
+
+
+async def _write_options(
+    request: Request,
+    dry_run: DryRun = False,
+    force: Force = False,
+    wait: Wait = None,
+    timeout: Timeout = "5s",  # noqa: ASYNC109 - a query parameter
+    if_match: IfMatch = None,
+    x_actor: ActorName = None,
+    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - the middleware uses it; here for /docs
+) -> RequestedWrite:
+    return RequestedWrite(
         actor_of(request, x_actor),
         dry_run,
         force,
         wait is not None,
         seconds(timeout),
-        expected,
-        request.app.state.fleet,
+        None if if_match is None else _version(if_match),
+        state_of(request).fleet,
     )
 
 
-WriteOptions = Annotated[Write, Depends(write_options)]
+def _version(if_match: str) -> int:
+    """Return the version that If-Match names, `ANY_VERSION` for ``*``."""
+    text = if_match.strip().removeprefix("W/").strip('"')
+    if text == "*":
+        return ANY_VERSION
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return int(text)
+    raise ProblemError(412, f"If-Match {if_match!r} is no ETag of ours", code="stale-version")
+
+
+WriteOptions = Annotated[RequestedWrite, Depends(_write_options)]
+"""The parameters that every write has, as a dependency."""

@@ -1,9 +1,11 @@
-"""Cells as the protocol shows them, current to the last commit."""
+"""The cells as the protocol shows them, current to the last commit, and the owners of claims."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+
+from google.protobuf.message import Message
 
 from control_plane.grpc_api.generated.cell_info_pb2 import (
     CellInfo,
@@ -17,7 +19,10 @@ from control_plane.topology.values.claim_key import KeyPair
 
 
 def cell_info(cell: Cell) -> CellInfo:
-    """A cell as clients see it; older ones read only the first of its ranges."""
+    """Return a cell as clients see it.
+
+    Older clients read only ``sequence_range``, which is the first of the cell's ranges.
+    """
     ranges = [
         SequenceRange(minval=span.minval, maxval=span.maxval) for span in cell.sequence_ranges
     ]
@@ -30,8 +35,15 @@ def cell_info(cell: Cell) -> CellInfo:
     )
 
 
+def info_of_cell(topology: Topology, cell_id: int) -> CellInfo | None:
+    """Return a cell as clients see it, retired or not; None if there is no such cell."""
+    cells = (cell for cell in topology.cells.all() if cell.id == cell_id)
+    cell = next(cells, None)
+    return None if cell is None else cell_info(cell)
+
+
 class Directory:
-    """The cells of one revision, without retired ones, by what a client can name them by."""
+    """The cells of one revision, except retired ones, by id and by session prefix."""
 
     def __init__(self, snapshot: TopologySnapshot) -> None:
         cells = [cell for cell in snapshot.cells if cell.state is not CellState.RETIRED]
@@ -45,10 +57,10 @@ class Directory:
 
 
 class LiveDirectory:
-    """The newest `Directory`, and owners of claims straight from the database.
+    """The newest `Directory`, and the owners of claims straight from the database.
 
-    One per thread, and used from it only. On SQLite a look-up takes microseconds, the reading of
-    cells after a change to one of them a few milliseconds per hundred cells.
+    Each thread has its own, which no other thread uses. On SQLite a look-up takes microseconds.
+    After a change to a cell, reading the cells takes a few milliseconds per hundred of them.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -61,35 +73,43 @@ class LiveDirectory:
         self._lookup.close()
 
     def current(self) -> Directory:
-        """The cells as of the last commit."""
+        """Return the cells as of the last commit."""
         if self._lookup.changed() and self._lookup.edge_revision() != self._directory.revision:
             self._directory = Directory(self._topology.snapshot())
         return self._directory
 
-    def owners(self, keys: Sequence[KeyPair]) -> list[int | None]:
-        """The owning cell's id of each key, in order; None where nobody owns it."""
+    def owner_ids_of(self, keys: Sequence[KeyPair]) -> list[int | None]:
+        """Return the owning cell's id of each key, in order; None where nobody owns it."""
         return self._lookup.owner_ids_of(keys)
 
 
 class LiveDirectories:
-    """A `LiveDirectory` for each thread that asks."""
+    """Opens a `LiveDirectory` for each thread that asks for one."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        self._mine = threading.local()
+        self._local = threading.local()
         self._lock = threading.Lock()
         self._all: list[LiveDirectory] = []
 
-    def mine(self) -> LiveDirectory:
-        """That of the calling thread; raises `Unavailable` where the database is not there."""
-        live: LiveDirectory | None = getattr(self._mine, "live", None)
+    def of_this_thread(self) -> LiveDirectory:
+        """Return the calling thread's directory.
+
+        Raises:
+            Unavailable: The database can't be reached.
+        """
+        live: LiveDirectory | None = getattr(self._local, "live", None)
         if live is None:
-            live = self._mine.live = LiveDirectory(self._topology)
+            live = self._local.live = LiveDirectory(self._topology)
             with self._lock:
                 self._all.append(live)
         return live
 
+    def get_cells(self, _: Message) -> Message:
+        """Answer GetCells, a method that several services have: every cell but retired ones."""
+        return self.of_this_thread().current().response
+
     def close(self) -> None:
-        """Close them all; the threads must have ended, or be the calling one."""
+        """Close all of them. Every thread but the calling one must have ended."""
         for live in self._all:
             live.close()

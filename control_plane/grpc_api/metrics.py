@@ -1,4 +1,4 @@
-"""Calls of the Topology Service, counted and timed by method and status."""
+"""Metrics of the Topology Service: calls by method and status, refusals, TLS failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 
 
 
 class GrpcMetrics:
-    """``cellway_grpc_seconds{method,code}`` (its count is the number of calls), and refusals."""
+    """The metrics of the gRPC port.
+
+    ``cellway_grpc_seconds{method,code}`` times calls; its count is the number of calls.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = Histogram(
@@ -35,25 +38,25 @@ class GrpcMetrics:
         self._by_call: dict[tuple[str, grpc.StatusCode], Histogram] = {}
 
     def called(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
-        """A call of ``/service/method`` ended with this status."""
+        """Record that a call of ``/service/method`` ended with this status."""
         child = self._by_call.get((method, code))
         if child is None:
-            # Methods are those that are served: their number is bounded.
+            # Only methods that are served get here, so their number is bounded.
             child = self._seconds.labels(method, code.name)
             self._by_call[method, code] = child
         child.observe(seconds)
 
     def refused(self, method: str, code: grpc.StatusCode) -> None:
-        """A call was refused: UNAUTHENTICATED or PERMISSION_DENIED."""
+        """Record that a call was refused as UNAUTHENTICATED or PERMISSION_DENIED."""
         self._refused.labels(method, code.name).inc()
 
     def tls_failed(self) -> None:
-        """The TLS files were replaced by ones that can't be used."""
+        """Record that the TLS files were replaced by ones that can't be used."""
         self._tls_failures.inc()
 
 
 def gateway_counter(registry: CollectorRegistry) -> Callable[[grpc.StatusCode], None]:
-    """Counts ``cellway_classify_rest_total{code}``."""
+    """Return a function that counts an answer in ``cellway_classify_rest_total{code}``."""
     calls = Counter(
         "cellway_classify_rest_total", "Answers of POST /v1/classify", ["code"], registry=registry
     )

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
-from control_plane.grpc_api.auth.identity import BadPattern, Names, Role
+from control_plane.grpc_api.auth.identity import BadPattern, NamePatterns, Role
 from control_plane.grpc_api.auth.tls import TlsFiles
 from control_plane.grpc_api.metrics import GrpcMetrics
 from control_plane.grpc_api.server.port import GrpcPort, Security
@@ -96,7 +96,9 @@ def security_of(settings: Settings) -> Security | None:
         BadSetting: a pattern of names can't be used.
     """
     try:
-        names = Names({Role(role): pattern for role, pattern in settings.grpc_names().items()})
+        names = NamePatterns(
+            {Role(role): pattern for role, pattern in settings.grpc_names().items()}
+        )
     except BadPattern as error:
         raise BadSetting(str(error)) from error
     return None if settings.grpc_tls is None else Security(TlsFiles(*settings.grpc_tls), names)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from control_plane.grpc_api.api import TopologyApi
 from control_plane.grpc_api.directory import LiveDirectories
-from control_plane.grpc_api.server.methods import Pools
-from control_plane.grpc_api.server.pool import Work
-from control_plane.grpc_api.server.write_queue import THREADS, Updates
+from control_plane.grpc_api.server.methods import Executors
+from control_plane.grpc_api.server.pool import CallPool
+from control_plane.grpc_api.server.write_queue import THREADS, WriteQueue
 from control_plane.jobs.cell_health import HealthMonitor
 from control_plane.jobs.change_retention import ChangeRetention, RetentionPolicy
 from control_plane.server.foundation import Foundation
@@ -28,7 +28,7 @@ class TopologyAccess:
     """
 
     live: LiveDirectories
-    pools: Pools
+    pools: Executors
 
     @classmethod
     def open(cls, foundation: Foundation) -> TopologyAccess:
@@ -37,12 +37,12 @@ class TopologyAccess:
         most = settings.grpc_max_calls
         # An embedded database answers within microseconds, on the event loop. Over a network it
         # takes its time, during which the loop has other things to do.
-        lookups = None if topology.embedded else Work(threads=LOOKUP_THREADS, max_calls=most)
-        updates = Updates(
+        lookups = None if topology.embedded else CallPool(threads=LOOKUP_THREADS, max_calls=most)
+        updates = WriteQueue(
             topology.leases.carry_out, max_calls=most, threads=min(THREADS, settings.grpc_threads)
         )
-        transactions = Work(threads=settings.grpc_threads, max_calls=most)
-        return cls(LiveDirectories(topology), Pools(transactions, updates, lookups))
+        transactions = CallPool(threads=settings.grpc_threads, max_calls=most)
+        return cls(LiveDirectories(topology), Executors(transactions, updates, lookups))
 
     async def close(self) -> None:
         """Finish the calls that have begun, then close the connections."""

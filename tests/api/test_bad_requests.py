@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane.api.middleware.guard import MAX_BODY_BYTES
+from control_plane.api.middleware.body_limit import MAX_BODY_BYTES
 from tests.support.rest_server import CELL, RULESET, serving
 
 

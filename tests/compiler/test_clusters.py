@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from control_plane.api.schemas.requests import CellBody
+from control_plane.api.schemas.cells import CellBody
 from control_plane.compiler.clusters import compile_cell
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.topology.values.cell import Cell, CellSpec, CellState, CellTLS

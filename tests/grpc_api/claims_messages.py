@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import grpc
 import pytest
 
-from tests.grpc_api.wire import Wire, fields, num, sub
+from tests.grpc_api.wire_client import Wire, fields, num, sub
 
 both = pytest.mark.parametrize("wire", ["sqlite", "postgresql"], indirect=True)
 BEGIN, COMMIT, ROLLBACK, LEASES, RECORDS, RECORD = (

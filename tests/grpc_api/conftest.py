@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.grpc_api.wire import Wire, prepare, serving
+from tests.grpc_api.wire_client import Wire, prepare, serving
 from tests.support.postgres import Postgres, postgres
 
 _PREPARED = "prepared"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.grpc_api.wire import num, sub
+from tests.grpc_api.wire_client import num, sub
 
 CREATE, GET = "ClaimService/CreateClaim", "ClaimService/GetClaim"
 CELL_2 = {"metadata": (("x-cellway-cell-id", "2"),)}

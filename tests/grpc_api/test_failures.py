@@ -23,7 +23,7 @@ from control_plane.topology.values.errors import (
     TopologyError,
     Unavailable,
 )
-from tests.grpc_api.wire import Wire, num, prepare, serving, sub
+from tests.grpc_api.wire_client import Wire, num, prepare, serving, sub
 from tests.support.postgres import postgres
 
 BEGIN = "claims.v1.ClaimService/BeginUpdate"

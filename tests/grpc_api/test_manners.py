@@ -25,7 +25,7 @@ from control_plane.grpc_api.generated.claims.v1.service_pb2 import (
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology import Topology
-from tests.grpc_api.wire import PACKAGE, num
+from tests.grpc_api.wire_client import PACKAGE, num
 from tests.support.plane import add_cells
 
 BEGIN = f"/{PACKAGE}.claims.v1.ClaimService/BeginUpdate"

@@ -17,7 +17,7 @@ from control_plane.grpc_api.generated import (
     classify_service_pb2,
 )
 from control_plane.grpc_api.generated.claims.v1 import service_pb2
-from tests.grpc_api.wire import Wire
+from tests.grpc_api.wire_client import Wire
 
 TEXTS = ("", "a", "gitlab-org", "ann", "cell-1", "3", "-1", "a/b", "ü", "e\u0301", "\x00", "x" * 1100, "a@b", "@", "xn--", "\ud7ff", "a..b.", "99999999999999999999")  # fmt: skip
 NUMBERS = (0, 1, 2, 3, 19, 2**31 - 1, 2**31, 2**63 - 1, -1, -(2**63))

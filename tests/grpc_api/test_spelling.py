@@ -19,7 +19,7 @@ from tests.grpc_api.claims_messages import (
     settle,
 )
 from tests.grpc_api.first_claims_messages import CELL_2, CREATE, GET, details
-from tests.grpc_api.wire import Wire, fields, num, sub
+from tests.grpc_api.wire_client import Wire, fields, num, sub
 
 USERNAME, USER_ID, USERS = 4, 10, 1
 

@@ -1,7 +1,21 @@
 """Carries a write out once per ``Idempotency-Key``, whichever replica it goes to.
 
-IETF draft-ietf-httpapi-idempotency-key-header-07: 400 for a malformed key, 409 while the request is
-being carried out, 422 where the key was used for another request.
+The problem: a client that gets no answer to a write sends it again, perhaps to another replica and
+perhaps while the first attempt is still under way. A range of ids must not be allotted twice for
+that.
+
+The idea: the key is stored in the transaction of the request's first write (see
+`topology.storage.idempotency`), so that of several attempts only one writes. The handler's response
+is held back until it is stored too; only then does the client get it. A later attempt is answered
+with the stored response. A lock in this process would not do, since replicas share nothing but the
+database.
+
+An example. Replicas A and B both get ``POST …/sequences`` with the key ``k1``. A's transaction
+stores ``k1`` and the range. B's transaction finds the key taken and is rolled back. So B waits
+until A's response is stored, and sends it with ``idempotency-replayed: true``.
+
+The answers follow IETF draft-ietf-httpapi-idempotency-key-header-07: 400 for a malformed key, 409
+while the request is being carried out, 422 if the key was used for another request.
 """
 
 from __future__ import annotations
@@ -9,137 +23,152 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from control_plane.api.problem import problem
+from control_plane.api.auth import CALLER, Caller
+from control_plane.api.middleware.asgi import (
+    App,
+    Message,
+    Receive,
+    Send,
+    header,
+    is_write,
+    replayed,
+)
+from control_plane.api.problem import problem, topology_problem
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS
 from control_plane.topology import Topology
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.idempotency import Once, Remembered
+from control_plane.topology.values.errors import TopologyError
 
 WAIT_S = 5.0
-"""How long the answer of the same request in another replica is waited for."""
+"""How long a repeated request waits for the answer of its first attempt in another replica."""
 ANSWER_POLL_S = 0.05
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Carry = Callable[[Send], Awaitable[None]]
 
 
-class OncePerKey:
-    """Answers a request that was carried out already with the answer that it had."""
+class Idempotency:
+    """ASGI middleware that answers a repeated write with the response of its first attempt.
 
-    def __init__(self, topology: Topology) -> None:
+    It needs the caller in the scope and the body in one message.
+    """
+
+    def __init__(self, app: App, topology: Topology) -> None:
+        self._app = app
         self._topology = topology
         self._in_flight: set[str] = set()
 
-    async def carry_out(
-        self, given: str, caller: str, request: bytes, carry: Carry, send: Send
-    ) -> None:
-        """Have ``carry`` answer, or send what was answered before.
-
-        Keys of one caller (its id; empty for anybody) are nothing to another. ``request`` is all
-        that makes a request the same.
-        """
-        if len(given) > MAX_IDEMPOTENCY_KEY_CHARS:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        sent_key = header(scope, b"idempotency-key").decode("latin-1") if is_write(scope) else ""
+        if not sent_key:
+            await self._app(scope, receive, send)
+            return
+        if len(sent_key) > MAX_IDEMPOTENCY_KEY_CHARS:
             detail = f"Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY_CHARS} characters"
             await _send(problem(400, detail, code="invalid"), send)
             return
-        key = hashlib.sha256(f"{caller}\0{given}".encode()).hexdigest() if caller else given
+        key = _key_of_caller(sent_key, scope[CALLER])
         if key in self._in_flight:
             detail = "a request with this Idempotency-Key is still being carried out"
             await _send(problem(409, detail, code="in-flight"), send)
             return
         self._in_flight.add(key)
         try:
-            await self._carry_out(Once(key, hashlib.sha256(request).hexdigest()), carry, send)
+            body = (await receive())["body"]
+            once = Once(key, _fingerprint(scope, body))
+            await self._carry_out(once, scope, replayed(body, receive), send)
+        except TopologyError as error:
+            await topology_problem(error)(scope, receive, send)
         finally:
             self._in_flight.discard(key)
 
-    async def _carry_out(self, request: Once, carry: Carry, send: Send) -> None:
-        if await run_in_threadpool(self._topology.idempotency.recall, request.key) is not None:
-            await self._answer_again(request, send)
+    async def _carry_out(self, once: Once, scope: Message, receive: Receive, send: Send) -> None:
+        if await run_in_threadpool(self._topology.idempotency.recall, once.key) is not None:
+            await self._answer_again(once, send)
             return
-        recorder = _Recorder()
+        response = _HeldResponse()
         try:
-            with idempotency.once(request):
-                await carry(recorder.take)
+            with idempotency.once(once):
+                await self._app(scope, receive, response.take)
         except BaseException:
-            # A bug, or the server stops: what may be done stands as such, without an answer.
-            await asyncio.shield(self._forgo(request))
+            # The handler has a bug, or the server stops. What it wrote stays, without an answer.
+            await asyncio.shield(self._store_without_answer(once))
             raise
-        # Before the client has it: then it may repeat the request at once.
-        if request.beaten or not await self._kept(request, recorder):
-            await self._answer_again(request, send)
+        # The answer is stored before the client gets it, since the client may then repeat at once.
+        if once.beaten or not await self._store(once, response):
+            await self._answer_again(once, send)
             return
-        await recorder.release(send)
+        await response.release(send)
 
-    async def _kept(self, request: Once, recorder: _Recorder) -> bool:
-        """Keep the answer, if it may be; False if another request has the key."""
-        if recorder.worth_keeping:
-            answer = recorder.remembered(request.fingerprint)
-            return await run_in_threadpool(self._topology.idempotency.remember, request, answer)
-        await self._forgo(request)
+    async def _store(self, once: Once, response: _HeldResponse) -> bool:
+        """Store the response if it may be repeated; return False if another request has the key."""
+        if response.is_repeatable:
+            answer = response.remembered(once.fingerprint)
+            return await run_in_threadpool(self._topology.idempotency.remember, once, answer)
+        await self._store_without_answer(once)
         return True
 
-    async def _forgo(self, request: Once) -> None:
-        """Say that what was written has no answer to be given again."""
-        if request.written:
-            answer = Remembered(request.fingerprint, idempotency.UNKEPT, "", "")
-            await run_in_threadpool(self._topology.idempotency.remember, request, answer)
+    async def _store_without_answer(self, once: Once) -> None:
+        """Store that the request's writes have no answer that can be repeated."""
+        if once.written:
+            answer = Remembered(once.fingerprint, idempotency.UNKEPT, "", "")
+            await run_in_threadpool(self._topology.idempotency.remember, once, answer)
 
-    async def _answer_again(self, request: Once, send: Send) -> None:
-        before = await self._answered(request.key)
-        if before is None:
+    async def _answer_again(self, once: Once, send: Send) -> None:
+        first = await self._first_attempt(once.key)
+        if first is None:
             detail = "a request with this Idempotency-Key was quicker, and is forgotten: ask again"
             await _send(problem(409, detail, code="in-flight"), send)
-        elif before.fingerprint != request.fingerprint:
+        elif first.fingerprint != once.fingerprint:
             detail = "this Idempotency-Key was used for another request"
             await _send(problem(422, detail, code="key-reused"), send)
-        elif before.answered:
-            await _resend(before, send)
+        elif first.answered:
+            await _resend(first, send)
         else:
-            await _send(_unanswered(before), send)
+            await _send(_no_answer(first), send)
 
-    async def _answered(self, key: str) -> Remembered | None:
-        """What is known under a key, once there is an answer; waits for one within bounds."""
+    async def _first_attempt(self, key: str) -> Remembered | None:
+        """Return what is stored under a key. Wait up to `WAIT_S` until that has an answer."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WAIT_S
         while True:
-            known = await run_in_threadpool(self._topology.idempotency.recall, key)
-            pending = known is not None and known.status == idempotency.PENDING
-            if not pending or loop.time() >= deadline:
-                return known
+            stored = await run_in_threadpool(self._topology.idempotency.recall, key)
+            is_pending = stored is not None and stored.status == idempotency.PENDING
+            if not is_pending or loop.time() >= deadline:
+                return stored
             await asyncio.sleep(ANSWER_POLL_S)
 
 
-class _Recorder:
-    """Holds a response until it is remembered."""
+class _HeldResponse:
+    """A response that the client gets only once it is stored."""
 
     def __init__(self) -> None:
         self.status = 500
         self._messages: list[Message] = []
 
     async def take(self, message: Message) -> None:
+        """Hold a message of the response."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
         self._messages.append(message)
 
     @property
-    def worth_keeping(self) -> bool:
-        """Whether a repetition may have it: no error of ours, no refusal, and no secret."""
+    def is_repeatable(self) -> bool:
+        """Whether a repeated request may get it: no server error, no refusal and no secret."""
         headers = dict(self._messages[0]["headers"]) if self._messages else {}
-        secret = headers.get(b"cache-control") == b"no-store"
-        return self.status < 500 and self.status != 403 and not secret
+        is_secret = headers.get(b"cache-control") == b"no-store"
+        return self.status < 500 and self.status != 403 and not is_secret
 
     async def release(self, send: Send) -> None:
+        """Send the response to the client."""
         for message in self._messages:
             await send(message)
 
     def remembered(self, fingerprint: str) -> Remembered:
+        """Return the response as it is stored."""
         headers = [
             (name.decode(), value.decode("latin-1")) for name, value in self._messages[0]["headers"]
         ]
@@ -147,16 +176,27 @@ class _Recorder:
         return Remembered(fingerprint, self.status, json.dumps(headers), body.decode())
 
 
-def _unanswered(before: Remembered) -> Response:
-    """It was written, and is never written again; what came of it the change feed knows."""
-    ended = before.status == idempotency.UNKEPT
-    why = "its answer is not kept" if ended else "its answer is not there yet, or was lost"
+def _key_of_caller(key: str, caller: Caller) -> str:
+    """Return the key to store: two callers that send the same key don't share an answer."""
+    return hashlib.sha256(f"{caller.id}\0{key}".encode()).hexdigest() if caller.id else key
+
+
+def _fingerprint(scope: Message, body: bytes) -> str:
+    """Return a hash of the method, the path, the query and the body: of what makes a request."""
+    parts = (scope["method"].encode(), scope["raw_path"], scope["query_string"], body)
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _no_answer(first: Remembered) -> Response:
+    """Return the 409 to a write that was carried out, and whose answer can't be repeated."""
+    has_ended = first.status == idempotency.UNKEPT
+    why = "its answer is not kept" if has_ended else "its answer is not there yet, or was lost"
     detail = (
-        f"a request with this Idempotency-Key was carried out after revision {before.since}; {why}."
-        f" See what it changed: GET /v1/changes?since={before.since}"
+        f"a request with this Idempotency-Key was carried out after revision {first.since}; {why}."
+        f" See what it changed: GET /v1/changes?since={first.since}"
     )
-    code = "answer-not-kept" if ended else "in-flight"
-    return problem(409, detail, code=code, since=before.since)
+    code = "answer-not-kept" if has_ended else "in-flight"
+    return problem(409, detail, code=code, since=first.since)
 
 
 async def _send(answer: Response, send: Send) -> None:

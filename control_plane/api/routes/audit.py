@@ -1,57 +1,71 @@
-"""``/v1/audit``: who did what, to one claim or to anything."""
+"""``/v1/audit``: who changed what, of one claim or of everything."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
 from control_plane.api.auth import VIEWER
+from control_plane.api.paging import Cursor
 from control_plane.api.problem import ProblemError
-from control_plane.api.schemas.responses import AuditList, answers
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.changes import AuditList
+from control_plane.api.state import TheTopology
 from control_plane.names import MAX_PAGE
 from control_plane.topology import Topology
+from control_plane.topology.values.change import Change
+from control_plane.topology.values.claim_key import ClaimKey
 
 router = APIRouter(prefix="/v1", tags=["audit"])
 
 
 @router.get("/audit", response_model=None, responses=answers(AuditList), openapi_extra=VIEWER)
 async def audit(
-    request: Request,
+    topology: TheTopology,
     bucket: Annotated[str | SkipJsonSchema[None], Query(max_length=64)] = None,
     value: Annotated[str | SkipJsonSchema[None], Query(max_length=1024)] = None,
     kind: Annotated[str | SkipJsonSchema[None], Query(max_length=16)] = None,
     actor: Annotated[str | SkipJsonSchema[None], Query(max_length=256)] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
-    cursor: Annotated[str | SkipJsonSchema[None], Query(max_length=paging.MAX_CURSOR_CHARS)] = None,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """The newest changes first; of one claim (bucket and value) with what became of its leases.
+    """List changes, the newest first; with ``bucket`` and ``value``, those of one claim.
 
-    As far as the change feed reaches back. A page may be short, and more follow: ``next`` says so.
+    The list of a claim shows what became of its leases too. Lists go back as far as the change feed
+    does (``oldest``). A page may be short although more follow: there are more as long as ``next``
+    is set.
     """
-    topology: Topology = request.app.state.topology
     before = paging.decode_pair(cursor)
     if (bucket is None) != (value is None):
         raise ProblemError(422, "give bucket and value, or neither", code="invalid")
     if bucket is None or value is None:
-        found, following = await run_in_threadpool(
+        page, next_key = await run_in_threadpool(
             topology.changes.newest, kind=kind, actor=actor, before=before, limit=limit
         )
     else:
         if kind is not None or actor is not None:
             raise ProblemError(422, "kind and actor don't go with a claim", code="invalid")
-        found = await run_in_threadpool(
-            topology.claims.audit, bucket, value, before=before[0] if before else None, limit=limit
+        first = before[0] if before else None
+        page, next_key = await run_in_threadpool(
+            _of_claim, topology, ClaimKey(bucket, value), first, limit
         )
-        own = [change.revision for change in found if change.kind == "claim"]
-        following = (own[0], 0) if len(own) == limit else None
-        found.reverse()
     return {
-        "items": [change.as_dict() for change in found],
-        "next": paging.encode([str(part) for part in following]) if following else None,
-        # Read after the page: what was pruned meanwhile isn't told as kept.
+        "items": [change.as_dict() for change in page],
+        "next": paging.encode([str(part) for part in next_key]) if next_key else None,
+        # Read after the page, so that changes which were deleted meanwhile don't count as kept.
         "oldest": await run_in_threadpool(topology.changes.oldest),
     }
+
+
+def _of_claim(
+    topology: Topology, key: ClaimKey, before: int | None, limit: int
+) -> tuple[list[Change], tuple[int, int] | None]:
+    """Return a page of a claim's changes, the newest first, and the place of the next page."""
+    changes = topology.claims.audit(key.bucket, key.value, before=before, limit=limit)
+    # Entries about its leases don't count for the limit.
+    own = [change.revision for change in changes if change.kind == "claim"]
+    return changes[::-1], (own[0], 0) if len(own) == limit else None

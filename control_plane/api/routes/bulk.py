@@ -1,4 +1,4 @@
-"""``/v1/claims/import`` and ``/export``: claims as NDJSON, a bounded piece a call."""
+"""``/v1/claims/import`` and ``/export``: claims as NDJSON, a bounded number of lines a call."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
 from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.paging import Cursor
 from control_plane.api.problem import ProblemError
-from control_plane.api.schemas.responses import ImportDone, answers
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.claims import ImportDone
+from control_plane.api.state import TheTopology
 from control_plane.api.write import WriteOptions
 from control_plane.names import NEXT_HEADER
-from control_plane.topology import Imported, Reject, Topology
+from control_plane.topology import Imported, Reject
 from control_plane.topology.claims.bulk import LINES_PER_TRANSACTION
 from control_plane.topology.claims.bulk_lines import last_key
 from control_plane.topology.values.change import Written
@@ -23,7 +25,7 @@ from control_plane.topology.values.change import Written
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 NDJSON = "application/x-ndjson"
 MAX_EXPORT = 10_000
-# Any bytes are lines: what is wrong with one is told in `rejects`.
+# The schema takes any bytes, since a line that is wrong is answered in `rejects`.
 _LINES: dict[str, Any] = {"required": True, "content": {NDJSON: {"schema": {}}}}
 _EXPORTED: dict[str, Any] = {
     "description": f"claims; go on with `after` = the header {NEXT_HEADER}",
@@ -38,24 +40,19 @@ _EXPORTED: dict[str, Any] = {
 )
 async def import_claims(
     request: Request,
+    topology: TheTopology,
     write: WriteOptions,
     first_line: Annotated[int, Query(ge=1, lt=2**63, description="number of the first line")] = 1,
 ) -> JSONResponse:
-    """Claim what the lines say, in one transaction: at most 5,000 lines (and 2 MiB).
+    """Claim what the lines say, in one transaction: at most 5,000 lines and 2 MiB.
 
-    A claim that stands as its line says is ``present``, so that lines may be sent again. What can't
-    be taken is in ``rejects``, with its reason; the other lines are taken all the same.
+    A claim that exists already as its line says counts as ``present``, so lines may be sent again.
+    Lines that can't be taken are listed in ``rejects`` with the reason, and the others are taken
+    all the same.
     """
-    topology: Topology = request.app.state.topology
-    try:
-        lines = (await request.body()).decode().split("\n")
-    except UnicodeDecodeError as error:
-        raise ProblemError(422, f"the body is not UTF-8: {error}", code="invalid") from error
-    if len(lines) > LINES_PER_TRANSACTION + 1:
-        detail = f"{len(lines)} lines; send at most {LINES_PER_TRANSACTION} at a time"
-        raise ProblemError(422, detail, code="invalid")
+    lines = _lines(await request.body())
     rejects: list[Reject] = []
-    done: Imported = await run_in_threadpool(
+    imported: Imported = await run_in_threadpool(
         topology.bulk.import_,
         lines,
         actor=write.actor,
@@ -65,25 +62,46 @@ async def import_claims(
     )
     revision = await run_in_threadpool(topology.revision)
     shown = [{**one.as_dict(), "line": one.line + first_line - 1} for one in rejects]
-    body = {"created": done.created, "present": done.present, "rejected": done.rejected}
-    return await write.answer(Written(done, revision, ()), {**body, "rejects": shown}, etag=None)
+    body = {
+        "created": imported.created,
+        "present": imported.present,
+        "rejected": imported.rejected,
+    }
+    return await write.answer(
+        Written(imported, revision, ()), {**body, "rejects": shown}, etag=None
+    )
+
+
+def _lines(body: bytes) -> list[str]:
+    """Return the lines of a body; raise `ProblemError` (422) if it is not UTF-8 or too long."""
+    try:
+        lines = body.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise ProblemError(422, f"the body is not UTF-8: {error}", code="invalid") from error
+    # The last line ends with a line break, after which split() sees an empty one.
+    if len(lines) > LINES_PER_TRANSACTION + 1:
+        detail = f"{len(lines)} lines; send at most {LINES_PER_TRANSACTION} at a time"
+        raise ProblemError(422, detail, code="invalid")
+    return lines
 
 
 @router.get("/export", responses={200: _EXPORTED}, response_class=Response, openapi_extra=VIEWER)
 async def export_claims(
-    request: Request,
-    after: Annotated[str | SkipJsonSchema[None], Query(max_length=paging.MAX_CURSOR_CHARS)] = None,
+    topology: TheTopology,
+    after: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=MAX_EXPORT)] = MAX_EXPORT,
 ) -> Response:
-    """Claims in the order of keys, one a line. Each page is as of one moment, not all of them."""
-    # Before the first key: a page that has no bound is sorted anew by PostgreSQL.
+    """Return claims by key, one a line. A page is as of one moment, but the pages are not.
+
+    For the next page, send the header ``X-Cellway-Next`` as ``after``.
+    """
+    # The empty key comes before all others. Without any bound, PostgreSQL would sort all claims.
     key = paging.decode(after, 2) or ["", ""]
-    topology: Topology = request.app.state.topology
 
     def page() -> tuple[str, tuple[str, str] | None]:
-        found = list(topology.bulk.export((key[0], key[1]), limit))
-        return "".join(found), last_key(found[-1]) if len(found) == limit else None
+        lines = list(topology.bulk.export((key[0], key[1]), limit))
+        return "".join(lines), last_key(lines[-1]) if len(lines) == limit else None
 
-    text, following = await run_in_threadpool(page)
-    headers = {NEXT_HEADER: paging.encode(list(following))} if following else {}
+    text, next_key = await run_in_threadpool(page)
+    headers = {NEXT_HEADER: paging.encode(list(next_key))} if next_key else {}
     return Response(text, media_type=NDJSON, headers=headers)

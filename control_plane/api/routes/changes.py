@@ -1,4 +1,4 @@
-"""``/v1/changes``: the feed as a list, or as Server-Sent Events."""
+"""``/v1/changes``: the change feed as a list, or as Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
@@ -15,7 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from control_plane.api.auth import VIEWER
-from control_plane.api.schemas.responses import ChangeList, answers
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.changes import ChangeList
+from control_plane.api.state import TheTopology
 from control_plane.topology import Topology
 
 HEARTBEAT_S = 15.0
@@ -27,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["changes"])
 
 @router.get("/changes", response_class=JSONResponse, responses=_ANSWERS, openapi_extra=VIEWER)
 async def list_changes(
-    request: Request,
+    topology: TheTopology,
     since: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header()] = "",
@@ -35,17 +37,20 @@ async def list_changes(
         Annotated[int, Field(ge=0, lt=2**63)] | SkipJsonSchema[None], Header()
     ] = None,
 ) -> Response:
-    """Changes after a revision. With ``Accept: text/event-stream`` they keep coming."""
-    topology: Topology = request.app.state.topology
+    """List the changes after a revision, the oldest first.
+
+    With ``Accept: text/event-stream`` the answer does not end, and new changes follow as they are
+    made. ``Last-Event-ID`` overrides ``since``. 410: changes after that revision were deleted.
+    """
     after = last_event_id if last_event_id is not None else since
-    found = await run_in_threadpool(topology.changes.since, after, limit=limit)
+    changes = await run_in_threadpool(topology.changes.since, after, limit=limit)
     if "text/event-stream" in accept:
         return StreamingResponse(_events(topology, after), media_type="text/event-stream")
-    more = len(found) >= limit
+    more = len(changes) >= limit
     return JSONResponse(
         {
-            "items": [change.as_dict() for change in found],
-            "next": found[-1].revision if found and more else None,
+            "items": [change.as_dict() for change in changes],
+            "next": changes[-1].revision if changes and more else None,
         }
     )
 
@@ -54,10 +59,10 @@ async def _events(topology: Topology, after: int) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     wake = asyncio.Event()
 
-    def hint(_: int) -> None:
+    def on_commit(_: int) -> None:
         loop.call_soon_threadsafe(wake.set)
 
-    stop = topology.subscribe(hint)
+    unsubscribe = topology.subscribe(on_commit)
     idle_s = 0.0
     try:
         while True:
@@ -75,7 +80,7 @@ async def _events(topology: Topology, after: int) -> AsyncIterator[str]:
                 idle_s = 0.0
                 yield ": still here\n\n"
     finally:
-        stop()
+        unsubscribe()
 
 
 def _event(revision: int, kind: str, body: dict[str, Any]) -> str:

@@ -1,70 +1,68 @@
-"""``/v1/claims``."""
+"""``/v1/claims``: which cell owns a value."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
 from control_plane.api.auth import OPERATOR, VIEWER
-from control_plane.api.schemas.requests import ClaimsBody, ReleaseBody, TransferBody
-from control_plane.api.schemas.responses import (
+from control_plane.api.paging import Cursor
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.claims import (
     ClaimDocument,
     ClaimList,
+    ClaimsBody,
     ClaimsWritten,
+    ReleaseBody,
+    TransferBody,
     Transferred,
-    answers,
 )
+from control_plane.api.state import TheTopology
 from control_plane.api.write import WriteOptions
 from control_plane.names import MAX_PAGE
-from control_plane.topology import Topology
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 Filter = Annotated[str | SkipJsonSchema[None], Query(max_length=1024)]
 
 
-def _topology(request: Request) -> Topology:
-    topology: Topology = request.app.state.topology
-    return topology
-
-
 @router.get("", response_model=None, responses=answers(ClaimList), openapi_extra=VIEWER)
 async def list_claims(
-    request: Request,
+    topology: TheTopology,
     bucket: Filter = None,
     cell: Filter = None,
     prefix: Filter = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
-    cursor: Annotated[str | SkipJsonSchema[None], Query(max_length=paging.MAX_CURSOR_CHARS)] = None,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Claims in key order; go on with ``cursor`` = the answer's ``next``."""
+    """List claims by key. For the next page, send the answer's ``next`` as ``cursor``."""
     after = paging.decode(cursor, 2)
-    found = await run_in_threadpool(
-        _topology(request).claims.page,
+    claims = await run_in_threadpool(
+        topology.claims.page,
         bucket=bucket,
         cell=cell,
         prefix=prefix,
         after=(after[0], after[1]) if after else None,
         limit=limit,
     )
-    more = len(found) == limit
+    more = len(claims) == limit
     return {
-        "items": [claim.as_dict() for claim in found],
-        "next": paging.encode([found[-1].bucket, found[-1].value]) if more else None,
+        "items": [claim.as_dict() for claim in claims],
+        "next": paging.encode([claims[-1].bucket, claims[-1].value]) if more else None,
     }
 
 
 @router.post(
     "", status_code=201, responses=answers(ClaimsWritten, 200, 201), openapi_extra=OPERATOR
 )
-async def make_claims(request: Request, body: ClaimsBody, write: WriteOptions) -> JSONResponse:
-    """Claim a batch: all or none."""
+async def make_claims(topology: TheTopology, body: ClaimsBody, write: WriteOptions) -> JSONResponse:
+    """Claim a batch of values: all of them or none. 409: another cell owns one of them."""
     written = await run_in_threadpool(
-        _topology(request).claims.claim,
+        topology.claims.claim,
         [claim.spec() for claim in body.claims],
         actor=write.actor,
         dry_run=write.dry_run,
@@ -74,10 +72,15 @@ async def make_claims(request: Request, body: ClaimsBody, write: WriteOptions) -
 
 
 @router.post("/release", responses=answers(ClaimsWritten), openapi_extra=OPERATOR)
-async def release_claims(request: Request, body: ReleaseBody, write: WriteOptions) -> JSONResponse:
-    """Release a batch: all or none."""
+async def release_claims(
+    topology: TheTopology, body: ReleaseBody, write: WriteOptions
+) -> JSONResponse:
+    """Release a batch of claims: all of them or none.
+
+    With ``cell``, they are released only if that cell owns every one.
+    """
     written = await run_in_threadpool(
-        _topology(request).claims.release,
+        topology.claims.release,
         [(key.bucket, key.value) for key in body.claims],
         cell=body.cell,
         actor=write.actor,
@@ -89,11 +92,11 @@ async def release_claims(request: Request, body: ReleaseBody, write: WriteOption
 
 @router.post("/transfer", responses=answers(Transferred), openapi_extra=OPERATOR)
 async def transfer_claims(
-    request: Request, body: TransferBody, write: WriteOptions
+    topology: TheTopology, body: TransferBody, write: WriteOptions
 ) -> JSONResponse:
-    """Move all claims of a subject from one cell to another in one step: all or none."""
+    """Move the claims of a subject from one cell to another in one step: all of them or none."""
     written = await run_in_threadpool(
-        _topology(request).moves.move,
+        topology.moves.move,
         body.subject.subject(),
         body.source,
         body.target,
@@ -110,7 +113,7 @@ async def transfer_claims(
     responses=answers(ClaimDocument),
     openapi_extra=VIEWER,
 )
-async def get_claim(request: Request, bucket: str, value: str) -> dict[str, Any]:
-    """Who owns a value."""
-    claim = await run_in_threadpool(_topology(request).claims.get, bucket, value)
+async def get_claim(topology: TheTopology, bucket: str, value: str) -> dict[str, Any]:
+    """Return the claim of a value, with the cell that owns it. 404: nobody does."""
+    claim = await run_in_threadpool(topology.claims.get, bucket, value)
     return claim.as_dict()

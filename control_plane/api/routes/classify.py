@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from control_plane.api.auth import VIEWER
-from control_plane.grpc_api.services.gateway import Gateway
+from control_plane.api.state import state_of
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 _STATUS = {
@@ -51,8 +51,15 @@ _BODY: dict[str, Any] = {
 
 @router.post("/classify", openapi_extra=_BODY | VIEWER, responses={400: _STATUS, 404: _STATUS})
 async def classify(request: Request) -> Response:
-    """The cell that owns the first of the claims that anybody owns, or that type and value name."""
-    gateway: Gateway = request.app.state.gateway
+    """Return the cell to proxy to, in the JSON of the Topology Service's gateway.
+
+    Of the claims, the first that a cell owns decides. Without claims, ``type`` and ``value`` name
+    the cell. 404: no cell owns any of the claims, or there is no such cell. Errors are a
+    google.rpc.Status.
+    """
+    gateway = state_of(request).gateway
+    if gateway is None:
+        raise LookupError("the operation is served only with a gateway")
     answer = await gateway.classify(await request.body())
     return Response(
         answer.body,

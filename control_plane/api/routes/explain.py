@@ -1,17 +1,18 @@
-"""``/v1/explain``: the evaluator's decision for a request, with its trace."""
+"""``/v1/explain``: the routing decision for a request, with its trace."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.auth import VIEWER
 from control_plane.api.problem import ProblemError
-from control_plane.api.schemas.requests import ExplainBody
-from control_plane.api.schemas.responses import Explained, answers
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.explain import ExplainBody, Explained
+from control_plane.api.state import TheTopology
 from control_plane.routing import explain as explanation
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.parse import parse
@@ -21,9 +22,12 @@ router = APIRouter(prefix="/v1", tags=["explain"])
 
 
 @router.post("/explain", response_model=None, responses=answers(Explained), openapi_extra=VIEWER)
-async def explain(request: Request, body: ExplainBody) -> dict[str, Any]:
-    """Which cell a request would reach, by which rule, and why. Nothing is sent."""
-    return await run_in_threadpool(_explain, request.app.state.topology, body)
+async def explain(topology: TheTopology, body: ExplainBody) -> dict[str, Any]:
+    """Return which cell a request would reach, by which rule, and why. Nothing is sent.
+
+    409: no ruleset is active, and the body holds none.
+    """
+    return await run_in_threadpool(_explain, topology, body)
 
 
 def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:

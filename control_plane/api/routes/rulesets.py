@@ -1,26 +1,27 @@
-"""``/v1/rulesets``."""
+"""``/v1/rulesets``: versions of routing rules, of which one is active."""
 
 from __future__ import annotations
 
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Query
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.problem import ProblemError, findings_problem
-from control_plane.api.schemas.requests import ActivateBody
-from control_plane.api.schemas.responses import (
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.rulesets import (
+    ActivateBody,
     ActiveRuleset,
     Findings,
     RulesetDocument,
     RulesetList,
     RulesetWritten,
-    answers,
 )
+from control_plane.api.state import TheTopology
 from control_plane.api.write import WriteOptions
 from control_plane.routing.rules.lint import Finding, lint
 from control_plane.topology import Topology
@@ -30,11 +31,6 @@ router = APIRouter(prefix="/v1/rulesets", tags=["rulesets"])
 Document = Annotated[dict[str, Any], Body(description="a ruleset in GitLab's rule format")]
 
 RESERVED = frozenset({"active", "lint"})
-
-
-def _topology(request: Request) -> Topology:
-    topology: Topology = request.app.state.topology
-    return topology
 
 
 def _summary(ruleset: Ruleset) -> dict[str, Any]:
@@ -58,7 +54,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _check(topology: Topology, document: str) -> list[Finding]:
-    """Findings against the cells that there are; raises if one is an error."""
+    """Return what lint finds, given the present cells; raise `ProblemError` (422) for an error."""
     findings = lint(document, topology.cells.all())
     if any(finding.severity == "error" for finding in findings):
         raise findings_problem(findings)
@@ -66,24 +62,27 @@ def _check(topology: Topology, document: str) -> list[Finding]:
 
 
 @router.get("", response_model=None, responses=answers(RulesetList), openapi_extra=VIEWER)
-async def list_rulesets(request: Request) -> dict[str, Any]:
-    """Every version of every ruleset."""
-    found = await run_in_threadpool(_topology(request).rulesets.versions)
-    return {"items": [_summary(ruleset) for ruleset in found], "next": None}
+async def list_rulesets(topology: TheTopology) -> dict[str, Any]:
+    """List every version of every ruleset."""
+    rulesets = await run_in_threadpool(topology.rulesets.versions)
+    return {"items": [_summary(ruleset) for ruleset in rulesets], "next": None}
 
 
 @router.post("/lint", response_model=None, responses=answers(Findings), openapi_extra=VIEWER)
-async def lint_ruleset(request: Request, document: Document) -> dict[str, Any]:
-    """What is wrong or doubtful about a ruleset, against the cells that there are."""
-    cells = await run_in_threadpool(_topology(request).cells.all)
+async def lint_ruleset(topology: TheTopology, document: Document) -> dict[str, Any]:
+    """Return what is wrong or doubtful about a ruleset, given the present cells.
+
+    Nothing is stored.
+    """
+    cells = await run_in_threadpool(topology.cells.all)
     findings = lint(json.dumps(document), cells)
     return {"findings": [_finding(finding) for finding in findings]}
 
 
 @router.get("/active", responses=answers(ActiveRuleset), openapi_extra=VIEWER)
-async def get_active(request: Request) -> JSONResponse:
-    """The version that routes; ``{"active": false}`` where there is none."""
-    ruleset = await run_in_threadpool(_topology(request).rulesets.active)
+async def get_active(topology: TheTopology) -> JSONResponse:
+    """Return the version that routes; ``{"active": false}`` if there is none."""
+    ruleset = await run_in_threadpool(topology.rulesets.active)
     if ruleset is None:
         return JSONResponse({"active": False})
     return JSONResponse({**_summary(ruleset), "document": json.loads(ruleset.document)})
@@ -91,34 +90,36 @@ async def get_active(request: Request) -> JSONResponse:
 
 @router.get("/{name}", responses=answers(RulesetDocument), openapi_extra=VIEWER)
 async def get_ruleset(
-    request: Request,
+    topology: TheTopology,
     name: str,
     version: Annotated[int, Query(ge=1, lt=2**31)] | SkipJsonSchema[None] = None,
 ) -> JSONResponse:
-    """A version, by default the newest, with its document."""
-    ruleset = await run_in_threadpool(_topology(request).rulesets.get, name, version)
+    """Return a version of a ruleset with its document, by default the newest."""
+    ruleset = await run_in_threadpool(topology.rulesets.get, name, version)
     document = {**_summary(ruleset), "document": json.loads(ruleset.document)}
     return JSONResponse(document, headers={"etag": f'"{ruleset.version}"'})
 
 
 @router.put("/{name}", responses=answers(RulesetWritten), openapi_extra=OPERATOR)
 async def put_ruleset(
-    request: Request, name: str, document: Document, write: WriteOptions
+    topology: TheTopology, name: str, document: Document, write: WriteOptions
 ) -> JSONResponse:
-    """Keep a new version; it routes only once it is activated. If-Match: the newest version."""
+    """Store a new version of a ruleset. It routes only once it is activated.
+
+    If-Match is optional: the newest version. 412: there is a newer one. 422: the ruleset can't work
+    with the present cells.
+    """
     if name in RESERVED:
         detail = f"a ruleset can't be called {name!r}: /v1/rulesets/{name} is something else"
         raise ProblemError(422, detail, code="invalid")
-    topology = _topology(request)
     text = json.dumps(document, sort_keys=False, ensure_ascii=False, separators=(",", ":"))
     findings = await run_in_threadpool(_check, topology, text)
-    expected = write.expected if write.expected is not None and write.expected >= 0 else None
     written = await run_in_threadpool(
         topology.rulesets.put,
         name,
         text,
         actor=write.actor,
-        expected_version=expected,
+        expected_version=write.match(),
         dry_run=write.dry_run,
     )
     body = {"ruleset": _summary(written.value), "findings": [_finding(f) for f in findings]}
@@ -127,10 +128,9 @@ async def put_ruleset(
 
 @router.post("/{name}/activate", responses=answers(RulesetWritten), openapi_extra=OPERATOR)
 async def activate_ruleset(
-    request: Request, name: str, body: ActivateBody, write: WriteOptions
+    topology: TheTopology, name: str, body: ActivateBody, write: WriteOptions
 ) -> JSONResponse:
-    """Make a version the one that routes; refused if it can't work with the cells there are."""
-    topology = _topology(request)
+    """Make a version the one that routes. 422: it can't work with the present cells."""
     wanted = await run_in_threadpool(topology.rulesets.get, name, body.version)
     await run_in_threadpool(_check, topology, wanted.document)
     written = await run_in_threadpool(

@@ -1,33 +1,29 @@
-"""``/v1/sequences`` and each cell's: ranges of ids that no two cells ever share."""
+"""``/v1/sequences`` and ``/v1/cells/…/sequences``: ranges of ids, which no two cells share."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.auth import ADMIN, OPERATOR, VIEWER
-from control_plane.api.schemas.operator_responses import (
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.sequences import (
+    AllotBody,
     Allotted,
     CellSequences,
     MarkDocument,
+    ReportBody,
     SequenceList,
     SequenceUseDocument,
 )
-from control_plane.api.schemas.requests import AllotBody, ReportBody
-from control_plane.api.schemas.responses import answers
+from control_plane.api.state import TheTopology
 from control_plane.api.write import WriteOptions
-from control_plane.topology import Topology
 from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
 
 router = APIRouter(prefix="/v1", tags=["sequences"])
-
-
-def _topology(request: Request) -> Topology:
-    topology: Topology = request.app.state.topology
-    return topology
 
 
 def _use(use: SequenceUse) -> dict[str, Any]:
@@ -52,9 +48,8 @@ def _mark(mark: HighWaterMark) -> dict[str, Any]:
 @router.get(
     "/sequences", response_model=None, responses=answers(SequenceList), openapi_extra=VIEWER
 )
-async def list_sequences(request: Request) -> dict[str, Any]:
-    """How far each cell's ranges are used, and the high-water marks."""
-    topology = _topology(request)
+async def list_sequences(topology: TheTopology) -> dict[str, Any]:
+    """List how far each cell's ranges are used, and the high-water marks."""
     uses = await run_in_threadpool(topology.sequences.uses)
     mark = await run_in_threadpool(topology.sequences.high_water_mark)
     return {"items": [_use(use) for use in uses], "mark": _mark(mark)}
@@ -63,9 +58,11 @@ async def list_sequences(request: Request) -> dict[str, Any]:
 @router.post(
     "/sequences/confirm", response_model=None, responses=answers(MarkDocument), openapi_extra=ADMIN
 )
-async def confirm(request: Request, write: WriteOptions) -> dict[str, Any]:
-    """After a restore: take the mark file as true; ids are allotted only above it from now on."""
-    topology = _topology(request)
+async def confirm(topology: TheTopology, write: WriteOptions) -> dict[str, Any]:
+    """Confirm the mark file after the database was restored.
+
+    From then on, ids are allotted only above the file's mark.
+    """
     if write.dry_run:
         return _mark(await run_in_threadpool(topology.sequences.high_water_mark))
     return _mark(await run_in_threadpool(topology.sequences.confirm, actor=write.actor))
@@ -77,9 +74,8 @@ async def confirm(request: Request, write: WriteOptions) -> dict[str, Any]:
     responses=answers(CellSequences),
     openapi_extra=VIEWER,
 )
-async def cell_sequences(request: Request, name: str) -> dict[str, Any]:
-    """A cell's ranges, and how far they are used."""
-    topology = _topology(request)
+async def cell_sequences(topology: TheTopology, name: str) -> dict[str, Any]:
+    """Return a cell's ranges, and how far they are used."""
     cell = await run_in_threadpool(topology.cells.get, name)
     uses = await run_in_threadpool(topology.sequences.uses)
     use = next((one for one in uses if one.cell == name), SequenceUse(name, 0, 0))
@@ -93,10 +89,15 @@ async def cell_sequences(request: Request, name: str) -> dict[str, Any]:
     responses=answers(Allotted, 200, 201),
     openapi_extra=OPERATOR,
 )
-async def allot(request: Request, name: str, body: AllotBody, write: WriteOptions) -> JSONResponse:
-    """Give a cell the next range, after all that was ever allotted. If-Match: the cell's ETag."""
+async def allot(
+    topology: TheTopology, name: str, body: AllotBody, write: WriteOptions
+) -> JSONResponse:
+    """Give a cell the next range of ids, above all that was ever allotted.
+
+    If-Match is optional: the cell's ETag.
+    """
     written = await run_in_threadpool(
-        _topology(request).sequences.allot,
+        topology.sequences.allot,
         name,
         body.size,
         actor=write.actor,
@@ -116,9 +117,17 @@ async def allot(request: Request, name: str, body: AllotBody, write: WriteOption
     openapi_extra=OPERATOR,
 )
 async def report(
-    request: Request, name: str, body: ReportBody, write: WriteOptions
+    topology: TheTopology, name: str, body: ReportBody, write: WriteOptions
 ) -> dict[str, Any]:
-    """Note the highest id that a cell has handed out, so that exhaustion is seen coming."""
-    topology = _topology(request)
-    given: dict[str, Any] = {"actor": write.actor, "dry_run": write.dry_run}
-    return _use(await run_in_threadpool(topology.sequences.report, name, body.last, **given))
+    """Record the highest id that a cell has handed out.
+
+    The cell's share of used ids, and its alarm before they run out, are counted from it.
+    """
+    use = await run_in_threadpool(
+        topology.sequences.report,
+        name,
+        body.last,
+        actor=write.actor,
+        dry_run=write.dry_run,
+    )
+    return _use(use)

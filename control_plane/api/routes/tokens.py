@@ -1,39 +1,36 @@
-"""``/v1/tokens``: who may call this API."""
+"""``/v1/tokens``: the tokens that callers of this API need."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.auth import ADMIN
-from control_plane.api.schemas.operator_responses import TokenCreated, TokenList, TokenWritten
-from control_plane.api.schemas.requests import TokenBody
-from control_plane.api.schemas.responses import answers
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.tokens import TokenBody, TokenCreated, TokenList, TokenWritten
+from control_plane.api.state import TheTopology
 from control_plane.api.write import WriteOptions
-from control_plane.topology import Topology
 
 router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
 
 
 @router.get("", response_model=None, responses=answers(TokenList), openapi_extra=ADMIN)
-async def list_tokens(request: Request) -> dict[str, Any]:
-    """Every token that there ever was, without its secret."""
-    topology: Topology = request.app.state.topology
-    found = await run_in_threadpool(topology.tokens.all)
-    return {"items": [token.as_dict() for token in found], "next": None}
+async def list_tokens(topology: TheTopology) -> dict[str, Any]:
+    """List all tokens that there ever were, without their secrets."""
+    all_tokens = await run_in_threadpool(topology.tokens.all)
+    return {"items": [token.as_dict() for token in all_tokens], "next": None}
 
 
 @router.post("", status_code=201, responses=answers(TokenCreated, 200, 201), openapi_extra=ADMIN)
-async def create_token(request: Request, body: TokenBody, write: WriteOptions) -> JSONResponse:
-    """Make a token. Its secret is in this answer and nowhere else.
+async def create_token(topology: TheTopology, body: TokenBody, write: WriteOptions) -> JSONResponse:
+    """Make a token. Only this answer holds its secret.
 
-    The answer is not kept under an Idempotency-Key; a repetition makes none (409).
+    The answer is not kept under an Idempotency-Key. A repeated request makes no second token (409).
     """
-    topology: Topology = request.app.state.topology
     life = None if body.expires_in_s is None else timedelta(seconds=body.expires_in_s)
     written = await run_in_threadpool(
         topology.tokens.create,
@@ -52,9 +49,8 @@ async def create_token(request: Request, body: TokenBody, write: WriteOptions) -
 
 
 @router.delete("/{token}", responses=answers(TokenWritten), openapi_extra=ADMIN)
-async def revoke_token(request: Request, token: str, write: WriteOptions) -> JSONResponse:
-    """End a token, by its id or its name; the next request with it is refused."""
-    topology: Topology = request.app.state.topology
+async def revoke_token(topology: TheTopology, token: str, write: WriteOptions) -> JSONResponse:
+    """Revoke a token, by its id or its name. The next request with it is refused."""
     written = await run_in_threadpool(
         topology.tokens.revoke, token, actor=write.actor, dry_run=write.dry_run
     )

@@ -1,11 +1,11 @@
-"""``/v1/topology``: cells and rulesets as one document, read and brought about as a whole."""
+"""``/v1/topology``: all cells and rulesets as one document, to read and to apply."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
@@ -13,9 +13,11 @@ from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.problem import ProblemError, findings_problem
-from control_plane.api.schemas.requests import CellBody, TopologyBody
-from control_plane.api.schemas.responses import TopologyDocument, TopologyWritten, answers
-from control_plane.api.write import Write, WriteOptions
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.cells import CellBody
+from control_plane.api.schemas.topology import TopologyBody, TopologyDocument, TopologyWritten
+from control_plane.api.state import TheTopology
+from control_plane.api.write import RequestedWrite, WriteOptions
 from control_plane.routing.rules.lint import lint
 from control_plane.topology import Topology
 from control_plane.topology.maintenance.desired import Desired, text_of
@@ -31,9 +33,8 @@ def _declared(cell: Cell) -> dict[str, Any]:
 
 
 @router.get("", responses=answers(TopologyDocument), openapi_extra=VIEWER)
-async def get_topology(request: Request) -> JSONResponse:
-    """All cells and rulesets, as of the ETag's revision."""
-    topology: Topology = request.app.state.topology
+async def get_topology(topology: TheTopology) -> JSONResponse:
+    """Return all cells and rulesets as of one revision, which is the ETag."""
     snapshot = await run_in_threadpool(topology.snapshot)
     versions = await run_in_threadpool(topology.rulesets.versions)
     active = snapshot.ruleset
@@ -50,13 +51,15 @@ async def get_topology(request: Request) -> JSONResponse:
 
 
 @router.put("", responses=answers(TopologyWritten), openapi_extra=OPERATOR)
-async def put_topology(request: Request, body: TopologyBody, write: WriteOptions) -> JSONResponse:
-    """Make cells and rulesets as the document says, all or nothing, under one revision.
+async def put_topology(
+    topology: TheTopology, body: TopologyBody, write: WriteOptions
+) -> JSONResponse:
+    """Make cells and rulesets as the document says: everything or nothing, under one revision.
 
-    If-Match: the revision that the document was made from; 412 if a cell or a ruleset was changed
-    since. With ``dry_run`` it is a plan. Cells that it doesn't name stay, unless ``prune``.
+    If-Match is optional: the revision that the document was made from. 412: a cell or a ruleset
+    was changed since. With ``dry_run`` the answer is a plan. Cells that the document doesn't name
+    stay, unless ``prune`` is true.
     """
-    topology: Topology = request.app.state.topology
     snapshot = await run_in_threadpool(topology.snapshot)
     written, base = await run_in_threadpool(_apply, topology, snapshot, body, write)
     named = {str(cell.get("name")) for cell in body.cells}
@@ -69,14 +72,15 @@ async def put_topology(request: Request, body: TopologyBody, write: WriteOptions
 
 
 def _apply(
-    topology: Topology, snapshot: TopologySnapshot, body: TopologyBody, write: Write
+    topology: Topology, snapshot: TopologySnapshot, body: TopologyBody, write: RequestedWrite
 ) -> tuple[Written[None], int]:
     specs = _specs(snapshot, body.cells)
     desired = Desired(specs, body.rulesets, body.active, body.prune)
     base = snapshot.revision
     expected = write.match()
     if expected is not None:
-        # What was filled in comes from the snapshot: neither may be overtaken.
+        # Attributes that the document leaves out come from the snapshot, so neither revision may
+        # have been overtaken.
         base = min(base, expected)
     written = topology.desired.apply(
         desired, base=base, actor=write.actor, force=write.force, dry_run=True
@@ -87,14 +91,15 @@ def _apply(
     return written, base
 
 
-def _specs(snapshot: TopologySnapshot, given: list[dict[str, Any]]) -> list[CellSpec]:
-    known = {cell.name: _declared(cell) for cell in snapshot.cells}
+def _specs(snapshot: TopologySnapshot, cells: list[dict[str, Any]]) -> list[CellSpec]:
+    """Return the cells as they are to be. What the document leaves out stays as it is stored."""
+    stored = {cell.name: _declared(cell) for cell in snapshot.cells}
     specs: dict[str, CellSpec] = {}
-    for number, cell in enumerate(given):
+    for number, cell in enumerate(cells):
         name = cell.get("name")
         where = name if isinstance(name, str) else str(number)
         try:
-            spec = CellBody.model_validate({**known.get(where, {}), **cell}).spec()
+            spec = CellBody.model_validate({**stored.get(where, {}), **cell}).spec()
         except ValidationError as error:
             errors = [{**one, "loc": ("cells", where, *one["loc"])} for one in error.errors()]
             raise RequestValidationError(errors) from error
@@ -105,7 +110,11 @@ def _specs(snapshot: TopologySnapshot, given: list[dict[str, Any]]) -> list[Cell
 
 
 def _check_rulesets(snapshot: TopologySnapshot, desired: Desired, planned: Written[None]) -> None:
-    """Each ruleset must work with the cells that there will be."""
+    """Check that each ruleset works with the cells that there will be.
+
+    Raises:
+        ProblemError: (422) A ruleset doesn't.
+    """
     after = {cell.name: cell for cell in snapshot.cells}
     for change in planned.changes:
         if change.kind == "cell" and change.after is None:

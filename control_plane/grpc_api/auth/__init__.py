@@ -1,1 +1,1 @@
-"""Who calls, and what that one may call."""
+"""Who calls the gRPC port, and which methods that caller may call."""

@@ -1,4 +1,17 @@
-"""Who may call what: the rules in the descriptors, and ours for everything else on the port."""
+"""The access rules of every method on the gRPC port.
+
+The problem: several services share one port, and each method admits other callers. The protocol's
+``.proto`` files say so for its own methods. Envoy's xDS, ext_authz, health and reflection
+have no such rules, and a method that somebody adds later must not be open by accident.
+
+The idea: `access_for` returns the rules of any method. Those of the protocol are read from the
+descriptors' ``access_control`` option, those of Envoy's services are written here, and every other
+method is for admins.
+
+An example: ClaimService's BeginUpdate has ``RULE_ALLOW_MATCHING_CELL_ONLY``, which becomes
+``Access(matching_cell=True)``. A caller whose certificate names cell 3 may then send ``cell_id: 3``
+and is refused with ``cell_id: 4``.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +43,19 @@ from control_plane.names import AUTHORIZATION_SERVICE
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules of a method are alternatives: one that holds is enough."""
+    """The rules of a method. They are alternatives: one that admits the caller is enough."""
 
     anyone: bool = False
-    """Every caller whose certificate names somebody."""
+    """Every caller whose certificate names a cell, a router, an admin or a node."""
     roles: frozenset[Role] = frozenset()
+    """Callers that have one of these roles."""
     matching_cell: bool = False
-    """A cell, if the request's ``cell_id`` is its own."""
+    """A cell whose id is the request's ``cell_id``."""
     matching_node: bool = False
-    """A node, if each request's ``node`` is itself, in its own group."""
+    """A node that each request's ``node`` names, with its own group."""
 
     def refusal(self, caller: Caller, cell_id: int | None) -> str | None:
-        """Why this caller may not make this call; None if it may."""
+        """Return why this caller may not make this call; None if it may."""
         if self.anyone or any(caller.has(role) for role in self.roles):
             return None
         if self.matching_cell and caller.has(Role.CELL):
@@ -53,7 +67,7 @@ class Access:
         return f"{caller} may not call this"
 
     def node_refusal(self, caller: Caller, node_id: str, group: str) -> str | None:
-        """Why this caller may not be served as this node; None if it may."""
+        """Return why this caller may not be served as this node; None if it may."""
         if self.anyone or any(caller.has(role) for role in self.roles):
             return None
         for one in caller.identities:
@@ -76,10 +90,10 @@ _ROLES: Mapping[int, Role] = MappingProxyType(
 
 
 def access_of(rules: Collection[int]) -> Access:
-    """The rules of an ``access_control`` option.
+    """Return the rules of an ``access_control`` option.
 
-    A method without the option is open to everyone with a certificate. A rule that is not known
-    here allows nobody.
+    A method without the option is open to everyone with a certificate. A rule that only newer
+    protocols know admits nobody.
     """
     if not rules:
         return ANYONE
@@ -90,8 +104,8 @@ def access_of(rules: Collection[int]) -> Access:
     )
 
 
-def described(service: ServiceDescriptor) -> dict[str, Access]:
-    """The access of each method of a service, by ``/service/method``."""
+def access_by_method(service: ServiceDescriptor) -> dict[str, Access]:
+    """Return the rules of each method of a service, by ``/service/method``."""
     return {
         f"/{service.full_name}/{method.name}": access_of(
             # protoc's stub calls the extension a field.
@@ -101,7 +115,7 @@ def described(service: ServiceDescriptor) -> dict[str, Access]:
     }
 
 
-_DESCRIBED: Mapping[str, Access] = MappingProxyType(
+_PROTOCOL_ACCESS: Mapping[str, Access] = MappingProxyType(
     {
         method: access
         for module in (
@@ -113,24 +127,24 @@ _DESCRIBED: Mapping[str, Access] = MappingProxyType(
             service_pb2,
         )
         for service in module.DESCRIPTOR.services_by_name.values()
-        for method, access in described(service).items()
+        for method, access in access_by_method(service).items()
     }
 )
 
 
 def access_for(method: str) -> Access:
-    """The access of any ``/service/method`` on the port; what is not known is for admins."""
-    access = _DESCRIBED.get(method)
-    return _other(method) if access is None else access
+    """Return the rules of any ``/service/method`` on the port. Unknown methods are for admins."""
+    access = _PROTOCOL_ACCESS.get(method)
+    return _access_beyond_protocol(method) if access is None else access
 
 
-def _other(method: str) -> Access:
+def _access_beyond_protocol(method: str) -> Access:
     service = method.rpartition("/")[0].lstrip("/")
     if service == "grpc.health.v1.Health" or service.startswith("grpc.reflection."):
         return ANYONE
     if service == AUTHORIZATION_SERVICE:
         return ENVOYS
     if service.startswith("envoy.service.") and service.endswith("DiscoveryService"):
-        # Client status is about the whole fleet.
+        # The client status service tells about the whole fleet, so nodes may not call it.
         return ADMIN_ONLY if ".status." in service else OWN_GROUP
     return ADMIN_ONLY

@@ -1,4 +1,9 @@
-"""The interceptor that lets through only calls that the caller's certificate allows."""
+"""The interceptor that refuses calls which the caller's certificate does not allow.
+
+It wraps the handler of each method once, at the method's first call. The wrapper reads the caller
+from the certificate, asks the method's `Access`, and either aborts the call or hands it on with
+`current_caller` set. On streams whose requests name a node, it checks each request too.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +16,28 @@ from typing import Any, NoReturn, Protocol
 import grpc
 
 from control_plane.grpc_api.auth.access import Access
-from control_plane.grpc_api.auth.identity import Caller, Names
+from control_plane.grpc_api.auth.identity import Caller, NamePatterns
 from control_plane.grpc_api.wire.status import Code
 
 log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 type Handler = grpc.RpcMethodHandler[Any, Any]
 MAX_CALLERS = 10_000
-"""Certificates whose meaning is remembered."""
+"""How many certificates' callers are remembered."""
 
-caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
-"""Who makes the call at hand; None where the port has no TLS."""
+current_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+"""Who makes the present call; None if the port has no TLS."""
 
 
 class _CheckedContext:
-    """A stream's context whose requests are checked, for those who read from it themselves."""
+    """A stream's context that checks each request, for handlers that read from the context."""
 
     def __init__(self, context: Context, check: Callable[[Any], Awaitable[None]]) -> None:
         self._context = context
         self._check = check
 
     async def read(self) -> Any:
-        """The next request, or EOF."""
+        """Return the next request, or EOF."""
         request = await self._context.read()
         if request is not grpc.aio.EOF:  # type: ignore[attr-defined]
             await self._check(request)
@@ -42,21 +47,23 @@ class _CheckedContext:
         return getattr(self._context, name)
 
 
-class Observer(Protocol):
-    """Is told of each refusal, for metrics."""
+class RefusalObserver(Protocol):
+    """Records each refusal, for metrics."""
 
     def refused(self, method: str, code: grpc.StatusCode) -> None:
-        """A call of ``/service/method`` was refused with this status."""
+        """Record that a call of ``/service/method`` was refused with this status."""
 
 
-class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Enforces `Access` on every method of a server, whoever registered it."""
+class AccessGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """Enforces `Access` on every method of a server, whoever registered the method."""
 
-    def __init__(self, names: Names, access: Callable[[str], Access], observer: Observer) -> None:
-        self._names = names
+    def __init__(
+        self, patterns: NamePatterns, access: Callable[[str], Access], observer: RefusalObserver
+    ) -> None:
+        self._patterns = patterns
         self._access = access
         self._observer = observer
-        self._guarded: dict[str, Handler] = {}
+        self._wrapped: dict[str, Handler] = {}
         self._callers: dict[tuple[bytes, ...], Caller | None] = {}
 
     async def intercept_service(
@@ -64,40 +71,42 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
-        """Give the method's handler, guarded."""
+        """Return the method's handler, wrapped so that it checks access first."""
         method: str = handler_call_details.method
-        guarded = self._guarded.get(method)
-        if guarded is None:
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
             handler: Any = await continuation(handler_call_details)
             if handler is None:
-                # UNIMPLEMENTED, which gRPC says itself. The stubs don't know of None.
+                # gRPC itself answers UNIMPLEMENTED. The stubs don't know of None.
                 return handler  # type: ignore[return-value]
-            # Only methods that are served get here: their number is bounded.
-            guarded = self._guarded[method] = self._guard(method, handler)
-        return guarded
+            # Only methods that are served get here, so their number is bounded.
+            wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
 
-    def _guard(self, method: str, handler: Handler) -> Handler:
+    def _wrap(self, method: str, handler: Handler) -> Handler:
         access = self._access(method)
         reader, writer = handler.request_deserializer, handler.response_serializer
         if handler.request_streaming:
-            serve = self._stream(method, access, handler.stream_stream or handler.stream_unary)
+            serve = self._streamed_requests(
+                method, access, handler.stream_stream or handler.stream_unary
+            )
             if handler.response_streaming:
                 return grpc.stream_stream_rpc_method_handler(serve, reader, writer)
             return grpc.stream_unary_rpc_method_handler(serve, reader, writer)
         if handler.response_streaming:
-            many = self._many(method, access, handler.unary_stream)
+            many = self._streamed_response(method, access, handler.unary_stream)
             return grpc.unary_stream_rpc_method_handler(many, reader, writer)
-        one = self._one(method, access, handler.unary_unary)
+        one = self._unary_response(method, access, handler.unary_unary)
         return grpc.unary_unary_rpc_method_handler(one, reader, writer)
 
-    def _one(self, method: str, access: Access, behaviour: Any) -> Any:
+    def _unary_response(self, method: str, access: Access, behaviour: Any) -> Any:
         async def serve(request: Any, context: Context) -> Any:
             await self._admit(method, access, context, getattr(request, "cell_id", None))
             return await behaviour(request, context)
 
         return serve
 
-    def _many(self, method: str, access: Access, behaviour: Any) -> Any:
+    def _streamed_response(self, method: str, access: Access, behaviour: Any) -> Any:
         if inspect.isasyncgenfunction(behaviour):
 
             async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
@@ -106,26 +115,26 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
                     yield response
 
             return generate
-        return self._one(method, access, behaviour)
+        return self._unary_response(method, access, behaviour)
 
-    def _stream(self, method: str, access: Access, behaviour: Any) -> Any:
+    def _streamed_requests(self, method: str, access: Access, behaviour: Any) -> Any:
         if inspect.isasyncgenfunction(behaviour):
 
             async def generate(requests: Any, context: Context) -> AsyncIterator[Any]:
-                who = await self._admit(method, access, context, None)
-                checked = self._checked(method, access, who, requests, context)
+                caller = await self._admit(method, access, context, None)
+                checked = self._checked_requests(method, access, caller, requests, context)
                 async for response in behaviour(checked, context):
                     yield response
 
             return generate
 
         async def serve(requests: Any, context: Context) -> Any:
-            who = await self._admit(method, access, context, None)
+            caller = await self._admit(method, access, context, None)
 
             async def check(request: Any) -> None:
-                await self._check_node(method, access, who, request, context)
+                await self._check_node(method, access, caller, request, context)
 
-            checked = self._checked(method, access, who, requests, context)
+            checked = self._checked_requests(method, access, caller, requests, context)
             return await behaviour(checked, _CheckedContext(context, check))
 
         return serve
@@ -133,29 +142,29 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
     async def _admit(
         self, method: str, access: Access, context: Context, cell_id: int | None
     ) -> Caller:
-        who = self._caller(context)
-        if who is None:
+        caller = self._caller(context)
+        if caller is None:
             text = "the certificate names no cell, router, admin or node (subjectAltName)"
             await self._refuse(method, Code.UNAUTHENTICATED, text, context)
-        refusal = access.refusal(who, cell_id)
+        refusal = access.refusal(caller, cell_id)
         if refusal is not None:
             await self._refuse(method, Code.PERMISSION_DENIED, refusal, context)
-        caller.set(who)
-        return who
+        current_caller.set(caller)
+        return caller
 
-    async def _checked(
-        self, method: str, access: Access, who: Caller, requests: Any, context: Context
+    async def _checked_requests(
+        self, method: str, access: Access, caller: Caller, requests: Any, context: Context
     ) -> AsyncIterator[Any]:
-        """The requests of a stream, as long as each that names a node names the caller."""
+        """Yield a stream's requests; refuse the call at one that names another node."""
         async for request in requests:
-            await self._check_node(method, access, who, request, context)
+            await self._check_node(method, access, caller, request, context)
             yield request
 
     async def _check_node(
-        self, method: str, access: Access, who: Caller, request: Any, context: Context
+        self, method: str, access: Access, caller: Caller, request: Any, context: Context
     ) -> None:
         if access.matching_node and request.HasField("node"):
-            refusal = access.node_refusal(who, request.node.id, request.node.cluster)
+            refusal = access.node_refusal(caller, request.node.id, request.node.cluster)
             if refusal is not None:
                 await self._refuse(method, Code.PERMISSION_DENIED, refusal, context)
 
@@ -171,8 +180,8 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         try:
             return self._callers[names]
         except KeyError:
-            known = self._names.caller(name.decode("utf-8", "replace") for name in names)
+            caller = self._patterns.caller_of(name.decode("utf-8", "replace") for name in names)
             if len(self._callers) >= MAX_CALLERS:
                 self._callers.clear()
-            self._callers[names] = known
-            return known
+            self._callers[names] = caller
+            return caller

@@ -1,4 +1,4 @@
-"""Who a client certificate names: a cell, a router, an admin or a node of the fleet."""
+"""The callers that client certificates name: cells, routers, admins and nodes of the fleet."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import re2
 from control_plane.names import cell_id
 
 MAX_SANS = 64
-"""Alternative names of a certificate that are looked at."""
+"""How many alternative names of a certificate are read."""
 
 
 class Role(enum.StrEnum):
-    """What a caller is."""
+    """A kind of caller."""
 
     CELL = "cell"
     ROUTER = "router"
@@ -25,7 +25,7 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One role of a caller: which cell, or which node of which group."""
+    """One role of a caller, with the cell's id or with the node's name and group."""
 
     role: Role
     cell_id: int = 0
@@ -39,7 +39,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Everything that a certificate says its holder is; usually one thing."""
+    """The holder of a certificate, which usually has one identity and may have several."""
 
     identities: tuple[Identity, ...]
 
@@ -48,16 +48,16 @@ class Caller:
 
     @property
     def cell_ids(self) -> tuple[int, ...]:
-        """The cells it may act for."""
+        """The ids of the cells that the caller may act for."""
         return tuple(one.cell_id for one in self.identities if one.role is Role.CELL)
 
     def has(self, role: Role) -> bool:
-        """Whether it has this role."""
+        """Tell whether the caller has this role."""
         return any(one.role is role for one in self.identities)
 
 
 class BadPattern(ValueError):
-    """A configured pattern can't tell who a name means."""
+    """A configured pattern can't say whom a name means."""
 
 
 _GROUPS: dict[Role, frozenset[str]] = {
@@ -68,26 +68,30 @@ _GROUPS: dict[Role, frozenset[str]] = {
 }
 
 
-class Names:
-    """Reads roles from subject alternative names (URI, DNS, e-mail) by one pattern per role.
+class NamePatterns:
+    """The patterns of the names in certificates, one for each role.
 
-    Patterns are RE2 and match a whole name. That of cells captures ``cell`` (its id), that of
-    nodes ``group`` and ``node``.
+    Names are subject alternative names (URI, DNS, e-mail). A pattern is RE2 and matches a whole
+    name. The one of cells captures ``cell`` (the id), the one of nodes ``group`` and ``node``. For
+    example ``spiffe://cellway/cell/(?P<cell>[0-9]+)`` makes a cell of ``spiffe://cellway/cell/3``.
+
+    Raises:
+        BadPattern: A pattern is no RE2 regex, or does not capture what its role needs.
     """
 
     def __init__(self, patterns: dict[Role, str]) -> None:
         self._patterns = {role: _compiled(role, text) for role, text in patterns.items()}
 
-    def caller(self, names: Iterable[str]) -> Caller | None:
-        """Who these names mean; None if nobody that we know of."""
-        found: list[Identity] = []
+    def caller_of(self, names: Iterable[str]) -> Caller | None:
+        """Return the caller that these names mean; None if no pattern matches any of them."""
+        identities: list[Identity] = []
         for name in list(names)[:MAX_SANS]:
             for role, pattern in self._patterns.items():
                 match = pattern.fullmatch(name)
                 identity = match and _identity(role, match.groupdict())
-                if identity and identity not in found:
-                    found.append(identity)
-        return Caller(tuple(found)) if found else None
+                if identity and identity not in identities:
+                    identities.append(identity)
+        return Caller(tuple(identities)) if identities else None
 
 
 def _compiled(role: Role, text: str) -> re2._Regexp[str]:
@@ -98,8 +102,8 @@ def _compiled(role: Role, text: str) -> re2._Regexp[str]:
     groups = frozenset(pattern.groupindex)
     if groups != _GROUPS[role]:
         wanted = ", ".join(sorted(_GROUPS[role])) or "nothing"
-        given = ", ".join(sorted(groups)) or "nothing"
-        raise BadPattern(f"the pattern of {role} has to capture {wanted}, not {given}")
+        captured = ", ".join(sorted(groups)) or "nothing"
+        raise BadPattern(f"the pattern of {role} has to capture {wanted}, not {captured}")
     return pattern
 
 

@@ -1,4 +1,17 @@
-"""Mutual TLS whose files are read again when they change."""
+"""Mutual TLS whose files are read again when they change.
+
+The problem: certificates are replaced while the server runs, and three files (certificate, key,
+client authorities) are not replaced at the same moment. gRPC does not check them: with a key that
+does not fit, every handshake fails.
+
+The idea: each handshake compares the files' modification times, sizes and inodes with those of the
+last reading. If they differ, the files are read and checked as OpenSSL would use them. Only files
+that fit together are handed to gRPC. Until then, it goes on with the old ones.
+
+An example: a renewal writes ``tls.crt`` and, a second later, ``tls.key``. Handshakes in
+between find a pair that doesn't fit, log that once, count one failure and use the old pair. The
+first handshake after the second write uses the new one.
+"""
 
 from __future__ import annotations
 
@@ -18,27 +31,27 @@ _Signature = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: our certificate (chain), its key, and the authorities of our clients."""
+    """PEM files: the server's certificate (chain), its key, and the authorities of its clients."""
 
     certificate: Path
     key: Path
     client_ca: Path
 
     def signature(self) -> _Signature:
-        """Changes when a file does; raises OSError where one is missing."""
+        """Return a value that changes when a file does; raise OSError if one is missing."""
         stats = [path.stat() for path in (self.certificate, self.key, self.client_ca)]
         return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        """The files as gRPC takes them.
+        """Read the files, check that they fit together, and return them as gRPC takes them.
 
         Raises:
-            OSError: one can't be read or is no PEM, or the key does not fit; says which.
+            OSError: One can't be read or is no PEM, or the key does not fit. The error says which.
         """
         certificate = _content("certificate", self.certificate)
         key = _content("key", self.key)
         client_ca = _content("client CA", self.client_ca)
-        # gRPC would find out only during a handshake, and then serve nobody.
+        # gRPC would notice wrong files only during a handshake, and then serve nobody.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             context.load_verify_locations(self.client_ca)
@@ -49,11 +62,11 @@ class TlsFiles:
 
     def _check_pair(self, context: ssl.SSLContext) -> None:
         def no_password() -> str:
-            # OpenSSL would ask on the terminal, and wait.
+            # OpenSSL would otherwise ask for a password on the terminal, and wait.
             raise _unusable("key", self.key, "it is encrypted: keep it in plain PEM")
 
         try:
-            # As authorities: this says whether the file has certificates at all.
+            # Loading it as authorities shows whether the file holds any certificate.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self.certificate)
         except ssl.SSLError as error:
             raise _unusable("certificate", self.certificate, "no certificate in PEM") from error
@@ -81,30 +94,33 @@ def _unusable(what: str, path: Path, why: str) -> OSError:
 class ReloadingTls:
     """Server credentials that demand a client certificate, from files that may be replaced.
 
-    Each handshake looks whether they were. Files that don't fit together are not taken: what
-    worked before goes on working, and `failed` is called once per such state.
+    Each handshake looks whether they were replaced. Files that don't fit together are not used: the
+    old ones stay, and ``failed`` is called once for each such state of the files.
     """
 
     def __init__(self, files: TlsFiles, failed: Callable[[], None]) -> None:
-        """Raises OSError when the files can't be used."""
+        """Read the files; raise OSError if they can't be used."""
         self._files = files
         self._failed = failed
-        # It says best what is wrong.
+        # This comes first since its error says best what is wrong.
         files.read()
         self._seen = files.signature()
         self._first = files.read()
         self._lock = threading.Lock()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """What a port is added with."""
+        """Return the credentials to add a port with."""
         return grpc.dynamic_ssl_server_credentials(
             self._first,
-            self._changed,  # type: ignore[arg-type]  # None means: unchanged
+            self._replaced,  # type: ignore[arg-type]  # the stubs don't know that it may be None
             require_client_authentication=True,
         )
 
-    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called by gRPC in each handshake, from a thread of its own."""
+    def _replaced(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return the files if they were replaced by usable ones, otherwise None.
+
+        gRPC calls this in each handshake, from a thread of its own.
+        """
         with self._lock:
             signature: _Signature = ()
             try:
@@ -113,7 +129,7 @@ class ReloadingTls:
                     return None
                 fresh = self._files.read()
                 if self._files.signature() != signature:
-                    # Being replaced right now: the next handshake reads them.
+                    # They are being replaced right now. The next handshake reads them.
                     return None
             except OSError as error:
                 if signature != self._seen:

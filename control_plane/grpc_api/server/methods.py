@@ -1,4 +1,8 @@
-"""Services over descriptors: every method passes the same deadline, bounds, statuses and counts."""
+"""Serves methods by their descriptors: each has its deadline, bounds, statuses and counts.
+
+A service says which Python function answers each method, and how that function runs (see
+`ServiceMethods`). `register` makes gRPC handlers of them.
+"""
 
 from __future__ import annotations
 
@@ -14,79 +18,83 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from control_plane.grpc_api.auth.guard import caller
-from control_plane.grpc_api.server.pool import Work, late
-from control_plane.grpc_api.server.write_queue import Update, Updates
+from control_plane.grpc_api.auth.guard import current_caller
+from control_plane.grpc_api.server.pool import CallPool, deadline_passed
+from control_plane.grpc_api.server.write_queue import QueuedWrite, WriteQueue
 from control_plane.grpc_api.wire.status import CallError, Code, failure
 from control_plane.names import CELL_ID_METADATA, MAX_IDEMPOTENCY_KEY_CHARS
 from control_plane.topology.values.errors import TopologyError
 
-_KEY = "idempotency-key"
+_IDEMPOTENCY_KEY = "idempotency-key"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a method may know of its caller. ``actor`` is who, for the audit.
-
-    ``cell_id`` is the cell that the certificate names; without TLS, that of the metadata
-    ``x-cellway-cell-id``.
-    """
+    """What a method learns of its caller."""
 
     actor: str
+    """The caller's name for the audit."""
     idempotency_key: str | None = None
     cell_id: int | None = None
+    """The cell that the certificate names; without TLS, the metadata ``x-cellway-cell-id``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """One service: its methods by name.
-
-    ``inline`` ones run on the loop. ``lookups`` read the database through a connection of the
-    thread they run in: the loop's where that takes microseconds, else one of a pool. ``pooled``
-    ones are transactions and run in a pool. ``beginning`` and ``settling`` ones are updates of
-    claims, written together with others that wait; settling ones end what others began.
-    """
+class ServiceMethods:
+    """The functions that answer the methods of one service, by method name and how they run."""
 
     descriptor: ServiceDescriptor
     inline: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
+    """They never block, and run on the event loop."""
     lookups: Mapping[str, Callable[[Any], Message]] = field(default_factory=dict)
+    """They read the database through a connection of the thread in which they run.
+
+    On SQLite that takes microseconds, so they run on the event loop; on PostgreSQL, in a pool.
+    """
     pooled: Mapping[str, Callable[[Any, Call], Message]] = field(default_factory=dict)
-    beginning: Mapping[str, Callable[[Any, Call], Update]] = field(default_factory=dict)
-    settling: Mapping[str, Callable[[Any, Call], Update]] = field(default_factory=dict)
+    """They are transactions, and run in a pool."""
+    beginning: Mapping[str, Callable[[Any, Call], QueuedWrite]] = field(default_factory=dict)
+    """They begin an update of claims, which is written together with others that wait."""
+    settling: Mapping[str, Callable[[Any, Call], QueuedWrite]] = field(default_factory=dict)
+    """They end an update of claims that was begun."""
 
 
-class Observer(Protocol):
-    """Is told of each call, for metrics."""
+class CallObserver(Protocol):
+    """Records each call, for metrics."""
 
     def called(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
-        """A call of ``/service/method`` ended with this status."""
+        """Record that a call of ``/service/method`` ended with this status."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pools:
-    """Where what blocks runs; ``lookups`` None: on the loop."""
+class Executors:
+    """Where methods that block run."""
 
-    transactions: Work
-    updates: Updates
-    lookups: Work | None = None
+    transactions: CallPool
+    updates: WriteQueue
+    lookups: CallPool | None = None
+    """None: look-ups run on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Malformed:
-    """Bytes that are no message of the method's request type."""
+    """A request whose bytes are no message of the method's request type."""
 
     reason: str
 
 
 def register(
-    server: grpc.aio.Server, services: Iterable[Service], pools: Pools, observer: Observer
+    server: grpc.aio.Server,
+    services: Iterable[ServiceMethods],
+    executors: Executors,
+    observer: CallObserver,
 ) -> tuple[str, ...]:
-    """Serve every method of these services; gives their full names."""
+    """Add every method of these services to a server, and return the services' full names."""
     names = []
     for service in services:
         handlers = {
-            method.name: _handler(service, method, pools, observer)
+            method.name: _handler(service, method, executors, observer)
             for method in service.descriptor.methods
         }
         name = service.descriptor.full_name
@@ -96,10 +104,10 @@ def register(
 
 
 def _handler(
-    service: Service, method: MethodDescriptor, pools: Pools, observer: Observer
+    service: ServiceMethods, method: MethodDescriptor, executors: Executors, observer: CallObserver
 ) -> grpc.RpcMethodHandler[Any, Any]:
     name = f"/{service.descriptor.full_name}/{method.name}"
-    answer = _answerer(service, method.name, pools)
+    answer = _answerer(service, method.name, executors)
 
     async def serve(request: Message | _Malformed, context: Context) -> Message:
         started = time.perf_counter()
@@ -113,7 +121,7 @@ def _handler(
             code = Code.CANCELLED
             raise
         finally:
-            # Before the client knows, so that who asks for the count then finds it.
+            # A client that has its answer and reads the metrics must find its call counted.
             observer.called(name, code, time.perf_counter() - started)
         if code is not Code.OK:
             await context.abort(code, text)
@@ -127,21 +135,21 @@ def _handler(
 
 
 def _answerer(
-    service: Service, method: str, pools: Pools
+    service: ServiceMethods, method: str, executors: Executors
 ) -> Callable[[Any, Context], Awaitable[Message]]:
     if method in service.pooled:
-        return partial(_pooled, service.pooled[method], pools.transactions)
+        return partial(_pooled, service.pooled[method], executors.transactions)
     if method in service.settling:
-        return partial(_updated, service.settling[method], pools.updates, settles=True)
+        return partial(_queued, service.settling[method], executors.updates, settles=True)
     if method in service.beginning:
-        return partial(_updated, service.beginning[method], pools.updates, settles=False)
+        return partial(_queued, service.beginning[method], executors.updates, settles=False)
     if method in service.inline:
         return partial(_inline, service.inline[method])
     lookup = service.lookups[method]
     return (
         partial(_inline, lookup)
-        if pools.lookups is None
-        else partial(_looked_up, lookup, pools.lookups)
+        if executors.lookups is None
+        else partial(_looked_up, lookup, executors.lookups)
     )
 
 
@@ -152,7 +160,7 @@ def _reader(kind: type[Message]) -> Callable[[bytes], Message | _Malformed]:
         try:
             return parse(data)
         except DecodeError as error:
-            # gRPC itself would say INTERNAL, which clients retry.
+            # gRPC itself would answer INTERNAL, which clients retry.
             return _Malformed(f"the request is no {kind.DESCRIPTOR.full_name}: {error}")
 
     return read
@@ -174,22 +182,22 @@ async def _inline(method: Callable[[Any], Message], request: Any, context: Conte
 
 
 async def _looked_up(
-    method: Callable[[Any], Message], work: Work, request: Any, context: Context
+    method: Callable[[Any], Message], pool: CallPool, request: Any, context: Context
 ) -> Message:
-    return await work.run(lambda: method(request), _remaining(context))
+    return await pool.run(lambda: method(request), _remaining(context))
 
 
 async def _pooled(
-    method: Callable[[Any, Call], Message], work: Work, request: Any, context: Context
+    method: Callable[[Any, Call], Message], pool: CallPool, request: Any, context: Context
 ) -> Message:
     remaining = _remaining(context)
     call = _call(context)
-    return await work.run(lambda: method(request, call), remaining)
+    return await pool.run(lambda: method(request, call), remaining)
 
 
-async def _updated(
-    method: Callable[[Any, Call], Update],
-    updates: Updates,
+async def _queued(
+    method: Callable[[Any, Call], QueuedWrite],
+    queue: WriteQueue,
     request: Any,
     context: Context,
     *,
@@ -197,32 +205,36 @@ async def _updated(
 ) -> Message:
     remaining = _remaining(context)
     prepare = partial(method, request, _call(context))
-    return await updates.run(prepare, remaining, settles=settles)
+    return await queue.run(prepare, remaining, settles=settles)
 
 
 def _remaining(context: Context) -> float | None:
-    """Seconds until the client gives up; raises `CallError` when it has."""
+    """Return the seconds until the client gives up; raise `CallError` if it has."""
     remaining: float | None = context.time_remaining()
     if remaining is not None and remaining <= 0:
-        raise late()
+        raise deadline_passed()
     return remaining
 
 
 def _call(context: Context) -> Call:
     metadata = context.invocation_metadata() or ()
-    key = _once(_KEY, metadata)
-    who = caller.get()
-    if who is not None:
-        cell_id = who.cell_ids[0] if len(who.cell_ids) == 1 else None
-        return Call(str(who), key, cell_id)
-    cell = _once(CELL_ID_METADATA, metadata)
+    key = _single_value(_IDEMPOTENCY_KEY, metadata)
+    caller = current_caller.get()
+    if caller is not None:
+        cell_id = caller.cell_ids[0] if len(caller.cell_ids) == 1 else None
+        return Call(str(caller), key, cell_id)
+    cell = _single_value(CELL_ID_METADATA, metadata)
     if cell is not None and not (cell.isascii() and cell.isdigit() and len(cell) <= 19):
         raise CallError(Code.INVALID_ARGUMENT, f"{CELL_ID_METADATA}: {cell!r} is no cell id")
     return Call(f"grpc {context.peer()}", key, None if cell is None else int(cell))
 
 
-def _once(wanted: str, metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
-    """The value of a metadata key that may stand once; raises `CallError` where it is malformed."""
+def _single_value(wanted: str, metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+    """Return the value of a metadata key, None without one.
+
+    Raises:
+        CallError: The key is there twice, or its value is empty or too long.
+    """
     values = [value for name, value in metadata if name == wanted]
     if len(values) > 1 or any(not 0 < len(value) <= MAX_IDEMPOTENCY_KEY_CHARS for value in values):
         text = f"{wanted}: send one, of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters"

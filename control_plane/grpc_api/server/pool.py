@@ -1,4 +1,4 @@
-"""Blocking calls run here: in so many threads, with so many waiting, and none too late."""
+"""A bounded pool of threads for calls that block: transactions, and look-ups on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from control_plane.grpc_api.wire.status import CallError, Code
 
 
-class Work:
-    """A bounded thread pool. At most ``max_calls`` calls are running or waiting at once."""
+class CallPool:
+    """A thread pool in which at most ``max_calls`` calls run or wait at once."""
 
     def __init__(self, *, threads: int, max_calls: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="topology-grpc")
@@ -21,19 +21,25 @@ class Work:
         self._slots = threading.BoundedSemaphore(max_calls)
 
     async def run[T](self, work: Callable[[], T], remaining_s: float | None) -> T:
-        """Run ``work`` in a thread.
+        """Run ``work`` in a thread and return what it returns.
 
-        A caller who leaves meanwhile does not stop it once it has begun: it is a transaction.
+        If the caller is cancelled, work that waits is dropped. Work that has begun goes on to its
+        end, since it is a transaction.
+
+        Args:
+            work: A function that may block.
+            remaining_s: Seconds until the client gives up; None if it never does.
 
         Raises:
-            CallError: RESOURCE_EXHAUSTED where too many calls are under way, DEADLINE_EXCEEDED
-                where ``remaining_s`` passed before a thread was free. Then nothing was begun.
+            CallError: The work was not begun. RESOURCE_EXHAUSTED: too many calls run or wait.
+                DEADLINE_EXCEEDED: ``remaining_s`` passed before a thread was free. UNAVAILABLE:
+                the pool is closed.
         """
         deadline = None if remaining_s is None else time.monotonic() + remaining_s
 
         def begin() -> T:
             if deadline is not None and time.monotonic() >= deadline:
-                raise late()
+                raise deadline_passed()
             return work()
 
         if not self._slots.acquire(blocking=False):
@@ -51,10 +57,10 @@ class Work:
         self._slots.release()
 
     async def close(self) -> None:
-        """Finish what has begun and what waits; nothing new is taken."""
+        """Refuse new calls, and finish those that run or wait."""
         await asyncio.to_thread(self._pool.shutdown, wait=True)
 
 
-def late() -> CallError:
-    """The call's deadline passed before its work began."""
+def deadline_passed() -> CallError:
+    """Return the error of a call whose deadline passed before its work was begun."""
     return CallError(Code.DEADLINE_EXCEEDED, "the deadline passed before the work was begun")

@@ -1,4 +1,4 @@
-"""The gRPC port: with mutual TLS and a guard on every method, or in plaintext."""
+"""The gRPC port: with mutual TLS and access rules for every method, or in plaintext."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 
 from control_plane.grpc_api.auth.access import access_for
-from control_plane.grpc_api.auth.guard import Guard
-from control_plane.grpc_api.auth.identity import Names
+from control_plane.grpc_api.auth.guard import AccessGuard
+from control_plane.grpc_api.auth.identity import NamePatterns
 from control_plane.grpc_api.auth.tls import ReloadingTls, TlsFiles
 from control_plane.grpc_api.metrics import GrpcMetrics
 from control_plane.process.listening import check_free, host_port, numeric
@@ -19,14 +19,14 @@ from control_plane.process.listening import check_free, host_port, numeric
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """The files of mutual TLS, and whom the names in client certificates mean."""
+    """The files of mutual TLS, and the patterns that say whom client certificates name."""
 
     files: TlsFiles
-    names: Names
+    names: NamePatterns
 
 
 class GrpcPort:
-    """A server and the one port that it gets. Without ``security`` nobody is asked who they are."""
+    """A server and its one port. Without ``security``, everybody may call everything."""
 
     def __init__(
         self,
@@ -36,23 +36,34 @@ class GrpcPort:
         *,
         max_rpcs: int | None = None,
     ) -> None:
-        """With ``max_rpcs``, calls and streams beyond that many at once get RESOURCE_EXHAUSTED.
+        """Make the server.
+
+        Args:
+            security: None for plaintext.
+            metrics: Counts refused calls and TLS files that can't be used.
+            options: gRPC's channel arguments.
+            max_rpcs: How many calls and streams may be open at once. Others are refused with
+                RESOURCE_EXHAUSTED. None for no limit.
 
         Raises:
-            OSError: the TLS files can't be used.
+            OSError: The TLS files can't be used.
         """
         self._tls = None
         interceptors = []
         if security is not None:
             self._tls = ReloadingTls(security.files, metrics.tls_failed)
-            interceptors.append(Guard(security.names, access_for, metrics))
+            interceptors.append(AccessGuard(security.names, access_for, metrics))
         self.server = grpc.aio.server(
             interceptors=interceptors, options=options, maximum_concurrent_rpcs=max_rpcs
         )
 
     def bind(self, host: str, port: int, setting: str = "another port") -> int:
-        """Listen; gives the port. Raises OSError as `control_plane.process.listening.bind` does."""
-        # gRPC itself would only say that it failed.
+        """Listen, and return the port.
+
+        Raises:
+            OSError: As `control_plane.process.listening.bind` raises it.
+        """
+        # gRPC itself would only say that it failed, not why.
         check_free(host, port, setting)
         address = host_port(numeric(host), port)
         try:

@@ -1,4 +1,4 @@
-"""claims.v1.ClaimService: claims are begun under a lease, and committed or rolled back with it."""
+"""claims.v1.ClaimService: it changes claims under a lease, then commits or rolls back the lease."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from control_plane.grpc_api.directory import LiveDirectories, cell_info
+from control_plane.grpc_api.directory import LiveDirectories, info_of_cell
 from control_plane.grpc_api.generated.claims.v1 import messages_pb2, service_pb2
 from control_plane.grpc_api.generated.types.v1.uuid_pb2 import UUID
-from control_plane.grpc_api.server.methods import Call, Service
-from control_plane.grpc_api.server.write_queue import Update
-from control_plane.grpc_api.wire.claim_types import NUMBERS, bucket_word
+from control_plane.grpc_api.server.methods import Call, ServiceMethods
+from control_plane.grpc_api.server.write_queue import QueuedWrite
+from control_plane.grpc_api.wire.claim_types import NUMBERS, bucket_name
 from control_plane.grpc_api.wire.records import (
     key_of,
     lease_message,
@@ -31,29 +31,32 @@ from control_plane.topology.values.claim import Lease
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
 
 PAGE = 100
-"""Leases in a page where the client names no limit."""
+"""Leases in a page if the client names no limit."""
 MAX_PAGE = 999
-"""Leases in any page: one more is read, to know whether there are more."""
+"""Leases in a page at most. One more is read, to know whether there are more."""
 MAX_RECORD_BYTES = 3 << 20
-"""The same in bytes: clients take 4 MiB by default."""
+"""Bytes of the records in an answer at most. Clients take 4 MiB by default."""
 _EARLY = (
     "fields 3 and 4 are bucket_types and source_id_gt; early clients sent next and limit there: "
     "use a newer client"
 )
 
 
-class Claims:
-    """The methods of the service. All that give a message, but `get_cells`, block."""
+class ClaimService:
+    """``gitlab.cells.topology_service.claims.v1.ClaimService``.
+
+    Methods that return a message block. Those that return a `QueuedWrite` don't.
+    """
 
     def __init__(self, topology: Topology, live: LiveDirectories) -> None:
         self._topology = topology
         self._live = live
 
-    def service(self) -> Service:
-        """``gitlab.cells.topology_service.claims.v1.ClaimService``."""
-        return Service(
+    def methods(self) -> ServiceMethods:
+        """Return the methods by name."""
+        return ServiceMethods(
             service_pb2.DESCRIPTOR.services_by_name["ClaimService"],
-            lookups={"GetCells": self.get_cells},
+            lookups={"GetCells": self._live.get_cells},
             pooled={
                 "GetRecord": self.get_record,
                 "ListLeases": self.list_leases,
@@ -66,26 +69,20 @@ class Claims:
             },
         )
 
-    def get_cells(self, _: Message) -> Message:
-        """Every cell."""
-        return self._live.mine().current().response
-
     def get_record(self, request: service_pb2.GetRecordRequest, _: Call) -> Message:
-        """One claim and its cell."""
+        """Return a claim and its cell."""
         bucket, value = key_of(
             request.bucket if request.HasField("bucket") else None,
             request.claim if request.HasField("claim") else None,
             "",
         )
         record = self._topology.records.get(bucket, value)
-        response = service_pb2.GetRecordResponse(record=record_message(record))
-        for cell in self._topology.cells.all():
-            if cell.id == record.cell_id:
-                response.cell_info.CopyFrom(cell_info(cell))
-        return response
+        return service_pb2.GetRecordResponse(
+            record=record_message(record), cell_info=info_of_cell(self._topology, record.cell_id)
+        )
 
-    def begin_update(self, request: service_pb2.BeginUpdateRequest, call: Call) -> Update:
-        """Lock what is to be created and destroyed under a new lease; all or nothing."""
+    def begin_update(self, request: service_pb2.BeginUpdateRequest, call: Call) -> QueuedWrite:
+        """Lock the claims to create and to destroy under a new lease: all of them or none."""
         write = self._topology.leases.beginning(
             _cell_id(request.cell_id),
             specs_of(request.create_records, "create_records"),
@@ -93,24 +90,26 @@ class Claims:
             actor=call.actor,
             idempotency_key=call.idempotency_key,
         )
-        return Update(write, _begun)
+        return QueuedWrite(write, _begun)
 
-    def commit_update(self, request: service_pb2.CommitUpdateRequest, call: Call) -> Update:
+    def commit_update(self, request: service_pb2.CommitUpdateRequest, call: Call) -> QueuedWrite:
         """Make a lease's changes final."""
         lease = uuid_text(request.lease_uuid.value, "lease_uuid")
         cell_id = _cell_id(request.cell_id)
         write = self._topology.leases.settling(cell_id, lease, "committed", actor=call.actor)
-        return Update(write, lambda _: service_pb2.CommitUpdateResponse())
+        return QueuedWrite(write, lambda _: service_pb2.CommitUpdateResponse())
 
-    def rollback_update(self, request: service_pb2.RollbackUpdateRequest, call: Call) -> Update:
+    def rollback_update(
+        self, request: service_pb2.RollbackUpdateRequest, call: Call
+    ) -> QueuedWrite:
         """Undo a lease's changes."""
         lease = uuid_text(request.lease_uuid.value, "lease_uuid")
         cell_id = _cell_id(request.cell_id)
         write = self._topology.leases.settling(cell_id, lease, "rolled back", actor=call.actor)
-        return Update(write, lambda _: service_pb2.RollbackUpdateResponse())
+        return QueuedWrite(write, lambda _: service_pb2.RollbackUpdateResponse())
 
     def list_leases(self, request: service_pb2.ListLeasesRequest, _: Call) -> Message:
-        """A page of the cell's open leases; ``next`` is there while there are more."""
+        """Return a page of the cell's open leases. ``next`` is set if there are more."""
         limit = request.limit if request.HasField("limit") else PAGE
         if limit < 1:
             raise Invalid(Problem("limit", f"{limit} is too small", f"1 to {MAX_PAGE}"))
@@ -130,7 +129,10 @@ class Claims:
         return response
 
     def list_records(self, request: service_pb2.ListRecordsRequest, _: Call) -> Message:
-        """The cell's records of one source table, by primary key, in (gt, lte]."""
+        """Return the cell's records of one source table, ordered by primary key.
+
+        The keys returned are greater than ``source_id_gt`` and at most ``source_id_lte``.
+        """
         _refuse_early(request)
         records, truncated = self._topology.records.page(
             _cell_id(request.cell_id),
@@ -141,25 +143,29 @@ class Claims:
             limit=MAX_RECORDS,
         )
         messages = [record_message(record) for record in records]
-        kept = fitting(messages, MAX_RECORD_BYTES)
+        count = fitting(messages, MAX_RECORD_BYTES)
         return service_pb2.ListRecordsResponse(
-            records=messages[:kept], truncated=truncated or kept < len(messages)
+            records=messages[:count], truncated=truncated or count < len(messages)
         )
 
 
 def fitting(records: Sequence[messages_pb2.Record], max_bytes: int) -> int:
-    """How many fit, without parting records of one primary key: the client goes on after it.
+    """Return how many records fit into an answer of ``max_bytes``.
 
-    The records of the first key are always kept, since the client could not go on otherwise.
+    The client goes on after the last primary key that it got, so all records of one key are
+    returned together. Those of the first key always are, or the client could not go on.
+
+    Example: records with the keys ``[1, 1, 2, 2, 3]``, of which four fit, give 4. If three fit,
+    they give 2.
     """
-    size, whole = 0, 0
+    size, complete = 0, 0
     for index, record in enumerate(records):
         key = record.metadata.source.rails_primary_key_id
         if index and key != records[index - 1].metadata.source.rails_primary_key_id:
-            whole = index
+            complete = index
         size += record.ByteSize() + 6
-        if size > max_bytes and whole:
-            return whole
+        if size > max_bytes and complete:
+            return complete
     return len(records)
 
 
@@ -183,18 +189,19 @@ def _source_type(number: int) -> int:
 
 
 def _buckets(request: service_pb2.ListRecordsRequest) -> frozenset[str]:
-    """Which buckets to list: those of either filter; all that the protocol knows without one."""
-    by_bucket = {bucket_word(n, _filter(request, "bucket_types")) for n in request.bucket_types}
-    by_claim = {bucket_word(number, "claim_types") for number in request.claim_types}
+    """Return the buckets to list: those of either filter, or without one all of the protocol."""
+    by_bucket = {bucket_name(n, _filter(request, "bucket_types")) for n in request.bucket_types}
+    by_claim = {bucket_name(number, "claim_types") for number in request.claim_types}
     if by_bucket and by_claim and by_bucket != by_claim:
-        mend = "send one of the two, or the same in both"
-        raise Invalid(Problem("claim_types", "they differ from bucket_types", mend))
+        hint = "send one of the two, or the same in both"
+        raise Invalid(Problem("claim_types", "they differ from bucket_types", hint))
     return frozenset(by_bucket or by_claim or NUMBERS)
 
 
 def _filter(request: service_pb2.ListRecordsRequest, name: str) -> str:
-    """The field's name for an error, with a hint where an early client may have filled it."""
-    # An Any begins with its type URL: as packed numbers that reads 10, its length, "t", "y", …
+    """Return a field's name for an error, with a hint if an early client may have filled it."""
+    # Early clients send an Any there. It begins with its type URL, and a list of numbers reads
+    # that as 10, the URL's length, "t", "y" and so on.
     early = len(request.bucket_types) > 2 and request.bucket_types[2] == ord("t")
     return f"{name} ({_EARLY})" if early else name
 
@@ -208,10 +215,10 @@ def _refuse_early(request: service_pb2.ListRecordsRequest) -> None:
 def _cursor(packed: AnyMessage) -> str:
     cursor = UUID()
     try:
-        ours = packed.Unpack(cursor)
+        is_cursor = packed.Unpack(cursor)
     except DecodeError:
-        ours = False
-    if not ours:
+        is_cursor = False
+    if not is_cursor:
         raise Invalid(Problem("next", "it is none of ours", "send the next of the last answer"))
     return uuid_text(cursor.value, "next")
 

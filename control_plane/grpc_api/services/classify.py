@@ -16,7 +16,7 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
     ClassifyType,
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.grpc_api.server.methods import Service
+from control_plane.grpc_api.server.methods import ServiceMethods
 from control_plane.grpc_api.wire.claim_types import claim_key
 from control_plane.names import cell_id
 from control_plane.topology.values.cell import Cell
@@ -29,21 +29,21 @@ _MAX_SHOWN = 200
 
 
 def classify(request: ClassifyRequest, live: LiveDirectory) -> ClassifyResponse:
-    """Answer with the cell to proxy to.
+    """Return the cell to proxy to.
 
-    Claims decide if there are any: in order, the first that a cell owns. Else ``type`` and
-    ``value`` do.
+    If the request has claims, the first of them that a cell owns decides. Otherwise ``type`` and
+    ``value`` name the cell.
 
     Raises:
-        Invalid: nothing is asked, or something that this server does not know.
-        NotFound: no cell owns it.
+        Invalid: The request asks for nothing, or for something that this server does not know.
+        NotFound: No cell owns any of the claims, or there is no such cell.
     """
     chain = _chain(request)
     directory = live.current()
     if not chain:
         return _answer(_static(request, directory))
     keys = [claim_key(claim, where) for where, claim in chain]
-    for (_, claim), owner in zip(chain, live.owners(keys), strict=True):
+    for (_, claim), owner in zip(chain, live.owner_ids_of(keys), strict=True):
         cell = directory.by_id.get(owner) if owner is not None else None
         if cell is not None:
             return _answer(cell, claim)
@@ -51,11 +51,14 @@ def classify(request: ClassifyRequest, live: LiveDirectory) -> ClassifyResponse:
 
 
 def _chain(request: ClassifyRequest) -> list[tuple[str, Claim]]:
-    """The claims to try; the older single ``claim`` is a chain of one."""
+    """Return the claims to try, each with its field's name for errors.
+
+    Older clients send a single ``claim``, which is a chain of one.
+    """
     chain = [(f"claims[{index}]", claim) for index, claim in enumerate(request.claims)]
     if len(chain) > MAX_CLAIMS:
-        mend = f"send at most {MAX_CLAIMS}"
-        raise Invalid(Problem("claims", f"{len(chain)} claims in one chain", mend))
+        hint = f"send at most {MAX_CLAIMS}"
+        raise Invalid(Problem("claims", f"{len(chain)} claims in one chain", hint))
     if request.HasField("claim"):
         if not chain:
             return [("claim", request.claim)]
@@ -77,10 +80,10 @@ def _static(request: ClassifyRequest, directory: Directory) -> Cell:
             number = cell_id(key)
             cell = None if number is None else directory.by_id.get(number)
     else:
-        known = {value.number: value.name for value in ClassifyType.DESCRIPTOR.values}
-        name = known.get(request.type, str(request.type))
-        mend = "send claims, or the type FIRST_CELL, SESSION_PREFIX or CELL_ID"
-        raise Invalid(Problem("type", f"invalid type {name}", mend))
+        names = {value.number: value.name for value in ClassifyType.DESCRIPTOR.values}
+        name = names.get(request.type, str(request.type))
+        hint = "send claims, or the type FIRST_CELL, SESSION_PREFIX or CELL_ID"
+        raise Invalid(Problem("type", f"invalid type {name}", hint))
     if cell is None:
         raise NotFound("cell", key[:_MAX_SHOWN])
     return cell
@@ -94,16 +97,13 @@ def _shown(keys: list[ClaimKey]) -> str:
     return ", ".join(map(str, keys))[:_MAX_SHOWN]
 
 
-def classify_service(live: LiveDirectories) -> Service:
-    """``gitlab.cells.topology_service.ClassifyService``."""
+def classify_service(live: LiveDirectories) -> ServiceMethods:
+    """Return the methods of ``gitlab.cells.topology_service.ClassifyService``."""
 
-    def answer(request: ClassifyRequest) -> Message:
-        return classify(request, live.mine())
+    def answer_classify(request: ClassifyRequest) -> Message:
+        return classify(request, live.of_this_thread())
 
-    def cells(_: Message) -> Message:
-        return live.mine().current().response
-
-    return Service(
+    return ServiceMethods(
         DESCRIPTOR.services_by_name["ClassifyService"],
-        lookups={"Classify": answer, "GetCells": cells},
+        lookups={"Classify": answer_classify, "GetCells": live.get_cells},
     )

@@ -1,4 +1,4 @@
-"""The first ClaimService: one claim of a route at a time, made without a lease of the client's."""
+"""The first ClaimService: it claims one route a call, and clients know nothing of leases."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 from google.protobuf.message import Message
 
-from control_plane.grpc_api.directory import LiveDirectories, cell_info
+from control_plane.grpc_api.directory import LiveDirectories, info_of_cell
 from control_plane.grpc_api.generated import claim_service_pb2 as pb
 from control_plane.grpc_api.generated.claims.v1.messages_pb2 import Source, Subject
-from control_plane.grpc_api.server.methods import Call, Service
+from control_plane.grpc_api.server.methods import Call, ServiceMethods
 from control_plane.grpc_api.wire.status import CallError, Code
 from control_plane.names import CELL_ID_METADATA
 from control_plane.topology import Topology
@@ -23,7 +23,7 @@ _SUBJECTS: Mapping[int, int] = MappingProxyType(
         pb.ParentRecord.UNSPECIFIED: Subject.UNSPECIFIED,
         pb.ParentRecord.GROUP: Subject.NAMESPACE,
         pb.ParentRecord.PROJECT: Subject.PROJECT,
-        # Only so can GetClaim give back what CreateClaim was given.
+        # With another subject, GetClaim could not return the model that CreateClaim was sent.
         pb.ParentRecord.USER_NAMESPACE: Subject.USER,
     }
 )
@@ -31,27 +31,23 @@ _MODELS = MappingProxyType({subject: model for model, subject in _SUBJECTS.items
 _ID_BYTES = 8
 
 
-class FirstClaims:
-    """The methods of the service. All but `get_cells` block."""
+class FirstClaimService:
+    """``gitlab.cells.topology_service.ClaimService``. Its methods block."""
 
     def __init__(self, topology: Topology, live: LiveDirectories) -> None:
         self._topology = topology
         self._live = live
 
-    def service(self) -> Service:
-        """``gitlab.cells.topology_service.ClaimService``."""
-        return Service(
-            pb.DESCRIPTOR.services_by_name["ClaimService"],
-            lookups={"GetCells": self.get_cells},
+    def methods(self) -> ServiceMethods:
+        """Return the methods by name."""
+        return ServiceMethods(
+            descriptor=pb.DESCRIPTOR.services_by_name["ClaimService"],
             pooled={"CreateClaim": self.create_claim, "GetClaim": self.get_claim},
+            lookups={"GetCells": self._live.get_cells},
         )
 
-    def get_cells(self, _: Message) -> Message:
-        """Every cell."""
-        return self._live.mine().current().response
-
     def create_claim(self, request: pb.CreateClaimRequest, call: Call) -> Message:
-        """Claim a route for the caller's cell: begun and committed in one call."""
+        """Claim a route for the caller's cell, with a lease that is committed at once."""
         if call.cell_id is None:
             text = f"which cell claims? use a cell's certificate (without TLS: {CELL_ID_METADATA})"
             raise CallError(Code.PERMISSION_DENIED, text)
@@ -63,16 +59,16 @@ class FirstClaims:
         return pb.CreateClaimResponse(claim=self._info(spec.value))
 
     def get_claim(self, request: pb.GetClaimRequest, _: Call) -> Message:
-        """One claim and its cell."""
+        """Return a claim and its cell."""
         return pb.GetClaimResponse(claim=self._info(_route(request.claim, "claim")))
 
     def _info(self, route: str) -> pb.ClaimInfo:
         record = self._topology.records.get(_BUCKET, route)
-        info = pb.ClaimInfo(uuid=record.uuid, details=_details(record))
-        for cell in self._topology.cells.all():
-            if cell.id == record.cell_id:
-                info.cell_info.CopyFrom(cell_info(cell))
-        return info
+        return pb.ClaimInfo(
+            uuid=record.uuid,
+            details=_details(record),
+            cell_info=info_of_cell(self._topology, record.cell_id),
+        )
 
 
 def _route(claim: pb.ClaimRecord, where: str) -> str:
@@ -84,11 +80,11 @@ def _route(claim: pb.ClaimRecord, where: str) -> str:
 def _spec(details: pb.ClaimDetails) -> RecordSpec:
     parent, owner = details.parent, details.owner
     if parent.model not in _SUBJECTS:
-        mend = "use GROUP, PROJECT or USER_NAMESPACE"
-        raise Invalid(Problem("details.parent.model", f"{parent.model} is not known here", mend))
+        hint = "use GROUP, PROJECT or USER_NAMESPACE"
+        raise Invalid(Problem("details.parent.model", f"{parent.model} is not known here", hint))
     if owner.table not in {pb.OwnerRecord.UNSPECIFIED, pb.OwnerRecord.ROUTES} or owner.id < 0:
-        mend = "use ROUTES and a positive id"
-        raise Invalid(Problem("details.owner", f"{owner.table}/{owner.id} is none", mend))
+        hint = "use ROUTES and a positive id"
+        raise Invalid(Problem("details.owner", f"{owner.table}/{owner.id} is none", hint))
     owned = owner.table == pb.OwnerRecord.ROUTES
     return RecordSpec(
         _BUCKET,
@@ -106,11 +102,11 @@ def _details(record: Record) -> pb.ClaimDetails:
         claim=pb.ClaimRecord(bucket=pb.ClaimRecord.ROUTES, value=spec.value),
         parent=pb.ParentRecord(id=spec.subject_id),
     )
-    # An organization, or what only newer clients know, has no name here.
+    # This generation has no model for an organization, nor for what only newer clients know.
     model = _MODELS.get(spec.subject_type, pb.ParentRecord.UNSPECIFIED)
     details.parent.model = model  # type: ignore[assignment]  # any number of the enum
     if spec.source_type == Source.RAILS_TABLE_ROUTES and len(spec.source_id) == _ID_BYTES:
         details.owner.table = pb.OwnerRecord.ROUTES
-        # An int64: what is larger is no id of this generation.
+        # The field is an int64. A larger number is no id of this generation.
         details.owner.id = min(int.from_bytes(spec.source_id, "big"), 2**63 - 1)
     return details

@@ -1,4 +1,4 @@
-"""Classify as JSON, the way grpc-gateway maps it: what an HTTP Router sends and gets."""
+"""Classify as JSON, as grpc-gateway maps it: HTTP Routers send and read this."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
     ClassifyType,
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
-from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.server.pool import CallPool
 from control_plane.grpc_api.services.classify import classify
 from control_plane.grpc_api.wire.status import CallError, Code, failure
 from control_plane.topology.values.errors import Invalid, Problem, TopologyError
@@ -41,7 +41,7 @@ _HTTP: Mapping[grpc.StatusCode, int] = MappingProxyType(
         Code.DEADLINE_EXCEEDED: 504,
     }
 )
-"""HTTP status of each code, as grpc-gateway's runtime has it; others are 500."""
+"""The HTTP status of each code, as in grpc-gateway's runtime. All others are 500."""
 _CLAIM_KEYS = frozenset(
     name for field in Claim.DESCRIPTOR.fields for name in (field.name, field.json_name)
 )
@@ -51,10 +51,12 @@ _MAX_SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class CacheTimes:
-    """For how many seconds an answer may be kept; 0: not at all."""
+    """For how many seconds clients may keep an answer; 0 forbids it."""
 
-    found_s: int
+    owned_s: int
+    """An answer that names a cell."""
     not_found_s: int
+    """The answer that nobody owns the claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,40 +69,40 @@ class Answer:
 
 
 class Gateway:
-    """Answers ``POST /v1/classify``: in ``lookups``, or without that on the loop."""
+    """Answers ``POST /v1/classify``: in the pool ``lookups``, or without one on the event loop."""
 
     def __init__(
         self,
         live: LiveDirectories,
         times: CacheTimes,
-        called: Callable[[grpc.StatusCode], None],
-        lookups: Work | None = None,
+        observe: Callable[[grpc.StatusCode], None],
+        lookups: CallPool | None = None,
     ) -> None:
         self._lookups = lookups
         self._live = live
-        self._found = _cache_control(times.found_s)
+        self._owned = _cache_control(times.owned_s)
         self._not_found = _cache_control(times.not_found_s)
-        self._called = called
+        self._observe = observe
 
     async def classify(self, body: bytes) -> Answer:
-        """Answer a request's body; errors are google.rpc.Status as JSON."""
+        """Answer a request with this body. Errors are a google.rpc.Status as JSON."""
         try:
             request = read_request(body)
             if self._lookups is None:
-                response = classify(request, self._live.mine())
+                response = classify(request, self._live.of_this_thread())
             else:
                 response = await self._lookups.run(
-                    lambda: classify(request, self._live.mine()), None
+                    lambda: classify(request, self._live.of_this_thread()), None
                 )
         except (CallError, TopologyError) as error:
             code, text = failure(error)
-            self._called(code)
+            self._observe(code)
             number: int = code.value[0]
             document = {"code": number, "message": text, "details": []}
-            keep = self._not_found if code is Code.NOT_FOUND else _cache_control(0)
-            return Answer(_HTTP.get(code, 500), json.dumps(document).encode(), keep)
-        self._called(Code.OK)
-        return Answer(200, write_response(response), self._found)
+            cache_control = self._not_found if code is Code.NOT_FOUND else _cache_control(0)
+            return Answer(_HTTP.get(code, 500), json.dumps(document).encode(), cache_control)
+        self._observe(Code.OK)
+        return Answer(200, write_response(response), self._owned)
 
 
 def _cache_control(seconds: int) -> str:
@@ -108,13 +110,14 @@ def _cache_control(seconds: int) -> str:
 
 
 def read_request(body: bytes) -> ClassifyRequest:
-    """A request as JSON: enums by name or number, fields in lowerCamelCase or as in the ``.proto``.
+    """Read a request in JSON, for example ``{"claims": [{"projectId": "42"}]}``.
 
-    Unknown fields of the request itself are passed over, as the gateway does. An unknown claim or
-    type would change what is asked, so it is refused.
+    Enums are names or numbers. Fields are in lowerCamelCase or as in the ``.proto``. As in
+    grpc-gateway, unknown fields of the request itself are ignored. An unknown claim or type would
+    change the question, so it is refused.
 
     Raises:
-        Invalid: it is no such JSON, with the place that is wrong.
+        Invalid: The body is no such JSON. The error names the wrong place.
     """
     if not body.strip():
         return ClassifyRequest()
@@ -142,10 +145,10 @@ def _check_names(document: Mapping[str, Any]) -> None:
     if isinstance(kind, str) and kind not in _TYPES:
         raise _invalid("type", f"invalid type {kind[:_MAX_SHOWN]!r}")
     claims = document.get("claims")
-    given = [("claim", document.get("claim"))]
+    named = [("claim", document.get("claim"))]
     if isinstance(claims, list):
-        given += [(f"claims[{index}]", claim) for index, claim in enumerate(claims)]
-    for where, claim in given:
+        named += [(f"claims[{index}]", claim) for index, claim in enumerate(claims)]
+    for where, claim in named:
         for key in claim if isinstance(claim, dict) else ():
             if key not in _CLAIM_KEYS:
                 raise _invalid(where, f"claim type {key[:_MAX_SHOWN]!r} is not known here")
@@ -156,7 +159,7 @@ def _invalid(where: str, message: str) -> Invalid:
 
 
 def write_response(response: ClassifyResponse) -> bytes:
-    """A response as JSON, every field present, as the gateway writes it."""
+    """Return a response in JSON with every field present, as grpc-gateway writes it."""
     document = json_format.MessageToDict(response, always_print_fields_with_no_presence=True)
     document.setdefault("matchedClaim", None)
     return json.dumps(document, separators=(",", ":")).encode()

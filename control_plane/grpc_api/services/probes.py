@@ -9,22 +9,22 @@ from control_plane.grpc_api.generated.health_service_pb2 import (
     LivenessProbeResponse,
     ReadinessProbeResponse,
 )
-from control_plane.grpc_api.server.methods import Call, Service
+from control_plane.grpc_api.server.methods import Call, ServiceMethods
 from control_plane.topology import Topology
 
 
-def health_service(topology: Topology) -> Service:
-    """``gitlab.cells.topology_service.HealthService``."""
+def health_service(topology: Topology) -> ServiceMethods:
+    """Return the methods of ``gitlab.cells.topology_service.HealthService``."""
 
     def ready(_: Message, _call: Call) -> Message:
-        # Raises Unavailable where the database can't be read.
+        # It raises Unavailable if the database can't be read.
         topology.revision()
         return ReadinessProbeResponse()
 
     def alive(_: Message) -> Message:
         return LivenessProbeResponse()
 
-    return Service(
+    return ServiceMethods(
         DESCRIPTOR.services_by_name["HealthService"],
         inline={"LivenessProbe": alive},
         pooled={"ReadinessProbe": ready},

@@ -1,1 +1,1 @@
-"""The protocol's messages and statuses, and our values."""
+"""Translations between the protocol's messages and statuses and the topology's values."""

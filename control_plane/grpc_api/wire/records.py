@@ -1,4 +1,4 @@
-"""Claims as claims.v1 shows them: Metadata, Record and LeaseRecord, and our values."""
+"""Translates claims.v1's Metadata, Record and LeaseRecord into the topology's values and back."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ _STATUS: Mapping[RecordStatus, pb.Record.Status] = MappingProxyType(
 
 
 def key_of(bucket: pb.Bucket | None, claim: claim_pb2.Claim | None, where: str) -> ClaimKey:
-    """The key that a message names by its bucket (older clients), its claim, or both alike.
+    """Return the key that a message names by its bucket (older clients), its claim, or by both.
 
-    Where both are there, the bucket's spelling of a number is what was sent.
+    If both are there, the key has the bucket's spelling, since a number in a claim has none.
 
     Raises:
-        Invalid: neither is there, they differ, or one is of a type not known here.
+        Invalid: Neither is there, they differ, or one is of a type that only newer clients know.
     """
     by_claim = None if claim is None else claim_key(claim, f"{where}claim")
     by_bucket = None if bucket is None else bucket_key(bucket, f"{where}bucket")
     if by_claim is not None and by_bucket is not None and not _alike(by_claim, by_bucket):
-        mend = "send one of the two, or the same in both"
-        raise Invalid(Problem(f"{where}claim", "it differs from bucket", mend))
+        hint = "send one of the two, or the same in both"
+        raise Invalid(Problem(f"{where}claim", "it differs from bucket", hint))
     key = by_bucket or by_claim
     if key is None:
         raise Invalid(Problem(f"{where}bucket", "it is missing", "say what is claimed"))
@@ -57,18 +57,29 @@ def key_of(bucket: pb.Bucket | None, claim: claim_pb2.Claim | None, where: str) 
 def _alike(by_claim: ClaimKey, by_bucket: ClaimKey) -> bool:
     if by_claim == by_bucket:
         return True
-    # A bucket's text may spell a number as no claim can: "007".
-    word, value = by_bucket
-    return word in IDS and by_claim == (word, value.strip().lstrip("0"))
+    # The text of a bucket can spell a number as "007", the number in a claim can't.
+    bucket, value = by_bucket
+    return bucket in IDS and by_claim == (bucket, value.strip().lstrip("0"))
 
 
 def specs_of(records: Iterable[pb.Metadata], where: str) -> list[RecordSpec]:
-    """What a batch asks for; raises `Invalid` naming the record that is wrong."""
+    """Return the records that a request names.
+
+    Raises:
+        Invalid: A record is wrong. The error names its place, for example ``create_records[3]``.
+    """
     return [spec_of(record, f"{where}[{index}].") for index, record in enumerate(records)]
 
 
 def spec_of(metadata: pb.Metadata, where: str) -> RecordSpec:
-    """One record asked for. Subject and source types are kept, known here or not."""
+    """Return the record that a message names.
+
+    Types of subjects and sources are stored as they were sent, even those that this server does not
+    know.
+
+    Raises:
+        Invalid: The record has no key, or its primary key is of a wrong type.
+    """
     bucket, value = key_of(
         metadata.bucket if metadata.HasField("bucket") else None,
         metadata.claim if metadata.HasField("claim") else None,
@@ -87,7 +98,10 @@ def spec_of(metadata: pb.Metadata, where: str) -> RecordSpec:
 
 
 def _primary_key(source: pb.Source, where: str) -> bytes:
-    """The key as newer clients send it; the int64 of older ones becomes the same bytes."""
+    """Return the primary key in bytes, as newer clients send it.
+
+    Older clients send an int64, which becomes its eight bytes.
+    """
     if source.rails_primary_key_id:
         return source.rails_primary_key_id
     unknown = UnknownFieldSet(source)
@@ -95,15 +109,15 @@ def _primary_key(source: pb.Source, where: str) -> bytes:
         field = unknown[index]
         if field.field_number == _KEY_FIELD:
             if field.wire_type != _VARINT:
-                mend = "send bytes, or (older clients) an int64"
-                raise Invalid(Problem(where, "it is of another type", mend))
+                hint = "send bytes, or (older clients) an int64"
+                raise Invalid(Problem(where, "it is of another type", hint))
             number: int = field.data
             return number.to_bytes(8, "big")
     return b""
 
 
 def record_message(record: Record) -> pb.Record:
-    """A stored claim, with both the bucket and the claim that name it."""
+    """Return a stored claim as a message, which names it both by its bucket and by its claim."""
     spec = record.spec
     message = pb.Record(
         uuid=uuid_pb2.UUID(value=record.uuid),
@@ -128,7 +142,7 @@ def record_message(record: Record) -> pb.Record:
 
 
 def lease_message(lease: Lease) -> pb.LeaseRecord:
-    """An open lease."""
+    """Return an open lease as a message."""
     return pb.LeaseRecord(
         uuid=uuid_pb2.UUID(value=lease.uuid),
         created_at=_timestamp(lease.created_at),
@@ -137,7 +151,11 @@ def lease_message(lease: Lease) -> pb.LeaseRecord:
 
 
 def uuid_text(text: str, where: str) -> str:
-    """A UUID as stored: lower case, with hyphens; raises `Invalid`."""
+    """Return a UUID as it is stored: in lower case, with hyphens.
+
+    Raises:
+        Invalid: The text is no UUID.
+    """
     try:
         return str(UUID(text))
     except ValueError as error:

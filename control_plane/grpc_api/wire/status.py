@@ -1,4 +1,4 @@
-"""Which gRPC status each refusal is, and its text, bounded so that it fits a trailer."""
+"""The gRPC status of each error, and its text, which is cut to fit a trailer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ from control_plane.topology.values.errors import (
 log = logging.getLogger(__name__)
 Code = grpc.StatusCode
 MAX_TEXT_BYTES = 4096
-"""Of a status text as sent (percent-encoded); clients take no more than 8 KiB of trailers."""
+"""The length of a status text at most, as it is sent (percent-encoded).
+
+Clients take no more than 8 KiB of trailers.
+"""
 _CODES: Mapping[type[TopologyError], grpc.StatusCode] = MappingProxyType(
     {
         Invalid: Code.INVALID_ARGUMENT,
@@ -47,7 +50,7 @@ _PRINTABLE = "".join(chr(byte) for byte in range(0x20, 0x7F) if chr(byte) != "%"
 
 
 class CallError(Exception):
-    """A call is refused with this status, for a reason that is not the topology's."""
+    """A call is refused with this status, for a reason that the topology knows nothing of."""
 
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
         super().__init__(text)
@@ -55,7 +58,7 @@ class CallError(Exception):
 
 
 def failure(error: CallError | TopologyError) -> tuple[grpc.StatusCode, str]:
-    """The status and text that a client gets."""
+    """Return the status and the text that a client gets for an error."""
     if isinstance(error, CallError):
         return error.code, bounded(str(error))
     if isinstance(error, DatabaseFailed):
@@ -64,13 +67,13 @@ def failure(error: CallError | TopologyError) -> tuple[grpc.StatusCode, str]:
 
 
 def bounded(text: str) -> str:
-    """The text, cut where its percent-encoding would pass `MAX_TEXT_BYTES`."""
+    """Return the text, cut so that its percent-encoding stays within `MAX_TEXT_BYTES`."""
     if len(quote(text, safe=_PRINTABLE)) <= MAX_TEXT_BYTES:
         return text
-    kept, size = 0, len("…") * 9
+    length, size = 0, len("…") * 9
     for char in text:
         size += len(quote(char, safe=_PRINTABLE))
         if size > MAX_TEXT_BYTES:
             break
-        kept += 1
-    return text[:kept] + "…"
+        length += 1
+    return text[:length] + "…"

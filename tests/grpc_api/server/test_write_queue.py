@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
-from control_plane.grpc_api.server.write_queue import Update, Updates
+from control_plane.grpc_api.server.write_queue import QueuedWrite, WriteQueue
 from control_plane.grpc_api.wire.status import CallError, Code
 from control_plane.topology.storage.group_commit import MAX_JOBS, Job, Write
 from control_plane.topology.values.errors import TopologyError
@@ -49,30 +49,30 @@ def writer() -> Writer:
 
 
 @pytest.fixture
-async def updates(writer: Writer) -> AsyncIterator[Updates]:
-    made = Updates(writer.carry_out, max_calls=3, threads=1)
+async def updates(writer: Writer) -> AsyncIterator[WriteQueue]:
+    made = WriteQueue(writer.carry_out, max_calls=3, threads=1)
     yield made
     writer.go.set()
     await made.close()
 
 
-def named(name: str) -> Callable[[], Update]:
+def named(name: str) -> Callable[[], QueuedWrite]:
     def nothing(*_: object) -> None:
         return None
 
     write = Write((), nothing, name)
-    return lambda: Update(write, lambda value: StringValue(value=value))
+    return lambda: QueuedWrite(write, lambda value: StringValue(value=value))
 
 
 async def started(
-    updates: Updates, name: str, *, settles: bool = False, remaining_s: float | None = None
+    updates: WriteQueue, name: str, *, settles: bool = False, remaining_s: float | None = None
 ) -> asyncio.Task[Message]:
     task = asyncio.create_task(updates.run(named(name), remaining_s, settles=settles))
     await asyncio.sleep(0)
     return task
 
 
-async def busy(updates: Updates, writer: Writer) -> asyncio.Task[Message]:
+async def busy(updates: WriteQueue, writer: Writer) -> asyncio.Task[Message]:
     """Have the one thread wait in a write."""
     first = await started(updates, "first")
     assert await asyncio.to_thread(writer.begun.wait, WAIT_S)
@@ -80,7 +80,7 @@ async def busy(updates: Updates, writer: Writer) -> asyncio.Task[Message]:
 
 
 async def test_what_waits_goes_together_and_what_settles_goes_first(
-    updates: Updates, writer: Writer
+    updates: WriteQueue, writer: Writer
 ) -> None:
     tasks = [await busy(updates, writer)]
     tasks += [await started(updates, name) for name in ("a", "bad b")]
@@ -92,7 +92,7 @@ async def test_what_waits_goes_together_and_what_settles_goes_first(
     assert made == [StringValue(value=name) for name in ("first", "a", "c", "d")]
 
 
-async def test_each_kind_has_a_bound_of_its_own(updates: Updates, writer: Writer) -> None:
+async def test_each_kind_has_a_bound_of_its_own(updates: WriteQueue, writer: Writer) -> None:
     tasks = [await busy(updates, writer)]
     for settles, names in ((False, "ab"), (True, "cde")):
         tasks += [await started(updates, name, settles=settles) for name in names]
@@ -105,7 +105,7 @@ async def test_each_kind_has_a_bound_of_its_own(updates: Updates, writer: Writer
 
 
 async def test_what_is_late_or_whose_caller_has_left_is_not_begun(
-    updates: Updates, writer: Writer
+    updates: WriteQueue, writer: Writer
 ) -> None:
     first = await busy(updates, writer)
     late = await started(updates, "late", remaining_s=0.01)
@@ -123,8 +123,8 @@ async def test_what_is_late_or_whose_caller_has_left_is_not_begun(
     assert sorted(name for group in writer.groups[1:] for name in group) == ["a", "b", "c"]
 
 
-async def test_one_that_is_malformed_fails_alone(updates: Updates, writer: Writer) -> None:
-    def malformed() -> Update:
+async def test_one_that_is_malformed_fails_alone(updates: WriteQueue, writer: Writer) -> None:
+    def malformed() -> QueuedWrite:
         raise ValueError("no such thing")
 
     first = await busy(updates, writer)
@@ -136,7 +136,7 @@ async def test_one_that_is_malformed_fails_alone(updates: Updates, writer: Write
     assert made[2] == StringValue(value="right")
 
 
-async def test_each_of_a_group_is_told_that_it_failed(updates: Updates, writer: Writer) -> None:
+async def test_each_of_a_group_is_told_that_it_failed(updates: WriteQueue, writer: Writer) -> None:
     writer.broken = True
     tasks = [await busy(updates, writer), *[await started(updates, name) for name in "ab"]]
     writer.go.set()
@@ -147,7 +147,7 @@ async def test_each_of_a_group_is_told_that_it_failed(updates: Updates, writer: 
 
 
 async def test_a_group_is_bounded(writer: Writer) -> None:
-    updates = Updates(writer.carry_out, max_calls=4 * MAX_JOBS, threads=1)
+    updates = WriteQueue(writer.carry_out, max_calls=4 * MAX_JOBS, threads=1)
     tasks = [await busy(updates, writer)]
     tasks += [await started(updates, str(number)) for number in range(2 * MAX_JOBS)]
     writer.go.set()
@@ -157,7 +157,7 @@ async def test_a_group_is_bounded(writer: Writer) -> None:
 
 
 async def test_closing_finishes_what_waits_and_takes_nothing_new(
-    updates: Updates, writer: Writer
+    updates: WriteQueue, writer: Writer
 ) -> None:
     tasks = [await busy(updates, writer), await started(updates, "waits")]
     closing = asyncio.create_task(updates.close())

@@ -20,7 +20,7 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
 from control_plane.server import running
 from control_plane.settings import Settings
-from tests.grpc_api.wire import PACKAGE, num, sub
+from tests.grpc_api.wire_client import PACKAGE, num, sub
 from tests.support.certificates import Authority, channel, replace
 from tests.support.secured_plane import WAIT_S, Secured, secured_plane, server_files
 
@@ -271,7 +271,7 @@ async def test_serve_speaks_tls_with_the_files_of_its_flags(tmp_path: Path) -> N
         *("--grpc-tls-certificate", f"{tmp_path}/server.crt"),
         *("--grpc-tls-key", f"{tmp_path}/server.key"),
         *("--grpc-tls-client-ca", f"{tmp_path}/server.ca"),
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     try:
         pair = authority.sign("spiffe://cellway/admin")

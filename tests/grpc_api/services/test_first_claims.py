@@ -7,7 +7,7 @@ import pytest
 from control_plane.grpc_api.generated import claim_service_pb2 as pb
 from control_plane.grpc_api.generated import claim_service_pb2_grpc
 from tests.grpc_api.first_claims_messages import CELL_2, CREATE, GET, details
-from tests.grpc_api.wire import Wire, fields, num, sub
+from tests.grpc_api.wire_client import Wire, fields, num, sub
 
 
 @pytest.mark.parametrize("wire", ["sqlite", "postgresql"], indirect=True)

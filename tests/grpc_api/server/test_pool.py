@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-from control_plane.grpc_api.server.pool import Work
-from control_plane.grpc_api.wire.status import MAX_TEXT_BYTES, CallError, Code, bounded
+from control_plane.grpc_api.server.pool import CallPool
+from control_plane.grpc_api.wire.status import CallError, Code
 
 WAIT_S = 10.0
 
 
 async def test_more_than_the_bound_is_refused_and_what_began_is_finished() -> None:
-    work = Work(threads=1, max_calls=2)
+    work = CallPool(threads=1, max_calls=2)
     go = threading.Event()
     first = asyncio.create_task(work.run(lambda: go.wait(WAIT_S), None))
     second = asyncio.create_task(work.run(lambda: 7, None))
@@ -32,7 +32,7 @@ async def test_more_than_the_bound_is_refused_and_what_began_is_finished() -> No
 
 
 async def test_work_is_not_begun_after_its_deadline() -> None:
-    work = Work(threads=1, max_calls=4)
+    work = CallPool(threads=1, max_calls=4)
     go, ran = threading.Event(), threading.Event()
     first = asyncio.create_task(work.run(lambda: go.wait(WAIT_S), None))
     second = asyncio.create_task(work.run(ran.set, 0.01))
@@ -47,7 +47,7 @@ async def test_work_is_not_begun_after_its_deadline() -> None:
 
 
 async def test_a_caller_who_leaves_stops_what_waits_but_not_what_has_begun() -> None:
-    work = Work(threads=1, max_calls=2)
+    work = CallPool(threads=1, max_calls=2)
     begun, go, ended, ran = (threading.Event() for _ in range(4))
 
     def transaction() -> None:
@@ -65,11 +65,3 @@ async def test_a_caller_who_leaves_stops_what_waits_but_not_what_has_begun() -> 
     await work.close()
     assert ended.is_set()
     assert not ran.is_set()
-
-
-def test_a_long_text_is_cut_to_what_fits_a_trailer() -> None:
-    assert bounded("a%b") == "a%b"
-    cut = bounded("ü" * 10_000)
-    assert cut.endswith("ü…")
-    # Each ü is six bytes when percent-encoded.
-    assert MAX_TEXT_BYTES - 40 < len(cut) * 6 <= MAX_TEXT_BYTES

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from control_plane.api.app import create_app
 from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.metrics import gateway_counter
-from control_plane.grpc_api.server.pool import Work
+from control_plane.grpc_api.server.pool import CallPool
 from control_plane.grpc_api.services.gateway import CacheTimes, Gateway, read_request
 from control_plane.topology import Topology
 from control_plane.topology.values.errors import Invalid
@@ -122,7 +122,7 @@ async def test_answers_are_counted(rest: httpx.AsyncClient, registry: CollectorR
 
 async def test_look_ups_may_run_in_threads(prepared: Path, registry: CollectorRegistry) -> None:
     topology = Topology.open(f"sqlite:///{prepared}")
-    live, work = LiveDirectories(topology), Work(threads=2, max_calls=2)
+    live, work = LiveDirectories(topology), CallPool(threads=2, max_calls=2)
     gateway = Gateway(live, CacheTimes(60, 0), gateway_counter(registry), work)
     ask = b'{"claims": [{"username": "ann"}]}'
     answers = await asyncio.gather(*(gateway.classify(ask) for _ in range(2)))

@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry
 from control_plane.grpc_api.api import TopologyApi
 from control_plane.grpc_api.directory import LiveDirectories
 from control_plane.grpc_api.metrics import GrpcMetrics
-from control_plane.grpc_api.server.methods import Pools
-from control_plane.grpc_api.server.pool import Work
-from control_plane.grpc_api.server.write_queue import Updates
+from control_plane.grpc_api.server.methods import Executors
+from control_plane.grpc_api.server.pool import CallPool
+from control_plane.grpc_api.server.write_queue import WriteQueue
 from control_plane.topology import Topology
 from tests.support.plane import add_cells
 
@@ -105,10 +105,10 @@ async def serving(url: str, *, threads: int = 4, max_calls: int = 64) -> AsyncIt
     """The service over a database made by `prepare`."""
     topology = Topology.open(url, migrate_first=False)
     live = LiveDirectories(topology)
-    work = Work(threads=threads, max_calls=max_calls)
-    lookups = None if url.startswith("sqlite") else Work(threads=threads, max_calls=max_calls)
-    updates = Updates(topology.leases.carry_out, max_calls=max_calls)
-    api = TopologyApi(topology, live, Pools(work, updates, lookups))
+    work = CallPool(threads=threads, max_calls=max_calls)
+    lookups = None if url.startswith("sqlite") else CallPool(threads=threads, max_calls=max_calls)
+    updates = WriteQueue(topology.leases.carry_out, max_calls=max_calls)
+    api = TopologyApi(topology, live, Executors(work, updates, lookups))
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")

@@ -29,7 +29,7 @@ from tests.grpc_api.claims_messages import (
     owner,
     settle,
 )
-from tests.grpc_api.wire import Wire, fields, num, sub
+from tests.grpc_api.wire_client import Wire, fields, num, sub
 
 
 @both

@@ -9,7 +9,7 @@ from control_plane.grpc_api.generated.classify_service_pb2 import ClassifyReques
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec
-from tests.grpc_api.wire import ACTOR, Wire, fields, num, sub
+from tests.grpc_api.wire_client import ACTOR, Wire, fields, num, sub
 
 CLASSIFY = "ClassifyService/Classify"
 

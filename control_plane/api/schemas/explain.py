@@ -1,0 +1,47 @@
+"""Explanations of routing decisions, as the API reads them and answers with them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from control_plane.api.schemas.answers import Document
+from control_plane.api.schemas.fields import RequestBody
+
+
+class ExplainBody(RequestBody):
+    """A request to explain, as the client would send it."""
+
+    url: Annotated[
+        str,
+        Field(
+            max_length=65536,
+            description="https://host/path, or /path",
+            json_schema_extra={"pattern": r"^(https?://[A-Za-z0-9.:-]+)?/[!-~]*$"},
+        ),
+    ]
+    method: Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")] = "GET"
+    headers: list[tuple[str, str]] = Field(default_factory=list, max_length=200)
+    ruleset: dict[str, Any] | None = Field(None, description="instead of the active one")
+
+
+class StepDocument(Document):
+    """The result of one rule, and the reason."""
+
+    rule: str
+    result: str
+    why: str
+
+
+class Explained(Document):
+    """A routing decision with its trace."""
+
+    cell: str | None
+    outcome: dict[str, Any] = Field(description="one of cell, status, weighted")
+    rule: str | None
+    key: str | None
+    matched_claim: list[str] | None
+    reason: str
+    trace: list[StepDocument]
+    revision: int

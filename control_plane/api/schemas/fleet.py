@@ -1,0 +1,63 @@
+"""The fleet, as the API reads it and answers with it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from control_plane.api.schemas.answers import Document
+
+
+class TypeDocument(Document):
+    """A type of resource at an Envoy."""
+
+    type: str
+    state: str
+    acked_version: str
+    sent_version: str
+    error: str
+    rejected: list[str]
+
+
+class NodeDocument(Document):
+    """An Envoy."""
+
+    id: str
+    group: str
+    version: str
+    outdated: str | None
+    connected: bool
+    connected_at: str
+    last_message_at: str
+    acked_revision: int
+    state: str
+    types: list[TypeDocument]
+    reports_health: bool
+
+
+class CellAtEdges(Document):
+    """The health of a cell at those Envoys that report it."""
+
+    cell: str
+    edges_up: int = Field(description="Envoys that hold an endpoint of it healthy")
+    edges_down: int = Field(description="Envoys that hold none healthy")
+    healthy: int = Field(description="endpoints held healthy, summed over those Envoys")
+    total: int = Field(description="endpoints, summed over those Envoys")
+
+
+class FleetDocument(Document):
+    """All Envoys. ``alarm`` says why the newest revision is not published; null if it is."""
+
+    revision: int
+    alarm: str | None
+    items: list[NodeDocument]
+    cells: list[CellAtEdges]
+
+
+class Ready(Document):
+    """Whether the control plane is ready. ``alarm`` says why it is not."""
+
+    status: Literal["ok", "alarm"]
+    revision: int
+    alarm: str | None

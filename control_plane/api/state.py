@@ -1,0 +1,63 @@
+"""What every operation of the API works with, as typed dependencies.
+
+A handler that writes ``topology: TheTopology`` as a parameter gets the topology of the app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+
+from control_plane.api.background import OperationRunner
+from control_plane.edge_health.book import Book
+from control_plane.grpc_api.services.gateway import Gateway
+from control_plane.topology import Topology
+from control_plane.xds.fleet.fleet import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class ApiState:
+    """The parts of the control plane that the API serves."""
+
+    topology: Topology
+    fleet: Fleet
+    edges: Book
+    metrics: Callable[[], Awaitable[bytes]]
+    """Returns the metrics in Prometheus' text format."""
+    alarm: Callable[[], str | None]
+    """Returns why the newest revision is not published; None if it is."""
+    operations: OperationRunner
+    gateway: Gateway | None
+
+
+def install(app: FastAPI, state: ApiState) -> None:
+    """Make the state that of an app."""
+    app.state.api = state
+    # Whoever stops the server closes them, before the topology.
+    app.state.operations = state.operations
+
+
+def state_of(request: Request) -> ApiState:
+    """Return the state of the app that handles a request."""
+    state: ApiState = request.app.state.api
+    return state
+
+
+async def _state(request: Request) -> ApiState:
+    return state_of(request)
+
+
+async def _topology(request: Request) -> Topology:
+    return state_of(request).topology
+
+
+async def _operations(request: Request) -> OperationRunner:
+    return state_of(request).operations
+
+
+TheState = Annotated[ApiState, Depends(_state)]
+TheTopology = Annotated[Topology, Depends(_topology)]
+TheOperations = Annotated[OperationRunner, Depends(_operations)]
