@@ -17,7 +17,6 @@ from control_plane.topology.values.errors import Invalid, Problem
 
 MAX_NAME = 253
 MAX_LABEL = 63
-MAX_PORT = 65535
 _LABEL_ENDS = frozenset(string.ascii_letters + string.digits)
 _LABEL_STARTS = _LABEL_ENDS | {"_"}
 _LABEL_INSIDE = _LABEL_STARTS | {"-"}
@@ -52,8 +51,8 @@ class Endpoint:
 
     def problem(self) -> tuple[str, str] | None:
         """Return what is wrong with the endpoint and a hint; None if nothing is."""
-        if not 1 <= self.port <= MAX_PORT:
-            return f"has no port from 1 to {MAX_PORT}", "write 10.0.0.1:443"
+        if not _is_port(str(self.port)):
+            return "has no port from 1 to 65535", "write 10.0.0.1:443"
         return host_problem(self.host)
 
     def __str__(self) -> str:
@@ -158,7 +157,7 @@ def _split(text: str) -> tuple[str, str | None]:
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MAX_PORT
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535
 
 
 def _is_ip(host: str) -> bool:
