@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import h11
 
-MAX_HEAD_BYTES = 1 << 15
-"""Status line and headers, or a chunk's head."""
+MAX_HEAD_BYTES = 60 << 10
+"""Status line and headers, or a chunk's head: as much as Envoy takes."""
 MAX_BYTES = 1 << 18
 """The whole answer. A health check says "yes" in less."""
 MAX_PIECE_BYTES = 1 << 11
