@@ -11,15 +11,22 @@ does not.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import ssl
+import stat
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from control_plane.topology.values.cell import Cell
-from control_plane.topology.values.endpoint import Endpoint, ServerName
+from control_plane.topology.values.endpoint import Endpoint, ServerName, host_problem
 
+MAX_TRUST_BYTES = 1 << 22
+"""The largest file of authorities. A system's whole trust store has about a sixteenth of that."""
+_FILES = ThreadPoolExecutor(2, thread_name_prefix="cell-authorities")
+"""Reads such files. It has threads of its own: a file system that hangs holds up nothing else."""
 _CRL = b"-----BEGIN X509 CRL-----"
 
 
@@ -29,12 +36,22 @@ async def connect(
     """Connect to a cell's endpoint, with TLS if the cell has it.
 
     Raises:
-        ssl.SSLError: Envoy would not trust this endpoint.
-        OSError: the endpoint can't be reached, or the file of authorities can't be read.
+        ssl.SSLError: Envoy would not trust this endpoint, or the file of authorities can't be read.
+        OSError: the endpoint can't be reached.
+        ValueError: the endpoint or the server name can't be one. Such cells are stored: what is
+            declared was not always checked.
     """
+    if problem := endpoint.problem():
+        raise ValueError(f"{endpoint.host!r} {problem[0]}")
     if cell.tls is None:
         return await asyncio.open_connection(endpoint.host, endpoint.port)
-    context = trust_in(cell.tls.trust_file)
+    if problem := host_problem(cell.server_name.text):
+        raise ValueError(f"the server name {cell.server_name.text!r} {problem[0]}")
+    try:
+        reading = asyncio.get_running_loop().run_in_executor(_FILES, trust_in, cell.tls.trust_file)
+        context = await reading
+    except (OSError, ValueError) as error:
+        raise ssl.SSLError(1, f"the authorities can't be read: {error}") from error
     reader, writer = await asyncio.open_connection(
         endpoint.host, endpoint.port, ssl=context, server_hostname=cell.server_name.text
     )
@@ -49,12 +66,21 @@ async def connect(
 def trust_in(file: str) -> ssl.SSLContext:
     """Return a context that trusts the authorities in a PEM file, as of the file's last change.
 
-    It does not check the peer's name; `check_name` does.
+    It does not check the peer's name; `check_name` does. It blocks.
 
     Raises:
-        OSError: the file can't be read, or holds no certificate (`ssl.SSLError`).
+        OSError: the file can't be read, is no regular file, is empty or too large, or holds no
+            certificate (`ssl.SSLError`).
+        ValueError: this is no file name.
     """
-    return _context(file, Path(file).stat().st_mtime_ns)
+    # An operator may name any path. Opening a FIFO waits for a writer, and reading a device or
+    # a file of the kernel (whose size is 0) may never end. So only regular files are opened.
+    status = Path(file).stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", file)
+    if not 0 < status.st_size <= MAX_TRUST_BYTES:
+        raise OSError(errno.EFBIG, f"it does not have 1 to {MAX_TRUST_BYTES} bytes", file)
+    return _context(file, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)

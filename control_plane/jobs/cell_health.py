@@ -21,6 +21,7 @@ from control_plane.jobs.cell_probe import CellProbe
 from control_plane.topology import Topology
 from control_plane.topology.cells.edge_health import FRESH, KEPT, PROBED
 from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.errors import Contention, Unavailable
 
 log = logging.getLogger(__name__)
 FAILURES_TO_DOWN = 3
@@ -63,23 +64,35 @@ class HealthMonitor:
         self._believed = True
         """Whether the last round's result was believed."""
         self.failed_rounds = 0
-        """How many rounds in a row could not be carried out."""
+        """How many rounds in a row found no database."""
 
     async def run(self) -> None:
-        """Probe until cancelled."""
+        """Probe until cancelled.
+
+        Raises:
+            DatabaseFailed: the database refuses a statement, such as to write what has changed.
+            Exception: a cell is stored that nobody foresaw. One that can't be probed is down, and
+                does no harm to the others.
+        """
         while self._interval_s > 0:
             pause = self._interval_s * 2 ** min(self.failed_rounds, 10)
             await asyncio.sleep(min(pause, max(MAX_PAUSE_S, self._interval_s)))
             try:
                 await self.round()
-            except Exception:
-                # The database may be away, or a cell may be odd in a way that nobody foresaw. The
-                # next round tries again.
+            except (Unavailable, Contention) as error:
+                # The database is away. The next round will show.
                 self.failed_rounds += 1
-                self._old_reports_until = self._clock() + REPORTERS_RETURN_S
-                log.exception("this round of probes has failed; the next one tries again")
+                self._await_reports()
+                log.warning("this round of probes has failed; the next one tries again: %s", error)
+            except Exception:
+                self._await_reports()
+                raise
             else:
                 self.failed_rounds = 0
+
+    def _await_reports(self) -> None:
+        """Have old reports of edges count for a while: new ones may have failed to be written."""
+        self._old_reports_until = self._clock() + REPORTERS_RETURN_S
 
     async def round(self) -> None:
         """Probe each cell that no edge reports on, and record what has changed."""

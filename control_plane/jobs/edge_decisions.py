@@ -24,6 +24,7 @@ from control_plane.edge_health.book import Book
 from control_plane.names import CELL_CLUSTERS
 from control_plane.topology import Topology
 from control_plane.topology.cells.edge_health import Decided
+from control_plane.topology.values.errors import Contention, Unavailable
 
 log = logging.getLogger(__name__)
 TICK_S = 1.0
@@ -88,7 +89,12 @@ class EdgeDecisions:
         """How many steps in a row have failed."""
 
     async def run(self) -> None:
-        """Report until cancelled; then withdraw the report."""
+        """Report until cancelled; then withdraw the report.
+
+        Raises:
+            DatabaseFailed: the database refuses a statement. Whatever is raised, the next run
+                writes what the book holds then.
+        """
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -96,9 +102,10 @@ class EdgeDecisions:
                         await self._changed.wait()
                 self._changed.clear()
                 await self._guarded_step()
-        finally:
+        except asyncio.CancelledError:
             if self._written is not None:
                 await self._withdraw()
+            raise
 
     async def _withdraw(self) -> None:
         """Withdraw the report. If the database is away, the report becomes old by itself."""
@@ -114,11 +121,11 @@ class EdgeDecisions:
     async def _guarded_step(self) -> None:
         try:
             await self.step()
-        except Exception:
-            # The database may be away. What the book holds is written when it is back.
+        except (Unavailable, Contention) as error:
+            # The database is away. What the book holds is written when it is back.
             self.failures += 1
             self._changed.set()
-            log.exception("the edges' reports could not be written to the database; trying again")
+            log.warning("the edges' reports could not be written; trying again: %s", error)
             await asyncio.sleep(min(MAX_RETRY_PAUSE_S, PAUSE_S * 2 ** min(self.failures, 10)))
         else:
             self.failures = 0

@@ -13,6 +13,9 @@ from control_plane.topology import Topology
 from control_plane.topology.values.errors import TopologyError
 
 log = logging.getLogger(__name__)
+MAX_REVISION = 2**63 - 1
+"""The largest revision that the database can store."""
+MAX_DIGITS = len(str(MAX_REVISION))
 RECONNECT_S = 1.0
 """How long to wait before a lost connection is made anew."""
 
@@ -37,4 +40,16 @@ class CommitNotifications:
 
     def heard(self, text: str) -> None:
         """Pass a notification on; one without a revision says only that something was committed."""
-        self._topology.tell(int(text) if text.isascii() and text.isdigit() else 0)
+        self._topology.tell(revision_of(text))
+
+
+def revision_of(text: str) -> int:
+    """Return the revision that a notification names, 0 if it names none.
+
+    Every role that may connect to the database may notify, with whatever text of up to 8,000 bytes.
+    """
+    # The length is looked at first: int() refuses texts of more than 4,300 digits.
+    if len(text) > MAX_DIGITS or not (text.isascii() and text.isdigit()):
+        return 0
+    revision = int(text)
+    return revision if revision <= MAX_REVISION else 0

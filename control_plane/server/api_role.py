@@ -13,7 +13,8 @@ from control_plane.grpc_api.services.gateway import CacheTimes, Gateway
 from control_plane.process.embedded_server import embedded, run
 from control_plane.process.listening import bind, port_of
 from control_plane.server.foundation import Foundation
-from control_plane.server.scrape import Alarm, Scrape
+from control_plane.server.plane import Running
+from control_plane.server.scrape import Scrape
 from control_plane.server.topology_role import TopologyAccess
 from control_plane.settings import API_PORT
 
@@ -27,21 +28,28 @@ class ApiRole:
     scrape: Scrape
 
     @classmethod
-    def start(cls, foundation: Foundation, access: TopologyAccess, alarm: Alarm) -> ApiRole:
-        """Listen and serve; raises OSError if the port is taken."""
+    def start(cls, foundation: Foundation, access: TopologyAccess, plane: Running) -> ApiRole:
+        """Listen and serve; raises OSError if the port is taken.
+
+        Args:
+            foundation: The parts below.
+            access: What ``POST /v1/classify`` reads through.
+            plane: Whose alarms are shown.
+        """
         settings = foundation.settings
         sock = bind(settings.host, settings.api_port, API_PORT)
-        scrape = Scrape.of(foundation, alarm)
+        scrape = Scrape.of(foundation, plane.publication_alarm)
         app = create_app(
             foundation.topology,
             foundation.fleet,
             metrics=scrape.text,
-            alarm=alarm,
+            alarm=plane.alarm,
             token=settings.api_token.get_secret_value() if settings.api_token else None,
             gateway=_gateway(foundation, access),
             edges=foundation.edges,
         )
-        foundation.tasks.start("api", functools.partial(run, embedded(app), sock))
+        serving = functools.partial(run, embedded(app), sock)
+        foundation.tasks.start("API server", serving, vital=True)
         return cls(port_of(sock), app, scrape)
 
     async def stop(self) -> None:

@@ -58,7 +58,8 @@ class LocalClassifier:
         sock = bind(settings.host, settings.classifier_port, CLASSIFIER_PORT)
         parts = ClassifierParts.open(foundation)
         server = ClassifierServer(parts.decider, foundation.classifier_metrics, parts.lookup)
-        foundation.tasks.start("classifier", functools.partial(server.run, sock))
+        serving = functools.partial(server.run, sock)
+        foundation.tasks.start("classifier server", serving, vital=True)
         return cls(port_of(sock), parts)
 
     async def stop(self) -> None:

@@ -42,6 +42,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         TokenNeeded: the API would be open to the network.
         BadSetting: a setting can't be used.
         OSError: a port is taken, or the TLS files can't be used.
+        VitalTaskEnded: a part without which nothing works has ended meanwhile.
     """
     _check(settings)
     async with contextlib.AsyncExitStack() as stack:
@@ -66,7 +67,7 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
-    tasks = await stack.enter_async_context(background_tasks())
+    tasks = await stack.enter_async_context(background_tasks(metrics.background))
     tasks.start("wake-ups", CommitNotifications(topology).run)
     return Foundation(
         settings=settings,
@@ -92,7 +93,7 @@ async def _start_roles(foundation: Foundation, stack: contextlib.AsyncExitStack)
     if roles & {"xds", "classifier", "topology"}:
         await _start_grpc(foundation, access, plane, stack)
     if "api" in roles:
-        api = ApiRole.start(foundation, access, plane.alarm)
+        api = ApiRole.start(foundation, access, plane)
         stack.push_async_callback(api.stop)
         plane.ports.api = api.port
     if roles & {"api", "topology"}:

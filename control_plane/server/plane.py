@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from control_plane.edge_health.book import Book
+from control_plane.server.background import BackgroundTasks
 from control_plane.server.foundation import Foundation
 from control_plane.server.xds_role import XdsRole
 from control_plane.settings import Settings
@@ -35,6 +36,7 @@ class Running:
     registry: CollectorRegistry
     edges: Book
     """The reports of the Envoys that are connected to this process."""
+    tasks: BackgroundTasks
     ports: Ports = field(default_factory=Ports)
     xds_role: XdsRole | None = None
     workers: list[asyncio.subprocess.Process] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Running:
             foundation.fleet,
             foundation.metrics.registry,
             foundation.edges,
+            foundation.tasks,
         )
 
     @property
@@ -57,5 +60,10 @@ class Running:
         return None if self.xds_role is None else self.xds_role.server
 
     def alarm(self) -> str | None:
+        """Return all that is wrong: with publication, and with background tasks; None: nothing."""
+        alarms = [text for text in (self.publication_alarm(), self.tasks.alarm) if text]
+        return "; ".join(alarms) or None
+
+    def publication_alarm(self) -> str | None:
         """Return why some Envoy does not get the newest revision; None if nothing is wrong."""
         return None if self.xds_role is None else self.xds_role.alarm

@@ -116,4 +116,4 @@ def test_labels_of_metrics_can_not_be_chosen_by_strangers(
 ) -> None:
     names = {label for series in exported.values() for labels in series for label in labels}
     allowed = {"state", "type", "tier", "outcome", "rule", "bucket", "cell", "query", "le"}
-    assert names <= allowed | {"cache", "from"}
+    assert names <= allowed | {"cache", "from", "task"}

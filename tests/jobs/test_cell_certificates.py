@@ -9,7 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from control_plane.jobs.cell_certificates import check_name, dns_name_matches, trust_in
+from control_plane.jobs.cell_certificates import (
+    MAX_TRUST_BYTES,
+    check_name,
+    dns_name_matches,
+    trust_in,
+)
 from control_plane.topology.values.endpoint import ServerName
 from tests.jobs.certificates import certificate
 
@@ -89,6 +94,26 @@ def test_a_file_of_authorities_is_read_again_when_it_has_changed(tmp_path: Path)
 
 def test_a_file_without_a_certificate_is_no_authority(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("")
-    for name in ("empty.pem", "nowhere.pem"):
+    (tmp_path / "text.pem").write_text("no certificate")
+    for name in ("empty.pem", "text.pem", "nowhere.pem", "a" * 5000, "."):
         with pytest.raises(OSError):
             trust_in(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("file", ["/dev/zero", "/dev/stdin", "/proc/self/maps"])
+def test_what_may_be_read_for_ever_is_not_opened(file: str) -> None:
+    with pytest.raises(OSError, match=r"it is no regular file|it does not have"):
+        trust_in(file)
+
+
+def test_a_fifo_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="it is no regular file"):
+        trust_in(str(tmp_path / "fifo"))
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "large.pem").open("wb") as file:
+        file.truncate(MAX_TRUST_BYTES + 1)
+    with pytest.raises(OSError, match="it does not have 1 to"):
+        trust_in(str(tmp_path / "large.pem"))

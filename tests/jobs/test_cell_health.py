@@ -15,7 +15,7 @@ from control_plane.jobs.cell_health import FAILURES_TO_DOWN, HealthMonitor
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellTLS
 from control_plane.topology.values.endpoint import Endpoint
-from control_plane.topology.values.errors import Unavailable
+from control_plane.topology.values.errors import DatabaseFailed, Unavailable
 from tests.jobs.certificates import NAME, certificate
 from tests.support.conditions import until
 from tests.support.plane import add_cell
@@ -161,3 +161,14 @@ async def test_a_round_that_fails_does_not_end_the_probing(
     assert not task.done()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_statement_that_the_database_refuses_is_left_to_the_supervisor(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cells() -> tuple[Any, ...]:
+        raise DatabaseFailed("the disk is full")
+
+    monkeypatch.setattr(topology.cells, "all", cells)
+    with pytest.raises(DatabaseFailed):
+        await asyncio.wait_for(HealthMonitor(topology, 0.01).run(), 10)

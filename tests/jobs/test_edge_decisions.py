@@ -15,7 +15,7 @@ from control_plane.jobs import edge_decisions as module
 from control_plane.jobs.cell_health import REPORTERS_RETURN_S, HealthMonitor
 from control_plane.jobs.edge_decisions import GATHER_S, HOLD_S, REFRESH_S, EdgeDecisions
 from control_plane.topology import Topology
-from control_plane.topology.values.errors import Unavailable
+from control_plane.topology.values.errors import DatabaseFailed, Unavailable
 from tests.support.conditions import until
 from tests.support.plane import add_cell
 
@@ -172,6 +172,33 @@ async def test_a_database_that_is_away_ends_nothing(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert topology.edge_health.verdicts() == {}, "who stops takes its word back"
+
+
+async def test_a_statement_that_the_database_refuses_is_left_to_the_supervisor(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE_S", 0.001)
+    book = Book()
+    decisions = EdgeDecisions(topology, book, settle_s=0)
+    note = topology.edge_health.note
+    task = asyncio.create_task(decisions.run())
+    stream = book.join("g", "n", 0)
+    book.hear(stream, EdgeHealth({"cell:a": CANNOT}), decisions._clock())
+    await until(lambda: not topology.cells.get("a").healthy)
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise DatabaseFailed("the disk is full")
+
+    monkeypatch.setattr(topology.edge_health, "note", refused)
+    book.hear(stream, EdgeHealth({"cell:a": CAN}), decisions._clock())
+    with pytest.raises(DatabaseFailed):
+        await asyncio.wait_for(task, 10)
+    assert topology.edge_health.verdicts() != {}, "its word counts until it is too old"
+    monkeypatch.setattr(topology.edge_health, "note", note)
+    again = asyncio.create_task(decisions.run())
+    await until(lambda: topology.cells.get("a").healthy)
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)
 
 
 async def test_after_a_start_the_edges_have_time_to_come_back_before_the_probe_decides(

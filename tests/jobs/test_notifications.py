@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from control_plane.jobs import notifications
-from control_plane.jobs.notifications import CommitNotifications
+from control_plane.jobs.notifications import CommitNotifications, revision_of
 from control_plane.topology import Topology
 from control_plane.topology.storage.sqlite import SqliteDialect
 from control_plane.topology.values.errors import Unavailable
@@ -28,6 +30,24 @@ def test_what_is_no_revision_still_tells_of_a_commit(topology: Topology) -> None
     for text in ("12", "", "x", "-1", "\uff11\uff12"):
         CommitNotifications(topology).heard(text)
     assert heard == [12, 0, 0, 0, 0]
+
+
+@example("1" * 5000)
+@example("9223372036854775808")
+@example("\u00b2")
+@example("+1")
+@example("1_0")
+@given(st.text() | st.from_regex(r"\d+", fullmatch=True) | st.integers().map(str))
+def test_whatever_a_notification_says_it_is_a_revision_or_none(text: str) -> None:
+    revision = revision_of(text)
+    assert 0 <= revision < 2**63
+    if revision:
+        assert text.lstrip("0") == str(revision)
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_every_revision_is_understood(revision: int) -> None:
+    assert revision_of(str(revision)) == revision
 
 
 async def test_an_embedded_database_is_not_listened_to(topology: Topology) -> None:

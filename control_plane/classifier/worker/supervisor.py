@@ -19,6 +19,7 @@ from typing import Protocol
 
 from control_plane.classifier.worker.directory import WORKER_MODULE, note_worker
 from control_plane.process.listening import bind, port_of
+from control_plane.process.restart_delay import RestartDelay
 
 log = logging.getLogger(__name__)
 START_S = 30.0
@@ -40,24 +41,6 @@ class Observer(Protocol):
 
     def worker_restarted(self) -> None:
         """Record that a worker had died and was started again."""
-
-
-class RestartDelay:
-    """How long to wait before a process that has ended is started again.
-
-    The first delay is ``first_s``. Each further one is twice as long, up to `MAX_RESTART_S` (or
-    ``first_s``, if that is longer). After a life of `CALM_S` it begins anew with ``first_s``.
-    """
-
-    def __init__(self, first_s: float) -> None:
-        self._first_s = first_s
-        self._next_s = first_s
-
-    def after(self, lived_s: float) -> float:
-        """Return how many seconds to wait after a life of ``lived_s`` seconds."""
-        delay_s = self._first_s if lived_s >= CALM_S else self._next_s
-        self._next_s = min(delay_s * 2, max(self._first_s, MAX_RESTART_S))
-        return delay_s
 
 
 class Workers:
@@ -165,7 +148,7 @@ class Workers:
 
     async def _supervise(self, slot: int) -> None:
         """Restart the worker of a slot whenever it has ended."""
-        delay = RestartDelay(self._restart_s)
+        delay = RestartDelay(self._restart_s, MAX_RESTART_S, CALM_S)
         while True:
             started = time.monotonic()
             code = await self.processes[slot].wait()

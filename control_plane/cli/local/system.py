@@ -15,7 +15,7 @@ from control_plane.process.envoy import Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
 from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import host_port, reachable
-from control_plane.server import Running, running, serve
+from control_plane.server import Running, VitalTaskEnded, running, serve
 from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.settings import BadSetting, Settings, TokenNeeded
 
@@ -29,10 +29,10 @@ def serve_here(settings: Settings) -> None:
     """Run a control plane until a signal comes.
 
     Raises:
-        Failure: it can't start; the message says why.
+        Failure: it can't start or go on; the message says why.
     """
     start_logging()
-    with _start_failures():
+    with _failures_of_command():
         run(serve(settings, messages.print))
 
 
@@ -43,20 +43,20 @@ def up_here(settings: Settings) -> None:
         Failure: it can't start, or its Envoy has ended; the message says why.
     """
     start_logging()
-    with _start_failures():
+    with _failures_of_command():
         run(_up(settings))
 
 
 @contextlib.contextmanager
-def _start_failures() -> Iterator[None]:
-    """Raise what keeps the system from starting as failures of a command."""
+def _failures_of_command() -> Iterator[None]:
+    """Raise what keeps the system from starting, or ends it, as failures of a command."""
     try:
         yield
     except BadSetting as error:
         raise Failure(f"the configuration is wrong\n  {error}", Exit.USAGE) from error
     except TokenNeeded as error:
         raise Failure(str(error), Exit.REFUSED) from error
-    except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge) as error:
+    except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge, VitalTaskEnded) as error:
         raise Failure(str(error)) from error
 
 

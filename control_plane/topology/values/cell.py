@@ -19,6 +19,8 @@ from control_plane.topology.values.errors import Invalid, Problem
 MAX_ENDPOINTS = 256
 SYSTEM_TRUST_STORE = "/etc/ssl/certs/ca-certificates.crt"
 """The authorities that Envoy's machine trusts (PEM)."""
+MAX_FILE_NAME = 4095
+"""Bytes of a path, as Linux has it (PATH_MAX without the NUL at its end)."""
 MAX_LABELS = 64
 MAX_WEIGHT = 1000
 MAX_CELL_ID = 2**31 - 1
@@ -78,10 +80,16 @@ class CellTLS:
         """Yield what Envoy would refuse."""
         if self.server_name is not None and (problem := host_problem(self.server_name)):
             yield Problem("tls.server_name", f"{self.server_name!r} {problem[0]}", problem[1])
-        if self.ca_file is not None and not (self.ca_file and self.ca_file.isprintable()):
+        if self.ca_file is not None and not _is_file_name(self.ca_file):
+            name = self.ca_file[:MAX_FILE_NAME]
             yield Problem(
-                "tls.ca_file", f"{self.ca_file!r} is no file name", "a path in Envoy's file system"
+                "tls.ca_file", f"{name!r} is no file name", "a path in Envoy's file system"
             )
+
+
+def _is_file_name(text: str) -> bool:
+    """Return whether a text may name a file: nothing invisible, such as NUL, stands in it."""
+    return text.isprintable() and 0 < len(text.encode()) <= MAX_FILE_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,9 @@ class CellSpec:
         count = len(self.endpoints)
         if not 1 <= count <= MAX_ENDPOINTS:
             yield Problem("endpoints", f"{count} given", f"1 to {MAX_ENDPOINTS}")
+        for endpoint in self.endpoints[:MAX_ENDPOINTS]:
+            if problem := endpoint.problem():
+                yield Problem("endpoints", f"{str(endpoint)!r} {problem[0]}", problem[1])
         if len({endpoint.is_ip for endpoint in self.endpoints}) > 1:
             yield Problem("endpoints", "IP addresses and DNS names are mixed", "use one kind")
 

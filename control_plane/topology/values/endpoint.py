@@ -49,6 +49,12 @@ class Endpoint:
         """Whether the host is an IP address, which needs no DNS."""
         return _is_ip(self.host)
 
+    def problem(self) -> tuple[str, str] | None:
+        """Return what is wrong with the endpoint and a hint; None if nothing is."""
+        if not _is_port(str(self.port)):
+            return "has no port from 1 to 65535", "write 10.0.0.1:443"
+        return host_problem(self.host)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

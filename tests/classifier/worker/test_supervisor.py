@@ -16,7 +16,7 @@ import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
 from control_plane.classifier.worker.directory import WORKER_MODULE
-from control_plane.classifier.worker.supervisor import RestartDelay, Workers
+from control_plane.classifier.worker.supervisor import Workers
 from control_plane.server import Running
 from tests.support.conditions import until
 from tests.support.plane import add_cell, plane_with, route_all, samples
@@ -217,15 +217,3 @@ asyncio.run(main())
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("0\n", "")
-
-
-def test_a_worker_that_keeps_dying_is_started_ever_later_but_soon() -> None:
-    delay = RestartDelay(0.5)
-    assert [delay.after(0.1) for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
-    assert [delay.after(35.0) for _ in range(20)] == [0.5] * 20, "killed now and then"
-    assert delay.after(0.1) == 1.0
-
-
-def test_a_longer_wait_than_the_longest_is_kept_if_it_is_asked_for() -> None:
-    delay = RestartDelay(30.0)
-    assert [delay.after(0.1) for _ in range(3)] == [30.0, 30.0, 30.0]
