@@ -78,6 +78,8 @@ class EdgeDecisions:
         """When enough reports were or will be gathered; None while nobody reports."""
         self._written: _Report | None = None
         """The report in the database; None before the first."""
+        self._may_be_written = False
+        """Whether a report is there, or was on its way there when the task was cancelled."""
         self._written_silent = 0
         self._refresh_at = 0.0
         self._decided_at: dict[str, float] = {}
@@ -103,7 +105,7 @@ class EdgeDecisions:
                 self._changed.clear()
                 await self._guarded_step()
         except asyncio.CancelledError:
-            if self._written is not None:
+            if self._may_be_written:
                 await self._withdraw()
             raise
 
@@ -143,6 +145,7 @@ class EdgeDecisions:
         self._decided_at = {name: at for name, at in self._decided_at.items() if now - at < HOLD_S}
         note = self._topology.edge_health.note
         on_hold = self._decided_at.keys()
+        self._may_be_written = True
         decided = await run_in_threadpool(
             note, self._replica, report, silent=silent, on_hold=on_hold
         )

@@ -106,7 +106,7 @@ def _this_cell(case: Any) -> None:
 
 def _claims(case: Any) -> None:
     for claim in case.body["claims"]:
-        value = claim["value"].replace("\0", "")
+        value = "".join(filter(str.isprintable, claim["value"]))
         claim |= {"bucket": "route", "value": f"{value}x", "cell": "cell-1"}
 
 

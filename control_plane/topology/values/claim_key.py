@@ -25,6 +25,8 @@ SHARDS = 256
 
 MAX_ID = 2**63 - 1
 """The highest id. On the wire ids are int64: a larger one could be stored, and never be listed."""
+_SHOWN = 200
+"""Characters of a value that an error shows at most."""
 _ROUNDS = 4
 """How often a rule is applied to its own result before the value counts as one without a form."""
 
@@ -184,18 +186,19 @@ def normalise(bucket: str, value: str) -> str:
             hint = "1 to 64 of a-z, 0-9 and _"
             raise Invalid(Problem("bucket", f"{bucket!r} is no bucket", hint))
         rule = _plain
+    if not value.isprintable():
+        # Before any blank is taken off the ends: some control characters count as blanks.
+        _check_characters(value, only_nul=rule is _exact)
     try:
         result = rule(value)
         if not value.isascii():
             result = _settled(rule, result)
         size = len(result) if result.isascii() else len(result.encode())
     except (ValueError, UnicodeError) as error:
-        raise Invalid(Problem("value", f"{value!r}: {error}", _hint(bucket))) from error
+        raise Invalid(Problem("value", f"{value[:_SHOWN]!r}: {error}", _hint(bucket))) from error
     if not 1 <= size <= MAX_VALUE_BYTES:
         hint = f"1 to {MAX_VALUE_BYTES} bytes"
         raise Invalid(Problem("value", f"{size} bytes after normalisation", hint))
-    if not result.isprintable():
-        _check_characters(result, only_nul=rule is _exact)
     return result
 
 
@@ -231,9 +234,9 @@ def _check_characters(value: str, *, only_nul: bool) -> None:
     """
     for char in value:
         if char == "\x00":
-            raise Invalid(Problem("value", f"{value!r} holds a NUL character", "leave it out"))
+            raise Invalid(Problem("value", f"{value[:_SHOWN]!r} holds a NUL character", "leave it out"))
         if not only_nul and unicodedata.category(char) == "Cc":
-            why = f"{value!r} holds the control character U+{ord(char):04X}"
+            why = f"{value[:_SHOWN]!r} holds the control character U+{ord(char):04X}"
             raise Invalid(Problem("value", why, "leave it out"))
 
 
