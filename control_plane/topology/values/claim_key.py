@@ -234,7 +234,8 @@ def _check_characters(value: str, *, only_nul: bool) -> None:
     """
     for char in value:
         if char == "\x00":
-            raise Invalid(Problem("value", f"{value[:_SHOWN]!r} holds a NUL character", "leave it out"))
+            why = f"{value[:_SHOWN]!r} holds a NUL character"
+            raise Invalid(Problem("value", why, "leave it out"))
         if not only_nul and unicodedata.category(char) == "Cc":
             why = f"{value[:_SHOWN]!r} holds the control character U+{ord(char):04X}"
             raise Invalid(Problem("value", why, "leave it out"))
