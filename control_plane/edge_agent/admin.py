@@ -24,6 +24,8 @@ import httpx
 import re2
 from envoy.config.core.v3 import health_check_pb2
 
+from control_plane.process.admin_address import AdminAddress
+
 MAX_ANSWER_BYTES = 64 << 20
 ANSWER_TIMEOUT_S = 5.0
 _GAUGES = {
@@ -65,13 +67,10 @@ class Cluster:
 
 
 class Admin:
-    """One Envoy's admin interface at ``host:port``."""
+    """One Envoy's admin interface."""
 
-    def __init__(self, host: str, port: int) -> None:
-        shown = f"[{host}]" if ":" in host else host
-        self._client = httpx.AsyncClient(
-            base_url=f"http://{shown}:{port}", timeout=ANSWER_TIMEOUT_S, trust_env=False
-        )
+    def __init__(self, address: AdminAddress) -> None:
+        self._client = address.client(ANSWER_TIMEOUT_S)
 
     async def close(self) -> None:
         """Close the connection."""

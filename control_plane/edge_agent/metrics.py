@@ -22,6 +22,14 @@ class AgentMetrics:
         )
         for source in ("live", "snapshot", "waiting"):
             self.streams.labels(source)
+        self.refused = Counter(
+            "cellway_agent_streams_refused",
+            "Streams not taken: of another node, a second one, or silent",
+            ["reason"],
+            registry=self.registry,
+        )
+        for reason in ("node", "second", "silent"):
+            self.refused.labels(reason)
         self.older = Counter(
             "cellway_agent_older_refused",
             "Times that the control plane was at an older revision than this edge",

@@ -31,7 +31,7 @@ def test_a_bootstrap_names_the_node_and_its_control_plane() -> None:
     ]
     address = one["endpoint"]["address"]["socketAddress"]
     assert (address["address"], address["portValue"]) == ("::1", 18000)
-    assert document["admin"]["address"]["socketAddress"]["portValue"] == 9901
+    assert document["admin"]["address"]["pipe"] == {"path": "edge-7.admin.sock", "mode": 0o600}
     as_yaml = cellway(*BOOTSTRAP, "--xds", "[::1]:18000", "--group", "eu", "-o", "yaml").stdout
     assert yaml.safe_load(as_yaml) == document
 

@@ -19,6 +19,7 @@ from control_plane.edge_agent.reporter import Reporter
 from control_plane.edge_agent.upstream import ControlPlane
 from control_plane.edge_health.book import Book
 from control_plane.edge_health.service import HealthReports
+from control_plane.process.admin_address import AdminAddress
 from control_plane.xds.server.transport import grpc_options
 from tests.support.conditions import until
 from tests.support.ports import unused_port
@@ -137,7 +138,10 @@ async def between(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Between]:
         await stack.enter_async_context(envoy.running())
         await plane.start()
         stack.push_async_callback(plane.stop)
-        admin, upstream = Admin("127.0.0.1", envoy.port), ControlPlane(f"127.0.0.1:{plane.port}")
+        admin, upstream = (
+            Admin(AdminAddress(port=envoy.port)),
+            ControlPlane(f"127.0.0.1:{plane.port}"),
+        )
         stack.push_async_callback(admin.close)
         stack.push_async_callback(upstream.close)
         reporter = Reporter(admin, upstream, metrics, interval_s=0.02)

@@ -39,14 +39,14 @@ class _Admin(EnvoyAdmin):
     """An Envoy with as many requests under way as its port says; on port 0 it is silent."""
 
     async def stop_accepting(self) -> None:
-        if self.port == 0:
+        if self.address.port == 0:
             raise AdminSilent("closed")
 
     async def under_way(self) -> int:
-        return self.port
+        return self.address.port
 
     async def drain(self, bound_s: float) -> int:
-        return self.port if bound_s == 0 else 0
+        return self.address.port if bound_s == 0 else 0
 
 
 class _Proxy(Envoy):
