@@ -35,6 +35,7 @@ CELL_CLUSTERS = "cell:"
 
 # Filters. Each one's name is also that of the resource that configures it, if there is one.
 DEBUG_FILTER = "cellway.debug"
+HYGIENE_FILTER = "cellway.header_hygiene"
 EPOCHS_FILTER = "cellway.epochs"
 """Also the name of the filter state object that it sets."""
 CACHE_FILTER = "cellway.edge_cache"
