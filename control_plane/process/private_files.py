@@ -30,14 +30,30 @@ def private_directory(path: Path) -> None:
     """Make a directory that only its owner may enter; tighten one that exists.
 
     Raises:
-        OSError: It can't be made, it is another user's, or it is no directory.
+        OSError: It can't be made, it is no directory, or it is another user's (which root may use).
     """
     path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    found = path.stat()
-    if found.st_uid != os.geteuid():
-        text = f"{path} belongs to another user (uid {found.st_uid}): choose another directory"
+    owner = path.stat().st_uid
+    if owner != os.geteuid() != 0:
+        text = f"{path} belongs to another user (uid {owner}): choose another directory"
         raise OSError(errno.EPERM, text)
-    _tighten(path, found)
+    tighten(path)
+
+
+def data_directory(path: Path) -> None:
+    """Make a directory that only its owner may enter, and warn about one that others may enter.
+
+    It may be one that the operator shares on purpose, so its mode stays as it is.
+
+    Raises:
+        OSError: It can't be made.
+    """
+    try:
+        path.mkdir(mode=DIRECTORY_MODE, parents=True)
+    except FileExistsError:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & PRIVATE_UMASK:
+            log.warning("others may enter %s (mode %o): chmod 700 it", path, mode)
 
 
 def private_file(path: Path) -> None:
@@ -51,23 +67,18 @@ def private_file(path: Path) -> None:
 
 
 def tighten(path: Path) -> None:
-    """Take the rights of others off a file of ours, and say so. One of other users stays as it is.
+    """Take the rights of others off a file or directory, and say so.
 
-    A file that does not exist, or that can't be changed, is left alone: the second is logged.
+    What does not exist is left out. What can't be changed is only logged.
     """
     try:
-        _tighten(path, path.stat())
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if not mode & PRIVATE_UMASK:
+            return
+        path.chmod(mode & ~PRIVATE_UMASK)
     except FileNotFoundError:
         return
-
-
-def _tighten(path: Path, found: os.stat_result) -> None:
-    mode = stat.S_IMODE(found.st_mode)
-    if not mode & PRIVATE_UMASK:
-        return
-    try:
-        path.chmod(mode & ~PRIVATE_UMASK)
     except OSError as error:
-        log.warning("others may read %s (mode %o), which can't be changed: %s", path, mode, error)
+        log.warning("others may read %s, and its mode can't be changed: %s", path, error)
     else:
         log.warning("others could read %s (mode %o): now only its owner can", path, mode)

@@ -20,6 +20,7 @@ from control_plane.server.classifier_role import GrpcClassifier, start_classifie
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import LOOPBACK_ONLY, GrpcListener, security_of
 from control_plane.server.plane import Running
+from control_plane.server.private_data import tighten_files
 from control_plane.server.topology_role import (
     TopologyAccess,
     care_for_changes,
@@ -45,6 +46,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         VitalTaskEnded: a part without which nothing works has ended meanwhile.
     """
     _check(settings)
+    tighten_files(settings)
     async with contextlib.AsyncExitStack() as stack:
         foundation = await _lay_foundation(settings, stack)
         yield await _start_roles(foundation, stack)

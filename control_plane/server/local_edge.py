@@ -23,7 +23,7 @@ from control_plane.process.admin_address import AdminAddress
 from control_plane.process.envoy import Envoy, LeftEnvoy
 from control_plane.process.envoy_admin import POLL_S, AdminSilent, EnvoyAdmin
 from control_plane.process.listening import numeric, port_of, reserve
-from control_plane.process.private_files import private_directory, private_file
+from control_plane.process.private_files import data_directory, private_file
 from control_plane.server.plane import Running
 from control_plane.settings import Settings
 from control_plane.xds.session.status import SyncState
@@ -50,7 +50,7 @@ def only_one(data_dir: Path) -> Iterator[None]:
     Raises:
         NoEdge: another one runs in that directory.
     """
-    private_directory(data_dir)
+    data_directory(data_dir)
     private_file(data_dir / "up.lock")
     with (data_dir / "up.lock").open("a+") as lock:
         try:
