@@ -15,6 +15,7 @@ connection for each command.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from control_plane.process.admin_address import AdminAddress
 
 MAX_ANSWER_BYTES = 64 << 20
 ANSWER_TIMEOUT_S = 5.0
+"""How long each part of an answer may take."""
+WHOLE_ANSWER_S = 20.0
+"""How long all of an answer may take: one that trickles must not keep the reporter waiting."""
 _GAUGES = {
     "type": "Gauges",
     "format": "json",
@@ -116,7 +120,10 @@ class Admin:
     async def _json(self, path: str, query: Mapping[str, str]) -> Any:
         content = bytearray()
         try:
-            async with self._client.stream("GET", path, params=dict(query)) as response:
+            async with (
+                asyncio.timeout(WHOLE_ANSWER_S),
+                self._client.stream("GET", path, params=dict(query)) as response,
+            ):
                 if response.status_code != httpx.codes.OK:
                     raise AdminError(f"{path}: answered {response.status_code}")
                 async for chunk in response.aiter_bytes():
@@ -124,7 +131,9 @@ class Admin:
                     if len(content) > MAX_ANSWER_BYTES:
                         raise AdminError(f"{path}: answered over {MAX_ANSWER_BYTES} bytes")
             return json.loads(content)
-        except httpx.HTTPError as error:
+        except TimeoutError as error:
+            raise AdminError(f"{path}: no whole answer in {WHOLE_ANSWER_S:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AdminError(f"{path}: {str(error) or type(error).__name__}") from error
         except (ValueError, RecursionError) as error:
             raise AdminError(f"{path}: no JSON: {error}") from error

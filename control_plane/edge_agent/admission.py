@@ -59,7 +59,7 @@ class Admission:
             metrics: Count what is not admitted.
 
         Raises:
-            OSError: The file can't be read or written.
+            OSError: The file can't be read.
         """
         self._file = directory / NODE_FILE
         self._most_streams = most_streams
@@ -94,11 +94,7 @@ class Admission:
             raise self._refusal("node", grpc.StatusCode.INVALID_ARGUMENT, text)
         if not self.node_id:
             self.node_id = node_id
-            try:
-                self._keep()
-            except OSError as error:
-                # It is known until the agent ends, and by the next Envoy after that.
-                log.error("%s can't be written: %s", self._file, error)  # noqa: TRY400
+            self._keep()
         if node_id != self.node_id:
             text = (
                 f"this is {self.node_id!r}'s agent, not {node_id!r}'s: an agent keeps the snapshots"
@@ -139,5 +135,9 @@ class Admission:
         return NotAdmitted(reason, code, text)
 
     def _keep(self) -> None:
-        private_file(self._file)
-        self._file.write_text(f"{self.node_id}\n")
+        """Write the id down. If the disk is full, it is known until the agent ends."""
+        try:
+            private_file(self._file)
+            self._file.write_text(f"{self.node_id}\n")
+        except OSError as error:
+            log.error("%s can't be written: %s", self._file, error)  # noqa: TRY400

@@ -22,6 +22,7 @@ from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
 from control_plane.edge_agent.upstream import ClientTls, ControlPlane
 from control_plane.process.admin_address import AdminAddress
+from control_plane.process.background import background_tasks
 from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import host_port
 from control_plane.xds.server.transport import MAX_SENT_BYTES, ping_options
@@ -86,14 +87,29 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         address, most_streams = _bind(server, settings)
         admission = Admission(settings.directory, settings.node_id, most_streams, metrics)
         Relay(plane, store, saver, metrics, admission).register(server)
-        writing = asyncio.create_task(saver.run())
-        stack.push_async_callback(_end, writing)
+        await _start_tasks(settings, saver, plane, metrics, stack)
         stack.push_async_callback(server.stop, GRACE_S)
         await server.start()
-        if settings.envoy_admin is not None:
-            counts = ReporterMetrics(metrics.registry)
-            await stack.enter_async_context(reporting(settings.envoy_admin, plane, counts))
         yield RunningAgent(address, store, metrics)
+
+
+async def _start_tasks(
+    settings: AgentSettings,
+    saver: Saver,
+    plane: ControlPlane,
+    metrics: AgentMetrics,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    """Start what works in the background; nothing that it meets ends the agent."""
+    address = settings.envoy_admin
+    envoy = None if address is None else Admin(address)
+    if envoy is not None:
+        stack.push_async_callback(envoy.close)
+    tasks = await stack.enter_async_context(background_tasks(metrics))
+    tasks.start("saver", saver.run)
+    if envoy is not None:
+        counts = ReporterMetrics(metrics.registry)
+        tasks.start("reporter", lambda: Reporter(envoy, plane, counts).run())
 
 
 def _serve_metrics(
@@ -119,28 +135,18 @@ def _grpc_server() -> grpc.aio.Server:
 
 
 @contextlib.asynccontextmanager
-async def reporting(
-    admin: AdminAddress, plane: ControlPlane, metrics: ReporterMetrics | None = None
-) -> AsyncIterator[None]:
-    """Report what the Envoy with this admin interface holds healthy, until the block is left."""
-    envoy = Admin(admin)
-    task = asyncio.create_task(Reporter(envoy, plane, metrics).run())
-    try:
-        yield
-    finally:
-        await _end(task)
-        await envoy.close()
-
-
-@contextlib.asynccontextmanager
 async def reporting_to(xds: str, admin: AdminAddress) -> AsyncIterator[None]:
-    """Report for an Envoy on this machine, over a plaintext connection, until the block is left."""
-    plane = ControlPlane(xds)
-    try:
-        async with reporting(admin, plane):
-            yield
-    finally:
-        await plane.close()
+    """Report what the Envoy with this admin interface holds healthy, until the block is left.
+
+    The connection to the control plane is in plain text: it is on this machine.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        plane, envoy = ControlPlane(xds), Admin(admin)
+        stack.push_async_callback(plane.close)
+        stack.push_async_callback(envoy.close)
+        tasks = await stack.enter_async_context(background_tasks(AgentMetrics()))
+        tasks.start("reporter", lambda: Reporter(envoy, plane).run())
+        yield
 
 
 def _load(store: SnapshotStore, metrics: AgentMetrics) -> None:
@@ -163,11 +169,6 @@ def _bind(server: grpc.aio.Server, settings: AgentSettings) -> tuple[str, int]:
         text = "everybody on this machine reaches %s: give --node-id, or listen on a Unix socket"
         log.warning(text, host_port(*listen))
     return bind_port(server, *listen), STREAMS_ON_PORT
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def serve(settings: AgentSettings, announce: Callable[[str], None]) -> None:

@@ -12,6 +12,20 @@ class AgentMetrics:
         self.registry = CollectorRegistry()
         self._add_streams()
         self._add_snapshots()
+        self._restarts = Counter(
+            "cellway_background_restarts",
+            "Background tasks that failed and were started again",
+            ["task"],
+            registry=self.registry,
+        )
+
+    def task_started(self, name: str) -> None:
+        """Show the counter of a background task before it has failed."""
+        self._restarts.labels(name)
+
+    def task_restarted(self, name: str) -> None:
+        """Count a restart of a background task."""
+        self._restarts.labels(name).inc()
 
     def _add_streams(self) -> None:
         self.streams = Gauge(

@@ -12,10 +12,10 @@ from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
+from control_plane.process.background import background_tasks
 from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import host_port
 from control_plane.server.api_role import ApiRole
-from control_plane.server.background import background_tasks
 from control_plane.server.classifier_role import GrpcClassifier, start_classifier
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import LOOPBACK_ONLY, GrpcListener, security_of

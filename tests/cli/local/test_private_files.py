@@ -35,13 +35,13 @@ def open_to_others(directory: Path) -> dict[str, str]:
 
 
 def test_what_cellway_up_makes_is_its_users_alone(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    settings = {
+    data, stats_port = tmp_path / "data", unused_port()
+    settings: dict[str, Any] = {
         "database_url": f"sqlite:///{data}/cellway.db",
         "changes_archive": data / "archive.ndjson",
         "changes_kept_revisions": 1,
         "classifier_workers": 1,
-        "envoy_stats_port": unused_port(),
+        "envoy_stats_port": stats_port,
     }
     with SlowCell() as cell, OpenHandedUp(tmp_path, **settings) as up:
         cell.let_go()
@@ -58,7 +58,7 @@ def test_what_cellway_up_makes_is_its_users_alone(tmp_path: Path) -> None:
         with sync_client(admin) as client:
             assert client.get("/ready").text == "LIVE\n"
             pages = client.get("/help").text
-        check_stats_page(int(settings["envoy_stats_port"]), pages)
+        check_stats_page(stats_port, pages)
 
 
 def check_stats_page(port: int, pages: str) -> None:
