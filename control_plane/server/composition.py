@@ -38,6 +38,8 @@ from control_plane.topology.values.endpoint_policy import (
 from control_plane.xds.fleet.fleet import Fleet
 
 log = logging.getLogger(__name__)
+USUAL_ADMIN_PORT = 9901
+"""Where an Envoy of the fleet may have its admin interface, if its bootstrap gives it a port."""
 
 
 @contextlib.asynccontextmanager
@@ -95,8 +97,9 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
 
 def _chosen_ports(settings: Settings) -> set[int]:
     """Return the ports of ours that the settings name; 0 names none."""
-    ports = (settings.api_port, settings.grpc_port, settings.classifier_port)
-    return {*ports, settings.edge_port, settings.envoy_admin_port} - {0}
+    ports = (settings.api_port, settings.grpc_port, settings.classifier_port, settings.edge_port)
+    envoys = (settings.envoy_admin_port, settings.envoy_stats_port)
+    return {port for port in (*ports, *envoys, USUAL_ADMIN_PORT) if port}
 
 
 def _endpoint_policy(settings: Settings, own_ports: set[int]) -> EndpointPolicy:
