@@ -130,6 +130,14 @@ class Regex:
         spans = [(name, match.span(number)) for name, number in self._numbers]
         return {name: subject[start:end] for name, (start, end) in spans if start >= 0}
 
+    def spans(self, subject: bytes) -> dict[str, tuple[int, int]]:
+        """Return where the named groups of the leftmost match stand; nothing if there is none."""
+        match = self._compiled.search(subject)
+        if match is None:
+            return {}
+        spans = {name: match.span(number) for name, number in self._numbers}
+        return {name: span for name, span in spans.items() if span[0] >= 0}
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Regex)
