@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import re
-import urllib.parse
 import zlib
 from collections.abc import Mapping
 
@@ -78,7 +77,7 @@ def _routing_lines(raw: bytes) -> dict[str, str] | str:
 def decode_routable_payload(text: str) -> Decoded | str:
     """Decode a routable token's payload, or a whole token, whose length and CRC are then verified.
 
-    A whole token may have a prefix of any characters, and may be percent-encoded, as in a query.
+    A whole token may have a prefix of any characters, for example ``acme:`` or ``acme-glpat-``.
 
     The payload is base64url of 16 random bytes, routing text and one length byte; in the older
     layout the routing text comes first. For example, ``EL25d_AKXDUtqLnIQHEpkG86MQM.01.0r1ajj2i3``
@@ -90,8 +89,6 @@ def decode_routable_payload(text: str) -> Decoded | str:
     """
     if len(text) > MAX_TOKEN_CHARS:
         return "the token is too long"
-    if "%" in text:
-        text = urllib.parse.unquote(text)
     if "." not in text:
         return _decode_payload(text)
     payload, reason = _verified_payload(text)
