@@ -8,7 +8,7 @@ MAX_PATTERN_CHARS = 4096
 MAX_NESTING = 50
 """Groups one within another. The compiler's parser recurses into them, three calls for each."""
 MAX_PROGRAM = 5000
-"""RE2 instructions of one pattern; the largest of GitLab's has 1,641.
+"""RE2 instructions of one pattern; the largest of GitLab's has 288.
 
 RE2's time grows with the square of that. This many take 20 ms, during which nothing else runs.
 """
