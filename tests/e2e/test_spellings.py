@@ -42,38 +42,36 @@ KNOWN = {
 }  # fmt: skip
 
 
+READ = {
+    "query": {"type": "query_string", "regexValue": "(?:^|&)v=(?<v>[^&]+)"},
+    "header": {"type": "header", "name": "^x-name$", "regexValue": "^(?<v>.+)$"},
+    "cookie": {"type": "cookie", "name": "^name$", "regexValue": "^(?<v>.+)$"},
+    "host": {"type": "host", "regexValue": "^(?<v>.+)$"},
+}
+"""By place, the match that reads a name there; in a path it is the last segment."""
+
+
 def ruleset() -> dict[str, Any]:
     """Return rules that read each bucket at each place; the path says which one is meant."""
-    value = {
-        "path": [("path", None, "/(?<v>[^/]+)$")],
-        "query": [("query_string", None, "(?:^|&)v=(?<v>[^&]+)")],
-        "header": [("header", "^x-name$", "^(?<v>.+)$")],
-        "cookie": [("cookie", "^name$", "^(?<v>.+)$")],
-        "host": [("host", None, "^(?<v>.+)$")],
-    }
     rules = []
-    for bucket in BUCKETS:
-        for place in PLACES:
-            ((kind, name, pattern),) = value[place]
-            lead = f"^/{place}/{bucket}"
-            own = {"type": kind, "regexValue": lead + pattern if kind == "path" else pattern}
-            where = [] if kind == "path" else [{"type": "path", "regexValue": f"{lead}$"}]
-            match = [*where, own | ({"name": name} if name else {})]
-            rules.append(
-                {
-                    "id": f"{place}.{bucket}",
-                    "match": match,
-                    "action": "classify",
-                    "classify": {"claims": [{bucket: "${v}"}]},
-                    "on_unknown": {"status": 404},
-                }
-            )
+    for bucket, place in itertools.product(BUCKETS, PLACES):
+        end = "$" if place in READ else "/(?<v>[^/]+)$"
+        path = {"type": "path", "regexValue": f"^/{place}/{bucket}{end}"}
+        rules.append(
+            {
+                "id": f"{place}.{bucket}",
+                "match": [path, READ[place]] if place in READ else path,
+                "action": "classify",
+                "classify": {"claims": [{bucket: "${v}"}]},
+                "on_unknown": {"status": 404},
+            }
+        )
     return {"name": "everywhere", "rules": rules}
 
 
 def names(bucket: str, choose: random.Random) -> Iterator[str]:
     """Return names in any spelling, no two of which are one."""
-    seen = set()
+    seen: set[str] = set()
     known = list(KNOWN.get(bucket, []))
     while known or len(seen) < COUNT:
         value = known.pop() if known else made_up(bucket, choose)
