@@ -82,7 +82,11 @@ class Settings(BaseSettings):
     edge_ipv6: bool | None = None
     """Whether the machines of all Envoys support IPv6. Default: whether this machine does. An Envoy
     whose kernel does not support IPv6 ends when a name has an IPv6 address."""
-    envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
+    envoy_admin_port: int | None = Field(default=None, ge=0, le=65535)
+    """A loopback port for the admin interface of the Envoy of `cellway up`, which anybody on the
+    machine can then command. None: it is a Unix socket of the user who runs us."""
+    envoy_stats_port: int | None = Field(default=None, ge=0, le=65535)
+    """A loopback port for that Envoy's /stats/prometheus and /ready alone. None: there is none."""
     cell_idle_timeout_s: float = Field(default=1.0, gt=0, le=3600)
     """How long Envoys keep an idle connection to a cell. Choose it shorter than the cells' own
     keep-alive, so that a cell never closes a connection that an Envoy is about to use."""
@@ -167,6 +171,15 @@ class Settings(BaseSettings):
         for server in servers:
             _resolver(server)
         return servers
+
+    @model_validator(mode="after")
+    def _envoy(self) -> Settings:
+        if self.envoy_admin_port is not None and self.envoy_stats_port is not None:
+            raise ValueError(
+                "envoy_stats_port: the port of envoy_admin_port has /stats/prometheus already; "
+                "leave one of the two out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grpc(self) -> Settings:

@@ -12,14 +12,15 @@ from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
+from control_plane.process.background import background_tasks
 from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import host_port, is_of_this_machine
 from control_plane.server.api_role import ApiRole
-from control_plane.server.background import background_tasks
 from control_plane.server.classifier_role import GrpcClassifier, start_classifier
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import LOOPBACK_ONLY, GrpcListener, security_of
 from control_plane.server.plane import Running
+from control_plane.server.private_data import tighten_files
 from control_plane.server.topology_role import (
     TopologyAccess,
     care_for_changes,
@@ -37,6 +38,8 @@ from control_plane.topology.values.endpoint_policy import (
 from control_plane.xds.fleet.fleet import Fleet
 
 log = logging.getLogger(__name__)
+USUAL_ADMIN_PORT = 9901
+"""Where an Envoy of the fleet may have its admin interface, if its bootstrap gives it a port."""
 
 
 @contextlib.asynccontextmanager
@@ -50,6 +53,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         VitalTaskEnded: a part without which nothing works has ended meanwhile.
     """
     _check(settings)
+    tighten_files(settings)
     async with contextlib.AsyncExitStack() as stack:
         foundation = await _lay_foundation(settings, stack)
         yield await _start_roles(foundation, stack)
@@ -93,8 +97,9 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
 
 def _chosen_ports(settings: Settings) -> set[int]:
     """Return the ports of ours that the settings name; 0 names none."""
-    ports = (settings.api_port, settings.grpc_port, settings.classifier_port)
-    return {*ports, settings.edge_port, settings.envoy_admin_port} - {0}
+    ports = (settings.api_port, settings.grpc_port, settings.classifier_port, settings.edge_port)
+    envoys = (settings.envoy_admin_port, settings.envoy_stats_port)
+    return {port for port in (*ports, *envoys, USUAL_ADMIN_PORT) if port}
 
 
 def _endpoint_policy(settings: Settings, own_ports: set[int]) -> EndpointPolicy:
