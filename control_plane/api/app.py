@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from control_plane.api import problem, state
 from control_plane.api.auth import check_scope
 from control_plane.api.background import OperationRunner
+from control_plane.api.callers import Callers
 from control_plane.api.middleware.authentication import Authentication
 from control_plane.api.middleware.body_limit import BodyLimit
 from control_plane.api.middleware.idempotency import Idempotency
@@ -67,6 +68,7 @@ def create_app(
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
     """
+    callers = Callers(topology, token)
     app = FastAPI(
         title="cellway",
         version="1",
@@ -85,5 +87,5 @@ def create_app(
     # The middleware that is added last is the outermost.
     app.add_middleware(Idempotency, topology=topology)
     app.add_middleware(BodyLimit)
-    app.add_middleware(Authentication, topology=topology, token=token)
+    app.add_middleware(Authentication, callers=callers)
     return app

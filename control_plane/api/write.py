@@ -114,7 +114,14 @@ Timeout = Annotated[str, Query(max_length=16, json_schema_extra={"pattern": "^[1
 IfMatch = Annotated[
     str | SkipJsonSchema[None], Header(json_schema_extra={"pattern": r'^(\*|(W/)?"[0-9]{1,18}")$'})
 ]
-ActorName = Annotated[str | SkipJsonSchema[None], Header(max_length=256)]
+ActorName = Annotated[
+    str | SkipJsonSchema[None],
+    Header(
+        max_length=128,
+        pattern=r"^[ -'*-~]*$",
+        description="who you say you are, for the audit: ASCII without parentheses",
+    ),
+]
 IdempotencyKey = Annotated[
     str | SkipJsonSchema[None],
     Header(max_length=MAX_IDEMPOTENCY_KEY_CHARS, description="a repeated write is done once"),

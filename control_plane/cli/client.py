@@ -131,11 +131,13 @@ class Client:
 
 
 def _actor() -> str:
-    """Return who runs the command, for example ``alice/cli``."""
+    """Return who runs the command, for example ``alice/cli``, in characters that X-Actor takes."""
     try:
-        return f"{getpass.getuser()}/cli"
+        user = getpass.getuser()
     except (OSError, KeyError):
         return f"uid {os.getuid()}/cli"
+    shown = "".join(one if one.isprintable() and one not in "()" else "_" for one in user[:64])
+    return f"{shown.encode('ascii', 'backslashreplace').decode()[:64]}/cli"
 
 
 def _failure(response: httpx.Response) -> Failure:
