@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
+from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.auth import Caller
 from control_plane.topology import Scope, Topology
 from control_plane.topology.tokens import PREFIX, RESERVED_NAME
+from control_plane.topology.values.errors import TopologyError
 
+RECHECK_S = 1.0
+"""How often the credentials of a long request are checked again."""
 _SCHEME = b"bearer "
 _CONFIGURED = Caller("", RESERVED_NAME, Scope.ADMIN)
 """An admin by configuration: the holder of the configured token, or anybody if there is none."""
@@ -53,6 +59,30 @@ class Callers:
             stored = await run_in_threadpool(self._topology.tokens.verify, text)
             return None if stored is None else Caller(stored.id, stored.name, stored.scope)
         return _CONFIGURED if self.admits_strangers else None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The credentials of a request that goes on for long; they may lose their worth meanwhile."""
+
+    callers: Callers
+    authorization: bytes
+
+    async def holds(self) -> bool:
+        """Return whether they still name a caller.
+
+        Raises:
+            TopologyError: The tokens can't be read.
+        """
+        return await self.callers.caller_of(self.authorization) is not None
+
+    async def ended(self) -> None:
+        """Return once they name no caller any more. While tokens can't be read, go on waiting."""
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            with contextlib.suppress(TopologyError):
+                if not await self.holds():
+                    return
 
 
 def _bearer_token(authorization: bytes) -> bytes:

@@ -72,8 +72,8 @@ class Client:
         self.actor = _actor()
         """Who calls, as the audit shows it, for example ``alice/cli``."""
         headers = {"x-actor": self.actor}
-        if token:
-            headers["authorization"] = f"Bearer {token}"
+        if token is not None:
+            headers["authorization"] = f"Bearer {_checked(token)}"
         self._http = httpx.Client(base_url=server, headers=headers, timeout=TIMEOUT_S)
         self._server = server
 
@@ -128,6 +128,21 @@ class Client:
             if cursor is None:
                 return items, False
         return items, True
+
+
+def _checked(token: str) -> str:
+    """Return a token that can be sent.
+
+    Raises:
+        Failure: it is empty, as an unset variable of a script is, or has other characters.
+    """
+    if not token.strip():
+        text = "the token is empty: set CELLWAY_TOKEN (or --token), or leave it out altogether"
+        raise Failure(text, Exit.USAGE)
+    if not all("!" <= one <= "~" for one in token):
+        text = "the token has a space or another character that no token has; copy it again"
+        raise Failure(text, Exit.USAGE)
+    return token
 
 
 def _actor() -> str:

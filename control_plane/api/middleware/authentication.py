@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from control_plane.api.auth import CALLER, is_open
 from control_plane.api.callers import Callers
 from control_plane.api.middleware.asgi import App, Message, Receive, Send, values_of
@@ -15,8 +17,10 @@ class Authentication:
     A probe that needs no credentials has no caller.
     """
 
-    def __init__(self, app: App, callers: Callers) -> None:
+    def __init__(self, app: App, callers: Callers, refused: Callable[[str], None]) -> None:
+        """Wrap an app; ``refused`` is told the code of each refusal."""
         self._app = app
+        self._refused = refused
         self._callers = callers
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -32,6 +36,7 @@ class Authentication:
             await topology_problem(error)(scope, receive, send)
             return
         if caller is None:
+            self._refused("unauthenticated")
             answer = problem(401, "send Authorization: Bearer <token>", code="unauthenticated")
             answer.headers["www-authenticate"] = "Bearer"
             await answer(scope, receive, send)

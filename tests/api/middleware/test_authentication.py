@@ -28,7 +28,7 @@ async def sent(
     topology: Topology, inner: InnerApp, authorization: str | None, token: str | None = TOKEN
 ) -> Connection:
     headers = [(b"Authorization", authorization.encode())] if authorization is not None else []
-    return await sent_to(Authentication(inner, Callers(topology, token)), headers=headers)
+    return await sent_to(Authentication(inner, Callers(topology, token), print), headers=headers)
 
 
 @pytest.mark.parametrize("authorization", [f"Bearer {TOKEN}", f"bearer   {TOKEN}  "])
@@ -74,13 +74,13 @@ async def test_two_credentials_are_none(topology: Topology) -> None:
     inner = InnerApp()
     twice = [(b"authorization", f"Bearer {TOKEN}".encode())] * 2
     assert (
-        await sent_to(Authentication(inner, Callers(topology, TOKEN)), headers=twice)
+        await sent_to(Authentication(inner, Callers(topology, TOKEN), print), headers=twice)
     ).status == 401
     assert inner.scopes == []
 
 
 async def test_a_stranger_s_body_is_left_unread(topology: Topology) -> None:
-    app = Authentication(InnerApp(), Callers(topology, TOKEN))
+    app = Authentication(InnerApp(), Callers(topology, TOKEN), print)
     for path in ("/v1/cells", "/healthz"):
         refused = await sent_to(app, b"x", path=path)
         assert refused.status == 401
@@ -88,7 +88,7 @@ async def test_a_stranger_s_body_is_left_unread(topology: Topology) -> None:
 
 
 async def test_probes_need_no_token(topology: Topology) -> None:
-    app = Authentication(InnerApp(), Callers(topology, TOKEN))
+    app = Authentication(InnerApp(), Callers(topology, TOKEN), print)
     assert (await sent_to(app, method="GET", path="/readyz")).status == 200
 
 
