@@ -81,18 +81,7 @@ def create_app(
         edges: What Envoys report of the cells' health.
     """
     callers = Callers(topology, token)
-    app = FastAPI(
-        title="cellway",
-        version="1",
-        openapi_url="/openapi.json",
-        docs_url="/docs",
-        responses=answers.PROBLEMS,
-        dependencies=[
-            Depends(check_scope),
-            Depends(strict_query),
-            Depends(media_type_check(refused)),
-        ],
-    )
+    app = _described(refused)
     runner = OperationRunner(topology)
     parts = ApiState(
         topology, nodes, edges or Book(), metrics, alarm, runner, gateway, callers,
@@ -109,7 +98,19 @@ def create_app(
     app.add_middleware(Idempotency, topology=topology)
     app.add_middleware(BodyLimit)
     app.add_middleware(Authentication, callers=callers, refused=refused)
-    app.add_middleware(
-        OwnOrigin, hosts=hosts, admits_strangers=callers.admits_strangers, refused=refused
-    )
+    strangers = callers.admits_strangers
+    app.add_middleware(OwnOrigin, hosts=hosts, admits_strangers=strangers, refused=refused)
     return app
+
+
+def _described(refused: Callable[[str], None]) -> FastAPI:
+    """Return an app without operations, whose description and checks all operations share."""
+    checks = (check_scope, strict_query, media_type_check(refused))
+    return FastAPI(
+        title="cellway",
+        version="1",
+        openapi_url="/openapi.json",
+        docs_url="/docs",
+        responses=answers.PROBLEMS,
+        dependencies=[Depends(check) for check in checks],
+    )

@@ -37,7 +37,7 @@ from control_plane.topology.values.errors import KeyTaken
 MAX_AGE = timedelta(hours=24)
 MAX_ROWS_OF_CALLER = 10_000
 MAX_BYTES_OF_CALLER = 32 << 20
-MAX_BYTES = 256 << 20
+MAX_BYTES_OF_ALL = 256 << 20
 """Of all callers together. The caller with the most bytes then loses its oldest keys."""
 MAX_ANSWER_BYTES = 64 << 10
 """Larger answers are not stored."""
@@ -159,7 +159,7 @@ def make_room(connection: Connection, caller: str, at: datetime) -> None:
         counted = connection.execute(sizes).all()
         if counted:
             total = sum(int(row[1]) for row in counted)
-            _forget(connection, counted[0][0], 0, total - MAX_BYTES)
+            _forget(connection, counted[0][0], 0, total - MAX_BYTES_OF_ALL)
 
 
 def _forget(connection: Connection, caller: str, rows: int, size: int) -> None:

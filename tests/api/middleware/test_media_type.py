@@ -41,9 +41,10 @@ def test_only_documented_media_types_are_read(tmp_path: Path) -> None:
                 assert (answer.status_code, answer.json()["code"]) == (415, "media-type"), path
                 assert "application/" in answer.json()["accepts"][0]
         twice = [("content-type", "application/x-ndjson"), ("content-type", "text/plain")]
-        for headers in (*({"content-type": one} for one in FOREIGN), twice):
-            answer = api.post("/v1/claims/import", content=BODY, headers=headers)
-            assert answer.status_code == 415, headers
+        sent = [*([("content-type", one)] for one in FOREIGN), twice]
+        for lines in sent:
+            answer = api.post("/v1/claims/import", content=BODY, headers=lines)
+            assert answer.status_code == 415, lines
         assert api.get("/v1/topology").json()["revision"] == before
         assert api.get("/v1/claims").json()["items"] == []
 

@@ -230,7 +230,7 @@ def test_who_has_the_most_makes_room_for_all(
     """Random callers write: the bounds hold, and no caller with the least loses a key."""
     size = idempotency.ROW_BYTES
     monkeypatch.setattr(idempotency, "CHECK_TOTAL_EVERY", 1)
-    monkeypatch.setattr(idempotency, "MAX_BYTES", 20 * size)
+    monkeypatch.setattr(idempotency, "MAX_BYTES_OF_ALL", 20 * size)
     monkeypatch.setattr(idempotency, "MAX_ROWS_OF_CALLER", 15)
     choose = random.Random(seed)
     written: dict[str, list[str]] = {"quiet": ["q0", "q1"]}
