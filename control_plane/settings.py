@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 Role = Literal["api", "xds", "classifier", "topology"]
 API_PORT = "--api-port (CELLWAY_API_PORT)"
@@ -24,11 +26,21 @@ CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
 
 
+MIN_TOKEN_CHARS = 16
+MAX_TOKEN_CHARS = 1024
+_TOKEN = re.compile(rf"[\x21-\x7e]{{{MIN_TOKEN_CHARS},{MAX_TOKEN_CHARS}}}\Z")
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,252})\Z")
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Port 0 means any free one; it is printed at the start."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CELLWAY_", toml_file="cellway.toml", extra="forbid", frozen=True
+        env_prefix="CELLWAY_",
+        toml_file="cellway.toml",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     database_url: str = Field(default="sqlite:///.cellway/cellway.db", repr=False)
@@ -108,7 +120,10 @@ class Settings(BaseSettings):
     debug_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """The callers (CIDR) whose responses show cell, rule, tier and revision."""
     api_token: SecretStr | None = None
-    """An admin's token. It is needed if ``host`` is not loopback."""
+    """An admin's token. It is needed if ``host`` is not loopback. Read it as ``admin_token``."""
+    api_hosts: tuple[str, ...] = ()
+    """The names and IP addresses by which clients reach the API, beside those of loopback. Default:
+    any with a token, none without one."""
     force_shrink: bool = False
     """Whether to publish a snapshot that lacks most of the cells of the one before."""
     data_dir: Path = Path(".cellway")
@@ -125,6 +140,47 @@ class Settings(BaseSettings):
     """A file to which changes are appended before they are forgotten, one a line (JSON)."""
     health_interval_s: float = Field(default=2.0, ge=0, le=3600)
     """How often the control plane probes cells that have a health check; 0: never."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _given(cls, value: Any, info: ValidationInfo) -> Any:
+        # In a compose file, a variable that is not set becomes an empty text.
+        if isinstance(value, str) and not value.strip():
+            name = _variable(info)
+            raise ValueError(f"{name} is empty: set it to something, or leave it out altogether")
+        return value
+
+    @field_validator("api_token")
+    @classmethod
+    def _token(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        text = None if token is None else token.get_secret_value()
+        if text is not None and not _TOKEN.match(text):
+            # Anybody who reaches the port may guess, as fast as it answers.
+            raise ValueError(
+                f"{_variable(info)} needs {MIN_TOKEN_CHARS} to {MAX_TOKEN_CHARS} letters, digits or"
+                f" other visible ASCII characters; it has {len(text)} characters. A shorter one can"
+                " be guessed. Make one with: openssl rand -hex 32"
+            )
+        return token
+
+    @field_validator("api_hosts")
+    @classmethod
+    def _api_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_api_host(host) for host in hosts)
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _password(cls, url: str | None, info: ValidationInfo) -> str | None:
+        # The messages leave the URL out, because it may hold a password.
+        name = _variable(info)
+        try:
+            password = None if url is None else make_url(url).password
+        except (SQLAlchemyError, ValueError):
+            raise ValueError(f"{name} is no URL; see docs/operating.md") from None
+        if password == "":
+            text = "has an empty password: give one, or leave out the colon before the @"
+            raise ValueError(f"{name} {text}")
+        return url
 
     @field_validator("redis_url")
     @classmethod
@@ -196,6 +252,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def admin_token(self) -> str | None:
+        """The text of ``api_token``. No other place tells whether there is one."""
+        return None if self.api_token is None else self.api_token.get_secret_value()
+
+    @property
     def grpc_tls(self) -> tuple[Path, Path, Path] | None:
         """The files of certificate, key and client CA; None if gRPC is plaintext."""
         certificate, key, ca = self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca
@@ -242,6 +303,26 @@ class Settings(BaseSettings):
             return self.host == "localhost"
 
 
+def _variable(info: ValidationInfo) -> str:
+    """Return the name of a setting as a variable of the environment."""
+    return f"CELLWAY_{(info.field_name or '').upper()}"
+
+
+def _api_host(host: str) -> str:
+    """Return a host name or an IP address as the API compares it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    text = host.lower().removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        if _HOST_NAME.match(text):
+            return text
+    raise ValueError(f"{host!r}: give a host's name or IP address, without scheme, port or *")
+
+
 def _resolver(server: str) -> tuple[str, int]:
     """Read ``IP``, ``IP:port`` or ``[IPv6]:port``; the default port is 53.
 
@@ -273,7 +354,7 @@ def check_exposure(settings: Settings) -> None:
     Raises:
         TokenNeeded: the message says what to set.
     """
-    if "api" in settings.roles and not settings.loopback and settings.api_token is None:
+    if "api" in settings.roles and not settings.loopback and settings.admin_token is None:
         raise TokenNeeded(
             f"the API would listen on {settings.host} without a token: set CELLWAY_API_TOKEN, "
             "or listen on 127.0.0.1"

@@ -72,8 +72,8 @@ class Client:
         self.actor = _actor()
         """Who calls, as the audit shows it, for example ``alice/cli``."""
         headers = {"x-actor": self.actor}
-        if token:
-            headers["authorization"] = f"Bearer {token}"
+        if token is not None:
+            headers["authorization"] = f"Bearer {_checked(token)}"
         self._http = httpx.Client(base_url=server, headers=headers, timeout=TIMEOUT_S)
         self._server = server
 
@@ -130,12 +130,29 @@ class Client:
         return items, True
 
 
+def _checked(token: str) -> str:
+    """Return a token that can be sent.
+
+    Raises:
+        Failure: it is empty, as an unset variable of a script is, or has other characters.
+    """
+    if not token.strip():
+        text = "the token is empty: set CELLWAY_TOKEN (or --token), or leave it out altogether"
+        raise Failure(text, Exit.USAGE)
+    if not all("!" <= one <= "~" for one in token):
+        text = "the token has a space or another character that no token has; copy it again"
+        raise Failure(text, Exit.USAGE)
+    return token
+
+
 def _actor() -> str:
-    """Return who runs the command, for example ``alice/cli``."""
+    """Return who runs the command, for example ``alice/cli``, in characters that X-Actor takes."""
     try:
-        return f"{getpass.getuser()}/cli"
+        user = getpass.getuser()
     except (OSError, KeyError):
         return f"uid {os.getuid()}/cli"
+    shown = "".join(one if one.isprintable() and one not in "()" else "_" for one in user[:64])
+    return f"{shown.encode('ascii', 'backslashreplace').decode()[:64]}/cli"
 
 
 def _failure(response: httpx.Response) -> Failure:

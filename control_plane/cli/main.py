@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -84,6 +85,9 @@ def options(
     ] = "5s",
 ) -> None:
     """Keep the options that all commands share."""
+    if token is None:
+        # Typer takes an empty variable for one that is not set.
+        token = os.environ.get("CELLWAY_TOKEN")
     no_input = no_input or not sys.stdin.isatty()
     context = Context(server, token, output, yes, no_input, dry_run, wait, timeout)
     ctx.obj = context

@@ -44,6 +44,10 @@ MEANINGS: Mapping[str, str] = {
     "cellway_lease_oldest_seconds": "Age of the oldest open lease",
     "cellway_sequence_used_ratio": "Share of its ids that a cell has reported as used",
     "cellway_sequences_restored": "1 while the database is older than the sequences' mark file",
+    "cellway_api_refused_total": (
+        "Requests to the REST API that were refused at the door: unknown callers, other hosts, "
+        "other sites' pages, wrong media types, too many streams or waits"
+    ),
     "cellway_background_restarts_total": "Background tasks that failed and were started again",
     "cellway_db_seconds": "Time of a statement in the database",
     "cellway_classifier_workers": "Classifier processes",

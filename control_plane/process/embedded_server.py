@@ -27,6 +27,8 @@ def embedded(app: Any, *, log_level: str = "warning") -> EmbeddedServer:
         log_level=log_level,
         access_log=False,
         lifespan="off",
+        # Any program on this machine could forge X-Forwarded-For, and the audit shows the address.
+        proxy_headers=False,
         timeout_keep_alive=75,
         server_header=False,
         date_header=False,

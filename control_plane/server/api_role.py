@@ -44,7 +44,9 @@ class ApiRole:
             foundation.fleet,
             metrics=scrape.text,
             alarm=plane.alarm,
-            token=settings.api_token.get_secret_value() if settings.api_token else None,
+            token=settings.admin_token,
+            hosts=settings.api_hosts,
+            refused=foundation.metrics.api.refused,
             gateway=_gateway(foundation, access),
             edges=foundation.edges,
         )

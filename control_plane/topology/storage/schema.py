@@ -252,12 +252,16 @@ idempotency = Table(
     Column("body", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("since", BigInteger, nullable=True),
+    Column("caller", String(64), nullable=False),
+    Column("size", Integer, nullable=False),
     Index("ix_idempotency_at", "at"),
+    Index("ix_idempotency_caller", "caller", "at", "size"),
 )
 """Requests that were carried out under an idempotency key, and their answers.
 
 ``status`` is the HTTP status of the answer, or below 100 where there is none (see `idempotency`).
-``since`` is the revision before the request's first write.
+``since`` is the revision before the request's first write. ``caller`` is whose key it is, and
+``size`` how many bytes the row counts for among the caller's.
 """
 
 tokens = Table(
