@@ -12,8 +12,9 @@ from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
-from control_plane.process.event_loop import until_signal
+from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import host_port
+from control_plane.process.loop_lag import LoopLag
 from control_plane.server.api_role import ApiRole
 from control_plane.server.background import background_tasks
 from control_plane.server.classifier_role import GrpcClassifier, start_classifier
@@ -68,6 +69,7 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
     tasks = await stack.enter_async_context(background_tasks(metrics.background))
+    tasks.start("event loop lag", LoopLag(metrics.event_loop).run)
     tasks.start("wake-ups", CommitNotifications(topology).run)
     return Foundation(
         settings=settings,
@@ -130,6 +132,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     # From the first moment on: a signal during the start must not leave workers behind.
     signalled = asyncio.create_task(until_signal())
     async with running(settings) as plane:
+        settle()
         ports = plane.ports
         announce(f"cellway is up (pid {os.getpid()})")
         if ports.api:

@@ -131,6 +131,7 @@ async def _up(settings: Settings) -> None:
     # From the first moment on: a signal during the start must not leave an Envoy behind.
     signalled = asyncio.create_task(until_signal())
     async with everything(settings, outlive=True) as (plane, proxy, admin):
+        settle()
         edge = host_port(settings.edge_host, plane.settings.edge_port)
         messages.print(f"edge (Envoy)  http://{edge}")
         messages.print(f"Envoy admin   http://127.0.0.1:{admin} (log: {proxy.log})")
