@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from control_plane.api import problem, state
 from control_plane.api.auth import check_scope
 from control_plane.api.background import OperationRunner
+from control_plane.api.long_work import LongWork
 from control_plane.api.middleware.authentication import Authentication
 from control_plane.api.middleware.body_limit import BodyLimit
 from control_plane.api.middleware.idempotency import Idempotency
@@ -52,6 +53,7 @@ def create_app(
     token: str | None = None,
     gateway: Gateway | None = None,
     edges: Book | None = None,
+    refused: Callable[[str], None] = lambda _: None,
 ) -> FastAPI:
     """Return the API over a topology and a fleet.
 
@@ -66,6 +68,7 @@ def create_app(
             one of the topology's. Without it, callers without a token are admins.
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
+        refused: Is told, in a word, why a request is refused for the sake of others.
     """
     app = FastAPI(
         title="cellway",
@@ -77,6 +80,7 @@ def create_app(
     )
     runner = OperationRunner(topology)
     state.install(app, ApiState(topology, nodes, edges or Book(), metrics, alarm, runner, gateway))
+    app.state.long_work = LongWork(refused)
     for module in _ROUTES:
         app.include_router(module.router)
     if gateway is not None:

@@ -155,7 +155,10 @@ async def _on_ruleset_error(_: Request, error: RulesetError) -> JSONResponse:
 
 
 async def _on_problem(_: Request, error: ProblemError) -> JSONResponse:
-    return problem(error.status, error.detail, **error.members)
+    answer = problem(error.status, error.detail, **error.members)
+    if error.status == 503:
+        answer.headers["retry-after"] = "1"
+    return answer
 
 
 async def _on_validation_error(_: Request, error: RequestValidationError) -> JSONResponse:

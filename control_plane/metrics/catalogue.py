@@ -42,9 +42,9 @@ MEANINGS: Mapping[str, str] = {
     "cellway_sequence_used_ratio": "Share of its ids that a cell has reported as used",
     "cellway_sequences_restored": "1 while the database is older than the sequences' mark file",
     "cellway_background_restarts_total": "Background tasks that failed and were started again",
-    "cellway_event_loop_lag_seconds": "How late the event loop was, measured a hundred times a second",
+    "cellway_event_loop_lag_seconds": "How late the event loop was, 100 times a second",
     "cellway_event_loop_own_lag_seconds": (
-        "The same, but for the time in which the process had no processor"
+        "How much of that the process itself was busy; the rest took other programs"
     ),
     "cellway_db_seconds": "Time of a statement in the database",
     "cellway_classifier_workers": "Classifier processes",

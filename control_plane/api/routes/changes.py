@@ -15,6 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from control_plane.api.auth import VIEWER
+from control_plane.api.long_work import TheWork
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.changes import ChangeList
 from control_plane.api.state import TheTopology
@@ -30,6 +32,7 @@ router = APIRouter(prefix="/v1", tags=["changes"])
 @router.get("/changes", response_class=JSONResponse, responses=_ANSWERS, openapi_extra=VIEWER)
 async def list_changes(
     topology: TheTopology,
+    work: TheWork,
     since: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header()] = "",
@@ -43,16 +46,21 @@ async def list_changes(
     made. ``Last-Event-ID`` overrides ``since``. 410: changes after that revision were deleted.
     """
     after = last_event_id if last_event_id is not None else since
-    changes = await run_in_threadpool(topology.changes.since, after, limit=limit)
-    if "text/event-stream" in accept:
-        return StreamingResponse(_events(topology, after), media_type="text/event-stream")
-    more = len(changes) >= limit
-    return JSONResponse(
-        {
+
+    def read() -> Response:
+        changes = topology.changes.since(after, limit=limit)
+        more = len(changes) >= limit
+        document = {
             "items": [change.as_dict() for change in changes],
             "next": changes[-1].revision if changes and more else None,
         }
-    )
+        return rendered(document)
+
+    if "text/event-stream" in accept:
+        # A feed that begins too late is told as such before the answer begins.
+        await run_in_threadpool(topology.changes.since, after, limit=1)
+        return StreamingResponse(_events(topology, after), media_type="text/event-stream")
+    return await work(read)
 
 
 async def _events(topology: Topology, after: int) -> AsyncIterator[str]:

@@ -13,7 +13,7 @@ from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
 from control_plane.process.envoy import Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
-from control_plane.process.event_loop import until_signal
+from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import host_port, reachable
 from control_plane.server import Running, VitalTaskEnded, running, serve
 from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
