@@ -51,9 +51,9 @@ def create_app(
     metrics: Callable[[], Awaitable[bytes]],
     alarm: Callable[[], str | None],
     token: str | None = None,
+    refused: Callable[[str], None] = lambda _: None,
     gateway: Gateway | None = None,
     edges: Book | None = None,
-    refused: Callable[[str], None] = lambda _: None,
 ) -> FastAPI:
     """Return the API over a topology and a fleet.
 
@@ -66,9 +66,9 @@ def create_app(
         alarm: Returns why the newest revision is not published; None if it is.
         token: The token of an admin. With it, every call but the probes needs a token: this one or
             one of the topology's. Without it, callers without a token are admins.
+        refused: Is told the code of each request that is refused at the door.
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
-        refused: Is told, in a word, why a request is refused for the sake of others.
     """
     app = FastAPI(
         title="cellway",
@@ -88,6 +88,6 @@ def create_app(
     problem.install(app)
     # The middleware that is added last is the outermost.
     app.add_middleware(Idempotency, topology=topology)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, refused=refused)
     app.add_middleware(Authentication, topology=topology, token=token)
     return app

@@ -156,7 +156,7 @@ async def _on_ruleset_error(_: Request, error: RulesetError) -> JSONResponse:
 
 async def _on_problem(_: Request, error: ProblemError) -> JSONResponse:
     answer = problem(error.status, error.detail, **error.members)
-    if error.status == 503:
+    if error.status in {429, 503}:
         answer.headers["retry-after"] = "1"
     return answer
 

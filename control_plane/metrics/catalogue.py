@@ -42,6 +42,10 @@ MEANINGS: Mapping[str, str] = {
     "cellway_sequence_used_ratio": "Share of its ids that a cell has reported as used",
     "cellway_sequences_restored": "1 while the database is older than the sequences' mark file",
     "cellway_background_restarts_total": "Background tasks that failed and were started again",
+    "cellway_api_refused_total": (
+        "Requests to the REST API that were refused at the door: unknown callers, other hosts, "
+        "other sites' pages, wrong media types, too many streams or waits, bounds"
+    ),
     "cellway_event_loop_lag_seconds": "How late the event loop was, 100 times a second",
     "cellway_event_loop_own_lag_seconds": (
         "How much of that the process itself was busy; the rest took other programs"

@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from control_plane.metrics.aggregate import Together
+from control_plane.metrics.api import ApiMetrics
 from control_plane.metrics.background import BackgroundMetrics
 from control_plane.metrics.catalogue import gauge
 from control_plane.metrics.cells import CellMetrics
@@ -70,6 +71,7 @@ class Metrics:
         self.sequences = SequenceMetrics(registry)
         self.database = DatabaseMetrics(registry)
         self.workers = WorkerMetrics(registry)
+        self.api = ApiMetrics(registry)
         self.background = BackgroundMetrics(registry)
         self.event_loop = EventLoopMetrics(registry)
         self.classifier = CollectorRegistry()

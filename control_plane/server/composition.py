@@ -15,7 +15,7 @@ from control_plane.metrics.server import Metrics
 from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import host_port
 from control_plane.process.loop_lag import LoopLag
-from control_plane.server.api_role import ApiRole
+from control_plane.server.api_role import ApiRole, api_tls
 from control_plane.server.background import background_tasks
 from control_plane.server.classifier_role import GrpcClassifier, start_classifier
 from control_plane.server.foundation import Foundation
@@ -57,6 +57,9 @@ def _check(settings: Settings) -> None:
     security = security_of(settings)
     if security is not None:
         security.files.read()
+    tls = api_tls(settings)
+    if tls is not None:
+        tls.read()
 
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
@@ -136,7 +139,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         ports = plane.ports
         announce(f"cellway is up (pid {os.getpid()})")
         if ports.api:
-            announce(f"  API         http://{host_port(settings.host, ports.api)}")
+            announce(f"  API         {settings.api_scheme}://{host_port(settings.host, ports.api)}")
         if ports.grpc:
             announce(f"  gRPC (xDS)  {host_port(settings.grpc_host, ports.grpc)}")
             if settings.grpc_host != settings.host:

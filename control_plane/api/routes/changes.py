@@ -21,6 +21,7 @@ from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.changes import ChangeList
 from control_plane.api.state import TheTopology
 from control_plane.topology import Topology
+from control_plane.topology.values.change import Change
 
 HEARTBEAT_S = 15.0
 POLL_S = 0.5
@@ -46,21 +47,19 @@ async def list_changes(
     made. ``Last-Event-ID`` overrides ``since``. 410: changes after that revision were deleted.
     """
     after = last_event_id if last_event_id is not None else since
-
-    def read() -> Response:
-        changes = topology.changes.since(after, limit=limit)
-        more = len(changes) >= limit
-        document = {
-            "items": [change.as_dict() for change in changes],
-            "next": changes[-1].revision if changes and more else None,
-        }
-        return rendered(document)
-
+    changes = await run_in_threadpool(topology.changes.since, after, limit=limit)
     if "text/event-stream" in accept:
-        # A feed that begins too late is told as such before the answer begins.
-        await run_in_threadpool(topology.changes.since, after, limit=1)
         return StreamingResponse(_events(topology, after), media_type="text/event-stream")
-    return await work(read)
+    return await work(lambda: _listed(changes, limit))
+
+
+def _listed(changes: list[Change], limit: int) -> Response:
+    more = len(changes) >= limit
+    document = {
+        "items": [change.as_dict() for change in changes],
+        "next": changes[-1].revision if changes and more else None,
+    }
+    return rendered(document)
 
 
 async def _events(topology: Topology, after: int) -> AsyncIterator[str]:
