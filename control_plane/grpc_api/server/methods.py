@@ -26,6 +26,9 @@ from control_plane.names import CELL_ID_METADATA, MAX_IDEMPOTENCY_KEY_CHARS
 from control_plane.topology.values.errors import TopologyError
 
 _IDEMPOTENCY_KEY = "idempotency-key"
+MAX_REQUEST_BYTES = 1 << 20
+"""To read a request holds the event loop: half a million empty records, which are so many bytes,
+for 20 ms. An update of 1,000 claims is 0.1 to 0.3 MiB."""
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -78,9 +81,10 @@ class Executors:
 
 
 @dataclass(frozen=True, slots=True)
-class _Malformed:
-    """A request whose bytes are no message of the method's request type."""
+class _Unreadable:
+    """A request whose bytes are too many, or no message of the method's request type."""
 
+    code: grpc.StatusCode
     reason: str
 
 
@@ -109,7 +113,7 @@ def _handler(
     name = f"/{service.descriptor.full_name}/{method.name}"
     answer = _answerer(service, method.name, executors)
 
-    async def serve(request: Message | _Malformed, context: Context) -> Message:
+    async def serve(request: Message | _Unreadable, context: Context) -> Message:
         started = time.perf_counter()
         code, text = Code.UNKNOWN, ""
         try:
@@ -153,22 +157,26 @@ def _answerer(
     )
 
 
-def _reader(kind: type[Message]) -> Callable[[bytes], Message | _Malformed]:
+def _reader(kind: type[Message]) -> Callable[[bytes], Message | _Unreadable]:
     parse = kind.FromString
 
-    def read(data: bytes) -> Message | _Malformed:
+    def read(data: bytes) -> Message | _Unreadable:
+        if len(data) > MAX_REQUEST_BYTES:
+            reason = f"the request has {len(data)} bytes; at most {MAX_REQUEST_BYTES}"
+            return _Unreadable(Code.RESOURCE_EXHAUSTED, reason)
         try:
             return parse(data)
         except DecodeError as error:
             # gRPC itself would answer INTERNAL, which clients retry.
-            return _Malformed(f"the request is no {kind.DESCRIPTOR.full_name}: {error}")
+            reason = f"the request is no {kind.DESCRIPTOR.full_name}: {error}"
+            return _Unreadable(Code.INVALID_ARGUMENT, reason)
 
     return read
 
 
-def _readable(request: Message | _Malformed) -> Message:
-    if isinstance(request, _Malformed):
-        raise CallError(Code.INVALID_ARGUMENT, request.reason)
+def _readable(request: Message | _Unreadable) -> Message:
+    if isinstance(request, _Unreadable):
+        raise CallError(request.code, request.reason)
     return request
 
 

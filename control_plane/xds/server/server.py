@@ -22,6 +22,7 @@ from control_plane.xds.server.limits import Limits
 from control_plane.xds.server.revision_probe import RevisionProbe
 from control_plane.xds.server.sender import ResponseTooLarge
 from control_plane.xds.server.stream import Stream, StreamServices
+from control_plane.xds.server.wakes import Wakes
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.session.delta_request import DeltaRequest
 from control_plane.xds.session.ledger import ProtocolError
@@ -82,6 +83,8 @@ class XdsServer:
         )
         self._guards_shrink = not force_shrink
         self._streams: set[Stream] = set()
+        self._wakes = Wakes()
+        cache.watch(lambda: self._wakes.wake([stream.wake for stream in self._streams]))
         self._stopping = False
         self.sent_resource_bytes = 0
         """Bytes of resources sent since the start. A reconnect without changes adds none."""
@@ -154,7 +157,6 @@ class XdsServer:
         if self._stopping:
             return
         self._streams.add(stream)
-        unwatch = self._services.cache.watch(stream.wake)
         try:
             await stream.run()
         except ProtocolError as error:
@@ -162,7 +164,7 @@ class XdsServer:
         except ResponseTooLarge as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         finally:
-            unwatch()
+            self._wakes.forget(stream.wake)
             self._streams.discard(stream)
 
     @property
