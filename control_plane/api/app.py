@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from control_plane.api import problem, state
 from control_plane.api.auth import check_scope
@@ -14,6 +16,7 @@ from control_plane.api.middleware.authentication import Authentication
 from control_plane.api.middleware.body_limit import BodyLimit
 from control_plane.api.middleware.idempotency import Idempotency
 from control_plane.api.middleware.strict_query import strict_query
+from control_plane.api.rendering import rendered
 from control_plane.api.routes import (
     audit,
     bulk,
@@ -81,6 +84,8 @@ def create_app(
     runner = OperationRunner(topology)
     state.install(app, ApiState(topology, nodes, edges or Book(), metrics, alarm, runner, gateway))
     app.state.long_work = LongWork(refused)
+    # Before FastAPI's own route, which would work the description out on the event loop.
+    app.router.routes.insert(0, Route("/openapi.json", _description, include_in_schema=False))
     for module in _ROUTES:
         app.include_router(module.router)
     if gateway is not None:
@@ -91,3 +96,10 @@ def create_app(
     app.add_middleware(BodyLimit, refused=refused)
     app.add_middleware(Authentication, topology=topology, token=token)
     return app
+
+
+async def _description(request: Request) -> Response:
+    """Return the description of the API, which takes a second to work out the first time."""
+    app: FastAPI = request.app
+    work: LongWork = app.state.long_work
+    return await work.run("", lambda: rendered(app.openapi()))
