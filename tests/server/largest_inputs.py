@@ -21,7 +21,7 @@ from control_plane.grpc_api.generated import (
     sequence_service_pb2,
 )
 from control_plane.grpc_api.generated.claims.v1 import service_pb2
-from control_plane.grpc_api.server.methods import MAX_REQUEST_BYTES
+from control_plane.grpc_api.server.methods import MAX_PARTS
 from control_plane.routing.rules.limits import MAX_RULES
 from control_plane.xds.server.transport import MAX_RECEIVED_BYTES
 
@@ -152,10 +152,13 @@ def grpc_calls() -> Iterator[tuple[str, bytes]]:
             ]
             texts = [one for one in method.input_type.fields if one.cpp_type == one.CPPTYPE_STRING]
             for one in lists:
-                yield name, bytes([one.number << 3 | 2, 0]) * (MAX_REQUEST_BYTES // 2)
+                for size in (MAX_PARTS, MAX_RECEIVED_BYTES):
+                    yield name, bytes([one.number << 3 | 2, 0]) * (size // 2)
+                # Of these, a half looks like text.
+                record = bytes([one.number << 3 | 2, 0x20]) + b"\xa2\x06\x1d" + b"x" * 29
+                yield name, record * (MAX_RECEIVED_BYTES // len(record))
             for one in texts:
-                yield name, _text(one.number, MAX_REQUEST_BYTES - 8)
-            yield name, b"\x00" * (MAX_REQUEST_BYTES + 1)
+                yield name, _text(one.number, MAX_RECEIVED_BYTES - 8)
     claim = classify_service_pb2.ClassifyRequest()
     for _ in range(100):
         claim.claims.add(route="É" * 5000)
