@@ -150,15 +150,17 @@ def grpc_calls() -> Iterator[tuple[str, bytes]]:
             lists = [
                 one for one in method.input_type.fields if one.is_repeated and one.message_type
             ]
+            # Whatever else is missing, it is not the cell that the request is refused for.
+            cell = _cell_id(method)
             texts = [one for one in method.input_type.fields if one.cpp_type == one.CPPTYPE_STRING]
             for one in lists:
                 for size in (MAX_PARTS, MAX_RECEIVED_BYTES):
-                    yield name, bytes([one.number << 3 | 2, 0]) * (size // 2)
+                    yield name, cell + bytes([one.number << 3 | 2, 0]) * (size // 2 - 1)
                 # Of these, a half looks like text.
                 record = bytes([one.number << 3 | 2, 0x20]) + b"\xa2\x06\x1d" + b"x" * 29
-                yield name, record * (MAX_RECEIVED_BYTES // len(record))
+                yield name, cell + record * (MAX_RECEIVED_BYTES // len(record) - 1)
             for one in texts:
-                yield name, _text(one.number, MAX_RECEIVED_BYTES - 8)
+                yield name, cell + _text(one.number, MAX_RECEIVED_BYTES - 8)
     claim = classify_service_pb2.ClassifyRequest()
     for _ in range(100):
         claim.claims.add(route="É" * 5000)
@@ -191,12 +193,16 @@ def stream_messages() -> Iterator[tuple[str, bytes]]:
     )
     delta.node.metadata.update({str(number): {} for number in range(size // 40)})
     yield f"{ads}/DeltaAggregatedResources", delta.SerializeToString()
+    status = "/envoy.service.status.v3.ClientStatusDiscoveryService/StreamClientStatus"
     csds = csds_pb2.ClientStatusRequest()
     csds.node_matchers.add().node_id.exact = "x" * size
-    yield (
-        "/envoy.service.status.v3.ClientStatusDiscoveryService/StreamClientStatus",
-        csds.SerializeToString(),
-    )
+    yield status, csds.SerializeToString()
+    csds = csds_pb2.ClientStatusRequest()
+    for number in range(100):
+        csds.node_matchers.add().node_id.safe_regex.regex = f"[a-z]{{1,1000}}{number}"
+    yield status, csds.SerializeToString()
+    csds.node_matchers[0].node_id.safe_regex.regex = "(a|b)" * (size // 10)
+    yield status, csds.SerializeToString()
 
 
 def check_request() -> bytes:
@@ -208,3 +214,9 @@ def check_request() -> bytes:
         http.headers[f"x-{number}"] = "y" * 500
     message: bytes = request.SerializeToString()
     return message
+
+
+def _cell_id(method: Any) -> bytes:
+    """The field that names cell 1, if the method's request has it."""
+    one = method.input_type.fields_by_name.get("cell_id")
+    return b"" if one is None else bytes([one.number << 3, 1])
