@@ -21,7 +21,7 @@ from control_plane.grpc_api.generated import (
     sequence_service_pb2,
 )
 from control_plane.grpc_api.generated.claims.v1 import service_pb2
-from control_plane.grpc_api.server.methods import MAX_PARTS
+from control_plane.names import MAX_PARTS
 from control_plane.routing.rules.limits import MAX_RULES
 from control_plane.xds.server.transport import MAX_RECEIVED_BYTES
 
@@ -177,21 +177,16 @@ def stream_messages() -> Iterator[tuple[str, bytes]]:
     """Requests of Envoys: names as many as fit, and as long; and a node with much to say."""
     ads = "/envoy.service.discovery.v3.AggregatedDiscoveryService"
     size = MAX_RECEIVED_BYTES - 1024
-    names = discovery_pb2.DiscoveryRequest.DESCRIPTOR.fields_by_name["resource_names"].number
-    node = discovery_pb2.DiscoveryRequest(node={"id": "x"}, type_url="type.googleapis.com/x")
-    yield (
-        f"{ads}/StreamAggregatedResources",
-        (node.SerializeToString() + bytes([names << 3 | 2, 0]) * (size // 2)),
-    )
-    names = discovery_pb2.DeltaDiscoveryRequest.DESCRIPTOR.fields_by_name[
-        "resource_names_subscribe"
-    ].number
+    for method, kind, field_name in (
+        ("Stream", discovery_pb2.DiscoveryRequest, "resource_names"),
+        ("Delta", discovery_pb2.DeltaDiscoveryRequest, "resource_names_subscribe"),
+    ):
+        names = kind.DESCRIPTOR.fields_by_name[field_name].number
+        request = kind(node={"id": "x"}, type_url="type.googleapis.com/x").SerializeToString()
+        for count in (100_000, 110_000, size // 2):
+            yield f"{ads}/{method}AggregatedResources", request + bytes([names << 3 | 2, 0]) * count
     delta = discovery_pb2.DeltaDiscoveryRequest(node={"id": "x"}, type_url="type.googleapis.com/x")
-    yield (
-        f"{ads}/DeltaAggregatedResources",
-        (delta.SerializeToString() + bytes([names << 3 | 2, 0]) * (size // 2)),
-    )
-    delta.node.metadata.update({str(number): {} for number in range(size // 40)})
+    delta.node.metadata.update({str(number): {} for number in range(20_000)})
     yield f"{ads}/DeltaAggregatedResources", delta.SerializeToString()
     status = "/envoy.service.status.v3.ClientStatusDiscoveryService/StreamClientStatus"
     csds = csds_pb2.ClientStatusRequest()

@@ -22,15 +22,14 @@ from control_plane.grpc_api.auth.guard import current_caller
 from control_plane.grpc_api.server.pool import CallPool, deadline_passed
 from control_plane.grpc_api.server.write_queue import QueuedWrite, WriteQueue
 from control_plane.grpc_api.wire.status import CallError, Code, failure
-from control_plane.names import CELL_ID_METADATA, MAX_IDEMPOTENCY_KEY_CHARS
+from control_plane.names import (
+    CELL_ID_METADATA,
+    MAX_IDEMPOTENCY_KEY_CHARS,
+    has_too_many_parts,
+)
 from control_plane.topology.values.errors import TopologyError
 
 _IDEMPOTENCY_KEY = "idempotency-key"
-MAX_PARTS = 256 << 10
-"""Bytes of a request that can be tags and lengths. To read a request holds the event loop, and its
-bytes alone don't say how long: 2 MiB can be a text or a million empty records, which take 40 ms. An
-update of 1,000 records has 30,000 such bytes."""
-_TEXT = bytes(range(0x20, 0x100))
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -163,8 +162,7 @@ def _reader(kind: type[Message]) -> Callable[[bytes], Message | _Unreadable]:
     parse = kind.FromString
 
     def read(data: bytes) -> Message | _Unreadable:
-        # The port bounds the bytes. Few requests have so many that they need to be looked at.
-        if len(data) > MAX_PARTS and len(data.translate(None, _TEXT)) > MAX_PARTS:
+        if has_too_many_parts(data):
             reason = f"the {len(data)} bytes of the request are of too many parts: send fewer"
             return _Unreadable(Code.RESOURCE_EXHAUSTED, reason)
         try:

@@ -15,7 +15,7 @@ from envoy.service.route.v3 import rds_pb2
 from envoy.service.runtime.v3 import rtds_pb2
 from envoy.service.secret.v3 import sds_pb2
 
-from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS, has_too_many_parts
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource_types import PUSH_ORDER
 from control_plane.xds.server.limits import Limits
@@ -117,12 +117,12 @@ class XdsServer:
         methods = {
             f"Stream{noun}": grpc.stream_stream_rpc_method_handler(
                 serve_sotw,
-                request_deserializer=discovery_pb2.DiscoveryRequest.FromString,
+                request_deserializer=_reader(discovery_pb2.DiscoveryRequest),
                 response_serializer=_identity,
             ),
             f"Delta{noun}": grpc.stream_stream_rpc_method_handler(
                 serve_delta,
-                request_deserializer=DeltaRequest.FromString,
+                request_deserializer=_reader(DeltaRequest),
                 response_serializer=_identity,
             ),
         }
@@ -193,6 +193,18 @@ class XdsServer:
 
     def _count_sent(self, count: int) -> None:
         self.sent_resource_bytes += count
+
+
+def _reader(kind: Any) -> Callable[[bytes], Any]:
+    """Return the function that reads the requests of a stream; `Stream` handles what it raises."""
+    parse = kind.FromString
+
+    def read(data: bytes) -> Any:
+        if has_too_many_parts(data):
+            raise ProtocolError(f"the {len(data)} bytes of a request are of too many parts")
+        return parse(data)
+
+    return read
 
 
 def _identity(payload: bytes) -> bytes:
