@@ -25,7 +25,7 @@ class Context:
     dry_run: bool
     wait: bool
     timeout: str
-    tls: ClientTls
+    tls: ClientTls | None = None
 
     @cached_property
     def client(self) -> Client:
