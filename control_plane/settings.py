@@ -51,6 +51,13 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Where the API, gRPC and the classifier listen."""
     api_port: int = Field(default=8000, ge=0, le=65535)
+    api_max_connections: int = Field(default=1024, ge=16, le=1_000_000)
+    """How many connections to the API may be open; of one address, half as many."""
+    api_tls_certificate: Path | None = None
+    """The API's certificate (PEM). With its key, the API is served over TLS."""
+    api_tls_key: Path | None = None
+    api_tls_client_ca: Path | None = None
+    """The authorities of the API's clients. With it, clients need a certificate, too."""
     grpc_port: int = Field(default=18000, ge=0, le=65535)
     grpc_threads: int = Field(default=16, ge=1, le=256)
     """How many calls of the Topology Service use the database at once. Calls that begin, commit or
@@ -238,6 +245,14 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _api(self) -> Settings:
+        if (self.api_tls_certificate is None) != (self.api_tls_key is None):
+            raise ValueError("api_tls_certificate and api_tls_key belong together: give both")
+        if self.api_tls_client_ca is not None and self.api_tls_certificate is None:
+            raise ValueError("api_tls_client_ca needs api_tls_certificate and api_tls_key")
+        return self
+
+    @model_validator(mode="after")
     def _grpc(self) -> Settings:
         files = (self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca)
         if any(files) and not all(files):
@@ -261,6 +276,17 @@ class Settings(BaseSettings):
         """The files of certificate, key and client CA; None if gRPC is plaintext."""
         certificate, key, ca = self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca
         return (certificate, key, ca) if certificate and key and ca else None
+
+    @property
+    def api_tls(self) -> tuple[Path, Path, Path | None] | None:
+        """The files of certificate, key and client CA (if any); None if the API is plaintext."""
+        certificate, key = self.api_tls_certificate, self.api_tls_key
+        return (certificate, key, self.api_tls_client_ca) if certificate and key else None
+
+    @property
+    def api_scheme(self) -> str:
+        """The scheme of the API's address."""
+        return "http" if self.api_tls is None else "https"
 
     def grpc_names(self) -> dict[str, str]:
         """Return the patterns of the names in client certificates, by the caller's role."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from control_plane.api import problem, state
 from control_plane.api.auth import check_scope
 from control_plane.api.background import OperationRunner
 from control_plane.api.callers import Callers
+from control_plane.api.long_work import LongWork
 from control_plane.api.middleware.authentication import Authentication
 from control_plane.api.middleware.body_limit import BodyLimit
 from control_plane.api.middleware.idempotency import Idempotency
 from control_plane.api.middleware.media_type import media_type_check
 from control_plane.api.middleware.own_origin import OwnOrigin
 from control_plane.api.middleware.strict_query import strict_query
+from control_plane.api.rendering import rendered
 from control_plane.api.routes import (
     audit,
     bulk,
@@ -89,6 +93,9 @@ def create_app(
         Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
     )  # fmt: skip
     state.install(app, parts)
+    app.state.long_work = LongWork(refused)
+    # Before FastAPI's own route, which would work the description out on the event loop.
+    app.router.routes.insert(0, Route("/openapi.json", _description, include_in_schema=False))
     for module in _ROUTES:
         app.include_router(module.router)
     if gateway is not None:
@@ -96,7 +103,7 @@ def create_app(
     problem.install(app)
     # The middleware that is added last is the outermost.
     app.add_middleware(Idempotency, topology=topology)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, refused=refused)
     app.add_middleware(Authentication, callers=callers, refused=refused)
     strangers = callers.admits_strangers
     app.add_middleware(OwnOrigin, hosts=hosts, admits_strangers=strangers, refused=refused)
@@ -114,3 +121,10 @@ def _described(refused: Callable[[str], None]) -> FastAPI:
         responses=answers.PROBLEMS,
         dependencies=[Depends(check) for check in checks],
     )
+
+
+async def _description(request: Request) -> Response:
+    """Return the description of the API, which takes a second to work out the first time."""
+    app: FastAPI = request.app
+    work: LongWork = app.state.long_work
+    return await work.run("", lambda: rendered(app.openapi()))

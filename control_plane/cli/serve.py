@@ -46,6 +46,13 @@ class ServeOptions(PlaneOptions):
     host: Annotated[str | None, typer.Option(help="address to listen on; default: 127.0.0.1")] = (
         None
     )
+    api_tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM, with its chain; with --api-tls-key: https")
+    ] = None
+    api_tls_key: Annotated[Path | None, typer.Option(help="PEM, not encrypted")] = None
+    api_tls_client_ca: Annotated[
+        Path | None, typer.Option(help="PEM: who signs the certificates that the API asks for")
+    ] = None
     grpc_tls_certificate: TlsFile = None
     grpc_tls_key: TlsFile = None
     grpc_tls_client_ca: Annotated[

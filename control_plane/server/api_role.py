@@ -11,12 +11,14 @@ from control_plane.api.app import create_app
 from control_plane.grpc_api.metrics import gateway_counter
 from control_plane.grpc_api.services.gateway import CacheTimes, Gateway
 from control_plane.process.embedded_server import embedded, run
+from control_plane.process.http_limits import HttpLimits, OpenConnections
 from control_plane.process.listening import bind, port_of
+from control_plane.process.server_tls import ServerTls
 from control_plane.server.foundation import Foundation
 from control_plane.server.plane import Running
 from control_plane.server.scrape import Scrape
 from control_plane.server.topology_role import TopologyAccess
-from control_plane.settings import API_PORT
+from control_plane.settings import API_PORT, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class ApiRole:
 
     @classmethod
     def start(cls, foundation: Foundation, access: TopologyAccess, plane: Running) -> ApiRole:
-        """Listen and serve; raises OSError if the port is taken.
+        """Listen and serve; raises OSError if the port is taken or the TLS files can't be used.
 
         Args:
             foundation: The parts below.
@@ -50,7 +52,13 @@ class ApiRole:
             gateway=_gateway(foundation, access),
             edges=foundation.edges,
         )
-        serving = functools.partial(run, embedded(app), sock)
+        most = settings.api_max_connections
+        limits = HttpLimits(connections=most, connections_of_peer=most // 2)
+        connections = OpenConnections(limits, foundation.metrics.api.refused)
+        files = api_tls(settings)
+        tls = None if files is None else files.context()
+        server = embedded(app, connections=connections, tls=tls)
+        serving = functools.partial(run, server, sock)
         foundation.tasks.start("API server", serving, vital=True)
         return cls(port_of(sock), app, scrape)
 
@@ -58,6 +66,11 @@ class ApiRole:
         """Break off operations after their present transaction; the tasks end the server itself."""
         await self.app.state.operations.close()
         await self.scrape.close()
+
+
+def api_tls(settings: Settings) -> ServerTls | None:
+    """Return the files of the API's TLS; None if it is to be plaintext."""
+    return None if settings.api_tls is None else ServerTls(*settings.api_tls)
 
 
 def _gateway(foundation: Foundation, access: TopologyAccess) -> Gateway:

@@ -13,9 +13,10 @@ from control_plane.classifier.worker.directory import worker_directory
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
 from control_plane.process.background import background_tasks
-from control_plane.process.event_loop import until_signal
+from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import host_port, is_of_this_machine
-from control_plane.server.api_role import ApiRole
+from control_plane.process.loop_lag import LoopLag
+from control_plane.server.api_role import ApiRole, api_tls
 from control_plane.server.classifier_role import GrpcClassifier, start_classifier
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import LOOPBACK_ONLY, GrpcListener, security_of
@@ -65,6 +66,9 @@ def _check(settings: Settings) -> None:
     security = security_of(settings)
     if security is not None:
         security.files.read()
+    tls = api_tls(settings)
+    if tls is not None:
+        tls.read()
 
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
@@ -82,6 +86,7 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
     tasks = await stack.enter_async_context(background_tasks(metrics.background))
+    tasks.start("event loop lag", LoopLag(metrics.event_loop).run)
     tasks.start("wake-ups", CommitNotifications(topology).run)
     return Foundation(
         settings=settings,
@@ -166,10 +171,11 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     # From the first moment on: a signal during the start must not leave workers behind.
     signalled = asyncio.create_task(until_signal())
     async with running(settings) as plane:
+        settle()
         ports = plane.ports
         announce(f"cellway is up (pid {os.getpid()})")
         if ports.api:
-            announce(f"  API         http://{host_port(settings.host, ports.api)}")
+            announce(f"  API         {settings.api_scheme}://{host_port(settings.host, ports.api)}")
         if ports.grpc:
             announce(f"  gRPC (xDS)  {host_port(settings.grpc_host, ports.grpc)}")
             if settings.grpc_host != settings.host:

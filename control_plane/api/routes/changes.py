@@ -14,9 +14,12 @@ from starlette.responses import JSONResponse, Response
 from control_plane.api.auth import VIEWER
 from control_plane.api.callers import Admission
 from control_plane.api.event_stream import EventStream
+from control_plane.api.long_work import TheWork
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.changes import ChangeList
 from control_plane.api.state import TheTopology, admission_of, caller_of, state_of
+from control_plane.topology.values.change import Change
 
 EVENTS = "text/event-stream"
 _ANSWERS = answers(ChangeList)
@@ -42,6 +45,7 @@ StreamAdmission = Annotated[Admission | None, Depends(_stream_admission)]
 async def list_changes(
     topology: TheTopology,
     admission: StreamAdmission,
+    work: TheWork,
     since: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     last_event_id: Annotated[
@@ -59,10 +63,13 @@ async def list_changes(
     changes = await run_in_threadpool(topology.changes.since, after, limit=limit)
     if admission is not None:
         return EventStream(topology, after, admission)
+    return await work(lambda: _listed(changes, limit))
+
+
+def _listed(changes: list[Change], limit: int) -> Response:
     more = len(changes) >= limit
-    return JSONResponse(
-        {
-            "items": [change.as_dict() for change in changes],
-            "next": changes[-1].revision if changes and more else None,
-        }
-    )
+    document = {
+        "items": [change.as_dict() for change in changes],
+        "next": changes[-1].revision if changes and more else None,
+    }
+    return rendered(document)

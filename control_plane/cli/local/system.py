@@ -15,7 +15,7 @@ from control_plane.names import STATS_LISTENER
 from control_plane.process.admin_address import AdminAddress
 from control_plane.process.envoy import ADMIN_SOCKET, Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
-from control_plane.process.event_loop import until_signal
+from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import host_port, reachable
 from control_plane.process.unix_socket import socket_in
 from control_plane.server import Running, VitalTaskEnded, running, serve
@@ -139,12 +139,14 @@ async def _up(settings: Settings) -> None:
     # From the first moment on: a signal during the start must not leave an Envoy behind.
     signalled = asyncio.create_task(until_signal())
     async with everything(settings, outlive=True) as (plane, proxy, admin):
+        settle()
         edge = host_port(settings.edge_host, plane.settings.edge_port)
         messages.print(f"edge (Envoy)  http://{edge}")
         messages.print(f"Envoy admin   {admin} (log: {proxy.log})", soft_wrap=True)
         if settings.envoy_stats_port is not None:
             messages.print(f"Envoy stats   {await _stats_page(EnvoyAdmin(admin))}")
-        messages.print(f"API           http://{host_port(settings.host, plane.ports.api)}")
+        api = host_port(settings.host, plane.ports.api)
+        messages.print(f"API           {settings.api_scheme}://{api}")
         messages.print(f"gRPC (xDS)    {host_port(settings.grpc_host, plane.ports.grpc)}")
         messages.print("Ctrl-C stops everything.")
         await _until_ended(signalled, proxy)

@@ -105,12 +105,16 @@ def _apply_cells(tx: Transaction, desired: Desired, *, force: bool) -> None:
         # These go first, because the cells that take their place may want their addresses.
         for name in existing.keys() - {spec.name for spec in desired.cells}:
             lifecycle.remove(tx, name, None)
+            del existing[name]
+    # To read all cells anew for each would take a minute for a thousand of them.
+    cells = existing.values()
     for spec in desired.cells:
-        if spec.name not in existing:
-            lifecycle.create(tx, spec)
-            continue
-        _check_ranges(existing[spec.name], spec)
-        lifecycle.replace(tx, spec.name, spec, None, force=force)
+        name = spec.name
+        if name in existing:
+            _check_ranges(existing[name], spec)
+            existing[name] = lifecycle.replace(tx, name, spec, None, force=force, cells=cells)
+        else:
+            existing[name] = lifecycle.create(tx, spec, cells)
 
 
 def _check_ranges(cell: Cell, spec: CellSpec) -> None:

@@ -15,13 +15,14 @@ from envoy.service.route.v3 import rds_pb2
 from envoy.service.runtime.v3 import rtds_pb2
 from envoy.service.secret.v3 import sds_pb2
 
-from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS, has_too_many_parts
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource_types import PUSH_ORDER
 from control_plane.xds.server.limits import Limits
 from control_plane.xds.server.revision_probe import RevisionProbe
 from control_plane.xds.server.sender import ResponseTooLarge
 from control_plane.xds.server.stream import Stream, StreamServices
+from control_plane.xds.server.wakes import Wakes
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.session.delta_request import DeltaRequest
 from control_plane.xds.session.ledger import ProtocolError
@@ -82,6 +83,8 @@ class XdsServer:
         )
         self._guards_shrink = not force_shrink
         self._streams: set[Stream] = set()
+        self._wakes = Wakes()
+        cache.watch(lambda: self._wakes.wake([stream.wake for stream in self._streams]))
         self._stopping = False
         self.sent_resource_bytes = 0
         """Bytes of resources sent since the start. A reconnect without changes adds none."""
@@ -114,12 +117,12 @@ class XdsServer:
         methods = {
             f"Stream{noun}": grpc.stream_stream_rpc_method_handler(
                 serve_sotw,
-                request_deserializer=discovery_pb2.DiscoveryRequest.FromString,
+                request_deserializer=_reader(discovery_pb2.DiscoveryRequest),
                 response_serializer=_identity,
             ),
             f"Delta{noun}": grpc.stream_stream_rpc_method_handler(
                 serve_delta,
-                request_deserializer=DeltaRequest.FromString,
+                request_deserializer=_reader(DeltaRequest),
                 response_serializer=_identity,
             ),
         }
@@ -154,7 +157,6 @@ class XdsServer:
         if self._stopping:
             return
         self._streams.add(stream)
-        unwatch = self._services.cache.watch(stream.wake)
         try:
             await stream.run()
         except ProtocolError as error:
@@ -162,7 +164,7 @@ class XdsServer:
         except ResponseTooLarge as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         finally:
-            unwatch()
+            self._wakes.forget(stream.wake)
             self._streams.discard(stream)
 
     @property
@@ -191,6 +193,18 @@ class XdsServer:
 
     def _count_sent(self, count: int) -> None:
         self.sent_resource_bytes += count
+
+
+def _reader(kind: Any) -> Callable[[bytes], Any]:
+    """Return the function that reads the requests of a stream; `Stream` handles what it raises."""
+    parse = kind.FromString
+
+    def read(data: bytes) -> Any:
+        if has_too_many_parts(data):
+            raise ProtocolError(f"the {len(data)} bytes of a request are of too many parts")
+        return parse(data)
+
+    return read
 
 
 def _identity(payload: bytes) -> bytes:
