@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -53,13 +54,18 @@ class Settings(BaseSettings):
     certificates, gRPC has mutual TLS."""
     grpc_tls_key: Path | None = None
     grpc_tls_client_ca: Path | None = None
+    grpc_trust_domains: dict[str, Path] = Field(default={}, max_length=100)
+    """The authorities (PEM) of each SPIFFE trust domain, instead of ``grpc_tls_client_ca``. They
+    may sign the names of their own domain only."""
     grpc_plaintext_beyond_loopback: bool = False
     """Whether gRPC without TLS listens on ``host``; else it listens on loopback only."""
-    grpc_cell_name: str = r"spiffe://cellway/cell/(?P<cell>[1-9][0-9]*)"
-    """An RE2 pattern of the subjectAltName in a cell's certificate; it captures the cell's id."""
-    grpc_router_name: str = r"spiffe://cellway/router(?:/[^/]+)?"
-    grpc_admin_name: str = r"spiffe://cellway/admin(?:/[^/]+)?"
-    grpc_node_name: str = r"spiffe://cellway/node/(?P<group>[^/]+)/(?P<node>[^/]+)"
+    grpc_cell_name: str | tuple[str, ...] = r"spiffe://cellway/cell/(?P<cell>[1-9][0-9]*)"
+    """An RE2 pattern of the URI in a cell's certificate, or several; it captures the cell's id."""
+    grpc_router_name: str | tuple[str, ...] = r"spiffe://cellway/router(?:/[^/]+)?"
+    grpc_admin_name: str | tuple[str, ...] = r"spiffe://cellway/admin(?:/[^/]+)?"
+    grpc_node_name: str | tuple[str, ...] = (
+        r"spiffe://cellway/node/(?P<group>[^/]+)/(?P<node>[^/]+)"
+    )
     """The same for a node of the fleet; it captures the node's group (node cluster) and id."""
     classify_max_age_s: int = Field(default=10, ge=0, le=86400)
     """How long routers may keep an answer of POST /v1/classify. A move waits that long."""
@@ -161,14 +167,32 @@ class Settings(BaseSettings):
             _resolver(server)
         return servers
 
+    @field_validator("grpc_trust_domains")
+    @classmethod
+    def _trust_domains(cls, bundles: dict[str, Path]) -> dict[str, Path]:
+        for domain in bundles:
+            if not re.fullmatch(r"[a-z0-9._-]{1,255}", domain):
+                raise ValueError(
+                    f"{domain!r} is no trust domain: write that of spiffe://DOMAIN/…, in lower case"
+                )
+        return bundles
+
     @model_validator(mode="after")
     def _grpc(self) -> Settings:
-        files = (self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca)
-        if any(files) and not all(files):
-            names = ("grpc_tls_certificate", "grpc_tls_key", "grpc_tls_client_ca")
-            missing = ", ".join(n for n, file in zip(names, files, strict=True) if not file)
+        if self.grpc_tls_client_ca and self.grpc_trust_domains:
+            raise ValueError(
+                "grpc_tls_client_ca and grpc_trust_domains: give one of them. The authorities of "
+                "the first may sign every name, those of the second the names of their domain"
+            )
+        files = {
+            "grpc_tls_certificate": self.grpc_tls_certificate,
+            "grpc_tls_key": self.grpc_tls_key,
+            "grpc_tls_client_ca": self.grpc_tls_client_ca or self.grpc_trust_domains,
+        }
+        if any(files.values()) and not all(files.values()):
+            missing = ", ".join(name for name, file in files.items() if not file)
             raise ValueError(f"the three files of grpc_tls_… belong together: {missing} is missing")
-        if all(files) and self.classifier_protocol == "grpc":
+        if all(files.values()) and self.classifier_protocol == "grpc":
             raise ValueError(
                 "classifier_protocol grpc: Envoy calls it in plaintext, which a port with TLS "
                 "refuses; use http"
@@ -176,18 +200,27 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def grpc_tls(self) -> tuple[Path, Path, Path] | None:
-        """The files of certificate, key and client CA; None if gRPC is plaintext."""
-        certificate, key, ca = self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca
-        return (certificate, key, ca) if certificate and key and ca else None
+    def grpc_tls(self) -> tuple[Path, Path] | None:
+        """The files of the server's certificate and key; None if gRPC is plaintext."""
+        certificate, key = self.grpc_tls_certificate, self.grpc_tls_key
+        return (certificate, key) if certificate and key else None
 
-    def grpc_names(self) -> dict[str, str]:
+    def grpc_authorities(self) -> dict[str, Path]:
+        """Return the files of the clients' authorities by trust domain; ``""`` means any domain."""
+        if self.grpc_tls_client_ca is not None:
+            return {"": self.grpc_tls_client_ca}
+        return self.grpc_trust_domains
+
+    def grpc_names(self) -> dict[str, tuple[str, ...]]:
         """Return the patterns of the names in client certificates, by the caller's role."""
-        return {
+        patterns = {
             "cell": self.grpc_cell_name,
             "router": self.grpc_router_name,
             "admin": self.grpc_admin_name,
             "node": self.grpc_node_name,
+        }
+        return {
+            role: (given,) if isinstance(given, str) else given for role, given in patterns.items()
         }
 
     def dns_resolvers(self) -> tuple[tuple[str, int], ...]:
