@@ -7,6 +7,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
@@ -106,6 +107,35 @@ class Settings(BaseSettings):
     """The callers (CIDR) whose responses show cell, rule, tier and revision."""
     api_token: SecretStr | None = None
     """An admin's token. It is needed if ``host`` is not loopback."""
+    oidc_issuer: str | None = None
+    """The OpenID Connect issuer (``iss``) whose JWTs the API takes beside its own tokens."""
+    oidc_audiences: tuple[str, ...] = ()
+    """A JWT has to be for one of these (``aud``)."""
+    oidc_jwks: str | None = None
+    """The issuer's key set: a URL with ``https``, or a file. ``http`` only on loopback."""
+    oidc_algorithms: tuple[
+        Literal[
+            "RS256",
+            "RS384",
+            "RS512",
+            "PS256",
+            "PS384",
+            "PS512",
+            "ES256",
+            "ES384",
+            "ES512",
+            "EdDSA",
+        ],
+        ...,
+    ] = Field(default=("RS256", "PS256", "ES256", "EdDSA"), min_length=1)
+    oidc_clock_skew_s: float = Field(default=30, ge=0, le=300)
+    """By how much the issuer's clock may differ from ours."""
+    oidc_scope_claim: str = Field(default="groups", min_length=1)
+    """The claim that gives a scope; ``realm_access.roles`` is one in another."""
+    oidc_scopes: dict[Literal["viewer", "operator", "admin"], tuple[str, ...]] = {}
+    """The values of that claim which give each scope."""
+    oidc_name_claim: str = Field(default="email", min_length=1)
+    """The claim that the audit shows, as ``oidc:VALUE``; ``sub`` where it is missing."""
     force_shrink: bool = False
     """Whether to publish a snapshot that lacks most of the cells of the one before."""
     data_dir: Path = Path(".cellway")
@@ -199,6 +229,23 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _oidc(self) -> Settings:
+        needed = {
+            "oidc_issuer": self.oidc_issuer,
+            "oidc_audiences": self.oidc_audiences and all(self.oidc_audiences),
+            "oidc_jwks": self.oidc_jwks,
+            "oidc_scopes": any(self.oidc_scopes.values()),
+        }
+        if any(needed.values()) and not all(needed.values()):
+            missing = ", ".join(name for name, value in needed.items() if not value)
+            raise ValueError(f"the settings of OIDC belong together: {missing} is missing")
+        if self.oidc_jwks is not None:
+            url = urlsplit(self.oidc_jwks)
+            if url.scheme == "http" and not _is_loopback(url.hostname or ""):
+                raise ValueError("oidc_jwks: give an https URL; who changes the keys is an admin")
+        return self
+
     @property
     def grpc_tls(self) -> tuple[Path, Path] | None:
         """The files of the server's certificate and key; None if gRPC is plaintext."""
@@ -249,10 +296,14 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the ports."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return _is_loopback(self.host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _resolver(server: str) -> tuple[str, int]:
@@ -286,8 +337,9 @@ def check_exposure(settings: Settings) -> None:
     Raises:
         TokenNeeded: the message says what to set.
     """
-    if "api" in settings.roles and not settings.loopback and settings.api_token is None:
+    open_to_all = settings.api_token is None and settings.oidc_issuer is None
+    if "api" in settings.roles and not settings.loopback and open_to_all:
         raise TokenNeeded(
-            f"the API would listen on {settings.host} without a token: set CELLWAY_API_TOKEN, "
-            "or listen on 127.0.0.1"
+            f"the API would listen on {settings.host} without a token: set CELLWAY_API_TOKEN "
+            "or CELLWAY_OIDC_ISSUER, or listen on 127.0.0.1"
         )

@@ -13,6 +13,7 @@ from control_plane.api.middleware.authentication import Authentication
 from control_plane.api.middleware.body_limit import BodyLimit
 from control_plane.api.middleware.idempotency import Idempotency
 from control_plane.api.middleware.strict_query import strict_query
+from control_plane.api.oidc.verifier import OidcVerifier
 from control_plane.api.routes import (
     audit,
     bulk,
@@ -50,6 +51,7 @@ def create_app(
     metrics: Callable[[], Awaitable[bytes]],
     alarm: Callable[[], str | None],
     token: str | None = None,
+    oidc: OidcVerifier | None = None,
     gateway: Gateway | None = None,
     edges: Book | None = None,
 ) -> FastAPI:
@@ -63,7 +65,9 @@ def create_app(
         metrics: Returns the metrics in Prometheus' text format.
         alarm: Returns why the newest revision is not published; None if it is.
         token: The token of an admin. With it, every call but the probes needs a token: this one or
-            one of the topology's. Without it, callers without a token are admins.
+            one of the topology's. Without it and without ``oidc``, callers without a token are
+            admins.
+        oidc: Verifies the JWTs of an issuer, which callers may send as tokens.
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
     """
@@ -85,5 +89,5 @@ def create_app(
     # The middleware that is added last is the outermost.
     app.add_middleware(Idempotency, topology=topology)
     app.add_middleware(BodyLimit)
-    app.add_middleware(Authentication, topology=topology, token=token)
+    app.add_middleware(Authentication, topology=topology, token=token, oidc=oidc)
     return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from control_plane.grpc_api.auth.identity import Caller, NamePatterns
@@ -47,7 +47,7 @@ class Callers:
         self._seen: Trust | None = None
         self._known: dict[bytes, _Known] = {}
 
-    async def of(self, properties: Mapping[str, Sequence[bytes]]) -> Caller:
+    async def of(self, properties: Mapping[str, Iterable[bytes]]) -> Caller:
         """Return the caller of a connection.
 
         Args:
@@ -87,10 +87,9 @@ class Callers:
     def _read(self, trust: Trust, pem: bytes, sent: bytes) -> _Known:
         try:
             svid = read_svid(pem)
-            caller = self._patterns.caller_of(svid.name)
-            if caller is None:
-                raise NamesNobody("its URI is the name of no cell, router, admin or node")
             trust.check(svid, sent)
         except NamesNobody as error:
             return _Known(None, str(error), 0)
-        return _Known(caller, "", svid.not_after.timestamp() + AFTER_EXPIRY_S)
+        caller = self._patterns.caller_of(svid.name)
+        until = svid.not_after.timestamp() + AFTER_EXPIRY_S
+        return _Known(caller, "its URI is the name of none of them", until)

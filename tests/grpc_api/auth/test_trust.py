@@ -78,7 +78,7 @@ async def test_each_domain_s_authorities_sign_its_own_names_only(tmp_path: Path)
             (us, "spiffe://eu.example/admin", "no authority of the trust domain eu.example"),
             (eu, US_CELL, "no authority of the trust domain us.example"),
             (eu, "spiffe://asia.example/cell/3", "trust domain is none of those"),
-            (us, "spiffe://us.example/admin", "name of no cell"),
+            (us, "spiffe://us.example/admin", "name of none of them"),
         ):
             code, text = await called(plane, eu, signer.sign(name))
             assert (code, why in text) == (UNAUTHENTICATED, True), (name, text)
@@ -88,21 +88,23 @@ async def test_each_domain_s_authorities_sign_its_own_names_only(tmp_path: Path)
 
 async def test_a_bundle_is_rotated_while_connections_live_on(tmp_path: Path) -> None:
     old, fresh, us = Authority("eu old"), Authority("eu fresh"), Authority("us")
-    async with federated(tmp_path, eu=old, us=us) as plane:
-        async with channel(plane.ports.grpc, old.pem, old.sign(EU_CELL)) as living:
-            assert await answer(living) == (OK, "")
-            replace(tmp_path / "eu.pem", old.pem + fresh.pem)
-            assert (await called(plane, old, fresh.sign(EU_CELL)))[0] is OK
-            pair = fresh.sign(dns=("localhost",))
-            replace(tmp_path / "server.crt", pair.certificate)
-            replace(tmp_path / "server.key", pair.key)
-            assert (await called(plane, fresh, fresh.sign(EU_CELL)))[0] is OK
-            assert (await called(plane, fresh, us.sign(EU_CELL)))[0] is UNAUTHENTICATED
-            assert await answer(living) == (OK, ""), "it has the certificate it began with"
-            replace(tmp_path / "eu.pem", fresh.pem)
-            assert (await called(plane, fresh, fresh.sign(EU_CELL)))[0] is OK
-            code, text = await answer(living)
-            assert (code, "no authority" in text) == (UNAUTHENTICATED, True), "taken back"
+    async with (
+        federated(tmp_path, eu=old, us=us) as plane,
+        channel(plane.ports.grpc, old.pem, old.sign(EU_CELL)) as living,
+    ):
+        assert await answer(living) == (OK, "")
+        replace(tmp_path / "eu.pem", old.pem + fresh.pem)
+        assert (await called(plane, old, fresh.sign(EU_CELL)))[0] is OK
+        pair = fresh.sign(dns=("localhost",))
+        replace(tmp_path / "server.crt", pair.certificate)
+        replace(tmp_path / "server.key", pair.key)
+        assert (await called(plane, fresh, fresh.sign(EU_CELL)))[0] is OK
+        assert (await called(plane, fresh, us.sign(EU_CELL)))[0] is UNAUTHENTICATED
+        assert await answer(living) == (OK, ""), "it has the certificate it began with"
+        replace(tmp_path / "eu.pem", fresh.pem)
+        assert (await called(plane, fresh, fresh.sign(EU_CELL)))[0] is OK
+        code, text = await answer(living)
+        assert (code, "no authority" in text) == (UNAUTHENTICATED, True), "taken back"
 
 
 async def test_a_broken_bundle_leaves_the_old_one(tmp_path: Path) -> None:
