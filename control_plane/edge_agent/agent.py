@@ -13,12 +13,13 @@ import grpc
 from prometheus_client import start_http_server
 
 from control_plane.edge_agent.admin import Admin
+from control_plane.edge_agent.channels import ClientTls
 from control_plane.edge_agent.metrics import AgentMetrics, ReporterMetrics
 from control_plane.edge_agent.relay import Relay
 from control_plane.edge_agent.reporter import Reporter
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
-from control_plane.edge_agent.upstream import ClientTls, ControlPlane
+from control_plane.edge_agent.upstream import ControlPlane
 from control_plane.process.event_loop import until_signal
 from control_plane.xds.server.transport import MAX_SENT_BYTES, ping_options
 

@@ -1,21 +1,79 @@
 """Certificates, keys and authorities in PEM files that are replaced while a program runs.
 
-gRPC takes whatever bytes it is given, and finds out during a handshake that they can't be used.
-So files are checked here first, as OpenSSL would use them, with errors that name the file. A
-program notices a replaced file by its `signature`, which costs one ``stat`` a file.
+The problem: certificate, key and authorities are not replaced at the same moment, and gRPC takes
+whatever bytes it is given. With a key that does not fit, every handshake fails.
+
+The idea: before each use, the files' modification times, sizes and inodes are compared with those
+of the last reading. If they differ, the files are read and checked as OpenSSL would use them. Only
+files that fit together are used. Until then the program goes on with the old ones.
+
+An example: a renewal writes ``tls.crt`` and, a second later, ``tls.key``. Whoever looks in between
+finds a pair that doesn't fit; that is logged once, and the old pair stays in use. The first look
+after the second write has the new one.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import ssl
 import stat
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+log = logging.getLogger(__name__)
 MAX_PEM_BYTES = 1 << 22
 """The largest file that is read. A system's whole trust store has about a sixteenth of that."""
 Signature = tuple[tuple[int, int, int], ...]
+
+
+class Replaceable[Content]:
+    """The content of some files, which may be replaced at any time. Threads may share it."""
+
+    def __init__(
+        self, paths: Iterable[Path], read: Callable[[], Content], failed: Callable[[], None]
+    ) -> None:
+        """Read the files for the first time.
+
+        Args:
+            paths: The files.
+            read: Reads and checks them; raises OSError if they can't be used.
+            failed: Is called once for each state of the files that can't be used.
+
+        Raises:
+            OSError: They can't be used now.
+        """
+        self._paths = tuple(paths)
+        self._read = read
+        self._failed = failed
+        self._lock = threading.Lock()
+        # This comes first since its error says best what is wrong.
+        read()
+        self._seen = signature(self._paths)
+        self.first = read()
+
+    def replaced(self) -> Content | None:
+        """Return what usable files hold that have replaced those read last; None if none have."""
+        with self._lock:
+            found: Signature = ()
+            try:
+                found = signature(self._paths)
+                if found == self._seen:
+                    return None
+                fresh = self._read()
+                if signature(self._paths) != found:
+                    # They are being replaced right now. The next call reads them.
+                    return None
+            except OSError as error:
+                if found != self._seen:
+                    log.error("the old TLS files stay: %s", error.strerror or error)  # noqa: TRY400
+                    self._failed()
+                self._seen = found
+                return None
+            self._seen = found
+            log.info("TLS files were read again")
+            return fresh
 
 
 def signature(paths: Iterable[Path]) -> Signature:

@@ -1,22 +1,7 @@
-"""Mutual TLS whose files are read again when they change.
-
-The problem: certificates are replaced while the server runs, and the files (certificate, key,
-client authorities) are not replaced at the same moment. gRPC does not check them: with a key that
-does not fit, every handshake fails.
-
-The idea: each handshake compares the files' modification times, sizes and inodes with those of the
-last reading. If they differ, the files are read and checked as OpenSSL would use them. Only files
-that fit together are handed to gRPC. Until then, it goes on with the old ones.
-
-An example: a renewal writes ``tls.crt`` and, a second later, ``tls.key``. Handshakes in
-between find a pair that doesn't fit, log that once, count one failure and use the old pair. The
-first handshake after the second write uses the new one.
-"""
+"""Mutual TLS whose files are looked at in each handshake (see `process.pem_files`)."""
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +11,6 @@ from cryptography import x509
 
 from control_plane.grpc_api.auth.trust import ANY_NAME, Trust
 from control_plane.process import pem_files
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +30,10 @@ class TlsFiles:
     authorities: Mapping[str, Path]
     """By the trust domain whose names they may sign; `trust.ANY_NAME` for all names."""
 
-    def signature(self) -> pem_files.Signature:
-        """Return a value that changes when a file does; raise OSError if one is missing."""
-        return pem_files.signature((self.certificate, self.key, *self.authorities.values()))
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of the files."""
+        return self.certificate, self.key, *self.authorities.values()
 
     def read(self) -> Loaded:
         """Read the files, check that they fit together, and return them.
@@ -97,14 +81,8 @@ class ReloadingTls:
 
     def __init__(self, files: TlsFiles, failed: Callable[[], None]) -> None:
         """Read the files; raise OSError if they can't be used."""
-        self._files = files
-        self._failed = failed
-        # This comes first since its error says best what is wrong.
-        files.read()
-        self._seen = files.signature()
-        self._first = files.read()
-        self._trust = self._first.trust
-        self._lock = threading.Lock()
+        self._files = pem_files.Replaceable(files.paths, files.read, failed)
+        self._trust = self._files.first.trust
 
     def trust(self) -> Trust:
         """Return the authorities by trust domain, as they were read last."""
@@ -113,7 +91,7 @@ class ReloadingTls:
     def credentials(self) -> grpc.ServerCredentials:
         """Return the credentials to add a port with."""
         return grpc.dynamic_ssl_server_credentials(
-            self._first.configuration,
+            self._files.first.configuration,
             self._replaced,  # type: ignore[arg-type]  # the stubs don't know that it may be None
             require_client_authentication=True,
         )
@@ -123,23 +101,8 @@ class ReloadingTls:
 
         gRPC calls this in each handshake, from a thread of its own.
         """
-        with self._lock:
-            signature: pem_files.Signature = ()
-            try:
-                signature = self._files.signature()
-                if signature == self._seen:
-                    return None
-                fresh = self._files.read()
-                if self._files.signature() != signature:
-                    # They are being replaced right now. The next handshake reads them.
-                    return None
-            except OSError as error:
-                if signature != self._seen:
-                    log.error("the old TLS files stay: %s", error.strerror or error)  # noqa: TRY400
-                    self._failed()
-                self._seen = signature
-                return None
-            self._seen = signature
-            self._trust = fresh.trust
-            log.info("TLS files were read again")
-            return fresh.configuration
+        fresh = self._files.replaced()
+        if fresh is None:
+            return None
+        self._trust = fresh.trust
+        return fresh.configuration
