@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Depends, FastAPI
 
-from control_plane.api import problem, state
+from control_plane.api import problem, security_scheme, state
 from control_plane.api.auth import check_scope
 from control_plane.api.background import OperationRunner
 from control_plane.api.middleware.authentication import Authentication
@@ -86,6 +86,7 @@ def create_app(
     if gateway is not None:
         app.include_router(classify.router)
     problem.install(app)
+    security_scheme.install(app)
     # The middleware that is added last is the outermost.
     app.add_middleware(Idempotency, topology=topology)
     app.add_middleware(BodyLimit)

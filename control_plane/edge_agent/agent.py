@@ -71,7 +71,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         stack.callback(store.close)
         metrics = AgentMetrics()
         _load(store, metrics)
-        plane = ControlPlane(settings.xds, settings.tls)
+        plane = ControlPlane(settings.xds, settings.tls, metrics.tls_failures.inc)
         stack.push_async_callback(plane.close)
         saver = Saver(store, metrics)
         stack.push_async_callback(saver.finish)

@@ -66,8 +66,24 @@ class _Channel:
 class Channels:
     """Opens calls to one target, each on a channel with the newest usable certificate."""
 
-    def __init__(self, target: str, tls: ClientTls | None, options: Options) -> None:
-        """Make the first channel; raise OSError if a TLS file can't be used."""
+    def __init__(
+        self,
+        target: str,
+        tls: ClientTls | None,
+        options: Options,
+        tls_failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Make the first channel.
+
+        Args:
+            target: ``host:port``.
+            tls: The files of mutual TLS; None for plaintext.
+            options: gRPC's channel arguments.
+            tls_failed: Is called when the files were replaced by ones that can't be used.
+
+        Raises:
+            OSError: A TLS file can't be used.
+        """
         self._target = target
         self._tls = tls
         self._options = options
@@ -77,7 +93,7 @@ class Channels:
             self._newest = _Channel(grpc.aio.insecure_channel(target, options=options))
         else:
             paths = (tls.certificate, tls.key, tls.ca)
-            self._files = pem_files.Replaceable(paths, tls.credentials, lambda: None)
+            self._files = pem_files.Replaceable(paths, tls.credentials, tls_failed)
             self._newest = self._secured(tls, self._files.first)
         self._open = {self._newest}
 

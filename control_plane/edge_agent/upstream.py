@@ -47,9 +47,21 @@ class ControlPlane:
         OSError: A TLS file can't be used.
     """
 
-    def __init__(self, target: str, tls: ClientTls | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        tls: ClientTls | None = None,
+        tls_failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Connect when the first call comes.
+
+        Args:
+            target: ``host:port``.
+            tls: The files of mutual TLS; None for plaintext.
+            tls_failed: Is called when the files were replaced by ones that can't be used.
+        """
         self.target = target
-        self._channels = Channels(target, tls, _OPTIONS)
+        self._channels = Channels(target, tls, _OPTIONS, tls_failed)
         self.trouble = ""
         """Why the control plane did not serve when it was last asked; empty if it did."""
 

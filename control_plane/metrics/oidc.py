@@ -14,6 +14,12 @@ class OidcMetrics:
         self._tokens = counter(registry, "cellway_oidc_tokens_total", "outcome")
         self._fetches = counter(registry, "cellway_oidc_key_fetches_total", "outcome")
 
+        # Shown from the start, so that a first failure is an increase.
+        for outcome in ("accepted", "invalid", "no-scope", "no-keys"):
+            self._tokens.labels(outcome)
+        for outcome in ("ok", "failed"):
+            self._fetches.labels(outcome)
+
     def judged(self, outcome: str) -> None:
         """Count a token: accepted, invalid, no-scope or no-keys."""
         self._tokens.labels(outcome).inc()

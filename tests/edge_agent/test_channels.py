@@ -108,7 +108,8 @@ async def test_files_that_don_t_fit_together_leave_the_old_ones(
     old, new = authority.sign("spiffe://x/old"), authority.sign("spiffe://x/new")
     async with server(authority) as port:
         tls = write(tmp_path, old, authority.pem)
-        channels = Channels(f"127.0.0.1:{port}", tls, ())
+        failures: list[int] = []
+        channels = Channels(f"127.0.0.1:{port}", tls, (), lambda: failures.append(1))
         replace(tls.certificate, new.certificate)
         with caplog.at_level(logging.ERROR):
             for _ in range(2):
@@ -120,5 +121,6 @@ async def test_files_that_don_t_fit_together_leave_the_old_ones(
         assert await echoed(opened(channels), b"3") == b"3"
         replace(tls.key, new.key)
         assert await echoed(opened(channels), b"4") == b"4"
+        assert len(failures) == 3, "one for each state of the files"
         assert NAMES == ["spiffe://x/old"] * 4 + ["spiffe://x/new"]
         await channels.close()
