@@ -249,8 +249,12 @@ class Settings(BaseSettings):
             raise ValueError(f"the settings of OIDC belong together: {missing} is missing")
         if self.oidc_jwks is not None:
             url = urlsplit(self.oidc_jwks)
-            if url.scheme == "http" and not _is_loopback(url.hostname or ""):
-                raise ValueError("oidc_jwks: give an https URL; who changes the keys is an admin")
+            is_file = "://" not in self.oidc_jwks
+            is_local = url.scheme == "http" and _is_loopback(url.hostname or "")
+            if not (is_file or is_local or (url.scheme == "https" and url.hostname)):
+                raise ValueError(
+                    "oidc_jwks: give an https URL or a file; whoever changes the keys is an admin"
+                )
         return self
 
     @property

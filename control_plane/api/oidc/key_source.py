@@ -16,6 +16,7 @@ it. Of ten thousand tokens with keys ``x1``, ``x2``, … in the next ten seconds
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import ssl
 import stat
@@ -38,7 +39,7 @@ MIN_INTERVAL_S = 10.0
 FETCH_S = 5.0
 """How long a fetch may take as a whole."""
 _FILES = ThreadPoolExecutor(1, thread_name_prefix="oidc-keys")
-"""Reads files. It has a thread of its own: a file system that hangs holds up nothing else."""
+"""Reads files and keys. Its thread is its own: a file system that hangs holds up nothing else."""
 
 
 class FetchObserver(Protocol):
@@ -99,8 +100,7 @@ class KeySource:
     async def _refresh(self) -> None:
         try:
             async with asyncio.timeout(FETCH_S):
-                document = await self._read()
-            self._keys = read_keys(document, self._allowed)
+                self._keys = await self._read()
             self._fetched_at = self._clock()
             self._observer.fetched("ok")
         except (BadKeySet, OSError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -111,13 +111,16 @@ class KeySource:
         finally:
             self._fetch = None
 
-    async def _read(self) -> bytes:
-        loop = asyncio.get_running_loop()
+    async def _read(self) -> KeySet:
+        # The system's authorities, and the keys of a large set, take tens of milliseconds.
+        in_thread = functools.partial(asyncio.get_running_loop().run_in_executor, _FILES)
         if self._location.startswith(("http://", "https://")):
-            # Reading the system's authorities takes tens of milliseconds.
-            context = await loop.run_in_executor(_FILES, httpx.create_ssl_context)
-            return await _download(self._location, context)
-        return await loop.run_in_executor(_FILES, _read_file, Path(self._location))
+            context = await in_thread(httpx.create_ssl_context)
+            document = await _download(self._location, context)
+        else:
+            document = await in_thread(_read_file, Path(self._location))
+        keys: KeySet = await in_thread(read_keys, document, self._allowed)
+        return keys
 
 
 async def _download(url: str, context: ssl.SSLContext) -> bytes:

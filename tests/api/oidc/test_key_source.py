@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from control_plane.api.oidc import key_source as module
 from control_plane.api.oidc.key_source import MAX_AGE_S, MIN_INTERVAL_S, KeySource
-from control_plane.api.oidc.keys import MAX_JWKS_BYTES
-from tests.api.oidc.issuer import OTHER_RSA_KEY, Counts, jwk, jwks, key_server, provider
+from control_plane.api.oidc.keys import MAX_JWKS_BYTES, MAX_KEYS, KeySet, read_keys
+from tests.api.oidc.issuer import OTHER_RSA_KEY, RSA_KEY, Counts, jwk, jwks, key_server, provider
 from tests.support.conditions import until
 
 NEW = jwks(jwk(OTHER_RSA_KEY, kid="new"))
@@ -142,3 +144,19 @@ async def test_what_waits_for_a_fetch_ends_with_the_source() -> None:
         await until(lambda: server.requests == 1)
         await source.close()
         assert await waiting is None
+
+
+async def test_a_large_key_set_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def read(document: bytes, allowed: Collection[str]) -> KeySet:
+        threads.append(threading.current_thread().name)
+        return read_keys(document, allowed)
+
+    monkeypatch.setattr(module, "read_keys", read)
+    many = jwks(*(jwk(RSA_KEY, kid=str(number)) for number in range(MAX_KEYS)))
+    async with key_server(many) as server:
+        keys = await KeySource(provider(server.url), Counts()).keys("1")
+    assert keys.has(str(MAX_KEYS - 1))
+    (thread,) = threads
+    assert thread.startswith("oidc-keys")

@@ -137,6 +137,8 @@ async def test_keys_are_rotated_and_taken_over_while_it_runs(
         ({"oidc_algorithms": ("none",)}, "oidc_algorithms"),
         ({"oidc_algorithms": ()}, "oidc_algorithms"),
         ({"oidc_jwks": "http://issuer.example/jwks"}, "https"),
+        ({"oidc_jwks": "ftp://issuer.example/jwks"}, "https"),
+        ({"oidc_jwks": "https:///jwks"}, "https"),
     ],
 )
 def test_settings_that_would_open_a_door_are_refused(changed: dict[str, Any], says: str) -> None:
