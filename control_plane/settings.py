@@ -7,6 +7,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
@@ -72,13 +73,18 @@ class Settings(BaseSettings):
     certificates, gRPC has mutual TLS."""
     grpc_tls_key: Path | None = None
     grpc_tls_client_ca: Path | None = None
+    grpc_trust_domains: dict[str, Path] = Field(default={}, max_length=100)
+    """The authorities (PEM) of each SPIFFE trust domain, instead of ``grpc_tls_client_ca``. They
+    may sign the names of their own domain only."""
     grpc_plaintext_beyond_loopback: bool = False
     """Whether gRPC without TLS listens on ``host``; else it listens on loopback only."""
-    grpc_cell_name: str = r"spiffe://cellway/cell/(?P<cell>[1-9][0-9]*)"
-    """An RE2 pattern of the subjectAltName in a cell's certificate; it captures the cell's id."""
-    grpc_router_name: str = r"spiffe://cellway/router(?:/[^/]+)?"
-    grpc_admin_name: str = r"spiffe://cellway/admin(?:/[^/]+)?"
-    grpc_node_name: str = r"spiffe://cellway/node/(?P<group>[^/]+)/(?P<node>[^/]+)"
+    grpc_cell_name: str | tuple[str, ...] = r"spiffe://cellway/cell/(?P<cell>[1-9][0-9]*)"
+    """An RE2 pattern of the URI in a cell's certificate, or several; it captures the cell's id."""
+    grpc_router_name: str | tuple[str, ...] = r"spiffe://cellway/router(?:/[^/]+)?"
+    grpc_admin_name: str | tuple[str, ...] = r"spiffe://cellway/admin(?:/[^/]+)?"
+    grpc_node_name: str | tuple[str, ...] = (
+        r"spiffe://cellway/node/(?P<group>[^/]+)/(?P<node>[^/]+)"
+    )
     """The same for a node of the fleet; it captures the node's group (node cluster) and id."""
     classify_max_age_s: int = Field(default=10, ge=0, le=86400)
     """How long routers may keep an answer of POST /v1/classify. A move waits that long."""
@@ -131,6 +137,35 @@ class Settings(BaseSettings):
     api_hosts: tuple[str, ...] = ()
     """The names and IP addresses by which clients reach the API, beside those of loopback. Default:
     any with a token, none without one."""
+    oidc_issuer: str | None = None
+    """The OpenID Connect issuer (``iss``) whose JWTs the API takes beside its own tokens."""
+    oidc_audiences: tuple[str, ...] = ()
+    """A JWT has to be for one of these (``aud``)."""
+    oidc_jwks: str | None = None
+    """The issuer's key set: a URL with ``https``, or a file. ``http`` only on loopback."""
+    oidc_algorithms: tuple[
+        Literal[
+            "RS256",
+            "RS384",
+            "RS512",
+            "PS256",
+            "PS384",
+            "PS512",
+            "ES256",
+            "ES384",
+            "ES512",
+            "EdDSA",
+        ],
+        ...,
+    ] = Field(default=("RS256", "PS256", "ES256", "EdDSA"), min_length=1)
+    oidc_clock_skew_s: float = Field(default=30, ge=0, le=300)
+    """By how much the issuer's clock may differ from ours."""
+    oidc_scope_claim: str = Field(default="groups", min_length=1)
+    """The claim that gives a scope; ``realm_access.roles`` is one in another."""
+    oidc_scopes: dict[Literal["viewer", "operator", "admin"], tuple[str, ...]] = {}
+    """The values of that claim which give each scope."""
+    oidc_name_claim: str = Field(default="email", min_length=1)
+    """The claim that the audit shows, as ``oidc:VALUE``; ``sub`` where it is missing."""
     force_shrink: bool = False
     """Whether to publish a snapshot that lacks most of the cells of the one before."""
     data_dir: Path = Path(".cellway")
@@ -235,6 +270,16 @@ class Settings(BaseSettings):
             _resolver(server)
         return servers
 
+    @field_validator("grpc_trust_domains")
+    @classmethod
+    def _trust_domains(cls, bundles: dict[str, Path]) -> dict[str, Path]:
+        for domain in bundles:
+            if not re.fullmatch(r"[a-z0-9._-]{1,255}", domain):
+                raise ValueError(
+                    f"{domain!r} is no trust domain: write that of spiffe://DOMAIN/…, in lower case"
+                )
+        return bundles
+
     @model_validator(mode="after")
     def _envoy(self) -> Settings:
         if self.envoy_admin_port is not None and self.envoy_stats_port is not None:
@@ -254,28 +299,51 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _grpc(self) -> Settings:
-        files = (self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca)
-        if any(files) and not all(files):
-            names = ("grpc_tls_certificate", "grpc_tls_key", "grpc_tls_client_ca")
-            missing = ", ".join(n for n, file in zip(names, files, strict=True) if not file)
+        if self.grpc_tls_client_ca and self.grpc_trust_domains:
+            raise ValueError(
+                "grpc_tls_client_ca and grpc_trust_domains: give one of them. The authorities of "
+                "the first may sign every name, those of the second the names of their domain"
+            )
+        files = {
+            "grpc_tls_certificate": self.grpc_tls_certificate,
+            "grpc_tls_key": self.grpc_tls_key,
+            "grpc_tls_client_ca": self.grpc_tls_client_ca or self.grpc_trust_domains,
+        }
+        if any(files.values()) and not all(files.values()):
+            missing = ", ".join(name for name, file in files.items() if not file)
             raise ValueError(f"the three files of grpc_tls_… belong together: {missing} is missing")
-        if all(files) and self.classifier_protocol == "grpc":
+        if all(files.values()) and self.classifier_protocol == "grpc":
             raise ValueError(
                 "classifier_protocol grpc: Envoy calls it in plaintext, which a port with TLS "
                 "refuses; use http"
             )
         return self
 
+    @model_validator(mode="after")
+    def _oidc(self) -> Settings:
+        needed = {
+            "oidc_issuer": self.oidc_issuer,
+            "oidc_audiences": self.oidc_audiences and all(self.oidc_audiences),
+            "oidc_jwks": self.oidc_jwks,
+            "oidc_scopes": any(self.oidc_scopes.values()),
+        }
+        if any(needed.values()) and not all(needed.values()):
+            missing = ", ".join(name for name, value in needed.items() if not value)
+            raise ValueError(f"the settings of OIDC belong together: {missing} is missing")
+        if self.oidc_jwks is not None:
+            url = urlsplit(self.oidc_jwks)
+            is_file = "://" not in self.oidc_jwks
+            is_local = url.scheme == "http" and _is_loopback(url.hostname or "")
+            if not (is_file or is_local or (url.scheme == "https" and url.hostname)):
+                raise ValueError(
+                    "oidc_jwks: give an https URL or a file; whoever changes the keys is an admin"
+                )
+        return self
+
     @property
     def admin_token(self) -> str | None:
         """The text of ``api_token``. No other place tells whether there is one."""
         return None if self.api_token is None else self.api_token.get_secret_value()
-
-    @property
-    def grpc_tls(self) -> tuple[Path, Path, Path] | None:
-        """The files of certificate, key and client CA; None if gRPC is plaintext."""
-        certificate, key, ca = self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca
-        return (certificate, key, ca) if certificate and key and ca else None
 
     @property
     def api_tls(self) -> tuple[Path, Path, Path | None] | None:
@@ -288,13 +356,28 @@ class Settings(BaseSettings):
         """The scheme of the API's address."""
         return "http" if self.api_tls is None else "https"
 
-    def grpc_names(self) -> dict[str, str]:
+    @property
+    def grpc_tls(self) -> tuple[Path, Path] | None:
+        """The files of the server's certificate and key; None if gRPC is plaintext."""
+        certificate, key = self.grpc_tls_certificate, self.grpc_tls_key
+        return (certificate, key) if certificate and key else None
+
+    def grpc_authorities(self) -> dict[str, Path]:
+        """Return the files of the clients' authorities by trust domain; ``""`` means any domain."""
+        if self.grpc_tls_client_ca is not None:
+            return {"": self.grpc_tls_client_ca}
+        return self.grpc_trust_domains
+
+    def grpc_names(self) -> dict[str, tuple[str, ...]]:
         """Return the patterns of the names in client certificates, by the caller's role."""
-        return {
+        patterns = {
             "cell": self.grpc_cell_name,
             "router": self.grpc_router_name,
             "admin": self.grpc_admin_name,
             "node": self.grpc_node_name,
+        }
+        return {
+            role: (given,) if isinstance(given, str) else given for role, given in patterns.items()
         }
 
     def dns_resolvers(self) -> tuple[tuple[str, int], ...]:
@@ -323,10 +406,14 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the ports."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return _is_loopback(self.host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _variable(info: ValidationInfo) -> str:
@@ -380,8 +467,9 @@ def check_exposure(settings: Settings) -> None:
     Raises:
         TokenNeeded: the message says what to set.
     """
-    if "api" in settings.roles and not settings.loopback and settings.admin_token is None:
+    open_to_all = settings.admin_token is None and settings.oidc_issuer is None
+    if "api" in settings.roles and not settings.loopback and open_to_all:
         raise TokenNeeded(
-            f"the API would listen on {settings.host} without a token: set CELLWAY_API_TOKEN, "
-            "or listen on 127.0.0.1"
+            f"the API would listen on {settings.host} without a token: set CELLWAY_API_TOKEN "
+            "or CELLWAY_OIDC_ISSUER, or listen on 127.0.0.1"
         )

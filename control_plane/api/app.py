@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from control_plane.api import problem, state
+from control_plane.api import problem, security_scheme, state
 from control_plane.api.auth import check_scope
 from control_plane.api.background import OperationRunner
 from control_plane.api.callers import Callers
@@ -19,6 +19,7 @@ from control_plane.api.middleware.idempotency import Idempotency
 from control_plane.api.middleware.media_type import media_type_check
 from control_plane.api.middleware.own_origin import OwnOrigin
 from control_plane.api.middleware.strict_query import strict_query
+from control_plane.api.oidc.verifier import OidcVerifier
 from control_plane.api.rendering import rendered
 from control_plane.api.routes import (
     audit,
@@ -63,6 +64,7 @@ def create_app(
     alarm: Callable[[], str | None],
     token: str | None = None,
     hosts: Collection[str] | None = None,
+    oidc: OidcVerifier | None = None,
     refused: Callable[[str], None] = lambda _: None,
     gateway: Gateway | None = None,
     edges: Book | None = None,
@@ -77,14 +79,16 @@ def create_app(
         metrics: Returns the metrics in Prometheus' text format.
         alarm: Returns why the newest revision is not published; None if it is.
         token: The token of an admin. With it, every call but the probes needs a token: this one or
-            one of the topology's. Without it, callers without a token are admins.
+            one of the topology's. Without it and without ``oidc``, callers without a token are
+            admins.
         hosts: The names by which clients reach the API, beside those of loopback (`own_origin`).
             None, for an app that no browser can reach: the header Host is not checked.
+        oidc: Verifies the JWTs of an issuer, which callers may send as tokens.
         refused: Is told the code of each request that is refused at the door.
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
     """
-    callers = Callers(topology, token)
+    callers = Callers(topology, token, oidc)
     app = _described(refused)
     runner = OperationRunner(topology)
     parts = ApiState(
@@ -101,6 +105,7 @@ def create_app(
     if gateway is not None:
         app.include_router(classify.router)
     problem.install(app)
+    security_scheme.install(app)
     # The middleware that is added last is the outermost.
     app.add_middleware(Idempotency, topology=topology)
     app.add_middleware(BodyLimit, refused=refused)

@@ -15,7 +15,7 @@ import typer
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.options import host_port, port_option, socket_or_port, with_options
-from control_plane.cli.output import Format, show
+from control_plane.cli.output import Format, messages, show
 from control_plane.names import NODE_NAME
 
 app = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
@@ -65,7 +65,16 @@ class BootstrapOptions:
     tls_ca: FileThere = None
     tls_server_name: Annotated[
         str | None,
-        typer.Option(help="DNS name in the control plane's certificate; default: host of --xds"),
+        typer.Option(
+            help="DNS name or SPIFFE id in the control plane's certificate; default: host of --xds"
+        ),
+    ] = None
+    tls_secrets: Annotated[
+        Path | None,
+        typer.Option(
+            help="instead of the three files: directory in which `cellway envoy secrets` has "
+            "written; Envoy then reads renewed certificates without a restart"
+        ),
     ] = None
 
     @property
@@ -92,6 +101,9 @@ class BootstrapOptions:
             Failure: some are given and some are not.
         """
         certificate, key, ca = self.tls_certificate, self.tls_key, self.tls_ca
+        if self.tls_secrets and (certificate or key or ca):
+            text = "give --tls-secrets, or the three files of --tls-…: not both"
+            raise Failure(text, Exit.USAGE)
         if certificate and key and ca:
             return certificate, key, ca
         if certificate or key or ca:
@@ -125,11 +137,31 @@ def bootstrap(ctx: typer.Context, options: BootstrapOptions) -> None:
         delta=not options.sotw,
         tls_files=files,
         tls_server_name=options.tls_server_name or host,
+        tls_secrets=options.tls_secrets,
     )
     if of(ctx).output is Format.YAML:
         show(json.loads(text), Format.YAML)
     else:
         print(text)
+
+
+@app.command("secrets")
+def secrets(
+    directory: Annotated[Path, typer.Argument(help="an existing directory, on Envoy's machine")],
+    tls_certificate: Annotated[Path, typer.Option(help="PEM file of Envoy's certificate")],
+    tls_key: Annotated[Path, typer.Option(help="PEM file of its key")],
+    tls_ca: Annotated[Path, typer.Option(help="PEM file of the authorities")],
+) -> None:
+    """Write what says to Envoy where its certificates are, so that it watches them.
+
+    Run it on Envoy's machine, and give the directory to the bootstrap as --tls-secrets. Envoy reads
+    the certificates again when a file is renamed into one of their directories. The documents hold
+    the paths only.
+    """
+    from control_plane.cli.local import bootstrap
+
+    written = bootstrap.write_secrets(directory, tls_certificate, tls_key, tls_ca)
+    messages.print(f"written: {', '.join(map(str, written))}", markup=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +212,9 @@ class AgentOptions:
         """
         certificate, key, ca = self.tls_certificate, self.tls_key, self.tls_ca
         server_name = self.tls_server_name
+        if server_name and server_name.startswith("spiffe://"):
+            hint = "give a DNS name that the certificate has beside its SPIFFE id"
+            raise Failure(f"--tls-server-name: gRPC can't check a SPIFFE id; {hint}", Exit.USAGE)
         if certificate and key and ca and server_name:
             return certificate, key, ca, server_name
         if certificate or key or ca or server_name:

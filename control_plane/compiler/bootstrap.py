@@ -15,13 +15,13 @@ from envoy_data_plane.envoy.config.cluster import v3 as cluster
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.endpoint import v3 as endpoint
 from envoy_data_plane.envoy.config.metrics import v3 as metrics
-from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream_http
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google.protobuf import Any as AnyMessage
 from envoy_data_plane.google.protobuf import Struct
 
 from control_plane.compiler.authoring import authored
+from control_plane.compiler.member_tls import MemberTls, transport_socket
 from control_plane.compiler.socket_address import SocketAddress, envoy_address
 from control_plane.compiler.stats_listener import admin_cluster, stats_listener
 from control_plane.names import XDS_CLUSTER
@@ -46,20 +46,6 @@ KEPT_CELL_STATS = (
 """A cell's cluster has its name in stats. Good and bad answers are counted by endpoint."""
 
 _FEATURES = ("strict_chunk_parsing", "re2_use_latin1_mode")
-
-
-@dataclass(frozen=True, slots=True)
-class MemberTls:
-    """Files (PEM) by which an Envoy and its control plane identify each other.
-
-    The Envoy's certificate names it as ``spiffe://cellway/node/<group>/<node id>``;
-    ``server_name`` is a DNS name in the control plane's certificate.
-    """
-
-    certificate: str
-    key: str
-    ca: str
-    server_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +148,7 @@ def _xds_cluster(member: FleetMember) -> cluster.Cluster:
         # Of a name with both, the control plane may listen on one family only.
         dns_lookup_family=cluster.ClusterDnsLookupFamily.ALL,
         connect_timeout=timedelta(seconds=2),
-        transport_socket=None if member.tls is None else _tls(member.tls),
+        transport_socket=None if member.tls is None else transport_socket(member.tls),
         typed_extension_protocol_options={
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": AnyMessage.pack(_http2())
         },
@@ -195,29 +181,3 @@ def _discovery(where: SocketAddress) -> cluster.ClusterDiscoveryType:
     except ValueError:
         return cluster.ClusterDiscoveryType.STRICT_DNS
     return cluster.ClusterDiscoveryType.STATIC
-
-
-def _tls(files: MemberTls) -> core.TransportSocket:
-    name = tls.SubjectAltNameMatcher(
-        san_type=tls.SubjectAltNameMatcherSanType.DNS,
-        matcher=matcher.StringMatcher(exact=files.server_name),
-    )
-    context = tls.UpstreamTlsContext(
-        sni=files.server_name,
-        common_tls_context=tls.CommonTlsContext(
-            alpn_protocols=["h2"],
-            tls_certificates=[
-                tls.TlsCertificate(
-                    certificate_chain=core.DataSource(filename=files.certificate),
-                    private_key=core.DataSource(filename=files.key),
-                )
-            ],
-            validation_context=tls.CertificateValidationContext(
-                trusted_ca=core.DataSource(filename=files.ca),
-                match_typed_subject_alt_names=[name],
-            ),
-        ),
-    )
-    return core.TransportSocket(
-        name="envoy.transport_sockets.tls", typed_config=AnyMessage.pack(context)
-    )

@@ -14,13 +14,14 @@ from prometheus_client import start_http_server
 
 from control_plane.edge_agent.admin import Admin
 from control_plane.edge_agent.admission import STREAMS_ON_PORT, STREAMS_ON_SOCKET, Admission
+from control_plane.edge_agent.channels import ClientTls
 from control_plane.edge_agent.metrics import AgentMetrics, ReporterMetrics
 from control_plane.edge_agent.port import bind_port, bind_socket, socket_path
 from control_plane.edge_agent.relay import Relay
 from control_plane.edge_agent.reporter import Reporter
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
-from control_plane.edge_agent.upstream import ClientTls, ControlPlane
+from control_plane.edge_agent.upstream import ControlPlane
 from control_plane.process.admin_address import AdminAddress
 from control_plane.process.background import background_tasks
 from control_plane.process.event_loop import until_signal
@@ -77,7 +78,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         stack.callback(store.close)
         metrics = AgentMetrics()
         _load(store, metrics)
-        plane = ControlPlane(settings.xds, settings.tls)
+        plane = ControlPlane(settings.xds, settings.tls, metrics.tls_failures.inc)
         stack.push_async_callback(plane.close)
         saver = Saver(store, metrics)
         stack.push_async_callback(saver.finish)

@@ -50,6 +50,12 @@ class AgentMetrics:
             registry=self.registry,
         )
 
+        self.tls_failures = Counter(
+            "cellway_agent_tls_reload_failures",
+            "TLS files that were replaced by ones that can't be used",
+            registry=self.registry,
+        )
+
     def _add_snapshots(self) -> None:
         self.revision = self._gauge(
             "cellway_agent_snapshot_revision",

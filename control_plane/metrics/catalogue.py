@@ -53,6 +53,8 @@ MEANINGS: Mapping[str, str] = {
     "cellway_event_loop_own_lag_seconds": (
         "How much of that the process itself was busy; the rest took other programs"
     ),
+    "cellway_oidc_tokens_total": "JWTs of the OIDC issuer at the REST API, by what came of them",
+    "cellway_oidc_key_fetches_total": "Fetches of the OIDC issuer's keys",
     "cellway_db_seconds": "Time of a statement in the database",
     "cellway_classifier_workers": "Classifier processes",
     "cellway_classifier_restarts_total": "Classifier processes that died and were started again",

@@ -97,8 +97,11 @@ def security_of(settings: Settings) -> Security | None:
     """
     try:
         names = NamePatterns(
-            {Role(role): pattern for role, pattern in settings.grpc_names().items()}
+            {Role(role): patterns for role, patterns in settings.grpc_names().items()}
         )
     except BadPattern as error:
         raise BadSetting(str(error)) from error
-    return None if settings.grpc_tls is None else Security(TlsFiles(*settings.grpc_tls), names)
+    if settings.grpc_tls is None:
+        return None
+    certificate, key = settings.grpc_tls
+    return Security(TlsFiles(certificate, key, settings.grpc_authorities()), names)

@@ -57,6 +57,17 @@ def test_a_bootstrap_with_tls_checks_the_name_of_its_control_plane() -> None:
         assert "/ca.pem" in text
 
 
+def test_secrets_name_the_files_to_watch(tmp_path: Path) -> None:
+    assert cellway("envoy", "secrets", str(tmp_path), *TLS).returncode == 0
+    texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert "/c.pem" in texts["certificate.json"]
+    assert "/ca.pem" in texts["authorities.json"]
+    text = cellway(*BOOTSTRAP, "--tls-secrets", str(tmp_path)).stdout
+    assert str(tmp_path / "certificate.json") in text
+    nowhere = cellway("envoy", "secrets", str(tmp_path / "none"), *TLS)
+    assert (nowhere.returncode, "No such file" in nowhere.stderr) == (Exit.ERROR, True)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -76,6 +87,7 @@ def test_a_bootstrap_with_tls_checks_the_name_of_its_control_plane() -> None:
             "--admin-port excludes --stats-port",
         ),
         (("--node-id", "a", *TLS[:4]), "--tls-certificate, --tls-key and --tls-ca belong together"),
+        (("--node-id", "a", *TLS, "--tls-secrets", "/s"), "not both"),
     ],
 )
 def test_a_bootstrap_that_can_t_work_is_not_printed(options: tuple[str, ...], says: str) -> None:
@@ -96,6 +108,7 @@ def test_a_bootstrap_that_can_t_work_is_not_printed(options: tuple[str, ...], sa
         ({"envoy_admin": "unix:"}, "--envoy-admin 'unix:' names no socket"),
         ({"envoy_admin": "9901"}, "--envoy-admin '9901' is not host:port"),
         ({"tls_server_name": "plane.example"}, "the TLS options belong together"),
+        ({"tls_server_name": "spiffe://x/cp"}, "gRPC can't check a SPIFFE id"),
     ],
 )
 def test_an_agent_that_can_t_work_touches_nothing(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from control_plane.edge_agent.agent import AgentSettings, running
+from control_plane.edge_agent.channels import ClientTls
 from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
-from control_plane.edge_agent.upstream import ClientTls
 from tests.edge_agent.ads_client import AdsClient
 from tests.support.conditions import until
 from tests.support.secured_plane import secured_plane

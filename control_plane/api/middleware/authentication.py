@@ -7,6 +7,7 @@ from collections.abc import Callable
 from control_plane.api.auth import CALLER, is_open
 from control_plane.api.callers import Callers
 from control_plane.api.middleware.asgi import App, Message, Receive, Send, values_of
+from control_plane.api.oidc.refusal import OidcRefusal
 from control_plane.api.problem import problem, topology_problem
 from control_plane.topology.values.errors import TopologyError
 
@@ -34,6 +35,9 @@ class Authentication:
             caller = await self._callers.caller_of(b"".join(sent)) if len(sent) < 2 else None
         except TopologyError as error:
             await topology_problem(error)(scope, receive, send)
+            return
+        except OidcRefusal as error:
+            await error.answer()(scope, receive, send)
             return
         if caller is None:
             self._refused("unauthenticated")

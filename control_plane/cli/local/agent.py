@@ -8,7 +8,7 @@ from control_plane.cli.local.process import run as run_here
 from control_plane.cli.local.process import start_logging
 from control_plane.cli.output import messages
 from control_plane.edge_agent.agent import AgentSettings, serve
-from control_plane.edge_agent.upstream import ClientTls
+from control_plane.edge_agent.channels import ClientTls
 from control_plane.process.admin_address import AdminAddress
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from control_plane.grpc_api.auth.access import access_for
+from control_plane.grpc_api.auth.callers import Callers
 from control_plane.grpc_api.auth.guard import AccessGuard
 from control_plane.grpc_api.auth.identity import NamePatterns
 from control_plane.grpc_api.auth.tls import ReloadingTls, TlsFiles
@@ -52,7 +53,8 @@ class GrpcPort:
         interceptors = []
         if security is not None:
             self._tls = ReloadingTls(security.files, metrics.tls_failed)
-            interceptors.append(AccessGuard(security.names, access_for, metrics))
+            callers = Callers(security.names, self._tls.trust)
+            interceptors.append(AccessGuard(callers, access_for, metrics))
         self.server = grpc.aio.server(
             interceptors=interceptors, options=options, maximum_concurrent_rpcs=max_rpcs
         )

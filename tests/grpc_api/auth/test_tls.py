@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
@@ -80,6 +81,23 @@ async def test_refusals_are_logged_and_counted(
     assert secured.metric(name, method=method, code="PERMISSION_DENIED") == 1
     await secured.code("nobody", method, num(1, 1))
     assert secured.metric(name, method=method, code="UNAUTHENTICATED") == 1
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [x509.DNSName("spiffe://cellway/admin")],
+        [x509.RFC822Name("spiffe://cellway/admin")],
+        [x509.UniformResourceIdentifier("spiffe://cellway/admin\0.evil.example")],
+        [x509.UniformResourceIdentifier(f"spiffe://cellway/{name}") for name in ("x", "admin")],
+    ],
+)
+async def test_only_a_single_and_whole_uri_is_a_name(
+    secured: Secured, names: list[x509.GeneralName]
+) -> None:
+    pair = secured.authority.sign_names(names)
+    for method in ("/grpc.health.v1.Health/Check", f"{CLAIMS}/GetRecord"):
+        assert await secured.code(pair, method) is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_nobody_gets_in_without_a_certificate_of_the_authority(secured: Secured) -> None:
