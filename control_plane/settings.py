@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     sequence_mark_file: Path | None = None
     """The file with the highest id ever allotted, outside the database. Default: beside a SQLite
     file; in ``data_dir`` for PostgreSQL. Don't restore it together with the database."""
+    new_database: bool = False
+    """Whether to make a new database although the mark file says that there has been one."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=60)
     """How often the publisher looks for commits of other processes."""
     changes_kept_days: float = Field(default=90, ge=0, le=36_500)

@@ -42,6 +42,8 @@ MEANINGS: Mapping[str, str] = {
     "cellway_sequence_used_ratio": "Share of its ids that a cell has reported as used",
     "cellway_sequences_restored": "1 while the database is older than the sequences' mark file",
     "cellway_background_restarts_total": "Background tasks that failed and were started again",
+    "cellway_database_writable": "1 while writes to the database work, 0 while they fail",
+    "cellway_db_log_bytes": "Size of the log beside the SQLite file (-wal); 0 on PostgreSQL",
     "cellway_db_seconds": "Time of a statement in the database",
     "cellway_classifier_workers": "Classifier processes",
     "cellway_classifier_restarts_total": "Classifier processes that died and were started again",

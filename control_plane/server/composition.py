@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
+from control_plane.jobs.database_watch import DatabaseWatch
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
 from control_plane.process.event_loop import until_signal
@@ -60,15 +61,21 @@ def _check(settings: Settings) -> None:
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
     """Open the database and start what does not depend on roles; the stack stops it."""
-    topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
+    topology = Topology.open(
+        settings.database_url, sequence_mark=settings.mark_file, anew=settings.new_database
+    )
     stack.callback(topology.close)
     if settings.redis_url is not None and topology.embedded:
         log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
+    metrics.database.watch(
+        writable=lambda: topology.write_trouble is None, log_bytes=topology.log_bytes
+    )
     tasks = await stack.enter_async_context(background_tasks(metrics.background))
     tasks.start("wake-ups", CommitNotifications(topology).run)
+    tasks.start("database watch", DatabaseWatch(topology).run)
     return Foundation(
         settings=settings,
         topology=topology,

@@ -7,6 +7,7 @@ This file is the sub-room's face: one import statement brings what the rooms abo
 from control_plane.topology.storage.answers import Answers
 from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.storage.engines import migrate, pending_migrations
+from control_plane.topology.storage.first_start import refuse_anew
 from control_plane.topology.storage.group_commit import Job, Write
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import (
@@ -44,5 +45,6 @@ __all__ = [
     "migrate",
     "moment",
     "pending_migrations",
+    "refuse_anew",
     "stored",
 ]

@@ -12,6 +12,7 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from control_plane.topology import Topology
+from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.storage.engines import _alembic, migrate, parse_url, pending_migrations
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.errors import Invalid
@@ -55,7 +56,8 @@ def test_other_databases_are_refused_clearly(url: str) -> None:
 
 
 def _config(store: Store) -> Config:
-    config = _alembic(str(store.engine.url))
+    dialect_of(store.engine).make()
+    config = _alembic()
     config.attributes["engine"] = store.engine
     return config
 
