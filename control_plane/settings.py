@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,11 @@ API_PORT = "--api-port (CELLWAY_API_PORT)"
 GRPC_PORT = "--grpc-port (CELLWAY_GRPC_PORT)"
 CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
+
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<before>postgres[^:]*://(?:[^@/?]*@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?:/(?P<path>[^?]*))?"
+    r"(?:\?(?P<query>.*))?\Z"
+)
 
 
 class Settings(BaseSettings):
@@ -118,6 +124,11 @@ class Settings(BaseSettings):
     """A file to which changes are appended before they are forgotten, one a line (JSON)."""
     health_interval_s: float = Field(default=2.0, ge=0, le=3600)
     """How often the control plane probes cells that have a health check; 0: never."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, url: str) -> str:
+        return single_authority(url)
 
     @field_validator("redis_url")
     @classmethod
@@ -222,6 +233,19 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def single_authority(url: str) -> str:
+    """Return a database URL with several hosts, as libpq has them, in the form of SQLAlchemy.
+
+    ``postgresql://u@a:1,b:2/db`` becomes ``postgresql://u@/db?host=a:1&host=b:2``. Others stay.
+    """
+    found = _SEVERAL_HOSTS.match(url)
+    if found is None:
+        return url
+    hosts = "&".join(f"host={host}" for host in found["hosts"].split(","))
+    rest = f"{hosts}&{found['query']}" if found["query"] else hosts
+    return f"{found['before']}/{found['path'] or ''}?{rest}"
 
 
 def _resolver(server: str) -> tuple[str, int]:

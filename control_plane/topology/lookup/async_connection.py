@@ -12,6 +12,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from control_plane.topology.storage.driver_errors import translated_errors
+from control_plane.topology.storage.postgresql import is_elsewhere
 from control_plane.topology.values import TopologyError, Unavailable
 
 LOOKUP_S = 1.0
@@ -44,6 +45,8 @@ class AsyncConnection:
             DatabaseFailed: the server refuses the statement.
             TimeoutError: to connect, or the answer, takes longer than `LOOKUP_S`.
         """
+        if self._connection is not None and is_elsewhere(self._connection):
+            await self.close()
         if self._connection is None:
             arguments, options = self._target
             options = options | {"autocommit": True}

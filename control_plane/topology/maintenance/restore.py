@@ -30,10 +30,10 @@ from control_plane.topology.maintenance import files
 from control_plane.topology.storage.driver_errors import translated_errors, trouble_of
 from control_plane.topology.storage.file_lock import lock_exclusive
 from control_plane.topology.values.errors import (
+    Contention,
     DatabaseDamaged,
     NotFound,
     Refused,
-    TopologyError,
 )
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def _old_database(target: Path) -> Iterator[sqlite3.Connection | None]:
             log.warning("the database that is replaced can't be read: %s", error)
             yield None
             return
-        except TopologyError as error:
+        except Contention as error:
             why = f"it is in use ({error.__cause__}); stop every control plane first"
             raise Refused(f"restoring {target}", why) from error
         yield connection

@@ -17,11 +17,13 @@ def refuse_anew(store: Store) -> None:
 
     Raises:
         Refused: there is a mark file, and no schema.
+        Invalid: the mark file is malformed.
     """
     mark = store.sequence_mark
     # In this order: another process that starts for the first time makes the file last.
     if mark is None or not mark.path.exists() or schema_revision(store.engine) is not None:
         return
+    mark.read()
     why = (
         f"there is none, but {mark.path} says that there has been one. Put the database back "
         "(cellway db restore; is its disk mounted?), or start once with --new-database "
