@@ -11,8 +11,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from control_plane.topology.storage.driver_errors import translated_errors
-from control_plane.topology.storage.postgresql import is_elsewhere
+from control_plane.topology.storage import is_elsewhere, translated_errors
 from control_plane.topology.values import TopologyError, Unavailable
 
 LOOKUP_S = 1.0

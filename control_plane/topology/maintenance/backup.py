@@ -15,10 +15,13 @@ from sqlalchemy import update
 
 from control_plane.topology.claims import epochs
 from control_plane.topology.maintenance import files
-from control_plane.topology.storage import schema
-from control_plane.topology.storage.driver_errors import translated_errors, trouble_of
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
+from control_plane.topology.storage import (
+    Store,
+    Transaction,
+    schema,
+    translated_errors,
+    trouble_of,
+)
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem
 
 PAGES_AT_ONCE = 4096

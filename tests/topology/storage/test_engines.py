@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 
 import pytest
 from alembic import command
@@ -116,11 +114,3 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
     )
     migrate(store.engine)
     store.close()
-
-
-@on_postgresql
-def test_of_several_that_start_at_once_one_migrates(empty_url: str) -> None:
-    program = "import sys\nfrom control_plane.topology import Topology\n"
-    program += "Topology.open(sys.argv[1]).close()"
-    processes = [subprocess.Popen([sys.executable, "-c", program, empty_url]) for _ in range(3)]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
