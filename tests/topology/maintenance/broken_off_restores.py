@@ -58,7 +58,7 @@ def killed_at(step: int, url: str, backup: Path) -> bool:
                 super().backup(*arguments, **options)
                 executioner.count()
 
-        files.sqlite3.connect = partial(sqlite3.connect, factory=Counted)  # type: ignore[assignment]
+        files.sqlite3.connect = partial(sqlite3.connect, factory=Counted)
         sys.addaudithook(executioner.hook)
         restore(url, backup)
         os._exit(0)
