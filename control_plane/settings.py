@@ -16,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 Role = Literal["api", "xds", "classifier", "topology"]
 API_PORT = "--api-port (CELLWAY_API_PORT)"
@@ -128,7 +129,14 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database(cls, url: str) -> str:
-        return single_authority(url)
+        url = single_authority(url)
+        try:
+            make_url(url)
+        except (ArgumentError, ValueError) as error:
+            # The message leaves the URL out, because it may hold a password.
+            text = "give sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+            raise ValueError(text) from error
+        return url
 
     @field_validator("redis_url")
     @classmethod

@@ -102,8 +102,8 @@ class Topology:
         store = Store(url, None if sequence_mark is None else MarkFile(sequence_mark))
         with ExitStack() as undo:
             undo.callback(store.close)
-            store.hold()
             if migrate_first:
+                store.hold()
                 if not anew:
                     refuse_anew(store)
                 migrate(store.engine)

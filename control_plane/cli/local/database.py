@@ -94,6 +94,8 @@ def restore(url: str, file: Path) -> int:
 def advance(url: str, above: int) -> int:
     """Take a revision above another, and return it."""
     with topology_failures(), contextlib.closing(Store(url)) as store:
+        if pending := pending_migrations(store.engine):
+            raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
         return backup.advance(store, above)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import psycopg
 import pytest
 
 from control_plane.topology import Topology
+from control_plane.topology.storage import sqlite
 from control_plane.topology.values import (
     ClaimSpec,
     DatabaseDenied,
@@ -204,3 +207,25 @@ def test_a_file_that_is_gone_is_noticed_and_no_empty_one_takes_its_place(
     two.check_writes()
     assert trouble(two) is None
     claim(two, "a")
+
+
+def test_a_long_read_lets_the_log_grow_and_it_is_cut_down_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LOG_BYTES", 65_536)
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 16)
+    topology = Topology.open(f"sqlite:///{tmp_path}/t.db")
+    topology.cells.create(cell_spec(1), actor=ME)
+    with contextlib.closing(sqlite3.connect(tmp_path / "t.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM cells").fetchall()
+        while (topology.log_bytes() or 0) < 4 * 65_536:
+            claim(topology, f"r{topology.revision()}")
+        topology.check_writes()
+        assert (topology.log_bytes() or 0) >= 4 * 65_536, "the read still needs it"
+        assert trouble(topology) is None
+        reader.execute("COMMIT")
+        topology.check_writes()
+        assert topology.log_bytes() == 0
+    claim(topology, "after")
+    topology.close()
