@@ -82,7 +82,7 @@ while killed:
     with store.read() as connection:
         assert connection.execute(text("SELECT value FROM claims")).all() == [("a@b.example",)]
     store.close()
-    step += 2
+    step += 3
 print(step)
 """
 
