@@ -38,7 +38,7 @@ from control_plane.topology.storage import (
     refuse_anew,
 )
 from control_plane.topology.tokens import Tokens
-from control_plane.topology.values import TopologyError, TopologySnapshot
+from control_plane.topology.values import EndpointPolicy, TopologyError, TopologySnapshot
 
 
 class MigrationsPending(TopologyError):
@@ -82,6 +82,7 @@ class Topology:
         migrate_first: bool = True,
         sequence_mark: Path | None = None,
         anew: bool = False,
+        endpoint_policy: EndpointPolicy | None = None,
     ) -> Topology:
         """Open the database at a SQLAlchemy URL.
 
@@ -91,6 +92,7 @@ class Topology:
             sequence_mark: a file outside the database and its backups that remembers the highest
                 id ever allotted, so that a restored database can't allot ids again.
             anew: make a new database although that file says that there has been one.
+            endpoint_policy: where cells may be; None for what is denied everywhere.
 
         Raises:
             MigrationsPending: the schema is older, and ``migrate_first`` is False.
@@ -99,7 +101,8 @@ class Topology:
                 been, and ``anew`` is False.
             Unavailable, DatabaseTrouble: the database can't be used.
         """
-        store = Store(url, None if sequence_mark is None else MarkFile(sequence_mark))
+        mark = None if sequence_mark is None else MarkFile(sequence_mark)
+        store = Store(url, mark, endpoint_policy)
         with ExitStack() as undo:
             undo.callback(store.close)
             if migrate_first:
@@ -118,6 +121,11 @@ class Topology:
     def close(self) -> None:
         """Close every connection."""
         self._store.close()
+
+    @property
+    def endpoint_policy(self) -> EndpointPolicy:
+        """Where cells may be."""
+        return self._store.endpoint_policy
 
     @property
     def engine(self) -> Engine:

@@ -39,6 +39,7 @@ from control_plane.topology.values.endpoint import (
     address_problem,
     host_problem,
 )
+from control_plane.topology.values.endpoint_policy import EndpointPolicy
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
@@ -87,6 +88,7 @@ __all__ = [
     "DatabaseSlow",
     "DatabaseTrouble",
     "Endpoint",
+    "EndpointPolicy",
     "Gone",
     "HighWaterMark",
     "Invalid",
