@@ -11,8 +11,7 @@ from sqlalchemy import Engine
 
 from control_plane.topology.lookup.seen import FeedPosition, Seen
 from control_plane.topology.lookup.sql import FEED_POSITION_SQL, OwnersSql, owner_sql
-from control_plane.topology.storage.driver_errors import translated_errors
-from control_plane.topology.storage.postgresql import CHANNEL, is_elsewhere
+from control_plane.topology.storage import CHANNEL, is_elsewhere, translated_errors
 from control_plane.topology.values import (
     KeyPair,
     NormalisedKeys,
