@@ -24,7 +24,7 @@ from control_plane.xds.server.sender import ResponseTooLarge
 from control_plane.xds.server.stream import Stream, StreamServices
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.session.delta_request import DeltaRequest
-from control_plane.xds.session.ledger import ProtocolError
+from control_plane.xds.session.ledger import ClientLimitExceeded, ProtocolError
 from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.snapshot_cache import SnapshotCache
 
@@ -157,6 +157,8 @@ class XdsServer:
         unwatch = self._services.cache.watch(stream.wake)
         try:
             await stream.run()
+        except ClientLimitExceeded as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except ProtocolError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except ResponseTooLarge as error:
