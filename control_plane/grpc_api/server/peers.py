@@ -8,21 +8,25 @@ A peer is who the client's certificate names, else the client's address without 
 
     subjectAltName spiffe://cellway/node/edge/n1     every connection with this certificate
     ipv4:10.0.0.7:41044                              every connection from 10.0.0.7
+
+The guard also refuses what is no message of the method's request type, for every service.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
+
+from control_plane.grpc_api.auth.method_wrapper import Handler, MethodWrapper
 
 Context = grpc.aio.ServicerContext[Any, Any]
-type Handler = grpc.RpcMethodHandler[Any, Any]
 type Peer = tuple[bytes, ...] | str
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
@@ -48,33 +52,31 @@ class _TooMany(Exception):
     """The peer has as many calls under way as it may; the message says so to the client."""
 
 
-class PeerGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+@dataclass(frozen=True, slots=True)
+class _Malformed:
+    """A request whose bytes are no message of its method's request type."""
+
+    error: str
+
+
+class PeerGuard(MethodWrapper):
     """Holds every peer to its share of the calls under way."""
 
     def __init__(self, limits: PeerLimits, observer: PeerObserver) -> None:
+        super().__init__()
         self._limits = limits
         self._observer = observer
         self._under_way: Counter[Peer] = Counter()
-        self._wrapped: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        """Return the method's handler, wrapped so that its calls are counted."""
-        method: str = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            handler: Any = await continuation(handler_call_details)
-            if handler is None:
-                # gRPC itself answers UNIMPLEMENTED. The stubs don't know of None.
-                return handler  # type: ignore[return-value]
-            kind = next(one for one in _KINDS if getattr(handler, one) is not None)
-            counted = self._counted(method, getattr(handler, kind))
-            # Only methods that are served get here, so their number is bounded.
-            wrapped = self._wrapped[method] = handler._replace(**{kind: counted})
-        return wrapped
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """Return the handler, whose calls are counted."""
+        behaviours: Any = handler
+        kind = next(one for one in _KINDS if getattr(behaviours, one) is not None)
+        changed = {kind: self._counted(method, getattr(behaviours, kind))}
+        if not handler.request_streaming and handler.request_deserializer is not None:
+            changed["request_deserializer"] = _tolerant(handler.request_deserializer)
+        counted: Handler = behaviours._replace(**changed)
+        return counted
 
     def _counted(self, method: str, behaviour: Any) -> Any:
         if inspect.isasyncgenfunction(behaviour):
@@ -82,9 +84,10 @@ class PeerGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
                 try:
                     with self._slot(context):
+                        _check(request)
                         async for response in behaviour(request, context):
                             yield response
-                except _TooMany as error:
+                except (_TooMany, DecodeError, NotImplementedError) as error:
                     await self._refuse(method, error, context)
 
             return generate
@@ -92,8 +95,9 @@ class PeerGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         async def serve(request: Any, context: Context) -> Any:
             try:
                 with self._slot(context):
+                    _check(request)
                     return await behaviour(request, context)
-            except _TooMany as error:
+            except (_TooMany, DecodeError, NotImplementedError) as error:
                 await self._refuse(method, error, context)
 
         return serve
@@ -117,9 +121,34 @@ class PeerGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             if not self._under_way[peer]:
                 del self._under_way[peer]
 
-    async def _refuse(self, method: str, error: _TooMany, context: Context) -> None:
+    async def _refuse(self, method: str, error: Exception, context: Context) -> None:
+        if isinstance(error, DecodeError):
+            # By itself gRPC would log a traceback and answer UNKNOWN, which clients retry.
+            text = f"the request can't be read: {error}"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        if isinstance(error, NotImplementedError):
+            # What generated servicers raise for methods that their subclass lacks (Health.List).
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served")
         self._observer.peer_refused(method)
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+
+
+def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Return a reader that returns `_Malformed` for what is no message."""
+
+    def read_or_tell(data: bytes) -> Any:
+        try:
+            return read(data)
+        except DecodeError as error:
+            return _Malformed(str(error))
+
+    return read_or_tell
+
+
+def _check(request: Any) -> None:
+    """Raise DecodeError for a request that could not be read."""
+    if isinstance(request, _Malformed):
+        raise DecodeError(request.error)
 
 
 def _peer(context: Context) -> Peer:

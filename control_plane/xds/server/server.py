@@ -174,9 +174,14 @@ class XdsServer:
 
     @property
     def alarm(self) -> str | None:
-        """What keeps nodes from being served, if anything does."""
+        """What keeps nodes from being served, if at least half of them are held back.
+
+        An emptied database holds back the whole fleet. What a single node says that it has must
+        not raise the alarm: it is STALE, with the reason.
+        """
         held_back = [stream for stream in self._streams if stream.shrink_reason]
-        if not held_back:
+        nodes = {one.node_id for one in held_back}
+        if not held_back or len(nodes) * 2 < self.fleet.connected_nodes:
             return None
         first = held_back[0]
         return f"{len(held_back)} nodes are held back; {first.node_id}: {first.shrink_reason}"

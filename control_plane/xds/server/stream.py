@@ -30,7 +30,7 @@ from control_plane.xds.server.revision_probe import RevisionProbe
 from control_plane.xds.server.sender import Sender
 from control_plane.xds.server.stream_end import StreamEnd
 from control_plane.xds.session.delta import DeltaSession, delta_bytes
-from control_plane.xds.session.ledger import ProtocolError
+from control_plane.xds.session.ledger import ClientLimitExceeded, ProtocolError
 from control_plane.xds.session.order import Gate
 from control_plane.xds.session.response import Response
 from control_plane.xds.session.sotw import SotwSession, sotw_bytes
@@ -178,6 +178,11 @@ class Stream:
     def _identify(self, node: Any) -> None:
         """Take the node that the first request names, and join the fleet."""
         check_node(node)
+        if self._fleet.streams_of(node.id) >= self._limits.streams_per_node:
+            raise ClientLimitExceeded(
+                f"node {node.id!r} has {self._limits.streams_per_node} streams open already: "
+                "end some, or give each Envoy a node.id of its own"
+            )
         self._group = node.cluster
         self._session.on_snapshot(self._cache.newest)
         self._session.take_over(self._fleet.unsettled(node.id))

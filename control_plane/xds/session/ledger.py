@@ -32,9 +32,9 @@ MAX_UNSERVED = 1000
 """Types that one client may ask for and that are not served here; they go unanswered."""
 
 
-MAX_UNPUBLISHED_NAMES = 10_000
+MAX_UNPUBLISHED_NAMES = 20_000
 """Names that one client may subscribe to and that are not published, of all types together."""
-MAX_UNPUBLISHED_BYTES = 1 << 20
+MAX_UNPUBLISHED_BYTES = 2 << 20
 """How long these names may be together."""
 
 
