@@ -87,7 +87,11 @@ class Settings(BaseSettings):
     edge_ipv6: bool | None = None
     """Whether the machines of all Envoys support IPv6. Default: whether this machine does. An Envoy
     whose kernel does not support IPv6 ends when a name has an IPv6 address."""
-    envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
+    envoy_admin_port: int | None = Field(default=None, ge=0, le=65535)
+    """A loopback port for the admin interface of the Envoy of `cellway up`, which anybody on the
+    machine can then command. None: it is a Unix socket of the user who runs us."""
+    envoy_stats_port: int | None = Field(default=None, ge=0, le=65535)
+    """A loopback port for that Envoy's /stats/prometheus and /ready alone. None: there is none."""
     cell_idle_timeout_s: float = Field(default=1.0, gt=0, le=3600)
     """How long Envoys keep an idle connection to a cell. Choose it shorter than the cells' own
     keep-alive, so that a cell never closes a connection that an Envoy is about to use."""
@@ -101,6 +105,11 @@ class Settings(BaseSettings):
     At most one day. Tombstones tell whether a freed name has changed owner, and they are kept for
     two days.
     """
+    endpoint_networks_allowed: tuple[str, ...] = ("0.0.0.0/0", "::/0")
+    """The networks (CIDR) in which cells may have endpoints."""
+    endpoint_networks_denied: tuple[str, ...] | None = None
+    """The networks (CIDR) in which they may not, even if these are allowed. Default: link-local,
+    multicast, reserved and unspecified addresses, and the metadata services of clouds."""
     debug_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """The callers (CIDR) whose responses show cell, rule, tier and revision."""
     api_token: SecretStr | None = None
@@ -142,9 +151,11 @@ class Settings(BaseSettings):
             text = "give an IP address of the Envoys' machine, 0.0.0.0 or :: for all, or localhost"
             raise ValueError(text) from error
 
-    @field_validator("debug_networks")
+    @field_validator("debug_networks", "endpoint_networks_allowed", "endpoint_networks_denied")
     @classmethod
-    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+    def _networks(cls, networks: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if networks is None:
+            return None
         return tuple(str(ipaddress.ip_network(network)) for network in networks)
 
     @classmethod
@@ -165,6 +176,15 @@ class Settings(BaseSettings):
         for server in servers:
             _resolver(server)
         return servers
+
+    @model_validator(mode="after")
+    def _envoy(self) -> Settings:
+        if self.envoy_admin_port is not None and self.envoy_stats_port is not None:
+            raise ValueError(
+                "envoy_stats_port: the port of envoy_admin_port has /stats/prometheus already; "
+                "leave one of the two out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grpc(self) -> Settings:

@@ -8,7 +8,7 @@ from pathlib import Path
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.edge_health.book import Book
 from control_plane.metrics.server import Metrics
-from control_plane.server.background import BackgroundTasks
+from control_plane.process.background import BackgroundTasks
 from control_plane.settings import Settings
 from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet
@@ -25,6 +25,8 @@ class Foundation:
     """The counts of the classifier in this process; without the role they stay zero."""
     fleet: Fleet
     tasks: BackgroundTasks
+    own_ports: set[int]
+    """The ports of ours on this machine, which no cell may have; those that are bound are added."""
     worker_files: Path
     """The directory of the classifier's processes, for the life of this server."""
     edges: Book = field(default_factory=Book)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from control_plane.edge_health.book import Book
-from control_plane.server.background import BackgroundTasks
+from control_plane.process.background import BackgroundTasks
 from control_plane.server.foundation import Foundation
 from control_plane.server.xds_role import XdsRole
 from control_plane.settings import Settings

@@ -29,7 +29,9 @@ def member(secured: Secured, node: str, group: str) -> FleetMember:
         str(secured.folder / "server.ca"),
         "localhost",
     )
-    return FleetMember(node, group, "127.0.0.1", secured.plane.ports.grpc, 0, tls=files)
+    return FleetMember(
+        node, group, ("127.0.0.1", secured.plane.ports.grpc), ("127.0.0.1", 0), tls=files
+    )
 
 
 def refusals(secured: Secured) -> float:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from control_plane.cli.client import Exit, Failure
 from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
+from control_plane.compiler.socket_address import SocketAddress
+from control_plane.process.unix_socket import check_path
 
 
 def bootstrap(
     *,
     node_id: str,
     group: str,
-    xds: tuple[str, int],
-    admin_port: int,
+    xds: SocketAddress,
+    admin: SocketAddress,
+    stats_port: int | None,
     delta: bool,
     tls_files: tuple[Path, Path, Path] | None,
     tls_server_name: str,
@@ -20,13 +24,27 @@ def bootstrap(
     """Return a bootstrap as JSON.
 
     Args:
-        xds: host and port of the control plane, or of an agent.
+        xds: the control plane, or an agent.
+        admin: where Envoy's admin interface listens.
+        stats_port: a loopback port for Envoy's stats alone; None: there is none.
         tls_files: certificate, key and authorities, as paths on the Envoy's machine; None: Envoy
             speaks to its control plane in plain text.
+
+    Raises:
+        Failure: the kernel would not take the path of a socket.
     """
     tls = None
     if tls_files is not None:
         certificate, key, ca = map(str, tls_files)
         tls = MemberTls(certificate, key, ca, tls_server_name)
-    host, port = xds
-    return compile_bootstrap(FleetMember(node_id, group, host, port, admin_port, delta, tls))
+    for option, address in (("--xds", xds), ("--admin-socket", admin)):
+        if isinstance(address, str):
+            _check(option, address)
+    return compile_bootstrap(FleetMember(node_id, group, xds, admin, delta, tls, stats_port))
+
+
+def _check(option: str, path: str) -> None:
+    try:
+        check_path(path, option)
+    except OSError as error:
+        raise Failure(error.strerror or str(error), Exit.USAGE) from error

@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.settings import settings_of
+from control_plane.process.private_files import only_private_files
 from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
 from control_plane.topology.storage import spellings
@@ -49,7 +50,7 @@ def without_password(url: str) -> str:
 
 def migrate(url: str) -> tuple[str, ...]:
     """Bring a schema up to date; return the migrations that were missing."""
-    with contextlib.closing(Store(url)) as store:
+    with only_private_files(), contextlib.closing(Store(url)) as store:
         pending = pending_migrations(store.engine)
         migrate_schema(store.engine)
         return pending
@@ -69,13 +70,13 @@ def stale_claims(url: str) -> list[dict[str, Any]]:
 
 def back_up(url: str, target: Path) -> int:
     """Copy a SQLite database; return the revision that the copy holds."""
-    with topology_failures():
+    with topology_failures(), only_private_files():
         return backup.back_up(url, target)
 
 
 def restore(url: str, file: Path) -> int:
     """Put a copy in the place of a SQLite database; return the revision that it goes on from."""
-    with topology_failures():
+    with topology_failures(), only_private_files():
         return backup.restore(url, file)
 
 

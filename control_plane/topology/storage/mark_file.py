@@ -81,7 +81,8 @@ class MarkFile:
 
     def _write(self, highest: HighestIds) -> None:
         new = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
-        with new.open("w") as file:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w") as file:  # noqa: PTH123 - a descriptor
             file.write(json.dumps({"mark": highest.sequence, "cell": highest.cell}) + "\n")
             file.flush()
             os.fsync(file.fileno())
