@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     and once more for commits and rollbacks. Further calls get RESOURCE_EXHAUSTED."""
     grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
     """How many calls and streams of any kind run at once; each Envoy holds one or two streams."""
+    grpc_max_rpcs_per_certificate: int = Field(default=1_000, ge=1, le=1_000_000)
+    """How many of them one client may have that shows a certificate; those with the same names
+    count as one client. Further ones get RESOURCE_EXHAUSTED."""
+    grpc_max_rpcs_per_address: int = Field(default=4_000, ge=1, le=1_000_000)
+    """The same for all clients without a certificate at one address."""
     grpc_tls_certificate: Path | None = None
     """The server's certificate (PEM). With its key and the authorities that sign the clients'
     certificates, gRPC has mutual TLS."""
