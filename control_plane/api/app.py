@@ -20,6 +20,7 @@ from control_plane.api.routes import (
     changes,
     claims,
     classify,
+    edge_secret,
     explain,
     fleet,
     leases,
@@ -39,7 +40,7 @@ from control_plane.xds.fleet.fleet import Fleet
 # The path {bucket}/{value} of claims matches those of bulk too, so bulk comes first.
 _ROUTES = (
     cells, bulk, claims, leases, sequences, rulesets, topology_document, explain, changes, audit,
-    operations, tokens, fleet,
+    operations, tokens, fleet, edge_secret,
 )  # fmt: skip
 
 

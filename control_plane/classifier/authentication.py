@@ -15,14 +15,13 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
 
+from control_plane.classifier.log_pause import LogPause
 from control_plane.topology.edge_secrets import EdgeSecret
 from control_plane.topology.values import TopologyError
 
 log = logging.getLogger(__name__)
 REREAD_S = 5.0
 """How often the secrets are read again."""
-LOG_S = 5.0
-"""The least time between two lines about strangers. Each says how many were left out before."""
 NO_EDGE = "this is no question of an edge: it does not carry the edges' secret"
 """What a stranger is told."""
 
@@ -68,8 +67,7 @@ class Authentication:
         self._observer = observer
         self._demanded = demanded
         self._clock = clock
-        self._logged_at = float("-inf")
-        self._left_out = 0
+        self._pause = LogPause(clock)
         self._accepted: tuple[bytes, ...] = ()
         self._grace_until = float("-inf")
         self._take(read())
@@ -101,15 +99,12 @@ class Authentication:
         return answered
 
     def _log(self, why: Stranger, peer: str) -> None:
-        now = self._clock()
-        if now - self._logged_at < LOG_S:
-            self._left_out += 1
+        left_out = self._pause.left_out()
+        if left_out is None:
             return
         text = "a question of %s is refused: %s (%d more since the last line)"
         shown = why.value.replace("_", " ")
-        log.warning(text, peer or "a local program", shown, self._left_out)
-        self._logged_at = now
-        self._left_out = 0
+        log.warning(text, peer or "a local program", shown, left_out)
 
     def _take(self, secret: EdgeSecret) -> bool:
         """Take what was read; return whether other secrets count now."""

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from control_plane.classifier.log_pause import LogPause
+
 log = logging.getLogger(__name__)
 MAX_STRANGERS = 512
 MAX_PEER_STRANGERS = 256
@@ -33,8 +35,6 @@ MAX_REPORTS = 2560
 """How many reports of counts one peer may send in `REPORTS_S`: each worker of an Envoy sends at
 most one a second."""
 REPORTS_S = 10.0
-LOG_S = 5.0
-"""The least time between two lines about the limits."""
 
 
 class Turned(StrEnum):
@@ -116,7 +116,7 @@ class Connections:
         self._strangers: dict[Connection, float] = {}
         """When each came, the oldest first."""
         self._reports_since = clock()
-        self._logged_at = float("-inf")
+        self._pause = LogPause(clock)
 
     def __len__(self) -> int:
         return len(self._peer_of)
@@ -146,10 +146,10 @@ class Connections:
 
     def _refused(self, why: Turned, address: str) -> None:
         self._observer.turned_away(why)
-        if self._clock() - self._logged_at >= LOG_S:
-            self._logged_at = self._clock()
-            text = "a connection of %s is refused (%s): there are %d"
-            log.warning(text, address, why.value, len(self))
+        left_out = self._pause.left_out()
+        if left_out is not None:
+            text = "a connection of %s is refused (%s): there are %d (%d more since the last line)"
+            log.warning(text, address, why.value, len(self), left_out)
 
     def _make_room(self, stranger: Connection) -> None:
         self._turn_away(stranger, Turned.ROOM_FOR_ANOTHER)

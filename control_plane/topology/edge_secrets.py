@@ -26,10 +26,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from control_plane.topology.storage import Store, Transaction, clock, moment, schema
-from control_plane.topology.values import Written
+from control_plane.topology.values import Refused, Written
 
 _T = schema.edge_secrets
 _LEAST_GENERATION = 1
+SETTLED_S = 30.0
+"""How long after a rotation the next one is refused. Classifiers read the secrets more often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,17 @@ class EdgeSecrets:
         with self._store.read() as connection:
             return _read(connection)
 
-    def rotate(self, *, actor: str, dry_run: bool = False) -> Written[EdgeSecret]:
+    def rotate(
+        self, *, actor: str, force: bool = False, dry_run: bool = False
+    ) -> Written[EdgeSecret]:
         """Begin the next generation: the fleet is sent its secret with this revision.
 
         The caller has made sure that the fleet runs the present one.
+
+        Raises:
+            Refused: the present generation is younger than `SETTLED_S`, and ``force`` is False.
         """
-        return self._store.written(actor, _rotate, dry_run=dry_run)
+        return self._store.written(actor, lambda tx: _rotate(tx, force=force), dry_run=dry_run)
 
 
 def current(connection: Connection) -> str:
@@ -84,8 +91,12 @@ def _read(connection: Connection) -> EdgeSecret:
     return _edge_secret(row, clock(connection))
 
 
-def _rotate(tx: Transaction) -> EdgeSecret:
+def _rotate(tx: Transaction, *, force: bool) -> EdgeSecret:
     before = _read(tx.connection)
+    age_s = (tx.at - before.rotated_at).total_seconds()
+    if age_s < SETTLED_S and not force:
+        why = f"the last rotation was {max(0.0, age_s):.0f} s ago, a classifier may not know of it"
+        raise Refused("to rotate the edges' secret", f"{why}: wait {SETTLED_S:.0f} s, or force it")
     tx.connection.execute(update(_T).values(generation=before.generation + 1, rotated_at=tx.at))
     after = _read(tx.connection)
     tx.touch_edge(answers=False)
