@@ -16,6 +16,7 @@ import ssl
 from collections.abc import Callable
 
 from control_plane.classifier.connections import Connection, Connections, Peer
+from control_plane.classifier.log_pause import LogPause
 
 log = logging.getLogger(__name__)
 MAX_AT_ONCE = 32
@@ -53,6 +54,7 @@ class Accepting:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._paused: asyncio.TimerHandle | None = None
+        self._log_pause = LogPause()
         sock.setblocking(False)
 
     def start(self) -> None:
@@ -83,7 +85,10 @@ class Accepting:
             self._take(client, address)
 
     def _pause(self, error: OSError) -> None:
-        log.error("no connection can be accepted: %s; strangers are closed", error.strerror)
+        left_out = self._log_pause.left_out()
+        if left_out is not None:
+            text = "no connection can be accepted: %s; strangers are closed (%d more times since)"
+            log.error(text, error.strerror, left_out)
         self._loop.remove_reader(self._sock)
         self._connections.free_some(FREED_AT_ONCE)
         self._paused = self._loop.call_later(PAUSE_S, self.start)
