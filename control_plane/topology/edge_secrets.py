@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from control_plane.topology.storage import Store, Transaction, clock, moment, schema
-from control_plane.topology.values import Refused, Written
+from control_plane.topology.values import DatabaseFailed, Refused, Written
 
 _T = schema.edge_secrets
 _LEAST_GENERATION = 1
@@ -82,13 +82,19 @@ class EdgeSecrets:
 
 def current(connection: Connection) -> str:
     """Return the secret that edges are sent."""
-    row = connection.execute(select(_T)).one()
+    row = _row(connection)
     return _derived(row.root, row.generation)
 
 
 def _read(connection: Connection) -> EdgeSecret:
-    row = connection.execute(select(_T)).one()
-    return _edge_secret(row, clock(connection))
+    return _edge_secret(_row(connection), clock(connection))
+
+
+def _row(connection: Connection) -> Row[Any]:
+    row = connection.execute(select(_T)).one_or_none()
+    if row is None:
+        raise DatabaseFailed("edge_secrets has lost its row: restore the table from a backup")
+    return row
 
 
 def _rotate(tx: Transaction, *, force: bool) -> EdgeSecret:
@@ -121,4 +127,4 @@ def _edge_secret(row: Row[Any], now: datetime) -> EdgeSecret:
 
 def _derived(root: str, generation: int) -> str:
     """Return a generation's secret: 256 bits in hex."""
-    return hmac.digest(bytes.fromhex(root), f"edge {generation}".encode(), "sha256").hex()
+    return hmac.digest(root.encode(), f"edge {generation}".encode(), "sha256").hex()

@@ -111,6 +111,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0023",
         "0024",
         "0025",
+        "0027",
     )
     migrate(store.engine)
     store.close()
