@@ -1,6 +1,6 @@
 # The commands of this repository. Each installs what it needs into .venv; none needs root.
 # `make help` lists them.
-.PHONY: help demo test lint types bench docs requirements clean proto interop soak
+.PHONY: help demo test lint types bench docs requirements clean proto interop soak audit sbom
 
 PYTHON := $(shell deploy/find-python)
 VENV := .venv
@@ -55,6 +55,15 @@ docs: $(VENV)/.dev ## generate docs/openapi.json
 requirements: ## pin the dependencies of requirements/*.in with hashes
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header requirements/dev.in -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header -c requirements/dev.txt requirements/base.in -o requirements/base.txt
+	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header requirements/audit.in -o requirements/audit.txt
+
+# Without a network, it uses the extract of advisories that is checked in, and says of which date.
+audit: $(VENV)/.audit ## compare the pinned packages with known vulnerabilities
+	$(VENV)/audit/bin/python requirements/audit.py
+
+sbom: $(VENV)/.audit ## write dist/sbom.cdx.json: what a running cellway is made of (CycloneDX)
+	mkdir -p dist
+	$(VENV)/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate --of JSON -o dist/sbom.cdx.json requirements/base.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -68,6 +77,11 @@ $(VENV)/.base: requirements/base.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.base
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+$(VENV)/.audit: requirements/audit.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
 clean: ## remove .venv, caches and the data of a local run

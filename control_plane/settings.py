@@ -114,6 +114,11 @@ class Settings(BaseSettings):
     At most one day. Tombstones tell whether a freed name has changed owner, and they are kept for
     two days.
     """
+    endpoint_networks_allowed: tuple[str, ...] = ("0.0.0.0/0", "::/0")
+    """The networks (CIDR) in which cells may have endpoints."""
+    endpoint_networks_denied: tuple[str, ...] | None = None
+    """The networks (CIDR) in which they may not, even if these are allowed. Default: link-local,
+    multicast, reserved and unspecified addresses, and the metadata services of clouds."""
     debug_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """The callers (CIDR) whose responses show cell, rule, tier and revision."""
     api_token: SecretStr | None = None
@@ -155,9 +160,11 @@ class Settings(BaseSettings):
             text = "give an IP address of the Envoys' machine, 0.0.0.0 or :: for all, or localhost"
             raise ValueError(text) from error
 
-    @field_validator("debug_networks")
+    @field_validator("debug_networks", "endpoint_networks_allowed", "endpoint_networks_denied")
     @classmethod
-    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+    def _networks(cls, networks: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if networks is None:
+            return None
         return tuple(str(ipaddress.ip_network(network)) for network in networks)
 
     @classmethod

@@ -20,8 +20,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from control_plane.jobs.endpoint_addresses import addresses_of
 from control_plane.topology.values.cell import Cell
 from control_plane.topology.values.endpoint import Endpoint, ServerName, host_problem
+from control_plane.topology.values.endpoint_policy import EndpointPolicy
 
 MAX_TRUST_BYTES = 1 << 22
 """The largest file of authorities. A system's whole trust store has about a sixteenth of that."""
@@ -30,9 +32,10 @@ _FILES = ThreadPoolExecutor(2, thread_name_prefix="cell-authorities")
 _CRL = b"-----BEGIN X509 CRL-----"
 
 
-async def connect(
-    endpoint: Endpoint, cell: Cell
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def connect(endpoint: Endpoint, cell: Cell, policy: EndpointPolicy) -> Streams:
     """Connect to a cell's endpoint, with TLS if the cell has it.
 
     Raises:
@@ -40,11 +43,13 @@ async def connect(
         OSError: the endpoint can't be reached.
         ValueError: the endpoint or the server name can't be one. Such cells are stored: what is
             declared was not always checked.
+        EndpointDenied: no cell may have this endpoint.
     """
     if problem := endpoint.problem():
         raise ValueError(f"{endpoint.host!r} {problem[0]}")
+    addresses = await addresses_of(endpoint, policy)
     if cell.tls is None:
-        return await asyncio.open_connection(endpoint.host, endpoint.port)
+        return await _open_first(addresses, endpoint.port)
     if problem := host_problem(cell.server_name.text):
         raise ValueError(f"the server name {cell.server_name.text!r} {problem[0]}")
     try:
@@ -52,15 +57,35 @@ async def connect(
         context = await reading
     except (OSError, ValueError) as error:
         raise ssl.SSLError(1, f"the authorities can't be read: {error}") from error
-    reader, writer = await asyncio.open_connection(
-        endpoint.host, endpoint.port, ssl=context, server_hostname=cell.server_name.text
-    )
+    name = cell.server_name.text
+    reader, writer = await _open_first(addresses, endpoint.port, context, name)
     try:
         check_name(writer.get_extra_info("ssl_object"), cell.server_name)
     except ssl.SSLError:
         writer.close()
         raise
     return reader, writer
+
+
+async def _open_first(
+    addresses: list[str],
+    port: int,
+    context: ssl.SSLContext | None = None,
+    server_name: str | None = None,
+) -> Streams:
+    """Connect to the first address that answers; raise the last one's `OSError` if none does."""
+    for address in addresses[:-1]:
+        try:
+            return await asyncio.open_connection(
+                address, port, ssl=context, server_hostname=server_name
+            )
+        except ssl.SSLError:
+            raise
+        except OSError:
+            continue
+    return await asyncio.open_connection(
+        addresses[-1], port, ssl=context, server_hostname=server_name
+    )
 
 
 def trust_in(file: str) -> ssl.SSLContext:

@@ -57,7 +57,7 @@ class HealthMonitor:
         self._interval_s = interval_s
         self._clock = clock
         self._names = names
-        self._probe = CellProbe()
+        self._probe = CellProbe(topology.endpoint_policy)
         self._old_reports_until = clock() + REPORTERS_RETURN_S
         self._failures: Counter[str] = Counter()
         """By the cell's name, in how many rounds in a row it did not answer."""

@@ -32,6 +32,9 @@ MEANINGS: Mapping[str, str] = {
     "cellway_cell_edges": (
         "Reporting Envoys by what they hold of a cell: some endpoint healthy (up), none (down)"
     ),
+    "cellway_cell_endpoints_denied": (
+        "Declared endpoints that are not published, because no cell may have them"
+    ),
     "cellway_edge_reporters": "Envoys that report which endpoints they hold healthy",
     "cellway_edge_reports_refused_total": (
         "Streams of such reports that were ended for breaking the protocol or a bound"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +20,7 @@ class CellMetrics:
         self._edges = gauge(registry, "cellway_cell_edges", "cell", "holds")
         self._reporters = gauge(registry, "cellway_edge_reporters")
         self._reports_refused = counter(registry, "cellway_edge_reports_refused_total", "code")
+        self._denied = gauge(registry, "cellway_cell_endpoints_denied")
 
     def report_refused(self, code: str) -> None:
         """Count a stream of reports that was ended with this gRPC status."""
@@ -42,6 +43,10 @@ class CellMetrics:
                 up, down = edges
                 self._edges.labels(cell.name, "up").set(up)
                 self._edges.labels(cell.name, "down").set(down)
+
+    def watch_denied(self, count: Callable[[], int]) -> None:
+        """Have each scrape ask how many declared endpoints are not published."""
+        self._denied.set_function(count)
 
     def set_reporters(self, number: int) -> None:
         """Set how many Envoys report."""

@@ -37,6 +37,19 @@ def reachable(host: str) -> str:
     return LOOPBACK_OF.get(address, address)
 
 
+def is_of_this_machine(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Return whether an address is one of this machine's: only then can a socket be bound to it."""
+    if address.is_loopback:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
+
+
 def bind(host: str, port: int, setting: str = "another port") -> socket.socket:
     """Return a listening socket, which does not block. On ``::`` it takes IPv4 too.
 

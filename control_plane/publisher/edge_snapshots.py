@@ -17,9 +17,11 @@ from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.filters import has_epochs
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy
 from control_plane.names import ECDS, EPOCHS_FILTER
+from control_plane.publisher.reachable_cells import ReachableCells
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.topology.values.change import TopologySnapshot
+from control_plane.topology.values.endpoint_policy import EndpointPolicy
 from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import EMPTY, Snapshot
 
@@ -39,14 +41,18 @@ def _parsed(document: str) -> Ruleset:
 class EdgeSnapshots:
     """Makes snapshots, revision after revision, for one traffic policy."""
 
-    def __init__(self, policy: TrafficPolicy) -> None:
+    def __init__(
+        self, policy: TrafficPolicy, endpoint_policy: EndpointPolicy | None = None
+    ) -> None:
         self._compiler = EdgeCompiler(policy)
         self._policy = policy
+        self._reachable = ReachableCells(endpoint_policy or EndpointPolicy())
         self._last = EMPTY
 
     def at(self, state: TopologySnapshot, ruleset: Ruleset) -> Snapshot:
         """Return the configuration for a state's cells, except for retired ones, and a ruleset."""
-        update = self._compiler.update(state.cells, ruleset, state.edge_revision)
+        cells = self._reachable.of(state.cells)
+        update = self._compiler.update(cells, ruleset, state.edge_revision)
         put = [_resource(one) for one in update.put]
         if has_epochs(self._policy):
             put.append(_epochs(state.answers_revision, state.epochs))
@@ -77,6 +83,11 @@ class EdgeSnapshots:
             name = f"{state.ruleset.name}@{state.ruleset.version}"
             why = f"{type(error).__name__}: {str(error)[:MAX_WHY_CHARS]}"
             raise NotCompiled(f"the active ruleset {name} can't be compiled: {why}") from error
+
+    @property
+    def denied(self) -> int:
+        """How many declared endpoints are left out, because no cell may have them."""
+        return self._reachable.denied
 
     def with_epochs(self, snapshot: Snapshot, state: TopologySnapshot) -> Snapshot:
         """Return a snapshot brought to a newer state in which only claims have changed."""

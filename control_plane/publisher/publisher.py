@@ -71,7 +71,7 @@ class Publisher:
         """
         self._topology = topology
         self._cache = cache
-        self._snapshots = EdgeSnapshots(policy)
+        self._snapshots = EdgeSnapshots(policy, topology.endpoint_policy)
         self._poll_interval_s = poll_interval_s
         self._force = force
         self._on_published = on_published
@@ -99,6 +99,11 @@ class Publisher:
             return
         if compiled is not None:
             self._put(compiled, since)
+
+    @property
+    def denied_endpoints(self) -> int:
+        """How many declared endpoints are not published, because no cell may have them."""
+        return self._snapshots.denied
 
     async def run(self) -> None:
         """Publish whenever a commit notification comes, and at least each poll interval."""

@@ -13,7 +13,7 @@ from control_plane.classifier.worker.directory import worker_directory
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
 from control_plane.process.event_loop import until_signal
-from control_plane.process.listening import host_port
+from control_plane.process.listening import host_port, is_of_this_machine
 from control_plane.server.api_role import ApiRole
 from control_plane.server.background import background_tasks
 from control_plane.server.classifier_role import GrpcClassifier, start_classifier
@@ -29,6 +29,11 @@ from control_plane.server.topology_role import (
 from control_plane.server.xds_role import XdsRole
 from control_plane.settings import Settings, check_exposure
 from control_plane.topology import Topology
+from control_plane.topology.values.endpoint_policy import (
+    DENIED_BY_DEFAULT,
+    EndpointPolicy,
+    networks,
+)
 from control_plane.xds.fleet.fleet import Fleet
 
 log = logging.getLogger(__name__)
@@ -60,7 +65,12 @@ def _check(settings: Settings) -> None:
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
     """Open the database and start what does not depend on roles; the stack stops it."""
-    topology = Topology.open(settings.database_url, sequence_mark=settings.mark_file)
+    own_ports = _chosen_ports(settings)
+    topology = Topology.open(
+        settings.database_url,
+        sequence_mark=settings.mark_file,
+        endpoint_policy=_endpoint_policy(settings, own_ports),
+    )
     stack.callback(topology.close)
     if settings.redis_url is not None and topology.embedded:
         log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
@@ -76,7 +86,25 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
         classifier_metrics=ClassifierMetrics(metrics.classifier),
         fleet=Fleet(metrics.fleet),
         tasks=tasks,
+        own_ports=own_ports,
         worker_files=worker_files,
+    )
+
+
+def _chosen_ports(settings: Settings) -> set[int]:
+    """Return the ports of ours that the settings name; 0 names none."""
+    ports = (settings.api_port, settings.grpc_port, settings.classifier_port)
+    return {*ports, settings.edge_port, settings.envoy_admin_port} - {0}
+
+
+def _endpoint_policy(settings: Settings, own_ports: set[int]) -> EndpointPolicy:
+    """Return where cells may be; ``own_ports`` may grow later."""
+    denied = settings.endpoint_networks_denied
+    return EndpointPolicy(
+        allowed=networks(settings.endpoint_networks_allowed),
+        denied=networks(DENIED_BY_DEFAULT if denied is None else denied),
+        own_ports=own_ports,
+        is_own=is_of_this_machine,
     )
 
 
@@ -90,12 +118,14 @@ async def _start_roles(foundation: Foundation, stack: contextlib.AsyncExitStack)
         classifier = await start_classifier(foundation)
         stack.push_async_callback(classifier.stop)
         plane.ports.classifier, plane.workers = classifier.port, classifier.processes
+        foundation.own_ports.add(classifier.port)
     if roles & {"xds", "classifier", "topology"}:
         await _start_grpc(foundation, access, plane, stack)
     if "api" in roles:
         api = ApiRole.start(foundation, access, plane)
         stack.push_async_callback(api.stop)
         plane.ports.api = api.port
+        foundation.own_ports.add(api.port)
     if roles & {"api", "topology"}:
         care_for_changes(foundation)
     if "topology" in roles:
@@ -114,6 +144,7 @@ async def _start_grpc(
     grpc = GrpcListener(foundation)
     grpc.bind()
     plane.ports.grpc = grpc.port
+    foundation.own_ports.add(grpc.port)
     if "topology" in roles:
         serve_topology(foundation, access, grpc)
     if "classifier" in roles:

@@ -25,6 +25,8 @@ class Foundation:
     """The counts of the classifier in this process; without the role they stay zero."""
     fleet: Fleet
     tasks: BackgroundTasks
+    own_ports: set[int]
+    """The ports of ours on this machine, which no cell may have; those that are bound are added."""
     worker_files: Path
     """The directory of the classifier's processes, for the life of this server."""
     edges: Book = field(default_factory=Book)

@@ -59,6 +59,7 @@ class XdsRole:
             force=settings.force_shrink,
             on_published=fleet.published,
         )
+        foundation.metrics.cells.watch_denied(lambda: publisher.denied_endpoints)
         publisher.publish()
         foundation.tasks.start("publisher", publisher.run)
         role = cls(server, reports, publisher)

@@ -37,7 +37,7 @@ from control_plane.topology.storage import (
     pending_migrations,
 )
 from control_plane.topology.tokens import Tokens
-from control_plane.topology.values import TopologyError, TopologySnapshot
+from control_plane.topology.values import EndpointPolicy, TopologyError, TopologySnapshot
 
 
 class MigrationsPending(TopologyError):
@@ -76,7 +76,12 @@ class Topology:
 
     @classmethod
     def open(
-        cls, url: str, *, migrate_first: bool = True, sequence_mark: Path | None = None
+        cls,
+        url: str,
+        *,
+        migrate_first: bool = True,
+        sequence_mark: Path | None = None,
+        endpoint_policy: EndpointPolicy | None = None,
     ) -> Topology:
         """Open the database at a SQLAlchemy URL.
 
@@ -85,12 +90,14 @@ class Topology:
             migrate_first: bring an older schema up to date first.
             sequence_mark: a file outside the database and its backups that remembers the highest
                 id ever allotted, so that a restored database can't allot ids again.
+            endpoint_policy: where cells may be; None for what is denied everywhere.
 
         Raises:
             MigrationsPending: the schema is older, and ``migrate_first`` is False.
             Invalid: there is no such database, or the mark file is malformed.
         """
-        store = Store(url, None if sequence_mark is None else MarkFile(sequence_mark))
+        mark = None if sequence_mark is None else MarkFile(sequence_mark)
+        store = Store(url, mark, endpoint_policy)
         with ExitStack() as undo:
             undo.callback(store.close)
             if migrate_first:
@@ -106,6 +113,11 @@ class Topology:
     def close(self) -> None:
         """Close every connection."""
         self._store.close()
+
+    @property
+    def endpoint_policy(self) -> EndpointPolicy:
+        """Where cells may be."""
+        return self._store.endpoint_policy
 
     @property
     def engine(self) -> Engine:

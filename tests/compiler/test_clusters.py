@@ -130,6 +130,12 @@ def test_envoy_takes_every_cell_that_the_api_takes(trust: str, tmp_path: Path) -
         pytest.fail(f"{culprit(cells, tmp_path)}: {said}")
 
 
+def test_envoy_takes_a_cell_whose_endpoints_are_all_denied(tmp_path: Path) -> None:
+    spec = CellSpec("cell-1", "a.test", (), health_check_path="/ok")
+    cells = [cell_of(spec), cell_of(replace(spec, health_check_path=None))]
+    assert complaint([compile_cell(cell, TrafficPolicy()).body for cell in cells], tmp_path) == ""
+
+
 def culprit(cells: dict[bytes, Cell], directory: Path) -> Cell:
     """One of the cells that Envoy does not take, found by halving."""
     left = list(cells)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("addons", "bench", "control_plane", "proto", "tests")
+FOLDERS = ("addons", "bench", "control_plane", "proto", "requirements", "tests")
 
 type Sources = Mapping[str, str]
 """The text of each file, by its path below the repository's root, with forward slashes.

@@ -107,6 +107,7 @@ ROOMS: list[Room] = [
     room("addons/", imports=["names", "routing"]),
     room("bench/", imports=["addons", "control_plane", "tests/support"]),
     room("proto/"),
-    room("tests/", imports=["addons", "bench", "control_plane", "proto"]),
+    room("requirements/"),
+    room("tests/", imports=["addons", "bench", "control_plane", "proto", "requirements"]),
 ]
 """The rules of the house. CONTRIBUTING.md shows the same table, with what lives in each room."""

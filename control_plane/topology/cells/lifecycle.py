@@ -18,6 +18,7 @@ from control_plane.topology.values import (
     Cell,
     CellSpec,
     CellState,
+    Endpoint,
     Invalid,
     Problem,
     Refused,
@@ -30,6 +31,7 @@ _T = schema.cells
 def create(tx: Transaction, spec: CellSpec) -> Cell:
     """Add a cell; raise `Invalid`, or `AlreadyExists` (also for the id of a deleted cell)."""
     spec.check()
+    _check_reach(tx, spec, ())
     existing = all_cells(tx.connection)
     cell_id = spec.id or ids.next_id(tx)
     cell = _from_spec(spec, cell_id, healthy=True, version=tx.revision)
@@ -65,6 +67,7 @@ def replace(
     if spec.id not in {None, before.id} or spec.name != name:
         hint = "make a new cell instead"
         raise Invalid(Problem("id", "a cell's id and name can't change", hint))
+    _check_reach(tx, spec, before.endpoints)
     after = _from_spec(spec, before.id, healthy=before.healthy, version=tx.revision)
     old, new = columns(before), columns(after)
     if {**old, "version": 0} == {**new, "version": 0}:
@@ -115,6 +118,21 @@ def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
     tx.touch_edge(answers=True)
     tx.log("cell", "delete", name, before.as_dict(), None)
     return before
+
+
+def _check_reach(tx: Transaction, spec: CellSpec, before: Sequence[Endpoint]) -> None:
+    """Raise `Invalid` for new endpoints that no cell may have.
+
+    Those that a cell has already stay, so that nothing keeps an operator from draining it. They are
+    neither published nor probed.
+    """
+    problems = [
+        Problem("endpoints", f"{str(endpoint)!r} {why}", "give the cell's own address")
+        for endpoint in spec.endpoints
+        if endpoint not in before and (why := tx.endpoint_policy.denial(endpoint))
+    ]
+    if problems:
+        raise Invalid(*problems)
 
 
 def _expected(tx: Transaction, name: str, version: int | None) -> Cell:

@@ -28,6 +28,7 @@ from control_plane.topology.storage.statements import Result
 from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
 from control_plane.topology.storage.writer_queue import WriterQueue
 from control_plane.topology.values.change import Written
+from control_plane.topology.values.endpoint_policy import EndpointPolicy
 from control_plane.topology.values.errors import Contention, Unavailable
 
 _FIRST_PAUSE_S = 0.005
@@ -37,9 +38,15 @@ Hint = Callable[[int], None]
 class Store:
     """The database and its transactions. Thread-safe."""
 
-    def __init__(self, url: str, sequence_mark: MarkFile | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        sequence_mark: MarkFile | None = None,
+        endpoint_policy: EndpointPolicy | None = None,
+    ) -> None:
         self.url = url
         self.sequence_mark = sequence_mark
+        self.endpoint_policy = endpoint_policy or EndpointPolicy()
         self._dialect = dialect_for(url)
         self.engine = self._dialect.open_readers()
         self._write_engine = self._dialect.open_writer(self.engine)
@@ -100,6 +107,7 @@ class Store:
             revision, at = self._dialect.lock_revision(connection)
             tx = Transaction(connection, revision + 1, bounded(actor), at)
             tx.sequence_mark = self.sequence_mark
+            tx.endpoint_policy = self.endpoint_policy
             if once is not None:
                 once.store_key(connection, revision, at)
             value = work(tx)

@@ -22,8 +22,10 @@ from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result, Statement, execute
 from control_plane.topology.values.change import Change, Written
+from control_plane.topology.values.endpoint_policy import EndpointPolicy
 
 MAX_ACTOR_CHARS = 256
+_DENIED_EVERYWHERE = EndpointPolicy()
 _TOUCH_EDGE_AND_ANSWERS = Statement("UPDATE revisions SET edge_revision = revision")
 """``answers_as_of`` no longer fits then, so that readers take ``edge_revision`` for the answers."""
 _TOUCH_EDGE_ONLY = Statement(
@@ -50,6 +52,8 @@ class Transaction:
     touched_edge: bool = False
     touched_answers: bool = False
     sequence_mark: MarkFile | None = None
+    endpoint_policy: EndpointPolicy = _DENIED_EVERYWHERE
+    """Where cells may be."""
     before_commit: list[Callable[[], None]] = field(default_factory=list)
     """Steps outside the database that must be done before the commit; an error rolls back."""
     took_revision: bool = False

@@ -39,6 +39,7 @@ from control_plane.topology.values.endpoint import (
     address_problem,
     host_problem,
 )
+from control_plane.topology.values.endpoint_policy import EndpointPolicy
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
@@ -76,6 +77,7 @@ __all__ = [
     "Contention",
     "DatabaseFailed",
     "Endpoint",
+    "EndpointPolicy",
     "Gone",
     "HighWaterMark",
     "Invalid",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ from sqlalchemy import text
 
 from control_plane.routing import model as routing
 from control_plane.topology import Topology
+from control_plane.topology.maintenance.desired import Desired
 from control_plane.topology.values.cell import CellSpec, CellState, CellTLS, SequenceRange
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.endpoint_policy import EndpointPolicy, networks
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Invalid,
@@ -38,6 +42,7 @@ def spec(number: int, **more: Any) -> CellSpec:
         ({"address": "x:99999"}, "address"),
         ({"endpoints": ()}, "endpoints"),
         ({"endpoints": (Endpoint("10.0.0.1", 1), Endpoint("dns.example", 1))}, "endpoints"),
+        ({"endpoints": (Endpoint("169.254.169.254", 80),)}, "endpoints"),
         ({"session_prefix": "a b"}, "session_prefix"),
         ({"weight": 1001}, "weight"),
         ({"weight": -1}, "weight"),
@@ -71,6 +76,25 @@ def test_what_must_be_unique_is(two: Topology, clash: dict[str, Any]) -> None:
     with pytest.raises(AlreadyExists) as caught:
         two.cells.create(spec(3, **clash), actor=ME)
     assert caught.value.taken[0][1] == "cell-1"
+
+
+def test_a_denied_endpoint_that_a_cell_has_already_stays(tmp_path: Path) -> None:
+    """Else nobody could drain such a cell before its address is mended."""
+    stored, other = Endpoint("10.9.0.1", 80), Endpoint("10.9.0.2", 80)
+    url = f"sqlite:///{tmp_path}/t.db"
+    with contextlib.closing(Topology.open(url)) as topology:
+        topology.cells.create(spec(1, endpoints=(stored,)), actor=ME)
+    denying = EndpointPolicy(denied=networks(["10.9.0.0/16"]))
+    with contextlib.closing(Topology.open(url, endpoint_policy=denying)) as topology:
+        heavier = spec(1, endpoints=(stored,), weight=5)
+        assert topology.cells.replace("cell-1", heavier, actor=ME).value.weight == 5
+        topology.cells.set_state("cell-1", CellState.CANARY, actor=ME, force=True)
+        with pytest.raises(Invalid):
+            topology.cells.replace("cell-1", spec(1, endpoints=(stored, other)), actor=ME)
+        with pytest.raises(Invalid):
+            topology.desired.apply(
+                Desired([spec(2, endpoints=(other,))]), base=topology.revision(), actor=ME
+            )
 
 
 def test_sequence_ranges_never_overlap(two: Topology) -> None:
