@@ -15,6 +15,7 @@ from control_plane.classifier.options import PortOptions
 from control_plane.classifier.worker.supervisor import Workers
 from control_plane.names import AUTHORIZATION_SERVICE
 from control_plane.process.listening import bind, port_of
+from control_plane.process.server_tls import ServerTls
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
 from control_plane.settings import CLASSIFIER_PORT, Settings
@@ -135,6 +136,13 @@ class ClassifierWorkers:
 
 def _nothing_to_tell() -> None:
     """Do nothing: over gRPC each question is checked by itself."""
+
+
+def check_classifier_tls(settings: Settings) -> None:
+    """Raise OSError if the files of the classifier's TLS can't be used; the text names them."""
+    certificate, key = settings.classifier_tls_certificate, settings.classifier_tls_key
+    if certificate is not None and key is not None:
+        ServerTls(certificate, key)
 
 
 def _options(settings: Settings) -> PortOptions:

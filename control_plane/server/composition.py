@@ -16,7 +16,11 @@ from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import host_port, is_of_this_machine
 from control_plane.server.api_role import ApiRole
 from control_plane.server.background import background_tasks
-from control_plane.server.classifier_role import GrpcClassifier, start_classifier
+from control_plane.server.classifier_role import (
+    GrpcClassifier,
+    check_classifier_tls,
+    start_classifier,
+)
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import LOOPBACK_ONLY, GrpcListener, security_of
 from control_plane.server.plane import Running
@@ -61,6 +65,7 @@ def _check(settings: Settings) -> None:
     security = security_of(settings)
     if security is not None:
         security.files.read()
+    check_classifier_tls(settings)
 
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:

@@ -125,7 +125,7 @@ def test_over_tls_the_edge_asks_only_whom_it_trusts(tmp_path: Path, *, trusted: 
     for name, content in contents.items():
         file = settings[f"classifier_tls_{name}"] = tmp_path / f"{name}.pem"
         file.write_bytes(content)
-    with system(tmp_path, **settings) as one:
+    with system(tmp_path, classifier_workers=int(trusted), **settings) as one:
         assert ask(one).status_code == (200 if trusted else 503)
         handshakes = one.stats("cluster.cellway_classifier.ssl.(handshake|fail_verify_error)")
         assert handshakes["cluster.cellway_classifier.ssl.fail_verify_error"] == 0 or not trusted
