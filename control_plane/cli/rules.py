@@ -12,6 +12,7 @@ import typer
 from control_plane.cli.client import DIFFERENT, Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import Format, messages, show, table_of
+from control_plane.cli.reserved_words import read_table, reserve_in, write_ruleset, write_table
 from control_plane.names import MAX_DOCUMENT_BYTES
 from control_plane.routing.rules.lint import Finding, lint
 
@@ -80,6 +81,34 @@ def check_rules(
     if failed:
         raise Failure(f"{file}: {len(failed)} of {len(results)} cases are not as expected")
     messages.print(f"{file}: {len(results)} cases are as expected", markup=False)
+
+
+@app.command("reserve")
+def reserve_words(
+    ctx: typer.Context,
+    file: RulesetFile,
+    routes: Annotated[
+        list[Path],
+        typer.Option(exists=True, dir_okay=False, help="a route table; several are joined"),
+    ],
+    save: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="keep the routes that matter here")
+    ] = None,
+) -> None:
+    """Rewrite a ruleset so that no name takes over a page of a route table.
+
+    Example: cellway rules reserve rulesets/gitlab.json --routes gitlab_routes.json
+    """
+    document = _document(file, _read(file))
+    reserved = reserve_in(file, document, map(read_table, routes))
+    if not of(ctx).dry_run:
+        write_ruleset(file, reserved.document)
+        if save is not None:
+            write_table(save, reserved.routes)
+    changed = reserved.document != document
+    outcome = "its guards have changed" if changed else "its guards are the same"
+    messages.print(f"{file}: {outcome}; {len(reserved.routes)} routes matter", markup=False)
+    of(ctx).show_data({"changed": changed, "routes": [one.template for one in reserved.routes]})
 
 
 @app.command("diff")

@@ -12,6 +12,7 @@ Most rules see only the beginning of the path: `^/(?<route>[^/]+)(?:/|$)` can't 
 
     ^/(?<route>[^/]+)(?:/|$)       2: /a/ is enough, whatever follows
     ^/a(?:/[^/]+){2}/x$            5
+    ^/a/(?:b/|c(?:\.[^/]+)?$)       3: /a/b/ is enough, and so is /a/c.x/
     ^/a.*$                         None: all of the path
 
 A rule does not count if no path can come to both it and the first one: `^/v2/.*` looks at
@@ -38,8 +39,6 @@ from typing import Any
 from control_plane.compiler.native.conditions import exact_condition
 from control_plane.routing.rules.ruleset import Match, Rule, Subject
 
-_TAIL = re.compile(r"\(\?:/(?:\|%2\[fF\])?\|\$\)\Z")
-"""The end of a regex by which a rule says that a segment ends: nothing after it is looked at."""
 _ESCAPED = r"\\[dDwWsS!-/:-@\[-`{-~]"
 _MEMBER = rf"[A-Za-z0-9_/%.](?:-[A-Za-z0-9])?+|[ !#$&'()*+,:;<=>?@{{|}}~\"-]|{_ESCAPED}"
 _TOKEN = re.compile(
@@ -170,13 +169,34 @@ def looks_at(pattern: str) -> int | None:
     It can't tell two paths apart that begin alike up to this many slashes. None: it may look at
     everything.
     """
-    tail = _TAIL.search(pattern)
-    tree = _parsed(pattern[: tail.start()] if tail else pattern)
+    tree = _parsed(pattern)
     if tree is None or tree[0] != (op.AT, op.AT_BEGINNING):
         return None
-    most = _most(tree)
-    # One slash more, to see whether the path goes on after what was matched.
-    return None if most is None else most + 1
+    return _seen(tree)
+
+
+def _seen(tree: Any) -> int | None:
+    """Return how many slashes a parsed regex may look at, if nothing comes after it.
+
+    A branch that ends with a slash has then seen all that it needs. Any other looks on to the next
+    slash, to see whether the path goes on after what was matched: ``/a(?:/|$)`` sees two slashes,
+    in each branch. None if there is no bound.
+    """
+    before, last = tree[:-1], tree[-1:]
+    most = _most(before)
+    if most is None or not last:
+        return None if most is None else most + 1
+    code, value = last[0]
+    if code is op.LITERAL and value == _SLASH:
+        return most + 1
+    if code is op.SUBPATTERN:
+        rest = [_seen(value[-1])]
+    elif code is op.BRANCH:
+        rest = [_seen(branch) for branch in value[1]]
+    else:
+        taken = _most(last)
+        rest = [None if taken is None else taken + 1]
+    return None if None in rest else most + max(one for one in rest if one is not None)
 
 
 def _parsed(pattern: str) -> Any:

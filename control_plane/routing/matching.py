@@ -10,6 +10,9 @@ from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.model import Request
 from control_plane.routing.rules.ruleset import Match, Subject
 
+_ENCODED = frozenset({Subject.PATH, Subject.QUERY})
+"""What is percent-encoded: a URL holds some ASCII characters only."""
+
 
 class Subjects:
     """The parts of one request that matches look at, each taken apart when first asked for."""
@@ -83,9 +86,12 @@ def match_failure(match: Match, subjects: Subjects, values: dict[str, str]) -> s
         name = f" {match.name.pattern}" if match.name else ""
         what = f" {match.value.pattern}" if match.value else ""
         return f"no {match.subject}{name} matches{what}"
-    decoded = match.subject is Subject.PATH
+    if match.subject is Subject.QUERY:
+        # A cell's framework reads "+" in a query as a blank.
+        captured = {name: raw.replace(b"+", b" ") for name, raw in captured.items()}
+    encoded = match.subject in _ENCODED
     for name, raw in captured.items():
-        values[name] = _path_text(raw) if decoded else raw.decode("utf-8", "replace")
+        values[name] = _url_text(raw) if encoded else raw.decode("utf-8", "replace")
     return None
 
 
@@ -138,10 +144,11 @@ def _search_pairs(match: Match, pairs: Sequence[tuple[bytes, bytes]]) -> dict[st
     return None
 
 
-def _path_text(raw: bytes) -> str:
-    """Return a captured part of the path as the cell will read it: percent-decoded once.
+def _url_text(raw: bytes) -> str:
+    """Return a captured part of a URL as the cell will read it: percent-decoded once.
 
-    What isn't UTF-8, or has control characters, stays encoded: no such value can be claimed.
+    What isn't UTF-8, or has control characters, stays encoded. No name has them; only the text of
+    a key may (``gpg_key``, ``ssh_key``), and that stands in no URL.
     """
     if b"%" in raw:
         plain = urllib.parse.unquote_to_bytes(raw)

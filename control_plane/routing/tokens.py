@@ -15,16 +15,17 @@ from collections.abc import Mapping
 
 RANDOM_BYTES = 16
 MIN_PAYLOAD_CHARS = 27
+MAX_PAYLOAD_CHARS = 300
+MAX_PREFIX_CHARS = 64
+"""GitLab allows 20 for an instance, and adds the kind of token: ``acme-glpat-``."""
 MAX_ROUTING_BYTES = 159
 MAX_ROUTING_PARTS = 10
 MAX_TOKEN_CHARS = 8192
 ROUTING_KEYS = frozenset("cgoput")
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 _MAX_BASE36_DIGITS = 13  # 36**13 > 2**63: no id of a cell, group or project is longer
-_WHOLE_TOKEN = re.compile(
-    r"(?P<body>(?P<prefix>.{0,20}?)(?P<payload>[0-9A-Za-z_-]{27,300})(?P<ver>\.01)?\.(?P<len>[0-9a-z]{2}))"
-    r"(?P<crc>[0-9a-z]{7})\Z"
-)
+_TRAILER = re.compile(r"(?:\.01)?\.(?P<length>[0-9a-z]{2})(?P<crc>[0-9a-z]{7})\Z")
+_TRAILER_CHARS = 13
 
 Decoded = Mapping[str, str]
 
@@ -76,6 +77,8 @@ def _routing_lines(raw: bytes) -> dict[str, str] | str:
 def decode_routable_payload(text: str) -> Decoded | str:
     """Decode a routable token's payload, or a whole token, whose length and CRC are then verified.
 
+    A whole token may have a prefix of any characters, for example ``acme:`` or ``acme-glpat-``.
+
     The payload is base64url of 16 random bytes, routing text and one length byte; in the older
     layout the routing text comes first. For example, ``EL25d_AKXDUtqLnIQHEpkG86MQM.01.0r1ajj2i3``
     holds the routing text ``o:1``.
@@ -94,15 +97,17 @@ def decode_routable_payload(text: str) -> Decoded | str:
 
 def _verified_payload(token: str) -> tuple[str | None, str]:
     """Return the payload of a whole token, or None and what is wrong with it."""
-    whole = _WHOLE_TOKEN.match(token)
-    if whole is None:
+    trailer = _TRAILER.search(token, max(0, len(token) - _TRAILER_CHARS))
+    if trailer is None:
         return None, "not of the form payload.01.length+crc"
     # A prefix may consist of payload characters, so only the length tells where it ends.
-    head = whole["prefix"] + whole["payload"]
-    length = from_base36(whole["len"]) or 0
-    if not MIN_PAYLOAD_CHARS <= length <= len(head):
+    head = token[: trailer.start()]
+    length = from_base36(trailer["length"]) or 0
+    if not MIN_PAYLOAD_CHARS <= length <= min(len(head), MAX_PAYLOAD_CHARS):
         return None, "the length does not fit"
-    if to_base36(zlib.crc32(whole["body"].encode()), 7) != whole["crc"]:
+    if len(head) - length > MAX_PREFIX_CHARS:
+        return None, "the prefix is too long"
+    if to_base36(zlib.crc32(token[: trailer.start("crc")].encode()), 7) != trailer["crc"]:
         return None, "the checksum is wrong"
     return head[-length:], ""
 

@@ -84,3 +84,43 @@ def test_the_results_of_cases_are_data_too() -> None:
     other = NOWHERE("rules", "test", cases, "--rules", GENERIC)
     assert (other.returncode, "cases are not as expected" in other.stderr) == (Exit.ERROR, True)
     assert "FAIL" in other.stdout
+
+
+def test_words_of_a_route_table_are_reserved(tmp_path: Path) -> None:
+    ruleset, table, saved = tmp_path / "r.json", tmp_path / "routes.json", tmp_path / "kept.tsv"
+    match = {"type": "path", "regexValue": "^/u/(?<name>[^/]+)"}
+    claims = {"claims": [{"username": "${name}"}]}
+    rule = {"id": "u", "match": match, "action": "classify", "classify": claims}
+    ruleset.write_text(json.dumps({"name": "r", "rules": [rule]}))
+    table.write_text('[{"template": "/u/login/:how"}, {"template": "/u/:name/login"}]')
+    reserve = ("rules", "reserve", str(ruleset), "--routes", str(table), "--save", str(saved))
+    before = ruleset.read_text()
+    dry = NOWHERE(*reserve, "-n")
+    assert (dry.returncode, ruleset.read_text(), saved.exists()) == (0, before, False)
+    done = NOWHERE(*reserve, "-o", "json")
+    assert json.loads(done.stdout) == {"changed": True, "routes": ["/u/login/:how"]}
+    guard = {"type": "path", "regexValue": "^/u/login(?:/|$)", "invert": True}
+    assert json.loads(ruleset.read_text())["rules"][0]["match"] == [match, guard]
+    assert saved.read_text() == "/u/login/:how\t-\n"
+    again = NOWHERE("rules", "reserve", str(ruleset), "--routes", str(saved))
+    assert (again.returncode, "are the same; 1 routes" in again.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("ruleset", "table", "text"),
+    [
+        ("[]", "/a", "is no object"),
+        ('{"rules": [1]}', "/a", "a rule is an object"),
+        ('{"rules": [{"id": "a", "action": "proxy"}]}', "", "is no route table"),
+        ('{"rules": [{"id": "a", "action": "proxy"}]}', "[{]", "is no route table"),
+    ],
+)
+def test_what_can_t_be_reserved_is_said(
+    tmp_path: Path, ruleset: str, table: str, text: str
+) -> None:
+    (tmp_path / "r.json").write_text(ruleset)
+    (tmp_path / "t").write_text(table)
+    answer = NOWHERE("rules", "reserve", str(tmp_path / "r.json"), "--routes", str(tmp_path / "t"))
+    assert answer.returncode != 0
+    assert text in answer.stderr
+    assert "Traceback" not in answer.stderr

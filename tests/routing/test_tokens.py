@@ -31,9 +31,13 @@ routing = st.dictionaries(st.sampled_from("gptu"), st.integers(0, 2**60)).flatma
 )
 
 
-@given(
-    routing, st.binary(min_size=16, max_size=16), st.sampled_from(["", "glpat-", "glrtr-", "a_b-"])
+prefixes = st.sampled_from(["", "glpat-", "glrtr-", "a_b-", "acme-glpat-"]) | st.from_regex(
+    r"[a-zA-Z0-9_+=/@:.-]{0,20}[.:/=@+]", fullmatch=True
 )
+"""GitLab's, and what its settings allow an instance to put in front."""
+
+
+@given(routing, st.binary(min_size=16, max_size=16), prefixes)
 def test_what_is_encoded_is_decoded(values: dict[str, int], random: bytes, prefix: str) -> None:
     token = encode_routable_token(prefix, values, random)
     assert decode_routable_payload(token) == {key: str(value) for key, value in values.items()}
@@ -57,6 +61,9 @@ def test_the_older_layout() -> None:
         ("a" * 10000, "too long"),
         ("%%%", "base64url"),
         ("x.y", "form"),
+        ("p" * 65 + DOCUMENTED, "prefix"),
+        ("acme:" + DOCUMENTED, "checksum"),
+        (DOCUMENTED + "\n", "form"),
     ],
 )
 def test_why_a_token_is_none(text: str, reason: str) -> None:

@@ -7,6 +7,7 @@ A service says which Python function answers each method, and how that function 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from control_plane.names import CELL_ID_METADATA, MAX_IDEMPOTENCY_KEY_CHARS
 from control_plane.topology.values.errors import TopologyError
 
 _IDEMPOTENCY_KEY = "idempotency-key"
+_CELL_ID = re.compile(r"[1-9][0-9]{0,18}\Z")
+"""A cell's id in its one form: "012" names no cell."""
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -224,7 +227,7 @@ def _call(context: Context) -> Call:
         cell_id = caller.cell_ids[0] if len(caller.cell_ids) == 1 else None
         return Call(str(caller), key, cell_id)
     cell = _single_value(CELL_ID_METADATA, metadata)
-    if cell is not None and not (cell.isascii() and cell.isdigit() and len(cell) <= 19):
+    if cell is not None and not _CELL_ID.match(cell):
         raise CallError(Code.INVALID_ARGUMENT, f"{CELL_ID_METADATA}: {cell!r} is no cell id")
     return Call(f"grpc {context.peer()}", key, None if cell is None else int(cell))
 

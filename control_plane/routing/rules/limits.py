@@ -7,7 +7,7 @@ square of a program's length. The compiler walks a pattern's groups recursively,
 rule with all later ones. So the limits stand here, where a ruleset is written, and they suffice for
 all that follows: the tests compile what is at them.
 
-GitLab's ruleset has 54 patterns with 3,919 characters and 14,742 instructions; its groups are two
+GitLab's ruleset has 70 patterns with 5,955 characters and 4,244 instructions; its groups are five
 deep, and ten of its rules look up a key.
 """
 

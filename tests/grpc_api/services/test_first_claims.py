@@ -34,6 +34,7 @@ async def test_create_and_get(wire: Wire) -> None:
         (CREATE, sub(1, details("gitlab-org")), CELL_2, "ALREADY_EXISTS", "gitlab-org"),
         (CREATE, sub(1, details("x")), {}, "PERMISSION_DENIED", "x-cellway-cell-id"),
         (CREATE, sub(1, details("x")), {"metadata": (("x-cellway-cell-id", "a"),)}, "INVALID_ARGUMENT", "no cell id"),
+        (CREATE, sub(1, details("x")), {"metadata": (("x-cellway-cell-id", "02"),)}, "INVALID_ARGUMENT", "no cell id"),
         (CREATE, sub(1, details("x")), {"metadata": (("x-cellway-cell-id", "9"),)}, "NOT_FOUND", "cell"),
         (CREATE, sub(1, details("x", bucket=2)), CELL_2, "INVALID_ARGUMENT", "details.claim.bucket: 2"),
         (CREATE, sub(1, details("x", parent=4)), CELL_2, "INVALID_ARGUMENT", "details.parent.model: 4"),
