@@ -52,7 +52,8 @@ class ClassifierServer:
         options = options or PortOptions()
         self._tls = None
         if options.tls_certificate is not None and options.tls_key is not None:
-            self._tls = ServerTls(Path(options.tls_certificate), Path(options.tls_key))
+            files = ServerTls(Path(options.tls_certificate), Path(options.tls_key))
+            self._tls = files.context()
         self._authentication = authentication
         self.connections = Connections(
             observer,
@@ -68,7 +69,7 @@ class ClassifierServer:
             sock,
             self.connections,
             lambda peer, client: HttpConnection(self._port, peer, client),
-            self._tls.context if self._tls is not None else None,
+            self._tls,
         )
         following = asyncio.create_task(
             self._authentication.follow(on_change=self.connections.distrust_all)
@@ -78,8 +79,6 @@ class ClassifierServer:
             while True:
                 await asyncio.sleep(SWEEP_S)
                 self.connections.sweep(SWEEP_S)
-                if self._tls is not None:
-                    self._tls.reload()
         finally:
             following.cancel()
             accepting.stop()

@@ -18,7 +18,7 @@ from control_plane.process.listening import bind, port_of
 from control_plane.process.server_tls import ServerTls
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
-from control_plane.settings import CLASSIFIER_PORT, Settings
+from control_plane.settings import CLASSIFIER_PORT, BadSetting, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +139,15 @@ def _nothing_to_tell() -> None:
 
 
 def check_classifier_tls(settings: Settings) -> None:
-    """Raise OSError if the files of the classifier's TLS can't be used; the text names them."""
+    """Raise BadSetting if the files of the classifier's TLS can't be used; the text names them."""
     certificate, key = settings.classifier_tls_certificate, settings.classifier_tls_key
-    if certificate is not None and key is not None:
-        ServerTls(certificate, key)
+    if certificate is None or key is None:
+        return
+    try:
+        ServerTls(certificate, key).read()
+    except OSError as error:
+        text = f"the classifier's certificate {certificate} and key {key} can't be used"
+        raise BadSetting(f"{text}: {error.__cause__ or error}") from error
 
 
 def _options(settings: Settings) -> PortOptions:

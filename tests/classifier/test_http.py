@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -203,17 +202,3 @@ async def test_silent_handshakes_make_room_as_other_strangers_do(
         assert len(server.connections) == 2
         for _, writer in opened[3:]:
             writer.close()
-
-
-def test_tls_files_that_are_none_are_an_error_that_names_them(tmp_path: Path) -> None:
-    for name in ("c.pem", "k.pem"):
-        (tmp_path / name).write_text("nonsense")
-    files = PortOptions(tls_certificate=f"{tmp_path}/c.pem", tls_key=f"{tmp_path}/k.pem")
-    with pytest.raises(OSError, match=r"c.pem and .*k.pem are no certificate and its key"):
-        ClassifierServer(
-            cast("Any", None),
-            ClassifierMetrics(CollectorRegistry()),
-            cast("Any", None),
-            None,
-            files,
-        )
