@@ -99,6 +99,7 @@ def create_app(
     )  # fmt: skip
     state.install(app, parts)
     app.state.long_work = LongWork(refused)
+    app.state.description = None
     # Before FastAPI's own route, which would work the description out on the event loop.
     app.router.routes.insert(0, Route("/openapi.json", _description, include_in_schema=False))
     for module in _ROUTES:
@@ -132,5 +133,8 @@ def _described(refused: Callable[[str], None]) -> FastAPI:
 async def _description(request: Request) -> Response:
     """Return the description of the API, which takes a second to work out the first time."""
     app: FastAPI = request.app
-    work: LongWork = app.state.long_work
-    return await work.run("", lambda: rendered(app.openapi()))
+    if app.state.description is None:
+        work: LongWork = app.state.long_work
+        app.state.description = await work.run("", lambda: rendered(app.openapi()))
+    answer: Response = app.state.description
+    return answer
