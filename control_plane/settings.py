@@ -51,6 +51,14 @@ class Settings(BaseSettings):
     roles: tuple[Role, ...] = ALL_ROLES
     host: str = "127.0.0.1"
     """Where the API, gRPC and the classifier listen."""
+    advertise_host: str | None = None
+    """The IP address or DNS name by which Envoys of other machines reach gRPC and the classifier.
+    Default: ``host``, which therefore can't be 0.0.0.0 or :: if there are such Envoys."""
+    xds_address: str | None = None
+    """The same of gRPC alone, as host:port, for example behind a load balancer."""
+    classifier_addresses: tuple[str, ...] = ()
+    """The same of all classifiers, as host:port: Envoys share their questions out among them.
+    Default: that of this control plane."""
     api_port: int = Field(default=8000, ge=0, le=65535)
     api_max_connections: int = Field(default=1024, ge=16, le=1_000_000)
     """How many connections to the API may be open; of one address, half as many."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
-from control_plane.process.listening import has_ipv6, numeric, reachable
+from control_plane.compiler.model import TrafficPolicy
+from control_plane.process.listening import has_ipv6, numeric
+from control_plane.server.advertised import Advertised
 from control_plane.settings import Settings
 
 
@@ -16,13 +17,11 @@ def traffic_policy(settings: Settings, *, grpc_port: int, classifier_port: int) 
         classifier_port: Where the classifier over HTTP listens in this process; 0: nowhere, so
             the edges ask at the port of the settings.
     """
-    over_grpc = settings.classifier_protocol == "grpc"
-    port = (grpc_port if over_grpc else classifier_port) or settings.classifier_port
-    host = settings.grpc_host if over_grpc else settings.host
+    told = Advertised.of(settings, grpc_port=grpc_port, classifier_port=classifier_port)
     return TrafficPolicy(
         edge_host=numeric(settings.edge_host),
         edge_port=settings.edge_port,
-        classifiers=(ClassifierAddress(reachable(host), port),),
+        classifiers=told.classifiers,
         classifier_protocol=settings.classifier_protocol,
         classifier_timeout_s=settings.classifier_timeout_s,
         cell_idle_timeout_s=settings.cell_idle_timeout_s,
