@@ -26,6 +26,11 @@ GRPC_PORT = "--grpc-port (CELLWAY_GRPC_PORT)"
 CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
 
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<before>postgres[^:]*://(?:[^@/?]*@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?:/(?P<path>[^?]*))?"
+    r"(?:\?(?P<query>.*))?\Z"
+)
+
 
 MIN_TOKEN_CHARS = 16
 MAX_TOKEN_CHARS = 1024
@@ -76,6 +81,11 @@ class Settings(BaseSettings):
     and once more for commits and rollbacks. Further calls get RESOURCE_EXHAUSTED."""
     grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
     """How many calls and streams of any kind run at once; each Envoy holds one or two streams."""
+    grpc_max_rpcs_per_certificate: int = Field(default=1_000, ge=1, le=1_000_000)
+    """How many of them one client may have that shows a certificate; those with the same names
+    count as one client. Further ones get RESOURCE_EXHAUSTED."""
+    grpc_max_rpcs_per_address: int = Field(default=4_000, ge=1, le=1_000_000)
+    """The same for all clients without a certificate at one address."""
     grpc_tls_certificate: Path | None = None
     """The server's certificate (PEM). With its key and the authorities that sign the clients'
     certificates, gRPC has mutual TLS."""
@@ -106,6 +116,24 @@ class Settings(BaseSettings):
     from restart to restart, up to 5 s."""
     classifier_protocol: Literal["http", "grpc"] = "http"
     classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
+    classifier_secret_demanded: bool = True
+    """Whether only edges get answers: they show a secret that they are sent by xDS. Set it to false
+    while the fleet has Envoys that refuse the filter that sends it."""
+    classifier_max_connections: int = Field(default=4096, ge=16, le=100_000)
+    """How many connections each classifier process holds, as far as its limit of open files allows.
+    At most 512 of them are of callers that have not shown the secret yet."""
+    classifier_max_peer_connections: int = Field(default=2048, ge=16, le=100_000)
+    """How many of them one address may hold (of IPv6, one network of 64 bits)."""
+    classifier_tls_certificate: Path | None = None
+    """The classifier's certificate (PEM), for TLS over HTTP. The file is read again when it
+    changes."""
+    classifier_tls_key: Path | None = None
+    classifier_tls_ca: Path | None = None
+    """The authorities (PEM) by which Envoys check that certificate. They are sent to Envoys when
+    the control plane starts."""
+    classifier_tls_name: str | None = None
+    """The subjectAltName that it must have: a DNS name or an IP address. Default: the address at
+    which Envoys reach the classifier."""
     edge_host: str = "127.0.0.1"
     """Where Envoys listen: an IP address or ``localhost``. With ``::`` they take IPv4 too."""
     edge_port: int = Field(default=10000, ge=0, le=65535)
@@ -180,6 +208,8 @@ class Settings(BaseSettings):
     sequence_mark_file: Path | None = None
     """The file with the highest id ever allotted, outside the database. Default: beside a SQLite
     file; in ``data_dir`` for PostgreSQL. Don't restore it together with the database."""
+    new_database: bool = False
+    """Whether to make a new database although the mark file says that there has been one."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=60)
     """How often the publisher looks for commits of other processes."""
     changes_kept_days: float = Field(default=90, ge=0, le=36_500)
@@ -217,6 +247,11 @@ class Settings(BaseSettings):
     @classmethod
     def _api_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_api_host(host) for host in hosts)
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, url: str) -> str:
+        return single_authority(url)
 
     @field_validator("database_url", "redis_url")
     @classmethod
@@ -348,6 +383,22 @@ class Settings(BaseSettings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _classifier_tls(self) -> Settings:
+        """Where TLS is asked for, each role must have the files of its side."""
+        pair = (self.classifier_tls_certificate, self.classifier_tls_key)
+        if not any(pair) and self.classifier_tls_ca is None:
+            return self
+        if self.classifier_protocol == "grpc":
+            raise ValueError("classifier_tls_… needs classifier_protocol http")
+        if any(pair) != all(pair) or ("classifier" in self.roles and not all(pair)):
+            raise ValueError("classifier_tls_certificate and classifier_tls_key belong together")
+        if "xds" in self.roles and self.classifier_tls_ca is None:
+            raise ValueError(
+                "classifier_tls_ca is missing: Envoys would not trust the classifier's certificate"
+            )
+        return self
+
     @property
     def admin_token(self) -> str | None:
         """The text of ``api_token``. No other place tells whether there is one."""
@@ -442,6 +493,19 @@ def _api_host(host: str) -> str:
         if _HOST_NAME.match(text):
             return text
     raise ValueError(f"{host!r}: give a host's name or IP address, without scheme, port or *")
+
+
+def single_authority(url: str) -> str:
+    """Return a database URL with several hosts, as libpq has them, in the form of SQLAlchemy.
+
+    ``postgresql://u@a:1,b:2/db`` becomes ``postgresql://u@/db?host=a:1&host=b:2``. Others stay.
+    """
+    found = _SEVERAL_HOSTS.match(url)
+    if found is None:
+        return url
+    hosts = "&".join(f"host={host}" for host in found["hosts"].split(","))
+    rest = f"{hosts}&{found['query']}" if found["query"] else hosts
+    return f"{found['before']}/{found['path'] or ''}?{rest}"
 
 
 def _resolver(server: str) -> tuple[str, int]:

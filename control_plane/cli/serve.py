@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli.options import DatabaseUrl, port_option, with_options
+from control_plane.cli.options import DatabaseUrl, NewDatabase, port_option, with_options
 
 TlsFile = Annotated[Path | None, typer.Option(help="PEM; all of --grpc-tls-… or none")]
 
@@ -36,6 +36,7 @@ class PlaneOptions:
     edge_host: Annotated[
         str | None, typer.Option(help="IP address that Envoys listen on; default: 127.0.0.1")
     ] = None
+    new_database: NewDatabase = None
     force_shrink: Annotated[
         bool | None, typer.Option(help="publish although most cells are gone; use it once")
     ] = None
