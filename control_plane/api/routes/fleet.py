@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -35,12 +36,16 @@ async def get_fleet(state: TheState, work: TheWork) -> Response:
     """
     # What belongs to the event loop is read on it; to write it as JSON takes longer.
     reporting, nodes = state.edges.nodes, state.fleet.nodes()
-    alarm, cells = state.alarm(), _cells_at_edges(state.edges)
+    told = {
+        "alarm": state.alarm(),
+        "cells": _cells_at_edges(state.edges),
+        "classifier": _classifier_at_edges(state.edges),
+        "addresses": asdict(state.addresses),
+    }
 
     def render() -> Response:
         items = [node.as_dict() | {"reports_health": node.id in reporting} for node in nodes]
-        revision = state.topology.revision()
-        return rendered({"revision": revision, "alarm": alarm, "items": items, "cells": cells})
+        return rendered({"revision": state.topology.revision(), "items": items} | told)
 
     return await work(render)
 
