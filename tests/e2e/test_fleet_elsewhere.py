@@ -20,8 +20,6 @@ BLOCKS = dict(re.findall(r"^```sh ([a-z-]+)\n(.*?)^```$", GUIDE, re.DOTALL | re.
 PLANE, EDGE = "10.0.0.1", "10.0.0.2"
 FIREWALL = ("to", PLANE, "ipproto", "tcp", "dport", "18001", "unreachable")
 UNKNOWN_YET = "curl -s -o /dev/null -w '%{http_code}' http://10.0.0.2:10000/t/other/hello"
-HELD_DOWN = f"""curl -s -H "Authorization: Bearer $CELLWAY_TOKEN" http://{PLANE}:8000/metrics \
-    | grep '^cellway_classifier_edges{{holds="down"}}' | cut -d' ' -f2"""
 
 
 @pytest.fixture
@@ -62,10 +60,20 @@ def start(plane: Host, edge: Host, variant: str = "") -> None:
     wait_until(lambda: '"cell-1"' in ask(plane), timeout_s=60)
 
 
+def held(state: str) -> str:
+    """Return a command that prints how many edges report that they reach a classifier, or none."""
+    sample = f'cellway_classifier_edges{{holds="{state}"}}'
+    metrics = f"http://{PLANE}:8000/metrics"
+    return (
+        f"curl -s -H \"Authorization: Bearer $CELLWAY_TOKEN\" {metrics} | sed -n 's/^{sample} //p'"
+    )
+
+
 def ask(host: Host) -> str:
     return host.follow(BLOCKS["request"].rstrip() + " || true")
 
 
+@pytest.mark.slow
 def test_an_edge_of_another_machine_asks_the_classifier_and_says_when_it_cannot(
     hosts: tuple[Host, Host],
 ) -> None:
@@ -73,37 +81,29 @@ def test_an_edge_of_another_machine_asks_the_classifier_and_says_when_it_cannot(
     start(plane, edge)
     said = (plane.directory / "plane.log").read_text()
     assert f"xDS at {PLANE}:18000, and ask the classifier at {PLANE}:18001" in said
-    wait_until(lambda: plane.follow(BLOCKS["status"]).split()[-1:] == ["yes"], timeout_s=30)
-    assert "SYNCED" in plane.follow(BLOCKS["status"])
-    assert "ALARM" not in plane.follow(f"{BLOCKS['status'].rstrip()} 2>&1")
-    assert f'"{PLANE}"' in edge.follow(
-        f"cellway --server http://{PLANE}:8000 --token {token(plane)} envoy bootstrap --node-id e"
-    )
+    wait_until(lambda: plane.follow(held("up")) == "1.0\n")
+    status = plane.follow(f"{BLOCKS['status'].rstrip()} 2>&1")
+    assert ("SYNCED" in status, "ALARM" in status) == (True, False), status
 
     edge.network("rule", "add", *FIREWALL)
-    wait_until(lambda: plane.follow(HELD_DOWN).strip() == "1.0", timeout_s=40)
-    assert "SYNCED" in plane.follow(BLOCKS["status"])
-    told = plane.follow(f"{BLOCKS['status'].rstrip()} 2>&1")
-    assert "ALARM: 1 of 1 nodes that report can't reach a classifier" in told
+    wait_until(lambda: plane.follow(held("down")) == "1.0\n", timeout_s=60)
+    status = plane.follow(f"{BLOCKS['status'].rstrip()} 2>&1")
+    assert "ALARM: 1 of 1 nodes that report can't reach a classifier" in " ".join(status.split())
+    assert "SYNCED" in status
     assert plane.follow(UNKNOWN_YET) == "503"
-    assert '"cell-1"' in ask(plane), "what the edge's cache knows is served"
 
     edge.network("rule", "del", *FIREWALL)
-    wait_until(lambda: plane.follow(HELD_DOWN).strip() == "0.0", timeout_s=40)
+    wait_until(lambda: plane.follow(held("down")) == "0.0\n", timeout_s=60)
     assert plane.follow(UNKNOWN_YET) == "404"
 
 
+@pytest.mark.slow
 def test_with_certificates_an_edge_joins_and_asks_over_tls(hosts: tuple[Host, Host]) -> None:
     plane, edge = hosts
     plane.follow(BLOCKS["certificates"])
     for name in ("ca.crt", "edge-1.crt", "edge-1.key"):
         shutil.copy(plane.directory / name, edge.directory)
     start(plane, edge, "-tls")
-    status = plane.follow(BLOCKS["status"])
-    assert "SYNCED" in status
-    certificate = plane.follow(f"openssl s_client -connect {PLANE}:18001 < /dev/null 2>&1 || true")
+    assert "SYNCED" in plane.follow(BLOCKS["status"])
+    certificate = edge.follow(f"openssl s_client -connect {PLANE}:18001 < /dev/null 2>&1 || true")
     assert "CN = plane" in certificate
-
-
-def token(host: Host) -> str:
-    return host.follow("echo $CELLWAY_TOKEN").strip()
