@@ -37,14 +37,6 @@ def reachable(host: str) -> str:
     return LOOPBACK_OF.get(address, address)
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a listener on a host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def is_of_this_machine(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Return whether an address is one of this machine's: only then can a socket be bound to it."""
     if address.is_loopback:

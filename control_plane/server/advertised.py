@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from control_plane.compiler.model import ClassifierAddress
-from control_plane.process.listening import host_port, is_loopback, numeric, reachable
+from control_plane.process.listening import host_port, numeric, reachable
 from control_plane.settings import BadSetting, Settings
+from control_plane.settings.texts import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
