@@ -6,7 +6,8 @@ make an endpoint of the classifiers' cluster unhealthy, which the agent then rep
 
 - A connection (with TLS, its handshake) fails `UNHEALTHY_THRESHOLD` times. This is probed, since a
   new Envoy has no traffic.
-- Five questions in a row get no answer. A process that hangs still accepts connections.
+- Five questions in a row get no answer, or a 5xx: a process that hangs still accepts connections,
+  and one without its database can't decide. (Every decision is a 200, whatever it is.)
 
 An unhealthy endpoint gets no question while another one is healthy. If none is, all are asked as
 before: these observations choose among classifiers, and forbid none.
@@ -21,7 +22,7 @@ UNHEALTHY_INTERVAL_S = 2
 UNHEALTHY_THRESHOLD = 2
 TIMEOUT_S = 1
 FAILURES = 5
-"""Questions in a row without an answer."""
+"""Questions in a row without an answer, or with 502, 503 or 504."""
 EJECTED_S = 5
 """How long an endpoint that does not answer is left out; it is a little longer each time."""
 MAX_EJECTED_S = 30
@@ -45,22 +46,16 @@ def watch_classifiers(cluster: cluster_pb2.Cluster) -> None:
 
 def _eject(cluster: cluster_pb2.Cluster) -> None:
     outliers = cluster.outlier_detection
-    outliers.split_external_local_origin_errors = True
-    outliers.consecutive_local_origin_failure.value = FAILURES
-    outliers.enforcing_consecutive_local_origin_failure.value = 100
+    # Errors are not told apart by their origin: in that mode a connection that is made clears the
+    # count, and a process that hangs lets connections be made.
+    outliers.consecutive_gateway_failure.value = FAILURES
+    outliers.enforcing_consecutive_gateway_failure.value = 100
+    outliers.enforcing_consecutive_5xx.value = 0
+    outliers.enforcing_success_rate.value = 0
+    outliers.enforcing_failure_percentage.value = 0
     outliers.interval.FromSeconds(1)
     outliers.base_ejection_time.FromSeconds(EJECTED_S)
     outliers.max_ejection_time.FromSeconds(MAX_EJECTED_S)
     outliers.max_ejection_percent.value = 100
     # A process that hangs passes the check of connections.
     outliers.successful_active_health_check_uneject_host.value = False
-    # What a classifier answers, even with 503, is its answer.
-    for other in (
-        outliers.enforcing_consecutive_5xx,
-        outliers.enforcing_consecutive_gateway_failure,
-        outliers.enforcing_success_rate,
-        outliers.enforcing_local_origin_success_rate,
-        outliers.enforcing_failure_percentage,
-        outliers.enforcing_failure_percentage_local_origin,
-    ):
-        other.value = 0
