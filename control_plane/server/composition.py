@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
+from importlib.util import find_spec
 
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
@@ -27,7 +28,7 @@ from control_plane.server.topology_role import (
     watch_cells,
 )
 from control_plane.server.xds_role import XdsRole
-from control_plane.settings import Settings, check_exposure
+from control_plane.settings import BadSetting, Settings, check_exposure
 from control_plane.topology import Topology
 from control_plane.topology.values.endpoint_policy import (
     DENIED_BY_DEFAULT,
@@ -72,8 +73,8 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
         endpoint_policy=_endpoint_policy(settings, own_ports),
     )
     stack.callback(topology.close)
-    if settings.redis_url is not None and topology.embedded:
-        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
+    if settings.redis_url is not None:
+        _check_redis(embedded=topology.embedded)
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
@@ -89,6 +90,13 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
         own_ports=own_ports,
         worker_files=worker_files,
     )
+
+
+def _check_redis(*, embedded: bool) -> None:
+    if embedded:
+        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
+    elif find_spec("redis") is None:
+        raise BadSetting('redis_url: Redis\' client is missing: pip install "cellway[redis]"')
 
 
 def _chosen_ports(settings: Settings) -> set[int]:

@@ -49,7 +49,7 @@ def without_password(url: str) -> str:
 
 def migrate(url: str) -> tuple[str, ...]:
     """Bring a schema up to date; return the migrations that were missing."""
-    with contextlib.closing(Store(url)) as store:
+    with topology_failures(), contextlib.closing(Store(url)) as store:
         pending = pending_migrations(store.engine)
         migrate_schema(store.engine)
         return pending
@@ -57,13 +57,13 @@ def migrate(url: str) -> tuple[str, ...]:
 
 def missing_migrations(url: str) -> tuple[str, ...]:
     """Return the migrations that a schema lacks."""
-    with contextlib.closing(Store(url)) as store:
+    with topology_failures(), contextlib.closing(Store(url)) as store:
         return pending_migrations(store.engine)
 
 
 def stale_claims(url: str) -> list[dict[str, Any]]:
     """Return the claims that no look-up finds (see `storage.spellings`)."""
-    with contextlib.closing(Store(url)) as store, topology_failures(), store.read() as connection:
+    with topology_failures(), contextlib.closing(Store(url)) as store, store.read() as connection:
         return [claim.as_dict() for claim in spellings.stale_claims(connection)]
 
 
@@ -81,7 +81,7 @@ def restore(url: str, file: Path) -> int:
 
 def advance(url: str, above: int) -> int:
     """Take a revision above another, and return it."""
-    with contextlib.closing(Store(url)) as store, topology_failures():
+    with topology_failures(), contextlib.closing(Store(url)) as store:
         return backup.advance(store, above)
 
 

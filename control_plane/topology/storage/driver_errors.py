@@ -15,9 +15,9 @@ import sqlite3
 from contextlib import ContextDecorator
 from types import TracebackType
 
-import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from control_plane.topology.storage import psycopg_errors as psycopg
 from control_plane.topology.values.errors import (
     Contention,
     DatabaseFailed,
@@ -27,7 +27,8 @@ from control_plane.topology.values.errors import (
 
 _DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, sqlite3.Error)
 _SQLITE_CONFLICTS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_POSTGRESQL_CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+_POSTGRESQL_CONFLICTS = frozenset({"40001", "40P01"})
+"""SQLSTATEs of a serialisation failure and of a deadlock."""
 _TOO_MANY_CONNECTIONS = "53300"
 _LOST_CLASSES = ("08", "57P")
 """SQLSTATEs of a lost connection begin with these: 08 is a connection exception, and 57P means that
@@ -76,7 +77,7 @@ def _is_conflict(error: BaseException) -> bool:
     if isinstance(error, sqlite3.OperationalError):
         # The low byte is the primary code; the rest says more of the reason.
         return getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_CONFLICTS
-    return isinstance(error, _POSTGRESQL_CONFLICTS)
+    return isinstance(error, psycopg.Error) and error.sqlstate in _POSTGRESQL_CONFLICTS
 
 
 def _is_lost(error: BaseException) -> bool:
