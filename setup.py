@@ -7,7 +7,7 @@ belong to others. So they become folders of `control_plane/_shipped/`, where
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 SHIPPED = ("addons", "envoy", "rulesets")
 """Folders of the repository, all of whose files are shipped."""
@@ -26,7 +26,7 @@ def shipped_folders() -> dict[str, str]:
 
 package_dir = shipped_folders()
 setup(
-    packages=[*find_packages(include=["control_plane*"]), *package_dir],
+    packages=[*find_namespace_packages(include=["control_plane*"]), *package_dir],
     package_dir=package_dir,
     package_data={"": ["py.typed", "*.pyi", "*.mako"]} | {name: ["*.*"] for name in package_dir},
 )

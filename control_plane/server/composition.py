@@ -59,6 +59,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 def _check(settings: Settings) -> None:
     """Raise what `running` would raise for these settings, before anything has started."""
     check_exposure(settings)
+    if settings.redis_url is not None and find_spec("redis") is None:
+        raise BadSetting('redis_url: the client of Redis is missing: pip install "cellway[redis]"')
     security = security_of(settings)
     if security is not None:
         security.files.read()
@@ -73,8 +75,8 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
         endpoint_policy=_endpoint_policy(settings, own_ports),
     )
     stack.callback(topology.close)
-    if settings.redis_url is not None:
-        _check_redis(embedded=topology.embedded)
+    if settings.redis_url is not None and topology.embedded:
+        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
@@ -90,13 +92,6 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
         own_ports=own_ports,
         worker_files=worker_files,
     )
-
-
-def _check_redis(*, embedded: bool) -> None:
-    if embedded:
-        log.warning("redis_url is not used: with SQLite a look-up costs less than asking Redis")
-    elif find_spec("redis") is None:
-        raise BadSetting('redis_url: Redis\' client is missing: pip install "cellway[redis]"')
 
 
 def _chosen_ports(settings: Settings) -> set[int]:
