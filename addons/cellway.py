@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import sys
 import time
 import urllib.parse
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 METADATA_KEY = "cellway.decision"
 RETRY_AFTER_S = "5"
 MODES = ("route", "observe")
+_TOKEN = re.compile(r"[\x21-\x7e]+\Z")
 UPGRADE_REQUIRED = 426
 """The status that Envoy gives to HTTP/1.0."""
 
@@ -60,7 +62,7 @@ class CellwayRouter:
     def load(self, loader: Loader) -> None:
         """Declare the options."""
         loader.add_option("cellway_server", str, "http://127.0.0.1:8000", "URL of the cellway API")
-        loader.add_option("cellway_token", str, "", "token for the API, if it needs one")
+        loader.add_option("cellway_token", str | None, None, "token for the API, if it needs one")
         loader.add_option("cellway_mode", str, "route", "route, or observe (only say which cell)")
         loader.add_option("cellway_timeout_ms", int, 2000, "how long the API may take to answer")
         loader.add_option("cellway_refresh_s", int, 2, "how long cells and ruleset are cached")
@@ -76,6 +78,11 @@ class CellwayRouter:
         if not ctx.options.cellway_server.startswith(("http://", "https://")):
             raise exceptions.OptionsError(
                 "cellway_server must be a URL such as http://127.0.0.1:8000"
+            )
+        token = ctx.options.cellway_token
+        if token is not None and not _TOKEN.match(token):
+            raise exceptions.OptionsError(
+                "cellway_token is empty or no token: set it, or leave it out"
             )
         if ctx.options.cellway_timeout_ms < 1:
             raise exceptions.OptionsError("cellway_timeout_ms must be a positive number")
@@ -175,7 +182,7 @@ class CellwayRouter:
         token = ctx.options.cellway_token
         return await self._client.get(
             ctx.options.cellway_server.rstrip("/") + path,
-            headers={"authorization": f"Bearer {token}"} if token else {},
+            headers={"authorization": f"Bearer {token}"} if token is not None else {},
             timeout=ctx.options.cellway_timeout_ms / 1000,
         )
 

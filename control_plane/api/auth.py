@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ ROLE_KEY = "x-cellway-scope"
 CALLER = "cellway.caller"
 """The key of the ASGI scope under which the middleware leaves the caller."""
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""Probes send no token."""
+"""Probes send no token. Other methods than GET and HEAD need one on these paths too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,13 @@ class Caller:
     id: str
     """The id of the caller's token; empty if the caller is an admin by configuration."""
     name: str
+    """The caller's name in the audit."""
     scope: Scope
+
+
+def is_open(scope: Mapping[str, Any]) -> bool:
+    """Return whether a request is a probe, for which nobody needs to say who they are."""
+    return scope["path"] in OPEN_PATHS and scope["method"] in {"GET", "HEAD"}
 
 
 def needs(scope: Scope) -> dict[str, Any]:
@@ -46,7 +53,7 @@ async def check_scope(request: Request) -> None:
     Raises:
         ProblemError: (403) The caller's scope does not suffice.
     """
-    if request.url.path in OPEN_PATHS:
+    if is_open(request.scope):
         return
     extra = request.scope["route"].openapi_extra or {}
     needed = Scope(extra.get(ROLE_KEY, Scope.ADMIN))
@@ -57,13 +64,12 @@ async def check_scope(request: Request) -> None:
 
 
 def actor_of(request: Request, sent_name: str | None) -> str:
-    """Return the actor that the audit shows for a write.
+    """Return the actor that the audit shows for a write, for example ``ci (ann)@10.0.0.7``.
 
-    The token's name comes first, then the name that the client sent itself in X-Actor, for example
-    ``ci (ann)@10.0.0.7``.
+    First comes the name of the caller, by the caller's credentials. In parentheses is the name that
+    the client has sent itself in X-Actor. Last is the address of the connection's other end.
     """
     caller: Caller = request.scope[CALLER]
     client = request.client.host if request.client else "?"
-    if not caller.id:
-        return f"{sent_name or 'api'}@{client}"
-    return f"{caller.name} ({sent_name})@{client}" if sent_name else f"{caller.name}@{client}"
+    said = f" ({sent_name})" if sent_name else ""
+    return f"{caller.name}{said}@{client}"

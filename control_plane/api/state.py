@@ -11,7 +11,11 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
+from control_plane.api.auth import CALLER, Caller
 from control_plane.api.background import OperationRunner
+from control_plane.api.callers import Admission, Callers
+from control_plane.api.middleware.asgi import header
+from control_plane.api.slots import Slots
 from control_plane.edge_health.book import Book
 from control_plane.grpc_api.services.gateway import Gateway
 from control_plane.topology import Topology
@@ -31,6 +35,11 @@ class ApiState:
     """Returns why the newest revision is not published; None if it is."""
     operations: OperationRunner
     gateway: Gateway | None
+    callers: Callers
+    streams: Slots
+    """For event streams."""
+    waits: Slots
+    """For writes that wait for the fleet."""
 
 
 def install(app: FastAPI, state: ApiState) -> None:
@@ -44,6 +53,17 @@ def state_of(request: Request) -> ApiState:
     """Return the state of the app that handles a request."""
     state: ApiState = request.app.state.api
     return state
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who sends a request; a probe has no caller."""
+    caller: Caller = request.scope[CALLER]
+    return caller
+
+
+def admission_of(request: Request) -> Admission:
+    """Return the credentials of a request, to check them again."""
+    return Admission(state_of(request).callers, header(request.scope, b"authorization"))
 
 
 async def _state(request: Request) -> ApiState:

@@ -6,7 +6,10 @@ fleet runs that revision, or as 504 with the nodes that don't.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -15,8 +18,9 @@ from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 
 from control_plane.api.auth import actor_of
+from control_plane.api.callers import Admission
 from control_plane.api.problem import ProblemError
-from control_plane.api.state import state_of
+from control_plane.api.state import admission_of, caller_of, state_of
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, REVISION_HEADER
 from control_plane.topology.values.change import Written
 from control_plane.xds.fleet.fleet import Fleet
@@ -56,6 +60,7 @@ class RequestedWrite:
     expected: int | None
     """The version of If-Match; None without it, `ANY_VERSION` for ``*``."""
     fleet: Fleet
+    admission: Admission
 
     def need_match(self) -> int | None:
         """Return the version of If-Match, None for ``*``.
@@ -85,6 +90,7 @@ class RequestedWrite:
 
         Raises:
             ProblemError: (504) The write is committed, but the fleet does not run it in time.
+                (401) It is committed, and the caller's token has lost its worth meanwhile.
         """
         headers = {REVISION_HEADER: str(written.revision)}
         if etag is not None:
@@ -99,7 +105,17 @@ class RequestedWrite:
         return JSONResponse(document, status_code=status, headers=headers)
 
     async def _wait_for_fleet(self, revision: int) -> None:
-        lagging = await self.fleet.wait(revision, self.timeout_s)
+        waiting = asyncio.create_task(self.fleet.wait(revision, self.timeout_s))
+        ended = asyncio.create_task(self.admission.ended())
+        try:
+            await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                detail = f"committed as revision {revision}; meanwhile your token lost its worth"
+                raise ProblemError(401, detail, code="unauthenticated", revision=revision)
+            lagging = await waiting
+        finally:
+            waiting.cancel()
+            ended.cancel()
         if lagging:
             detail = f"committed as revision {revision}, but not all of the fleet runs it"
             raise ProblemError(
@@ -114,7 +130,14 @@ Timeout = Annotated[str, Query(max_length=16, json_schema_extra={"pattern": "^[1
 IfMatch = Annotated[
     str | SkipJsonSchema[None], Header(json_schema_extra={"pattern": r'^(\*|(W/)?"[0-9]{1,18}")$'})
 ]
-ActorName = Annotated[str | SkipJsonSchema[None], Header(max_length=256)]
+ActorName = Annotated[
+    str | SkipJsonSchema[None],
+    Header(
+        max_length=128,
+        pattern=r"^[ -'*-~]*$",
+        description="who you say you are, for the audit: ASCII without parentheses",
+    ),
+]
 IdempotencyKey = Annotated[
     str | SkipJsonSchema[None],
     Header(max_length=MAX_IDEMPOTENCY_KEY_CHARS, description="a repeated write is done once"),
@@ -130,16 +153,22 @@ async def _write_options(
     if_match: IfMatch = None,
     x_actor: ActorName = None,
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - the middleware uses it; here for /docs
-) -> RequestedWrite:
-    return RequestedWrite(
+) -> AsyncIterator[RequestedWrite]:
+    state = state_of(request)
+    write = RequestedWrite(
         actor_of(request, x_actor),
         dry_run,
         force,
         wait is not None,
         seconds(timeout),
         None if if_match is None else _version(if_match),
-        state_of(request).fleet,
+        state.fleet,
+        admission_of(request),
     )
+    # The slot is taken before anything is written, and given back after the response.
+    waits = write.wait and not write.dry_run
+    with state.waits.one(caller_of(request)) if waits else contextlib.nullcontext():
+        yield write
 
 
 def _version(if_match: str) -> int:

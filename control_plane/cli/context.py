@@ -9,7 +9,7 @@ from typing import Any, cast
 import typer
 from rich.table import Table
 
-from control_plane.cli.client import Client, Exit, Failure
+from control_plane.cli.client import Client, ClientTls, Exit, Failure
 from control_plane.cli.output import Format, show
 
 
@@ -25,11 +25,12 @@ class Context:
     dry_run: bool
     wait: bool
     timeout: str
+    tls: ClientTls | None = None
 
     @cached_property
     def client(self) -> Client:
         """A client of the server that the options name."""
-        return Client(self.server, self.token)
+        return Client(self.server, self.token, self.tls)
 
     def close(self) -> None:
         """Close the client's connections, if it has any."""

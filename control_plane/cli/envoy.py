@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +14,15 @@ import typer
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.context import of
-from control_plane.cli.options import host_port, with_options
-from control_plane.cli.output import Format, show
+from control_plane.cli.options import host_port, port_option, socket_or_port, with_options
+from control_plane.cli.output import Format, messages, show
 from control_plane.names import NODE_NAME
 
 app = typer.Typer(no_args_is_help=True, help="Envoys that join the fleet.")
 XDS = "127.0.0.1:18000"
 AGENT = "127.0.0.1:18002"
+ADMIN_SOCKET_ENDS = ".admin.sock"
+"""The end of the default name of an admin socket; the node's id is before it."""
 FileThere = Annotated[
     Path | None, typer.Option(help="PEM file on the Envoy's machine; all of --tls-… or none")
 ]
@@ -35,18 +38,60 @@ class BootstrapOptions:
 
     node_id: Annotated[str, typer.Option(help="name of the Envoy, unique in the fleet")]
     group: Annotated[str, typer.Option(help="the node's cluster, in Envoy's words")] = "edge"
-    xds: Annotated[str, typer.Option(help="host:port of the control plane, or of an agent")] = XDS
+    xds: Annotated[
+        str,
+        typer.Option(help="host:port of the control plane, or host:port or unix:PATH of an agent"),
+    ] = XDS
+    admin_socket: Annotated[
+        Path | None,
+        typer.Option(
+            help="Unix socket of Envoy's admin interface, for its own user; "
+            "default: NODE_ID.admin.sock in Envoy's working directory"
+        ),
+    ] = None
     admin_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="port of Envoy's admin interface, on loopback")
-    ] = 9901
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="a loopback port instead, which all users of the machine reach"
+        ),
+    ] = None
+    stats_port: Annotated[
+        int | None,
+        port_option("Envoy's /stats/prometheus and /ready alone, on loopback; default: none"),
+    ] = None
     sotw: Annotated[bool, typer.Option(help="state of the world instead of delta xDS")] = False
     tls_certificate: FileThere = None
     tls_key: FileThere = None
     tls_ca: FileThere = None
     tls_server_name: Annotated[
         str | None,
-        typer.Option(help="DNS name in the control plane's certificate; default: host of --xds"),
+        typer.Option(
+            help="DNS name or SPIFFE id in the control plane's certificate; default: host of --xds"
+        ),
     ] = None
+    tls_secrets: Annotated[
+        Path | None,
+        typer.Option(
+            help="instead of the three files: directory in which `cellway envoy secrets` has "
+            "written; Envoy then reads renewed certificates without a restart"
+        ),
+    ] = None
+
+    @property
+    def admin(self) -> str | tuple[str, int]:
+        """Where the admin interface listens: the path of a socket, or host and port.
+
+        Raises:
+            Failure: options contradict each other.
+        """
+        if self.admin_port is None:
+            plain = re.sub(r"[^A-Za-z0-9._-]", "_", self.node_id)[:64]
+            return str(self.admin_socket or f"{plain}{ADMIN_SOCKET_ENDS}")
+        other = "--admin-socket" if self.admin_socket is not None else "--stats-port"
+        if self.admin_socket is not None or self.stats_port is not None:
+            hint = "that port has all of the admin interface"
+            raise Failure(f"--admin-port excludes {other}: {hint}", Exit.USAGE)
+        return "127.0.0.1", self.admin_port
 
     @property
     def tls_files(self) -> tuple[Path, Path, Path] | None:
@@ -56,6 +101,9 @@ class BootstrapOptions:
             Failure: some are given and some are not.
         """
         certificate, key, ca = self.tls_certificate, self.tls_key, self.tls_ca
+        if self.tls_secrets and (certificate or key or ca):
+            text = "give --tls-secrets, or the three files of --tls-…: not both"
+            raise Failure(text, Exit.USAGE)
         if certificate and key and ca:
             return certificate, key, ca
         if certificate or key or ca:
@@ -73,22 +121,47 @@ def bootstrap(ctx: typer.Context, options: BootstrapOptions) -> None:
     if not NODE_NAME.match(options.node_id) or not NODE_NAME.match(options.group):
         names = f"--node-id {options.node_id!r} or --group {options.group!r}"
         raise Failure(f"{names} is no name: 1 to 256 visible ASCII characters", Exit.USAGE)
-    host, port = host_port("--xds", options.xds)
+    xds = socket_or_port("--xds", options.xds)
+    files = options.tls_files
+    if isinstance(xds, str) and files is not None:
+        raise Failure("--xds unix:…: an agent's socket has no TLS; leave --tls-… out", Exit.USAGE)
+    host = "" if isinstance(xds, str) else xds[0]
     from control_plane.cli.local import bootstrap
 
     text = bootstrap.bootstrap(
         node_id=options.node_id,
         group=options.group,
-        xds=(host, port),
-        admin_port=options.admin_port,
+        xds=xds,
+        admin=options.admin,
+        stats_port=options.stats_port,
         delta=not options.sotw,
-        tls_files=options.tls_files,
+        tls_files=files,
         tls_server_name=options.tls_server_name or host,
+        tls_secrets=options.tls_secrets,
     )
     if of(ctx).output is Format.YAML:
         show(json.loads(text), Format.YAML)
     else:
         print(text)
+
+
+@app.command("secrets")
+def secrets(
+    directory: Annotated[Path, typer.Argument(help="an existing directory, on Envoy's machine")],
+    tls_certificate: Annotated[Path, typer.Option(help="PEM file of Envoy's certificate")],
+    tls_key: Annotated[Path, typer.Option(help="PEM file of its key")],
+    tls_ca: Annotated[Path, typer.Option(help="PEM file of the authorities")],
+) -> None:
+    """Write what says to Envoy where its certificates are, so that it watches them.
+
+    Run it on Envoy's machine, and give the directory to the bootstrap as --tls-secrets. Envoy reads
+    the certificates again when a file is renamed into one of their directories. The documents hold
+    the paths only.
+    """
+    from control_plane.cli.local import bootstrap
+
+    written = bootstrap.write_secrets(directory, tls_certificate, tls_key, tls_ca)
+    messages.print(f"written: {', '.join(map(str, written))}", markup=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +172,19 @@ class AgentOptions:
         Path, typer.Option(help="directory for snapshots of this one Envoy's configuration")
     ]
     xds: Annotated[str, typer.Option(help="host:port of the control plane")] = XDS
+    node_id: Annotated[
+        str | None,
+        typer.Option(
+            help="the Envoy that is served; default: the first that this directory has had"
+        ),
+    ] = None
     listen: Annotated[
-        str, typer.Option(help="loopback address:port, which Envoy's bootstrap has as --xds")
-    ] = AGENT
+        str | None,
+        typer.Option(
+            help="unix:PATH or a loopback address:port, which Envoy's bootstrap has as --xds; "
+            "default: agent.sock in --snapshot-dir"
+        ),
+    ] = None
     metrics_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="port for /metrics, on loopback; default: none"),
@@ -109,7 +192,8 @@ class AgentOptions:
     envoy_admin: Annotated[
         str | None,
         typer.Option(
-            help="host:port of Envoy's admin interface, to report which cells it holds healthy"
+            help="unix:PATH or host:port of Envoy's admin interface, to report which cells it "
+            "holds healthy"
         ),
     ] = None
     tls_certificate: FileHere = None
@@ -128,6 +212,9 @@ class AgentOptions:
         """
         certificate, key, ca = self.tls_certificate, self.tls_key, self.tls_ca
         server_name = self.tls_server_name
+        if server_name and server_name.startswith("spiffe://"):
+            hint = "give a DNS name that the certificate has beside its SPIFFE id"
+            raise Failure(f"--tls-server-name: gRPC can't check a SPIFFE id; {hint}", Exit.USAGE)
         if certificate and key and ca and server_name:
             return certificate, key, ca, server_name
         if certificate or key or ca or server_name:
@@ -142,28 +229,35 @@ def agent(options: AgentOptions) -> None:
     """Run beside one Envoy, so that it can restart while the control plane is dead.
 
     The agent passes the Envoy's configuration on, and keeps on disk what Envoy has accepted.
-    Envoy's bootstrap: cellway envoy bootstrap --node-id NAME --xds 127.0.0.1:18002
+    Envoy's bootstrap: cellway envoy bootstrap --node-id NAME --xds unix:SNAPSHOT_DIR/agent.sock
     """
     host_port("--xds", options.xds)
-    listen = _loopback("--listen", options.listen)
-    admin = None if options.envoy_admin is None else host_port("--envoy-admin", options.envoy_admin)
+    if options.node_id is not None and not NODE_NAME.match(options.node_id):
+        text = f"--node-id {options.node_id!r} is no name: 1 to 256 visible ASCII characters"
+        raise Failure(text, Exit.USAGE)
+    listen = None if options.listen is None else _local("--listen", options.listen)
+    admin = options.envoy_admin
+    envoy_admin = None if admin is None else socket_or_port("--envoy-admin", admin)
     tls = options.tls
     from control_plane.cli.local import agent
 
     agent.run(
         xds=options.xds,
         directory=options.snapshot_dir,
+        node_id=options.node_id,
         listen=listen,
         metrics_port=options.metrics_port,
-        envoy_admin=admin,
+        envoy_admin=envoy_admin,
         tls=tls,
     )
 
 
-def _loopback(option: str, text: str) -> tuple[str, int]:
-    """Read the ``host:port`` of an option whose host has to be a loopback address."""
-    host, port = host_port(option, text)
+def _local(option: str, text: str) -> str | tuple[str, int]:
+    """Read ``unix:PATH``, or a ``host:port`` whose host has to be a loopback address."""
+    where = socket_or_port(option, text)
+    if isinstance(where, str):
+        return where
     with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return host, port
+        if ipaddress.ip_address(where[0]).is_loopback:
+            return where
     raise Failure(f"{option} {text!r}: give a loopback address, {AGENT}", Exit.USAGE)

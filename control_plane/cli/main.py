@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +18,7 @@ from control_plane.cli import (
     changes,
     claims,
     db,
+    edge_secret,
     envoy,
     explain,
     export,
@@ -26,7 +29,7 @@ from control_plane.cli import (
     tokens,
     up,
 )
-from control_plane.cli.client import Failure
+from control_plane.cli.client import ClientTls, Failure
 from control_plane.cli.context import Context
 from control_plane.cli.output import Format, messages
 
@@ -51,6 +54,7 @@ app.add_typer(cells.app, name="cells")
 app.add_typer(claims.app, name="claims")
 app.add_typer(rules.app, name="rules")
 app.add_typer(fleet.app, name="fleet")
+app.add_typer(edge_secret.app, name="edge-secret")
 app.add_typer(envoy.app, name="envoy")
 app.add_typer(db.app, name="db")
 app.add_typer(operations.app, name="operations")
@@ -75,6 +79,18 @@ def options(
             envvar="CELLWAY_TOKEN", help="token of the API; set the variable: others see arguments"
         ),
     ] = None,
+    server_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CELLWAY_SERVER_CA", help="PEM: who signs the server's certificate (https)"
+        ),
+    ] = None,
+    client_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CELLWAY_CLIENT_CERTIFICATE", help="PEM: your certificate and its key (https)"
+        ),
+    ] = None,
     output: Annotated[
         Format, typer.Option("-o", "--output", help="how data is printed on stdout")
     ] = Format.TABLE,
@@ -97,14 +113,20 @@ def options(
     ] = False,
 ) -> None:
     """Keep the options that all commands share."""
+    if token is None:
+        # Typer takes an empty variable for one that is not set.
+        token = os.environ.get("CELLWAY_TOKEN")
     no_input = no_input or not sys.stdin.isatty()
-    context = Context(server, token, output, yes, no_input, dry_run, wait, timeout)
+    tls = ClientTls(server_ca, client_certificate)
+    context = Context(server, token, output, yes, no_input, dry_run, wait, timeout, tls)
     ctx.obj = context
     ctx.call_on_close(context.close)
 
 
 _FLAGS = frozenset({"--yes", "-y", "--no-input", "--dry-run", "-n", "--wait"})
-_VALUED = frozenset({"--server", "--token", "-o", "--output", "--timeout"})
+_VALUED = frozenset(
+    {"--server", "--token", "-o", "--output", "--timeout", "--server-ca", "--client-certificate"}
+)
 
 
 def hoist(arguments: list[str]) -> list[str]:

@@ -17,6 +17,13 @@ DatabaseUrl = Annotated[
     str | None,
     typer.Option(help="sqlite:///FILE or postgresql://…; default: CELLWAY_DATABASE_URL"),
 ]
+NewDatabase = Annotated[
+    bool | None,
+    typer.Option(
+        "--new-database",
+        help="make a new database although one has been here; use it once",
+    ),
+]
 IfMatch = Annotated[
     str | None, typer.Option(help="change nothing unless the cell has this ETag, e.g. '\"7\"'")
 ]
@@ -24,6 +31,9 @@ Force = Annotated[bool, typer.Option(help="do it although a guard refuses it")]
 Limit = Annotated[int, typer.Option(min=1, help="show at most this many")]
 Reason = Annotated[str, typer.Option(help="why you do it; stays in the audit")]
 CellName = Annotated[str, typer.Argument(help="name of a cell")]
+
+UNIX = "unix:"
+"""What the path of a Unix socket begins with where a host and a port are possible, too."""
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])\Z")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -56,6 +66,19 @@ def host_port(option: str, text: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise Failure(f"{option} {text!r} is not host:port; write 10.0.0.1:18000", Exit.USAGE)
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def socket_or_port(option: str, text: str) -> str | tuple[str, int]:
+    """Read ``unix:PATH`` as the path, or ``host:port`` as host and port.
+
+    Raises:
+        Failure: it is neither.
+    """
+    if not text.startswith(UNIX):
+        return host_port(option, text)
+    if not (path := text.removeprefix(UNIX)):
+        raise Failure(f"{option} {text!r} names no socket; write {UNIX}/run/agent.sock", Exit.USAGE)
+    return path
 
 
 def seconds(option: str, text: str, units: str = "smhd", example: str = "10m, 2h or 1d") -> int:

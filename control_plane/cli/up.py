@@ -17,7 +17,11 @@ class UpOptions(PlaneOptions):
     """Options of ``cellway up``."""
 
     envoy_admin_port: Annotated[
-        int | None, port_option("Envoy's admin interface, default 9901")
+        int | None,
+        port_option("Envoy's admin interface, on loopback; default: none, but a Unix socket"),
+    ] = None
+    envoy_stats_port: Annotated[
+        int | None, port_option("Envoy's /stats/prometheus alone, on loopback; default: none")
     ] = None
     data_dir: Annotated[
         Path | None,

@@ -15,13 +15,15 @@ from envoy_data_plane.envoy.config.cluster import v3 as cluster
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.endpoint import v3 as endpoint
 from envoy_data_plane.envoy.config.metrics import v3 as metrics
-from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream_http
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google.protobuf import Any as AnyMessage
 from envoy_data_plane.google.protobuf import Struct
 
 from control_plane.compiler.authoring import authored
+from control_plane.compiler.member_tls import MemberTls, transport_socket
+from control_plane.compiler.socket_address import SocketAddress, envoy_address
+from control_plane.compiler.stats_listener import admin_cluster, stats_listener
 from control_plane.names import XDS_CLUSTER
 
 KEPT_STATS = (
@@ -47,31 +49,20 @@ _FEATURES = ("strict_chunk_parsing", "re2_use_latin1_mode")
 
 
 @dataclass(frozen=True, slots=True)
-class MemberTls:
-    """Files (PEM) by which an Envoy and its control plane identify each other.
-
-    The Envoy's certificate names it as ``spiffe://cellway/node/<group>/<node id>``;
-    ``server_name`` is a DNS name in the control plane's certificate.
-    """
-
-    certificate: str
-    key: str
-    ca: str
-    server_name: str
-
-
-@dataclass(frozen=True, slots=True)
 class FleetMember:
     """What one Envoy's bootstrap has of its own."""
 
     node_id: str
     group: str
-    xds_host: str
-    xds_port: int
-    admin_port: int
+    xds: SocketAddress
+    """Where its control plane is, or its agent."""
+    admin: SocketAddress
+    """Where its admin interface listens."""
     delta: bool = True
     """Whether it speaks delta xDS, or state of the world."""
     tls: MemberTls | None = None
+    stats_port: int | None = None
+    """A loopback port that shows `stats_listener.PATHS` alone; None: there is none."""
 
 
 @authored
@@ -82,12 +73,12 @@ def compile_bootstrap(member: FleetMember) -> str:
     )
     document = bootstrap.Bootstrap(
         node=core.Node(id=member.node_id, cluster=member.group),
-        admin=bootstrap.Admin(address=_address("127.0.0.1", member.admin_port)),
+        admin=bootstrap.Admin(address=envoy_address(member.admin)),
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             ads_config=_ads(member), cds_config=aggregated, lds_config=aggregated
         ),
         layered_runtime=_runtime(),
-        static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(member)]),
+        static_resources=_static(member),
         # A thousand cells' traffic stats, made at once, cost each request some cache misses: 3 %.
         deferred_stat_options=bootstrap.BootstrapDeferredStatOptions(
             enable_deferred_creation_stats=True
@@ -95,6 +86,15 @@ def compile_bootstrap(member: FleetMember) -> str:
         stats_config=_stats(),
     )
     return json.dumps(json.loads(document.to_json()), indent=2, sort_keys=True)
+
+
+def _static(member: FleetMember) -> bootstrap.BootstrapStaticResources:
+    if member.stats_port is None:
+        return bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(member)])
+    return bootstrap.BootstrapStaticResources(
+        listeners=[stats_listener(member.stats_port)],
+        clusters=[_xds_cluster(member), admin_cluster(member.admin)],
+    )
 
 
 def _ads(member: FleetMember) -> core.ApiConfigSource:
@@ -138,21 +138,17 @@ def _runtime() -> bootstrap.LayeredRuntime:
     return bootstrap.LayeredRuntime(layers=[layer])
 
 
-def _address(host: str, port: int) -> core.Address:
-    return core.Address(socket_address=core.SocketAddress(address=host, port_value=port))
-
-
 def _xds_cluster(member: FleetMember) -> cluster.Cluster:
-    target = endpoint.LbEndpoint(
-        endpoint=endpoint.Endpoint(address=_address(member.xds_host, member.xds_port))
-    )
+    target = endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=envoy_address(member.xds)))
+    pings = core.TcpKeepalive(keepalive_probes=3, keepalive_time=30, keepalive_interval=5)
+    is_local = isinstance(member.xds, str)
     return cluster.Cluster(
         name=XDS_CLUSTER,
-        type=_discovery(member.xds_host),
+        type=_discovery(member.xds),
         # Of a name with both, the control plane may listen on one family only.
         dns_lookup_family=cluster.ClusterDnsLookupFamily.ALL,
         connect_timeout=timedelta(seconds=2),
-        transport_socket=None if member.tls is None else _tls(member.tls),
+        transport_socket=None if member.tls is None else transport_socket(member.tls),
         typed_extension_protocol_options={
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": AnyMessage.pack(_http2())
         },
@@ -160,10 +156,8 @@ def _xds_cluster(member: FleetMember) -> cluster.Cluster:
             cluster_name=XDS_CLUSTER,
             endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=[target])],
         ),
-        upstream_connection_options=cluster.UpstreamConnectionOptions(
-            tcp_keepalive=core.TcpKeepalive(
-                keepalive_probes=3, keepalive_time=30, keepalive_interval=5
-            )
+        upstream_connection_options=(
+            None if is_local else cluster.UpstreamConnectionOptions(tcp_keepalive=pings)
         ),
     )
 
@@ -178,36 +172,12 @@ def _http2() -> upstream_http.HttpProtocolOptions:
     )
 
 
-def _discovery(host: str) -> cluster.ClusterDiscoveryType:
+def _discovery(where: SocketAddress) -> cluster.ClusterDiscoveryType:
     """Tell how Envoy finds the control plane: an address needs no DNS, which may know no IPv6."""
+    if isinstance(where, str):
+        return cluster.ClusterDiscoveryType.STATIC
     try:
-        ip_address(host)
+        ip_address(where[0])
     except ValueError:
         return cluster.ClusterDiscoveryType.STRICT_DNS
     return cluster.ClusterDiscoveryType.STATIC
-
-
-def _tls(files: MemberTls) -> core.TransportSocket:
-    name = tls.SubjectAltNameMatcher(
-        san_type=tls.SubjectAltNameMatcherSanType.DNS,
-        matcher=matcher.StringMatcher(exact=files.server_name),
-    )
-    context = tls.UpstreamTlsContext(
-        sni=files.server_name,
-        common_tls_context=tls.CommonTlsContext(
-            alpn_protocols=["h2"],
-            tls_certificates=[
-                tls.TlsCertificate(
-                    certificate_chain=core.DataSource(filename=files.certificate),
-                    private_key=core.DataSource(filename=files.key),
-                )
-            ],
-            validation_context=tls.CertificateValidationContext(
-                trusted_ca=core.DataSource(filename=files.ca),
-                match_typed_subject_alt_names=[name],
-            ),
-        ),
-    )
-    return core.TransportSocket(
-        name="envoy.transport_sockets.tls", typed_config=AnyMessage.pack(context)
-    )

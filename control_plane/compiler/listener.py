@@ -6,22 +6,18 @@ from datetime import timedelta
 from ipaddress import ip_network
 
 from envoy_data_plane.envoy.config.accesslog import v3 as accesslog
-from envoy_data_plane.envoy.config.common.mutation_rules import v3 as mutation
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.listener import v3 as listener
 from envoy_data_plane.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
-from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
-from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
 from control_plane.compiler.authoring import authored
 from control_plane.compiler.filters import ads, decision_filters, http_filter, pack
+from control_plane.compiler.header_hygiene import hygiene_filter, strip_internal
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy
 from control_plane.names import (
-    AUTHZ_FAILED_HEADER,
     DEBUG_FILTER,
-    INTERNAL_PREFIX,
     LDS,
     LISTENER_NAME,
     ROUTES_NAME,
@@ -44,19 +40,20 @@ def compile_listener(policy: TrafficPolicy) -> EnvoyResource:
         "envoy.filters.http.router",
         router.Router(dynamic_stats=False, suppress_envoy_headers=True),
     )
+    last = [hygiene_filter(), routed]
     replies = _authz_replies() if policy.classifier_protocol == "grpc" else None
     chains = []
     if policy.debug_networks:
         match = listener.FilterChainMatch(
             source_prefix_ranges=[_cidr(network) for network in policy.debug_networks]
         )
-        debugged = _manager([*filters, _debug_filter(), routed], policy, replies)
+        debugged = _manager([*filters, _debug_filter(), *last], policy, replies)
         chains.append(_chain("debug", debugged, match))
     edge = listener.Listener(
         name=LISTENER_NAME,
         address=_address(policy),
         filter_chains=chains,
-        default_filter_chain=_chain("edge", _manager([*filters, routed], policy, replies), None),
+        default_filter_chain=_chain("edge", _manager([*filters, *last], policy, replies), None),
         per_connection_buffer_limit_bytes=32 * 1024,
     )
     return EnvoyResource(LDS, LISTENER_NAME, bytes(edge))
@@ -116,7 +113,7 @@ def _manager(
         ),
         max_request_headers_kb=policy.max_request_headers_kb,
         stream_idle_timeout=timedelta(seconds=policy.stream_idle_timeout_s),
-        early_header_mutation_extensions=[_strip()],
+        early_header_mutation_extensions=[strip_internal()],
         upgrade_configs=[hcm.HttpConnectionManagerUpgradeConfig(upgrade_type="websocket")],
         generate_request_id=True,
         local_reply_config=replies,
@@ -144,28 +141,6 @@ def _authz_replies() -> hcm.LocalReplyConfig:
     both = accesslog.AccessLogFilter(and_filter=accesslog.AndFilter(filters=[status, by_authz]))
     return hcm.LocalReplyConfig(
         mappers=[hcm.ResponseMapper(filter=both, status_code=HEADERS_TOO_LARGE)]
-    )
-
-
-def _strip() -> core.TypedExtensionConfig:
-    """Take internal headers off every client request, before any route is looked at."""
-    config = early.HeaderMutation(
-        mutations=[
-            mutation.HeaderMutation(
-                remove_on_match=mutation.HeaderMutationRemoveOnMatch(
-                    key_matcher=matcher.StringMatcher(prefix=INTERNAL_PREFIX)
-                )
-            ),
-            # By a matcher, not by name: an eighth of the cost.
-            mutation.HeaderMutation(
-                remove_on_match=mutation.HeaderMutationRemoveOnMatch(
-                    key_matcher=matcher.StringMatcher(exact=AUTHZ_FAILED_HEADER)
-                )
-            ),
-        ]
-    )
-    return core.TypedExtensionConfig(
-        name="envoy.http.early_header_mutation.header_mutation", typed_config=pack(config)
     )
 
 

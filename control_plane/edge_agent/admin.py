@@ -15,6 +15,7 @@ connection for each command.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,8 +25,13 @@ import httpx
 import re2
 from envoy.config.core.v3 import health_check_pb2
 
+from control_plane.process.admin_address import AdminAddress
+
 MAX_ANSWER_BYTES = 64 << 20
 ANSWER_TIMEOUT_S = 5.0
+"""How long each part of an answer may take."""
+WHOLE_ANSWER_S = 20.0
+"""How long all of an answer may take: one that trickles must not keep the reporter waiting."""
 _GAUGES = {
     "type": "Gauges",
     "format": "json",
@@ -65,13 +71,10 @@ class Cluster:
 
 
 class Admin:
-    """One Envoy's admin interface at ``host:port``."""
+    """One Envoy's admin interface."""
 
-    def __init__(self, host: str, port: int) -> None:
-        shown = f"[{host}]" if ":" in host else host
-        self._client = httpx.AsyncClient(
-            base_url=f"http://{shown}:{port}", timeout=ANSWER_TIMEOUT_S, trust_env=False
-        )
+    def __init__(self, address: AdminAddress) -> None:
+        self._client = address.client(ANSWER_TIMEOUT_S)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -117,7 +120,10 @@ class Admin:
     async def _json(self, path: str, query: Mapping[str, str]) -> Any:
         content = bytearray()
         try:
-            async with self._client.stream("GET", path, params=dict(query)) as response:
+            async with (
+                asyncio.timeout(WHOLE_ANSWER_S),
+                self._client.stream("GET", path, params=dict(query)) as response,
+            ):
                 if response.status_code != httpx.codes.OK:
                     raise AdminError(f"{path}: answered {response.status_code}")
                 async for chunk in response.aiter_bytes():
@@ -125,7 +131,9 @@ class Admin:
                     if len(content) > MAX_ANSWER_BYTES:
                         raise AdminError(f"{path}: answered over {MAX_ANSWER_BYTES} bytes")
             return json.loads(content)
-        except httpx.HTTPError as error:
+        except TimeoutError as error:
+            raise AdminError(f"{path}: no whole answer in {WHOLE_ANSWER_S:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AdminError(f"{path}: {str(error) or type(error).__name__}") from error
         except (ValueError, RecursionError) as error:
             raise AdminError(f"{path}: no JSON: {error}") from error

@@ -13,13 +13,19 @@ import grpc
 from prometheus_client import start_http_server
 
 from control_plane.edge_agent.admin import Admin
+from control_plane.edge_agent.admission import STREAMS_ON_PORT, STREAMS_ON_SOCKET, Admission
+from control_plane.edge_agent.channels import ClientTls
 from control_plane.edge_agent.metrics import AgentMetrics, ReporterMetrics
+from control_plane.edge_agent.port import bind_port, bind_socket, socket_path
 from control_plane.edge_agent.relay import Relay
 from control_plane.edge_agent.reporter import Reporter
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
-from control_plane.edge_agent.upstream import ClientTls, ControlPlane
+from control_plane.edge_agent.upstream import ControlPlane
+from control_plane.process.admin_address import AdminAddress
+from control_plane.process.background import background_tasks
 from control_plane.process.event_loop import until_signal
+from control_plane.process.listening import host_port
 from control_plane.xds.server.transport import MAX_SENT_BYTES, ping_options
 
 log = logging.getLogger(__name__)
@@ -36,23 +42,25 @@ class AgentSettings:
     xds: str
     """``host:port`` of the control plane."""
     directory: Path
-    host: str = "127.0.0.1"
-    """Loopback, because the connection to Envoy is not encrypted."""
-    port: int = 18002
-    """0: any free port."""
+    node_id: str | None = None
+    """The Envoy that is served; None: see `Admission`."""
+    listen: str | tuple[str, int] | None = None
+    """The path of a Unix socket, or host and port (0: any free one) on loopback, because the
+    connection is not encrypted. None: a Unix socket in ``directory``."""
     metrics_port: int | None = None
-    """On ``host``; None: metrics are not served."""
+    """On the host of ``listen``, or 127.0.0.1; None: metrics are not served."""
     tls: ClientTls | None = None
-    envoy_admin: tuple[str, int] | None = None
-    """Host and port of the admin interface of the Envoy whose view of its endpoints is reported;
-    None: nothing is reported."""
+    envoy_admin: AdminAddress | None = None
+    """The admin interface of the Envoy whose view of its endpoints is reported; None: nothing is
+    reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningAgent:
     """An agent that serves."""
 
-    port: int
+    address: str
+    """Where its Envoy finds it: ``unix:PATH`` or ``host:port``."""
     store: SnapshotStore
     metrics: AgentMetrics
 
@@ -70,28 +78,45 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         stack.callback(store.close)
         metrics = AgentMetrics()
         _load(store, metrics)
-        plane = ControlPlane(settings.xds, settings.tls)
+        plane = ControlPlane(settings.xds, settings.tls, metrics.tls_failures.inc)
         stack.push_async_callback(plane.close)
         saver = Saver(store, metrics)
         stack.push_async_callback(saver.finish)
         if settings.metrics_port is not None:
-            _serve_metrics(settings.host, settings.metrics_port, metrics, stack)
+            _serve_metrics(settings, settings.metrics_port, metrics, stack)
         server = _grpc_server()
-        Relay(plane, store, saver, metrics).register(server)
-        port = _bind(server, settings.host, settings.port)
-        writing = asyncio.create_task(saver.run())
-        stack.push_async_callback(_end, writing)
+        address, most_streams = _bind(server, settings)
+        admission = Admission(settings.directory, settings.node_id, most_streams, metrics)
+        Relay(plane, store, saver, metrics, admission).register(server)
+        await _start_tasks(settings, saver, plane, metrics, stack)
         stack.push_async_callback(server.stop, GRACE_S)
         await server.start()
-        if settings.envoy_admin is not None:
-            counts = ReporterMetrics(metrics.registry)
-            await stack.enter_async_context(reporting(settings.envoy_admin, plane, counts))
-        yield RunningAgent(port, store, metrics)
+        yield RunningAgent(address, store, metrics)
+
+
+async def _start_tasks(
+    settings: AgentSettings,
+    saver: Saver,
+    plane: ControlPlane,
+    metrics: AgentMetrics,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    """Start what works in the background; nothing that it meets ends the agent."""
+    address = settings.envoy_admin
+    envoy = None if address is None else Admin(address)
+    if envoy is not None:
+        stack.push_async_callback(envoy.close)
+    tasks = await stack.enter_async_context(background_tasks(metrics))
+    tasks.start("saver", saver.run)
+    if envoy is not None:
+        counts = ReporterMetrics(metrics.registry)
+        tasks.start("reporter", lambda: Reporter(envoy, plane, counts).run())
 
 
 def _serve_metrics(
-    host: str, port: int, metrics: AgentMetrics, stack: contextlib.AsyncExitStack
+    settings: AgentSettings, port: int, metrics: AgentMetrics, stack: contextlib.AsyncExitStack
 ) -> None:
+    host = settings.listen[0] if isinstance(settings.listen, tuple) else "127.0.0.1"
     web, thread = start_http_server(port, host, metrics.registry)
     stack.callback(thread.join)
     stack.callback(web.server_close)
@@ -111,28 +136,18 @@ def _grpc_server() -> grpc.aio.Server:
 
 
 @contextlib.asynccontextmanager
-async def reporting(
-    admin: tuple[str, int], plane: ControlPlane, metrics: ReporterMetrics | None = None
-) -> AsyncIterator[None]:
-    """Report what the Envoy with this admin interface holds healthy, until the block is left."""
-    envoy = Admin(*admin)
-    task = asyncio.create_task(Reporter(envoy, plane, metrics).run())
-    try:
+async def reporting_to(xds: str, admin: AdminAddress) -> AsyncIterator[None]:
+    """Report what the Envoy with this admin interface holds healthy, until the block is left.
+
+    The connection to the control plane is in plain text: it is on this machine.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        plane, envoy = ControlPlane(xds), Admin(admin)
+        stack.push_async_callback(plane.close)
+        stack.push_async_callback(envoy.close)
+        tasks = await stack.enter_async_context(background_tasks(AgentMetrics()))
+        tasks.start("reporter", lambda: Reporter(envoy, plane).run())
         yield
-    finally:
-        await _end(task)
-        await envoy.close()
-
-
-@contextlib.asynccontextmanager
-async def reporting_to(xds: str, admin_port: int) -> AsyncIterator[None]:
-    """Report for an Envoy on this machine, over a plaintext connection, until the block is left."""
-    plane = ControlPlane(xds)
-    try:
-        async with reporting(("127.0.0.1", admin_port), plane):
-            yield
-    finally:
-        await plane.close()
 
 
 def _load(store: SnapshotStore, metrics: AgentMetrics) -> None:
@@ -145,17 +160,16 @@ def _load(store: SnapshotStore, metrics: AgentMetrics) -> None:
         log.warning("there is no snapshot on disk: an Envoy that starts now needs a control plane")
 
 
-def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        return server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise OSError(f"can't listen on {address}: {error}") from error
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+def _bind(server: grpc.aio.Server, settings: AgentSettings) -> tuple[str, int]:
+    """Listen; return the address, and how many streams may be open there at once."""
+    listen = settings.listen
+    if listen is None or isinstance(listen, str):
+        path = socket_path(settings.directory, listen)
+        return bind_socket(server, path), STREAMS_ON_SOCKET
+    if settings.node_id is None:
+        text = "everybody on this machine reaches %s: give --node-id, or listen on a Unix socket"
+        log.warning(text, host_port(*listen))
+    return bind_port(server, *listen), STREAMS_ON_PORT
 
 
 async def serve(settings: AgentSettings, announce: Callable[[str], None]) -> None:
@@ -167,5 +181,5 @@ async def serve(settings: AgentSettings, announce: Callable[[str], None]) -> Non
     """
     signalled = asyncio.create_task(until_signal())
     async with running(settings) as agent:
-        announce(f"the agent is up; Envoy's control plane is {settings.host}:{agent.port}")
+        announce(f"the agent is up; Envoy's control plane is {agent.address}")
         await signalled

@@ -12,6 +12,20 @@ class AgentMetrics:
         self.registry = CollectorRegistry()
         self._add_streams()
         self._add_snapshots()
+        self._restarts = Counter(
+            "cellway_background_restarts",
+            "Background tasks that failed and were started again",
+            ["task"],
+            registry=self.registry,
+        )
+
+    def task_started(self, name: str) -> None:
+        """Show the counter of a background task before it has failed."""
+        self._restarts.labels(name)
+
+    def task_restarted(self, name: str) -> None:
+        """Count a restart of a background task."""
+        self._restarts.labels(name).inc()
 
     def _add_streams(self) -> None:
         self.streams = Gauge(
@@ -22,9 +36,23 @@ class AgentMetrics:
         )
         for source in ("live", "snapshot", "waiting"):
             self.streams.labels(source)
+        self.refused = Counter(
+            "cellway_agent_streams_refused",
+            "Streams not taken: of another node, a second one, or silent",
+            ["reason"],
+            registry=self.registry,
+        )
+        for reason in ("node", "second", "silent"):
+            self.refused.labels(reason)
         self.older = Counter(
             "cellway_agent_older_refused",
             "Times that the control plane was at an older revision than this edge",
+            registry=self.registry,
+        )
+
+        self.tls_failures = Counter(
+            "cellway_agent_tls_reload_failures",
+            "TLS files that were replaced by ones that can't be used",
             registry=self.registry,
         )
 

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
+from control_plane.edge_agent.admission import Admission, NotAdmitted
 from control_plane.edge_agent.metrics import AgentMetrics
 from control_plane.edge_agent.recording import Recording
 from control_plane.edge_agent.saved_snapshot import SavedSnapshot
@@ -49,13 +50,13 @@ class Relay:
         store: SnapshotStore,
         saver: Saver,
         metrics: AgentMetrics,
+        admission: Admission,
     ) -> None:
         self._control_plane = control_plane
         self._store = store
         self._saver = saver
         self._metrics = metrics
-        self._node = ""
-        """The id of the one Envoy that is served; empty until it has come."""
+        self._admission = admission
         self._latest: SavedSnapshot | None = store.newest
         """The last recording of what Envoy runs. It may be newer than what could be written."""
         self._older_until = 0.0
@@ -78,15 +79,16 @@ class Relay:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, hint)
 
     async def _delta(self, requests: AsyncIterator[Any], context: _Context) -> None:
-        first = await anext(aiter(requests), None)
-        if first is None:
-            return
-        if self._node and first.node.id != self._node:
-            hint = "an agent keeps the snapshots of one Envoy: start another, with its directory"
-            await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, f"this is {self._node!r}'s agent; {hint}"
-            )
-        self._node = first.node.id
+        try:
+            first = await self._admission.first_of(requests)
+            if first is None:
+                return
+            async with self._admission.place():
+                await self._serve(first, requests, context)
+        except NotAdmitted as refused:
+            await context.abort(refused.code, str(refused))
+
+    async def _serve(self, first: Any, requests: AsyncIterator[Any], context: _Context) -> None:
         if await self._plane_serves():
             await self._pass_on(first, requests, context)
         elif (saved := self._snapshot_for(first)) is not None:
@@ -181,7 +183,9 @@ class Relay:
     def _snapshot_of(self, recording: Recording) -> SavedSnapshot | None:
         """Return what Envoy runs, and remember it for its next stream."""
         snapshot = recording.snapshot()
-        if snapshot is not None:
+        latest = self._latest
+        # While an Envoy takes over from another, there are two recordings.
+        if snapshot is not None and (latest is None or latest.revision <= snapshot.revision):
             self._latest = snapshot
         return snapshot
 

@@ -58,7 +58,10 @@ class Reporter:
         self._reported = False
 
     async def run(self) -> None:
-        """Report until cancelled. Nothing that Envoy or the control plane does ends it."""
+        """Report until cancelled, whatever Envoy or the control plane does.
+
+        What was not foreseen is raised: the agent's supervisor then calls this again.
+        """
         logged = ""
         for number in itertools.count():
             self._reported = False
@@ -70,8 +73,6 @@ class Reporter:
                 level = logging.DEBUG if text == logged else logging.WARNING
                 log.log(level, "Envoy's view of its endpoints is not reported: %s", text)
                 logged = text
-            except Exception:
-                log.exception("the reporter has failed; it begins again")
             finally:
                 self._metrics.reporting.set(0)
             if self._reported:

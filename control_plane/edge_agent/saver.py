@@ -37,7 +37,10 @@ class Saver:
         self._wake.set()
 
     async def run(self) -> None:
-        """Write what is offered, until cancelled."""
+        """Write what is offered, until cancelled.
+
+        What was not foreseen is raised; what was to be written is then written by the next call.
+        """
         while True:
             await self._wake.wait()
             if not await self._write():
@@ -49,12 +52,25 @@ class Saver:
             await asyncio.sleep(INTERVAL_S)
 
     async def finish(self) -> None:
-        """Write what was offered and not written yet."""
-        if self._wake.is_set():
+        """Write what was offered and not written yet, if it can be written."""
+        if not self._wake.is_set():
+            return
+        try:
             await self._write()
+        except Exception:
+            log.exception("what Envoy has acknowledged last is not on disk")
 
     async def _write(self) -> bool:
         """Write what was offered last; return False if that should be tried again."""
+        try:
+            return await self._try_to_write()
+        except Exception:
+            self._metrics.save_failures.inc()
+            self._metrics.unsaved.set(1)
+            self._wake.set()
+            raise
+
+    async def _try_to_write(self) -> bool:
         self._wake.clear()
         snapshot = self._newest() if self._newest is not None else None
         on_disk = self._store.newest

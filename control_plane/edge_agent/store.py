@@ -15,6 +15,7 @@ from control_plane.edge_agent.saved_snapshot import (
     decode,
     encode,
 )
+from control_plane.process.private_files import private_directory
 
 log = logging.getLogger(__name__)
 GOOD_FILES = 3
@@ -43,7 +44,7 @@ class SnapshotStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(directory)
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

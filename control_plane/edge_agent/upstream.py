@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -13,6 +12,7 @@ from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
 from envoy.service.health.v3 import hds_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from control_plane.edge_agent.channels import Channels, ClientTls
 from control_plane.xds.server.transport import MAX_SENT_BYTES
 
 ADS = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
@@ -40,58 +40,40 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTls:
-    """PEM files for mutual TLS."""
-
-    certificate: Path
-    """The node's certificate."""
-    key: Path
-    """The key of that certificate."""
-    ca: Path
-    """The authority that has signed the control plane's certificate."""
-    server_name: str
-    """A DNS name in the control plane's certificate."""
-
-
 class ControlPlane:
-    """One gRPC channel to ``host:port``, for the event loop in which it was made.
+    """The control plane at ``host:port``, for the event loop in which it was made.
 
     Raises:
-        OSError: A TLS file can't be read.
+        OSError: A TLS file can't be used.
     """
 
-    def __init__(self, target: str, tls: ClientTls | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        tls: ClientTls | None = None,
+        tls_failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Connect when the first call comes.
+
+        Args:
+            target: ``host:port``.
+            tls: The files of mutual TLS; None for plaintext.
+            tls_failed: Is called when the files were replaced by ones that can't be used.
+        """
         self.target = target
-        if tls is None:
-            self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        else:
-            credentials = grpc.ssl_channel_credentials(
-                tls.ca.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes()
-            )
-            named = (("grpc.ssl_target_name_override", tls.server_name),)
-            self._channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS + named)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
-        self._open: Any = self._channel.stream_stream(
-            f"/{ADS}/DeltaAggregatedResources",
-            request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
-            response_deserializer=None,
-        )
-        message = hds_pb2.HealthCheckRequestOrEndpointHealthResponse
-        self._report: Any = self._channel.stream_stream(
-            f"/{HDS}/StreamHealthCheck",
-            request_serializer=message.SerializeToString,
-            response_deserializer=None,
-        )
+        self._channels = Channels(target, tls, _OPTIONS, tls_failed)
         self.trouble = ""
         """Why the control plane did not serve when it was last asked; empty if it did."""
 
     async def serves(self) -> bool:
         """Return whether it answers within `ANSWER_S` that it serves ADS."""
         try:
-            answer = await self._health.Check(
-                health_pb2.HealthCheckRequest(service=ADS), timeout=ANSWER_S
+            call = self._channels.open(
+                lambda channel: health_pb2_grpc.HealthStub(channel).Check(
+                    health_pb2.HealthCheckRequest(service=ADS), timeout=ANSWER_S
+                )
             )
+            answer = await call
         except grpc.aio.AioRpcError as error:
             self.trouble = f"{error.code().name}: {error.details()}"
             return False
@@ -108,15 +90,28 @@ class ControlPlane:
 
     def stream(self) -> Any:
         """Open a delta ADS call: it takes DeltaDiscoveryRequests and yields bytes."""
-        return self._open()
+        return self._stream(
+            f"/{ADS}/DeltaAggregatedResources",
+            discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
+        )
 
     def report_stream(self) -> Any:
         """Open a call for reports of what an Envoy holds healthy (see `edge_health`)."""
-        return self._report()
+        message = hds_pb2.HealthCheckRequestOrEndpointHealthResponse
+        return self._stream(f"/{HDS}/StreamHealthCheck", message.SerializeToString)
+
+    def _stream(self, method: str, serializer: Callable[[Any], bytes]) -> Any:
+        def start(channel: grpc.aio.Channel) -> Any:
+            opening: Any = channel.stream_stream(
+                method, request_serializer=serializer, response_deserializer=None
+            )
+            return opening()
+
+        return self._channels.open(start)
 
     async def close(self) -> None:
-        """Close the channel."""
-        await self._channel.close(None)
+        """Close the channels."""
+        await self._channels.close()
 
 
 async def final_status(call: Any) -> tuple[grpc.StatusCode, str]:

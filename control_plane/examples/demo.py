@@ -16,8 +16,10 @@ from rich.console import Console
 
 from control_plane.cli.local.system import everything
 from control_plane.examples.tour import CLAIMS, NEW_CELL, Tour
+from control_plane.foreign_text import log_to_stderr
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.process.listening import free_port
+from control_plane.process.private_files import only_private_files
 from control_plane.settings import Settings
 
 CELL_START_S = 20.0
@@ -34,7 +36,7 @@ async def demo(*, once: bool) -> int:
         async with asyncio.TaskGroup() as starting:
             for name, port in ports.items():
                 starting.create_task(stack.enter_async_context(example_cell(name, port)))
-        plane, _, admin_port = await stack.enter_async_context(everything(settings))
+        plane, _, admin = await stack.enter_async_context(everything(settings))
         api = await stack.enter_async_context(_client(plane.ports.api))
         edge = await stack.enter_async_context(_client(settings.edge_port))
         tour = Tour(api, edge, console)
@@ -44,7 +46,7 @@ async def demo(*, once: bool) -> int:
         await tour.explain()
         console.print(f"\nedge http://127.0.0.1:{settings.edge_port}  ", end="")
         console.print(f"API http://127.0.0.1:{plane.ports.api}/docs  ", end="")
-        console.print(f"Envoy admin http://127.0.0.1:{admin_port}")
+        console.print(f"Envoy admin {admin}", soft_wrap=True)
         for line in tour.wrong:
             console.print(f"WRONG: {line}", style="red", markup=False)
         if not tour.wrong:
@@ -61,7 +63,6 @@ def _settings(directory: Path) -> Settings:
         database_url=f"sqlite:///{directory}/cellway.db",
         data_dir=directory,
         edge_port=choose_port(10000),
-        envoy_admin_port=choose_port(9901),
         api_port=choose_port(8000),
         grpc_port=choose_port(18000),
         classifier_port=choose_port(18001),
@@ -112,8 +113,9 @@ def main() -> None:
     """``python -m control_plane.demo [--once]``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop after the requests")
-    logging.basicConfig(level=logging.WARNING)
-    sys.exit(run_loop(demo(once=parser.parse_args().once)))
+    log_to_stderr(logging.WARNING)
+    with only_private_files():
+        sys.exit(run_loop(demo(once=parser.parse_args().once)))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,18 @@ MEANINGS: Mapping[str, str] = {
     "cellway_sequence_used_ratio": "Share of its ids that a cell has reported as used",
     "cellway_sequences_restored": "1 while the database is older than the sequences' mark file",
     "cellway_background_restarts_total": "Background tasks that failed and were started again",
+    "cellway_api_refused_total": (
+        "Requests to the REST API that were refused at the door: unknown callers, other hosts, "
+        "other sites' pages, wrong media types, too many streams or waits, bounds"
+    ),
+    "cellway_event_loop_lag_seconds": "How late the event loop was, 100 times a second",
+    "cellway_event_loop_own_lag_seconds": (
+        "How much of that the process itself was busy; the rest took other programs"
+    ),
+    "cellway_oidc_tokens_total": "JWTs of the OIDC issuer at the REST API, by what came of them",
+    "cellway_oidc_key_fetches_total": "Fetches of the OIDC issuer's keys",
+    "cellway_database_writable": "1 while writes to the database work, 0 while they fail",
+    "cellway_db_log_bytes": "Size of the log beside the SQLite file (-wal); 0 on PostgreSQL",
     "cellway_db_seconds": "Time of a statement in the database",
     "cellway_classifier_workers": "Classifier processes",
     "cellway_classifier_restarts_total": "Classifier processes that died and were started again",

@@ -9,12 +9,15 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from control_plane.metrics.aggregate import Together
+from control_plane.metrics.api import ApiMetrics
 from control_plane.metrics.background import BackgroundMetrics
 from control_plane.metrics.catalogue import gauge
 from control_plane.metrics.cells import CellMetrics
 from control_plane.metrics.claims import ClaimMetrics, SequenceMetrics
 from control_plane.metrics.database import DatabaseMetrics
+from control_plane.metrics.event_loop import EventLoopMetrics
 from control_plane.metrics.fleet import FleetMetrics
+from control_plane.metrics.oidc import OidcMetrics
 from control_plane.metrics.workers import WorkerMetrics
 from control_plane.topology.values.cell import Cell
 
@@ -69,7 +72,10 @@ class Metrics:
         self.sequences = SequenceMetrics(registry)
         self.database = DatabaseMetrics(registry)
         self.workers = WorkerMetrics(registry)
+        self.api = ApiMetrics(registry)
         self.background = BackgroundMetrics(registry)
+        self.event_loop = EventLoopMetrics(registry)
+        self.oidc = OidcMetrics(registry)
         self.classifier = CollectorRegistry()
         """For the metrics of this process's classifier, which have the names of the workers'."""
         registry.register(Together(self.classifier, worker_directory))

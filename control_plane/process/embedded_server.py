@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+
+from control_plane.process.bounded_http import BoundedHttp
+from control_plane.process.http_limits import HttpLimits, OpenConnections
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -20,18 +25,40 @@ class EmbeddedServer(uvicorn.Server):
         yield
 
 
-def embedded(app: Any, *, log_level: str = "warning") -> EmbeddedServer:
-    """Return a server for an ASGI app, for `run`."""
+def embedded(
+    app: Any,
+    *,
+    connections: OpenConnections | None = None,
+    tls: ssl.SSLContext | None = None,
+    log_level: str = "warning",
+) -> EmbeddedServer:
+    """Return a server for an ASGI app, for `run`.
+
+    Args:
+        app: The app. It is never asked about WebSockets.
+        connections: Counts and bounds its connections; by default with `HttpLimits` of their own.
+        tls: None for plaintext.
+        log_level: Of uvicorn's own log.
+    """
+    if connections is None:
+        connections = OpenConnections(HttpLimits(), lambda _: None)
+    protocol: Any = functools.partial(BoundedHttp, connections)
     config = uvicorn.Config(
         app,
+        http=protocol,
+        ws="none",
         log_level=log_level,
         access_log=False,
         lifespan="off",
-        timeout_keep_alive=75,
+        # Any program on this machine could forge X-Forwarded-For, and the audit shows the address.
+        proxy_headers=False,
+        timeout_keep_alive=connections.limits.idle_s,
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=2,
     )
+    config.load()
+    config.ssl = tls
     return EmbeddedServer(config)
 
 

@@ -7,7 +7,8 @@ lock is held, an Envoy runs from that directory, and the id in the file is its o
 
     envoy.lock       locked by a running Envoy; holds its process id
     bootstrap.json   the bootstrap that it was started with
-    admin.address    where its admin port listens, "127.0.0.1:9901"
+    admin.address    where its admin interface listens: "/…/admin.sock", or "127.0.0.1:9901"
+    admin.sock       that interface, unless the path were too long or it has a port
     envoy.log
 """
 
@@ -24,7 +25,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from control_plane.process.admin_address import AdminAddress
 from control_plane.process.envoy_admin import EnvoyAdmin
+from control_plane.process.private_files import private_directory, private_file
 
 STOP_S = 5.0
 DRAIN_S = 10
@@ -35,6 +38,7 @@ WATCH_S = 0.5
 """Between two looks whether an Envoy that is not our child still lives."""
 CONFIG = "bootstrap.json"
 ADMIN = "admin.address"
+ADMIN_SOCKET = "admin.sock"
 LOCK = "envoy.lock"
 LOG = "envoy.log"
 LOG_TAIL_CHARS = 2000
@@ -82,8 +86,8 @@ class LeftEnvoy:
 
     @property
     def admin(self) -> EnvoyAdmin:
-        """The client of its admin port."""
-        return EnvoyAdmin(_admin_port(self.directory / ADMIN))
+        """The client of its admin interface."""
+        return EnvoyAdmin(_admin_address(self.directory / ADMIN))
 
     def runs(self, bootstrap: str) -> bool:
         """Return whether it was started with this bootstrap."""
@@ -129,7 +133,7 @@ class Envoy:
             concurrency: Its worker threads.
             outlive: Whether it goes on when this process is killed.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        private_directory(directory)
         self._bootstrap = bootstrap
         self._directory = directory
         self._log = directory / LOG
@@ -160,13 +164,13 @@ class Envoy:
         while self.running:  # noqa: ASYNC110
             await asyncio.sleep(WATCH_S)
 
-    def adopt(self, left: LeftEnvoy) -> int:
-        """Go on with an Envoy that was left here, instead of `start`; return its admin port."""
+    def adopt(self, left: LeftEnvoy) -> AdminAddress:
+        """Go on with an Envoy that was left here, instead of `start`."""
         self._left = left
-        return left.admin.port
+        return left.admin.address
 
-    async def start(self, ready_s: float = 20.0) -> int:
-        """Start, wait until the admin port is open, and return that port.
+    async def start(self, ready_s: float = 20.0) -> AdminAddress:
+        """Start, wait until the admin interface is open, and return where it is.
 
         Args:
             ready_s: How long that may take, in seconds.
@@ -177,6 +181,8 @@ class Envoy:
             FileNotFoundError: no Envoy is installed.
         """
         config, admin = self._directory / CONFIG, self._directory / ADMIN
+        for file in (config, self._directory / LOCK, self._log):
+            private_file(file)
         with (self._directory / LOCK).open("a+") as lock:
             if not _lock(lock.fileno()):
                 lock.seek(0)
@@ -196,7 +202,7 @@ class Envoy:
         except TimeoutError:
             await self.stop()
             raise EnvoyEnded(f"envoy did not come up: {self.tail()}") from None
-        return _admin_port(admin)
+        return _admin_address(admin)
 
     async def _spawn(self, config: Path, admin: Path, lock: int) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
@@ -247,7 +253,6 @@ def _lock(number: int) -> bool:
     return True
 
 
-def _admin_port(file: Path) -> int:
-    """Return the port in an `ADMIN` file; 0 if there is none."""
-    text = file.read_text() if file.exists() else ""
-    return int(text.rpartition(":")[2] or 0)
+def _admin_address(file: Path) -> AdminAddress:
+    """Return the address in an `ADMIN` file; that of nobody if there is none."""
+    return AdminAddress.read(file.read_text() if file.exists() else "")

@@ -1,13 +1,15 @@
-"""Queries and commands an Envoy on this machine through its admin port."""
+"""Queries and commands an Envoy on this machine through its admin interface."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import httpx
+
+from control_plane.process.admin_address import AdminAddress
 
 ANSWER_S = 5.0
 """How long an answer may take."""
@@ -18,14 +20,14 @@ UNDER_WAY = "http.edge.downstream_rq_active"
 
 
 class AdminSilent(Exception):
-    """Envoy's admin port does not answer, or answers with an error."""
+    """Envoy's admin interface does not answer, or answers with what is no answer of Envoy."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnvoyAdmin:
-    """The admin port of an Envoy on this machine."""
+    """The admin interface of an Envoy on this machine."""
 
-    port: int
+    address: AdminAddress
 
     async def live(self) -> bool:
         """Return whether Envoy serves: whether it is neither starting nor draining.
@@ -33,20 +35,23 @@ class EnvoyAdmin:
         Raises:
             AdminSilent: it does not answer.
         """
-        return bool((await self._call("GET", "/server_info")).json()["state"] == "LIVE")
+        with self._read_as_envoys():
+            return bool((await self._call("GET", "/server_info")).json()["state"] == "LIVE")
 
-    async def listens_on(self) -> frozenset[tuple[str, int]]:
-        """Return the address and the port of each active listener.
+    async def listens_on(self, name: str) -> frozenset[tuple[str, int]]:
+        """Return the address and the port of each active listener of this name.
 
         Raises:
             AdminSilent: it does not answer.
         """
-        document = (await self._call("GET", "/listeners?format=json")).json()
-        addresses = [
-            listener["local_address"]["socket_address"]
-            for listener in document.get("listener_statuses", [])
-        ]
-        return frozenset((address["address"], int(address["port_value"])) for address in addresses)
+        with self._read_as_envoys():
+            document = (await self._call("GET", "/listeners?format=json")).json()
+            addresses = [
+                listener["local_address"]["socket_address"]
+                for listener in document.get("listener_statuses", [])
+                if listener["name"] == name
+            ]
+            return frozenset((one["address"], int(one["port_value"])) for one in addresses)
 
     async def under_way(self) -> int:
         """Return how many requests of the edge have not been answered to their end.
@@ -54,8 +59,9 @@ class EnvoyAdmin:
         Raises:
             AdminSilent: it does not answer.
         """
-        stats = (await self._call("GET", f"/stats?filter=^{UNDER_WAY}$")).text
-        return sum(int(line.rpartition(":")[2]) for line in stats.splitlines())
+        with self._read_as_envoys():
+            stats = (await self._call("GET", f"/stats?filter=^{UNDER_WAY}$")).text
+            return sum(int(line.rpartition(":")[2]) for line in stats.splitlines())
 
     async def stop_accepting(self) -> None:
         """Close the listening ports, and each connection after its present request.
@@ -87,16 +93,25 @@ class EnvoyAdmin:
                 return unanswered
             await asyncio.sleep(POLL_S)
 
+    @contextmanager
+    def _read_as_envoys(self) -> Iterator[None]:
+        """Raise `AdminSilent` for an answer that is not one of Envoy's."""
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            text = f"{self.address} does not answer as Envoy does: {error!r}"
+            raise AdminSilent(text) from error
+
     async def _call(self, method: str, path: str) -> httpx.Response:
         try:
-            async with self._client() as client:
+            async with self._client() as client, asyncio.timeout(ANSWER_S):
                 response = await client.request(method, path)
                 return response.raise_for_status()
-        except httpx.HTTPError as error:
-            raise AdminSilent(f"Envoy's admin port {self.port}: {error}") from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            text = str(error) or type(error).__name__
+            raise AdminSilent(f"Envoy's admin interface at {self.address}: {text}") from error
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        base = f"http://127.0.0.1:{self.port}"
-        async with httpx.AsyncClient(base_url=base, timeout=ANSWER_S, trust_env=False) as client:
+        async with self.address.client(ANSWER_S) as client:
             yield client

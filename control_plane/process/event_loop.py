@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -17,6 +18,16 @@ async def until_signal() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
+
+
+def settle() -> None:
+    """Exempt from garbage collection what has been made so far; for the end of a program's start.
+
+    A full collection walks all objects, and nothing else runs meanwhile. Modules, classes and
+    routes are 300,000 of them, which takes 150 ms each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def run_loop[T](main: Coroutine[Any, Any, T]) -> T:

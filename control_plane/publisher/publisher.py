@@ -12,10 +12,11 @@ import asyncio
 import contextlib
 import logging
 import sys
+import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.publisher.edge_snapshots import EdgeSnapshots, NotCompiled
@@ -153,8 +154,10 @@ class Publisher:
         self._since = None
         self._behind = False
         try:
-            newest = asyncio.to_thread(self._newest, reader, behind=behind)
-            changed, compiled = await self._wait_for(newest)
+            state = await self._wait_for(
+                partial(reader.read, behind=behind), f"the database has not answered for {SLOW_S} s"
+            )
+            compiled = None if state is None else await self._compiled(state)
         except TopologyError as error:
             self._since = since
             self._raise_alarm(str(error))
@@ -162,32 +165,42 @@ class Publisher:
         except NotCompiled as error:
             self._refuse(str(error))
             return
-        if changed:
+        if state is not None:
             self.alarm = None
             self._behind = False
         if compiled is not None:
             self._put(compiled, since)
 
-    def _newest(self, reader: TopologyReader, *, behind: bool) -> tuple[bool, _Compiled | None]:
-        """Return whether anything was committed, and the newest state compiled if it is new.
+    async def _compiled(self, state: TopologySnapshot) -> _Compiled | None:
+        """Return a state compiled, None if it is not new.
 
-        It blocks, so it runs in a thread: the routes of a thousand cells take a tenth of a second,
-        and claims and streams must not wait for them.
+        It runs in a thread: the routes of a thousand cells take a tenth of a second, and claims and
+        streams must not wait for them.
         """
-        state = reader.read(behind=behind)
-        return state is not None, None if state is None else self._compile(state)
+        slow = f"revision {state.revision} has been compiled for {SLOW_S} s"
+        return await self._wait_for(partial(self._compile, state), slow)
 
-    async def _wait_for[T](self, reading: Coroutine[Any, Any, T]) -> T:
-        """Wait for what a thread reads, and raise the alarm when that takes longer than `SLOW_S`.
+    async def _wait_for[T](self, work: Callable[[], T], slow: str) -> T:
+        """Have a thread work, and raise the alarm when that takes longer than `SLOW_S`.
 
-        There is one read at a time, however long it takes. A cancelled caller waits for the thread,
-        at most `SLOW_S`, because the thread uses a connection that the caller closes next.
+        There is one such work at a time, however long it takes. A cancelled caller waits for the
+        thread, at most `SLOW_S`, because it may use a connection that the caller closes next.
+
+        Args:
+            work: reads the database, or compiles.
+            slow: what the alarm says, unless no thread was free.
         """
-        task = asyncio.create_task(reading)
+        begun = threading.Event()
+
+        def run() -> T:
+            begun.set()
+            return work()
+
+        task = asyncio.create_task(asyncio.to_thread(run))
         try:
             done, _ = await asyncio.wait({task}, timeout=SLOW_S)
             if not done:
-                self._raise_alarm(f"the database has not answered for {SLOW_S} s")
+                self._raise_alarm(slow if begun.is_set() else f"no thread was free for {SLOW_S} s")
                 await asyncio.wait({task})
         except asyncio.CancelledError:
             await asyncio.wait({task}, timeout=SLOW_S)

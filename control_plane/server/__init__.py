@@ -5,7 +5,7 @@ dataclass of its parts; ``start`` makes them run and returns it, ``stop`` ends t
 later stops earlier, so that no part outlives one that it uses.
 """
 
-from control_plane.server.background import VitalTaskEnded
+from control_plane.process.background import VitalTaskEnded
 from control_plane.server.composition import running, serve
 from control_plane.server.plane import Ports, Running
 from control_plane.server.topology_role import change_retention, changes_kept

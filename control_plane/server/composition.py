@@ -11,16 +11,23 @@ from importlib.util import find_spec
 
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
+from control_plane.jobs.database_watch import DatabaseWatch
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
-from control_plane.process.event_loop import until_signal
+from control_plane.process.background import background_tasks
+from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import host_port, is_of_this_machine
-from control_plane.server.api_role import ApiRole
-from control_plane.server.background import background_tasks
-from control_plane.server.classifier_role import GrpcClassifier, start_classifier
+from control_plane.process.loop_lag import LoopLag
+from control_plane.server.api_role import ApiRole, api_tls
+from control_plane.server.classifier_role import (
+    GrpcClassifier,
+    check_classifier_tls,
+    start_classifier,
+)
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import LOOPBACK_ONLY, GrpcListener, security_of
 from control_plane.server.plane import Running
+from control_plane.server.private_data import tighten_files
 from control_plane.server.topology_role import (
     TopologyAccess,
     care_for_changes,
@@ -38,6 +45,8 @@ from control_plane.topology.values.endpoint_policy import (
 from control_plane.xds.fleet.fleet import Fleet
 
 log = logging.getLogger(__name__)
+USUAL_ADMIN_PORT = 9901
+"""Where an Envoy of the fleet may have its admin interface, if its bootstrap gives it a port."""
 
 
 @contextlib.asynccontextmanager
@@ -51,6 +60,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         VitalTaskEnded: a part without which nothing works has ended meanwhile.
     """
     _check(settings)
+    tighten_files(settings)
     async with contextlib.AsyncExitStack() as stack:
         foundation = await _lay_foundation(settings, stack)
         yield await _start_roles(foundation, stack)
@@ -64,6 +74,10 @@ def _check(settings: Settings) -> None:
     security = security_of(settings)
     if security is not None:
         security.files.read()
+    tls = api_tls(settings)
+    if tls is not None:
+        tls.read()
+    check_classifier_tls(settings)
 
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
@@ -73,6 +87,7 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
         settings.database_url,
         sequence_mark=settings.mark_file,
         endpoint_policy=_endpoint_policy(settings, own_ports),
+        anew=settings.new_database,
     )
     stack.callback(topology.close)
     if settings.redis_url is not None and topology.embedded:
@@ -80,8 +95,13 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
+    metrics.database.watch(
+        writable=lambda: topology.write_trouble is None, log_bytes=topology.log_bytes
+    )
     tasks = await stack.enter_async_context(background_tasks(metrics.background))
+    tasks.start("event loop lag", LoopLag(metrics.event_loop).run)
     tasks.start("wake-ups", CommitNotifications(topology).run)
+    tasks.start("database watch", DatabaseWatch(topology).run)
     return Foundation(
         settings=settings,
         topology=topology,
@@ -96,8 +116,9 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
 
 def _chosen_ports(settings: Settings) -> set[int]:
     """Return the ports of ours that the settings name; 0 names none."""
-    ports = (settings.api_port, settings.grpc_port, settings.classifier_port)
-    return {*ports, settings.edge_port, settings.envoy_admin_port} - {0}
+    ports = (settings.api_port, settings.grpc_port, settings.classifier_port, settings.edge_port)
+    envoys = (settings.envoy_admin_port, settings.envoy_stats_port)
+    return {port for port in (*ports, *envoys, USUAL_ADMIN_PORT) if port}
 
 
 def _endpoint_policy(settings: Settings, own_ports: set[int]) -> EndpointPolicy:
@@ -164,10 +185,11 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     # From the first moment on: a signal during the start must not leave workers behind.
     signalled = asyncio.create_task(until_signal())
     async with running(settings) as plane:
+        settle()
         ports = plane.ports
         announce(f"cellway is up (pid {os.getpid()})")
         if ports.api:
-            announce(f"  API         http://{host_port(settings.host, ports.api)}")
+            announce(f"  API         {settings.api_scheme}://{host_port(settings.host, ports.api)}")
         if ports.grpc:
             announce(f"  gRPC (xDS)  {host_port(settings.grpc_host, ports.grpc)}")
             if settings.grpc_host != settings.host:

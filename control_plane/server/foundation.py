@@ -8,7 +8,7 @@ from pathlib import Path
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.edge_health.book import Book
 from control_plane.metrics.server import Metrics
-from control_plane.server.background import BackgroundTasks
+from control_plane.process.background import BackgroundTasks
 from control_plane.settings import Settings
 from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet

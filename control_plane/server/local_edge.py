@@ -18,15 +18,19 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from control_plane.names import LISTENER_NAME
+from control_plane.process.admin_address import AdminAddress
 from control_plane.process.envoy import Envoy, LeftEnvoy
 from control_plane.process.envoy_admin import POLL_S, AdminSilent, EnvoyAdmin
 from control_plane.process.listening import numeric, port_of, reserve
+from control_plane.process.private_files import data_directory, private_file
 from control_plane.server.plane import Running
 from control_plane.settings import Settings
 from control_plane.xds.session.status import SyncState
 
 EDGE_PORT = "--edge-port (CELLWAY_EDGE_PORT), 0 for any free one"
 ADMIN_PORT = "--envoy-admin-port (CELLWAY_ENVOY_ADMIN_PORT)"
+STATS_PORT = "--envoy-stats-port (CELLWAY_ENVOY_STATS_PORT)"
 LISTENS_S = 20.0
 """How long an Envoy that has joined the fleet may take until it listens."""
 LISTENER = "Listener"
@@ -46,7 +50,8 @@ def only_one(data_dir: Path) -> Iterator[None]:
     Raises:
         NoEdge: another one runs in that directory.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_directory(data_dir)
+    private_file(data_dir / "up.lock")
     with (data_dir / "up.lock").open("a+") as lock:
         try:
             fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,9 +108,9 @@ class LocalEdge:
         if self._left is None:
             return []
         try:
-            listening = await self._left.admin.listens_on()
+            listening = await self._left.admin.listens_on(LISTENER_NAME)
         except AdminSilent:
-            # An Envoy whose admin port is silent is stuck, so it serves nothing either.
+            # An Envoy whose admin interface is silent is stuck, so it serves nothing either.
             self._say(f"Envoy of an earlier run (pid {self._left.pid}) does not answer: ending it")
             await self._left.stop()
             return []
@@ -116,14 +121,14 @@ class LocalEdge:
         if self._reserved is not None:
             self._reserved.close()
 
-    async def run(self, bootstrap: str) -> tuple[Envoy, int]:
+    async def run(self, bootstrap: str) -> tuple[Envoy, AdminAddress]:
         """Start an Envoy, or go on with the one of an earlier run.
 
         Args:
             bootstrap: Its configuration, as JSON.
 
         Returns:
-            The Envoy and its admin port.
+            The Envoy and where its admin interface is.
 
         Raises:
             EnvoyEnded: it does not start.
@@ -140,9 +145,11 @@ class LocalEdge:
             with contextlib.suppress(AdminSilent):
                 await left.admin.drain(self._settings.drain_s)
             await left.stop()
-        if self._settings.envoy_admin_port:
-            with reserve("127.0.0.1", self._settings.envoy_admin_port, ADMIN_PORT):
-                pass
+        settings = self._settings
+        own = ((settings.envoy_admin_port, ADMIN_PORT), (settings.envoy_stats_port, STATS_PORT))
+        for port, setting in own:
+            if port:
+                reserve("127.0.0.1", port, setting).close()
         return proxy, await proxy.start()
 
     async def listens(self, plane: Running, node_id: str, admin: EnvoyAdmin) -> bool:
@@ -157,7 +164,7 @@ class LocalEdge:
         if plane.topology.snapshot().ruleset is None:
             return False
         end = asyncio.get_running_loop().time() + LISTENS_S
-        while (self._host, self.port) not in await admin.listens_on():
+        while (self._host, self.port) not in await admin.listens_on(LISTENER_NAME):
             errors = refused(plane, node_id)
             late = asyncio.get_running_loop().time() > end
             if LISTENER in errors or late:

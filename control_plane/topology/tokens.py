@@ -18,6 +18,8 @@ from control_plane.topology.values import AlreadyExists, Invalid, NotFound, Prob
 
 PREFIX = "cw_"
 """By this prefix, scanners for leaked secrets recognise a token."""
+RESERVED_NAME = "api"
+"""The audit's name of callers that are admins by configuration. No token gets it."""
 MAX_LIFE = timedelta(days=3650)
 MAX_TOKENS = 10_000
 _SECRET_BYTES = 32
@@ -145,6 +147,9 @@ def _create(tx: Transaction, name: str, scope: Scope, life: timedelta | None) ->
     if not _NAME.match(name):
         hint = "1 to 63 of a-z, 0-9, ., _ and -"
         raise Invalid(Problem("name", f"{name!r} is no name", hint))
+    if name == RESERVED_NAME:
+        text = f"{name} is how the audit names admins by configuration"
+        raise Invalid(Problem("name", text, "choose another name"))
     if life is not None and not timedelta(0) < life <= MAX_LIFE:
         raise Invalid(Problem("expires_in_s", "out of range", f"up to {MAX_LIFE.days} days"))
     now = clock(tx.connection)

@@ -19,7 +19,14 @@ from tests.support.system import System
 
 @pytest.mark.parametrize(
     "option",
-    [{"cellway_mode": "guess"}, {"cellway_server": "localhost"}, {"cellway_timeout_ms": 0}],
+    [
+        {"cellway_mode": "guess"},
+        {"cellway_server": "localhost"},
+        {"cellway_timeout_ms": 0},
+        {"cellway_token": ""},
+        {"cellway_token": "a b"},
+        {"cellway_token": "\xe4"},
+    ],
 )
 def test_bad_options_are_refused(option: dict[str, Any]) -> None:
     addon = CellwayRouter()

@@ -110,7 +110,11 @@ def test_rulesets_and_explain(api: httpx.Client) -> None:
 def test_the_feed(api: httpx.Client) -> None:
     api.post("/v1/cells", json=CELL, headers={"x-actor": "alice"})
     (change,) = api.get("/v1/changes").json()["items"]
-    assert (change["revision"], change["kind"], change["actor"]) == (1, "cell", "alice@127.0.0.1")
+    assert (change["revision"], change["kind"], change["actor"]) == (
+        1,
+        "cell",
+        "api (alice)@127.0.0.1",
+    )
     assert api.get("/v1/changes?since=1").json()["items"] == []
 
 

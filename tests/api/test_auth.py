@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi import Request
 
-from control_plane.api.auth import CALLER, OPERATOR, VIEWER, Caller, actor_of, check_scope
+from control_plane.api.auth import CALLER, OPERATOR, VIEWER, Caller, actor_of, check_scope, is_open
 from control_plane.api.problem import ProblemError
 from control_plane.topology import Scope
 
@@ -16,6 +16,7 @@ def request(caller: Caller, extra: object = None, path: str = "/v1/cells") -> Re
     route = SimpleNamespace(openapi_extra=extra)
     scope = {
         "type": "http",
+        "method": "GET",
         "path": path,
         "headers": [],
         "client": ("10.0.0.7", 1),
@@ -50,13 +51,27 @@ async def test_probes_need_no_scope() -> None:
 @pytest.mark.parametrize(
     ("caller", "sent_name", "actor"),
     [
-        (Caller("", "anybody", Scope.ADMIN), None, "api@10.0.0.7"),
-        (Caller("", "anybody", Scope.ADMIN), "ann", "ann@10.0.0.7"),
+        (Caller("", "api", Scope.ADMIN), None, "api@10.0.0.7"),
+        (Caller("", "api", Scope.ADMIN), "ann", "api (ann)@10.0.0.7"),
         (Caller("id", "ci", Scope.ADMIN), None, "ci@10.0.0.7"),
         (Caller("id", "ci", Scope.ADMIN), "ann", "ci (ann)@10.0.0.7"),
     ],
 )
-def test_the_token_s_name_comes_before_the_name_that_is_sent(
+def test_the_caller_s_name_comes_before_the_name_that_is_sent(
     caller: Caller, sent_name: str | None, actor: str
 ) -> None:
     assert actor_of(request(caller), sent_name) == actor
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "is_probe"),
+    [
+        ("GET", "/healthz", True),
+        ("HEAD", "/readyz", True),
+        ("POST", "/healthz", False),
+        ("GET", "/healthz/", False),
+        ("GET", "/v1/cells", False),
+    ],
+)
+def test_only_probes_are_open(method: str, path: str, is_probe: bool) -> None:
+    assert is_open({"method": method, "path": path}) is is_probe

@@ -103,7 +103,7 @@ def test_one_lease_is_settled_with_a_reason(api: httpx.Client, topology: Topolog
     assert api.post(path, json={"outcome": "rollback", **WHY}).status_code == 404
     newest = api.get("/v1/audit?bucket=route&value=A").json()["items"][0]
     assert (newest["kind"], newest["action"], newest["actor"]) == (
-        "lease", "commit", "alice@127.0.0.1",
+        "lease", "commit", "api (alice)@127.0.0.1",
     )  # fmt: skip
     assert newest["after"]["reason"] == WHY["reason"]
 

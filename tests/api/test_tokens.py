@@ -26,6 +26,7 @@ ADMINS = {
     "GET /v1/tokens",
     "POST /v1/tokens",
     "DELETE /v1/tokens/{token}",
+    "POST /v1/edge-secret/rotate",
     "POST /v1/sequences/confirm",
     "POST /v1/cells/{name}/release-claims",
 }
@@ -107,6 +108,8 @@ async def test_tokens_over_the_api(tmp_path: Path) -> None:
         assert written.status_code == 201
         (change,) = plane.topology.changes.since(written.json()["revision"] - 1)
         assert change.actor == "ci (eve)@127.0.0.1", "the token's name, whoever they say they are"
+        faked = {"x-actor": "eve) admin@10.0.0.9 ("}
+        assert (await client.post("/v1/cells", json=cell, headers=ci | faked)).status_code == 422
         refused = await client.post("/v1/tokens", json=body | {"name": "x"}, headers=ci)
         assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
         listed = (await client.get("/v1/tokens", headers=admin)).json()["items"]
@@ -190,7 +193,13 @@ def test_what_no_token_can_be(tmp_path: Path) -> None:
     assert topology.tokens.verify(made.secret) == made.token
     with pytest.raises(AlreadyExists):
         topology.tokens.create("a", Scope.ADMIN, actor=ME)
-    for name, life in (("A b", None), ("", None), ("b", timedelta(0)), ("b", timedelta(99_999))):
+    for name, life in (
+        ("A b", None),
+        ("", None),
+        ("api", None),
+        ("b", timedelta(0)),
+        ("b", timedelta(99_999)),
+    ):
         with pytest.raises(Invalid):
             topology.tokens.create(name, Scope.ADMIN, actor=ME, life=life)
     with pytest.raises(NotFound):

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from control_plane.api.callers import Admission
 from control_plane.api.problem import ProblemError
 from control_plane.api.write import ANY_VERSION, MAX_CHANGES, RequestedWrite, seconds
 from control_plane.names import REVISION_HEADER
 from control_plane.topology.values.change import Change, Written
 from control_plane.xds.fleet.fleet import Fleet
+
+
+class Always(Admission):
+    """Credentials that never lose their worth."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def ended(self) -> None:
+        await asyncio.Event().wait()
 
 
 def write(**options: Any) -> RequestedWrite:
@@ -24,6 +36,7 @@ def write(**options: Any) -> RequestedWrite:
         "timeout_s": 0.01,
         "expected": None,
         "fleet": Fleet(),
+        "admission": Always(),
     }
     return RequestedWrite(**{**parts, **options})
 

@@ -17,7 +17,7 @@ from control_plane.names import CDS
 from tests.cli.cellway_command import Cellway
 from tests.support.system import RULESETS, System
 
-TOKEN = "s3cret"
+TOKEN = "s3cret-of-the-cli-tests"
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,22 @@ def test_a_bootstrap_names_the_node_and_its_control_plane() -> None:
     ]
     address = one["endpoint"]["address"]["socketAddress"]
     assert (address["address"], address["portValue"]) == ("::1", 18000)
-    assert document["admin"]["address"]["socketAddress"]["portValue"] == 9901
+    assert document["admin"]["address"]["pipe"] == {"path": "edge-7.admin.sock", "mode": 0o600}
     as_yaml = cellway(*BOOTSTRAP, "--xds", "[::1]:18000", "--group", "eu", "-o", "yaml").stdout
     assert yaml.safe_load(as_yaml) == document
+
+
+def test_a_bootstrap_names_the_sockets_and_ports_of_its_options() -> None:
+    for more, address in (
+        (("--admin-socket", "/run/a.sock"), {"pipe": {"path": "/run/a.sock", "mode": 0o600}}),
+        (("--admin-port", "1"), {"socketAddress": {"address": "127.0.0.1", "portValue": 1}}),
+    ):
+        document = json.loads(cellway(*BOOTSTRAP, "--xds", "unix:/run/agent.sock", *more).stdout)
+        assert document["admin"]["address"] == address
+        text = json.dumps(xds_cluster(document)["loadAssignment"])
+        assert '"pipe": {"mode": 384, "path": "/run/agent.sock"}' in text
+    odd = json.loads(cellway("envoy", "bootstrap", "--node-id", "../a/b").stdout)
+    assert odd["admin"]["address"]["pipe"]["path"] == ".._a_b.admin.sock"
 
 
 def test_a_bootstrap_with_tls_checks_the_name_of_its_control_plane() -> None:
@@ -44,13 +57,37 @@ def test_a_bootstrap_with_tls_checks_the_name_of_its_control_plane() -> None:
         assert "/ca.pem" in text
 
 
+def test_secrets_name_the_files_to_watch(tmp_path: Path) -> None:
+    assert cellway("envoy", "secrets", str(tmp_path), *TLS).returncode == 0
+    texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert "/c.pem" in texts["certificate.json"]
+    assert "/ca.pem" in texts["authorities.json"]
+    text = cellway(*BOOTSTRAP, "--tls-secrets", str(tmp_path)).stdout
+    assert str(tmp_path / "certificate.json") in text
+    nowhere = cellway("envoy", "secrets", str(tmp_path / "none"), *TLS)
+    assert (nowhere.returncode, "No such file" in nowhere.stderr) == (Exit.ERROR, True)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         (("--node-id", "a b"), "1 to 256 visible ASCII characters"),
         (("--node-id", "a", "--group", ""), "1 to 256 visible ASCII characters"),
         (("--node-id", "a", "--xds", "nohost"), "--xds 'nohost' is not host:port"),
+        (("--node-id", "a", "--xds", "unix:"), "--xds 'unix:' names no socket"),
+        (("--node-id", "a", "--xds", "unix:/a", *TLS), "an agent's socket has no TLS"),
+        (("--node-id", "a", "--xds", "unix:/" + "a" * 107), "choose a shorter one with --xds"),
+        (("--node-id", "a", "--admin-socket", "/" + "a" * 107), "shorter one with --admin-socket"),
+        (
+            ("--node-id", "a", "--admin-port", "1", "--admin-socket", "/a"),
+            "--admin-port excludes --admin-socket",
+        ),
+        (
+            ("--node-id", "a", "--admin-port", "1", "--stats-port", "2"),
+            "--admin-port excludes --stats-port",
+        ),
         (("--node-id", "a", *TLS[:4]), "--tls-certificate, --tls-key and --tls-ca belong together"),
+        (("--node-id", "a", *TLS, "--tls-secrets", "/s"), "not both"),
     ],
 )
 def test_a_bootstrap_that_can_t_work_is_not_printed(options: tuple[str, ...], says: str) -> None:
@@ -66,8 +103,12 @@ def test_a_bootstrap_that_can_t_work_is_not_printed(options: tuple[str, ...], sa
         ({"listen": "18002"}, "--listen '18002' is not host:port"),
         ({"xds": "somewhere"}, "--xds 'somewhere' is not host:port"),
         ({"xds": "somewhere:65536"}, "is not host:port"),
+        ({"listen": "unix:"}, "--listen 'unix:' names no socket"),
+        ({"node_id": "a b"}, "--node-id 'a b' is no name"),
+        ({"envoy_admin": "unix:"}, "--envoy-admin 'unix:' names no socket"),
         ({"envoy_admin": "9901"}, "--envoy-admin '9901' is not host:port"),
         ({"tls_server_name": "plane.example"}, "the TLS options belong together"),
+        ({"tls_server_name": "spiffe://x/cp"}, "gRPC can't check a SPIFFE id"),
     ],
 )
 def test_an_agent_that_can_t_work_touches_nothing(

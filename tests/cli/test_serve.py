@@ -39,12 +39,34 @@ def test_an_option_wins_over_its_variable(started: list[Settings]) -> None:
         (("--roles", "api,nonsense"), "roles.1: "),
         (("--grpc-tls-key", "key.pem"), "belong together"),
         (("--redis-url", "http://u:secret@h"), "redis_url: "),
+        (("--redis-url", "redis://:@h"), "CELLWAY_REDIS_URL has an empty password"),
+        (("--database-url", "secret"), "CELLWAY_DATABASE_URL is no URL"),
     ],
 )
 def test_a_wrong_configuration_names_the_setting(options: tuple[str, ...], says: str) -> None:
     ended = cellway("serve", *options)
     assert (ended.returncode, says in ended.stderr) == (Exit.USAGE, True), ended.stderr
     assert "the configuration is wrong" in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "says"),
+    [
+        ({"CELLWAY_API_TOKEN": ""}, "CELLWAY_API_TOKEN is empty"),
+        ({"CELLWAY_API_TOKEN": "secret"}, "CELLWAY_API_TOKEN needs 16"),
+        ({"CELLWAY_REDIS_URL": ""}, "CELLWAY_REDIS_URL is empty"),
+        ({"CELLWAY_API_HOSTS": ""}, "api_hosts"),
+        ({"CELLWAY_API_HOSTS": "secret"}, "write a list as JSON"),
+    ],
+)
+def test_an_unset_variable_of_a_compose_file_opens_no_door(
+    variable: dict[str, str], says: str
+) -> None:
+    ended = Cellway("http://127.0.0.1:1", **variable)("serve", "--host", "0.0.0.0")
+    assert (ended.returncode, ended.stdout) == (Exit.USAGE, "")
+    assert says in ended.stderr
+    assert len(ended.stderr.splitlines()) == 2
     assert "secret" not in ended.stderr
 
 

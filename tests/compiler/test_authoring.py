@@ -15,7 +15,7 @@ sys.setswitchinterval(1e-6)
 together = threading.Barrier(3)
 def bootstrap():
     together.wait()
-    compile_bootstrap(FleetMember("node", "edge", "127.0.0.1", 1, 2))
+    compile_bootstrap(FleetMember("node", "edge", ("127.0.0.1", 1), "/a"))
 def listener():
     together.wait()
     compile_listener(TrafficPolicy())

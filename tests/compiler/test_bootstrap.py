@@ -25,7 +25,7 @@ from control_plane.names import XDS_CLUSTER
 def compiled(
     host: str = "xds.example", *, delta: bool = True, tls: MemberTls | None = None
 ) -> bootstrap_pb2.Bootstrap:
-    text = compile_bootstrap(FleetMember("n", "g", host, 18000, 9901, delta, tls))
+    text = compile_bootstrap(FleetMember("n", "g", (host, 18000), "/a", delta, tls))
     return json_format.Parse(text, bootstrap_pb2.Bootstrap())
 
 
@@ -35,9 +35,10 @@ def xds_cluster(document: bootstrap_pb2.Bootstrap) -> cluster_pb2.Cluster:
     return cluster
 
 
-def test_the_bootstrap_keeps_stats_few_and_the_admin_on_loopback() -> None:
-    document = json.loads(compile_bootstrap(FleetMember("n", "g", "xds.example", 18000, 9901)))
-    assert document["admin"]["address"]["socketAddress"]["address"] == "127.0.0.1"
+def test_the_bootstrap_keeps_stats_few_and_the_admin_to_its_user() -> None:
+    member = FleetMember("n", "g", ("xds.example", 18000), "/run/a.sock")
+    document = json.loads(compile_bootstrap(member))
+    assert document["admin"]["address"] == {"pipe": {"path": "/run/a.sock", "mode": 0o600}}
     assert document["node"] == {"cluster": "g", "id": "n"}
     assert document["statsConfig"]["statsMatcher"]["inclusionList"]["patterns"]
 

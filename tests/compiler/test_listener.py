@@ -17,6 +17,7 @@ from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import (
     AUTHZ_FAILED_HEADER,
     DEBUG_FILTER,
+    HYGIENE_FILTER,
     INTERNAL_PREFIX,
     LDS,
     LISTENER_NAME,
@@ -76,7 +77,8 @@ def test_only_known_callers_get_debug_headers() -> None:
     ]
     shown = [one.name for one in manager(chain).http_filters]
     hidden = [one.name for one in manager(edge.default_filter_chain).http_filters]
-    assert shown == [*hidden[:-1], DEBUG_FILTER, hidden[-1]]
+    assert hidden[-2:] == [HYGIENE_FILTER, "envoy.filters.http.router"]
+    assert shown == [*hidden[:-2], DEBUG_FILTER, *hidden[-2:]], "the edge's own come after"
     assert list(listener(TrafficPolicy()).filter_chains) == []
 
 

@@ -130,7 +130,7 @@ class ChangeChecks:
         self._sweep()
 
     def _differences(self, snapshot: Snapshot, besides: set[Key] | None = None) -> list[str]:
-        state = EnvoyState.read(self._system.admin_port)
+        state = EnvoyState.read(self._system.admin)
         return differences(state, snapshot, besides=besides or ())
 
     def _runs_all(self, snapshot: Snapshot) -> None:

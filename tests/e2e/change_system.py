@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from control_plane.compiler.socket_address import SocketAddress
 from tests.support.agent_process import AgentProcess
 from tests.support.system import System
 
@@ -18,13 +19,13 @@ class ChangingSystem(System):
         self._with_agent = agent
         self._agent: AgentProcess | None = None
 
-    async def _xds_port(self) -> int:
+    async def _xds_at(self) -> SocketAddress:
         if not self._with_agent:
-            return await super()._xds_port()
+            return await super()._xds_at()
         if self._agent is None:
             self._agent = AgentProcess(self._directory, self.plane.ports.grpc)
             await asyncio.to_thread(self._agent.start)
-        return self._agent.port
+        return self._agent.socket
 
     def restart_agent(self) -> None:
         """Kill the agent and start it again; its snapshots stay."""

@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from google.protobuf import json_format, symbol_database
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from control_plane.names import CDS, ECDS, EDS, LDS, RDS
+from control_plane.process.admin_address import AdminAddress
 from control_plane.xds.resource import Resource
 from control_plane.xds.snapshot import Snapshot
+from tests.support.envoy_admin import sync_client
 
 Key = tuple[str, str]
 """Type and name."""
@@ -42,11 +43,9 @@ class EnvoyState:
     clusters: Mapping[str, Any]
 
     @classmethod
-    def read(cls, admin_port: int) -> EnvoyState:
+    def read(cls, address: AdminAddress) -> EnvoyState:
         """Read the documents of a running Envoy."""
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{admin_port}", timeout=ADMIN_TIMEOUT_S, trust_env=False
-        ) as admin:
+        with sync_client(address, ADMIN_TIMEOUT_S) as admin:
             return cls(
                 admin.get("/config_dump?include_eds").json(),
                 admin.get("/clusters?format=json").json(),

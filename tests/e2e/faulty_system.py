@@ -128,7 +128,7 @@ def faulty_system(directory: Path) -> Iterator[FaultySystem]:
         gitlab = json.loads((RULESETS / "gitlab.json").read_text())
         stored = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
         plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": stored["version"]})
-        member = FleetMember("n1", "edge", "127.0.0.1", agent.port, 0)
+        member = FleetMember("n1", "edge", agent.socket, ("127.0.0.1", 0))
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
         system = FaultySystem(database, plane, agent, envoy, cells)

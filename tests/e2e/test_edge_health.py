@@ -19,6 +19,7 @@ from control_plane.cli.local.system import LOCAL_NODE, everything
 from control_plane.compiler import clusters
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
+from control_plane.process.unix_socket import socket_in
 from control_plane.settings import Settings
 from tests.e2e.picky_cell import ENVOY, OURS, PickyCell
 from tests.support.agent_process import AgentProcess
@@ -62,7 +63,7 @@ class Reporting:
 
     async def _run(self, begun: asyncio.Event) -> None:
         xds = f"127.0.0.1:{self._system.plane.ports.grpc}"
-        async with reporting_to(xds, self._system.admin_port):
+        async with reporting_to(xds, self._system.admin):
             begun.set()
             await self._ending.wait()
 
@@ -248,14 +249,14 @@ def test_neither_a_restarted_envoy_nor_a_restarted_control_plane_makes_it_flap(
 def test_an_agent_between_them_reports_for_its_envoy(
     tmp_path: Path, quick: None, system: System
 ) -> None:
-    admin_port = unused_port()
     with ExitStack() as stack:
         grpc_port = system.plane.ports.grpc
-        admin = f"127.0.0.1:{admin_port}"
         directory = tmp_path / "agent"
         directory.mkdir()
-        agent = stack.enter_context(AgentProcess(directory, grpc_port, envoy_admin=admin))
-        member = FleetMember("n1", "edge", "127.0.0.1", agent.port, admin_port)
+        admin = str(socket_in(directory, "admin.sock"))
+        agent = AgentProcess(directory, grpc_port, envoy_admin=f"unix:{admin}")
+        stack.enter_context(agent)
+        member = FleetMember("n1", "edge", agent.socket, admin)
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         picky = stack.enter_context(PickyCell("a", ENVOY))
         add(system, picky, stack.enter_context(PickyCell("b")))
@@ -285,7 +286,6 @@ async def test_the_envoy_of_cellway_up_reports(tmp_path: Path) -> None:
         grpc_port=0,
         classifier_port=0,
         classifier_workers=0,
-        envoy_admin_port=0,
         edge_port=unused_port(),
     )
     async with everything(settings) as (plane, _, _):

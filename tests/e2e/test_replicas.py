@@ -264,7 +264,7 @@ def test_serve_works_on_postgresql_from_end_to_end(replicas: Replicas, tmp_path:
             plane.write("POST", "/v1/cells", body)
         claim = {"bucket": "route", "value": "probed", "cell": "probed-3"}
         plane.write("POST", "/v1/claims", {"claims": [claim]})
-        member = FleetMember("n1", "edge", "127.0.0.1", plane.grpc_port, 0)
+        member = FleetMember("n1", "edge", ("127.0.0.1", plane.grpc_port), ("127.0.0.1", 0))
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         stack.enter_context(EnvoyProcess(bootstrap, tmp_path))
         wait_until(

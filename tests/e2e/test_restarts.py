@@ -120,7 +120,7 @@ def killable(directory: Path) -> Iterator[tuple[PlaneProcess, EnvoyProcess]]:
         gitlab = json.loads((RULESETS / "gitlab.json").read_text())
         stored = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
         plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": stored["version"]})
-        member = FleetMember("n1", "edge", "127.0.0.1", plane.grpc_port, 0)
+        member = FleetMember("n1", "edge", ("127.0.0.1", plane.grpc_port), ("127.0.0.1", 0))
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
         envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
         wait_until(lambda: plane.api.get("/v1/fleet").json()["items"][0]["state"] == "SYNCED")

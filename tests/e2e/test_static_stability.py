@@ -105,7 +105,7 @@ def edge(tmp_path: Path, cells: list[EchoUpstream]) -> Iterator[Edge]:
     with ExitStack() as stack:
         plane = stack.enter_context(PlaneProcess(tmp_path))
         agent = stack.enter_context(AgentProcess(tmp_path, plane.grpc_port))
-        member = FleetMember("n1", "edge", "127.0.0.1", agent.port, 0)
+        member = FleetMember("n1", "edge", agent.socket, ("127.0.0.1", 0))
         bootstrap: dict[str, Any] = json.loads(compile_bootstrap(member))
         edge = Edge(plane, agent, EnvoyProcess(bootstrap, tmp_path, wait_ready=False))
         for number, cell in enumerate(cells[:2], 1):

@@ -18,13 +18,13 @@ class AdsClient:
     """Does what an Envoy does for clusters and listeners: asks for all, and acknowledges what comes."""
 
     def __init__(
-        self, port: int, node: str = "n1", group: str = "edge", *, keepalive_s: float = 7200
+        self, address: str, node: str = "n1", group: str = "edge", *, keepalive_s: float = 7200
     ) -> None:
         pings = (
             ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
             ("grpc.http2.max_pings_without_data", 0),
         )
-        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=pings)
+        self._channel = grpc.aio.insecure_channel(address, options=pings)
         self._stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(self._channel)
         self._node, self._group = node, group
         self.has: dict[str, dict[str, str]] = {CDS: {}, LDS: {}}

@@ -7,18 +7,20 @@ from pathlib import Path
 import pytest
 
 from control_plane.edge_agent.agent import AgentSettings, running
+from control_plane.edge_agent.channels import ClientTls
 from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
-from control_plane.edge_agent.upstream import ClientTls
 from tests.edge_agent.ads_client import AdsClient
 from tests.support.conditions import until
 from tests.support.secured_plane import secured_plane
 
+ANY_PORT = ("127.0.0.1", 0)
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'
 
 
 async def test_a_taken_port_leaves_the_directory_free(tmp_path: Path) -> None:
-    async with running(AgentSettings("127.0.0.1:1", tmp_path / "a", port=0)) as agent:
-        settings = AgentSettings("127.0.0.1:1", tmp_path / "b", port=agent.port)
+    async with running(AgentSettings("127.0.0.1:1", tmp_path / "a", listen=ANY_PORT)) as agent:
+        port = int(agent.address.rpartition(":")[2])
+        settings = AgentSettings("127.0.0.1:1", tmp_path / "b", listen=("127.0.0.1", port))
         with pytest.raises(OSError, match="can't listen"):
             async with running(settings):
                 pass
@@ -40,8 +42,8 @@ async def test_over_mutual_tls_it_is_its_node_and_no_other(tmp_path: Path) -> No
         target = f"127.0.0.1:{secured.plane.ports.grpc}"
         for number, group in enumerate(("edge", "other")):
             directory = tmp_path / f"snapshots-{number}"
-            async with running(AgentSettings(target, directory, port=0, tls=tls)) as agent:
-                asking = AdsClient(agent.port, node="n-1", group=group)
+            async with running(AgentSettings(target, directory, tls=tls)) as agent:
+                asking = AdsClient(agent.address, node="n-1", group=group)
                 async with asking as client, client.connected():
                     if group == "edge":
                         await until(lambda: agent.store.newest is not None)

@@ -72,8 +72,8 @@ class Plane:
 
 @contextlib.asynccontextmanager
 async def agent_of(plane: Plane, directory: Path) -> AsyncIterator[tuple[RunningAgent, AdsClient]]:
-    settings = AgentSettings(f"127.0.0.1:{plane.port}", directory, port=0)
-    async with running(settings) as agent, AdsClient(agent.port) as client:
+    settings = AgentSettings(f"127.0.0.1:{plane.port}", directory)
+    async with running(settings) as agent, AdsClient(agent.address) as client:
         yield agent, client
 
 
@@ -117,8 +117,8 @@ async def test_pings_on_a_silent_stream_end_neither_half_of_it(
     monkeypatch.setattr(upstream, "_OPTIONS", _pinging_every(KEEPALIVE_S / 10))
     async with Plane() as plane:
         await plane.start(edge(1, "a"))
-        async with running(AgentSettings(f"127.0.0.1:{plane.port}", tmp_path, port=0)) as agent:
-            pinging = AdsClient(agent.port, keepalive_s=KEEPALIVE_S / 10)
+        async with running(AgentSettings(f"127.0.0.1:{plane.port}", tmp_path)) as agent:
+            pinging = AdsClient(agent.address, keepalive_s=KEEPALIVE_S / 10)
             async with pinging as client, client.connected():
                 await until(lambda: client.clusters() == {"a"})
                 await asyncio.sleep(8 * KEEPALIVE_S / 10)
@@ -203,10 +203,10 @@ async def test_others_are_told_why_not(tmp_path: Path) -> None:
         async with agent_of(plane, tmp_path) as (agent, client):
             async with client.connected():
                 await until(lambda: client.clusters() == {"a"})
-            async with AdsClient(agent.port, node="n2") as other, other.connected():
+            async with AdsClient(agent.address, node="n2") as other, other.connected():
                 await until(other.ended)
             assert "this is 'n1''s agent" in other.error
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{agent.port}") as channel:
+            async with grpc.aio.insecure_channel(agent.address) as channel:
                 stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel)
                 with pytest.raises(grpc.aio.AioRpcError, match="delta xDS only"):
                     async for _ in stub.StreamAggregatedResources(iter(())):
@@ -217,7 +217,7 @@ async def test_another_groups_snapshot_is_not_served(tmp_path: Path) -> None:
     async with Plane() as plane:
         await saved(plane, tmp_path, edge(5, "a"))
         async with agent_of(plane, tmp_path) as (agent, _):
-            async with AdsClient(agent.port, group="other") as client, client.connected():
+            async with AdsClient(agent.address, group="other") as client, client.connected():
                 await until(lambda: streams(agent, "waiting") == 1)
             assert not client.received
 

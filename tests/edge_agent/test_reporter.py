@@ -12,16 +12,21 @@ from typing import Any
 import grpc
 import pytest
 
+from control_plane.edge_agent import admin as admin_module
 from control_plane.edge_agent import reporter as module
 from control_plane.edge_agent.admin import Admin
-from control_plane.edge_agent.metrics import ReporterMetrics
+from control_plane.edge_agent.metrics import AgentMetrics, ReporterMetrics
 from control_plane.edge_agent.reporter import Reporter
 from control_plane.edge_agent.upstream import ControlPlane
 from control_plane.edge_health.book import Book
 from control_plane.edge_health.service import HealthReports
+from control_plane.process.admin_address import AdminAddress
+from control_plane.process.background import background_tasks
 from control_plane.xds.server.transport import grpc_options
 from tests.support.conditions import until
 from tests.support.ports import unused_port
+
+TRICKLES = b"<pause>"
 
 
 @dataclass
@@ -58,7 +63,9 @@ class Envoy:
                 path = head.split()[1].decode()
                 self.asked.append(path)
                 if self.broken is not None:
-                    writer.write(self.broken)
+                    for part in self.broken.split(TRICKLES):
+                        writer.write(part)
+                        await asyncio.sleep(0.02 * (TRICKLES in self.broken))
                     return
                 body = json.dumps(self._answer(path)).encode()
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
@@ -125,7 +132,12 @@ class Between:
     envoy: Envoy
     plane: Plane
     metrics: ReporterMetrics
-    task: asyncio.Task[None]
+    supervised: AgentMetrics
+
+    def restarts(self) -> float | None:
+        """Return how often the reporter itself has failed."""
+        name, task = "cellway_background_restarts_total", {"task": "reporter"}
+        return self.supervised.registry.get_sample_value(name, task)
 
 
 @pytest.fixture
@@ -137,15 +149,17 @@ async def between(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Between]:
         await stack.enter_async_context(envoy.running())
         await plane.start()
         stack.push_async_callback(plane.stop)
-        admin, upstream = Admin("127.0.0.1", envoy.port), ControlPlane(f"127.0.0.1:{plane.port}")
+        admin, upstream = (
+            Admin(AdminAddress(port=envoy.port)),
+            ControlPlane(f"127.0.0.1:{plane.port}"),
+        )
         stack.push_async_callback(admin.close)
         stack.push_async_callback(upstream.close)
         reporter = Reporter(admin, upstream, metrics, interval_s=0.02)
-        task = asyncio.create_task(reporter.run())
-        yield Between(envoy, plane, metrics, task)
-        assert not task.done()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        supervised = AgentMetrics()
+        tasks = await stack.enter_async_context(background_tasks(supervised))
+        tasks.start("reporter", reporter.run)
+        yield Between(envoy, plane, metrics, supervised)
 
 
 async def test_what_changes_is_told(between: Between) -> None:
@@ -179,18 +193,37 @@ async def test_what_changes_is_told(between: Between) -> None:
         pytest.param(
             b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + b"[" * 100_000, id="deep"
         ),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 200_000, id="huge"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n" + TRICKLES.join([b" "] * 200), id="trickling"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n{}", id="no gzip"),
+        pytest.param(b"HTTP/1.1 302 Found\r\nlocation: http://\x01[/\r\n\r\n", id="elsewhere"),
     ],
 )
 async def test_an_admin_interface_that_misbehaves_ends_the_word_and_not_the_reporter(
-    between: Between, broken: bytes, caplog: pytest.LogCaptureFixture
+    between: Between, broken: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(admin_module, "WHOLE_ANSWER_S", 0.5)
+    monkeypatch.setattr(admin_module, "MAX_ANSWER_BYTES", 150_000)
     plane = between.plane
     await until(lambda: plane.up() == {"cell:a": True})
     between.envoy.broken = broken
     await until(lambda: plane.up() == {})
     between.envoy.broken = None
     await until(lambda: plane.up() == {"cell:a": True})
-    assert "the reporter has failed" not in caplog.text
+    assert between.restarts() == 0, "it is foreseen"
+
+
+async def test_what_was_not_foreseen_starts_the_reporter_again(
+    between: Between, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = between.plane
+    await until(lambda: plane.up() == {"cell:a": True})
+    with monkeypatch.context() as patched:
+        patched.setattr(Reporter, "_session", Reporter._write)
+        await plane.stop()
+        await until(lambda: between.restarts() == 2)
+        await plane.start()
+    await until(lambda: plane.up() == {"cell:a": True})
 
 
 async def test_a_control_plane_that_comes_back_is_told_everything(between: Between) -> None:

@@ -14,6 +14,7 @@ from control_plane.edge_agent.metrics import AgentMetrics
 from control_plane.edge_agent.saved_snapshot import SavedSnapshot
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
+from control_plane.process.background import background_tasks
 from tests.edge_agent.snapshot_files import saved
 from tests.support.conditions import until
 
@@ -95,6 +96,32 @@ async def test_a_write_that_fails_is_counted_and_tried_again(disk: Disk) -> None
         disk.full = False
         await until(lambda: disk.saved == [7])
     assert value(metrics, "snapshot_unsaved") == 0
+
+
+async def test_what_was_not_foreseen_starts_the_saver_again_and_loses_nothing(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics, calls = AgentMetrics(), 0
+
+    def newest() -> SavedSnapshot:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise RuntimeError("a bug")
+        return saved(7)
+
+    saver = Saver(disk, metrics)
+    saver.offer(newest)
+    async with background_tasks(metrics) as tasks:
+        tasks.start("saver", saver.run)
+        await until(lambda: disk.saved == [7])
+    name = "cellway_background_restarts_total"
+    assert metrics.registry.get_sample_value(name, {"task": "saver"}) == 2
+    assert value(metrics, "snapshot_unsaved") == 0
+    calls = 0
+    saver.offer(newest)
+    await saver.finish()
+    assert "what Envoy has acknowledged last is not on disk" in caplog.text
 
 
 async def test_an_older_revision_is_counted_and_given_up(disk: Disk) -> None:

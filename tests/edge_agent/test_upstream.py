@@ -10,7 +10,8 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from control_plane.edge_agent import upstream as module
-from control_plane.edge_agent.upstream import ADS, ClientTls, ControlPlane, final_status
+from control_plane.edge_agent.channels import ClientTls
+from control_plane.edge_agent.upstream import ADS, ControlPlane, final_status
 
 
 class EndedCall:
@@ -65,5 +66,5 @@ async def test_a_control_plane_serves_once_its_health_says_so(
 
 def test_a_tls_file_that_is_missing_is_an_error_at_once(tmp_path: Path) -> None:
     tls = ClientTls(tmp_path / "cert", tmp_path / "key", tmp_path / "ca", "plane.example")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(OSError, match=r"the certificate .*cert: No such file"):
         ControlPlane("127.0.0.1:1", tls)

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
 
-from control_plane.compiler.bootstrap import FleetMember, MemberTls, compile_bootstrap
+from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from control_plane.compiler.member_tls import MemberTls
 from control_plane.process.envoy import Envoy
-from tests.support.secured_plane import Secured, secured_plane
+from tests.support.certificates import Authority, replace
+from tests.support.secured_plane import Secured, secured_plane, server_files
 
 RULESET = '{"name": "r", "rules": [{"id": "all", "action": "proxy", "on_cell_down": 503}]}'
 WAIT_S = 30.0
@@ -29,7 +32,9 @@ def member(secured: Secured, node: str, group: str) -> FleetMember:
         str(secured.folder / "server.ca"),
         "localhost",
     )
-    return FleetMember(node, group, "127.0.0.1", secured.plane.ports.grpc, 0, tls=files)
+    return FleetMember(
+        node, group, ("127.0.0.1", secured.plane.ports.grpc), ("127.0.0.1", 0), tls=files
+    )
 
 
 def refusals(secured: Secured) -> float:
@@ -62,6 +67,59 @@ async def test_an_envoy_gets_its_configuration_over_mutual_tls(tmp_path: Path) -
             assert "other" not in groups
         finally:
             await thief.stop()
+
+
+def write_node(folder: Path, authority: Authority) -> None:
+    """Replace the files of Envoy's certificate."""
+    pair = authority.sign("spiffe://cellway/node/edge/n-1")
+    for name, content in (
+        ("node.crt", pair.certificate),
+        ("node.key", pair.key),
+        ("ca.pem", authority.pem),
+    ):
+        replace(folder / name, content)
+
+
+@pytest.mark.slow
+async def test_an_envoy_reads_renewed_files_and_keeps_its_connection(tmp_path: Path) -> None:
+    """All files of both sides are replaced. Envoy then trusts a control plane of another authority,
+    and is trusted by it, without a restart."""
+    tls, secrets, second = (tmp_path / name for name in ("tls", "secrets", "second"))
+    for folder in (tls, secrets, second):
+        folder.mkdir()
+    renewed = Authority("renewed")
+    async with secured_plane(tmp_path) as secured:
+        port = secured.plane.ports.grpc
+        write_node(tls, secured.authority)
+        files = ("--tls-certificate", tls / "node.crt", "--tls-key", tls / "node.key")
+        command("secrets", secrets, *files, "--tls-ca", tls / "ca.pem")
+        text = command(
+            *("bootstrap", "--node-id", "n-1", "--xds", f"127.0.0.1:{port}", "--admin-port", 0),
+            *("--tls-server-name", "localhost", "--tls-secrets", secrets),
+        )
+        envoy = Envoy(text, tmp_path / "n-1")
+        await envoy.start()
+        assert await secured.plane.fleet.joined("n-1", WAIT_S), envoy.tail()
+        write_node(tls, renewed)
+        server_files(tmp_path, renewed)
+        pair = renewed.sign("spiffe://cellway/admin")
+        code = await secured.code(pair, "/grpc.health.v1.Health/Check", trust=renewed.pem)
+        assert code is grpc.StatusCode.OK
+        (node,) = secured.plane.fleet.nodes()
+        assert node.connected, "a renewal breaks nothing off"
+    try:
+        async with secured_plane(second, authority=renewed, port=port) as other:
+            assert await other.plane.fleet.joined("n-1", WAIT_S), envoy.tail()
+    finally:
+        await envoy.stop()
+
+
+def command(*words: object) -> str:
+    """Run ``cellway envoy …`` and return what it prints."""
+    line = [sys.executable, "-m", "control_plane.cli.main", "envoy", *map(str, words)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_command_prints_such_a_bootstrap() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.process import envoy
+from control_plane.process.admin_address import AdminAddress
 from control_plane.process.envoy import ADMIN, CONFIG, LOCK, Envoy, EnvoyEnded, EnvoyLeft, LeftEnvoy
 
 BOOTSTRAP = '{"node": {}}'
@@ -35,12 +36,15 @@ def test_an_envoy_runs_where_its_file_is_locked_and_nowhere_else(tmp_path: Path)
     assert LeftEnvoy.find(tmp_path) is None
 
 
-def test_a_left_envoy_is_known_by_its_bootstrap_and_its_admin_port(tmp_path: Path) -> None:
+@pytest.mark.parametrize("admin", [AdminAddress(port=9902), AdminAddress(socket="/d/admin.sock")])
+def test_a_left_envoy_is_known_by_its_bootstrap_and_its_admin_address(
+    tmp_path: Path, admin: AdminAddress
+) -> None:
     left = LeftEnvoy(1, tmp_path)
-    assert (left.runs(BOOTSTRAP), left.admin.port) == (False, 0)
+    assert (left.runs(BOOTSTRAP), left.admin.address) == (False, AdminAddress())
     (tmp_path / CONFIG).write_text(BOOTSTRAP)
-    (tmp_path / ADMIN).write_text("127.0.0.1:9902")
-    assert (left.runs(BOOTSTRAP), left.runs("{}"), left.admin.port) == (True, False, 9902)
+    (tmp_path / ADMIN).write_text(admin.socket or f"{admin.host}:{admin.port}")
+    assert (left.runs(BOOTSTRAP), left.runs("{}"), left.admin.address) == (True, False, admin)
 
 
 async def test_a_left_envoy_without_a_process_id_is_not_ended(tmp_path: Path) -> None:
@@ -56,7 +60,7 @@ async def test_an_envoy_holds_its_directory_until_it_is_stopped(
     fake = program(tmp_path / "envoy", script)
     monkeypatch.setattr(envoy, "envoy_binary", lambda: fake)
     first = Envoy(BOOTSTRAP, tmp_path / "run")
-    assert await first.start() == 9903
+    assert await first.start() == AdminAddress(port=9903)
     left = LeftEnvoy.find(tmp_path / "run")
     assert left is not None
     assert first.process is not None
@@ -64,7 +68,7 @@ async def test_an_envoy_holds_its_directory_until_it_is_stopped(
     with pytest.raises(EnvoyLeft, match=rf"\(pid {left.pid}\) runs from"):
         await Envoy(BOOTSTRAP, tmp_path / "run").start()
     second = Envoy(BOOTSTRAP, tmp_path / "run")
-    assert second.adopt(left) == 9903
+    assert second.adopt(left) == AdminAddress(port=9903)
     assert second.running
     await first.stop()
     await second.ended()

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from control_plane.process import envoy_admin
+from control_plane.process.admin_address import AdminAddress
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -26,7 +27,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], EnvoyAdmin]
                 yield client
 
         monkeypatch.setattr(EnvoyAdmin, "_client", mocked)
-        return EnvoyAdmin(1)
+        return EnvoyAdmin(AdminAddress(port=1))
 
     return with_answers
 
@@ -35,10 +36,10 @@ async def test_listeners_are_addresses_and_ports(
     answering: Callable[[Answer], EnvoyAdmin],
 ) -> None:
     address = {"socket_address": {"address": "127.0.0.1", "port_value": 10000}}
-    document = {"listener_statuses": [{"name": "a", "local_address": address}]}
+    document = {"listener_statuses": [{"name": name, "local_address": address} for name in "ab"]}
     admin = answering(lambda _: httpx.Response(200, json=document))
-    assert await admin.listens_on() == {("127.0.0.1", 10000)}
-    assert await answering(lambda _: httpx.Response(200, json={})).listens_on() == set()
+    assert await admin.listens_on("a") == {("127.0.0.1", 10000)}
+    assert await answering(lambda _: httpx.Response(200, json={})).listens_on("a") == set()
 
 
 @pytest.mark.parametrize(("state", "live"), [("LIVE", True), ("DRAINING", False)])
@@ -70,8 +71,8 @@ async def test_a_drain_waits_for_what_is_under_way(
 async def test_an_admin_port_that_fails_or_is_closed_is_silent(
     answering: Callable[[Answer], EnvoyAdmin], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(AdminSilent, match=r"Envoy's admin port 1: .*503"):
+    with pytest.raises(AdminSilent, match=r"Envoy's admin interface at http://127.0.0.1:1: .*503"):
         await answering(lambda _: httpx.Response(503)).live()
     monkeypatch.undo()
-    with pytest.raises(AdminSilent, match="Envoy's admin port 1: "):
-        await EnvoyAdmin(1).live()
+    with pytest.raises(AdminSilent, match=r"Envoy's admin interface at http://127\.0\.0\.1:1: "):
+        await EnvoyAdmin(AdminAddress(port=1)).live()

@@ -72,7 +72,7 @@ def test_a_reserved_port_is_for_one_system_and_its_envoy() -> None:
     ("127.0.0.1", "STATIC"), ("::1", "STATIC"), ("localhost", "STRICT_DNS"),
 ])  # fmt: skip
 def test_an_envoy_asks_no_dns_for_an_address(host: str, kind: str) -> None:
-    document = json.loads(compile_bootstrap(FleetMember("n", "g", host, 1, 0)))
+    document = json.loads(compile_bootstrap(FleetMember("n", "g", (host, 1), ("127.0.0.1", 0))))
     (cluster,) = document["staticResources"]["clusters"]
     assert cluster.get("type", "STATIC") == kind
     assert cluster["dnsLookupFamily"] == "ALL"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.process.admin_address import AdminAddress
 from control_plane.process.envoy import Envoy
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
 from control_plane.process.listening import bind, port_of
@@ -39,14 +40,14 @@ class _Admin(EnvoyAdmin):
     """An Envoy with as many requests under way as its port says; on port 0 it is silent."""
 
     async def stop_accepting(self) -> None:
-        if self.port == 0:
+        if self.address.port == 0:
             raise AdminSilent("closed")
 
     async def under_way(self) -> int:
-        return self.port
+        return self.address.port
 
     async def drain(self, bound_s: float) -> int:
-        return self.port if bound_s == 0 else 0
+        return self.address.port if bound_s == 0 else 0
 
 
 class _Proxy(Envoy):
@@ -67,5 +68,5 @@ async def test_a_drain_says_what_it_waits_for_and_what_it_cuts(
     tmp_path: Path, requests: int, bound_s: float, texts: list[str]
 ) -> None:
     said: list[str] = []
-    await drain(_Proxy("{}", tmp_path), _Admin(requests), bound_s, said.append)
+    await drain(_Proxy("{}", tmp_path), _Admin(AdminAddress(port=requests)), bound_s, said.append)
     assert [text for text, start in zip(said, texts, strict=True) if text.startswith(start)] == said

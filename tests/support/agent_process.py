@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from control_plane.edge_agent.port import SOCKET
+from control_plane.process.unix_socket import socket_in
 from tests.support.child_process import ChildProcess
 from tests.support.ports import unused_port
 
 
 class AgentProcess(ChildProcess):
-    """The agent of one Envoy, on fixed free ports, over one directory.
+    """The agent of one Envoy, on a fixed free port, over one directory. Its Envoy comes by a Unix socket.
 
     `max_file_bytes` is how large a file it can write (RLIMIT_FSIZE), as if its disk were full.
     """
@@ -30,9 +32,9 @@ class AgentProcess(ChildProcess):
     ) -> None:
         super().__init__(directory / "agent.log")
         self._more = () if envoy_admin is None else ("--envoy-admin", envoy_admin)
-        self.port = unused_port()
         self.metrics_port = unused_port()
         self.directory = directory / "snapshots"
+        self.socket = str(socket_in(self.directory, SOCKET))
         self.max_file_bytes = max_file_bytes
         self._xds_port = xds_port
 
@@ -40,7 +42,6 @@ class AgentProcess(ChildProcess):
         return [
             *(sys.executable, "-m", "control_plane.cli.main", "envoy", "agent"),
             *("--xds", f"127.0.0.1:{self._xds_port}"),
-            *("--listen", f"127.0.0.1:{self.port}"),
             *("--metrics-port", str(self.metrics_port)),
             *("--snapshot-dir", str(self.directory)),
             *self._more,

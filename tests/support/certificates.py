@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,36 +28,60 @@ class Pair:
 class Authority:
     """Signs certificates."""
 
-    def __init__(self, name: str = "test authority") -> None:
+    def __init__(self, name: str = "test authority", above: Authority | None = None) -> None:
+        """Make one: a root, or an intermediate one that another has signed."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = self._builder(self._name, self._key, 1).add_extension(
+        self.pem = (above or self).vouch(self._name, self._key.public_key())
+
+    def vouch(self, name: x509.Name, key: ec.EllipticCurvePublicKey) -> bytes:
+        """Return a certificate (PEM) that makes an authority of a name and a key."""
+        builder = self._builder(name, key, 1).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
-        self.pem = _pem(builder.sign(self._key, hashes.SHA256()))
+        return _pem(builder.sign(self._key, hashes.SHA256()))
+
+    def vouch_for(self, other: Authority) -> bytes:
+        """Return a certificate (PEM) that puts another authority below this one."""
+        return self.vouch(other._name, other._key.public_key())
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: float
     ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 2 * DAY)
             .not_valid_after(now + days * DAY)
         )
 
-    def sign(self, *uris: str, dns: tuple[str, ...] = (), common: str = "x", days: int = 1) -> Pair:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-        builder = self._builder(subject, key, days)
+    def sign(
+        self, *uris: str, dns: tuple[str, ...] = (), common: str = "x", days: float = 1
+    ) -> Pair:
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
         names += [x509.DNSName(name) for name in dns]
+        return self.sign_names(names, common=common, days=days)
+
+    def sign_names(
+        self,
+        names: Sequence[x509.GeneralName],
+        *more: x509.ExtensionType,
+        common: str = "x",
+        days: float = 1,
+        key: ec.EllipticCurvePrivateKey | None = None,
+    ) -> Pair:
+        """Sign a certificate with these names and further extensions."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+        builder = self._builder(subject, key.public_key(), days)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        for extension in more:
+            builder = builder.add_extension(extension, critical=True)
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,

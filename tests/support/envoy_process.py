@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
+
+from control_plane.process.admin_address import AdminAddress
 from tests.support.child_process import ChildFailed, ChildProcess
+from tests.support.envoy_admin import sync_client
 
 ENVOY_BINARY = Path(sys.executable).with_name("envoy")
 ADMIN_TIMEOUT_S = 20.0
@@ -55,7 +58,7 @@ class EnvoyProcess(ChildProcess):
             *arguments,
         ]
         self._wait_ready = wait_ready
-        self._admin: tuple[str, int] | None = None
+        self._admin: AdminAddress | None = None
 
     def command(self) -> list[str]:
         return [
@@ -78,27 +81,26 @@ class EnvoyProcess(ChildProcess):
         return self._admin_answers() and (not self._wait_ready or self.is_ready())
 
     @property
-    def admin_address(self) -> tuple[str, int]:
-        """Host and port of the admin interface."""
+    def admin_address(self) -> AdminAddress:
+        """Where the admin interface is."""
         if self._admin is None:
             raise ChildFailed("this Envoy's admin interface is not up")
         return self._admin
 
     def admin(self, path: str, *, method: str = "GET") -> tuple[int, str]:
         """Ask the admin interface; return status and body, or raise `OSError`."""
-        connection = http.client.HTTPConnection(*self.admin_address, timeout=ADMIN_TIMEOUT_S)
         try:
-            connection.request(method, path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
+            with sync_client(self.admin_address, ADMIN_TIMEOUT_S) as client:
+                response = client.request(method, path)
+        except httpx.TransportError as error:
+            raise OSError(str(error)) from error
+        return response.status_code, response.text
 
     def is_ready(self) -> bool:
         """Tell whether Envoy has its first configuration and serves (`/ready` answers 200)."""
         try:
-            return self.admin("/ready")[0] == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
+            return self.admin("/ready")[0] == httpx.codes.OK
+        except OSError:
             return False
 
     def listener_port(self, name: str) -> int:
@@ -120,15 +122,15 @@ class EnvoyProcess(ChildProcess):
 
     def _admin_answers(self) -> bool:
         try:
-            host, _, port = self._admin_address_path.read_text().strip().rpartition(":")
+            address = AdminAddress.read(self._admin_address_path.read_text())
         except FileNotFoundError:
             return False
-        if not port.isdigit() or port == "0":
+        if address == AdminAddress():
             return False
-        self._admin = (host.strip("[]"), int(port))
+        self._admin = address
         try:
             self.admin("/server_info")
-        except (OSError, http.client.HTTPException):
+        except OSError:
             return False
         return True
 

@@ -60,8 +60,16 @@ def request_bytes(
 class RawConnection:
     """One TCP connection that bytes are written to and responses are read from."""
 
-    def __init__(self, address: tuple[str, int], *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        self._socket = socket.create_connection(address, timeout=timeout_s)
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        source: str = "127.0.0.1",
+    ) -> None:
+        self._socket = socket.create_connection(
+            address, timeout=timeout_s, source_address=(source, 0)
+        )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = bytearray()
 

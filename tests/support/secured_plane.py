@@ -56,13 +56,15 @@ def server_files(folder: Path, authority: Authority, **options: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def secured_plane(folder: Path) -> AsyncIterator[Secured]:
-    authority = Authority()
+async def secured_plane(
+    folder: Path, *, authority: Authority | None = None, port: int = 0
+) -> AsyncIterator[Secured]:
+    authority = authority or Authority()
     server_files(folder, authority)
     settings = Settings(
         database_url=f"sqlite:///{folder}/topology.db",
         roles=("xds", "topology"),
-        grpc_port=0,
+        grpc_port=port,
         health_interval_s=0,
         grpc_tls_certificate=folder / "server.crt",
         grpc_tls_key=folder / "server.key",

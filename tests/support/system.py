@@ -16,10 +16,13 @@ import uvloop
 
 from control_plane.cli.local.system import LOCAL_NODE
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from control_plane.compiler.socket_address import SocketAddress
 from control_plane.examples.cell import cell_app
+from control_plane.process.admin_address import AdminAddress
 from control_plane.process.embedded_server import embedded, run
-from control_plane.process.envoy import Envoy
+from control_plane.process.envoy import ADMIN_SOCKET, Envoy
 from control_plane.process.listening import bind, port_of
+from control_plane.process.unix_socket import socket_in
 from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import decide
 from control_plane.routing.model import Cells, Decision, Request
@@ -28,6 +31,7 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.values.change import TopologySnapshot
+from tests.support.envoy_admin import sync_client
 from tests.support.loop_thread import LoopThread
 from tests.support.ports import unused_port
 
@@ -81,7 +85,7 @@ class System(LoopThread):
         self._snapshot: TopologySnapshot | None = None
         self.cell_ports: dict[str, int] = {}
         self.edge_port = 0
-        self.admin_port = 0
+        self.admin = AdminAddress()
         self.plane: Running
         self.envoy_pid = 0
         self.api: httpx.Client
@@ -105,7 +109,6 @@ class System(LoopThread):
             "api_port": 0,
             "grpc_port": 0,
             "classifier_port": 0,
-            "envoy_admin_port": 0,
             "edge_port": unused_port(),
             "health_interval_s": 0,
             **SOON_UP_AND_PATIENT,
@@ -135,27 +138,30 @@ class System(LoopThread):
     async def _end_plane(self) -> None:
         await self._plane_stack.aclose()
 
-    async def _xds_port(self) -> int:
-        """Return the port from which Envoy gets its configuration."""
-        return self.plane.ports.grpc
+    async def _xds_at(self) -> SocketAddress:
+        """Return where Envoy gets its configuration."""
+        return "127.0.0.1", self.plane.ports.grpc
 
     async def _begin_envoy(self) -> None:
         member = FleetMember(
             LOCAL_NODE,
             "local",
-            "127.0.0.1",
-            await self._xds_port(),
-            self._settings.envoy_admin_port,
+            await self._xds_at(),
+            self._admin_at(),
             delta=self._delta,
         )
         bootstrap = reconnecting_soon(compile_bootstrap(member))
         directory = self._directory / "envoy"
         self._envoy = Envoy(bootstrap, directory, concurrency=self._concurrency)
-        self.admin_port = await self._envoy.start()
+        self.admin = await self._envoy.start()
         assert self._envoy.process is not None
         self.envoy_pid = self._envoy.process.pid
         joined = await self.plane.fleet.joined(LOCAL_NODE, JOIN_S)
         assert joined, self._envoy.tail()
+
+    def _admin_at(self) -> SocketAddress:
+        """Return where Envoy's admin interface is to listen."""
+        return str(socket_in(self._directory / "envoy", ADMIN_SOCKET))
 
     async def _end_envoy(self) -> None:
         if self._envoy is not None:
@@ -196,9 +202,8 @@ class System(LoopThread):
 
     def stats(self, pattern: str) -> dict[str, int]:
         """Return Envoy's counters and gauges whose whole name matches."""
-        response = httpx.get(
-            f"http://127.0.0.1:{self.admin_port}/stats?format=json", trust_env=False
-        )
+        with sync_client(self.admin) as admin:
+            response = admin.get("/stats?format=json")
         return {
             stat["name"]: stat["value"]
             for stat in response.json()["stats"]

@@ -28,7 +28,6 @@ class Up(ChildProcess):
             "database_url": f"sqlite:///{directory}/up.db",
             "data_dir": directory / "data",
             "edge_port": unused_port(),
-            "envoy_admin_port": 0,
             "api_port": unused_port(),
             "grpc_port": unused_port(),
             "classifier_port": unused_port(),

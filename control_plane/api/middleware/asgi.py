@@ -28,6 +28,11 @@ def header(scope: Message, name: bytes, default: bytes = b"") -> bytes:
     return value
 
 
+def values_of(scope: Message, name: bytes) -> list[bytes]:
+    """Return every value of a header, whose name is in lower case."""
+    return [text for field, text in scope["headers"] if field.lower() == name]
+
+
 def replayed(body: bytes, receive: Receive) -> Receive:
     """Return a ``receive`` that first gives a body that was read already, as one message."""
     is_replayed = False

@@ -14,6 +14,9 @@ An example. Replicas A and B both get ``POST …/sequences`` with the key ``k1``
 stores ``k1`` and the range. B's transaction finds the key taken and is rolled back. So B waits
 until A's response is stored, and sends it with ``idempotency-replayed: true``.
 
+Keys are for those who may write. Each caller's are bounded apart from those of others. An answer
+that is not stored is marked with ``idempotency-kept: false``.
+
 The answers follow IETF draft-ietf-httpapi-idempotency-key-header-07: 400 for a malformed key, 409
 while the request is being carried out, 422 if the key was used for another request.
 """
@@ -23,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -33,13 +37,13 @@ from control_plane.api.middleware.asgi import (
     Message,
     Receive,
     Send,
-    header,
     is_write,
     replayed,
+    values_of,
 )
 from control_plane.api.problem import problem, topology_problem
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS
-from control_plane.topology import Topology
+from control_plane.topology import Scope, Topology
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.idempotency import Once, Remembered
 from control_plane.topology.values.errors import TopologyError
@@ -47,6 +51,9 @@ from control_plane.topology.values.errors import TopologyError
 WAIT_S = 5.0
 """How long a repeated request waits for the answer of its first attempt in another replica."""
 ANSWER_POLL_S = 0.05
+_NEVER_KEPT = frozenset({401, 403, 429})
+"""Answers that hang on the moment, and not only on the request."""
+_KEY = re.compile(rb"[\x20-\x7e]{1,%d}\Z" % MAX_IDEMPOTENCY_KEY_CHARS)
 
 
 class Idempotency:
@@ -62,15 +69,18 @@ class Idempotency:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        sent_key = header(scope, b"idempotency-key").decode("latin-1") if is_write(scope) else ""
-        if not sent_key:
+        sent = values_of(scope, b"idempotency-key") if is_write(scope) else []
+        if not sent or not scope[CALLER].scope.includes(Scope.OPERATOR):
             await self._app(scope, receive, send)
             return
-        if len(sent_key) > MAX_IDEMPOTENCY_KEY_CHARS:
-            detail = f"Idempotency-Key is longer than {MAX_IDEMPOTENCY_KEY_CHARS} characters"
+        if len(sent) > 1 or not _KEY.match(sent[0]):
+            detail = (
+                f"send one Idempotency-Key of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} ASCII characters"
+            )
             await _send(problem(400, detail, code="invalid"), send)
             return
-        key = _key_of_caller(sent_key, scope[CALLER])
+        caller: Caller = scope[CALLER]
+        key = _key_of_caller(sent[0].decode(), caller)
         if key in self._in_flight:
             detail = "a request with this Idempotency-Key is still being carried out"
             await _send(problem(409, detail, code="in-flight"), send)
@@ -78,7 +88,7 @@ class Idempotency:
         self._in_flight.add(key)
         try:
             body = (await receive())["body"]
-            once = Once(key, _fingerprint(scope, body))
+            once = Once(key, _fingerprint(scope, body), _hashed(caller.id))
             await self._carry_out(once, scope, replayed(body, receive), send)
         except TopologyError as error:
             await topology_problem(error)(scope, receive, send)
@@ -105,6 +115,7 @@ class Idempotency:
 
     async def _store(self, once: Once, response: _HeldResponse) -> bool:
         """Store the response if it may be repeated; return False if another request has the key."""
+        response.mark()
         if response.is_repeatable:
             answer = response.remembered(once.fingerprint)
             return await run_in_threadpool(self._topology.idempotency.remember, once, answer)
@@ -157,10 +168,21 @@ class _HeldResponse:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether a repeated request may get it: no server error, no refusal and no secret."""
+        """Whether a repeated request may get it.
+
+        It gets no server error, no refusal, no secret, and nothing that is too large to be stored.
+        """
         headers = dict(self._messages[0]["headers"]) if self._messages else {}
         is_secret = headers.get(b"cache-control") == b"no-store"
-        return self.status < 500 and self.status != 403 and not is_secret
+        size = sum(len(message.get("body", b"")) for message in self._messages)
+        is_small = size + sum(map(len, headers.values())) <= idempotency.MAX_ANSWER_BYTES
+        return self.status < 500 and self.status not in _NEVER_KEPT and not is_secret and is_small
+
+    def mark(self) -> None:
+        """Say so in a response that a repeated request does not get."""
+        if self._messages and not self.is_repeatable:
+            headers = self._messages[0].get("headers", ())
+            self._messages[0]["headers"] = [*headers, (b"idempotency-kept", b"false")]
 
     async def release(self, send: Send) -> None:
         """Send the response to the client."""
@@ -178,7 +200,12 @@ class _HeldResponse:
 
 def _key_of_caller(key: str, caller: Caller) -> str:
     """Return the key to store: two callers that send the same key don't share an answer."""
-    return hashlib.sha256(f"{caller.id}\0{key}".encode()).hexdigest() if caller.id else key
+    return _hashed(f"{caller.id}\0{key}") if caller.id else key
+
+
+def _hashed(text: str) -> str:
+    """Return a text of 64 characters for a text of any length; the empty one for the empty one."""
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 def _fingerprint(scope: Message, body: bytes) -> str:

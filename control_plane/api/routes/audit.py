@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic.json_schema import SkipJsonSchema
-from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from control_plane.api import paging
 from control_plane.api.auth import VIEWER
+from control_plane.api.long_work import TheWork
 from control_plane.api.paging import Cursor
 from control_plane.api.problem import ProblemError
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.changes import AuditList
 from control_plane.api.state import TheTopology
@@ -26,13 +28,14 @@ router = APIRouter(prefix="/v1", tags=["audit"])
 @router.get("/audit", response_model=None, responses=answers(AuditList), openapi_extra=VIEWER)
 async def audit(
     topology: TheTopology,
+    work: TheWork,
     bucket: Annotated[str | SkipJsonSchema[None], Query(max_length=64)] = None,
     value: Annotated[str | SkipJsonSchema[None], Query(max_length=1024)] = None,
     kind: Annotated[str | SkipJsonSchema[None], Query(max_length=16)] = None,
     actor: Annotated[str | SkipJsonSchema[None], Query(max_length=256)] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
     cursor: Cursor = None,
-) -> dict[str, Any]:
+) -> Response:
     """List changes, the newest first; with ``bucket`` and ``value``, those of one claim.
 
     The list of a claim shows what became of its leases too. Lists go back as far as the change feed
@@ -42,23 +45,26 @@ async def audit(
     before = paging.decode_pair(cursor)
     if (bucket is None) != (value is None):
         raise ProblemError(422, "give bucket and value, or neither", code="invalid")
-    if bucket is None or value is None:
-        page, next_key = await run_in_threadpool(
-            topology.changes.newest, kind=kind, actor=actor, before=before, limit=limit
-        )
-    else:
-        if kind is not None or actor is not None:
-            raise ProblemError(422, "kind and actor don't go with a claim", code="invalid")
-        first = before[0] if before else None
-        page, next_key = await run_in_threadpool(
-            _of_claim, topology, ClaimKey(bucket, value), first, limit
-        )
-    return {
-        "items": [change.as_dict() for change in page],
-        "next": paging.encode([str(part) for part in next_key]) if next_key else None,
-        # Read after the page, so that changes which were deleted meanwhile don't count as kept.
-        "oldest": await run_in_threadpool(topology.changes.oldest),
-    }
+    if bucket is not None and (kind is not None or actor is not None):
+        raise ProblemError(422, "kind and actor don't go with a claim", code="invalid")
+
+    def read() -> Response:
+        if bucket is None or value is None:
+            page, next_key = topology.changes.newest(
+                kind=kind, actor=actor, before=before, limit=limit
+            )
+        else:
+            first = before[0] if before else None
+            page, next_key = _of_claim(topology, ClaimKey(bucket, value), first, limit)
+        document = {
+            "items": [change.as_dict() for change in page],
+            "next": paging.encode([str(part) for part in next_key]) if next_key else None,
+            # Read after the page: changes that were deleted meanwhile must not count as kept.
+            "oldest": topology.changes.oldest(),
+        }
+        return rendered(document)
+
+    return await work(read)
 
 
 def _of_claim(

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
 from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.long_work import TheWork
 from control_plane.api.paging import Cursor
 from control_plane.api.problem import ProblemError
 from control_plane.api.schemas.answers import answers
@@ -42,6 +42,7 @@ async def import_claims(
     request: Request,
     topology: TheTopology,
     write: WriteOptions,
+    work: TheWork,
     first_line: Annotated[int, Query(ge=1, lt=2**63, description="number of the first line")] = 1,
 ) -> JSONResponse:
     """Claim what the lines say, in one transaction: at most 5,000 lines and 2 MiB.
@@ -50,17 +51,20 @@ async def import_claims(
     Lines that can't be taken are listed in ``rejects`` with the reason, and the others are taken
     all the same.
     """
-    lines = _lines(await request.body())
+    sent = await request.body()
     rejects: list[Reject] = []
-    imported: Imported = await run_in_threadpool(
-        topology.bulk.import_,
-        lines,
-        actor=write.actor,
-        reject=rejects.append,
-        progress=lambda _: None,
-        dry_run=write.dry_run,
-    )
-    revision = await run_in_threadpool(topology.revision)
+
+    def take() -> tuple[Imported, int]:
+        imported = topology.bulk.import_(
+            _lines(sent),
+            actor=write.actor,
+            reject=rejects.append,
+            progress=lambda _: None,
+            dry_run=write.dry_run,
+        )
+        return imported, topology.revision()
+
+    imported, revision = await work(take)
     shown = [{**one.as_dict(), "line": one.line + first_line - 1} for one in rejects]
     body = {
         "created": imported.created,
@@ -74,20 +78,22 @@ async def import_claims(
 
 def _lines(body: bytes) -> list[str]:
     """Return the lines of a body; raise `ProblemError` (422) if it is not UTF-8 or too long."""
+    # Counted first: two million empty lines are as many texts.
+    count = body.count(b"\n") + 1
+    # The last line ends with a line break, after which split() sees an empty one.
+    if count > LINES_PER_TRANSACTION + 1:
+        detail = f"{count} lines; send at most {LINES_PER_TRANSACTION} at a time"
+        raise ProblemError(422, detail, code="invalid")
     try:
-        lines = body.decode().split("\n")
+        return body.decode().split("\n")
     except UnicodeDecodeError as error:
         raise ProblemError(422, f"the body is not UTF-8: {error}", code="invalid") from error
-    # The last line ends with a line break, after which split() sees an empty one.
-    if len(lines) > LINES_PER_TRANSACTION + 1:
-        detail = f"{len(lines)} lines; send at most {LINES_PER_TRANSACTION} at a time"
-        raise ProblemError(422, detail, code="invalid")
-    return lines
 
 
 @router.get("/export", responses={200: _EXPORTED}, response_class=Response, openapi_extra=VIEWER)
 async def export_claims(
     topology: TheTopology,
+    work: TheWork,
     after: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=MAX_EXPORT)] = MAX_EXPORT,
 ) -> Response:
@@ -98,10 +104,10 @@ async def export_claims(
     # The empty key comes before all others. Without any bound, PostgreSQL would sort all claims.
     key = paging.decode(after, 2) or ["", ""]
 
-    def page() -> tuple[str, tuple[str, str] | None]:
+    def page() -> Response:
         lines = list(topology.bulk.export((key[0], key[1]), limit))
-        return "".join(lines), last_key(lines[-1]) if len(lines) == limit else None
+        next_key = last_key(lines[-1]) if len(lines) == limit else None
+        headers = {NEXT_HEADER: paging.encode(list(next_key))} if next_key else {}
+        return Response("".join(lines), media_type=NDJSON, headers=headers)
 
-    text, next_key = await run_in_threadpool(page)
-    headers = {NEXT_HEADER: paging.encode(list(next_key))} if next_key else {}
-    return Response(text, media_type=NDJSON, headers=headers)
+    return await work(page)

@@ -10,8 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from control_plane.api.auth import ADMIN, OPERATOR, VIEWER
+from control_plane.api.long_work import TheWork
+from control_plane.api.rendering import rendered
 from control_plane.api.routes.operations import accepted, would_do
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.cells import CellBody, CellDocument, CellList, CellWritten
@@ -31,10 +34,14 @@ def _document(cell: Cell) -> dict[str, Any]:
 
 
 @router.get("", response_model=None, responses=answers(CellList), openapi_extra=VIEWER)
-async def list_cells(topology: TheTopology) -> dict[str, Any]:
+async def list_cells(topology: TheTopology, work: TheWork) -> Response:
     """List all cells by id."""
-    cells = await run_in_threadpool(topology.cells.all)
-    return {"items": [_document(cell) for cell in cells], "next": None}
+
+    def read() -> Response:
+        items = [_document(cell) for cell in topology.cells.all()]
+        return rendered({"items": items, "next": None})
+
+    return await work(read)
 
 
 @router.post("", status_code=201, responses=answers(CellWritten, 200, 201), openapi_extra=OPERATOR)

@@ -8,10 +8,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from control_plane.api import paging
 from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.long_work import TheWork
 from control_plane.api.paging import Cursor
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.claims import (
     ClaimDocument,
@@ -33,27 +36,32 @@ Filter = Annotated[str | SkipJsonSchema[None], Query(max_length=1024)]
 @router.get("", response_model=None, responses=answers(ClaimList), openapi_extra=VIEWER)
 async def list_claims(
     topology: TheTopology,
+    work: TheWork,
     bucket: Filter = None,
     cell: Filter = None,
     prefix: Filter = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
     cursor: Cursor = None,
-) -> dict[str, Any]:
+) -> Response:
     """List claims by key. For the next page, send the answer's ``next`` as ``cursor``."""
     after = paging.decode(cursor, 2)
-    claims = await run_in_threadpool(
-        topology.claims.page,
-        bucket=bucket,
-        cell=cell,
-        prefix=prefix,
-        after=(after[0], after[1]) if after else None,
-        limit=limit,
-    )
-    more = len(claims) == limit
-    return {
-        "items": [claim.as_dict() for claim in claims],
-        "next": paging.encode([claims[-1].bucket, claims[-1].value]) if more else None,
-    }
+
+    def read() -> Response:
+        claims = topology.claims.page(
+            bucket=bucket,
+            cell=cell,
+            prefix=prefix,
+            after=(after[0], after[1]) if after else None,
+            limit=limit,
+        )
+        more = len(claims) == limit
+        document = {
+            "items": [claim.as_dict() for claim in claims],
+            "next": paging.encode([claims[-1].bucket, claims[-1].value]) if more else None,
+        }
+        return rendered(document)
+
+    return await work(read)
 
 
 @router.post(

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from control_plane.api.auth import VIEWER
+from control_plane.api.middleware.media_type import ANY_MEDIA_TYPE
 from control_plane.api.state import state_of
 
 router = APIRouter(prefix="/v1", tags=["classify"])
@@ -49,7 +50,12 @@ _BODY: dict[str, Any] = {
 }
 
 
-@router.post("/classify", openapi_extra=_BODY | VIEWER, responses={400: _STATUS, 404: _STATUS})
+# GitLab's gateway takes JSON under any media type, and so do we. It writes nothing.
+@router.post(
+    "/classify",
+    openapi_extra=_BODY | VIEWER | ANY_MEDIA_TYPE,
+    responses={400: _STATUS, 404: _STATUS},
+)
 async def classify(request: Request) -> Response:
     """Return the cell to proxy to, in the JSON of the Topology Service's gateway.
 

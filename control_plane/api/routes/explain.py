@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from control_plane.api.auth import VIEWER
+from control_plane.api.long_work import TheWork
 from control_plane.api.problem import ProblemError
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.explain import ExplainBody, Explained
 from control_plane.api.state import TheTopology
@@ -22,12 +24,12 @@ router = APIRouter(prefix="/v1", tags=["explain"])
 
 
 @router.post("/explain", response_model=None, responses=answers(Explained), openapi_extra=VIEWER)
-async def explain(topology: TheTopology, body: ExplainBody) -> dict[str, Any]:
+async def explain(topology: TheTopology, body: ExplainBody, work: TheWork) -> Response:
     """Return which cell a request would reach, by which rule, and why. Nothing is sent.
 
     409: no ruleset is active, and the body holds none.
     """
-    return await run_in_threadpool(_explain, topology, body)
+    return await work(lambda: rendered(_explain(topology, body)))
 
 
 def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from control_plane.api.auth import VIEWER
+from control_plane.api.long_work import TheWork
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.fleet import FleetDocument, Ready
 from control_plane.api.state import TheState
@@ -22,23 +24,22 @@ router = APIRouter(tags=["fleet"])
 @router.get(
     "/v1/fleet", response_model=None, responses=answers(FleetDocument), openapi_extra=VIEWER
 )
-async def get_fleet(state: TheState) -> dict[str, Any]:
+async def get_fleet(state: TheState, work: TheWork) -> Response:
     """List the Envoys, and what they report of the cells' health.
 
     Of each Envoy it shows what it runs, and which resources it has refused and why. ``cells``
     counts the endpoints that are healthy at those Envoys that report them.
     """
-    revision = await run_in_threadpool(state.topology.revision)
-    reporting = state.edges.nodes
-    return {
-        "revision": revision,
-        "alarm": state.alarm(),
-        "items": [
-            node.as_dict() | {"reports_health": node.id in reporting}
-            for node in state.fleet.nodes()
-        ],
-        "cells": _cells_at_edges(state.edges),
-    }
+    # What belongs to the event loop is read on it; to write it as JSON takes longer.
+    reporting, nodes = state.edges.nodes, state.fleet.nodes()
+    alarm, cells = state.alarm(), _cells_at_edges(state.edges)
+
+    def render() -> Response:
+        items = [node.as_dict() | {"reports_health": node.id in reporting} for node in nodes]
+        revision = state.topology.revision()
+        return rendered({"revision": revision, "alarm": alarm, "items": items, "cells": cells})
+
+    return await work(render)
 
 
 def _cells_at_edges(edges: Book) -> list[dict[str, Any]]:
@@ -62,9 +63,9 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", responses=answers(Ready, 200, 503))
 async def readyz(state: TheState) -> JSONResponse:
-    """Tell whether the database answers and the newest revision is published (503 if it is not).
+    """Tell whether the database answers and takes writes, and the newest revision is published.
 
-    It needs no token.
+    It is 503 if not, and ``alarm`` says why. It needs no token.
     """
     revision = await run_in_threadpool(state.topology.revision)
     alarm = state.alarm()

@@ -9,10 +9,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from control_plane.api import paging
 from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.long_work import TheWork
 from control_plane.api.paging import Cursor
+from control_plane.api.rendering import rendered
 from control_plane.api.routes.operations import accepted, would_do
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.leases import (
@@ -34,25 +37,28 @@ MAX_AGE_S = 10 * 365 * 86400
 @router.get("", response_model=None, responses=answers(LeaseList), openapi_extra=VIEWER)
 async def list_leases(
     topology: TheTopology,
+    work: TheWork,
     cell: Annotated[str | SkipJsonSchema[None], Query(max_length=63)] = None,
     older_than_s: Annotated[int, Query(ge=0, le=MAX_AGE_S, description="seconds")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Cursor = None,
-) -> dict[str, Any]:
+) -> Response:
     """List open leases, the oldest first. Ages are by the database's clock."""
     after = paging.decode_moment(cursor)
-    leases = await run_in_threadpool(
-        topology.open_leases.oldest,
-        cell,
-        older_than_s=older_than_s,
-        after=after,
-        limit=limit,
-    )
-    more = len(leases) == limit
-    return {
-        "items": [lease.as_dict() for lease in leases],
-        "next": paging.encode_moment(leases[-1].created_at, leases[-1].uuid) if more else None,
-    }
+
+    def read() -> Response:
+        leases = topology.open_leases.oldest(
+            cell, older_than_s=older_than_s, after=after, limit=limit
+        )
+        more = len(leases) == limit
+        last = leases[-1] if more else None
+        document = {
+            "items": [lease.as_dict() for lease in leases],
+            "next": paging.encode_moment(last.created_at, last.uuid) if last else None,
+        }
+        return rendered(document)
+
+    return await work(read)
 
 
 @router.post(

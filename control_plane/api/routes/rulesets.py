@@ -8,9 +8,12 @@ from fastapi import APIRouter, Body, Query
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.long_work import TheWork
 from control_plane.api.problem import ProblemError, findings_problem
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.rulesets import (
     ActivateBody,
@@ -25,7 +28,7 @@ from control_plane.api.write import WriteOptions
 from control_plane.routing.rules.document import read_stored, text_of
 from control_plane.routing.rules.lint import Finding, lint
 from control_plane.topology import Topology
-from control_plane.topology.values.change import Ruleset
+from control_plane.topology.values.change import Ruleset, Written
 
 router = APIRouter(prefix="/v1/rulesets", tags=["rulesets"])
 Document = Annotated[dict[str, Any], Body(description="a ruleset in GitLab's rule format")]
@@ -41,6 +44,10 @@ def _summary(ruleset: Ruleset) -> dict[str, Any]:
         "author": ruleset.author,
         "created_at": ruleset.created_at.isoformat(),
     }
+
+
+def _document(ruleset: Ruleset) -> dict[str, Any]:
+    return {**_summary(ruleset), "document": read_stored(ruleset.document)}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -62,47 +69,60 @@ def _check(topology: Topology, document: str) -> list[Finding]:
 
 
 @router.get("", response_model=None, responses=answers(RulesetList), openapi_extra=VIEWER)
-async def list_rulesets(topology: TheTopology) -> dict[str, Any]:
+async def list_rulesets(topology: TheTopology, work: TheWork) -> Response:
     """List every version of every ruleset."""
-    rulesets = await run_in_threadpool(topology.rulesets.versions)
-    return {"items": [_summary(ruleset) for ruleset in rulesets], "next": None}
+
+    def read() -> Response:
+        items = [_summary(ruleset) for ruleset in topology.rulesets.versions()]
+        return rendered({"items": items, "next": None})
+
+    return await work(read)
 
 
 @router.post("/lint", response_model=None, responses=answers(Findings), openapi_extra=VIEWER)
-async def lint_ruleset(topology: TheTopology, document: Document) -> dict[str, Any]:
+async def lint_ruleset(topology: TheTopology, document: Document, work: TheWork) -> Response:
     """Return what is wrong or doubtful about a ruleset, given the present cells.
 
     Nothing is stored.
     """
-    cells = await run_in_threadpool(topology.cells.all)
-    findings = await run_in_threadpool(lambda: lint(text_of(document), cells))
-    return {"findings": [_finding(finding) for finding in findings]}
+
+    def check() -> Response:
+        findings = lint(text_of(document), topology.cells.all())
+        return rendered({"findings": [_finding(finding) for finding in findings]})
+
+    return await work(check)
 
 
 @router.get("/active", responses=answers(ActiveRuleset), openapi_extra=VIEWER)
-async def get_active(topology: TheTopology) -> JSONResponse:
+async def get_active(topology: TheTopology, work: TheWork) -> Response:
     """Return the version that routes; ``{"active": false}`` if there is none."""
-    ruleset = await run_in_threadpool(topology.rulesets.active)
-    if ruleset is None:
-        return JSONResponse({"active": False})
-    return JSONResponse({**_summary(ruleset), "document": read_stored(ruleset.document)})
+
+    def read() -> Response:
+        ruleset = topology.rulesets.active()
+        return rendered({"active": False} if ruleset is None else _document(ruleset))
+
+    return await work(read)
 
 
 @router.get("/{name}", responses=answers(RulesetDocument), openapi_extra=VIEWER)
 async def get_ruleset(
     topology: TheTopology,
+    work: TheWork,
     name: str,
     version: Annotated[int, Query(ge=1, lt=2**31)] | SkipJsonSchema[None] = None,
-) -> JSONResponse:
+) -> Response:
     """Return a version of a ruleset with its document, by default the newest."""
-    ruleset = await run_in_threadpool(topology.rulesets.get, name, version)
-    document = {**_summary(ruleset), "document": read_stored(ruleset.document)}
-    return JSONResponse(document, headers={"etag": f'"{ruleset.version}"'})
+
+    def read() -> Response:
+        ruleset = topology.rulesets.get(name, version)
+        return rendered(_document(ruleset), headers={"etag": f'"{ruleset.version}"'})
+
+    return await work(read)
 
 
 @router.put("/{name}", responses=answers(RulesetWritten), openapi_extra=OPERATOR)
 async def put_ruleset(
-    topology: TheTopology, name: str, document: Document, write: WriteOptions
+    topology: TheTopology, name: str, document: Document, write: WriteOptions, work: TheWork
 ) -> JSONResponse:
     """Store a new version of a ruleset. It routes only once it is activated.
 
@@ -112,27 +132,31 @@ async def put_ruleset(
     if name in RESERVED:
         detail = f"a ruleset can't be called {name!r}: /v1/rulesets/{name} is something else"
         raise ProblemError(422, detail, code="invalid")
-    text = text_of(document)
-    findings = await run_in_threadpool(_check, topology, text)
-    written = await run_in_threadpool(
-        topology.rulesets.put,
-        name,
-        text,
-        actor=write.actor,
-        expected_version=write.match(),
-        dry_run=write.dry_run,
-    )
-    body = {"ruleset": _summary(written.value), "findings": [_finding(f) for f in findings]}
+
+    def put() -> tuple[Written[Ruleset], dict[str, Any]]:
+        text = text_of(document)
+        findings = _check(topology, text)
+        written = topology.rulesets.put(
+            name,
+            text,
+            actor=write.actor,
+            expected_version=write.match(),
+            dry_run=write.dry_run,
+        )
+        shown = [_finding(finding) for finding in findings]
+        return written, {"ruleset": _summary(written.value), "findings": shown}
+
+    written, body = await work(put)
     return await write.answer(written, body, etag=written.value.version)
 
 
 @router.post("/{name}/activate", responses=answers(RulesetWritten), openapi_extra=OPERATOR)
 async def activate_ruleset(
-    topology: TheTopology, name: str, body: ActivateBody, write: WriteOptions
+    topology: TheTopology, name: str, body: ActivateBody, write: WriteOptions, work: TheWork
 ) -> JSONResponse:
     """Make a version the one that routes. 422: it can't work with the present cells."""
     wanted = await run_in_threadpool(topology.rulesets.get, name, body.version)
-    await run_in_threadpool(_check, topology, wanted.document)
+    await work(lambda: _check(topology, wanted.document))
     written = await run_in_threadpool(
         topology.rulesets.activate, name, body.version, actor=write.actor, dry_run=write.dry_run
     )

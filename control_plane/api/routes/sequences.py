@@ -7,8 +7,11 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from control_plane.api.auth import ADMIN, OPERATOR, VIEWER
+from control_plane.api.long_work import TheWork
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.sequences import (
     AllotBody,
@@ -48,11 +51,14 @@ def _mark(mark: HighWaterMark) -> dict[str, Any]:
 @router.get(
     "/sequences", response_model=None, responses=answers(SequenceList), openapi_extra=VIEWER
 )
-async def list_sequences(topology: TheTopology) -> dict[str, Any]:
+async def list_sequences(topology: TheTopology, work: TheWork) -> Response:
     """List how far each cell's ranges are used, and the high-water marks."""
-    uses = await run_in_threadpool(topology.sequences.uses)
-    mark = await run_in_threadpool(topology.sequences.high_water_mark)
-    return {"items": [_use(use) for use in uses], "mark": _mark(mark)}
+
+    def read() -> Response:
+        items = [_use(use) for use in topology.sequences.uses()]
+        return rendered({"items": items, "mark": _mark(topology.sequences.high_water_mark())})
+
+    return await work(read)
 
 
 @router.post(

@@ -8,8 +8,11 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from control_plane.api.auth import ADMIN
+from control_plane.api.long_work import TheWork
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.tokens import TokenBody, TokenCreated, TokenList, TokenWritten
 from control_plane.api.state import TheTopology
@@ -19,10 +22,14 @@ router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
 
 
 @router.get("", response_model=None, responses=answers(TokenList), openapi_extra=ADMIN)
-async def list_tokens(topology: TheTopology) -> dict[str, Any]:
+async def list_tokens(topology: TheTopology, work: TheWork) -> Response:
     """List all tokens that there ever were, without their secrets."""
-    all_tokens = await run_in_threadpool(topology.tokens.all)
-    return {"items": [token.as_dict() for token in all_tokens], "next": None}
+
+    def read() -> Response:
+        items = [token.as_dict() for token in topology.tokens.all()]
+        return rendered({"items": items, "next": None})
+
+    return await work(read)
 
 
 @router.post("", status_code=201, responses=answers(TokenCreated, 200, 201), openapi_extra=ADMIN)

@@ -8,10 +8,12 @@ from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from control_plane.api.auth import OPERATOR, VIEWER
+from control_plane.api.long_work import TheWork
 from control_plane.api.problem import ProblemError, findings_problem
+from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.cells import CellBody
 from control_plane.api.schemas.topology import TopologyBody, TopologyDocument, TopologyWritten
@@ -33,10 +35,14 @@ def _declared(cell: Cell) -> dict[str, Any]:
 
 
 @router.get("", responses=answers(TopologyDocument), openapi_extra=VIEWER)
-async def get_topology(topology: TheTopology) -> JSONResponse:
+async def get_topology(topology: TheTopology, work: TheWork) -> Response:
     """Return all cells and rulesets as of one revision, which is the ETag."""
-    snapshot = await run_in_threadpool(topology.snapshot)
-    versions = await run_in_threadpool(topology.rulesets.versions)
+    return await work(lambda: _whole(topology))
+
+
+def _whole(topology: Topology) -> Response:
+    snapshot = topology.snapshot()
+    versions = topology.rulesets.versions()
     active = snapshot.ruleset
     documents = {one.name: read_stored(one.document) for one in versions}
     if active is not None:
@@ -47,12 +53,12 @@ async def get_topology(topology: TheTopology) -> JSONResponse:
         "rulesets": documents,
         "active": active.name if active else None,
     }
-    return JSONResponse(body, headers={"etag": f'"{snapshot.revision}"'})
+    return rendered(body, headers={"etag": f'"{snapshot.revision}"'})
 
 
 @router.put("", responses=answers(TopologyWritten), openapi_extra=OPERATOR)
 async def put_topology(
-    topology: TheTopology, body: TopologyBody, write: WriteOptions
+    topology: TheTopology, body: TopologyBody, write: WriteOptions, work: TheWork
 ) -> JSONResponse:
     """Make cells and rulesets as the document says: everything or nothing, under one revision.
 
@@ -60,15 +66,22 @@ async def put_topology(
     was changed since. With ``dry_run`` the answer is a plan. Cells that the document doesn't name
     stay, unless ``prune`` is true.
     """
-    snapshot = await run_in_threadpool(topology.snapshot)
-    written, base = await run_in_threadpool(_apply, topology, snapshot, body, write)
+    written, document = await work(lambda: _put(topology, body, write))
+    return await write.answer(written, document, etag=written.revision)
+
+
+def _put(
+    topology: Topology, body: TopologyBody, write: RequestedWrite
+) -> tuple[Written[None], dict[str, Any]]:
+    snapshot = topology.snapshot()
+    written, base = _apply(topology, snapshot, body, write)
     named = {str(cell.get("name")) for cell in body.cells}
     document = {
         "changed": [change.as_dict() for change in written.changes],
         "unmanaged": sorted(cell.name for cell in snapshot.cells if cell.name not in named),
         "base_revision": base,
     }
-    return await write.answer(written, document, etag=written.revision)
+    return written, document
 
 
 def _apply(

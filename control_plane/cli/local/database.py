@@ -11,11 +11,16 @@ from sqlalchemy.engine import make_url
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.settings import settings_of
+from control_plane.process.private_files import only_private_files
+from control_plane.settings import Settings
 from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
+from control_plane.topology.maintenance import restore as restoring
 from control_plane.topology.storage import spellings
 from control_plane.topology.storage.engines import migrate as migrate_schema
 from control_plane.topology.storage.engines import pending_migrations
+from control_plane.topology.storage.first_start import refuse_anew
+from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
@@ -47,18 +52,30 @@ def without_password(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
-def migrate(url: str) -> tuple[str, ...]:
+def migrate(settings: Settings) -> tuple[str, ...]:
     """Bring a schema up to date; return the migrations that were missing."""
-    with topology_failures(), contextlib.closing(Store(url)) as store:
+    with (
+        topology_failures(),
+        only_private_files(),
+        contextlib.closing(_store(settings)) as store,
+    ):
+        if not settings.new_database:
+            refuse_anew(store)
         pending = pending_migrations(store.engine)
         migrate_schema(store.engine)
         return pending
 
 
-def missing_migrations(url: str) -> tuple[str, ...]:
-    """Return the migrations that a schema lacks."""
-    with topology_failures(), contextlib.closing(Store(url)) as store:
+def missing_migrations(settings: Settings) -> tuple[str, ...]:
+    """Return the migrations that a schema lacks; all of them if there is no database yet."""
+    with topology_failures(), contextlib.closing(_store(settings)) as store:
+        if not settings.new_database:
+            refuse_anew(store)
         return pending_migrations(store.engine)
+
+
+def _store(settings: Settings) -> Store:
+    return Store(settings.database_url, MarkFile(settings.mark_file))
 
 
 def stale_claims(url: str) -> list[dict[str, Any]]:
@@ -69,19 +86,21 @@ def stale_claims(url: str) -> list[dict[str, Any]]:
 
 def back_up(url: str, target: Path) -> int:
     """Copy a SQLite database; return the revision that the copy holds."""
-    with topology_failures():
+    with topology_failures(), only_private_files():
         return backup.back_up(url, target)
 
 
 def restore(url: str, file: Path) -> int:
     """Put a copy in the place of a SQLite database; return the revision that it goes on from."""
-    with topology_failures():
-        return backup.restore(url, file)
+    with topology_failures(), only_private_files():
+        return restoring.restore(url, file)
 
 
 def advance(url: str, above: int) -> int:
     """Take a revision above another, and return it."""
     with topology_failures(), contextlib.closing(Store(url)) as store:
+        if pending := pending_migrations(store.engine):
+            raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
         return backup.advance(store, above)
 
 

@@ -11,10 +11,13 @@ from control_plane.cli.local.process import run, start_logging
 from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
 from control_plane.edge_agent.agent import reporting_to
-from control_plane.process.envoy import Envoy, EnvoyEnded, EnvoyLeft
+from control_plane.names import STATS_LISTENER
+from control_plane.process.admin_address import AdminAddress
+from control_plane.process.envoy import ADMIN_SOCKET, Envoy, EnvoyEnded, EnvoyLeft
 from control_plane.process.envoy_admin import AdminSilent, EnvoyAdmin
-from control_plane.process.event_loop import until_signal
+from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import host_port, reachable
+from control_plane.process.unix_socket import socket_in
 from control_plane.server import Running, VitalTaskEnded, running, serve
 from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.settings import BadSetting, Settings, TokenNeeded
@@ -66,14 +69,14 @@ def _failures_of_command() -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def everything(
     settings: Settings, *, outlive: bool = False
-) -> AsyncIterator[tuple[Running, Envoy, int]]:
+) -> AsyncIterator[tuple[Running, Envoy, AdminAddress]]:
     """Run a control plane and an Envoy that it configures, until the block is left.
 
     Args:
         outlive: the Envoy goes on when this process is killed.
 
     Yields:
-        The control plane, the Envoy and the port of the Envoy's admin interface.
+        The control plane, the Envoy and where its admin interface is.
 
     Raises:
         Failure: the edge would not work.
@@ -101,7 +104,7 @@ async def everything(
             edge.give_back()
 
 
-async def _joined(plane: Running, edge: LocalEdge, proxy: Envoy, admin: int) -> None:
+async def _joined(plane: Running, edge: LocalEdge, proxy: Envoy, admin: AdminAddress) -> None:
     """Wait until the Envoy has joined and listens, and say what is wrong although it runs."""
     if not await plane.fleet.joined(LOCAL_NODE, JOIN_S):
         raise Failure(f"Envoy does not reach the control plane: {proxy.tail()}")
@@ -120,24 +123,33 @@ def _say(text: str) -> None:
 
 def local_bootstrap(settings: Settings, plane: Running) -> str:
     """Return the bootstrap of this machine's Envoy."""
+    port = settings.envoy_admin_port
     member = FleetMember(
         LOCAL_NODE,
         "local",
-        reachable(settings.grpc_host),
-        plane.ports.grpc,
-        settings.envoy_admin_port,
+        xds=(reachable(settings.grpc_host), plane.ports.grpc),
+        admin=_admin_socket(settings) if port is None else ("127.0.0.1", port),
+        stats_port=settings.envoy_stats_port,
     )
     return compile_bootstrap(member)
+
+
+def _admin_socket(settings: Settings) -> str:
+    return str(socket_in(settings.data_dir / "envoy", ADMIN_SOCKET))
 
 
 async def _up(settings: Settings) -> None:
     # From the first moment on: a signal during the start must not leave an Envoy behind.
     signalled = asyncio.create_task(until_signal())
     async with everything(settings, outlive=True) as (plane, proxy, admin):
+        settle()
         edge = host_port(settings.edge_host, plane.settings.edge_port)
         messages.print(f"edge (Envoy)  http://{edge}")
-        messages.print(f"Envoy admin   http://127.0.0.1:{admin} (log: {proxy.log})")
-        messages.print(f"API           http://{host_port(settings.host, plane.ports.api)}")
+        messages.print(f"Envoy admin   {admin} (log: {proxy.log})", soft_wrap=True)
+        if settings.envoy_stats_port is not None:
+            messages.print(f"Envoy stats   {await _stats_page(EnvoyAdmin(admin))}")
+        api = host_port(settings.host, plane.ports.api)
+        messages.print(f"API           {settings.api_scheme}://{api}")
         messages.print(f"gRPC (xDS)    {host_port(settings.grpc_host, plane.ports.grpc)}")
         messages.print("Ctrl-C stops everything.")
         await _until_ended(signalled, proxy)
@@ -145,6 +157,12 @@ async def _up(settings: Settings) -> None:
         draining = asyncio.create_task(drain(proxy, EnvoyAdmin(admin), settings.drain_s, _say))
         await asyncio.wait({again, draining}, return_when=asyncio.FIRST_COMPLETED)
         draining.cancel()
+
+
+async def _stats_page(admin: EnvoyAdmin) -> str:
+    """Return the address for Prometheus."""
+    ports = [port for _, port in await admin.listens_on(STATS_LISTENER)]
+    return f"http://127.0.0.1:{ports[0]}/stats/prometheus" if ports else "(not there)"
 
 
 async def _until_ended(signalled: asyncio.Task[None], proxy: Envoy) -> None:

@@ -16,14 +16,14 @@ from typing import Any, NoReturn, Protocol
 import grpc
 
 from control_plane.grpc_api.auth.access import Access
-from control_plane.grpc_api.auth.identity import Caller, NamePatterns
+from control_plane.grpc_api.auth.callers import Callers
+from control_plane.grpc_api.auth.identity import Caller
+from control_plane.grpc_api.auth.method_wrapper import Handler, MethodWrapper
+from control_plane.grpc_api.auth.svid import NamesNobody
 from control_plane.grpc_api.wire.status import Code
 
 log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
-type Handler = grpc.RpcMethodHandler[Any, Any]
-MAX_CALLERS = 10_000
-"""How many certificates' callers are remembered."""
 
 current_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 """Who makes the present call; None if the port has no TLS."""
@@ -54,36 +54,19 @@ class RefusalObserver(Protocol):
         """Record that a call of ``/service/method`` was refused with this status."""
 
 
-class AccessGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+class AccessGuard(MethodWrapper):
     """Enforces `Access` on every method of a server, whoever registered the method."""
 
     def __init__(
-        self, patterns: NamePatterns, access: Callable[[str], Access], observer: RefusalObserver
+        self, callers: Callers, access: Callable[[str], Access], observer: RefusalObserver
     ) -> None:
-        self._patterns = patterns
+        super().__init__()
+        self._callers = callers
         self._access = access
         self._observer = observer
-        self._wrapped: dict[str, Handler] = {}
-        self._callers: dict[tuple[bytes, ...], Caller | None] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        """Return the method's handler, wrapped so that it checks access first."""
-        method: str = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            handler: Any = await continuation(handler_call_details)
-            if handler is None:
-                # gRPC itself answers UNIMPLEMENTED. The stubs don't know of None.
-                return handler  # type: ignore[return-value]
-            # Only methods that are served get here, so their number is bounded.
-            wrapped = self._wrapped[method] = self._wrap(method, handler)
-        return wrapped
-
-    def _wrap(self, method: str, handler: Handler) -> Handler:
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """Return the handler, behind the check of the method's access."""
         access = self._access(method)
         reader, writer = handler.request_deserializer, handler.response_serializer
         if handler.request_streaming:
@@ -142,9 +125,10 @@ class AccessGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gene
     async def _admit(
         self, method: str, access: Access, context: Context, cell_id: int | None
     ) -> Caller:
-        caller = self._caller(context)
-        if caller is None:
-            text = "the certificate names no cell, router, admin or node (subjectAltName)"
+        try:
+            caller = await self._callers.of(context.auth_context())
+        except NamesNobody as error:
+            text = f"the certificate names no cell, router, admin or node: {error}"
             await self._refuse(method, Code.UNAUTHENTICATED, text, context)
         refusal = access.refusal(caller, cell_id)
         if refusal is not None:
@@ -174,14 +158,3 @@ class AccessGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gene
         log.warning("%s from %s is refused: %s", method, context.peer(), text)
         self._observer.refused(method, code)
         await context.abort(code, text)
-
-    def _caller(self, context: Context) -> Caller | None:
-        names = tuple(context.auth_context().get("x509_subject_alternative_name", ()))
-        try:
-            return self._callers[names]
-        except KeyError:
-            caller = self._patterns.caller_of(name.decode("utf-8", "replace") for name in names)
-            if len(self._callers) >= MAX_CALLERS:
-                self._callers.clear()
-            self._callers[names] = caller
-            return caller

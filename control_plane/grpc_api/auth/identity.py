@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import re2
 
 from control_plane.names import cell_id
-
-MAX_SANS = 64
-"""How many alternative names of a certificate are read."""
 
 
 class Role(enum.StrEnum):
@@ -39,7 +36,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of a certificate, which usually has one identity and may have several."""
+    """The holder of a certificate, whose name usually has one role and may have several."""
 
     identities: tuple[Identity, ...]
 
@@ -69,28 +66,30 @@ _GROUPS: dict[Role, frozenset[str]] = {
 
 
 class NamePatterns:
-    """The patterns of the names in certificates, one for each role.
+    """The patterns of the names in certificates, one or several for each role.
 
-    Names are subject alternative names (URI, DNS, e-mail). A pattern is RE2 and matches a whole
-    name. The one of cells captures ``cell`` (the id), the one of nodes ``group`` and ``node``. For
-    example ``spiffe://cellway/cell/(?P<cell>[0-9]+)`` makes a cell of ``spiffe://cellway/cell/3``.
+    A name is the URI among a certificate's subject alternative names (see `svid`). A pattern is RE2
+    and matches the whole of it. The one of cells captures ``cell`` (the id), the one of nodes
+    ``group`` and ``node``. For example ``spiffe://cellway/cell/(?P<cell>[0-9]+)`` makes a cell of
+    ``spiffe://cellway/cell/3``. A name may match the patterns of several roles, and has them all.
 
     Raises:
         BadPattern: A pattern is no RE2 regex, or does not capture what its role needs.
     """
 
-    def __init__(self, patterns: dict[Role, str]) -> None:
-        self._patterns = {role: _compiled(role, text) for role, text in patterns.items()}
+    def __init__(self, patterns: Mapping[Role, Sequence[str]]) -> None:
+        self._patterns = [
+            (role, _compiled(role, text)) for role, texts in patterns.items() for text in texts
+        ]
 
-    def caller_of(self, names: Iterable[str]) -> Caller | None:
-        """Return the caller that these names mean; None if no pattern matches any of them."""
+    def caller_of(self, name: str) -> Caller | None:
+        """Return the caller that a name means; None if no pattern matches it."""
         identities: list[Identity] = []
-        for name in list(names)[:MAX_SANS]:
-            for role, pattern in self._patterns.items():
-                match = pattern.fullmatch(name)
-                identity = match and _identity(role, match.groupdict())
-                if identity and identity not in identities:
-                    identities.append(identity)
+        for role, pattern in self._patterns:
+            match = pattern.fullmatch(name)
+            identity = match and _identity(role, match.groupdict())
+            if identity and identity not in identities:
+                identities.append(identity)
         return Caller(tuple(identities)) if identities else None
 
 

@@ -1,32 +1,24 @@
-"""Mutual TLS whose files are read again when they change.
-
-The problem: certificates are replaced while the server runs, and three files (certificate, key,
-client authorities) are not replaced at the same moment. gRPC does not check them: with a key that
-does not fit, every handshake fails.
-
-The idea: each handshake compares the files' modification times, sizes and inodes with those of the
-last reading. If they differ, the files are read and checked as OpenSSL would use them. Only files
-that fit together are handed to gRPC. Until then, it goes on with the old ones.
-
-An example: a renewal writes ``tls.crt`` and, a second later, ``tls.key``. Handshakes in
-between find a pair that doesn't fit, log that once, count one failure and use the old pair. The
-first handshake after the second write uses the new one.
-"""
+"""Mutual TLS whose files are looked at in each handshake (see `process.pem_files`)."""
 
 from __future__ import annotations
 
-import errno
-import logging
-import ssl
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from cryptography import x509
 
-log = logging.getLogger(__name__)
-_Signature = tuple[tuple[int, int, int], ...]
+from control_plane.grpc_api.auth.trust import ANY_NAME, Trust
+from control_plane.process import pem_files
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The files as gRPC takes them, and the authorities by trust domain."""
+
+    configuration: grpc.ServerCertificateConfiguration
+    trust: Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,60 +27,49 @@ class TlsFiles:
 
     certificate: Path
     key: Path
-    client_ca: Path
+    authorities: Mapping[str, Path]
+    """By the trust domain whose names they may sign; `trust.ANY_NAME` for all names."""
 
-    def signature(self) -> _Signature:
-        """Return a value that changes when a file does; raise OSError if one is missing."""
-        stats = [path.stat() for path in (self.certificate, self.key, self.client_ca)]
-        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of the files."""
+        return self.certificate, self.key, *self.authorities.values()
 
-    def read(self) -> grpc.ServerCertificateConfiguration:
-        """Read the files, check that they fit together, and return them as gRPC takes them.
+    def read(self) -> Loaded:
+        """Read the files, check that they fit together, and return them.
 
         Raises:
             OSError: One can't be read or is no PEM, or the key does not fit. The error says which.
         """
-        certificate = _content("certificate", self.certificate)
-        key = _content("key", self.key)
-        client_ca = _content("client CA", self.client_ca)
+        certificate = pem_files.content("certificate", self.certificate)
+        key = pem_files.content("key", self.key)
+        bundles = {domain: self._bundle(domain) for domain in self.authorities}
+        pem_files.check_pair(self.certificate, self.key)
+        trust = Trust({domain: self._parsed(domain, pem) for domain, pem in bundles.items()})
+        # gRPC verifies handshakes with the authorities of all domains.
+        every = b"\n".join(bundles.values())
+        pair = grpc.ssl_server_certificate_configuration([(key, certificate)], every)
+        return Loaded(pair, trust)
+
+    def _bundle(self, domain: str) -> bytes:
+        what, path = _authorities_of(domain), self.authorities[domain]
+        bundle = pem_files.content(what, path)
         # gRPC would notice wrong files only during a handshake, and then serve nobody.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        pem_files.check_authorities(what, path)
+        return bundle
+
+    def _parsed(self, domain: str, bundle: bytes) -> list[x509.Certificate]:
+        if domain == ANY_NAME:
+            return []
         try:
-            context.load_verify_locations(self.client_ca)
-        except ssl.SSLError as error:
-            raise _unusable("client CA", self.client_ca, "no certificates in PEM") from error
-        self._check_pair(context)
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca)
-
-    def _check_pair(self, context: ssl.SSLContext) -> None:
-        def no_password() -> str:
-            # OpenSSL would otherwise ask for a password on the terminal, and wait.
-            raise _unusable("key", self.key, "it is encrypted: keep it in plain PEM")
-
-        try:
-            # Loading it as authorities shows whether the file holds any certificate.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self.certificate)
-        except ssl.SSLError as error:
-            raise _unusable("certificate", self.certificate, "no certificate in PEM") from error
-        try:
-            context.load_cert_chain(self.certificate, self.key, no_password)
-        except ssl.SSLError as error:
-            if error.reason == "KEY_VALUES_MISMATCH":
-                why = f"it does not belong to the certificate {self.certificate}"
-            else:
-                why = f"no private key in PEM ({error.reason or error.strerror})"
-            raise _unusable("key", self.key, why) from error
+            return x509.load_pem_x509_certificates(bundle)
+        except ValueError as error:
+            path, why = self.authorities[domain], f"a broken certificate ({error})"
+            raise pem_files.unusable(_authorities_of(domain), path, why) from error
 
 
-def _content(what: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unusable(what, path, error.strerror or str(error)) from error
-
-
-def _unusable(what: str, path: Path, why: str) -> OSError:
-    return OSError(errno.EINVAL, f"gRPC's TLS files can't be used: the {what} {path}: {why}")
+def _authorities_of(domain: str) -> str:
+    return f"client CA of {domain}" if domain else "client CA"
 
 
 class ReloadingTls:
@@ -100,18 +81,17 @@ class ReloadingTls:
 
     def __init__(self, files: TlsFiles, failed: Callable[[], None]) -> None:
         """Read the files; raise OSError if they can't be used."""
-        self._files = files
-        self._failed = failed
-        # This comes first since its error says best what is wrong.
-        files.read()
-        self._seen = files.signature()
-        self._first = files.read()
-        self._lock = threading.Lock()
+        self._files = pem_files.Replaceable(files.paths, files.read, failed)
+        self._trust = self._files.first.trust
+
+    def trust(self) -> Trust:
+        """Return the authorities by trust domain, as they were read last."""
+        return self._trust
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return the credentials to add a port with."""
         return grpc.dynamic_ssl_server_credentials(
-            self._first,
+            self._files.first.configuration,
             self._replaced,  # type: ignore[arg-type]  # the stubs don't know that it may be None
             require_client_authentication=True,
         )
@@ -121,22 +101,8 @@ class ReloadingTls:
 
         gRPC calls this in each handshake, from a thread of its own.
         """
-        with self._lock:
-            signature: _Signature = ()
-            try:
-                signature = self._files.signature()
-                if signature == self._seen:
-                    return None
-                fresh = self._files.read()
-                if self._files.signature() != signature:
-                    # They are being replaced right now. The next handshake reads them.
-                    return None
-            except OSError as error:
-                if signature != self._seen:
-                    log.error("the old TLS files stay: %s", error.strerror)  # noqa: TRY400
-                    self._failed()
-                self._seen = signature
-                return None
-            self._seen = signature
-            log.info("TLS files were read again")
-            return fresh
+        fresh = self._files.replaced()
+        if fresh is None:
+            return None
+        self._trust = fresh.trust
+        return fresh.configuration

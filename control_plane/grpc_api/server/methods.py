@@ -23,7 +23,11 @@ from control_plane.grpc_api.auth.guard import current_caller
 from control_plane.grpc_api.server.pool import CallPool, deadline_passed
 from control_plane.grpc_api.server.write_queue import QueuedWrite, WriteQueue
 from control_plane.grpc_api.wire.status import CallError, Code, failure
-from control_plane.names import CELL_ID_METADATA, MAX_IDEMPOTENCY_KEY_CHARS
+from control_plane.names import (
+    CELL_ID_METADATA,
+    MAX_IDEMPOTENCY_KEY_CHARS,
+    has_too_many_parts,
+)
 from control_plane.topology.values.errors import TopologyError
 
 _IDEMPOTENCY_KEY = "idempotency-key"
@@ -81,9 +85,10 @@ class Executors:
 
 
 @dataclass(frozen=True, slots=True)
-class _Malformed:
-    """A request whose bytes are no message of the method's request type."""
+class _Unreadable:
+    """A request of too many parts, or whose bytes are no message of the method's type."""
 
+    code: grpc.StatusCode
     reason: str
 
 
@@ -112,7 +117,7 @@ def _handler(
     name = f"/{service.descriptor.full_name}/{method.name}"
     answer = _answerer(service, method.name, executors)
 
-    async def serve(request: Message | _Malformed, context: Context) -> Message:
+    async def serve(request: Message | _Unreadable, context: Context) -> Message:
         started = time.perf_counter()
         code, text = Code.UNKNOWN, ""
         try:
@@ -156,22 +161,26 @@ def _answerer(
     )
 
 
-def _reader(kind: type[Message]) -> Callable[[bytes], Message | _Malformed]:
+def _reader(kind: type[Message]) -> Callable[[bytes], Message | _Unreadable]:
     parse = kind.FromString
 
-    def read(data: bytes) -> Message | _Malformed:
+    def read(data: bytes) -> Message | _Unreadable:
+        if has_too_many_parts(data):
+            reason = f"the {len(data)} bytes of the request are of too many parts: send fewer"
+            return _Unreadable(Code.RESOURCE_EXHAUSTED, reason)
         try:
             return parse(data)
         except DecodeError as error:
             # gRPC itself would answer INTERNAL, which clients retry.
-            return _Malformed(f"the request is no {kind.DESCRIPTOR.full_name}: {error}")
+            reason = f"the request is no {kind.DESCRIPTOR.full_name}: {error}"
+            return _Unreadable(Code.INVALID_ARGUMENT, reason)
 
     return read
 
 
-def _readable(request: Message | _Malformed) -> Message:
-    if isinstance(request, _Malformed):
-        raise CallError(Code.INVALID_ARGUMENT, request.reason)
+def _readable(request: Message | _Unreadable) -> Message:
+    if isinstance(request, _Unreadable):
+        raise CallError(request.code, request.reason)
     return request
 
 

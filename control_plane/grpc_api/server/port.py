@@ -10,10 +10,12 @@ from typing import Any
 import grpc
 
 from control_plane.grpc_api.auth.access import access_for
+from control_plane.grpc_api.auth.callers import Callers
 from control_plane.grpc_api.auth.guard import AccessGuard
 from control_plane.grpc_api.auth.identity import NamePatterns
 from control_plane.grpc_api.auth.tls import ReloadingTls, TlsFiles
 from control_plane.grpc_api.metrics import GrpcMetrics
+from control_plane.grpc_api.server.peers import PeerGuard, PeerLimits
 from control_plane.process.listening import check_free, host_port, numeric
 
 
@@ -35,6 +37,7 @@ class GrpcPort:
         options: Sequence[tuple[str, Any]],
         *,
         max_rpcs: int | None = None,
+        peer_limits: PeerLimits | None = None,
     ) -> None:
         """Make the server.
 
@@ -44,15 +47,17 @@ class GrpcPort:
             options: gRPC's channel arguments.
             max_rpcs: How many calls and streams may be open at once. Others are refused with
                 RESOURCE_EXHAUSTED. None for no limit.
+            peer_limits: How many of them one peer may have.
 
         Raises:
             OSError: The TLS files can't be used.
         """
         self._tls = None
-        interceptors = []
+        interceptors: list[Any] = [PeerGuard(peer_limits or PeerLimits(), metrics)]
         if security is not None:
             self._tls = ReloadingTls(security.files, metrics.tls_failed)
-            interceptors.append(AccessGuard(security.names, access_for, metrics))
+            callers = Callers(security.names, self._tls.trust)
+            interceptors.append(AccessGuard(callers, access_for, metrics))
         self.server = grpc.aio.server(
             interceptors=interceptors, options=options, maximum_concurrent_rpcs=max_rpcs
         )

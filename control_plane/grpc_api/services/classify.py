@@ -20,7 +20,7 @@ from control_plane.grpc_api.server.methods import ServiceMethods
 from control_plane.grpc_api.wire.claim_types import claim_key
 from control_plane.names import cell_id
 from control_plane.topology.values.cell import Cell
-from control_plane.topology.values.claim_key import ClaimKey
+from control_plane.topology.values.claim_key import MAX_SPELLING, ClaimKey
 from control_plane.topology.values.errors import Invalid, NotFound, Problem
 
 MAX_CLAIMS = 100
@@ -43,11 +43,19 @@ def classify(request: ClassifyRequest, live: LiveDirectory) -> ClassifyResponse:
     if not chain:
         return _answer(_static(request, directory))
     keys = [claim_key(claim, where) for where, claim in chain]
-    for (_, claim), owner in zip(chain, live.owner_ids_of(keys), strict=True):
+    for (_, claim), owner in zip(chain, live.owner_ids_of(_claimable(keys)), strict=True):
         cell = directory.by_id.get(owner) if owner is not None else None
         if cell is not None:
             return _answer(cell, claim)
     raise NotFound("claim", _shown(keys))
+
+
+def _claimable(keys: list[ClaimKey]) -> list[ClaimKey]:
+    """Return the keys, with an empty value for one that is too long to have been claimed.
+
+    An empty value belongs to nobody. To normalise a long one would hold the event loop.
+    """
+    return [key if len(key.value) <= MAX_SPELLING else ClaimKey(key.bucket, "") for key in keys]
 
 
 def _chain(request: ClassifyRequest) -> list[tuple[str, Claim]]:
@@ -55,10 +63,10 @@ def _chain(request: ClassifyRequest) -> list[tuple[str, Claim]]:
 
     Older clients send a single ``claim``, which is a chain of one.
     """
-    chain = [(f"claims[{index}]", claim) for index, claim in enumerate(request.claims)]
-    if len(chain) > MAX_CLAIMS:
+    if len(request.claims) > MAX_CLAIMS:
         hint = f"send at most {MAX_CLAIMS}"
-        raise Invalid(Problem("claims", f"{len(chain)} claims in one chain", hint))
+        raise Invalid(Problem("claims", f"{len(request.claims)} claims in one chain", hint))
+    chain = [(f"claims[{index}]", claim) for index, claim in enumerate(request.claims)]
     if request.HasField("claim"):
         if not chain:
             return [("claim", request.claim)]

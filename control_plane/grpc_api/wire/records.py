@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
@@ -20,6 +20,7 @@ from control_plane.grpc_api.wire.claim_types import (
     claim_key,
     claim_of,
 )
+from control_plane.names import MAX_RECORDS
 from control_plane.topology.values.claim import Lease, Record, RecordSpec, RecordStatus
 from control_plane.topology.values.claim_key import ClaimKey
 from control_plane.topology.values.errors import Invalid, Problem
@@ -62,12 +63,15 @@ def _alike(by_claim: ClaimKey, by_bucket: ClaimKey) -> bool:
     return bucket in IDS and by_claim == (bucket, value.strip().lstrip("0"))
 
 
-def specs_of(records: Iterable[pb.Metadata], where: str) -> list[RecordSpec]:
+def specs_of(records: Sequence[pb.Metadata], where: str) -> list[RecordSpec]:
     """Return the records that a request names.
 
     Raises:
-        Invalid: A record is wrong. The error names its place, for example ``create_records[3]``.
+        Invalid: A record is wrong, or they are too many. The error names the place, for example
+            ``create_records[3]``.
     """
+    if len(records) > MAX_RECORDS:
+        raise Invalid(Problem(where, f"{len(records)} records", f"send at most {MAX_RECORDS}"))
     return [spec_of(record, f"{where}[{index}].") for index, record in enumerate(records)]
 
 

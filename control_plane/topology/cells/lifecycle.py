@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -28,11 +28,17 @@ from control_plane.topology.values import (
 _T = schema.cells
 
 
-def create(tx: Transaction, spec: CellSpec) -> Cell:
-    """Add a cell; raise `Invalid`, or `AlreadyExists` (also for the id of a deleted cell)."""
+def create(tx: Transaction, spec: CellSpec, cells: Collection[Cell] | None = None) -> Cell:
+    """Add a cell; raise `Invalid`, or `AlreadyExists` (also for the id of a deleted cell).
+
+    Args:
+        tx: the transaction.
+        spec: the cell.
+        cells: all cells as of now, if the caller has them: to read them costs more than the rest.
+    """
     spec.check()
     _check_reach(tx, spec, ())
-    existing = all_cells(tx.connection)
+    existing = all_cells(tx.connection) if cells is None else cells
     cell_id = spec.id or ids.next_id(tx)
     cell = _from_spec(spec, cell_id, healthy=True, version=tx.revision)
     _check_unique(cell, existing)
@@ -45,7 +51,13 @@ def create(tx: Transaction, spec: CellSpec) -> Cell:
 
 
 def replace(
-    tx: Transaction, name: str, spec: CellSpec, expected: int | None, *, force: bool
+    tx: Transaction,
+    name: str,
+    spec: CellSpec,
+    expected: int | None,
+    *,
+    force: bool,
+    cells: Collection[Cell] | None = None,
 ) -> Cell:
     """Replace the attributes that an operator may write.
 
@@ -55,6 +67,7 @@ def replace(
         spec: all attributes as they are to be; the id and the name can't change.
         expected: the version that the cell must be at; None for any.
         force: skip the guards of its state.
+        cells: all cells as of now, if the caller has them.
 
     Raises:
         StaleVersion: the cell is at another version.
@@ -72,10 +85,12 @@ def replace(
     old, new = columns(before), columns(after)
     if {**old, "version": 0} == {**new, "version": 0}:
         return before
-    _check_unique(after, [c for c in all_cells(tx.connection) if c.id != before.id])
+    existing = all_cells(tx.connection) if cells is None else cells
+    others = [cell for cell in existing if cell.id != before.id]
+    _check_unique(after, others)
     if not force:
         _guard_state(before, after)
-        _guard_last(tx, before, after)
+        _guard_last(before, after, others)
     if after.sequence_ranges != before.sequence_ranges:
         sequence_ranges.allot(tx, after)
     tx.connection.execute(update(_T).where(_T.c.id == after.id).values(new))
@@ -177,20 +192,23 @@ def _guard_state(before: Cell, after: Cell) -> None:
     raise Refused(f"state {after.state} for {after.name}", why)
 
 
-def _guard_last(tx: Transaction, before: Cell, after: Cell) -> None:
+def _guard_last(before: Cell, after: Cell, others: Iterable[Cell]) -> None:
     if not before.accepts_new or after.accepts_new:
         return
-    others = [c for c in all_cells(tx.connection) if c.id != before.id and c.accepts_new]
-    if not others:
+    if not any(other.accepts_new for other in others):
         why = "no cell would be left that takes new traffic"
         raise Refused(f"this change of {before.name}", why)
 
 
-def _check_unique(cell: Cell, others: Sequence[Cell]) -> None:
+def _check_unique(cell: Cell, others: Iterable[Cell]) -> None:
+    fields = [
+        (field, value)
+        for field in ("id", "name", "address", "session_prefix")
+        if (value := getattr(cell, field)) is not None
+    ]
     for other in others:
-        for field in ("id", "name", "address", "session_prefix"):
-            value = getattr(cell, field)
-            if value is not None and value == getattr(other, field):
+        for field, value in fields:
+            if value == getattr(other, field):
                 raise AlreadyExists(f"cell {field}", ((str(value), other.name),))
         for span in cell.sequence_ranges:
             for taken in other.sequence_ranges:

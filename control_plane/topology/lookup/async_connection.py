@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from control_plane.topology.storage.driver_errors import translated_errors
+from control_plane.topology.storage import is_elsewhere, translated_errors
 from control_plane.topology.values import TopologyError, Unavailable
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class AsyncConnection:
             DatabaseFailed: the server refuses the statement.
             TimeoutError: to connect, or the answer, takes longer than `LOOKUP_S`.
         """
+        if self._connection is not None and is_elsewhere(self._connection):
+            await self.close()
         if self._connection is None:
             self._connection = await self._connect()
             self.database = await self._database_name()

@@ -13,11 +13,18 @@ from typing import Any
 
 from control_plane.topology import changes, rulesets
 from control_plane.topology.cells import lifecycle, rows
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, CellSpec
-from control_plane.topology.values.change import Change, Ruleset, Written
-from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
+from control_plane.topology.storage import Store, Transaction
+from control_plane.topology.values import (
+    Cell,
+    CellSpec,
+    Change,
+    Gone,
+    NotFound,
+    Refused,
+    Ruleset,
+    StaleVersion,
+    Written,
+)
 
 _OF_HEALTH = frozenset({"healthy", "version"})
 """The attributes of a cell that its health check changes by itself."""
@@ -105,12 +112,16 @@ def _apply_cells(tx: Transaction, desired: Desired, *, force: bool) -> None:
         # These go first, because the cells that take their place may want their addresses.
         for name in existing.keys() - {spec.name for spec in desired.cells}:
             lifecycle.remove(tx, name, None)
+            del existing[name]
+    # To read all cells anew for each would take a minute for a thousand of them.
+    cells = existing.values()
     for spec in desired.cells:
-        if spec.name not in existing:
-            lifecycle.create(tx, spec)
-            continue
-        _check_ranges(existing[spec.name], spec)
-        lifecycle.replace(tx, spec.name, spec, None, force=force)
+        name = spec.name
+        if name in existing:
+            _check_ranges(existing[name], spec)
+            existing[name] = lifecycle.replace(tx, name, spec, None, force=force, cells=cells)
+        else:
+            existing[name] = lifecycle.create(tx, spec, cells)
 
 
 def _check_ranges(cell: Cell, spec: CellSpec) -> None:

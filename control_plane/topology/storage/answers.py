@@ -13,7 +13,6 @@ from control_plane.topology.storage.idempotency import (
     Once,
     Remembered,
     insert_key,
-    make_room,
 )
 from control_plane.topology.storage.statements import moment
 from control_plane.topology.storage.store import Store
@@ -23,7 +22,7 @@ _T = schema.idempotency
 
 
 class Answers:
-    """Remembers answers for a day at most; the oldest are deleted when there are too many."""
+    """Remembers answers for a day at most, and a bounded number of them for each caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -42,9 +41,13 @@ class Answers:
         def work(tx: Transaction) -> bool:
             connection = tx.connection
             if not request.written:
-                make_room(connection, tx.at)
-                return insert_key(connection, request.key, answer, tx.at)
-            values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
+                return insert_key(connection, request, answer, tx.at)
+            values = {
+                "status": answer.status,
+                "headers": answer.headers,
+                "body": answer.body,
+                "size": answer.size,
+            }
             own = (_T.c.key == request.key) & (_T.c.status == PENDING)
             # This updates nothing if the key was deleted meanwhile, to make room for newer ones.
             connection.execute(update(_T).where(own).values(values))

@@ -7,16 +7,21 @@ what the first has answered. The answer itself follows in a transaction of its o
     status      the row of a key in the table ``idempotency``
     (no row)    nothing is written yet
     0           the request is carried out, at least in part; its answer is not there yet
-    1           the request is carried out, and its answer is not stored: it had a secret, or was an
-                error of ours
+    1           the request is carried out, and its answer is not stored: it had a secret, was an
+                error of ours, or was too large
     100 …       the answer, with its HTTP status
 
 A request whose key is there without an answer is never carried out again, because it may have
 written everything already.
+
+Keys are bounded in number and in bytes (see `make_room`). Each caller has bounds of its own, so
+that one caller's keys push out only that caller's oldest.
 """
 
 from __future__ import annotations
 
+import logging
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,15 +35,26 @@ from control_plane.topology.storage.statements import Statement, execute, stored
 from control_plane.topology.values.errors import KeyTaken
 
 MAX_AGE = timedelta(hours=24)
-MAX_ROWS = 10_000
+MAX_ROWS_OF_CALLER = 10_000
+MAX_BYTES_OF_CALLER = 32 << 20
+MAX_BYTES_OF_ALL = 256 << 20
+"""Of all callers together. The caller with the most bytes then loses its oldest keys."""
+MAX_ANSWER_BYTES = 64 << 10
+"""Larger answers are not stored."""
+ROW_BYTES = 512
+"""What a row counts for beside its answer."""
+CHECK_TOTAL_EVERY = 64
+"""In about one of so many transactions, the bytes of all callers are added up."""
 PENDING = 0
 """The status of a key whose answer is not there yet."""
 UNKEPT = 1
 """The status of a key whose answer is not stored."""
+log = logging.getLogger(__name__)
 _T = schema.idempotency
+_SIZE = func.coalesce(func.sum(_T.c.size), 0)
 _INSERT = """
-INSERT INTO idempotency (key, fingerprint, status, headers, body, since, at)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO idempotency (key, fingerprint, status, headers, body, since, at, caller, size)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO NOTHING"""
 
 
@@ -55,6 +71,11 @@ class Remembered:
     """The revision before the first of the request's writes; None where it wrote nothing."""
 
     @property
+    def size(self) -> int:
+        """How many bytes it counts for among its caller's."""
+        return ROW_BYTES + len(self.headers.encode()) + len(self.body.encode())
+
+    @property
     def answered(self) -> bool:
         """Whether there is an answer to give again."""
         return self.status not in {PENDING, UNKEPT}
@@ -66,6 +87,8 @@ class Once:
 
     key: str
     fingerprint: str
+    caller: str = ""
+    """Whose key it is: text of at most 64 characters."""
     written: bool = False
     """Whether one of its writes is committed, and the key with it."""
     beaten: bool = False
@@ -84,9 +107,8 @@ class Once:
         """
         if self.written:
             return
-        make_room(connection, at)
         pending = Remembered(self.fingerprint, PENDING, "", "", before)
-        if not insert_key(connection, self.key, pending, at):
+        if not insert_key(connection, self, pending, at):
             self.beaten = True
             raise KeyTaken(self.key)
 
@@ -109,17 +131,50 @@ def under_way() -> Once | None:
     return _under_way.get()
 
 
-def insert_key(connection: Connection, key: str, answer: Remembered, at: datetime) -> bool:
-    """Store a key; return False if it is there already."""
-    row = (key, answer.fingerprint, answer.status, answer.headers, answer.body, answer.since)
-    (result,) = execute(connection, [Statement(_INSERT, (*row, stored(connection, at)))])
+def insert_key(connection: Connection, request: Once, answer: Remembered, at: datetime) -> bool:
+    """Make room for a request's key and store it; return False if it is there already."""
+    make_room(connection, request.caller, at)
+    row = (request.key, answer.fingerprint, answer.status, answer.headers, answer.body)
+    counted = (answer.since, stored(connection, at), request.caller, answer.size)
+    (result,) = execute(connection, [Statement(_INSERT, row + counted)])
     return result.count == 1
 
 
-def make_room(connection: Connection, at: datetime) -> None:
-    """Delete keys older than `MAX_AGE`, and the oldest ones if there are `MAX_ROWS`."""
+def make_room(connection: Connection, caller: str, at: datetime) -> None:
+    """Delete keys older than `MAX_AGE`, and the oldest ones where there are too many.
+
+    A caller with too many rows or bytes loses its own oldest. If all callers together have too many
+    bytes, the one that has the most loses its oldest: so no caller can push out the keys of one
+    that has less.
+    """
     connection.execute(delete(_T).where(_T.c.at < at - MAX_AGE))
-    surplus = connection.execute(select(func.count()).select_from(_T)).scalar_one() - MAX_ROWS + 1
-    if surplus > 0:
-        oldest = select(_T.c.key).order_by(_T.c.at).limit(surplus)
-        connection.execute(delete(_T).where(_T.c.key.in_(oldest)))
+    rows, size = connection.execute(select(func.count(), _SIZE).where(_T.c.caller == caller)).one()
+    _forget(
+        connection, caller, rows - MAX_ROWS_OF_CALLER + 1,
+        size + MAX_ANSWER_BYTES + ROW_BYTES - MAX_BYTES_OF_CALLER,
+    )  # fmt: skip
+    # No secret depends on which transaction adds up.
+    if random.random() * CHECK_TOTAL_EVERY < 1:  # noqa: S311
+        sizes = select(_T.c.caller, _SIZE).group_by(_T.c.caller).order_by(_SIZE.desc())
+        counted = connection.execute(sizes).all()
+        if counted:
+            total = sum(int(row[1]) for row in counted)
+            _forget(connection, counted[0][0], 0, total - MAX_BYTES_OF_ALL)
+
+
+def _forget(connection: Connection, caller: str, rows: int, size: int) -> None:
+    """Delete a caller's oldest keys: at least so many, and at least so many bytes of them."""
+    if rows <= 0 and size <= 0:
+        return
+    # A few more, so that not each of the next writes has to.
+    rows, size = rows + MAX_ROWS_OF_CALLER // 100, size + MAX_BYTES_OF_CALLER // 100
+    oldest = select(_T.c.key, _T.c.size, _T.c.at).where(_T.c.caller == caller).order_by(_T.c.at)
+    keys: list[str] = []
+    for row in connection.execute(oldest):
+        if len(keys) >= rows and size <= 0:
+            break
+        keys.append(row.key)
+        size -= row.size
+    connection.execute(delete(_T).where(_T.c.key.in_(keys)))
+    text = "idempotency: the %d oldest keys of caller %r are forgotten early: it has too many"
+    log.warning(text, len(keys), caller)

@@ -26,13 +26,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from control_plane.topology.storage import libpq_pipeline, schema
 from control_plane.topology.storage.dialect import CountAndRows, Dialect, SqlAndParams
 from control_plane.topology.storage.driver_errors import translated_errors
+from control_plane.topology.storage.file_lock import FileLock
 from control_plane.topology.storage.libpq_pipeline import Prepared
+from control_plane.topology.storage.server_messages import CHANNEL
+from control_plane.topology.values.errors import ReadOnly
 
 READERS = 10
 """Connections for reads, at most, per process; one more writes."""
 TRIES = 6
-CHANNEL = "cellway_revision"
-"""The NOTIFY channel. A notification carries a revision, and is a hint only."""
 ROWS_PER_INSERT = 100
 _PREPARED = "cellway_prepared"
 """The key of the `Prepared` in the info of the writer's connection."""
@@ -52,6 +53,20 @@ class PostgresqlDialect(Dialect):
     @override
     def file(self) -> None:
         return None
+
+    @override
+    def exists(self) -> bool:
+        return True
+
+    @override
+    def make(self) -> None:
+        """Do nothing: a server's databases are made by its operator."""
+
+    @override
+    def hold(self, *, make: bool) -> FileLock:
+        """Hold nothing: the server's own tools restore, and say themselves who is in their way."""
+        del make
+        return FileLock(None)
 
     @override
     def open_readers(self) -> Engine:
@@ -83,6 +98,20 @@ class PostgresqlDialect(Dialect):
         event.listen(engine, "connect", _set_up_writer)
         event.listen(engine, "rollback", _doubt_prepared)
         return engine
+
+    @override
+    def check_writable(self, connection: Connection) -> None:
+        """Ask the server: it is a standby, or sessions on it are made read-only."""
+        if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
+            raise ReadOnly("transaction_read_only is on")
+
+    @override
+    def log_bytes(self) -> None:
+        return None
+
+    @override
+    def shorten_log(self, connection: Connection) -> None:
+        """Do nothing: the server looks after its log."""
 
     @override
     def lock_revision(self, connection: Connection) -> tuple[int, datetime]:

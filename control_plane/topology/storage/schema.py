@@ -252,12 +252,16 @@ idempotency = Table(
     Column("body", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("since", BigInteger, nullable=True),
+    Column("caller", String(64), nullable=False),
+    Column("size", Integer, nullable=False),
     Index("ix_idempotency_at", "at"),
+    Index("ix_idempotency_caller", "caller", "at", "size"),
 )
 """Requests that were carried out under an idempotency key, and their answers.
 
 ``status`` is the HTTP status of the answer, or below 100 where there is none (see `idempotency`).
-``since`` is the revision before the request's first write.
+``since`` is the revision before the request's first write. ``caller`` is whose key it is, and
+``size`` how many bytes the row counts for among the caller's.
 """
 
 tokens = Table(
@@ -273,6 +277,20 @@ tokens = Table(
     Column("revoked_at", DateTime(timezone=True), nullable=True),
 )
 """API tokens. ``hash`` is the SHA-256 of the secret part, 256 random bits, in hex."""
+
+edge_secrets = Table(
+    "edge_secrets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("root", String(64), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("rotated_at", DateTime(timezone=True), nullable=False),
+    Column("demanded_at", DateTime(timezone=True), nullable=False),
+)
+"""One row: what the secrets of edges are derived from (see `edge_secrets`).
+
+``root`` is 256 random bits in hex. Until ``demanded_at``, classifiers answer without a secret too.
+"""
 
 operations = Table(
     "operations",

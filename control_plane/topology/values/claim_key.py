@@ -20,6 +20,8 @@ from control_plane.topology.values.errors import Invalid, Problem
 MAX_VALUE_BYTES = 1024
 MAX_SPELLING = 1024
 """Characters of a value as it was sent, as many as GitLab's service keeps."""
+_MAX_SENT = 64 << 10
+"""Characters that are looked at to find a value's normal form. It holds the interpreter's lock."""
 SHARDS = 256
 """The parts of the claims' keyspace. Each has an epoch of its own (see `claims.epochs`)."""
 
@@ -186,6 +188,9 @@ def normalise(bucket: str, value: str) -> str:
             hint = "1 to 64 of a-z, 0-9 and _"
             raise Invalid(Problem("bucket", f"{bucket!r} is no bucket", hint))
         rule = _plain
+    if len(value) > _MAX_SENT:
+        hint = f"at most {MAX_SPELLING} characters"
+        raise Invalid(Problem("value", f"{len(value)} characters", hint))
     if not value.isprintable():
         # Before any blank is taken off the ends: some control characters count as blanks.
         _check_characters(value, only_nul=rule is _exact)

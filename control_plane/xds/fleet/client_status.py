@@ -7,7 +7,7 @@ An xDS client may offer CSDS about itself. This is the management server's view 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -24,6 +24,10 @@ from control_plane.xds.session.status import ResourceState, ResourceStatus
 SERVICE = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name
 MAX_ANSWER_BYTES = 32 << 20
 MAX_MATCHERS = 100
+MAX_PATTERN_CHARS = 256
+"""Of a node id's regex; ids are not longer themselves."""
+_PATTERN_BYTES = 16 << 10
+"""RE2's memory for one such pattern: it gives up on larger ones within a millisecond."""
 MAX_REQUESTS_PER_STREAM = 1000
 _CONFIG_STATUS = {
     ResourceState.ACKED: csds_pb2.SYNCED,
@@ -141,16 +145,16 @@ def client_config(node: NodeStatus, resources: Iterable[ResourceStatus], *, cont
     return config
 
 
-def node_filter(matchers: Iterable[Any]) -> Callable[[str], bool]:
+def node_filter(matchers: Sequence[Any]) -> Callable[[str], bool]:
     """Return a test whether a node id matches any of the NodeMatchers; without one, all do.
 
     Raises:
         BadMatcher: A matcher is by metadata (which is not kept here) or by an extension, or has a
             regex that RE2 refuses; or there are more than `MAX_MATCHERS`.
     """
+    if len(matchers) > MAX_MATCHERS:
+        raise BadMatcher(f"{len(matchers)} node_matchers; at most {MAX_MATCHERS}")
     tests = [_node_matcher(matcher) for matcher in matchers]
-    if len(tests) > MAX_MATCHERS:
-        raise BadMatcher(f"{len(tests)} node_matchers; at most {MAX_MATCHERS}")
     return lambda node_id: not tests or any(test(node_id) for test in tests)
 
 
@@ -180,8 +184,11 @@ def _string_matcher(matcher: Any) -> Callable[[str], bool]:
 
 
 def _regex_matcher(regex: str) -> Callable[[str], bool]:
+    if len(regex) > MAX_PATTERN_CHARS:
+        raise BadMatcher(f"node_id.safe_regex: it is longer than {MAX_PATTERN_CHARS} characters")
     options = re2.Options()
     options.log_errors = False
+    options.max_mem = _PATTERN_BYTES
     try:
         pattern = re2.compile(regex, options)
     except re2.error as error:

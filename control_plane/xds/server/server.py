@@ -15,16 +15,17 @@ from envoy.service.route.v3 import rds_pb2
 from envoy.service.runtime.v3 import rtds_pb2
 from envoy.service.secret.v3 import sds_pb2
 
-from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS
+from control_plane.names import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS, has_too_many_parts
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource_types import PUSH_ORDER
 from control_plane.xds.server.limits import Limits
 from control_plane.xds.server.revision_probe import RevisionProbe
 from control_plane.xds.server.sender import ResponseTooLarge
 from control_plane.xds.server.stream import Stream, StreamServices
+from control_plane.xds.server.wakes import Wakes
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.session.delta_request import DeltaRequest
-from control_plane.xds.session.ledger import ProtocolError
+from control_plane.xds.session.ledger import ClientLimitExceeded, ProtocolError
 from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.snapshot_cache import SnapshotCache
 
@@ -82,6 +83,8 @@ class XdsServer:
         )
         self._guards_shrink = not force_shrink
         self._streams: set[Stream] = set()
+        self._wakes = Wakes()
+        cache.watch(lambda: self._wakes.wake([stream.wake for stream in self._streams]))
         self._stopping = False
         self.sent_resource_bytes = 0
         """Bytes of resources sent since the start. A reconnect without changes adds none."""
@@ -114,12 +117,12 @@ class XdsServer:
         methods = {
             f"Stream{noun}": grpc.stream_stream_rpc_method_handler(
                 serve_sotw,
-                request_deserializer=discovery_pb2.DiscoveryRequest.FromString,
+                request_deserializer=_reader(discovery_pb2.DiscoveryRequest),
                 response_serializer=_identity,
             ),
             f"Delta{noun}": grpc.stream_stream_rpc_method_handler(
                 serve_delta,
-                request_deserializer=DeltaRequest.FromString,
+                request_deserializer=_reader(DeltaRequest),
                 response_serializer=_identity,
             ),
         }
@@ -154,15 +157,16 @@ class XdsServer:
         if self._stopping:
             return
         self._streams.add(stream)
-        unwatch = self._services.cache.watch(stream.wake)
         try:
             await stream.run()
+        except ClientLimitExceeded as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except ProtocolError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except ResponseTooLarge as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         finally:
-            unwatch()
+            self._wakes.forget(stream.wake)
             self._streams.discard(stream)
 
     @property
@@ -172,9 +176,14 @@ class XdsServer:
 
     @property
     def alarm(self) -> str | None:
-        """What keeps nodes from being served, if anything does."""
+        """What keeps nodes from being served, if at least half of them are held back.
+
+        An emptied database holds back the whole fleet. What a single node says that it has must
+        not raise the alarm: it is STALE, with the reason.
+        """
         held_back = [stream for stream in self._streams if stream.shrink_reason]
-        if not held_back:
+        nodes = {one.node_id for one in held_back}
+        if not held_back or len(nodes) * 2 < self.fleet.connected_nodes:
             return None
         first = held_back[0]
         return f"{len(held_back)} nodes are held back; {first.node_id}: {first.shrink_reason}"
@@ -191,6 +200,18 @@ class XdsServer:
 
     def _count_sent(self, count: int) -> None:
         self.sent_resource_bytes += count
+
+
+def _reader(kind: Any) -> Callable[[bytes], Any]:
+    """Return the function that reads the requests of a stream; `Stream` handles what it raises."""
+    parse = kind.FromString
+
+    def read(data: bytes) -> Any:
+        if has_too_many_parts(data):
+            raise ProtocolError(f"the {len(data)} bytes of a request are of too many parts")
+        return parse(data)
+
+    return read
 
 
 def _identity(payload: bytes) -> bytes:

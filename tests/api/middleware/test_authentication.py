@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.api.auth import CALLER
+from control_plane.api.callers import Callers
 from control_plane.api.middleware.authentication import Authentication
 from control_plane.topology import Scope, Topology
 from control_plane.topology.values.errors import Unavailable
@@ -27,7 +28,7 @@ async def sent(
     topology: Topology, inner: InnerApp, authorization: str | None, token: str | None = TOKEN
 ) -> Connection:
     headers = [(b"Authorization", authorization.encode())] if authorization is not None else []
-    return await sent_to(Authentication(inner, topology, token), headers=headers)
+    return await sent_to(Authentication(inner, Callers(topology, token), print), headers=headers)
 
 
 @pytest.mark.parametrize("authorization", [f"Bearer {TOKEN}", f"bearer   {TOKEN}  "])
@@ -69,8 +70,25 @@ async def test_without_a_configured_token_every_caller_is_an_admin(topology: Top
     assert inner.scopes[0][CALLER].scope is Scope.ADMIN
 
 
+async def test_two_credentials_are_none(topology: Topology) -> None:
+    inner = InnerApp()
+    twice = [(b"authorization", f"Bearer {TOKEN}".encode())] * 2
+    assert (
+        await sent_to(Authentication(inner, Callers(topology, TOKEN), print), headers=twice)
+    ).status == 401
+    assert inner.scopes == []
+
+
+async def test_a_stranger_s_body_is_left_unread(topology: Topology) -> None:
+    app = Authentication(InnerApp(), Callers(topology, TOKEN), print)
+    for path in ("/v1/cells", "/healthz"):
+        refused = await sent_to(app, b"x", path=path)
+        assert refused.status == 401
+        assert (await refused.receive())["body"] == b"x"
+
+
 async def test_probes_need_no_token(topology: Topology) -> None:
-    app = Authentication(InnerApp(), topology, TOKEN)
+    app = Authentication(InnerApp(), Callers(topology, TOKEN), print)
     assert (await sent_to(app, method="GET", path="/readyz")).status == 200
 
 

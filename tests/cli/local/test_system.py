@@ -92,7 +92,7 @@ def test_two_systems_never_share_an_edge_port(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_part_listens_and_is_found(host: str, tmp_path: Path) -> None:
     async def main() -> None:
-        given: dict[str, Any] = {"host": host, "edge_host": host, "api_token": "t"}
+        given: dict[str, Any] = {"host": host, "edge_host": host, "api_token": "t" * 16}
         async with everything(settings_in(tmp_path, **given)) as (plane, _, _):
             add_cell(plane.topology, "c")
             route_all(plane.topology)

@@ -11,13 +11,18 @@ import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
 from control_plane.grpc_api.auth.access import OWN_GROUP, Access
+from control_plane.grpc_api.auth.callers import Callers
 from control_plane.grpc_api.auth.guard import AccessGuard, current_caller
 from control_plane.grpc_api.auth.identity import NamePatterns, Role
+from control_plane.grpc_api.auth.trust import Trust
 from control_plane.grpc_api.wire.status import Code
+from tests.support.certificates import Authority
 
 PATTERNS = NamePatterns(
-    {Role.CELL: r"cell-(?P<cell>\d+)", Role.NODE: r"(?P<group>\w+)/(?P<node>\w+)"}
+    {Role.CELL: (r"u:cell-(?P<cell>\d+)",), Role.NODE: (r"u:(?P<group>\w+)/(?P<node>\w+)",)}
 )
+AUTHORITY = Authority()
+EVERY_NAME = Trust({})
 
 
 class Refused(Exception):
@@ -26,10 +31,10 @@ class Refused(Exception):
 
 class Context:
     def __init__(self, *names: str) -> None:
-        self._names = [name.encode() for name in names]
+        self._pem = AUTHORITY.sign(*(f"u:{name}" for name in names)).certificate
 
     def auth_context(self) -> dict[str, list[bytes]]:
-        return {"x509_subject_alternative_name": self._names} if self._names else {}
+        return {"x509_pem_cert": [self._pem]}
 
     def peer(self) -> str:
         return "ipv4:10.0.0.7:1"
@@ -47,7 +52,8 @@ class Refusals:
 
 
 async def guarded(handler: Any, access: Access, refusals: Refusals | None = None) -> Any:
-    guard = AccessGuard(PATTERNS, lambda _: access, refusals or Refusals())
+    callers = Callers(PATTERNS, lambda: EVERY_NAME)
+    guard = AccessGuard(callers, lambda _: access, refusals or Refusals())
 
     async def continuation(_: Any) -> Any:
         return handler
@@ -63,7 +69,7 @@ async def call(request: Any, _: Any) -> str:
 async def test_a_caller_that_may_is_handed_on_with_its_name() -> None:
     handler = await guarded(grpc.unary_unary_rpc_method_handler(call), Access(matching_cell=True))
     request = SimpleNamespace(cell_id=3)
-    assert await handler.unary_unary(request, Context("x", "cell-3")) == "cell/3 3"
+    assert await handler.unary_unary(request, Context("cell-3")) == "cell/3 3"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +77,7 @@ async def test_a_caller_that_may_is_handed_on_with_its_name() -> None:
     [
         ((), Code.UNAUTHENTICATED),
         (("stranger",), Code.UNAUTHENTICATED),
+        (("cell-3", "x"), Code.UNAUTHENTICATED),
         (("cell-4",), Code.PERMISSION_DENIED),
         (("edge/n1",), Code.PERMISSION_DENIED),
     ],

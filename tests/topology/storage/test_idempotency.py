@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from control_plane.topology import Topology
 from control_plane.topology.storage import idempotency, schema
@@ -180,9 +181,68 @@ def test_an_old_key_is_free_again(two: Topology) -> None:
 def test_no_more_keys_are_kept_than_the_bound(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "MAX_ROWS", 3)
+    monkeypatch.setattr(idempotency, "MAX_ROWS_OF_CALLER", 3)
     for number in range(5):
         with once(Once(f"k{number}", "f")):
             claim(two, f"r{number}")
     kept = [number for number in range(5) if two.idempotency.recall(f"k{number}") is not None]
     assert kept == [2, 3, 4]
+
+
+def kept(topology: Topology) -> dict[str, list[str]]:
+    """The keys of each caller, the oldest first."""
+    table = schema.idempotency
+    with topology.engine.connect() as connection:
+        rows = connection.execute(select(table.c.caller, table.c.key).order_by(table.c.at)).all()
+    return {caller: [row.key for row in rows if row.caller == caller] for caller, _ in rows}
+
+
+def answer(topology: Topology, caller: str, key: str, body: str = "") -> None:
+    assert topology.idempotency.remember(Once(key, "f", caller), Remembered("f", 200, "", body))
+
+
+def test_a_flood_pushes_out_only_keys_of_its_caller(
+    two: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "MAX_ROWS_OF_CALLER", 5)
+    answer(two, "", "admin's")
+    for number in range(12):
+        answer(two, "flood", f"f{number}")
+    assert kept(two) == {"": ["admin's"], "flood": [f"f{number}" for number in range(7, 12)]}
+
+
+def test_a_caller_has_a_bound_of_bytes_too(two: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(idempotency, "MAX_BYTES_OF_CALLER", 5 * (1000 + idempotency.ROW_BYTES))
+    answer(two, "", "admin's", "x" * 1000)
+    for number in range(12):
+        answer(two, "flood", f"f{number}", "x" * 1000)
+    found = kept(two)
+    assert found[""] == ["admin's"]
+    assert found["flood"][-1] == "f11"
+    assert 3 <= len(found["flood"]) <= 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_has_the_most_makes_room_for_all(
+    two: Topology, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Random callers write: the bounds hold, and no caller with the least loses a key."""
+    size = idempotency.ROW_BYTES
+    monkeypatch.setattr(idempotency, "CHECK_TOTAL_EVERY", 1)
+    monkeypatch.setattr(idempotency, "MAX_BYTES_OF_ALL", 20 * size)
+    monkeypatch.setattr(idempotency, "MAX_ROWS_OF_CALLER", 15)
+    choose = random.Random(seed)
+    written: dict[str, list[str]] = {"quiet": ["q0", "q1"]}
+    for key in written["quiet"]:
+        answer(two, "quiet", key)
+    for number in range(60):
+        caller = choose.choice(["a", "b", "b", "b", "c"])
+        written.setdefault(caller, []).append(f"{caller}{number}")
+        answer(two, caller, f"{caller}{number}")
+        found = kept(two)
+        assert sum(map(len, found.values())) <= 21
+        assert all(len(keys) <= 15 for keys in found.values())
+        for who, keys in found.items():
+            assert keys == written[who][-len(keys) :], "only the oldest are forgotten"
+    assert kept(two)["quiet"] == written["quiet"]

@@ -14,7 +14,7 @@ from control_plane.xds.server.transport import MIN_CLIENT_PING_INTERVAL_S, grpc_
 
 
 def test_14_envoys_and_agents_ping_at_most_half_as_often_as_the_servers_allow() -> None:
-    document = json.loads(compile_bootstrap(FleetMember("n", "edge", "127.0.0.1", 1, 2)))
+    document = json.loads(compile_bootstrap(FleetMember("n", "edge", ("127.0.0.1", 1), "/a")))
     (xds,) = document["staticResources"]["clusters"]
     (options,) = xds["typedExtensionProtocolOptions"].values()
     http2 = options["explicitHttpConfig"]["http2ProtocolOptions"]

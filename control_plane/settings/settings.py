@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +15,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from control_plane.settings.api import ApiSettings
+from control_plane.settings.grpc import GrpcSettings
+from control_plane.settings.texts import is_loopback, resolver, single_authority, variable
 
 Role = Literal["api", "xds", "classifier", "topology"]
 API_PORT = "--api-port (CELLWAY_API_PORT)"
@@ -24,11 +29,15 @@ CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
 
 
-class Settings(BaseSettings):
+class Settings(ApiSettings, GrpcSettings, BaseSettings):
     """Everything that can be set. Port 0 means any free one; it is printed at the start."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CELLWAY_", toml_file="cellway.toml", extra="forbid", frozen=True
+        env_prefix="CELLWAY_",
+        toml_file="cellway.toml",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     database_url: str = Field(default="sqlite:///.cellway/cellway.db", repr=False)
@@ -38,29 +47,6 @@ class Settings(BaseSettings):
     roles: tuple[Role, ...] = ALL_ROLES
     host: str = "127.0.0.1"
     """Where the API, gRPC and the classifier listen."""
-    api_port: int = Field(default=8000, ge=0, le=65535)
-    grpc_port: int = Field(default=18000, ge=0, le=65535)
-    grpc_threads: int = Field(default=16, ge=1, le=256)
-    """How many calls of the Topology Service use the database at once. Calls that begin, commit or
-    roll back updates of claims need no thread of their own: they are written together."""
-    grpc_max_calls: int = Field(default=256, ge=1, le=10_000)
-    """How many such calls run or wait at once. The same bound holds for calls that begin updates,
-    and once more for commits and rollbacks. Further calls get RESOURCE_EXHAUSTED."""
-    grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
-    """How many calls and streams of any kind run at once; each Envoy holds one or two streams."""
-    grpc_tls_certificate: Path | None = None
-    """The server's certificate (PEM). With its key and the authorities that sign the clients'
-    certificates, gRPC has mutual TLS."""
-    grpc_tls_key: Path | None = None
-    grpc_tls_client_ca: Path | None = None
-    grpc_plaintext_beyond_loopback: bool = False
-    """Whether gRPC without TLS listens on ``host``; else it listens on loopback only."""
-    grpc_cell_name: str = r"spiffe://cellway/cell/(?P<cell>[1-9][0-9]*)"
-    """An RE2 pattern of the subjectAltName in a cell's certificate; it captures the cell's id."""
-    grpc_router_name: str = r"spiffe://cellway/router(?:/[^/]+)?"
-    grpc_admin_name: str = r"spiffe://cellway/admin(?:/[^/]+)?"
-    grpc_node_name: str = r"spiffe://cellway/node/(?P<group>[^/]+)/(?P<node>[^/]+)"
-    """The same for a node of the fleet; it captures the node's group (node cluster) and id."""
     classify_max_age_s: int = Field(default=10, ge=0, le=86400)
     """How long routers may keep an answer of POST /v1/classify. A move waits that long."""
     classify_negative_max_age_s: int = Field(default=5, ge=0, le=86400)
@@ -73,6 +59,24 @@ class Settings(BaseSettings):
     from restart to restart, up to 5 s."""
     classifier_protocol: Literal["http", "grpc"] = "http"
     classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
+    classifier_secret_demanded: bool = True
+    """Whether only edges get answers: they show a secret that they are sent by xDS. Set it to false
+    while the fleet has Envoys that refuse the filter that sends it."""
+    classifier_max_connections: int = Field(default=4096, ge=16, le=100_000)
+    """How many connections each classifier process holds, as far as its limit of open files allows.
+    At most 512 of them are of callers that have not shown the secret yet."""
+    classifier_max_peer_connections: int = Field(default=2048, ge=16, le=100_000)
+    """How many of them one address may hold (of IPv6, one network of 64 bits)."""
+    classifier_tls_certificate: Path | None = None
+    """The classifier's certificate (PEM), for TLS over HTTP. The file is read again when it
+    changes."""
+    classifier_tls_key: Path | None = None
+    classifier_tls_ca: Path | None = None
+    """The authorities (PEM) by which Envoys check that certificate. They are sent to Envoys when
+    the control plane starts."""
+    classifier_tls_name: str | None = None
+    """The subjectAltName that it must have: a DNS name or an IP address. Default: the address at
+    which Envoys reach the classifier."""
     edge_host: str = "127.0.0.1"
     """Where Envoys listen: an IP address or ``localhost``. With ``::`` they take IPv4 too."""
     edge_port: int = Field(default=10000, ge=0, le=65535)
@@ -82,7 +86,11 @@ class Settings(BaseSettings):
     edge_ipv6: bool | None = None
     """Whether the machines of all Envoys support IPv6. Default: whether this machine does. An Envoy
     whose kernel does not support IPv6 ends when a name has an IPv6 address."""
-    envoy_admin_port: int = Field(default=9901, ge=0, le=65535)
+    envoy_admin_port: int | None = Field(default=None, ge=0, le=65535)
+    """A loopback port for the admin interface of the Envoy of `cellway up`, which anybody on the
+    machine can then command. None: it is a Unix socket of the user who runs us."""
+    envoy_stats_port: int | None = Field(default=None, ge=0, le=65535)
+    """A loopback port for that Envoy's /stats/prometheus and /ready alone. None: there is none."""
     cell_idle_timeout_s: float = Field(default=1.0, gt=0, le=3600)
     """How long Envoys keep an idle connection to a cell. Choose it shorter than the cells' own
     keep-alive, so that a cell never closes a connection that an Envoy is about to use."""
@@ -103,14 +111,14 @@ class Settings(BaseSettings):
     multicast, reserved and unspecified addresses, and the metadata services of clouds."""
     debug_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """The callers (CIDR) whose responses show cell, rule, tier and revision."""
-    api_token: SecretStr | None = None
-    """An admin's token. It is needed if ``host`` is not loopback."""
     force_shrink: bool = False
     """Whether to publish a snapshot that lacks most of the cells of the one before."""
     data_dir: Path = Path(".cellway")
     sequence_mark_file: Path | None = None
     """The file with the highest id ever allotted, outside the database. Default: beside a SQLite
     file; in ``data_dir`` for PostgreSQL. Don't restore it together with the database."""
+    new_database: bool = False
+    """Whether to make a new database although the mark file says that there has been one."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=60)
     """How often the publisher looks for commits of other processes."""
     changes_kept_days: float = Field(default=90, ge=0, le=36_500)
@@ -121,6 +129,34 @@ class Settings(BaseSettings):
     """A file to which changes are appended before they are forgotten, one a line (JSON)."""
     health_interval_s: float = Field(default=2.0, ge=0, le=3600)
     """How often the control plane probes cells that have a health check; 0: never."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _given(cls, value: Any, info: ValidationInfo) -> Any:
+        # In a compose file, a variable that is not set becomes an empty text.
+        if isinstance(value, str) and not value.strip():
+            name = variable(info)
+            raise ValueError(f"{name} is empty: set it to something, or leave it out altogether")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, url: str) -> str:
+        return single_authority(url)
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _password(cls, url: str | None, info: ValidationInfo) -> str | None:
+        # The messages leave the URL out, because it may hold a password.
+        name = variable(info)
+        try:
+            password = None if url is None else make_url(url).password
+        except (SQLAlchemyError, ValueError):
+            raise ValueError(f"{name} is no URL; see docs/operating.md") from None
+        if password == "":
+            text = "has an empty password: give one, or leave out the colon before the @"
+            raise ValueError(f"{name} {text}")
+        return url
 
     @field_validator("redis_url")
     @classmethod
@@ -165,41 +201,46 @@ class Settings(BaseSettings):
     @classmethod
     def _resolvers(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
         for server in servers:
-            _resolver(server)
+            resolver(server)
         return servers
 
     @model_validator(mode="after")
-    def _grpc(self) -> Settings:
-        files = (self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca)
-        if any(files) and not all(files):
-            names = ("grpc_tls_certificate", "grpc_tls_key", "grpc_tls_client_ca")
-            missing = ", ".join(n for n, file in zip(names, files, strict=True) if not file)
-            raise ValueError(f"the three files of grpc_tls_… belong together: {missing} is missing")
-        if all(files) and self.classifier_protocol == "grpc":
+    def _envoy(self) -> Settings:
+        if self.envoy_admin_port is not None and self.envoy_stats_port is not None:
+            raise ValueError(
+                "envoy_stats_port: the port of envoy_admin_port has /stats/prometheus already; "
+                "leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _classifier_protocol(self) -> Settings:
+        if self.grpc_tls is not None and self.classifier_protocol == "grpc":
             raise ValueError(
                 "classifier_protocol grpc: Envoy calls it in plaintext, which a port with TLS "
                 "refuses; use http"
             )
         return self
 
-    @property
-    def grpc_tls(self) -> tuple[Path, Path, Path] | None:
-        """The files of certificate, key and client CA; None if gRPC is plaintext."""
-        certificate, key, ca = self.grpc_tls_certificate, self.grpc_tls_key, self.grpc_tls_client_ca
-        return (certificate, key, ca) if certificate and key and ca else None
-
-    def grpc_names(self) -> dict[str, str]:
-        """Return the patterns of the names in client certificates, by the caller's role."""
-        return {
-            "cell": self.grpc_cell_name,
-            "router": self.grpc_router_name,
-            "admin": self.grpc_admin_name,
-            "node": self.grpc_node_name,
-        }
+    @model_validator(mode="after")
+    def _classifier_tls(self) -> Settings:
+        """Where TLS is asked for, each role must have the files of its side."""
+        pair = (self.classifier_tls_certificate, self.classifier_tls_key)
+        if not any(pair) and self.classifier_tls_ca is None:
+            return self
+        if self.classifier_protocol == "grpc":
+            raise ValueError("classifier_tls_… needs classifier_protocol http")
+        if any(pair) != all(pair) or ("classifier" in self.roles and not all(pair)):
+            raise ValueError("classifier_tls_certificate and classifier_tls_key belong together")
+        if "xds" in self.roles and self.classifier_tls_ca is None:
+            raise ValueError(
+                "classifier_tls_ca is missing: Envoys would not trust the classifier's certificate"
+            )
+        return self
 
     def dns_resolvers(self) -> tuple[tuple[str, int], ...]:
         """Return the address and the port of each DNS server that Envoys ask."""
-        return tuple(_resolver(server) for server in self.edge_dns_resolvers)
+        return tuple(resolver(server) for server in self.edge_dns_resolvers)
 
     @property
     def mark_file(self) -> Path:
@@ -223,27 +264,7 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the ports."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-
-def _resolver(server: str) -> tuple[str, int]:
-    """Read ``IP``, ``IP:port`` or ``[IPv6]:port``; the default port is 53.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if server.startswith("["):
-        host, _, port = server[1:].partition("]:")
-    elif server.count(":") == 1:
-        host, _, port = server.partition(":")
-    else:
-        host, port = server, "53"
-    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
-        raise ValueError(f"{server!r}: give IP:port or [IPv6]:port")
-    return str(ipaddress.ip_address(host)), int(port)
+        return is_loopback(self.host)
 
 
 class BadSetting(ValueError):
@@ -260,8 +281,9 @@ def check_exposure(settings: Settings) -> None:
     Raises:
         TokenNeeded: the message says what to set.
     """
-    if "api" in settings.roles and not settings.loopback and settings.api_token is None:
+    open_to_all = settings.admin_token is None and settings.oidc_issuer is None
+    if "api" in settings.roles and not settings.loopback and open_to_all:
         raise TokenNeeded(
-            f"the API would listen on {settings.host} without a token: set CELLWAY_API_TOKEN, "
-            "or listen on 127.0.0.1"
+            f"the API would listen on {settings.host} without a token: set CELLWAY_API_TOKEN "
+            "or CELLWAY_OIDC_ISSUER, or listen on 127.0.0.1"
         )

@@ -1,10 +1,11 @@
-"""The background tasks of a control plane: all of them start here, by name, and end together.
+"""The background tasks of a program: all of them start here, by name, and end together.
 
 What a background task reads comes from databases, cells, nodes and files, and no list of what can
 be wrong with those is complete. So a task that raises does not end the program: it is logged,
 counted, and its work is started again, ever later while it goes on failing. A task that keeps
-failing raises an alarm, which ``/readyz`` shows. Only a vital task ends the program, with one line
-that says why: a server whose socket is closed has nothing that a restart could serve on.
+failing raises an alarm, which a control plane shows in ``/readyz``. Only a vital task ends the
+program, with one line that says why: a server whose socket is closed has nothing that a restart
+could serve on.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 FIRST_RESTART_S = 0.1
 MAX_RESTART_S = 30.0
 CALM_S = 60.0
-"""A task that has run this long is well: its failures are forgotten."""
+"""The failures of a task that has run this long are forgotten."""
+WELL_S = 5.0
+"""The alarm ends when a task has run this long, or twice as long as it ran before its failures."""
 FAILURES_TO_ALARM = 3
 """So many failures in a row, without `CALM_S` between two of them, raise the alarm."""
 MAX_TEXT = 300
@@ -32,7 +35,7 @@ MAX_TEXT = 300
 
 
 class VitalTaskEnded(Exception):
-    """A task without which the control plane can't work has ended; the message says why."""
+    """A task without which the program can't work has ended; the message says why."""
 
 
 class Observer(Protocol):
@@ -53,17 +56,29 @@ class _Health:
     """How many times in a row it has failed."""
     error: str = ""
     """What the last failure was, in one line."""
+    longest_life_s: float = 0.0
+    """How long it ran at most before one of these failures."""
     running_since: float | None = None
     """When it was started last, in monotonic seconds; None while it waits for its restart."""
 
     def keeps_failing(self, now: float) -> bool:
         """Return whether it has failed often, and has not been well since."""
-        well = self.running_since is not None and now - self.running_since >= CALM_S
+        # A task that fails after 10 s each time is not well after 5 s.
+        enough_s = min(max(WELL_S, 2 * self.longest_life_s), CALM_S)
+        well = self.running_since is not None and now - self.running_since >= enough_s
         return self.failures >= FAILURES_TO_ALARM and not well
+
+    def failed(self, text: str, lived_s: float) -> None:
+        """Record a failure after a life of some seconds."""
+        calm = lived_s >= CALM_S
+        self.failures = 1 if calm else self.failures + 1
+        self.longest_life_s = 0.0 if calm else max(self.longest_life_s, lived_s)
+        self.error = text
+        self.running_since = None
 
 
 class BackgroundTasks:
-    """Tasks that run until the control plane stops; those that fail are started again.
+    """Tasks that run until the program stops; those that fail are started again.
 
     After the first vital task has ended, others that fail are only logged: another cancellation
     would break off the stopping of the other parts, and a gRPC server that is not stopped to its
@@ -136,22 +151,9 @@ class BackgroundTasks:
                 return
             lived_s = self._clock() - started
             wait_s = delay.after(lived_s)
-            self._note(name, health, error, calm=lived_s >= CALM_S, wait_s=wait_s)
+            _note(name, health, error, lived_s, wait_s)
             await self._sleep(wait_s)
             self._observer.task_restarted(name)
-
-    def _note(
-        self, name: str, health: _Health, error: BaseException, *, calm: bool, wait_s: float
-    ) -> None:
-        """Record a failure, and log it unless it is the same as the one before."""
-        text = _one_line(error)
-        repeated = not calm and text == health.error
-        health.failures = 1 if calm else health.failures + 1
-        health.error = text
-        health.running_since = None
-        if not repeated:
-            message = "background task %r has failed, and is started again in %.1f s: %s"
-            log.error(message, name, wait_s, text, exc_info=error)
 
     async def _vital(self, name: str, work: Work) -> None:
         error = await _failure_of(work)
@@ -164,6 +166,16 @@ class BackgroundTasks:
         if self._owner is not None and self.ended is None and not self._owner.cancelling():
             self.ended = VitalTaskEnded(text)
             self._owner.cancel()
+
+
+def _note(name: str, health: _Health, error: BaseException, lived_s: float, wait_s: float) -> None:
+    """Record a failure, and log it unless it is the same as the one before."""
+    text = _one_line(error)
+    repeated = lived_s < CALM_S and text == health.error
+    health.failed(text, lived_s)
+    if not repeated:
+        message = "background task %r has failed, and is started again in %.1f s: %s"
+        log.error(message, name, wait_s, text, exc_info=error)
 
 
 async def _failure_of(work: Work) -> BaseException | None:
@@ -198,7 +210,7 @@ def _one_line(error: BaseException) -> str:
 
 @contextlib.asynccontextmanager
 async def background_tasks(observer: Observer) -> AsyncIterator[BackgroundTasks]:
-    """Yield a control plane's tasks, owned by the current task; stop them on leaving.
+    """Yield a program's tasks, owned by the current task; stop them on leaving.
 
     Raises:
         VitalTaskEnded: the block was cancelled because a vital task has ended.

@@ -1,4 +1,4 @@
-"""Background tasks run until the control plane stops; only a vital one that ends ends it."""
+"""Background tasks run until the program stops; only a vital one that ends ends it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from control_plane.server.background import (
+from control_plane.process.background import (
     CALM_S,
     FAILURES_TO_ALARM,
     MAX_TEXT,
+    WELL_S,
     BackgroundTasks,
     VitalTaskEnded,
     background_tasks,
@@ -130,7 +131,18 @@ async def test_a_task_that_keeps_failing_raises_the_alarm_until_it_has_run_for_l
     tasks, time, _ = await failing(FAILURES_TO_ALARM)
     expected = "background task 'publisher' keeps failing: RuntimeError: no database"
     assert tasks.alarm == expected
-    time.now += CALM_S
+    time.now += WELL_S
+    assert tasks.alarm is None
+
+
+@pytest.mark.parametrize(("lives_s", "well_s"), [(0.1, WELL_S), (10, 20), (45, CALM_S)])
+async def test_the_alarm_ends_soon_but_not_sooner_than_the_task_has_failed_before(
+    lives_s: float, well_s: float
+) -> None:
+    tasks, time, _ = await failing(5, lives_s=lambda run: lives_s if run <= 5 else 0.0)
+    time.now += well_s - 0.1
+    assert tasks.alarm is not None
+    time.now += 0.2
     assert tasks.alarm is None
 
 
