@@ -136,75 +136,53 @@ class Program(ChildProcess):
         return {"env": self._environment.variables(), "cwd": self._environment.folder}
 
 
+def lines(page: str, start: str) -> list[str]:
+    """The lines of code of a page that begin like this, without their comments."""
+    found = [line.strip() for line in page.splitlines() if line.startswith(f"    {start}")]
+    return [line.partition(" #")[0].removesuffix(" &").strip() for line in found]
+
+
 @pytest.fixture(scope="module")
-def up(full: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A system that the installed commands have set up: two cells, a claim, a shipped ruleset."""
+def page() -> str:
+    """The guide, with free ports for the cells."""
+    text = (ROOT / "docs" / "install.md").read_text()
+    for port in ("9001", "9002"):
+        text = text.replace(port, str(unused_port()))
+    return text
+
+
+@pytest.fixture(scope="module")
+def up(full: Environment, page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """What the guide starts and sets up."""
     folder = tmp_path_factory.mktemp("up")
-    ports = {name: unused_port() for name in ("cell-1", "cell-2")}
     cells = [
-        Program(
-            full,
-            folder,
-            port,
-            "python",
-            "-m",
-            "control_plane.example_cell",
-            "--name",
-            name,
-            "--port",
-            str(port),
-        )
-        for name, port in ports.items()
+        Program(full, folder, int(line.rpartition(" ")[2]), *line.split())
+        for line in lines(page, "python -m control_plane.example_cell")
     ]
     with InstalledUp(full, folder) as system, cells[0], cells[1]:
         system.start()
-        for name, port in ports.items():
-            cellway(
-                full,
-                system,
-                "cells",
-                "add",
-                name,
-                "--address",
-                f"{name}.example",
-                "--endpoint",
-                f"127.0.0.1:{port}",
-                "--state",
-                "active",
-            )
-        cellway(full, system, "claims", "claim", "cell-2", "route:gitlab-org")
-        cellway(full, system, "rules", "apply", "gitlab", "--wait", "--timeout", "20s")
+        for start in ("cellway cells", "cellway claims", "cellway rules"):
+            for line in lines(page, start):
+                options = ("--server", str(system.api.base_url), "--timeout", "60s")
+                done = full.run(*line.split(), *options)
+                assert done.returncode == 0, done.stderr
         yield system
 
 
-def cellway(environment: Environment, up: Up, *arguments: str) -> None:
-    """Run a command against a system."""
-    done = environment.run("cellway", "--server", str(up.api.base_url), *arguments)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_shipped_ruleset_routes_a_request(up: Up) -> None:
+def test_the_request_of_the_guide_reaches_its_cell(up: Up, page: str) -> None:
+    (line,) = lines(page, "curl")
+    url = line.split()[1].replace("http://127.0.0.1:10000", up.edge)
     for _ in range(2):
-        answer = httpx.get(f"{up.edge}/gitlab-org/gitlab", trust_env=False, timeout=30)
+        answer = httpx.get(url, trust_env=False, timeout=30)
         assert (answer.status_code, answer.json()["cell"]) == (200, "cell-2")
 
 
-def test_mitmdump_finds_the_addon(full: Environment, up: Up) -> None:
-    path = full.run("cellway", "addon-path").stdout.strip()
+def test_mitmdump_finds_the_addon(full: Environment, up: Up, page: str) -> None:
+    (line,) = lines(page, "mitmdump")
+    line = line.replace("http://127.0.0.1:8000", str(up.api.base_url))
     port = unused_port()
-    command = [
-        "mitmdump",
-        "-q",
-        "-s",
-        path,
-        "--mode",
-        f"regular@{port}",
-        "--set",
-        f"confdir={full.folder}",
-        "--set",
-        f"cellway_server={up.api.base_url}",
-    ]
-    with Program(full, full.folder, port, *command):
+    command = f"exec {line} -q --mode regular@{port} --set confdir={full.folder}"
+    with Program(full, full.folder, port, "/bin/sh", "-c", command):
         proxy = f"http://127.0.0.1:{port}"
         with httpx.Client(proxy=proxy, trust_env=False, timeout=30) as client:
             answer = client.get("http://gitlab.example/gitlab-org/gitlab")

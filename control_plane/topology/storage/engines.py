@@ -40,7 +40,7 @@ def dialect_for(url: str) -> Dialect:
 
 
 def _postgresql(url: URL) -> Dialect:
-    # psycopg is an extra, and a control plane on SQLite starts sooner without it.
+    # psycopg is an extra: a control plane on SQLite does without.
     try:
         from control_plane.topology.storage.postgresql import PostgresqlDialect
     except ImportError as error:
