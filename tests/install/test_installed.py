@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.install.build import build, copy_sources, project
+from tests.install.build import ROOT, build, copy_sources, project
 from tests.install.environment import Environment
 from tests.support.child_process import ChildProcess, listens
 from tests.support.ports import unused_port
