@@ -102,7 +102,6 @@ def create_app(
     )  # fmt: skip
     state.install(app, parts)
     app.state.long_work = LongWork(refused)
-    app.state.description = None
     # Before FastAPI's own route, which would work the description out on the event loop.
     app.router.routes.insert(0, Route("/openapi.json", _description, include_in_schema=False))
     for module in _ROUTES:
@@ -123,7 +122,7 @@ def create_app(
 def _described(refused: Callable[[str], None]) -> FastAPI:
     """Return an app without operations, whose description and checks all operations share."""
     checks = (check_scope, strict_query, media_type_check(refused))
-    return FastAPI(
+    app = FastAPI(
         title="cellway",
         version="1",
         openapi_url="/openapi.json",
@@ -131,6 +130,8 @@ def _described(refused: Callable[[str], None]) -> FastAPI:
         responses=answers.PROBLEMS,
         dependencies=[Depends(check) for check in checks],
     )
+    app.state.description = None
+    return app
 
 
 async def _description(request: Request) -> Response:

@@ -37,7 +37,7 @@ MAX_CLUSTERS_OF_ALL = 5_000_000
 """Clusters of all nodes together, whether they share an `EdgeHealth` or not."""
 MAX_NAMES = 100_000
 """Different clusters: nodes that are honest name the same ones, so ten that invent theirs fit."""
-MAX_STREAMS_OF_NODE = 8
+MAX_STREAMS_OF_NODE = 16
 """Each holds a report, but one counts. After restarts, some may not be known to have ended yet."""
 _AGED_AT_ONCE = 10_000
 """Clusters whose counts one call of `Book.age` changes, which takes some 20 ms."""

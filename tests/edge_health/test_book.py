@@ -55,7 +55,7 @@ class Books(RuleBasedStateMachine):
     def join(self, node: str) -> None:
         live = [s for s, _ in self.streams if s.node == node and s.ended is None]
         if len(live) == module.MAX_STREAMS_OF_NODE:
-            with pytest.raises(LimitExceeded):
+            with pytest.raises(LimitExceeded, match="of this node"):
                 self.book.join("g", node, self.now)
             return
         reporter = self.book.join("g", node, self.now)
