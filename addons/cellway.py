@@ -57,6 +57,8 @@ class CellwayRouter:
 
     def load(self, loader: Loader) -> None:
         """Declare the options, and set those of mitmproxy that the addon needs."""
+        for problem in proxy_options.take_unreadable(ctx.options.deferred):
+            log.error("cellway: %s", visible(problem))
         proxy_options.declare(loader)
         self._taken_over = proxy_options.take_defaults_over(ctx.options)
 
@@ -78,7 +80,7 @@ class CellwayRouter:
     async def running(self) -> None:
         """Say what the addon decides by, or why it can't."""
         self._is_running = True
-        for problem in proxy_options.leftovers(ctx.options.deferred):
+        for problem in proxy_options.misspelt(ctx.options.deferred):
             log.error("cellway: %s", visible(problem))
         if self._taken_over:
             log.info("cellway: set %s, which it needs", ", ".join(self._taken_over))

@@ -23,7 +23,7 @@ import json
 import uuid
 from http import HTTPStatus
 
-from mitmproxy import http
+from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import UpstreamMode
 
 from addons.remote import address_of
@@ -112,9 +112,27 @@ def refuse_misdirected(response: http.Response) -> None:
 
 
 def answer(flow: http.HTTPFlow, refusal: Status, reason: str) -> None:
-    """Answer a flow in the cell's place, in the edge's form (RFC 9457)."""
+    """Answer a flow in the cell's place, in the edge's form (RFC 9457).
+
+    A flow whose body mitmproxy streams can't be answered: mitmproxy would fail over it and leave
+    the client waiting. Its connection is closed.
+    """
+    if _may_stream(flow.request):
+        flow.kill()
+        return
     document = {"status": refusal.code, "title": f"cellway: {reason}"}
     headers = {"content-type": "application/problem+json"}
     if refusal.retry_after is not None:
         headers["retry-after"] = str(refusal.retry_after)
     flow.response = http.Response.make(refusal.code, json.dumps(document) + "\n", headers)
+
+
+def _may_stream(request: http.Request) -> bool:
+    """Return whether mitmproxy streams the body, or may do so once more of it has come."""
+    if request.stream or not ctx.options.stream_large_bodies:
+        return bool(request.stream)
+    if "content-length" in request.headers:
+        return False
+    return "transfer-encoding" in request.headers or (
+        not request.is_http11 and request.method not in WITHOUT_BODY
+    )

@@ -6,15 +6,15 @@ that another name would be looked up; and the connection to the server that the 
 names is opened before any addon is asked, and where that server is down, the client gets no answer.
 `take_defaults_over` sets such an option if nobody has set it, and `problem` refuses another value.
 
-mitmproxy keeps quiet about an option that it does not know, and about a value that it can't read;
-`leftovers` finds those that were meant for the addon.
+mitmproxy keeps quiet about an option that it does not know, and about a value that it can't read.
+`misspelt` and `take_unreadable` find those that were meant for the addon.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ NEEDED: dict[str, tuple[Any, str]] = {
 }
 """Options of mitmproxy: the value that the addon needs, and why."""
 _TOKEN = re.compile(r"[\x21-\x7e]+\Z")
+_NUMBER = re.compile(r"-?[0-9]{1,9}\Z")
 _LIKE = 0.8
 """How alike an unknown name is to one of ours for it to be taken for a misspelling."""
 
@@ -61,18 +62,40 @@ def problem(options: Any) -> str | None:
     return next(_problems(options), None)
 
 
-def leftovers(deferred: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the options that mitmproxy has set aside.
+def take_unreadable(deferred: dict[str, Any]) -> list[str]:
+    """Take values off that mitmproxy could not read; return what is wrong with them.
+
+    It would give up loading the addon, and keep quiet about that.
 
     Args:
-        deferred: By name, what was set and belongs to no option, or was not understood.
+        deferred: By name, what was set before the addon's options were declared: texts as
+            ``--set`` has them, or a value of the configuration file.
+    """
+    found = []
+    for name, typespec, *_ in OWN:
+        texts = getattr(deferred.get(name), "val", [deferred.get(name)])
+        if name not in deferred:
+            continue
+        if len(texts) > 1:
+            found.append(f"{name} is given {len(texts)} times; give it once")
+        elif typespec is int and not _NUMBER.match(str(texts[0])):
+            found.append(f"{name}={texts[0]} is no number")
+        else:
+            continue
+        del deferred[name]
+    return found
+
+
+def misspelt(deferred: Iterable[str]) -> list[str]:
+    """Return what is wrong with the options that belong to nobody, if they look like the addon's.
+
+    Args:
+        deferred: The names of options that mitmproxy does not know.
     """
     own = [name for name, *_ in OWN]
     found = []
     for name in deferred:
-        if name in own:
-            found.append(f"the value of {name} can't be read; see --options for what it takes")
-        elif name.startswith("cellway") or difflib.get_close_matches(name, own, cutoff=_LIKE):
+        if name.startswith("cellway") or difflib.get_close_matches(name, own, cutoff=_LIKE):
             meant = difflib.get_close_matches(name, own, n=1, cutoff=0.0)
             found.append(f"there is no option {name}; do you mean {meant[0]}?")
     return found
