@@ -66,7 +66,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def test_a_cells_certificate_is_checked_for_the_cells_name(system: System, tmp_path: Path) -> None:
     with tls_cell(tmp_path) as port:
-        system.add_cell("tls", port, tls={"server_name": "c.example", "ca_file": "/none"})
+        system.add_cell(
+            "tls", port, tls={"server_name": "c.example", "ca_file": str(tmp_path / "ca")}
+        )
         system.claim("tls", "route:secure")
         trust = ("--set", f"ssl_verify_upstream_trusted_ca={tmp_path / 'ca'}")
         with mitmdump(system, REVERSE, tmp_path, *trust) as trusting:
