@@ -1,6 +1,6 @@
 """mitmproxy addon that sends each flow to the cell that the edge would choose, and says why.
 
-    mitmdump -s addons/cellway.py --mode reverse:http://127.0.0.1:1
+    mitmdump -s "$(cellway addon-path)" --mode reverse:http://127.0.0.1:1
 
 `control_plane.routing` decides here too, with the cells, active ruleset and claims that the
 server's REST API gives. Each decision is a line of mitmproxy's log (`addons.decision_line`). It

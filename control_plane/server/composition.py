@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
+from importlib.util import find_spec
 
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
@@ -35,7 +36,7 @@ from control_plane.server.topology_role import (
     watch_cells,
 )
 from control_plane.server.xds_role import XdsRole
-from control_plane.settings import Settings, check_exposure
+from control_plane.settings import BadSetting, Settings, check_exposure
 from control_plane.topology import Topology
 from control_plane.topology.values.endpoint_policy import (
     DENIED_BY_DEFAULT,
@@ -70,6 +71,8 @@ def _check(settings: Settings) -> None:
     """Raise what `running` would raise for these settings, before anything has started."""
     check_exposure(settings)
     check_advertised(settings)
+    if settings.redis_url is not None and find_spec("redis") is None:
+        raise BadSetting('redis_url: the client of Redis is missing: pip install "cellway[redis]"')
     security = security_of(settings)
     if security is not None:
         security.files.read()
