@@ -26,6 +26,11 @@ GRPC_PORT = "--grpc-port (CELLWAY_GRPC_PORT)"
 CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
 
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<before>postgres[^:]*://(?:[^@/?]*@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?:/(?P<path>[^?]*))?"
+    r"(?:\?(?P<query>.*))?\Z"
+)
+
 
 MIN_TOKEN_CHARS = 16
 MAX_TOKEN_CHARS = 1024
@@ -68,6 +73,11 @@ class Settings(BaseSettings):
     and once more for commits and rollbacks. Further calls get RESOURCE_EXHAUSTED."""
     grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
     """How many calls and streams of any kind run at once; each Envoy holds one or two streams."""
+    grpc_max_rpcs_per_certificate: int = Field(default=1_000, ge=1, le=1_000_000)
+    """How many of them one client may have that shows a certificate; those with the same names
+    count as one client. Further ones get RESOURCE_EXHAUSTED."""
+    grpc_max_rpcs_per_address: int = Field(default=4_000, ge=1, le=1_000_000)
+    """The same for all clients without a certificate at one address."""
     grpc_tls_certificate: Path | None = None
     """The server's certificate (PEM). With its key and the authorities that sign the clients'
     certificates, gRPC has mutual TLS."""
@@ -172,6 +182,8 @@ class Settings(BaseSettings):
     sequence_mark_file: Path | None = None
     """The file with the highest id ever allotted, outside the database. Default: beside a SQLite
     file; in ``data_dir`` for PostgreSQL. Don't restore it together with the database."""
+    new_database: bool = False
+    """Whether to make a new database although the mark file says that there has been one."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=60)
     """How often the publisher looks for commits of other processes."""
     changes_kept_days: float = Field(default=90, ge=0, le=36_500)
@@ -209,6 +221,11 @@ class Settings(BaseSettings):
     @classmethod
     def _api_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_api_host(host) for host in hosts)
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, url: str) -> str:
+        return single_authority(url)
 
     @field_validator("database_url", "redis_url")
     @classmethod
@@ -434,6 +451,19 @@ def _api_host(host: str) -> str:
         if _HOST_NAME.match(text):
             return text
     raise ValueError(f"{host!r}: give a host's name or IP address, without scheme, port or *")
+
+
+def single_authority(url: str) -> str:
+    """Return a database URL with several hosts, as libpq has them, in the form of SQLAlchemy.
+
+    ``postgresql://u@a:1,b:2/db`` becomes ``postgresql://u@/db?host=a:1&host=b:2``. Others stay.
+    """
+    found = _SEVERAL_HOSTS.match(url)
+    if found is None:
+        return url
+    hosts = "&".join(f"host={host}" for host in found["hosts"].split(","))
+    rest = f"{hosts}&{found['query']}" if found["query"] else hosts
+    return f"{found['before']}/{found['path'] or ''}?{rest}"
 
 
 def _resolver(server: str) -> tuple[str, int]:

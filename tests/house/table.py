@@ -6,6 +6,7 @@ from tests.house.rooms import Room, room
 
 ROOMS: list[Room] = [
     room("control_plane/names.py"),
+    room("control_plane/foreign_text.py"),
     room("control_plane/process/"),
     room("control_plane/settings.py"),
     room("control_plane/routing/", imports=["names"]),
@@ -61,7 +62,10 @@ ROOMS: list[Room] = [
     room("control_plane/topology/", imports=["names", "topology"]),
     room("control_plane/edge_health/"),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
-    room("control_plane/classifier/", imports=["names", "process", "routing", "topology"]),
+    room(
+        "control_plane/classifier/",
+        imports=["foreign_text", "names", "process", "routing", "topology"],
+    ),
     room("control_plane/grpc_api/", imports=["names", "process", "topology"]),
     room("control_plane/jobs/", imports=["edge_health", "names", "topology"]),
     room("control_plane/metrics/", imports=["names", "routing", "topology/values"]),
@@ -77,7 +81,7 @@ ROOMS: list[Room] = [
             "xds/fleet",
         ],
     ),
-    room("control_plane/cli/", imports=["cli", "names", "routing"]),
+    room("control_plane/cli/", imports=["cli", "foreign_text", "names", "routing"]),
     room(
         "control_plane/cli/rule_cases.py",
         "control_plane/cli/rule_case_results.py",
@@ -89,6 +93,7 @@ ROOMS: list[Room] = [
             "cli",
             "compiler",
             "edge_agent",
+            "foreign_text",
             "names",
             "process",
             "server",

@@ -18,6 +18,7 @@ from control_plane.classifier.cache.tiered import open_cached_lookup
 from control_plane.classifier.decide import Decider
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.metrics import ClassifierMetrics
+from control_plane.foreign_text import log_to_stderr
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.topology import Topology
 
@@ -52,7 +53,7 @@ def main() -> None:
     - CELLWAY_REDIS_URL, if there is a Redis;
     - PROMETHEUS_MULTIPROC_DIR, where the counts go.
     """
-    logging.basicConfig(level=logging.WARNING)
+    log_to_stderr(logging.WARNING)
     slot = int(sys.argv[2])
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
     sock = socket.socket(fileno=int(sys.argv[1]))
