@@ -108,6 +108,24 @@ class Settings(BaseSettings):
     from restart to restart, up to 5 s."""
     classifier_protocol: Literal["http", "grpc"] = "http"
     classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
+    classifier_secret_demanded: bool = True
+    """Whether only edges get answers: they show a secret that they are sent by xDS. Set it to false
+    while the fleet has Envoys that refuse the filter that sends it."""
+    classifier_max_connections: int = Field(default=4096, ge=16, le=100_000)
+    """How many connections each classifier process holds, as far as its limit of open files allows.
+    At most 512 of them are of callers that have not shown the secret yet."""
+    classifier_max_peer_connections: int = Field(default=2048, ge=16, le=100_000)
+    """How many of them one address may hold (of IPv6, one network of 64 bits)."""
+    classifier_tls_certificate: Path | None = None
+    """The classifier's certificate (PEM), for TLS over HTTP. The file is read again when it
+    changes."""
+    classifier_tls_key: Path | None = None
+    classifier_tls_ca: Path | None = None
+    """The authorities (PEM) by which Envoys check that certificate. They are sent to Envoys when
+    the control plane starts."""
+    classifier_tls_name: str | None = None
+    """The subjectAltName that it must have: a DNS name or an IP address. Default: the address at
+    which Envoys reach the classifier."""
     edge_host: str = "127.0.0.1"
     """Where Envoys listen: an IP address or ``localhost``. With ``::`` they take IPv4 too."""
     edge_port: int = Field(default=10000, ge=0, le=65535)
@@ -355,6 +373,22 @@ class Settings(BaseSettings):
                 raise ValueError(
                     "oidc_jwks: give an https URL or a file; whoever changes the keys is an admin"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _classifier_tls(self) -> Settings:
+        """Where TLS is asked for, each role must have the files of its side."""
+        pair = (self.classifier_tls_certificate, self.classifier_tls_key)
+        if not any(pair) and self.classifier_tls_ca is None:
+            return self
+        if self.classifier_protocol == "grpc":
+            raise ValueError("classifier_tls_… needs classifier_protocol http")
+        if any(pair) != all(pair) or ("classifier" in self.roles and not all(pair)):
+            raise ValueError("classifier_tls_certificate and classifier_tls_key belong together")
+        if "xds" in self.roles and self.classifier_tls_ca is None:
+            raise ValueError(
+                "classifier_tls_ca is missing: Envoys would not trust the classifier's certificate"
+            )
         return self
 
     @property

@@ -110,3 +110,32 @@ def test_other_database_urls_stay_as_they_are(url: str) -> None:
 def test_a_database_url_that_cannot_be_read_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ValidationError, match=r"CELLWAY_DATABASE_URL is (no URL|empty)"):
         Settings(database_url=url)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"classifier_tls_certificate": "c"}, "belong together"),
+        ({"classifier_tls_key": "k", "roles": ("xds",)}, "belong together"),
+        ({"classifier_tls_ca": "a"}, "belong together"),
+        (
+            {"classifier_tls_certificate": "c", "classifier_tls_key": "k"},
+            "classifier_tls_ca is missing",
+        ),
+        (
+            {"classifier_tls_ca": "a", "classifier_protocol": "grpc"},
+            "needs classifier_protocol http",
+        ),
+    ],
+)
+def test_the_files_of_the_classifiers_tls_belong_together(
+    given: dict[str, Any], error: str
+) -> None:
+    with pytest.raises(ValidationError, match=error):
+        Settings(**given)
+
+
+def test_each_side_of_the_classifiers_tls_needs_its_own_files() -> None:
+    assert Settings(roles=("xds",), classifier_tls_ca="a").classifier_tls_ca
+    pair = {"classifier_tls_certificate": "c", "classifier_tls_key": "k"}
+    assert Settings(roles=("classifier",), **pair).classifier_tls_key

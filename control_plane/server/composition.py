@@ -18,7 +18,11 @@ from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import host_port, is_of_this_machine
 from control_plane.process.loop_lag import LoopLag
 from control_plane.server.api_role import ApiRole, api_tls
-from control_plane.server.classifier_role import GrpcClassifier, start_classifier
+from control_plane.server.classifier_role import (
+    GrpcClassifier,
+    check_classifier_tls,
+    start_classifier,
+)
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import LOOPBACK_ONLY, GrpcListener, security_of
 from control_plane.server.plane import Running
@@ -70,6 +74,7 @@ def _check(settings: Settings) -> None:
     tls = api_tls(settings)
     if tls is not None:
         tls.read()
+    check_classifier_tls(settings)
 
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from control_plane.topology import changes, rulesets
+from control_plane.topology import changes, edge_secrets, rulesets
 from control_plane.topology.cells import CellCache, Cells, EdgeHealth, Sequences
 from control_plane.topology.claims import (
     Bulk,
@@ -72,6 +72,7 @@ class Topology:
         self.changes = changes.Changes(store)
         self.operations = Operations(store)
         self.tokens = Tokens(store)
+        self.edge_secrets = edge_secrets.EdgeSecrets(store)
         self.idempotency = Answers(store)
 
     @classmethod
@@ -180,7 +181,7 @@ class Topology:
             return changes.revision(connection)
 
     def snapshot(self) -> TopologySnapshot:
-        """Return cells, active ruleset and epochs at one revision."""
+        """Return cells, active ruleset, epochs and the edges' secret at one revision."""
         with self._store.read() as connection:
             revisions = changes.revisions(connection)
             return TopologySnapshot(
@@ -188,4 +189,5 @@ class Topology:
                 self._cell_cache.read(connection, revisions.revision),
                 rulesets.active(connection),
                 all_epochs(connection),
+                edge_secrets.current(connection),
             )

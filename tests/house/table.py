@@ -25,6 +25,7 @@ ROOMS: list[Room] = [
         "control_plane/topology/cells/",
         "control_plane/topology/lookup/",
         "control_plane/topology/changes.py",
+        "control_plane/topology/edge_secrets.py",
         "control_plane/topology/operations.py",
         "control_plane/topology/rulesets.py",
         "control_plane/topology/tokens.py",

@@ -112,6 +112,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0024",
         "0025",
         "0026",
+        "0027",
     )
     migrate(store.engine)
     store.close()
