@@ -19,6 +19,8 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from control_plane.setting_sources import PREFIX, TOML_FILE, Environment
+
 Role = Literal["api", "xds", "classifier", "topology"]
 API_PORT = "--api-port (CELLWAY_API_PORT)"
 """How an error message names the setting that the operator can change."""
@@ -42,15 +44,20 @@ class Settings(BaseSettings):
     """Everything that can be set. Port 0 means any free one; it is printed at the start."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CELLWAY_",
-        toml_file="cellway.toml",
+        env_prefix=PREFIX,
+        toml_file=TOML_FILE,
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
     )
 
-    database_url: str = Field(default="sqlite:///.cellway/cellway.db", repr=False)
-    """Left out where settings are printed, because it may hold a password."""
+    data_dir: Path = Path(".cellway")
+    """The directory of what is kept on this machine."""
+    database_url: str = Field(
+        default_factory=lambda settings: database_in(settings.get("data_dir", Path())), repr=False
+    )
+    """Default: the file cellway.db in ``data_dir``. It is left out where settings are printed,
+    because it may hold a password."""
     redis_url: str | None = Field(default=None, repr=False)
     """redis://, rediss:// or unix://. With PostgreSQL, classifiers share look-ups there."""
     roles: tuple[Role, ...] = ALL_ROLES
@@ -196,7 +203,6 @@ class Settings(BaseSettings):
     """The claim that the audit shows, as ``oidc:VALUE``; ``sub`` where it is missing."""
     force_shrink: bool = False
     """Whether to publish a snapshot that lacks most of the cells of the one before."""
-    data_dir: Path = Path(".cellway")
     sequence_mark_file: Path | None = None
     """The file with the highest id ever allotted, outside the database. Default: beside a SQLite
     file; in ``data_dir`` for PostgreSQL. Don't restore it together with the database."""
@@ -239,6 +245,13 @@ class Settings(BaseSettings):
     @classmethod
     def _api_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_api_host(host) for host in hosts)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _data_dir(cls, directory: Path) -> Path:
+        if "?" in str(directory):
+            raise ValueError("a directory with a ? in its path can't hold a database; take another")
+        return directory
 
     @field_validator("database_url")
     @classmethod
@@ -291,12 +304,12 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources, those that win first."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, Environment(settings_cls), TomlConfigSettingsSource(settings_cls)
 
     @field_validator("edge_dns_resolvers")
     @classmethod
@@ -485,6 +498,11 @@ def _api_host(host: str) -> str:
         if _HOST_NAME.match(text):
             return text
     raise ValueError(f"{host!r}: give a host's name or IP address, without scheme, port or *")
+
+
+def database_in(directory: Path) -> str:
+    """Return the URL of the SQLite file in a data directory."""
+    return f"sqlite:///{directory / 'cellway.db'}"
 
 
 def single_authority(url: str) -> str:

@@ -44,7 +44,7 @@ def resource(*segments: str) -> str:
 
 def _not_utf8(error: UnicodeEncodeError) -> Failure:
     """Return the failure for text that no server can be sent, such as an argument in Latin-1."""
-    return Failure(f"{ascii(str(error.object)[:100])} is not UTF-8; write it in UTF-8", Exit.USAGE)
+    return Failure(f"{str(error.object)[:100]!a} is not UTF-8; write it in UTF-8", Exit.USAGE)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,9 @@ class Client:
         if isinstance(error, httpx.ProxyError):
             text = f"the proxy in HTTPS_PROXY or ALL_PROXY does not lead to {self._server}: {error}"
             return Failure(f"{text}; set NO_PROXY to go without it")
-        if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        if isinstance(error, httpx.TimeoutException) and not isinstance(
+            error, httpx.ConnectTimeout
+        ):
             done = "" if method == "GET" else "; what was asked may have been done"
             text = f"{self._server} does not answer: nothing came for {answer_s:g} s{done}"
             return Failure(f"{text}; look at its log", Exit.TIMED_OUT)
@@ -188,7 +190,8 @@ def _checked(token: str) -> str:
         text = "the token is empty: set CELLWAY_TOKEN (or --token), or leave it out altogether"
         raise Failure(text, Exit.USAGE)
     if not all("!" <= one <= "~" for one in token):
-        text = "the token has a space or another character that no token has; copy it again"
+        text = "the token has a space or another character that no token has: copy it again"
+        text = f"{text} (CELLWAY_TOKEN or --token)"
         raise Failure(text, Exit.USAGE)
     return token
 

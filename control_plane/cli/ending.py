@@ -62,7 +62,7 @@ def _status_of(command: Callable[[], None]) -> int:
     except OSError as error:
         raise failure_of_system(error) from error
     except UnicodeEncodeError as error:
-        text = f"{ascii(str(error.object)[:100])} can't be written as {error.encoding}"
+        text = f"{str(error.object)[:100]!a} can't be written as {error.encoding}"
         raise Failure(f"{text}: write it in UTF-8, and set LC_ALL=C.UTF-8", Exit.USAGE) from error
     except Exception as error:
         raise _fault(error) from error
@@ -73,13 +73,14 @@ def failure_of_system(error: OSError) -> Failure:
     """Return an error of the operating system as a failure that names the file, if it has one."""
     what = str(error.strerror or error)
     if error.filename is None:
-        # Our own errors have a whole sentence there; a bare one comes from writing the output.
-        bare = error.errno is not None and what == os.strerror(error.errno)
-        return Failure(f"can't write the output: {what}" if bare else what)
+        of_output = error.errno in _OF_OUTPUT and what == os.strerror(error.errno or 0)
+        return Failure(f"can't write the output: {what}" if of_output else what)
     hint = _HINTS.get(error.errno or 0, "")
     return Failure(f"{os.fsdecode(error.filename)}: {what}{hint}")
 
 
+_OF_OUTPUT = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT, errno.EFBIG})
+"""An error of a file that has no name is one of the output. Our own have a whole sentence."""
 _HINTS = {
     errno.EACCES: "; give yourself the right, or choose another place",
     errno.EROFS: "; choose a place that can be written",
@@ -98,8 +99,7 @@ def _fault(error: Exception) -> Failure:
     kind = type(error).__name__
     said = " ".join(str(error).split())[:300]
     return Failure(
-        f"this is a fault of cellway itself: {kind}: {said}\n"
-        f"  report it, with what {DEBUG}=1 shows"
+        f"this is a fault of cellway itself: {kind}: {said}\n  report it, with what {DEBUG}=1 shows"
     )
 
 
@@ -132,7 +132,7 @@ def _open_streams() -> None:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
             mode = "r" if number == 0 else "w"
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: PTH123, SIM115
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # An ASCII terminal shows "\u2192" for an arrow, rather than nothing at all.

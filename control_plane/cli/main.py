@@ -37,7 +37,7 @@ _HELP = """Cell-based routing for Envoy.
 The options below may stand before or after a command: cellway cells list -o json
 
 Exit statuses: 0 done, 1 error, 2 wrong usage (of diff: there are differences), 3 not found,
-4 conflict, 5 denied, 6 refused, 7 timed out.
+4 conflict, 5 denied, 6 refused, 7 timed out, 130 Ctrl-C, 141 the reader of the output has ended.
 """
 # Without rich's boxes an option is never cut, however narrow the terminal is.
 app = typer.Typer(

@@ -20,4 +20,4 @@ def test_everything_that_is_wrong_is_said_in_a_line_each() -> None:
     assert raised.value.status is Exit.USAGE
     heading, *lines = str(raised.value).splitlines()
     assert heading == "the configuration is wrong"
-    assert [line.partition(":")[0].strip() for line in lines] == ["api_port", "drain_s"]
+    assert [line.partition(":")[0].strip() for line in lines] == ["--api-port", "--drain-s"]
