@@ -256,6 +256,8 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database(cls, url: str) -> str:
+        if re.match(r"sqlite(\+\w+)?://(/:memory:)?\Z", url):
+            raise ValueError("other processes can't read a database in memory: write sqlite:///FILE")
         return single_authority(url)
 
     @field_validator("database_url", "redis_url")

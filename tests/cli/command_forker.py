@@ -8,6 +8,7 @@ to start. ``python -m tests.cli.command_forker`` is the process that forks; `For
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -18,12 +19,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import typer
+
 import control_plane.cli.local.agent
-import control_plane.cli.local.bootstrap
 import control_plane.cli.local.retention
 import control_plane.cli.local.system
 import control_plane.cli.rule_case_results  # noqa: F401 - loaded once, for all that are forked
 from control_plane.cli import client, main
+from control_plane.cli.local import bootstrap
 
 TREE = Path(__file__).parents[2]
 TIMEOUT_S = 30
@@ -82,9 +85,9 @@ def _become(run: dict[str, Any]) -> None:
         os.close(number)
         if run[name]:
             os.open(run[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        stream = open(number, "w", encoding=encoding, closefd=False) if run[name] else None  # noqa: PTH123, SIM115
+        stream = open(number, "w", encoding=encoding, closefd=False) if run[name] else None  # noqa: SIM115
         setattr(sys, name, stream)
-    sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     os.chdir(run["cwd"])
     if run["remove_cwd"]:
         Path(run["cwd"]).rmdir()
@@ -114,6 +117,21 @@ def _run(run: dict[str, Any]) -> None:
 
 def serve() -> None:
     """Fork a process for each line of stdin; answer with its status."""
+    # What each command would do anew, and what the protobuf messages of a bootstrap load.
+    main.app = typer.main.get_command(main.app)  # type: ignore[assignment]
+    bootstrap.bootstrap(
+        node_id="n",
+        group="g",
+        xds=("h", 1),
+        admin="a",
+        stats_port=None,
+        delta=True,
+        tls_files=None,
+        tls_server_name="",
+    )
+    # A collection in a child would copy every page.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         process = os.fork()
         if process == 0:

@@ -18,7 +18,7 @@ TAKEN = "{taken}"
 NEW = "{new}"
 """Stands for a path where nothing is yet."""
 RUNS_FOR_EVER = {
-    "up": ["--edge-port", TAKEN],
+    "up": ["--edge-port", "0", "--classifier-port", TAKEN],
     "serve": ["--classifier-port", TAKEN],
     "envoy agent": ["--snapshot-dir", NEW, "--listen", "127.0.0.1:" + TAKEN],
 }

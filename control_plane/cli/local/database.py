@@ -13,7 +13,7 @@ from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.settings import settings_of
 from control_plane.process.private_files import only_private_files
 from control_plane.settings import Settings
-from control_plane.topology import Reject, Topology
+from control_plane.topology import MigrationsPending, Reject, Topology
 from control_plane.topology.maintenance import backup
 from control_plane.topology.maintenance import restore as restoring
 from control_plane.topology.storage import dialect_of, spellings
@@ -57,7 +57,7 @@ def topology_failures(url: str | None = None) -> Iterator[None]:
 def failure_of(error: TopologyError, url: str | None) -> Failure:
     """Return an error of the topology as a failure."""
     text = " ".join(str(error).split())
-    if url is not None and isinstance(error, DatabaseFailed | Unavailable):
+    if url is not None and isinstance(error, DatabaseFailed | MigrationsPending | Unavailable):
         text += f"; the database is {without_password(url)} (--database-url, CELLWAY_DATABASE_URL)"
     statuses = [status for kind, status in _STATUS.items() if isinstance(error, kind)]
     return Failure(text, *statuses[:1])
@@ -133,7 +133,8 @@ def advance(url: str, above: int) -> int:
     """Take a revision above another, and return it."""
     with topology_failures(url), contextlib.closing(Store(url)) as store:
         if pending := pending_migrations(store.engine):
-            raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
+            shown = without_password(url)
+            raise Failure(f"{shown} lacks {', '.join(pending)}; run cellway db migrate")
         return backup.advance(store, above)
 
 
