@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
@@ -19,7 +19,8 @@ class Environment(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Return a list or mapping that a variable has as text."""
         text = value.strip() if isinstance(value, str) else "["
-        if text.startswith(("[", "{")):
+        # What may be one text, such as a pattern, may have commas of its own.
+        if text.startswith(("[", "{")) or str in get_args(field.annotation):
             return super().decode_complex_value(field_name, field, value)
         return [part.strip() for part in text.split(",") if part.strip()]
 

@@ -257,7 +257,9 @@ class Settings(BaseSettings):
     @classmethod
     def _database(cls, url: str) -> str:
         if re.match(r"sqlite(\+\w+)?://(/:memory:)?\Z", url):
-            raise ValueError("other processes can't read a database in memory: write sqlite:///FILE")
+            raise ValueError(
+                "other processes can't read a database in memory: write sqlite:///FILE"
+            )
         return single_authority(url)
 
     @field_validator("database_url", "redis_url")

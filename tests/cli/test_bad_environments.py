@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -72,7 +73,7 @@ class Place:
     taken: int
     numbers: Iterator[int]
 
-    def run(self, command: Command, *more: str, stdin_file: str = "", **run: object) -> Told:
+    def run(self, command: Command, *more: str, stdin_file: str = "", **run: Any) -> Told:
         """Run a command here; ``run`` has fields of `Run`."""
         number = next(self.numbers)
         cwd = self.path / f"cwd-{number}"
@@ -88,7 +89,7 @@ class Place:
         for name, value in stands_for.items():
             arguments = [one.replace(name, value) for one in arguments]
         given = Run(arguments, str(cwd), self.environment(), stderr=str(cwd / "stderr"))
-        changed = replace(given, **run)  # type: ignore[arg-type]
+        changed = replace(given, **run)
         if stdin_file:
             (cwd / "cellway.toml").write_text(stdin_file)
         if changed.remove_cwd:
