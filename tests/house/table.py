@@ -8,7 +8,7 @@ ROOMS: list[Room] = [
     room("control_plane/names.py"),
     room("control_plane/foreign_text.py"),
     room("control_plane/process/"),
-    room("control_plane/settings.py", "control_plane/setting_sources.py"),
+    room("control_plane/settings/"),
     room("control_plane/routing/", imports=["names"]),
     room("control_plane/compiler/", imports=["names", "routing"]),
     room("control_plane/xds/", imports=["names"]),

@@ -18,8 +18,8 @@ from pydantic_settings import SettingsError
 
 from control_plane.cli.failure import Exit, Failure
 from control_plane.cli.output import messages
-from control_plane.setting_sources import PREFIX, TOML_FILE, origin_of
 from control_plane.settings import Settings
+from control_plane.settings.sources import PREFIX, TOML_FILE, origin_of
 
 MAX_SHOWN = 3
 """How many wrong settings are shown at once."""

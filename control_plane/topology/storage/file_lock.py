@@ -19,7 +19,7 @@ from typing import Final
 from control_plane.topology.storage.driver_errors import trouble_of
 from control_plane.topology.values.errors import Refused, Unavailable
 
-WAIT_S: Final = 10.0
+RESTORE_WAIT_S: Final = 10.0
 """How long a program that starts waits for a restore."""
 _PAUSE_S = 0.05
 _UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
@@ -49,7 +49,7 @@ def lock_shared(database: Path, *, make: bool) -> FileLock:
     Where it can't be made, as in a directory that may not be written, there is no restore either.
 
     Raises:
-        Unavailable: a restore is under way, and has not ended within `WAIT_S`.
+        Unavailable: a restore is under way, and has not ended within `RESTORE_WAIT_S`.
     """
     path = lock_path(database)
     try:
@@ -60,7 +60,7 @@ def lock_shared(database: Path, *, make: bool) -> FileLock:
         if error.errno in _UNWRITABLE:
             return FileLock(None)
         raise trouble_of(error, path) from error
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + RESTORE_WAIT_S
     while not _locked(descriptor, fcntl.LOCK_SH):
         if time.monotonic() > deadline:
             os.close(descriptor)

@@ -104,7 +104,7 @@ def test_a_program_that_does_not_know_the_lock_is_noticed_too(live: Path, tmp_pa
 def test_nobody_opens_a_database_during_its_restore(
     live: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control_plane.topology.storage.file_lock.WAIT_S", 0.1)
+    monkeypatch.setattr("control_plane.topology.storage.file_lock.RESTORE_WAIT_S", 0.1)
     lock = live.with_name("live.db.lock")
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
