@@ -84,7 +84,11 @@ def _become(run: dict[str, Any]) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.close(number)
         if run[name]:
-            os.open(run[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            file = os.open(run[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            # The lowest free number is another one if stdout is closed.
+            if file != number:
+                os.dup2(file, number)
+                os.close(file)
         stream = open(number, "w", encoding=encoding, closefd=False) if run[name] else None  # noqa: SIM115
         setattr(sys, name, stream)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
@@ -129,6 +133,7 @@ def serve() -> None:
         tls_files=None,
         tls_server_name="",
     )
+    "x".encode("idna")
     # A collection in a child would copy every page.
     gc.collect()
     gc.freeze()

@@ -254,12 +254,14 @@ def test_names_outside_ascii(place: Place) -> None:
     ("stdout", "says"), [("/dev/full", "No space left"), ("", "Bad file desc")]
 )
 def test_an_output_that_can_t_be_written(place: Place, stdout: str, says: str) -> None:
-    ends = [place.run(one, stdout=stdout) for one in COMMANDS if not one.runs_for_ever]
+    turn = bool(stdout)
+    always = {"cells list", "claims export", "envoy bootstrap"}
+    some = [one for one in COMMANDS if one.name in always]
+    some += [one for one in COMMANDS[turn::2] if not one.runs_for_ever and one not in some]
+    ends = [place.run(one, stdout=stdout) for one in some]
     assert faults(told.fault() for told in ends) == []
     writing = [told for told in ends if told.status == Exit.ERROR and says in str(told.lines)]
-    assert {"cells list", "claims export", "envoy bootstrap"} <= {
-        one.command.name for one in writing
-    }
+    assert always <= {one.command.name for one in writing}
 
 
 @pytest.mark.parametrize(
