@@ -20,7 +20,6 @@ from control_plane.cli.output import messages
 from control_plane.names import MAX_LINE_BYTES, NEXT_HEADER
 
 STDOUT = "-"
-NDJSON = "application/x-ndjson"
 
 
 def export_claims(
@@ -52,7 +51,7 @@ def _pages(client: Client, after: str | None) -> Iterator[bytes]:
     """Yield whole lines, page after page, from after a cursor to the end."""
     while True:
         page = client.call("GET", "/v1/claims/export", params={"after": after})
-        if not page.headers.get("content-type", "").startswith(NDJSON):
+        if not page.headers.get("content-type", "").startswith("application/x-ndjson"):
             raise not_ours(page)
         yield page.content
         after = page.headers.get(NEXT_HEADER)

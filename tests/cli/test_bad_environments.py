@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,10 +107,14 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    path = tmp_path_factory.mktemp("place")
-    for parent in (path, *path.parents[:2]):
-        parent.chmod(0o755)
+def place() -> Iterator[Place]:
+    # Not in pytest's directory, which other users may not enter.
+    with tempfile.TemporaryDirectory(prefix="cellway-place-") as directory:
+        yield from place_in(Path(directory))
+
+
+def place_in(path: Path) -> Iterator[Place]:
+    path.chmod(0o755)
     (path / "corrupt.db").write_text("this is no database" * 100)
     (path / "topology.json").write_text('{"cells": []}')
     (path / "claims.ndjson").write_text('{"bucket": "route", "value": "b", "cell": "c1"}\n')
@@ -168,8 +173,10 @@ def test_a_misspelt_server(place: Place, server: str) -> None:
 def newer(path: Path) -> str:
     url = f"sqlite:///{path}/newer.db"
     Topology.open(url).close()
-    with create_engine(url).begin() as connection:
+    engine = create_engine(url)
+    with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
     return url
 
 
