@@ -32,6 +32,7 @@ import httptools
 from control_plane import names
 from control_plane.classifier.answerer import Answerer, unable
 from control_plane.classifier.cache.tiered import CachedLookup
+from control_plane.process.http_faults import TLS_HANDSHAKE, fault_of, problem_response
 from control_plane.routing.model import Request
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,9 @@ HTTP/2 allows any method, and any byte in a query.
 _MAX_NAMES = 1024
 _NAMES: dict[bytes, str] = {}
 """Names of headers as the evaluator has them. To look one up costs less than to convert it."""
-_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_TOO_LARGE = b"HTTP/1.1 431 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_LARGE = problem_response(
+    431, f"a question is larger than {MAX_REQUEST_BYTES} bytes: send fewer headers", "too-large"
+)
 _FAILED = unable("the classifier failed")
 
 
@@ -140,8 +142,8 @@ class HttpConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             # The question itself is answered, but nothing is upgraded here.
             self._close_after_answers()
-        except httptools.HttpParserError:
-            self._refuse(_BAD_REQUEST)
+        except httptools.HttpParserError as error:
+            self._refuse(problem_response(400, fault_of(data, error), "malformed"))
         if self._received > MAX_REQUEST_BYTES:
             self._refuse(_TOO_LARGE)
 
@@ -155,6 +157,9 @@ class HttpConnection(asyncio.Protocol):
         if data.startswith(b"GET /") and b" HTTP/1.1\r\n" in data and data.isascii():
             return data
         if b"\n" not in data:
+            if data.startswith(TLS_HANDSHAKE):
+                # It may never have a line's end, and somebody waits to be told.
+                return data
             self._start = data
             return b""
         line = _LINE.match(data)
