@@ -55,6 +55,12 @@ class FleetDocument(Document):
     cells: list[CellAtEdges]
 
 
+class Alive(Document):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
 class Ready(Document):
     """Whether the control plane is ready. ``alarm`` says why it is not."""
 
