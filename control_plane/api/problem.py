@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from control_plane.api.middleware.methods import allowed_methods
+from control_plane.api.allowed_methods import allowed_methods
 from control_plane.routing.rules.lint import Finding
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.topology.values.errors import (

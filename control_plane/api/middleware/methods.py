@@ -13,24 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute
 
+from control_plane.api.allowed_methods import allowed_methods
 from control_plane.api.middleware.asgi import App, Message, Receive, Send
-
-_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
-
-
-def allowed_methods(routes: Sequence[BaseRoute], scope: Message) -> list[str]:
-    """Return the methods that may be sent to a request's path, sorted; none if nothing is there."""
-    path = {name: scope[name] for name in ("type", "path", "root_path", "headers")}
-    taken = {
-        method
-        for method in _METHODS
-        if any(route.matches({**path, "method": method})[0] is Match.FULL for route in routes)
-    }
-    if not taken:
-        return []
-    return sorted(taken | {"OPTIONS"} | ({"HEAD"} if "GET" in taken else set()))
 
 
 class Methods:
