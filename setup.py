@@ -28,5 +28,8 @@ package_dir = shipped_folders()
 setup(
     packages=[*find_namespace_packages(include=["control_plane*"]), *package_dir],
     package_dir=package_dir,
-    package_data={"": ["py.typed", "*.pyi", "*.mako"]} | {name: ["*.*"] for name in package_dir},
+    package_data={
+        "": ["py.typed", "*.pyi", "*.mako", "*.css", "*.js", "*.html", "*.txt", "LICENSE*"]
+    }
+    | {name: ["*.*"] for name in package_dir},
 )
