@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 
-from fastapi import Depends, FastAPI, Request
-from starlette.responses import Response
-from starlette.routing import Route
+from fastapi import Depends, FastAPI
 
-from control_plane.api import problem, security_scheme, state
+from control_plane.api import description, documentation, problem, state
 from control_plane.api.auth import check_scope
 from control_plane.api.background import OperationRunner
 from control_plane.api.callers import Callers
@@ -17,10 +15,11 @@ from control_plane.api.middleware.authentication import Authentication
 from control_plane.api.middleware.body_limit import BodyLimit
 from control_plane.api.middleware.idempotency import Idempotency
 from control_plane.api.middleware.media_type import media_type_check
+from control_plane.api.middleware.methods import Methods
+from control_plane.api.middleware.not_modified import NotModified
 from control_plane.api.middleware.own_origin import OwnOrigin
 from control_plane.api.middleware.strict_query import strict_query
 from control_plane.api.oidc.verifier import OidcVerifier
-from control_plane.api.rendering import rendered
 from control_plane.api.routes import (
     audit,
     bulk,
@@ -102,15 +101,16 @@ def create_app(
     )  # fmt: skip
     state.install(app, parts)
     app.state.long_work = LongWork(refused)
-    # Before FastAPI's own route, which would work the description out on the event loop.
-    app.router.routes.insert(0, Route("/openapi.json", _description, include_in_schema=False))
+    documentation.install(app, app.state.long_work)
     for module in _ROUTES:
         app.include_router(module.router)
     if gateway is not None:
         app.include_router(classify.router)
     problem.install(app)
-    security_scheme.install(app)
+    description.install(app)
     # The middleware that is added last is the outermost.
+    app.add_middleware(Methods, routes=app.router.routes)
+    app.add_middleware(NotModified)
     app.add_middleware(Idempotency, topology=topology)
     app.add_middleware(BodyLimit, refused=refused)
     app.add_middleware(Authentication, callers=callers, refused=refused)
@@ -122,23 +122,13 @@ def create_app(
 def _described(refused: Callable[[str], None]) -> FastAPI:
     """Return an app without operations, whose description and checks all operations share."""
     checks = (check_scope, strict_query, media_type_check(refused))
-    app = FastAPI(
-        title="cellway",
-        version="1",
-        openapi_url="/openapi.json",
-        docs_url="/docs",
+    return FastAPI(
+        **description.ABOUT,
+        # `documentation` serves these.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=description.operation_id,
         responses=answers.PROBLEMS,
         dependencies=[Depends(check) for check in checks],
     )
-    app.state.description = None
-    return app
-
-
-async def _description(request: Request) -> Response:
-    """Return the description of the API, which takes a second to work out the first time."""
-    app: FastAPI = request.app
-    if app.state.description is None:
-        work: LongWork = app.state.long_work
-        app.state.description = await work.run("", lambda: rendered(app.openapi()))
-    answer: Response = app.state.description
-    return answer

@@ -30,6 +30,8 @@ MAX_CHANGES = 2000
 """How many changes the answer to a dry run lists."""
 ANY_VERSION = -1
 """The expected version of ``If-Match: *``."""
+ACTIVE = "-active"
+"""What an ETag of the active version of a ruleset ends with."""
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?\Z")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
@@ -124,11 +126,25 @@ class RequestedWrite:
 
 
 DryRun = Annotated[bool, Query(description="tell what would change; keep nothing")]
-Force = Annotated[bool, Query(description="override a guard")]
-Wait = Annotated[Literal["fleet"] | SkipJsonSchema[None], Query(description="answer when done")]
-Timeout = Annotated[str, Query(max_length=16, json_schema_extra={"pattern": "^[1-9][0-9]?(ms|s)$"})]
+Force = Annotated[bool, Query(description="override the guards of a cell's life")]
+Wait = Annotated[
+    Literal["fleet"] | SkipJsonSchema[None],
+    Query(description="answer once the fleet runs it, or 504 after timeout"),
+]
+Timeout = Annotated[
+    str,
+    Query(
+        max_length=16,
+        description="how long to wait at most, for example 500ms, 5s or 1m",
+        json_schema_extra={"pattern": "^[1-9][0-9]?(ms|s)$"},
+    ),
+]
 IfMatch = Annotated[
-    str | SkipJsonSchema[None], Header(json_schema_extra={"pattern": r'^(\*|(W/)?"[0-9]{1,18}")$'})
+    str | SkipJsonSchema[None],
+    Header(
+        description="the ETag of what is to be changed; if it was changed since, 412",
+        json_schema_extra={"pattern": r'^(\*|(W/)?"[0-9]{1,18}(-active)?")$'},
+    ),
 ]
 ActorName = Annotated[
     str | SkipJsonSchema[None],
@@ -173,12 +189,14 @@ async def _write_options(
 
 def _version(if_match: str) -> int:
     """Return the version that If-Match names, `ANY_VERSION` for ``*``."""
-    text = if_match.strip().removeprefix("W/").strip('"')
+    # A ruleset's ETag also says whether the version is active, which no write depends on.
+    text = if_match.strip().removeprefix("W/").strip('"').removesuffix(ACTIVE)
     if text == "*":
         return ANY_VERSION
     if text.isascii() and text.isdigit() and len(text) < 19:
         return int(text)
-    raise ProblemError(412, f"If-Match {if_match!r} is no ETag of ours", code="stale-version")
+    detail = f"If-Match {if_match!r} is no ETag of ours: send the one that you read, or *"
+    raise ProblemError(412, detail, code="stale-version")
 
 
 WriteOptions = Annotated[RequestedWrite, Depends(_write_options)]

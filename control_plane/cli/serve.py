@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli.options import DatabaseUrl, NewDatabase, port_option, with_options
+from control_plane.cli.options import DatabaseUrl, DataDir, NewDatabase, port_option, with_options
 
 TlsFile = Annotated[Path | None, typer.Option(help="PEM; all of --grpc-tls-… or none")]
 
@@ -17,6 +17,7 @@ TlsFile = Annotated[Path | None, typer.Option(help="PEM; all of --grpc-tls-… o
 class PlaneOptions:
     """Options of a control plane; None: not given, so that environment or cellway.toml says it."""
 
+    data_dir: DataDir = None
     database_url: DatabaseUrl = None
     redis_url: Annotated[
         str | None,

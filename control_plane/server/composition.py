@@ -16,7 +16,7 @@ from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
 from control_plane.process.background import background_tasks
 from control_plane.process.event_loop import settle, until_signal
-from control_plane.process.listening import host_port, is_of_this_machine
+from control_plane.process.listening import check_free, host_port, is_of_this_machine
 from control_plane.process.loop_lag import LoopLag
 from control_plane.server.advertised import Advertised, announcements, check_advertised
 from control_plane.server.api_role import ApiRole, api_tls
@@ -36,7 +36,7 @@ from control_plane.server.topology_role import (
     watch_cells,
 )
 from control_plane.server.xds_role import XdsRole
-from control_plane.settings import BadSetting, Settings, check_exposure
+from control_plane.settings import GRPC_PORT, BadSetting, Settings, check_exposure
 from control_plane.topology import Topology
 from control_plane.topology.values.endpoint_policy import (
     DENIED_BY_DEFAULT,
@@ -167,6 +167,8 @@ async def _start_grpc(
 ) -> None:
     """Start ADS, the Topology Service, ext_authz, health and reflection on one port."""
     roles = foundation.settings.roles
+    # A gRPC server that is made and never started complains at the interpreter's end.
+    check_free(foundation.settings.grpc_host, foundation.settings.grpc_port, GRPC_PORT)
     grpc = GrpcListener(foundation)
     grpc.bind()
     plane.ports.grpc = grpc.port

@@ -110,7 +110,7 @@ ROOMS: list[Room] = [
         "control_plane/example_cell.py",
         imports=["control_plane"],
     ),
-    room("addons/", imports=["names", "routing"]),
+    room("addons/", imports=["foreign_text", "names", "routing"]),
     room("bench/", imports=["addons", "control_plane", "tests/support"]),
     room("proto/"),
     room("requirements/"),

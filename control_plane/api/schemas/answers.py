@@ -16,16 +16,31 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
 
 
-class ProblemDocument(BaseModel):
+class Fault(BaseModel):
+    """One thing that is wrong with what was sent."""
+
+    model_config = ConfigDict(extra="allow")
+
+    message: str
+    mend: str = Field("", description="what to do about it")
+    field: str | None = Field(None, description="where it is, for example body.weight")
+    rule: str | None = Field(None, description="the rule of a ruleset in which it is")
+
+
+class Problem(BaseModel):
     """An error (RFC 9457). Some kinds have further members."""
 
-    model_config = ConfigDict(extra="allow", title="Problem")
+    model_config = ConfigDict(extra="allow")
 
     type: str
     title: str
     status: int
-    detail: str
+    detail: str = Field(description="what is wrong, for people")
     code: str = Field("", description="the kind of error, for programs")
+    mend: str = Field("", description="what to do about it")
+    errors: list[Fault] = Field(
+        default_factory=list, description="each fault of what was sent, at most 100"
+    )
 
 
 class ChangeDocument(Document):
@@ -61,7 +76,12 @@ class RangeDocument(Document):
 Responses = dict[int | str, dict[str, Any]]
 
 
-_PROBLEM = {"content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}}}
+_PROBLEM = {
+    "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+}
+"""`description` adds the schema."""
+NOT_MODIFIED: Responses = {304: {"description": "The ETag is one of If-None-Match: no change"}}
+"""The answer to a conditional read of what the client has already."""
 
 
 PROBLEMS: Responses = {
