@@ -12,6 +12,7 @@ from control_plane.api import problem, security_scheme, state
 from control_plane.api.auth import check_scope
 from control_plane.api.background import OperationRunner
 from control_plane.api.callers import Callers
+from control_plane.api.fleet_wait import FleetWait
 from control_plane.api.long_work import LongWork
 from control_plane.api.middleware.authentication import Authentication
 from control_plane.api.middleware.body_limit import BodyLimit
@@ -68,6 +69,7 @@ def create_app(
     refused: Callable[[str], None] = lambda _: None,
     gateway: Gateway | None = None,
     edges: Book | None = None,
+    server: str | None = None,
 ) -> FastAPI:
     """Return the API over a topology and a fleet.
 
@@ -87,12 +89,14 @@ def create_app(
         refused: Is told the code of each request that is refused at the door.
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
+        server: The id under which this process reports what its Envoys run; None if it serves none.
     """
     callers = Callers(topology, token, oidc)
     app = _described(refused)
     runner = OperationRunner(topology)
     parts = ApiState(
-        topology, nodes, edges or Book(), metrics, alarm, runner, gateway, callers,
+        topology, nodes, FleetWait(topology, nodes, alarm, server), edges or Book(), metrics,
+        alarm, runner, gateway, callers,
         Slots("streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER, refused=refused),
         Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
     )  # fmt: skip

@@ -47,6 +47,10 @@ _BY_STATUS = {
 }
 
 
+_REFUSALS = frozenset({"refused", "fleet-refused", "not-published"})
+"""Codes of problems that end with `Exit.REFUSED`, whatever their HTTP status is."""
+
+
 class Failure(Exception):
     """A command failed. The message goes to stderr, and the status is the command's exit status."""
 
@@ -198,10 +202,13 @@ def _failure(response: httpx.Response) -> Failure:
         lines.append(f"  {where}: {error['message']}{hint}")
     lines += [f"  {one['key']} belongs to {one['owner']}" for one in problem.get("taken", [])]
     lines += [f"  {one['key']} is in lease {one['lease']}" for one in problem.get("held", [])]
-    lines += [f"  not there yet: {node}" for node in problem.get("nodes", [])]
+    words = {one["node"] for one in problem.get("refused", [])}
+    late = [node for node in problem.get("nodes", []) if node not in words]
+    lines += [f"  not there yet: {node}" for node in late]
+    lines += [f"  {one['node']} refuses it: {one['error']}" for one in problem.get("refused", [])]
     if problem.get("mend"):
         lines.append(f"  {problem['mend']}")
-    if problem.get("code") == "refused":
+    if problem.get("code") in _REFUSALS:
         return Failure("\n".join(lines), Exit.REFUSED)
     return Failure("\n".join(lines), _BY_STATUS.get(response.status_code, Exit.ERROR))
 

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from control_plane.cli.client import Client, ClientTls, Exit, Failure
-from control_plane.cli.output import Format, show
+from control_plane.cli.output import Format, messages, show
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,12 @@ class Context:
         if self.wait and not dry_run and not intermediate:
             params |= {"wait": "fleet", "timeout": self.timeout}
         headers = {} if if_match is None else {"if-match": if_match}
-        answer = self.client.call(method, path, body=body, params=params, headers=headers)
-        return cast("dict[str, Any]", answer.json())
+        response = self.client.call(method, path, body=body, params=params, headers=headers)
+        answer = cast("dict[str, Any]", response.json())
+        if answer.get("fleet"):
+            summary = f"revision {answer['revision']}: {answer['fleet']['summary']}"
+            messages.print(summary, markup=False)
+        return answer
 
     def confirm(self, question: str) -> None:
         """Ask before something severe, unless --yes or --dry-run is given.

@@ -60,6 +60,7 @@ class ApiRole:
             refused=foundation.metrics.api.refused,
             gateway=_gateway(foundation, access),
             edges=foundation.edges,
+            server=None if plane.xds_role is None else plane.xds_role.server_id,
         )
         most = settings.api_max_connections
         limits = HttpLimits(connections=most, connections_of_peer=most // 2)

@@ -20,6 +20,7 @@ from control_plane.topology.claims import (
     Releases,
     all_epochs,
 )
+from control_plane.topology.fleet_reports import FleetReports
 from control_plane.topology.lookup import (
     BatchedLookup,
     ClaimLookup,
@@ -59,6 +60,7 @@ class Topology:
         self.cells = Cells(store)
         self.sequences = Sequences(store)
         self.edge_health = EdgeHealth(store)
+        self.fleet_reports = FleetReports(store)
         self.claims = Claims(store)
         self.leases = Leases(store)
         self.open_leases = OpenLeases(store, self.leases)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.conditions import wait_until
 from tests.support.raw_client import RawClient
-from tests.support.system import System
+from tests.support.system import REFUSED_CELL, System
 
 SESSION = [("cookie", b"_gitlab_session=cell-2-a")]
 
@@ -177,19 +177,15 @@ def test_cells_come_and_go_under_load_without_an_error(system: System) -> None:
 
 def test_an_envoy_that_refuses_shows_its_words_and_keeps_what_it_had(system: System) -> None:
     before = system.plane.topology.revision()
-    # Envoy reads the file when it takes the cluster; there is none.
-    answer = system.api.post(
-        "/v1/cells?wait=fleet&timeout=2s",
-        json={
-            "name": "broken",
-            "address": "broken.example",
-            "endpoints": ["127.0.0.1:1"],
-            "tls": {"ca_file": "/nonexistent/ca.pem"},
-            "state": "provisioning",
-        },
-    )
-    assert answer.status_code == 504
+    answer = system.api.post("/v1/cells?wait=fleet&timeout=20s", json=REFUSED_CELL)
+    # It does not wait for the time-out: nobody mends it meanwhile.
+    assert answer.elapsed.total_seconds() < 10
+    assert (answer.status_code, answer.json()["code"]) == (502, "fleet-refused")
     assert answer.json()["nodes"] == ["local"]
+    (refused,) = answer.json()["refused"]
+    assert refused["node"] == "local"
+    assert "cell:broken" in refused["error"]
+    assert "ca.pem" in refused["error"]
     node = system.api.get("/v1/fleet").json()["items"][0]
     assert node["state"] == "NACKED"
     (cluster,) = (one for one in node["types"] if one["type"] == "Cluster")

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from control_plane.xds.fleet.node import Node, NodeStatus
 from control_plane.xds.fleet.propagation import Propagation
+from control_plane.xds.fleet.publication import Publication
 from control_plane.xds.fleet.waiting import JoinWaiters, RevisionWaiters
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.status import ResourceStatus
@@ -59,6 +60,7 @@ class Fleet:
         self._max_disconnected = max_disconnected
         self._observer = observer
         self._clock = clock
+        self.publication = Publication()
         self._join_waiters = JoinWaiters()
         self._revision_waiters = RevisionWaiters()
         self._propagation: Propagation[Session] = Propagation(self._propagated, monotonic)
@@ -74,6 +76,7 @@ class Fleet:
         """
         if self._observer is not None:
             self._observer.published(revision)
+        self.publication.published(revision)
         self._propagation.published(revision, since, lambda session: session.acked_revision)
 
     def give_up_late(self) -> None:
@@ -115,7 +118,7 @@ class Fleet:
                 self._observer.nacked(type_url)
         session.nacks.clear()
         self._propagation.acknowledged(session, session.acked_revision)
-        self._revision_waiters.acknowledged(session)
+        self._revision_waiters.heard(session)
 
     def pushed(self, seconds: float) -> None:
         """Record how long it took to send a node what a new snapshot changes for it."""
@@ -163,6 +166,22 @@ class Fleet:
             if any(session.acked_revision < revision for session in node.sessions)
         )
 
+    def refusals(self, revision: int) -> dict[str, str]:
+        """Return the words of connected nodes that refuse a revision or a newer one, by node id."""
+        return {
+            node.id: words
+            for node in self._nodes.values()
+            for session in node.sessions
+            if session.acked_revision < revision <= session.revision
+            and (words := session.refusal())
+        }
+
+    @property
+    def acked_revision(self) -> int:
+        """The newest revision that every connected node runs; without any, the published one."""
+        sessions = (session for node in self._nodes.values() for session in node.sessions)
+        return min((one.acked_revision for one in sessions), default=self.publication.revision)
+
     async def joined(self, node_id: str, timeout_s: float) -> bool:
         """Wait until this node is connected; return False after the time-out."""
         node = self._nodes.get(node_id)
@@ -171,10 +190,10 @@ class Fleet:
         return await self._join_waiters.wait(node_id, timeout_s)
 
     async def wait(self, revision: int, timeout_s: float) -> tuple[str, ...]:
-        """Wait until every connected node runs a revision.
+        """Wait until every connected node runs a revision, or one refuses it.
 
         Returns:
-            The ids of the nodes that do not run it after the time-out.
+            The ids of the nodes that do not run it then, or after the time-out.
         """
         sessions = (session for node in self._nodes.values() for session in node.sessions)
         if await self._revision_waiters.wait(revision, sessions, timeout_s):
