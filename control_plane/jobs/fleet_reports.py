@@ -1,7 +1,8 @@
 """Reports what the Envoys of this control plane run, so that others can wait for them too.
 
 The report is written when it changes, at most `PAUSE_S` apart, and every `REFRESH_S` so that it
-stays fresh (`topology.fleet_reports`). A database that is away costs nothing but the report.
+stays fresh (`topology.fleet_reports`). It also names the Envoys that have left, and says which of
+those that others miss are connected here. A database that is away costs nothing but the report.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.concurrency import run_in_threadpool
 
@@ -29,6 +30,10 @@ LONGEST_PAUSE_S = 2.0
 """The longest pause between reports that fail."""
 
 
+Others = Sequence[FleetReport]
+"""The reports of all other control planes."""
+
+
 class FleetReporter:
     """Writes the reports of one control plane. For one event loop."""
 
@@ -36,7 +41,7 @@ class FleetReporter:
         self,
         topology: Topology,
         server: str,
-        report: Callable[[], FleetReport],
+        report: Callable[[Others], FleetReport],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Report nothing yet; `run` does.
@@ -44,13 +49,14 @@ class FleetReporter:
         Args:
             topology: Where reports go.
             server: The control plane's own id.
-            report: Returns what its Envoys run now.
+            report: Returns what its Envoys run now, given the newest reports of others.
             clock: Monotonic seconds.
         """
         self._topology = topology
         self._server = server
         self._report = report
         self._clock = clock
+        self._others: Others = ()
         self._written: FleetReport | None = None
         self._refresh_at = 0.0
 
@@ -76,7 +82,11 @@ class FleetReporter:
 
     async def step(self) -> None:
         """Write the report, if it has changed or is due again."""
-        report, now = self._report(), self._clock()
+        now = self._clock()
+        if now >= self._refresh_at:
+            reports = await run_in_threadpool(self._topology.fleet_reports.fresh)
+            self._others = [one for server, one in reports.items() if server != self._server]
+        report = self._report(self._others)
         if report == self._written and now < self._refresh_at:
             return
         await run_in_threadpool(self._topology.fleet_reports.note, self._server, report)

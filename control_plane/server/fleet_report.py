@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from control_plane.topology.fleet_reports import MAX_NAMED, FleetReport
@@ -22,11 +22,17 @@ def own_id(grpc_port: int, data_dir: Path) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, where))
 
 
-def fleet_report(fleet: Fleet, grpc_port: int) -> Callable[[], FleetReport]:
-    """Return the function that reports what the Envoys of a fleet run now."""
+def fleet_report(fleet: Fleet, grpc_port: int) -> Callable[[Sequence[FleetReport]], FleetReport]:
+    """Return the function that reports what the Envoys of a fleet run now.
+
+    It is given the reports of others, and has the fleet miss no Envoy that is at one of them.
+    """
     name = f"{socket.gethostname()}:{grpc_port}"
 
-    def report() -> FleetReport:
+    def report(others: Sequence[FleetReport]) -> FleetReport:
+        for other in others:
+            fleet.found_elsewhere(other.found)
+        wanted = [node for other in others for node in other.missing]
         publication = fleet.publication
         published = publication.revision
         lagging = fleet.lagging(published)
@@ -40,6 +46,8 @@ def fleet_report(fleet: Fleet, grpc_port: int) -> Callable[[], FleetReport]:
             lagging[:MAX_NAMED],
             fleet.refusals(published) if lagging else {},
             publication.refusal,
+            fleet.missing(),
+            fleet.connected_among(wanted),
         )
 
     return report

@@ -54,6 +54,10 @@ class FleetReport:
     """The words of some of those that refuse it, by node id."""
     unpublished: tuple[int, str] | None = None
     """A revision that it keeps from its Envoys, and why."""
+    missing: tuple[str, ...] = ()
+    """Envoys that have left it and that nobody is known to have."""
+    found: tuple[str, ...] = ()
+    """Those of its Envoys that others miss."""
     age_s: float = 0.0
     """How long ago it was written; this is not stored."""
 
@@ -72,7 +76,8 @@ class FleetReport:
     def read(cls, document: str, age_s: float) -> FleetReport:
         """Return a report that was stored."""
         said = json.loads(document)
-        said["lagging"] = tuple(said["lagging"])
+        for names in ("lagging", "missing", "found"):
+            said[names] = tuple(said[names])
         said["unpublished"] = tuple(said["unpublished"]) if said["unpublished"] else None
         return cls(**said, age_s=age_s)
 

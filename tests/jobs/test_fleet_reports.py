@@ -34,7 +34,7 @@ async def test_a_report_is_written_when_it_changes_and_when_it_is_due(topology: 
 
     topology.fleet_reports.note = counted  # type: ignore[method-assign]
     now, acked = 100.0, 1
-    reporter = FleetReporter(topology, "a", lambda: FleetReport("a", 9, acked, 1), lambda: now)
+    reporter = FleetReporter(topology, "a", lambda _: FleetReport("a", 9, acked, 1), lambda: now)
     await reporter.step()
     await reporter.step()
     assert notes == [1]
@@ -60,7 +60,7 @@ async def test_it_goes_on_after_the_database_was_away_and_withdraws_at_its_end(
         note(*given)
 
     topology.fleet_reports.note = fails_first  # type: ignore[assignment,method-assign]
-    reporter = FleetReporter(topology, "a", lambda: FleetReport("a", 9, 9, 1))
+    reporter = FleetReporter(topology, "a", lambda _: FleetReport("a", 9, 9, 1))
     task = asyncio.create_task(reporter.run())
 
     async def reported() -> bool:

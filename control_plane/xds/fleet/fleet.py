@@ -8,8 +8,8 @@ their last status is shown, and what their streams left open is handed to the ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from control_plane.xds.fleet.node import Node, NodeStatus
@@ -20,6 +20,10 @@ from control_plane.xds.session.session import Session
 from control_plane.xds.session.status import ResourceStatus
 from control_plane.xds.session.unsettled import Unsettled
 
+SHOWN = timedelta(hours=1)
+"""How long a node is shown after it has left. What it left open is remembered on."""
+MAX_TOLD = 200
+"""How many nodes that have left are named to other servers."""
 MAX_DISCONNECTED = 10_000
 """Disconnected nodes that are remembered. Those that left first are forgotten first."""
 
@@ -98,6 +102,7 @@ class Fleet:
             unsettled = node.unsettled if node is not None else {}
             node = Node(node_id, group, version, now, now, unsettled)
         node.group, node.version = group, version
+        node.left_at, node.is_elsewhere = None, False
         node.sessions.append(session)
         self._nodes[node_id] = node
         self._propagation.joined(session)
@@ -133,7 +138,7 @@ class Fleet:
         merged = {**node.unsettled, **session.unsettled()}
         node.unsettled = {type_url: one for type_url, one in merged.items() if one}
         if not node.sessions:
-            node.last_status = status
+            node.last_status, node.left_at = status, self._clock()
             self._disconnected[node_id] = None
         if len(self._disconnected) > self._max_disconnected:
             forgotten = next(iter(self._disconnected))
@@ -149,8 +154,30 @@ class Fleet:
         return len(self._nodes) - len(self._disconnected)
 
     def nodes(self) -> tuple[NodeStatus, ...]:
-        """Return the status of every node, by id."""
-        return tuple(node.status() for _, node in sorted(self._nodes.items()))
+        """Return the status of every node that is connected, or missed, by id."""
+        return tuple(node.status() for _, node in sorted(self._nodes.items()) if self._shown(node))
+
+    def _shown(self, node: Node) -> bool:
+        if node.left_at is None:
+            return True
+        return not node.is_elsewhere and self._clock() - node.left_at < SHOWN
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the ids of nodes that have left, the last ones, to ask other servers for them."""
+        ids = reversed(self._disconnected)
+        return tuple(one for one in ids if self._shown(self._nodes[one]))[:MAX_TOLD]
+
+    def connected_among(self, node_ids: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some nodes that are connected here."""
+        return tuple(
+            one for one in node_ids if one in self._nodes and one not in self._disconnected
+        )
+
+    def found_elsewhere(self, node_ids: Iterable[str]) -> None:
+        """Miss nodes no longer that are connected to another server."""
+        for one in node_ids:
+            if one in self._disconnected:
+                self._nodes[one].is_elsewhere = True
 
     def resources(self, node_id: str) -> Iterator[ResourceStatus]:
         """Yield each resource of a connected node, over all of its streams."""
