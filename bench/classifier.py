@@ -15,7 +15,6 @@ import contextlib
 import multiprocessing
 import os
 import random
-import re
 import socket
 import statistics
 import subprocess
@@ -27,26 +26,32 @@ from typing import Any
 
 import uvicorn
 
+from bench.load import Load, count
 from bench.results import Figure, report
 from bench.topologies import NOWHERE, activate, add_cells, add_tenants, opened
+from control_plane.names import EDGE_SECRET_HEADER
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
 
 TENANTS = 20_000
 CELLS = 10
-CONNECTIONS = 16
 START_S = 30.0
 _HEADERS = ("content-length: 0", "x-envoy-internal: true", "x-forwarded-for: 127.0.0.1")
-"""What Envoy's ext_authz sends beside the client's method and path."""
+"""What Envoy's ext_authz sends beside the client's method and path, and the edges' secret."""
 
 
-def fill(url: str) -> None:
-    """Fill a database with cells, a claim for each tenant, and a ruleset."""
+def fill(url: str) -> str:
+    """Fill a database with cells, a claim for each tenant, and a ruleset.
+
+    Returns:
+        The header by which an edge asks.
+    """
     with opened(url) as topology:
         add_cells(topology, [NOWHERE] * CELLS)
         tenants = [f"tenant-{number}" for number in range(TENANTS)]
         add_tenants(topology, "tenant", tenants, CELLS)
         activate(topology, "generic")
+        return f"{EDGE_SECRET_HEADER}: {topology.edge_secrets.read().current}"
 
 
 @contextlib.contextmanager
@@ -97,10 +102,10 @@ def empty_server() -> Iterator[tuple[int, int]]:
         sock.close()
 
 
-def _ready(port: int) -> None:
+def _ready(port: int, secret: str) -> None:
     """Wait until a server answers; raise TimeoutError after `START_S`."""
     with socket.create_connection(("127.0.0.1", port), START_S) as sock:
-        sock.sendall(b"GET / HTTP/1.1\r\nhost: ready\r\n\r\n")
+        sock.sendall(f"GET / HTTP/1.1\r\nhost: ready\r\n{secret}\r\n\r\n".encode())
         sock.recv(1)
 
 
@@ -110,25 +115,13 @@ def processor_ns(pid: int) -> int:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
-def microseconds(pid: int, port: int, paths: Sequence[str], seconds: float) -> float:
-    """Return a server's processor time a request, under the load of `CONNECTIONS` connections."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write("local paths = {" + ",".join(f'"{path}"' for path in paths) + "}\n")
-        script.write("local at = 0\nrequest = function()\n  at = at % #paths + 1\n")
-        script.write("  return wrk.format(nil, paths[at])\nend\n")
-        script.flush()
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s"]
-        command += [part for header in _HEADERS for part in ("-H", header)]
-        command += ["-s", script.name, f"http://127.0.0.1:{port}"]
-        before = processor_ns(pid)
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        used = processor_ns(pid) - before
-    if "Non-2xx" in out:
-        raise RuntimeError(f"some answers were not 2xx:\n{out}")
-    requests = re.search(r"(\d+) requests in", out)
-    if requests is None:
-        raise RuntimeError(f"wrk said nothing of requests:\n{out}")
-    return used / 1000 / int(requests[1])
+def microseconds(pid: int, port: int, paths: Sequence[str], secret: str, seconds: float) -> float:
+    """Return a server's processor time a request, under the load of several connections."""
+    headers = [tuple(header.split(": ", 1)) for header in (*_HEADERS, secret)]
+    load = Load(port, tuple(paths), tuple((name, value) for name, value in headers))
+    before = processor_ns(pid)
+    counts = count(load, seconds)
+    return (processor_ns(pid) - before) / 1000 / (counts.good + counts.bad)
 
 
 def main(rounds: int, seconds: float, profile: str | None = None) -> None:
@@ -140,16 +133,16 @@ def main(rounds: int, seconds: float, profile: str | None = None) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = f"sqlite:///{folder}/classifier.db"
-        fill(url)
+        secret = fill(url)
         flags = ("-m", "cProfile", "-o", profile) if profile else ()
         us = stack.enter_context(worker(url, folder, *flags))
         empty = stack.enter_context(empty_server())
         for one in (us, empty):
-            _ready(one[1])
-            microseconds(*one, paths, 1)
+            _ready(one[1], secret)
+            microseconds(*one, paths, secret, 1)
         for _ in range(rounds):
-            ours.append(microseconds(*us, paths, seconds))
-            base.append(microseconds(*empty, paths, seconds))
+            ours.append(microseconds(*us, paths, secret, seconds))
+            base.append(microseconds(*empty, paths, secret, seconds))
     ratio = statistics.median(b / o for o, b in zip(ours, base, strict=True))
     print(
         f"classifier: {statistics.median(ours):.1f} µs a question, "

@@ -30,6 +30,8 @@ ADMIN_CLUSTER = "cellway:admin"
 STATS_LISTENER = "cellway:stats"
 LISTENER_NAME = "cellway:edge"
 ROUTES_NAME = "cellway:routes"
+EDGE_SECRET_NAME = "cellway:edge-secret"  # noqa: S105 - a name, no secret
+"""The secret (SDS) that Envoy shows the classifier in `EDGE_SECRET_HEADER`."""
 CELL_CLUSTERS = "cell:"
 """The names of cells' clusters begin with this."""
 
@@ -70,6 +72,8 @@ METHOD_HEADER = "x-cellway-method"
 """In a question: the client's method, where the edge can't send the question with it."""
 COUNTS_HEADER = "x-cellway-edge-counts"
 """In a question: what the edge cache has counted since its last report."""
+EDGE_SECRET_HEADER = "x-cellway-edge-secret"  # noqa: S105 - a name, no secret
+"""In a question: what shows that an edge asks. Over gRPC it is metadata of this name."""
 ERROR_HEADER = "x-cellway-error"
 """In a 503 of the classifier: why it can't decide."""
 MISDIRECTED_HEADER = "x-cellway-misdirected"

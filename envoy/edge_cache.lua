@@ -190,7 +190,8 @@ function envoy_on_request(handle)
     local other = rest_key and cached(mintable, rest_key)
     if other and now < other.expires_at then
       counts.hits = counts.hits + 1
-      return route(handle, headers, other, "edge-cache")
+      route(handle, headers, other, "edge-cache")
+      return report_hits(handle, now)
     end
     entry = entry or other
     counts.misses = counts.misses + 1

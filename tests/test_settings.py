@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
+from sqlalchemy.engine import make_url
 
 from control_plane.settings import Settings, TokenNeeded, check_exposure
 
@@ -79,3 +80,62 @@ def test_hosts_of_the_api_are_names_and_addresses() -> None:
     assert Settings(api_hosts=given).api_hosts == expected
     for host in ("*", "https://h", "h:80", "[::1]", "a b", "*.h", ".h", "h\xf6"):
         assert "without scheme, port or *" in wrong(api_hosts=(host,))
+
+
+@pytest.mark.parametrize(
+    ("written", "hosts", "attributes"),
+    [
+        ("postgresql://u:p@a,b/d?target_session_attrs=read-write", ("a", "b"), "read-write"),
+        ("postgres://a:1,b:2/d?target_session_attrs=primary", ("a:1", "b:2"), "primary"),
+        ("postgresql+psycopg://u@a,b:5433", ("a", "b:5433"), None),
+    ],
+)
+def test_a_database_may_have_several_hosts_as_libpq_writes_them(
+    written: str, hosts: tuple[str, ...], attributes: str | None
+) -> None:
+    url = make_url(Settings(database_url=written).database_url)
+    assert url.query["host"] == hosts
+    assert url.query.get("target_session_attrs") == attributes
+    assert url.username == ("u" if "u" in written.partition("//")[2][:1] else None)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///a,b/c.db", "postgresql://u@h/d?options=a,b", "postgresql:///d?host=a"]
+)
+def test_other_database_urls_stay_as_they_are(url: str) -> None:
+    assert Settings(database_url=url).database_url == url
+
+
+@pytest.mark.parametrize("url", ["", "no url", "postgresql://h:port/d"])
+def test_a_database_url_that_cannot_be_read_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"CELLWAY_DATABASE_URL is (no URL|empty)"):
+        Settings(database_url=url)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"classifier_tls_certificate": "c"}, "belong together"),
+        ({"classifier_tls_key": "k", "roles": ("xds",)}, "belong together"),
+        ({"classifier_tls_ca": "a"}, "belong together"),
+        (
+            {"classifier_tls_certificate": "c", "classifier_tls_key": "k"},
+            "classifier_tls_ca is missing",
+        ),
+        (
+            {"classifier_tls_ca": "a", "classifier_protocol": "grpc"},
+            "needs classifier_protocol http",
+        ),
+    ],
+)
+def test_the_files_of_the_classifiers_tls_belong_together(
+    given: dict[str, Any], error: str
+) -> None:
+    with pytest.raises(ValidationError, match=error):
+        Settings(**given)
+
+
+def test_each_side_of_the_classifiers_tls_needs_its_own_files() -> None:
+    assert Settings(roles=("xds",), classifier_tls_ca="a").classifier_tls_ca
+    pair = {"classifier_tls_certificate": "c", "classifier_tls_key": "k"}
+    assert Settings(roles=("classifier",), **pair).classifier_tls_key

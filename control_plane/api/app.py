@@ -29,6 +29,7 @@ from control_plane.api.routes import (
     changes,
     claims,
     classify,
+    edge_secret,
     explain,
     fleet,
     leases,
@@ -53,7 +54,7 @@ MAX_WAITS_PER_CALLER = 50
 # The path {bucket}/{value} of claims matches those of bulk too, so bulk comes first.
 _ROUTES = (
     cells, bulk, claims, leases, sequences, rulesets, topology_document, explain, changes, audit,
-    operations, tokens, fleet,
+    operations, tokens, fleet, edge_secret,
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ THREADS = 3
 MAX_UNDER_WAY = 64
 """Work of all callers that runs or waits."""
 MAX_OF_CALLER = 16
-WAIT_S = 10.0
+FREE_THREAD_S = 10.0
 """How long work waits for a thread at most."""
 
 
@@ -69,10 +69,10 @@ class LongWork:
     async def _in_turn[T](self, work: Callable[[], T]) -> T:
         borrower = object()
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(FREE_THREAD_S):
                 await self._limiter.acquire_on_behalf_of(borrower)
         except TimeoutError:
-            raise self._busy(f"no thread was free for {WAIT_S:.0f} s") from None
+            raise self._busy(f"no thread was free for {FREE_THREAD_S:.0f} s") from None
         try:
             # The slot is this task's already, so the thread itself is not limited.
             return await to_thread.run_sync(work, limiter=CapacityLimiter(1))

@@ -21,12 +21,18 @@ from control_plane.routing.rules.problems import RulesetError
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
+    DatabaseDamaged,
+    DatabaseDenied,
     DatabaseFailed,
+    DatabaseFull,
+    DatabaseSlow,
+    DatabaseTrouble,
     Gone,
     Invalid,
     LeaseSettled,
     Locked,
     NotFound,
+    ReadOnly,
     Refused,
     StaleVersion,
     TopologyError,
@@ -40,6 +46,23 @@ _HINTS = {
     "extra_forbidden": "leave it out, or mend its spelling",
     "missing": "give it",
 }
+
+_TROUBLES: Mapping[type[TopologyError], tuple[str, str]] = MappingProxyType(
+    {
+        Contention: ("contention", "1"),
+        ReadOnly: ("database-read-only", "2"),
+        Unavailable: ("unavailable", "1"),
+        DatabaseFull: ("database-full", "30"),
+        DatabaseSlow: ("database-slow", "5"),
+        DatabaseDenied: ("database-denied", "30"),
+        DatabaseDamaged: ("database-damaged", "30"),
+        DatabaseTrouble: ("database-trouble", "30"),
+    }
+)
+"""The code and the ``Retry-After`` (in seconds) of what is no fault of the request or of ours.
+
+The first class that an error belongs to counts.
+"""
 
 
 class ProblemError(Exception):
@@ -105,12 +128,17 @@ def topology_problem(error: TopologyError, *, forceable: bool = False) -> JSONRe
         return problem(409, text, code="locked", held=held[:MAX_ERRORS])
     if isinstance(error, LeaseSettled):
         return problem(409, text, code="settled", lease=error.lease, outcome=error.outcome)
-    if isinstance(error, Contention | Unavailable):
-        code = "contention" if isinstance(error, Contention) else "unavailable"
-        answer = problem(503, text, code=code)
-        answer.headers["retry-after"] = "1"
-        return answer
-    return _fault(error)
+    return _trouble(error) or _fault(error)
+
+
+def _trouble(error: TopologyError) -> JSONResponse | None:
+    """Return a 503 for what may pass by itself or by the operator's help; else None."""
+    for kind, (code, retry_after) in _TROUBLES.items():
+        if isinstance(error, kind):
+            answer = problem(503, str(error), code=code)
+            answer.headers["retry-after"] = retry_after
+            return answer
+    return None
 
 
 def _fault(error: TopologyError) -> JSONResponse:

@@ -15,7 +15,16 @@ from control_plane.routing.model import Request
 
 def unable(why: str) -> bytes:
     """Return the response of a classifier that can't decide now."""
-    head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0"
+    return _refusal("503 Service Unavailable", why)
+
+
+def forbidden(why: str) -> bytes:
+    """Return the response to a question that is no edge's, after which the connection is closed."""
+    return _refusal("403 Forbidden\r\nconnection: close", why)
+
+
+def _refusal(status: str, why: str) -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-length: 0"
     return f"{head}\r\n{names.ERROR_HEADER}: {why}\r\n\r\n".encode("ascii", "replace")
 
 

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from enum import Enum
 
 from control_plane.classifier.decide import NoRuleset, Unsettled
+from control_plane.classifier.log_pause import LogPause
 from control_plane.classifier.metrics import DecisionObserver
 from control_plane.classifier.past_rulesets import UnknownRuleset
 from control_plane.topology.lookup.batched import TooManyLookups
 from control_plane.topology.values import TopologyError
 
 log = logging.getLogger(__name__)
-LOG_S = 5.0
-"""The least time between two lines about the database. Each says how many were left out before."""
 FAILURES = (NoRuleset, UnknownRuleset, Unsettled, TopologyError)
 """The errors that keep a request from being decided and are no bugs of ours."""
 
@@ -33,16 +32,14 @@ class Reason(Enum):
 class Failures:
     """Finds the reason of errors, counts them and logs them.
 
-    Without a database there are thousands of them a second, so the log gets one line in `LOG_S`.
+    Without a database there are thousands of them a second, so they are logged with `LogPause`.
     """
 
     def __init__(
         self, observer: DecisionObserver, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._observer = observer
-        self._clock = clock
-        self._logged_at = float("-inf")
-        self._left_out = 0
+        self._pause = LogPause(clock)
 
     def reason(self, error: Exception) -> Reason:
         """Return the reason of one of `FAILURES`; count it or log it."""
@@ -59,13 +56,10 @@ class Failures:
         return Reason.NO_DATABASE
 
     def _log(self, error: Exception) -> None:
-        now = self._clock()
-        if now - self._logged_at < LOG_S:
-            self._left_out += 1
+        left_out = self._pause.left_out()
+        if left_out is None:
             return
         # A driver's errors have several lines.
         why = " ".join(str(error).split())
         text = "a request can't be decided (%d more since the last line): %s"
-        log.error(text, self._left_out, why)
-        self._logged_at = now
-        self._left_out = 0
+        log.error(text, left_out, why)

@@ -11,11 +11,12 @@ from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from google.rpc import code_pb2
 
 from control_plane.classifier.answer import answer_headers
+from control_plane.classifier.authentication import NO_EDGE, Authentication
 from control_plane.classifier.cache.tiered import CachedLookup
 from control_plane.classifier.decide import Decider
 from control_plane.classifier.failures import FAILURES, Failures
 from control_plane.classifier.metrics import DecisionObserver
-from control_plane.names import RULESET_CONTEXT
+from control_plane.names import EDGE_SECRET_HEADER, RULESET_CONTEXT
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.model import Request
 
@@ -29,10 +30,22 @@ class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: igno
     """The service ``envoy.service.auth.v3.Authorization``."""
 
     def __init__(
-        self, decider: Decider, observer: DecisionObserver, lookup: CachedLookup | None = None
+        self,
+        decider: Decider,
+        observer: DecisionObserver,
+        authentication: Authentication | None,
+        lookup: CachedLookup | None = None,
     ) -> None:
-        """With ``lookup``, nothing blocks; without, ``decider`` looks claims up itself."""
+        """Make the service.
+
+        Args:
+            decider: Decides; without ``lookup``, it looks claims up itself.
+            observer: Is told what happens.
+            authentication: Tells edges by their secret; None where their certificates do.
+            lookup: Looks claims up without blocking.
+        """
         self._decider = decider
+        self._authentication = authentication
         self._observer = observer
         self._lookup = lookup
         self._failures = Failures(observer)
@@ -40,8 +53,10 @@ class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: igno
     async def Check(  # noqa: N802 - the name in the protocol
         self, request: Any, context: grpc.aio.ServicerContext[Any, Any]
     ) -> Any:
-        """Answer OK with headers; abort with UNAVAILABLE if the request can't be decided now."""
+        """Answer OK with headers; abort if no edge asks, or the request can't be decided now."""
         started = time.perf_counter()
+        if self._authentication is not None:
+            await _authenticate(self._authentication, context)
         client_request = request_of(request)
         ruleset = request.attributes.context_extensions.get(RULESET_CONTEXT)
         try:
@@ -68,6 +83,20 @@ class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: igno
     def register(self, server: grpc.aio.Server) -> None:
         """Add the service to a server."""
         external_auth_pb2_grpc.add_AuthorizationServicer_to_server(self, server)
+
+
+async def _authenticate(
+    authentication: Authentication, context: grpc.aio.ServicerContext[Any, Any]
+) -> None:
+    """Abort with UNAUTHENTICATED unless the call carries the edges' secret, or needs none."""
+    shown: bytes | None = None
+    for name, value in context.invocation_metadata() or ():
+        if name == EDGE_SECRET_HEADER:
+            shown = value if isinstance(value, bytes) else value.encode()
+    if shown is not None and authentication.is_secret(shown):
+        return
+    if not authentication.admits(shown, context.peer()):
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, NO_EDGE)
 
 
 def request_of(check: Any) -> Request:

@@ -4,12 +4,14 @@ httptools parses the requests and calls a method for each of their parts. Two se
 protocol. The edge's ext_authz filter repeats the client's method, path and headers, and understands
 an answer of several headers. The edge's cache (a Lua script) can send few methods, so it sends the
 client's in `METHOD_HEADER`; it says in `KNOWN_HEADER` which changes it knows of; and it wants its
-answer in one header. For example::
+answer in one header. Each question carries the edge's secret, which Envoy adds as it sends it (see
+`compiler.edge_secret`). For example::
 
     GET /acme/app HTTP/1.1              GET /acme/app HTTP/1.1
     host: www.example                   host: www.example
     cookie: a=b                         x-cellway-method: PURGE
-                                        x-cellway-known: 90 0f3c5a7e9b1d2468
+    x-cellway-edge-secret: 5d0a…        x-cellway-known: 90 0f3c5a7e9b1d2468
+                                        x-cellway-edge-secret: 5d0a…
 
     HTTP/1.1 200 OK                     HTTP/1.1 204 No Content
     content-length: 0                   x-cellway-answer: cell-2 tenant 92 60000 7
@@ -22,29 +24,35 @@ answer in one header. For example::
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
+import socket
 from collections import deque
 from dataclasses import dataclass, field
 
 import httptools
 
 from control_plane import names
-from control_plane.classifier.answerer import Answerer, unable
+from control_plane.classifier.answerer import Answerer, forbidden, unable
+from control_plane.classifier.authentication import NO_EDGE, Authentication
 from control_plane.classifier.cache.tiered import CachedLookup
+from control_plane.classifier.connections import Connection, Connections, Peer
 from control_plane.routing.model import Request
 
 log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 256 * 1024
 """The size of one request. The heads that Envoy sends have at most 60 KiB."""
-MAX_CONNECTIONS = 4096
+MAX_PIPELINED = 64
+"""How many requests may come at once. Envoy sends the next one when it has the answer."""
 HEAD_S = 30.0
-"""How long a request may take to arrive."""
+"""How long a request may take to arrive as a whole."""
 IDLE_S = 2 * 3600.0
 """How long a connection may stay unused. Envoy gives up after an hour, so it closes first."""
 METHOD_HEADER = names.METHOD_HEADER.encode()
 """The client's method. No client can send this header itself: the edge removes it."""
 COUNTS_HEADER = names.COUNTS_HEADER.encode()
+SECRET_HEADER = names.EDGE_SECRET_HEADER.encode()
 KNOWN_HEADER = names.KNOWN_HEADER.encode()
 """The newest revision among the floor and the epochs that the edge has, or ``-`` if it has none.
 
@@ -62,10 +70,15 @@ _LINE = re.compile(rb"(%b) (/[!-~\x80-\xff]*) HTTP/1\.1\r\n" % _METHOD.pattern)
 HTTP/2 allows any method, and any byte in a query.
 """
 _MAX_NAMES = 1024
-_NAMES: dict[bytes, str] = {}
-"""Names of headers as the evaluator has them. To look one up costs less than to convert it."""
+_NAMES: dict[bytes, str] = {SECRET_HEADER: ""}
+"""Names of headers as the evaluator has them. To look one up costs less than to convert it.
+
+The name of the secret's header stands for none, so that the others need no further comparison.
+"""
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_MANY = b"HTTP/1.1 429 Too Many\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_FORBIDDEN = forbidden(NO_EDGE)
 _FAILED = unable("the classifier failed")
 
 
@@ -80,30 +93,41 @@ def _parse_known(value: bytes) -> tuple[int | None, str | None]:
     return parsed
 
 
-@dataclass(slots=True)
-class OpenConnections:
-    """The connections of a server, and its tasks that answer their questions."""
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What all connections of a server share."""
 
-    connections: set[HttpConnection] = field(default_factory=set)
+    answerer: Answerer
+    authentication: Authentication
+    connections: Connections
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """Those that answer questions."""
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(Connection):
     """One connection of an edge. Questions on it are answered in the order in which they come."""
 
     __slots__ = (
-        *("_answerer", "_at_least", "_authority", "_between", "_cache", "_closing", "_digest"),
-        *("_headers", "_line", "_method", "_open", "_parser", "_queue", "_quiet_s", "_received"),
-        *("_start", "_transport", "_url"),
+        *("_answerer", "_at_least", "_authority", "_between", "_burst", "_cache", "_closing"),
+        *("_connected", "_counts", "_digest", "_headers", "_line", "_method", "_parser", "_peer"),
+        *("_port", "_proven", "_queue", "_received", "_shown", "_socket", "_start", "_transport"),
+        *("_url", "_waited_s"),
     )
 
-    def __init__(self, answerer: Answerer, open_connections: OpenConnections) -> None:
-        self._answerer = answerer
-        self._open = open_connections
+    def __init__(self, port: Port, peer: Peer, sock: socket.socket) -> None:
+        """Make the connection of a peer; ``sock`` is that of its transport."""
+        self._port = port
+        self._answerer = port.answerer
+        self._peer = peer
+        self._socket = sock
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
+        self._connected = False
+        self._proven: bytes | None = None
+        """The secret that this connection has shown; it counts until `distrust`."""
         self._received = 0
-        self._quiet_s = 0.0
+        self._waited_s = 0.0
+        self._burst = 0
         self._closing = False
         self._queue: deque[tuple[Request, int | None, str | None, bool]] = deque()
         self.on_message_begin()
@@ -112,23 +136,21 @@ class HttpConnection(asyncio.Protocol):
         self._line: tuple[str, bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; close it at once if there are `MAX_CONNECTIONS` already."""
+        """Keep the transport."""
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
-        if len(self._open.connections) >= MAX_CONNECTIONS:
-            log.warning("a connection is refused: there are %d already", MAX_CONNECTIONS)
-            transport.close()
-            return
-        self._open.connections.add(self)
+        self._connected = True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection."""
-        self._open.connections.discard(self)
+        self._port.connections.closed(self)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, which calls the methods below."""
-        self._quiet_s = 0.0
         self._received += len(data)
+        self._burst = 0
         if self._between:
+            if not self._start:
+                self._waited_s = 0.0
             data = self._readable(self._start + data)
         try:
             self._parser.feed_data(data)
@@ -180,6 +202,8 @@ class HttpConnection(asyncio.Protocol):
         self._at_least: int | None = None
         self._digest: str | None = None
         self._cache = False
+        self._shown: bytes | None = None
+        self._counts: bytes | None = None
         self._headers: list[tuple[str, bytes]] = []
 
     def on_url(self, url: bytes) -> None:
@@ -196,7 +220,10 @@ class HttpConnection(asyncio.Protocol):
             self._at_least, self._digest = _PARSED.get(value) or _parse_known(value)
             return
         lower = _NAMES.get(name)
-        if lower is None:
+        if not lower:
+            if lower is not None:
+                self._shown = value
+                return
             lower = name.lower().decode("latin-1")
             if lower == "host":
                 self._authority = value
@@ -204,7 +231,8 @@ class HttpConnection(asyncio.Protocol):
             if lower.startswith(names.INTERNAL_PREFIX):
                 self._take_internal(name, value)
                 return
-            if len(_NAMES) < _MAX_NAMES:
+            # No stranger may fill the table.
+            if self._proven is not None and len(_NAMES) < _MAX_NAMES:
                 _NAMES[name] = lower
         self._headers.append((lower, value))
 
@@ -213,15 +241,26 @@ class HttpConnection(asyncio.Protocol):
         if name == METHOD_HEADER and _METHOD.fullmatch(value):
             self._method = value.decode("ascii")
         elif name == COUNTS_HEADER:
-            self._answerer.observer.edge_counted(value)
+            self._counts = value
 
     def on_message_complete(self) -> None:
         """Answer the request, now that all of it is here."""
         self._received = 0
+        self._waited_s = 0.0
         self._between = True
         line, self._line = self._line, None
         if self._transport.is_closing():
             return
+        # What it has shown once needs no comparison in constant time: it knows it.
+        if (self._shown is None or self._shown != self._proven) and not self._admitted():
+            self._refuse(_FORBIDDEN)
+            return
+        self._burst += 1
+        if self._burst > MAX_PIPELINED:
+            self._refuse(_TOO_MANY)
+            return
+        if self._counts is not None and self._proven is not None and self._peer.may_report():
+            self._answerer.observer.edge_counted(self._counts)
         method, url = line or (self._parser.get_method().decode("ascii"), self._url)
         request = Request(self._method or method, self._authority, url, tuple(self._headers))
         if self._answerer.lookup is None:
@@ -234,11 +273,21 @@ class HttpConnection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self._close_after_answers()
 
+    def _admitted(self) -> bool:
+        """Return whether to answer a question with another secret than before, or without one."""
+        authentication, shown = self._port.authentication, self._shown
+        if shown is not None and authentication.is_secret(shown):
+            self._proven = shown
+        elif not authentication.admits(shown, self._peer.address):
+            return False
+        self._port.connections.proven(self)
+        return True
+
     def _start_answering(self, lookup: CachedLookup) -> None:
         # Envoy sends no further question before it has the answer. Other senders can wait.
         self._transport.pause_reading()
         task = asyncio.create_task(self._answer_queue(lookup))
-        self._open.tasks.add(task)
+        self._port.tasks.add(task)
         task.add_done_callback(self._end_answering)
 
     async def _answer_queue(self, lookup: CachedLookup) -> None:
@@ -257,7 +306,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _end_answering(self, task: asyncio.Task[None]) -> None:
-        self._open.tasks.discard(task)
+        self._port.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a question can't be answered: the classifier failed", exc_info=error)
             self._refuse(_FAILED)
@@ -272,12 +321,28 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(answer)
             self._transport.close()
 
-    def close_if_idle(self, seconds: float) -> None:
-        """Add seconds of silence; close after `IDLE_S` of it, within a request after `HEAD_S`."""
-        self._quiet_s += seconds
-        if self._quiet_s > (HEAD_S if self._received else IDLE_S):
+    def waited(self, seconds: float) -> None:
+        """Close after `IDLE_S` without a request, and within one when it has taken `HEAD_S`."""
+        self._waited_s += seconds
+        if self._waited_s > (IDLE_S if self._between and not self._start else HEAD_S):
             self.close()
+
+    def distrust(self) -> None:
+        """Have the next question show its secret again, as if it were the first."""
+        self._proven = None
 
     def close(self) -> None:
         """Send the answers that there are, then close."""
-        self._transport.close()
+        if self._connected:
+            self._transport.close()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._connected:
+            self._transport.abort()
+            return
+        # During the TLS handshake asyncio has the socket, and closes it when nothing more comes.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)

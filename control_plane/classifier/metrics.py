@@ -15,7 +15,9 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from control_plane.classifier.authentication import Stranger, StrangerObserver
 from control_plane.classifier.cache.protocol import SHARED_CACHE, CacheObserver
+from control_plane.classifier.connections import ConnectionObserver, Turned
 from control_plane.routing.model import Decision, Status, ToCell, Weighted
 
 EDGE_CACHE = "edge"
@@ -32,11 +34,12 @@ _CACHE_COUNTS = {
     "errors": "Times that a cache could not be read or written",
 }
 _EDGE_COUNTS = re.compile(
-    rb"(?:(?:hits|misses|stale|evictions|misdirected|entries)=[0-9]{1,9}(?: (?!$)|$)){1,6}"
+    rb"(?:(?:hits|misses|stale|evictions|misdirected|entries)=[0-9]{1,8}(?: (?!$)|$)){1,6}"
 )
+"""What one report may say. A worker that reports every ten seconds counts some millions."""
 
 
-class DecisionObserver(CacheObserver, Protocol):
+class DecisionObserver(CacheObserver, StrangerObserver, ConnectionObserver, Protocol):
     """Is told what the classifier does, for metrics."""
 
     def classified(self, decision: Decision, seconds: float) -> None:
@@ -101,6 +104,7 @@ class ClassifierMetrics:
         self._refused = Counter("cellway_classifier_refused", refused, registry=registry)
         self._malformed = Counter("cellway_edge_counts_malformed", malformed, registry=registry)
         self._caches = _cache_counters(registry)
+        self._port = _PortMetrics(registry)
         self._entries = Gauge(
             "cellway_cache_entries",
             "Entries of a cache, by the newest report",
@@ -140,6 +144,19 @@ class ClassifierMetrics:
             else:
                 self.cache_counted(EDGE_CACHE, what, int(number))
 
+    def stranger(self, why: Stranger, *, answered: bool) -> None:
+        """Count a question without a secret that counts."""
+        self._port.strangers.labels(why, "yes" if answered else "no").inc()
+
+    def connections(self, edges: int, strangers: int) -> None:
+        """Record how many connections there are."""
+        self._port.connections.labels("edge").set(edges)
+        self._port.connections.labels("stranger").set(strangers)
+
+    def turned_away(self, why: Turned) -> None:
+        """Count a connection that is closed before its time."""
+        self._port.turned_away.labels(why).inc()
+
     def cache_counted(self, cache: str, what: str, number: int) -> None:
         """Count so many more of what `_CACHE_COUNTS` names."""
         self._caches[what].labels(cache).inc(number)
@@ -159,6 +176,33 @@ class ClassifierMetrics:
             self._decisions.labels(rule or "-", outcome),
         )
         return tally
+
+
+class _PortMetrics:
+    """What the classifier's port counts of those who connect to it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Make the counters, with zeros, because a rate needs a value to start from."""
+        asked = "Questions without a secret of the edges, and whether they were answered"
+        closed = "Connections to the classifier closed before their time"
+        held = "Connections to the classifier; a stranger's has not shown the secret"
+        self.strangers = Counter(
+            "cellway_classifier_strangers", asked, ["why", "answered"], registry=registry
+        )
+        self.turned_away = Counter(
+            "cellway_classifier_connections_closed", closed, ["why"], registry=registry
+        )
+        self.connections = Gauge(
+            "cellway_classifier_connections",
+            held,
+            ["kind"],
+            registry=registry,
+            multiprocess_mode="sum",
+        )
+        for why in Stranger:
+            self.strangers.labels(why, "no")
+        for reason in Turned:
+            self.turned_away.labels(reason)
 
 
 def _cache_counters(registry: CollectorRegistry) -> dict[str, Counter]:

@@ -19,7 +19,7 @@ from control_plane.cli import topology_files
 from control_plane.cli.client import DIFFERENT, Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.options import Force
-from control_plane.cli.output import Format, messages, plain
+from control_plane.cli.output import Format, messages, plain, print_lines
 
 _FILES_HELP = "a directory as export writes it, or one file with all of it"
 Files = Annotated[Path, typer.Option("-f", "--files", exists=True, help=_FILES_HELP)]
@@ -115,7 +115,7 @@ def _show_plan(ctx: typer.Context, answer: dict[str, Any]) -> None:
 
 def _show_changes(answer: dict[str, Any]) -> None:
     for change in answer["changed"]:
-        print("\n".join(_lines(change)))
+        print_lines(_lines(change))
 
 
 def _lines(change: dict[str, Any]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from control_plane.cli.context import of
-from control_plane.cli.output import Format, table_of_items
+from control_plane.cli.output import Format, as_json, print_lines, table_of_items
 from control_plane.names import MAX_PAGE
 
 WATCH_POLL_S = 0.5
@@ -42,7 +41,7 @@ def changes(
         items = list(_changes(ctx, since))
         if of(ctx).output is Format.JSON:
             for change in items:
-                print(json.dumps(change, ensure_ascii=False), flush=True)
+                print_lines([as_json(change)])
         elif items:
             show_changes(ctx, items)
         since = items[-1]["revision"] if items else since

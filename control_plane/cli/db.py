@@ -9,20 +9,23 @@ import typer
 
 from control_plane.cli.client import Failure
 from control_plane.cli.context import of
-from control_plane.cli.options import DatabaseUrl
+from control_plane.cli.options import DatabaseUrl, NewDatabase
 from control_plane.cli.output import messages
 
 app = typer.Typer(no_args_is_help=True, help="The database: its schema, backups, old changes.")
 
 
 @app.command("migrate")
-def migrate(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
+def migrate(
+    ctx: typer.Context, database_url: DatabaseUrl = None, new_database: NewDatabase = None
+) -> None:
     """Bring the schema up to date; --dry-run lists the migrations that are missing."""
     from control_plane.cli.local import database
+    from control_plane.cli.local.settings import settings_of
 
-    url = database.url_of(database_url)
+    settings = settings_of(database_url=database_url, new_database=new_database)
     dry = of(ctx).dry_run
-    pending = database.missing_migrations(url) if dry else database.migrate(url)
+    pending = database.missing_migrations(settings) if dry else database.migrate(settings)
     verb = "would migrate" if dry else "migrated"
     messages.print(f"{verb}: {', '.join(pending)}" if pending else "nothing to do")
     of(ctx).show_data({"dry_run": dry, "migrations": list(pending)})
@@ -36,10 +39,11 @@ def check(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
     found if an older version stored its value in a form that means another value today.
     """
     from control_plane.cli.local import database
+    from control_plane.cli.local.settings import settings_of
 
-    url = database.url_of(database_url)
-    pending = database.missing_migrations(url)
-    stale = [] if pending else database.stale_claims(url)
+    settings = settings_of(database_url=database_url)
+    pending = database.missing_migrations(settings)
+    stale = [] if pending else database.stale_claims(settings.database_url)
     of(ctx).show_data({"missing": list(pending), "stale_claims": stale})
     if pending:
         raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")

@@ -16,6 +16,7 @@ from control_plane.cli import (
     changes,
     claims,
     db,
+    edge_secret,
     envoy,
     explain,
     export,
@@ -50,6 +51,7 @@ app.add_typer(cells.app, name="cells")
 app.add_typer(claims.app, name="claims")
 app.add_typer(rules.app, name="rules")
 app.add_typer(fleet.app, name="fleet")
+app.add_typer(edge_secret.app, name="edge-secret")
 app.add_typer(envoy.app, name="envoy")
 app.add_typer(db.app, name="db")
 app.add_typer(operations.app, name="operations")

@@ -17,6 +17,13 @@ DatabaseUrl = Annotated[
     str | None,
     typer.Option(help="sqlite:///FILE or postgresql://…; default: CELLWAY_DATABASE_URL"),
 ]
+NewDatabase = Annotated[
+    bool | None,
+    typer.Option(
+        "--new-database",
+        help="make a new database although one has been here; use it once",
+    ),
+]
 IfMatch = Annotated[
     str | None, typer.Option(help="change nothing unless the cell has this ETag, e.g. '\"7\"'")
 ]

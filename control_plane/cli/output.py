@@ -13,9 +13,23 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from control_plane.foreign_text import is_visible, json_text, visible, visible_lines
+
 MAX_WIDTH = 100_000
 """The longest line of a table in a pipe, in characters."""
-messages = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Messages(Console):
+    """A console that prints what strangers wrote, so that the terminal obeys none of it."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print objects; in texts, harmful characters are replaced by their escapes."""
+        super().print(
+            *(visible_lines(one) if isinstance(one, str) else one for one in objects), **options
+        )
+
+
+messages = Messages(stderr=True, highlight=False, soft_wrap=True)
 """Prints everything that is not data."""
 
 
@@ -30,9 +44,9 @@ class Format(enum.StrEnum):
 def show(data: Any, output: Format, table: Table | None = None) -> None:
     """Print data in a format; ``Format.TABLE`` prints the table, or YAML if there is none."""
     if output is Format.JSON:
-        print(json.dumps(data, indent=2, ensure_ascii=False))
+        print(as_json(data, indent=2))
     elif output is Format.YAML or table is None:
-        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
+        print(as_yaml(data), end="")
     else:
         console = Console(highlight=False)
         if not console.is_terminal:
@@ -49,7 +63,7 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str =
         # A long word (a path, an address with its port) goes on in the next line, all of it.
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+        table.add_row(*("" if cell is None else escape(visible(str(cell))) for cell in row))
     return table
 
 
@@ -59,8 +73,27 @@ def table_of_items(fields: Mapping[str, str], items: Iterable[Mapping[str, Any]]
 
 
 def plain(value: Any) -> str:
-    """Return a value in one line: text as it is, everything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return a value in one line: text as it is shown, everything else as JSON."""
+    return visible(value) if isinstance(value, str) else as_json(value)
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON, in which a terminal finds nothing to obey."""
+    return json_text(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value as YAML, in which a terminal finds nothing to obey."""
+    text = str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+    if is_visible(text):
+        return text
+    # With escapes for all that is not ASCII: YAML can't escape some characters only.
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=False))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines of data to stdout, each as it can be shown."""
+    print("\n".join(map(visible, lines)), flush=True)
 
 
 def say_more(limit: int) -> None:

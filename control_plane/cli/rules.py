@@ -11,7 +11,7 @@ import typer
 
 from control_plane.cli.client import DIFFERENT, Exit, Failure, resource
 from control_plane.cli.context import of
-from control_plane.cli.output import Format, messages, show, table_of
+from control_plane.cli.output import Format, messages, print_lines, show, table_of
 from control_plane.cli.reserved_words import read_table, reserve_in, write_ruleset, write_table
 from control_plane.names import MAX_DOCUMENT_BYTES
 from control_plane.routing.rules.lint import Finding, lint
@@ -76,7 +76,8 @@ def check_rules(
     results = rule_case_results.run(cases, ruleset)
     failed = [result for result in results if not result["ok"]]
     if of(ctx).output is Format.TABLE:
-        print("\n".join(map(rule_case_results.as_text, results)))
+        for result in results:
+            print_lines(rule_case_results.as_text(result).split("\n"))
     of(ctx).show_data(results)
     if failed:
         raise Failure(f"{file}: {len(failed)} of {len(results)} cases are not as expected")
@@ -119,7 +120,7 @@ def diff_rules(ctx: typer.Context, file: RulesetFile) -> None:
     new = _lines(_document(file, _read(file)))
     lines = list(difflib.unified_diff(old, new, "active", str(file), lineterm=""))
     if of(ctx).output is Format.TABLE and lines:
-        print("\n".join(lines))
+        print_lines(lines)
     of(ctx).show_data({"same": not lines, "diff": lines})
     messages.print(f"{file} {'differs from' if lines else 'is'} the active ruleset", markup=False)
     if lines:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli.options import DatabaseUrl, port_option, with_options
+from control_plane.cli.options import DatabaseUrl, NewDatabase, port_option, with_options
 
 TlsFile = Annotated[Path | None, typer.Option(help="PEM; all of --grpc-tls-… or none")]
 
@@ -33,6 +33,7 @@ class PlaneOptions:
         str | None, typer.Option(help="how Envoys ask the classifier: http, or grpc (ext_authz)")
     ] = None
     edge_port: Annotated[int | None, port_option("the edge (Envoy), default 10000")] = None
+    new_database: NewDatabase = None
     force_shrink: Annotated[
         bool | None, typer.Option(help="publish although most cells are gone; use it once")
     ] = None

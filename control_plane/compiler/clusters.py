@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.core.v3 import address_pb2, health_check_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
@@ -15,6 +15,7 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf import any_pb2
 
+from control_plane.compiler.edge_secret import send_secret
 from control_plane.compiler.model import (
     ClassifierAddress,
     Endpoint,
@@ -87,10 +88,17 @@ def compile_classifier(
         else:
             endpoint.address.socket_address.CopyFrom(_socket(address.host, address.port))
     cluster.load_assignment.CopyFrom(assignment)
+    if (tls := policy.classifier_tls) is not None:
+        trust = base_pb2.DataSource(inline_string=tls.authorities)
+        _validate(cluster, tls.name, trust, is_ip=tls.is_ip)
+    options = http_protocol_options_pb2.HttpProtocolOptions()
     if policy.classifier_protocol == "grpc":
-        options = http_protocol_options_pb2.HttpProtocolOptions()
         options.explicit_http_config.http2_protocol_options.SetInParent()
-        cluster.typed_extension_protocol_options[_HTTP_OPTIONS].Pack(options)
+    else:
+        options.explicit_http_config.http_protocol_options.SetInParent()
+    if policy.sends_secret:
+        send_secret(options)
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].Pack(options, deterministic=True)
     return EnvoyResource(CDS, CLASSIFIER_CLUSTER, cluster.SerializeToString(deterministic=True))
 
 
@@ -156,17 +164,25 @@ def _tls(cluster: cluster_pb2.Cluster, cell: UpstreamCell) -> None:
     """Trust certificates as `jobs.cell_certificates` does; a test compares the two."""
     assert cell.tls is not None
     name = cell.server_name
-    context = tls_pb2.UpstreamTlsContext(sni="" if name.is_ip else name.text)
+    trust = base_pb2.DataSource(filename=cell.tls.trust_file)
+    _validate(cluster, name.text, trust, is_ip=name.is_ip)
+
+
+def _validate(
+    cluster: cluster_pb2.Cluster, name: str, trust: base_pb2.DataSource, *, is_ip: bool
+) -> None:
+    """Have Envoy speak TLS, to servers whose certificates have a name and are of an authority."""
+    context = tls_pb2.UpstreamTlsContext(sni="" if is_ip else name)
     parameters = context.common_tls_context.tls_params
     parameters.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_2
     parameters.tls_maximum_protocol_version = common_pb2.TlsParameters.TLSv1_3
     parameters.signature_algorithms.extend(SIGNATURES)
     validation = context.common_tls_context.validation_context
-    validation.trusted_ca.filename = cell.tls.trust_file
+    validation.trusted_ca.CopyFrom(trust)
     san = validation.match_typed_subject_alt_names.add()
     kinds = common_pb2.SubjectAltNameMatcher.SanType
-    san.san_type = kinds.IP_ADDRESS if name.is_ip else kinds.DNS
-    san.matcher.exact = name.text
+    san.san_type = kinds.IP_ADDRESS if is_ip else kinds.DNS
+    san.matcher.exact = name
     cluster.transport_socket.name = "envoy.transport_sockets.tls"
     cluster.transport_socket.typed_config.Pack(context)
 

@@ -59,6 +59,17 @@ class ClassifierAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassifierTLS:
+    """TLS from Envoy to the classifiers."""
+
+    authorities: str
+    """Whose certificates are trusted (PEM)."""
+    name: str
+    """What a certificate must carry: a DNS name or an IP address."""
+    is_ip: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficPolicy:
     """How the edge treats traffic. Times are in seconds; 0 means no limit where noted."""
 
@@ -68,6 +79,10 @@ class TrafficPolicy:
     classifier_protocol: str = "http"
     """``http`` or ``grpc``."""
     classifier_timeout_s: float = 0.25
+    classifier_tls: ClassifierTLS | None = None
+    """None: classifiers are asked in plaintext."""
+    sends_secret: bool = False
+    """Whether edges show the classifier a secret, which they must then be sent (SDS)."""
     connect_timeout_s: float = 1.0
     cell_idle_timeout_s: float = 1.0
     """How long a connection to a cell is kept without a request."""

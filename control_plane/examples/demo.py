@@ -16,6 +16,7 @@ from rich.console import Console
 
 from control_plane.cli.local.system import everything
 from control_plane.examples.tour import CLAIMS, NEW_CELL, Tour
+from control_plane.foreign_text import log_to_stderr
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.process.listening import free_port
 from control_plane.process.private_files import only_private_files
@@ -112,7 +113,7 @@ def main() -> None:
     """``python -m control_plane.demo [--once]``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop after the requests")
-    logging.basicConfig(level=logging.WARNING)
+    log_to_stderr(logging.WARNING)
     with only_private_files():
         sys.exit(run_loop(demo(once=parser.parse_args().once)))
 

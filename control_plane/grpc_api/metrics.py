@@ -35,6 +35,12 @@ class GrpcMetrics:
             "TLS files that were replaced by ones that can't be used",
             registry=registry,
         )
+        self._peer_refusals = Counter(
+            "cellway_grpc_peer_refusals_total",
+            "Calls of peers that had as many under way as one peer may",
+            ["method"],
+            registry=registry,
+        )
         self._by_call: dict[tuple[str, grpc.StatusCode], Histogram] = {}
 
     def called(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
@@ -49,6 +55,10 @@ class GrpcMetrics:
     def refused(self, method: str, code: grpc.StatusCode) -> None:
         """Record that a call was refused as UNAUTHENTICATED or PERMISSION_DENIED."""
         self._refused.labels(method, code.name).inc()
+
+    def peer_refused(self, method: str) -> None:
+        """Record that a peer had too many calls under way for one more of ``/service/method``."""
+        self._peer_refusals.labels(method).inc()
 
     def tls_failed(self) -> None:
         """Record that the TLS files were replaced by ones that can't be used."""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from io import FileIO
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -108,11 +109,22 @@ def _appending_to(path: Path) -> Archive:
     def append(changes: Sequence[Change]) -> None:
         # They are on disk before they are deleted. A crash in between leaves them in the file
         # twice.
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(
-                json.dumps(change.as_dict(), ensure_ascii=False) + "\n" for change in changes
-            )
-            file.flush()
-            os.fsync(file.fileno())
+        lines = [json.dumps(change.as_dict(), ensure_ascii=False) + "\n" for change in changes]
+        with path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                _write_all(file, "".join(lines).encode())
+                os.fsync(file.fileno())
+            except OSError:
+                # Half a line on a full disk would spoil the line after it.
+                file.truncate(end)
+                raise
 
     return append
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    """Write bytes; a write to a disk that becomes full writes some of them."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]

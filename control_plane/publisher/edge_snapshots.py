@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from control_plane.compiler.edge import EdgeCompiler
+from control_plane.compiler.edge_secret import compile_edge_secret
 from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.filters import has_epochs
-from control_plane.compiler.model import TrafficPolicy
+from control_plane.compiler.model import EnvoyResource, TrafficPolicy
 from control_plane.names import ECDS, EPOCHS_FILTER
 from control_plane.publisher.reachable_cells import ReachableCells
 from control_plane.routing.rules.parse import parse
@@ -52,9 +53,11 @@ class EdgeSnapshots:
         """Return the configuration for a state's cells, except for retired ones, and a ruleset."""
         cells = self._reachable.of(state.cells)
         update = self._compiler.update(cells, ruleset, state.edge_revision)
-        put = [Resource.of(one.type_url, one.name, one.body) for one in update.put]
+        put = [_resource(one) for one in update.put]
         if has_epochs(self._policy):
             put.append(_epochs(state.answers_revision, state.epochs))
+        if self._policy.sends_secret:
+            put.append(_resource(compile_edge_secret(state.edge_secret)))
         self._last = self._last.altered(state.revision, put, update.dropped)
         return self._last
 
@@ -94,5 +97,8 @@ class EdgeSnapshots:
 
 
 def _epochs(floor: int, epochs: Mapping[int, int]) -> Resource:
-    compiled = compile_epochs(floor, epochs)
+    return _resource(compile_epochs(floor, epochs))
+
+
+def _resource(compiled: EnvoyResource) -> Resource:
     return Resource.of(compiled.type_url, compiled.name, compiled.body)

@@ -6,16 +6,19 @@ import asyncio
 import functools
 from dataclasses import dataclass, field
 
+from control_plane.classifier.authentication import Authentication
 from control_plane.classifier.cache.tiered import CachedLookup, open_cached_lookup
 from control_plane.classifier.decide import Decider
 from control_plane.classifier.grpc import Authorization
 from control_plane.classifier.http import ClassifierServer
+from control_plane.classifier.options import PortOptions
 from control_plane.classifier.worker.supervisor import Workers
 from control_plane.names import AUTHORIZATION_SERVICE
 from control_plane.process.listening import bind, port_of
+from control_plane.process.server_tls import ServerTls
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
-from control_plane.settings import CLASSIFIER_PORT
+from control_plane.settings import CLASSIFIER_PORT, BadSetting, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class ClassifierParts:
     decider: Decider
     lookup: CachedLookup | None
     """None on SQLite, where the decider itself looks claims up."""
+    authentication: Authentication
 
     @classmethod
     def open(cls, foundation: Foundation) -> ClassifierParts:
@@ -33,7 +37,12 @@ class ClassifierParts:
         lookup = open_cached_lookup(
             foundation.topology, foundation.classifier_metrics, foundation.settings.redis_url
         )
-        return cls(decider, lookup)
+        authentication = Authentication(
+            foundation.topology.edge_secrets.read,
+            foundation.classifier_metrics,
+            demanded=foundation.settings.classifier_secret_demanded,
+        )
+        return cls(decider, lookup, authentication)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -57,7 +66,13 @@ class LocalClassifier:
         settings = foundation.settings
         sock = bind(settings.host, settings.classifier_port, CLASSIFIER_PORT)
         parts = ClassifierParts.open(foundation)
-        server = ClassifierServer(parts.decider, foundation.classifier_metrics, parts.lookup)
+        server = ClassifierServer(
+            parts.decider,
+            foundation.classifier_metrics,
+            parts.authentication,
+            parts.lookup,
+            _options(settings),
+        )
         serving = functools.partial(server.run, sock)
         foundation.tasks.start("classifier server", serving, vital=True)
         return cls(port_of(sock), parts)
@@ -89,6 +104,8 @@ class ClassifierWorkers:
             count=settings.classifier_workers,
             database_url=settings.database_url,
             redis_url=settings.redis_url,
+            options=_options(settings),
+            secret=foundation.topology.edge_secrets.read().current,
             directory=foundation.worker_files,
             restart_s=settings.classifier_restart_s,
             observer=foundation.metrics.workers,
@@ -117,6 +134,34 @@ class ClassifierWorkers:
         await self.supervisor.stop()
 
 
+def _nothing_to_tell() -> None:
+    """Do nothing: over gRPC each question is checked by itself."""
+
+
+def check_classifier_tls(settings: Settings) -> None:
+    """Raise BadSetting if the files of the classifier's TLS can't be used; the text names them."""
+    certificate, key = settings.classifier_tls_certificate, settings.classifier_tls_key
+    if certificate is None or key is None:
+        return
+    try:
+        ServerTls(certificate, key).read()
+    except OSError as error:
+        text = f"the classifier's certificate {certificate} and key {key} can't be used"
+        raise BadSetting(f"{text}: {error.__cause__ or error}") from error
+
+
+def _options(settings: Settings) -> PortOptions:
+    """Return how the classifier's port treats those who connect."""
+    certificate, key = settings.classifier_tls_certificate, settings.classifier_tls_key
+    return PortOptions(
+        max_connections=settings.classifier_max_connections,
+        max_peer_connections=settings.classifier_max_peer_connections,
+        secret_demanded=settings.classifier_secret_demanded,
+        tls_certificate=None if certificate is None else str(certificate),
+        tls_key=None if key is None else str(key),
+    )
+
+
 async def start_classifier(foundation: Foundation) -> LocalClassifier | ClassifierWorkers:
     """Start the classifier over HTTP: in this process or in workers, by the settings."""
     if foundation.settings.classifier_workers == 0:
@@ -134,9 +179,19 @@ class GrpcClassifier:
     def start(cls, foundation: Foundation, grpc: GrpcListener) -> GrpcClassifier:
         """Add the service to the gRPC port."""
         parts = ClassifierParts.open(foundation)
-        service = Authorization(parts.decider, foundation.classifier_metrics, parts.lookup)
+        # With mutual TLS, the caller's certificate says whether it may ask.
+        plaintext = foundation.settings.grpc_tls is None
+        service = Authorization(
+            parts.decider,
+            foundation.classifier_metrics,
+            parts.authentication if plaintext else None,
+            parts.lookup,
+        )
         service.register(grpc.server)
         grpc.announce([AUTHORIZATION_SERVICE])
+        if plaintext:
+            following = functools.partial(parts.authentication.follow, on_change=_nothing_to_tell)
+            foundation.tasks.start("edges' secrets over gRPC", following)
         return cls(parts)
 
     async def stop(self) -> None:

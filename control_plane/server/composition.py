@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
+from control_plane.jobs.database_watch import DatabaseWatch
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
 from control_plane.process.background import background_tasks
@@ -17,7 +18,11 @@ from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import host_port, is_of_this_machine
 from control_plane.process.loop_lag import LoopLag
 from control_plane.server.api_role import ApiRole, api_tls
-from control_plane.server.classifier_role import GrpcClassifier, start_classifier
+from control_plane.server.classifier_role import (
+    GrpcClassifier,
+    check_classifier_tls,
+    start_classifier,
+)
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import LOOPBACK_ONLY, GrpcListener, security_of
 from control_plane.server.plane import Running
@@ -69,6 +74,7 @@ def _check(settings: Settings) -> None:
     tls = api_tls(settings)
     if tls is not None:
         tls.read()
+    check_classifier_tls(settings)
 
 
 async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) -> Foundation:
@@ -78,6 +84,7 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
         settings.database_url,
         sequence_mark=settings.mark_file,
         endpoint_policy=_endpoint_policy(settings, own_ports),
+        anew=settings.new_database,
     )
     stack.callback(topology.close)
     if settings.redis_url is not None and topology.embedded:
@@ -85,9 +92,13 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
+    metrics.database.watch(
+        writable=lambda: topology.write_trouble is None, log_bytes=topology.log_bytes
+    )
     tasks = await stack.enter_async_context(background_tasks(metrics.background))
     tasks.start("event loop lag", LoopLag(metrics.event_loop).run)
     tasks.start("wake-ups", CommitNotifications(topology).run)
+    tasks.start("database watch", DatabaseWatch(topology).run)
     return Foundation(
         settings=settings,
         topology=topology,

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from control_plane.grpc_api.auth.identity import BadPattern, NamePatterns, Role
 from control_plane.grpc_api.auth.tls import TlsFiles
 from control_plane.grpc_api.metrics import GrpcMetrics
+from control_plane.grpc_api.server.peers import PeerLimits
 from control_plane.grpc_api.server.port import GrpcPort, Security
 from control_plane.server.foundation import Foundation
 from control_plane.settings import GRPC_PORT, BadSetting, Settings
@@ -40,7 +41,14 @@ class GrpcListener:
         """For services that count their calls."""
         self._settings = settings
         self._listening = GrpcPort(
-            security_of(settings), self.counts, grpc_options(), max_rpcs=settings.grpc_max_rpcs
+            security_of(settings),
+            self.counts,
+            grpc_options(),
+            max_rpcs=settings.grpc_max_rpcs,
+            peer_limits=PeerLimits(
+                certificate=settings.grpc_max_rpcs_per_certificate,
+                address=settings.grpc_max_rpcs_per_address,
+            ),
         )
         self._services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
         self._health = HealthServicer()

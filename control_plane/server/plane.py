@@ -60,9 +60,14 @@ class Running:
         return None if self.xds_role is None else self.xds_role.server
 
     def alarm(self) -> str | None:
-        """Return all that is wrong: with publication, and with background tasks; None: nothing."""
-        alarms = [text for text in (self.publication_alarm(), self.tasks.alarm) if text]
-        return "; ".join(alarms) or None
+        """Return all that is wrong: publication, writes, background tasks; None if nothing is."""
+        alarms = (self.publication_alarm(), self.write_alarm(), self.tasks.alarm)
+        return "; ".join(text for text in alarms if text) or None
+
+    def write_alarm(self) -> str | None:
+        """Return why writes fail; None if they work."""
+        trouble = self.topology.write_trouble
+        return None if trouble is None else f"writes fail: {trouble}"
 
     def publication_alarm(self) -> str | None:
         """Return why some Envoy does not get the newest revision; None if nothing is wrong."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from control_plane.compiler.model import ClassifierAddress, TrafficPolicy
+import ipaddress
+import ssl
+
+from control_plane.compiler.model import ClassifierAddress, ClassifierTLS, TrafficPolicy
 from control_plane.process.listening import has_ipv6, numeric, reachable
-from control_plane.settings import Settings
+from control_plane.settings import BadSetting, Settings
 
 
 def traffic_policy(settings: Settings, *, grpc_port: int, classifier_port: int) -> TrafficPolicy:
@@ -15,16 +18,22 @@ def traffic_policy(settings: Settings, *, grpc_port: int, classifier_port: int) 
         grpc_port: Where gRPC listens in this process; 0: nowhere.
         classifier_port: Where the classifier over HTTP listens in this process; 0: nowhere, so
             the edges ask at the port of the settings.
+
+    Raises:
+        BadSetting: the file of the classifier's authorities can't be used.
     """
     over_grpc = settings.classifier_protocol == "grpc"
     port = (grpc_port if over_grpc else classifier_port) or settings.classifier_port
     host = settings.grpc_host if over_grpc else settings.host
+    address = reachable(host)
     return TrafficPolicy(
         edge_host=numeric(settings.edge_host),
         edge_port=settings.edge_port,
-        classifiers=(ClassifierAddress(reachable(host), port),),
+        classifiers=(ClassifierAddress(address, port),),
         classifier_protocol=settings.classifier_protocol,
         classifier_timeout_s=settings.classifier_timeout_s,
+        classifier_tls=_classifier_tls(settings, address),
+        sends_secret=True,
         cell_idle_timeout_s=settings.cell_idle_timeout_s,
         debug_networks=settings.debug_networks,
         dns_resolvers=settings.dns_resolvers(),
@@ -32,3 +41,20 @@ def traffic_policy(settings: Settings, *, grpc_port: int, classifier_port: int) 
         edge_cache_entries=settings.edge_cache_entries,
         edge_cache_stale_s=settings.edge_cache_stale_s,
     )
+
+
+def _classifier_tls(settings: Settings, address: str) -> ClassifierTLS | None:
+    """Return how Envoys check the classifier's certificate; None for plaintext."""
+    file = settings.classifier_tls_ca
+    if file is None:
+        return None
+    try:
+        authorities = file.read_text("ascii")
+        ssl.create_default_context(cadata=authorities)
+    except (OSError, ValueError) as error:
+        raise BadSetting(f"classifier_tls_ca: {file} can't be used: {error}") from error
+    name = settings.classifier_tls_name or address
+    try:
+        return ClassifierTLS(authorities, str(ipaddress.ip_address(name)), is_ip=True)
+    except ValueError:
+        return ClassifierTLS(authorities, name, is_ip=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from control_plane.topology import changes, rulesets
+from control_plane.topology import changes, edge_secrets, rulesets
 from control_plane.topology.cells import CellCache, Cells, EdgeHealth, Sequences
 from control_plane.topology.claims import (
     Bulk,
@@ -36,6 +36,7 @@ from control_plane.topology.storage import (
     dialect_of,
     migrate,
     pending_migrations,
+    refuse_anew,
 )
 from control_plane.topology.tokens import Tokens
 from control_plane.topology.values import EndpointPolicy, TopologyError, TopologySnapshot
@@ -73,6 +74,7 @@ class Topology:
         self.changes = changes.Changes(store)
         self.operations = Operations(store)
         self.tokens = Tokens(store)
+        self.edge_secrets = edge_secrets.EdgeSecrets(store)
         self.idempotency = Answers(store)
 
     @classmethod
@@ -82,6 +84,7 @@ class Topology:
         *,
         migrate_first: bool = True,
         sequence_mark: Path | None = None,
+        anew: bool = False,
         endpoint_policy: EndpointPolicy | None = None,
     ) -> Topology:
         """Open the database at a SQLAlchemy URL.
@@ -91,17 +94,24 @@ class Topology:
             migrate_first: bring an older schema up to date first.
             sequence_mark: a file outside the database and its backups that remembers the highest
                 id ever allotted, so that a restored database can't allot ids again.
+            anew: make a new database although that file says that there has been one.
             endpoint_policy: where cells may be; None for what is denied everywhere.
 
         Raises:
             MigrationsPending: the schema is older, and ``migrate_first`` is False.
             Invalid: there is no such database, or the mark file is malformed.
+            Refused: the schema is newer than this program; or there is no database where one has
+                been, and ``anew`` is False.
+            Unavailable, DatabaseTrouble: the database can't be used.
         """
         mark = None if sequence_mark is None else MarkFile(sequence_mark)
         store = Store(url, mark, endpoint_policy)
         with ExitStack() as undo:
             undo.callback(store.close)
             if migrate_first:
+                store.hold()
+                if not anew:
+                    refuse_anew(store)
                 migrate(store.engine)
             elif pending := pending_migrations(store.engine):
                 missing = ", ".join(pending)
@@ -129,6 +139,19 @@ class Topology:
     def embedded(self) -> bool:
         """Whether the database runs inside this process, so that no look-up blocks for long."""
         return dialect_of(self._store.engine).embedded
+
+    @property
+    def write_trouble(self) -> str | None:
+        """Why writes fail; None while they work, as far as `check_writes` and the writes told."""
+        return self._store.writability.trouble
+
+    def check_writes(self) -> None:
+        """Find out whether writes work. Call it every few seconds."""
+        self._store.check_writes()
+
+    def log_bytes(self) -> int | None:
+        """Return the size of the database's log, if it is ours to look after (SQLite)."""
+        return self._store.log_bytes()
 
     def subscribe(self, hint: Callable[[int], None]) -> Callable[[], None]:
         """Call ``hint(revision)`` in the committing thread after each commit made here.
@@ -160,7 +183,7 @@ class Topology:
             return changes.revision(connection)
 
     def snapshot(self) -> TopologySnapshot:
-        """Return cells, active ruleset and epochs at one revision."""
+        """Return cells, active ruleset, epochs and the edges' secret at one revision."""
         with self._store.read() as connection:
             revisions = changes.revisions(connection)
             return TopologySnapshot(
@@ -168,4 +191,5 @@ class Topology:
                 self._cell_cache.read(connection, revisions.revision),
                 rulesets.active(connection),
                 all_epochs(connection),
+                edge_secrets.current(connection),
             )

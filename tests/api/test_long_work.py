@@ -63,7 +63,7 @@ async def test_one_caller_s_work_leaves_room_for_others_until_all_is_taken() -> 
 async def test_work_that_waits_too_long_is_refused_and_what_fails_frees_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(long_work, "WAIT_S", 0.05)
+    monkeypatch.setattr(long_work, "FREE_THREAD_S", 0.05)
     threads, go_on = LongWork([].append, threads=1), threading.Event()
     first = asyncio.create_task(threads.run("a", partial(go_on.wait, 30)))
     await asyncio.sleep(0)

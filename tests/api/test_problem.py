@@ -12,12 +12,17 @@ from control_plane.api.problem import MAX_ERRORS, MEDIA_TYPE, problem, topology_
 from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
+    DatabaseDamaged,
+    DatabaseDenied,
     DatabaseFailed,
+    DatabaseFull,
+    DatabaseSlow,
     Gone,
     Invalid,
     Locked,
     NotFound,
     Problem,
+    ReadOnly,
     Refused,
     StaleVersion,
     TopologyError,
@@ -44,6 +49,11 @@ def document(error: TopologyError, *, forceable: bool = False) -> dict[str, Any]
         (Gone(7), 410, "gone"),
         (Contention("busy"), 503, "contention"),
         (Unavailable("down"), 503, "unavailable"),
+        (ReadOnly("a standby"), 503, "database-read-only"),
+        (DatabaseFull("no space"), 503, "database-full"),
+        (DatabaseSlow("a timeout"), 503, "database-slow"),
+        (DatabaseDenied("no right"), 503, "database-denied"),
+        (DatabaseDamaged("malformed"), 503, "database-damaged"),
         (TopologyError("odd"), 500, "topology"),
     ],
 )
@@ -68,6 +78,7 @@ def test_only_a_refusal_that_can_be_overridden_says_so() -> None:
 
 def test_what_passes_by_itself_may_be_repeated_soon() -> None:
     assert topology_problem(Unavailable("down")).headers["retry-after"] == "1"
+    assert int(topology_problem(DatabaseFull("no space")).headers["retry-after"]) > 0
     assert "retry-after" not in topology_problem(NotFound("cell", "x")).headers
 
 

@@ -26,6 +26,7 @@ ADMINS = {
     "GET /v1/tokens",
     "POST /v1/tokens",
     "DELETE /v1/tokens/{token}",
+    "POST /v1/edge-secret/rotate",
     "POST /v1/sequences/confirm",
     "POST /v1/cells/{name}/release-claims",
 }

@@ -14,7 +14,7 @@ import pytest
 from control_plane.server import Running
 from control_plane.topology.values import ClaimKey, ClaimSpec
 from tests.support.conditions import until
-from tests.support.plane import add_cell, plane_with, samples
+from tests.support.plane import add_cell, asking, plane_with, samples
 
 CHAIN = {"claims": [{"route": "${a}"}, {"redirect_route": "${a}"}]}
 RULES: list[dict[str, Any]] = [
@@ -38,8 +38,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
         topology.rulesets.activate("r", 1, actor="t")
         made = [("route", "a"), ("redirect_route", "b"), ("tenant", "c")]
         topology.claims.claim([ClaimSpec(*key, "cell-2") for key in made], actor="t")
-        base = f"http://127.0.0.1:{running.ports.classifier}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
+        async with asking(running) as client:
             yield running, api, client
 
 

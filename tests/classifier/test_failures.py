@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from control_plane.classifier.decide import NoRuleset, Unsettled
-from control_plane.classifier.failures import FAILURES, LOG_S, Failures, Reason
+from control_plane.classifier.failures import FAILURES, Failures, Reason
+from control_plane.classifier.log_pause import LOG_S
 from control_plane.classifier.past_rulesets import UnknownRuleset
 from control_plane.topology.lookup import TooManyLookups
 from control_plane.topology.values import DatabaseFailed, Unavailable

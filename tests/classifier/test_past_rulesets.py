@@ -25,7 +25,7 @@ from control_plane.routing.rules.parse import parse
 from control_plane.topology import Topology
 from control_plane.topology.lookup.seen import Seen
 from control_plane.topology.values import Ruleset
-from tests.support.plane import add_cell, plane_with
+from tests.support.plane import add_cell, asking, edge_metadata, plane_with
 
 REQUEST = Request("GET", b"h", b"/", ())
 ABSENT = "0" * 16
@@ -135,8 +135,7 @@ async def test_over_http_and_grpc(tmp_path: Path) -> None:
             add_cell(plane.topology, f"cell-{number}")
         for cell in ("cell-1", "cell-2"):
             activate(plane.topology, cell)
-        base = f"http://127.0.0.1:{plane.ports.classifier}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+        async with asking(plane) as client:
 
             async def asked(known: str) -> httpx.Response:
                 return await client.get("/", headers={"x-cellway-known": known})
@@ -162,7 +161,7 @@ async def test_over_http_and_grpc(tmp_path: Path) -> None:
                 question.attributes.request.http.path = "/"
                 if by is not None:
                     question.attributes.context_extensions["ruleset"] = by
-                answer = await stub.Check(question)
+                answer = await stub.Check(question, metadata=edge_metadata(plane.topology))
                 return str(answer.ok_response.headers[0].header.value)
 
             assert [await checked(by) for by in (digest("cell-1"), digest("cell-2"), None)] == [

@@ -18,7 +18,7 @@ from control_plane.topology.lookup import batched
 from control_plane.topology.lookup.async_connection import AsyncConnection
 from control_plane.topology.lookup.batched import TooManyLookups
 from control_plane.topology.values import ClaimKey, ClaimSpec
-from tests.support.plane import add_cell, plane_with, samples
+from tests.support.plane import add_cell, asking, plane_with, samples
 from tests.support.postgres import Postgres, postgres
 
 RULE = {
@@ -47,8 +47,7 @@ async def plane(server: Postgres, tmp_path: Path) -> AsyncIterator[Plane]:
             topology.rulesets.activate("r", 1, actor="t")
             made = [ClaimSpec("tenant", f"t{n}", f"cell-{n % 2 + 1}", f"s{n}") for n in range(40)]
             topology.claims.claim(made, actor="t")
-            base = f"http://127.0.0.1:{running.ports.classifier}"
-            async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
+            async with asking(running) as client:
                 yield running, api, client
 
 

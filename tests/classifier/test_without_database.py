@@ -21,7 +21,7 @@ from control_plane.server import Running
 from control_plane.topology import Subject
 from control_plane.topology.values import ClaimSpec
 from tests.support.conditions import until
-from tests.support.plane import add_cell, plane_with, samples
+from tests.support.plane import add_cell, asking, edge_metadata, plane_with, samples
 from tests.support.postgres import Postgres, postgres
 
 RULE = {
@@ -52,8 +52,7 @@ async def deciding(directory: Path, url: str) -> AsyncIterator[Plane]:
         topology.rulesets.put("r", json.dumps({"name": "r", "rules": [RULE]}), actor="t")
         topology.rulesets.activate("r", 1, actor="t")
         topology.claims.claim([ClaimSpec("tenant", "t0", "cell-1", "s0")], actor="t")
-        base = f"http://127.0.0.1:{running.ports.classifier}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
+        async with asking(running) as client:
             assert (await client.get("/t0")).headers["x-cellway-cell"] == "cell-1"
             yield running, api, client
 
@@ -107,9 +106,10 @@ async def test_over_grpc_as_well(plane: Plane, server: Postgres) -> None:
     check = external_auth_pb2.CheckRequest()
     check.attributes.request.http.path = "/t0"
     check.attributes.request.http.method = "GET"
+    metadata = edge_metadata(running.topology)
 
     async def ask() -> str:
-        answer = await stub.Check(check)
+        answer = await stub.Check(check, metadata=metadata)
         found = {one.header.key: one.header.value for one in answer.ok_response.headers}
         cell: str = found["x-cellway-cell"]
         return cell
@@ -119,7 +119,7 @@ async def test_over_grpc_as_well(plane: Plane, server: Postgres) -> None:
         assert await ask() == "cell-1"
         with server.paused():
             async with loop_is_free():
-                asked = [stub.Check(check) for _ in range(5)]
+                asked = [stub.Check(check, metadata=metadata) for _ in range(5)]
                 results = await asyncio.gather(*asked, return_exceptions=True)
                 assert (await api.get("/healthz")).status_code == 200
             for error in results:

@@ -44,6 +44,50 @@ def test_a_database_is_checked_and_migrated(tmp_path: Path) -> None:
     assert "nothing to do" in cellway("db", "migrate", *url).stderr
 
 
+def test_a_check_makes_no_file(tmp_path: Path) -> None:
+    url = ("--database-url", f"sqlite:///{tmp_path}/no/where.db")
+    assert cellway("db", "check", *url).returncode == Exit.ERROR
+    assert cellway("db", "migrate", "-n", *url).returncode == 0
+    assert cellway("db", "backup", str(tmp_path / "b"), *url).returncode == Exit.NOT_FOUND
+    for command in (("advance", "1", "--yes"), ("prune", "--yes")):
+        assert cellway("db", *command, *url).returncode == Exit.ERROR
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [("check",), ("migrate",), ("advance", "1", "--yes")])
+@pytest.mark.parametrize("fault", ["text", "newer", "folder"])
+def test_what_cannot_be_used_is_told_in_one_line(
+    topology: Topology, tmp_path: Path, command: tuple[str, ...], fault: str
+) -> None:
+    file = tmp_path / "f.db"
+    if fault == "text":
+        file.write_text("this is no database at all" * 100)
+    elif fault == "folder":
+        file.mkdir()
+    else:
+        file = tmp_path / "t.db"
+        with topology.engine.connect() as connection, connection.begin():
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    told = cellway("db", *command, "--database-url", f"sqlite:///{file}")
+    assert told.returncode in {Exit.ERROR, Exit.REFUSED}
+    expected = {
+        "text": "cellway: the database is damaged: file is not a database",
+        "newer": "cellway: using sqlite:///",
+        "folder": "cellway: the database is unavailable: unable to open database file",
+    }
+    assert told.stderr.startswith(expected[fault]), told.stderr
+
+
+def test_no_database_is_made_where_one_has_been_unless_told_so(tmp_path: Path) -> None:
+    url = ("--database-url", f"sqlite:///{tmp_path}/t.db")
+    (tmp_path / "t.db.sequence-mark.json").write_text('{"mark": 5, "cell": 1}')
+    for command in ("migrate", "check"):
+        refused = cellway("db", command, *url)
+        assert (refused.returncode, "there has been one" in refused.stderr) == (Exit.REFUSED, True)
+    assert cellway("db", "migrate", "--new-database", *url).returncode == 0
+    assert cellway("db", "check", *url).returncode == 0
+
+
 def test_a_check_lists_claims_that_no_look_up_finds(
     topology: Topology, url: tuple[str, str]
 ) -> None:

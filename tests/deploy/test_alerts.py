@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from control_plane.edge_agent.metrics import AgentMetrics
-from tests.support.plane import add_cell, plane_with, route_all, samples
+from tests.support.plane import add_cell, asking, plane_with, route_all, samples
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -43,8 +42,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
             plane.topology.sequences.allot("cell-1", 100, actor="test")
             route_all(plane.topology)
             labels_of: dict[str, list[dict[str, str]]] = {}
-            async with httpx.AsyncClient(trust_env=False) as classifier:
-                await classifier.get(f"http://127.0.0.1:{plane.ports.classifier}/x")
+            async with asking(plane) as classifier:
+                await classifier.get("/x")
             for name, labels in await samples(client):
                 labels_of.setdefault(name, []).append(dict(labels))
             for family in AgentMetrics().registry.collect():
@@ -116,4 +115,4 @@ def test_labels_of_metrics_can_not_be_chosen_by_strangers(
 ) -> None:
     names = {label for series in exported.values() for labels in series for label in labels}
     allowed = {"state", "type", "tier", "outcome", "rule", "bucket", "cell", "query", "le"}
-    assert names <= allowed | {"cache", "from", "task"}
+    assert names <= allowed | {"cache", "from", "task", "why", "answered", "kind"}

@@ -167,6 +167,35 @@ async def test_more_calls_than_the_port_takes_are_refused(tmp_path: Path) -> Non
                 await asyncio.sleep(0.01)
 
 
+async def test_one_client_takes_no_more_than_its_share_of_the_port(tmp_path: Path) -> None:
+    async with up(tmp_path, grpc_max_rpcs_per_address=2) as (plane, channel):
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        watching = [watch(b"", timeout=WAIT_S) for _ in range(2)]
+        for one in watching:
+            assert await one.read() == b"\x08\x01"
+        for method in ("Check", "Watch"):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                if method == "Watch":
+                    await watch(b"", timeout=WAIT_S).read()
+                else:
+                    check = channel.unary_unary(f"/grpc.health.v1.Health/{method}")
+                    await check(b"", timeout=WAIT_S)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "2 calls and streams are under way" in str(caught.value.details())
+            assert "CELLWAY_GRPC_MAX_RPCS_PER_ADDRESS" in str(caught.value.details())
+        # The requests of another machine come from another address.
+        other = f"127.0.0.1:{plane.ports.grpc}"
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(other, options=options) as again:
+            check = again.unary_unary("/grpc.health.v1.Health/Check")
+            refused = await code_of(check(b"", timeout=WAIT_S))
+            assert refused is grpc.StatusCode.RESOURCE_EXHAUSTED, "another port is the same peer"
+            watching[0].cancel()
+            async with asyncio.timeout(WAIT_S):
+                while await code_of(check(b"", timeout=WAIT_S)) is not grpc.StatusCode.OK:
+                    await asyncio.sleep(0.01)
+
+
 async def test_messages_have_a_limit(tmp_path: Path) -> None:
     async with up(tmp_path) as (_, channel):
         too_large = await code_of(channel.unary_unary(BEGIN)(b"\x00" * (17 << 20)))

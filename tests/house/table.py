@@ -6,8 +6,9 @@ from tests.house.rooms import Room, room
 
 ROOMS: list[Room] = [
     room("control_plane/names.py"),
+    room("control_plane/foreign_text.py"),
     room("control_plane/process/"),
-    room("control_plane/settings.py"),
+    room("control_plane/settings/"),
     room("control_plane/routing/", imports=["names"]),
     room("control_plane/compiler/", imports=["names", "routing"]),
     room("control_plane/xds/", imports=["names"]),
@@ -24,6 +25,7 @@ ROOMS: list[Room] = [
         "control_plane/topology/cells/",
         "control_plane/topology/lookup/",
         "control_plane/topology/changes.py",
+        "control_plane/topology/edge_secrets.py",
         "control_plane/topology/operations.py",
         "control_plane/topology/rulesets.py",
         "control_plane/topology/tokens.py",
@@ -61,7 +63,10 @@ ROOMS: list[Room] = [
     room("control_plane/topology/", imports=["names", "topology"]),
     room("control_plane/edge_health/"),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
-    room("control_plane/classifier/", imports=["names", "process", "routing", "topology"]),
+    room(
+        "control_plane/classifier/",
+        imports=["foreign_text", "names", "process", "routing", "topology"],
+    ),
     room("control_plane/grpc_api/", imports=["names", "process", "topology"]),
     room("control_plane/jobs/", imports=["edge_health", "names", "topology"]),
     room("control_plane/metrics/", imports=["names", "routing", "topology/values"]),
@@ -77,7 +82,7 @@ ROOMS: list[Room] = [
             "xds/fleet",
         ],
     ),
-    room("control_plane/cli/", imports=["cli", "names", "routing"]),
+    room("control_plane/cli/", imports=["cli", "foreign_text", "names", "routing"]),
     room(
         "control_plane/cli/rule_cases.py",
         "control_plane/cli/rule_case_results.py",
@@ -89,6 +94,7 @@ ROOMS: list[Room] = [
             "cli",
             "compiler",
             "edge_agent",
+            "foreign_text",
             "names",
             "process",
             "server",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.names import CDS, ECDS, EPOCHS_FILTER, RDS
+from control_plane.names import CDS, ECDS, EDGE_SECRET_NAME, EPOCHS_FILTER, RDS, SDS
 from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import CellState
@@ -48,3 +48,14 @@ def test_epochs_alone_are_brought_to_a_newer_state_only_where_they_are_shown(
         assert second.revision == newer.revision
         assert (EPOCHS_FILTER in second.of_type(ECDS)) is shown
         assert bool({name for names in second.changed(first).values() for name in names}) is shown
+
+
+def test_a_rotation_changes_the_secret_and_nothing_else_of_the_edge(topology: Topology) -> None:
+    snapshots = EdgeSnapshots(TrafficPolicy(sends_secret=True))
+    first = snapshots.of(topology.snapshot())
+    topology.edge_secrets.rotate(actor="t", force=True)
+    second = snapshots.of(topology.snapshot())
+    assert {url: names for url, names in second.changed(first).items() if names} == {
+        SDS: {EDGE_SECRET_NAME}
+    }
+    assert SDS not in EdgeSnapshots(TrafficPolicy()).of(topology.snapshot()).types

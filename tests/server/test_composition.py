@@ -103,3 +103,15 @@ async def test_a_redis_that_is_not_used_is_told_of(
     async with plane_with(tmp_path, roles=("api",), redis_url="redis://127.0.0.1:1"):
         pass
     assert "redis_url is not used" in caplog.text
+
+
+def test_a_classifiers_certificate_that_is_none_is_told_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    files = {f"classifier_tls_{what}": tmp_path / what for what in ("certificate", "key", "ca")}
+    for file in files.values():
+        file.write_text("nonsense")
+    settings = Settings(data_dir=tmp_path / "unused", **files)
+    with pytest.raises(Failure, match=r"the classifier's certificate .* and key .* can't be used"):
+        serve_here(settings)
+    assert not settings.data_dir.exists()

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from control_plane.names import EDGE_SECRET_HEADER
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology import Topology
@@ -43,6 +44,26 @@ async def plane_with(
         base = f"http://127.0.0.1:{plane.ports.api}"
         async with httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as client:
             yield plane, client
+
+
+def edge_secret(topology: Topology) -> dict[str, str]:
+    """Return the header by which an edge asks the classifier."""
+    return {EDGE_SECRET_HEADER: topology.edge_secrets.read().current}
+
+
+def edge_metadata(topology: Topology) -> tuple[tuple[str, str], ...]:
+    """Return the same as metadata of gRPC."""
+    return tuple(edge_secret(topology).items())
+
+
+def asking(plane: Running) -> httpx.AsyncClient:
+    """Return a client that asks the classifier as an edge does."""
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{plane.ports.classifier}",
+        headers=edge_secret(plane.topology),
+        trust_env=False,
+        timeout=20,
+    )
 
 
 def add_cell(topology: Topology, name: str = "cell-1", **more: Any) -> None:

@@ -58,7 +58,7 @@ class Postgres:
     """One server over one data directory; it can be killed and started again."""
 
     def __init__(self, directory: Path, settings: dict[str, str] | None = None) -> None:
-        self._directory = directory
+        self.directory = directory
         self._data = directory / "data"
         self._settings = QUICK if settings is None else settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,7 +75,7 @@ class Postgres:
 
     def url(self, database: str = "postgres") -> str:
         """The URL of a database, as an operator would write it."""
-        return f"postgresql://postgres@/{database}?host={self._directory}"
+        return f"postgresql://postgres@/{database}?host={self.directory}"
 
     def initialise(self) -> None:
         """Make the data directory."""
@@ -88,7 +88,26 @@ class Postgres:
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=START_S,
-            cwd=self._directory,
+            cwd=self.directory,
+            **self._as,  # type: ignore[call-overload]
+        )
+
+    def follow(self, primary: Postgres) -> None:
+        """Make the data directory of a hot standby, a copy of a running primary."""
+        subprocess.run(
+            [
+                *(
+                    binaries() / "pg_basebackup",
+                    "--no-sync",
+                    "--checkpoint=fast",
+                    "--write-recovery-conf",
+                ),
+                *("--username=postgres", "--host", primary.directory, "--pgdata", self._data),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=START_S,
+            cwd=self.directory,
             **self._as,  # type: ignore[call-overload]
         )
 
@@ -97,17 +116,17 @@ class Postgres:
 
         It refuses to start while backends of a killed postmaster live, so it is started again then.
         """
-        options = {"listen_addresses": "", "unix_socket_directories": str(self._directory)}
+        options = {"listen_addresses": "", "unix_socket_directories": str(self.directory)}
         flags = [f"-c{name}={value}" for name, value in (options | self._settings).items()]
         deadline = time.monotonic() + START_S
         while True:
             if self._process is None or self._process.poll() is not None:
-                with (self._directory / "log").open("ab") as log:
+                with (self.directory / "log").open("ab") as log:
                     self._process = subprocess.Popen(
                         [binaries() / "postgres", "-D", self._data, *flags],
                         stdout=log,
                         stderr=log,
-                        cwd=self._directory,
+                        cwd=self.directory,
                         **self._as,  # type: ignore[call-overload]
                     )
             try:
@@ -160,13 +179,23 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres(settings: dict[str, str] | None = None) -> Iterator[Postgres]:
-    """Run a server in a temporary directory, which is removed in the end."""
+def postgres(
+    settings: dict[str, str] | None = None, *, primary: Postgres | None = None
+) -> Iterator[Postgres]:
+    """Run a server in a temporary directory, which is removed in the end.
+
+    Args:
+        settings: of the server; None for `QUICK`.
+        primary: the server whose hot standby it is to be.
+    """
     # Not pytest's tmp_path: a socket's path has at most 107 bytes, and other users may enter.
     directory = Path(tempfile.mkdtemp(prefix="cellway-pg-"))
     server = Postgres(directory, settings)
     try:
-        server.initialise()
+        if primary is None:
+            server.initialise()
+        else:
+            server.follow(primary)
         server.start()
         yield server
     finally:

@@ -70,12 +70,13 @@ def url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
     made = request.getfixturevalue("server").url(_MIGRATED)
     yield made
     # Emptying takes a tenth of what making a database takes; cells last, claims point at them.
-    kept = {"revisions", "sequence_marks", "cells"}
+    kept = {"revisions", "sequence_marks", "cells", "edge_secrets"}
     names = [name for name in metadata.tables if name not in kept]
     with psycopg.connect(made, autocommit=True) as connection, connection.pipeline():
         for name in (*names, "cells"):
             connection.execute(f"DELETE FROM {name}".encode())
         connection.execute("UPDATE sequence_marks SET mark = 0, floor = 0")
+        connection.execute("UPDATE edge_secrets SET generation = 1, demanded_at = now()")
         connection.execute(
             "UPDATE revisions SET revision = 0, edge_revision = 0, oldest_change = 0,"
             " answers_revision = NULL, answers_as_of = NULL"

@@ -63,9 +63,9 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", responses=answers(Ready, 200, 503))
 async def readyz(state: TheState) -> JSONResponse:
-    """Tell whether the database answers and the newest revision is published (503 if it is not).
+    """Tell whether the database answers and takes writes, and the newest revision is published.
 
-    It needs no token.
+    It is 503 if not, and ``alarm`` says why. It needs no token.
     """
     revision = await run_in_threadpool(state.topology.revision)
     alarm = state.alarm()

@@ -14,21 +14,33 @@ import sys
 
 from prometheus_client import CollectorRegistry, values
 
+from control_plane.classifier.authentication import Authentication
 from control_plane.classifier.cache.tiered import open_cached_lookup
 from control_plane.classifier.decide import Decider
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.metrics import ClassifierMetrics
+from control_plane.classifier.options import VARIABLE, PortOptions
+from control_plane.foreign_text import log_to_stderr
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.topology import Topology
 
 
-async def work(sock: socket.socket, database_url: str, redis_url: str | None = None) -> None:
+async def work(
+    sock: socket.socket,
+    database_url: str,
+    redis_url: str | None = None,
+    options: PortOptions | None = None,
+) -> None:
     """Serve on a listening socket until a signal comes."""
     topology = Topology.open(database_url, migrate_first=False)
     decider = Decider(topology)
     metrics = ClassifierMetrics(CollectorRegistry())
     lookup = open_cached_lookup(topology, metrics, redis_url)
-    serving = asyncio.create_task(ClassifierServer(decider, metrics, lookup).run(sock))
+    options = options or PortOptions()
+    read = topology.edge_secrets.read
+    authentication = Authentication(read, metrics, demanded=options.secret_demanded)
+    server = ClassifierServer(decider, metrics, authentication, lookup, options)
+    serving = asyncio.create_task(server.run(sock))
     try:
         await until_signal()
     finally:
@@ -50,14 +62,16 @@ def main() -> None:
 
     - CELLWAY_DATABASE_URL;
     - CELLWAY_REDIS_URL, if there is a Redis;
+    - CELLWAY_CLASSIFIER_OPTIONS, if they are not the usual ones (see `PortOptions`);
     - PROMETHEUS_MULTIPROC_DIR, where the counts go.
     """
-    logging.basicConfig(level=logging.WARNING)
+    log_to_stderr(logging.WARNING)
     slot = int(sys.argv[2])
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
     sock = socket.socket(fileno=int(sys.argv[1]))
     urls = os.environ["CELLWAY_DATABASE_URL"], os.environ.get("CELLWAY_REDIS_URL")
-    run_loop(work(sock, *urls))
+    options = PortOptions.from_text(os.environ.get(VARIABLE, "{}"))
+    run_loop(work(sock, *urls, options))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,15 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 import sys
 import time
 from pathlib import Path
 from typing import Protocol
 
+from control_plane.classifier.options import VARIABLE, PortOptions
 from control_plane.classifier.worker.directory import WORKER_MODULE, note_worker
+from control_plane.names import EDGE_SECRET_HEADER
 from control_plane.process.listening import bind, port_of
 from control_plane.process.restart_delay import RestartDelay
 
@@ -54,6 +57,8 @@ class Workers:
         count: int,
         database_url: str,
         redis_url: str | None = None,
+        options: PortOptions,
+        secret: str,
         directory: Path,
         restart_s: float,
         observer: Observer,
@@ -67,6 +72,8 @@ class Workers:
             count: How many there are.
             database_url: Where they read the topology.
             redis_url: Where they share look-ups, if they do.
+            options: How the port treats those who connect.
+            secret: The edges' secret, for the question that tells whether a worker answers.
             directory: Where counts and process ids go, see `worker.directory`.
             restart_s: The first `RestartDelay`; 0: a worker that has died is not started again.
             observer: Is told how many run.
@@ -81,7 +88,10 @@ class Workers:
             # In the environment, because other users can read a process's arguments.
             "CELLWAY_DATABASE_URL": database_url,
             "PROMETHEUS_MULTIPROC_DIR": str(directory),
+            VARIABLE: options.as_text(),
         }
+        self._secret = secret
+        self._tls = None if options.tls_certificate is None else _unchecked_tls()
         if redis_url is not None:
             self._environment["CELLWAY_REDIS_URL"] = redis_url
         self._directory = directory
@@ -119,9 +129,10 @@ class Workers:
 
     async def _first_answer(self) -> None:
         """Wait until a worker answers a request."""
-        reader, writer = await asyncio.open_connection(self._host, self.port)
+        reader, writer = await asyncio.open_connection(self._host, self.port, ssl=self._tls)
+        head = f"GET / HTTP/1.1\r\nhost: ready\r\n{EDGE_SECRET_HEADER}: {self._secret}"
         with contextlib.closing(writer):
-            writer.write(b"GET / HTTP/1.1\r\nhost: ready\r\nconnection: close\r\n\r\n")
+            writer.write(f"{head}\r\nconnection: close\r\n\r\n".encode("ascii"))
             await reader.readline()
 
     async def run(self) -> None:
@@ -205,3 +216,11 @@ class Workers:
 
     def _observe(self) -> None:
         self._observer.workers(self._running, self._count)
+
+
+def _unchecked_tls() -> ssl.SSLContext:
+    """Return the client's side of TLS to our own workers, on the socket that we gave them."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

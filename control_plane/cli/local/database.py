@@ -12,11 +12,15 @@ from sqlalchemy.engine import make_url
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.settings import settings_of
 from control_plane.process.private_files import only_private_files
+from control_plane.settings import Settings
 from control_plane.topology import Reject, Topology
 from control_plane.topology.maintenance import backup
+from control_plane.topology.maintenance import restore as restoring
 from control_plane.topology.storage import spellings
 from control_plane.topology.storage.engines import migrate as migrate_schema
 from control_plane.topology.storage.engines import pending_migrations
+from control_plane.topology.storage.first_start import refuse_anew
+from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.store import Store
 from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
 
@@ -48,23 +52,35 @@ def without_password(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
-def migrate(url: str) -> tuple[str, ...]:
+def migrate(settings: Settings) -> tuple[str, ...]:
     """Bring a schema up to date; return the migrations that were missing."""
-    with only_private_files(), contextlib.closing(Store(url)) as store:
+    with (
+        topology_failures(),
+        only_private_files(),
+        contextlib.closing(_store(settings)) as store,
+    ):
+        if not settings.new_database:
+            refuse_anew(store)
         pending = pending_migrations(store.engine)
         migrate_schema(store.engine)
         return pending
 
 
-def missing_migrations(url: str) -> tuple[str, ...]:
-    """Return the migrations that a schema lacks."""
-    with contextlib.closing(Store(url)) as store:
+def missing_migrations(settings: Settings) -> tuple[str, ...]:
+    """Return the migrations that a schema lacks; all of them if there is no database yet."""
+    with topology_failures(), contextlib.closing(_store(settings)) as store:
+        if not settings.new_database:
+            refuse_anew(store)
         return pending_migrations(store.engine)
+
+
+def _store(settings: Settings) -> Store:
+    return Store(settings.database_url, MarkFile(settings.mark_file))
 
 
 def stale_claims(url: str) -> list[dict[str, Any]]:
     """Return the claims that no look-up finds (see `storage.spellings`)."""
-    with contextlib.closing(Store(url)) as store, topology_failures(), store.read() as connection:
+    with topology_failures(), contextlib.closing(Store(url)) as store, store.read() as connection:
         return [claim.as_dict() for claim in spellings.stale_claims(connection)]
 
 
@@ -77,12 +93,14 @@ def back_up(url: str, target: Path) -> int:
 def restore(url: str, file: Path) -> int:
     """Put a copy in the place of a SQLite database; return the revision that it goes on from."""
     with topology_failures(), only_private_files():
-        return backup.restore(url, file)
+        return restoring.restore(url, file)
 
 
 def advance(url: str, above: int) -> int:
     """Take a revision above another, and return it."""
-    with contextlib.closing(Store(url)) as store, topology_failures():
+    with topology_failures(), contextlib.closing(Store(url)) as store:
+        if pending := pending_migrations(store.engine):
+            raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
         return backup.advance(store, above)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from control_plane.cli.client import Failure
+from control_plane.foreign_text import log_to_stderr
 from control_plane.process.event_loop import run_loop
 from control_plane.process.private_files import only_private_files
 
@@ -26,6 +27,6 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 def start_logging() -> None:
     """Log to stderr, as a server does."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
     for noisy in ("alembic", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

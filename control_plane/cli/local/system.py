@@ -21,6 +21,7 @@ from control_plane.process.unix_socket import socket_in
 from control_plane.server import Running, VitalTaskEnded, running, serve
 from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.settings import BadSetting, Settings, TokenNeeded
+from control_plane.topology.values.errors import Refused, TopologyError
 
 LOCAL_NODE = "local"
 """The node id of this machine's Envoy."""
@@ -59,7 +60,9 @@ def _failures_of_command() -> Iterator[None]:
         raise Failure(f"the configuration is wrong\n  {error}", Exit.USAGE) from error
     except TokenNeeded as error:
         raise Failure(str(error), Exit.REFUSED) from error
-    except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge, VitalTaskEnded) as error:
+    except Refused as error:
+        raise Failure(str(error), Exit.REFUSED) from error
+    except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge, TopologyError, VitalTaskEnded) as error:
         raise Failure(str(error)) from error
 
 

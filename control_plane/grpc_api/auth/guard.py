@@ -18,12 +18,12 @@ import grpc
 from control_plane.grpc_api.auth.access import Access
 from control_plane.grpc_api.auth.callers import Callers
 from control_plane.grpc_api.auth.identity import Caller
+from control_plane.grpc_api.auth.method_wrapper import Handler, MethodWrapper
 from control_plane.grpc_api.auth.svid import NamesNobody
 from control_plane.grpc_api.wire.status import Code
 
 log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
-type Handler = grpc.RpcMethodHandler[Any, Any]
 
 current_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 """Who makes the present call; None if the port has no TLS."""
@@ -54,35 +54,19 @@ class RefusalObserver(Protocol):
         """Record that a call of ``/service/method`` was refused with this status."""
 
 
-class AccessGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+class AccessGuard(MethodWrapper):
     """Enforces `Access` on every method of a server, whoever registered the method."""
 
     def __init__(
         self, callers: Callers, access: Callable[[str], Access], observer: RefusalObserver
     ) -> None:
+        super().__init__()
         self._callers = callers
         self._access = access
         self._observer = observer
-        self._wrapped: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        """Return the method's handler, wrapped so that it checks access first."""
-        method: str = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            handler: Any = await continuation(handler_call_details)
-            if handler is None:
-                # gRPC itself answers UNIMPLEMENTED. The stubs don't know of None.
-                return handler  # type: ignore[return-value]
-            # Only methods that are served get here, so their number is bounded.
-            wrapped = self._wrapped[method] = self._wrap(method, handler)
-        return wrapped
-
-    def _wrap(self, method: str, handler: Handler) -> Handler:
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """Return the handler, behind the check of the method's access."""
         access = self._access(method)
         reader, writer = handler.request_deserializer, handler.response_serializer
         if handler.request_streaming:

@@ -15,6 +15,7 @@ from control_plane.grpc_api.auth.guard import AccessGuard
 from control_plane.grpc_api.auth.identity import NamePatterns
 from control_plane.grpc_api.auth.tls import ReloadingTls, TlsFiles
 from control_plane.grpc_api.metrics import GrpcMetrics
+from control_plane.grpc_api.server.peers import PeerGuard, PeerLimits
 from control_plane.process.listening import check_free, host_port, numeric
 
 
@@ -36,6 +37,7 @@ class GrpcPort:
         options: Sequence[tuple[str, Any]],
         *,
         max_rpcs: int | None = None,
+        peer_limits: PeerLimits | None = None,
     ) -> None:
         """Make the server.
 
@@ -45,12 +47,13 @@ class GrpcPort:
             options: gRPC's channel arguments.
             max_rpcs: How many calls and streams may be open at once. Others are refused with
                 RESOURCE_EXHAUSTED. None for no limit.
+            peer_limits: How many of them one peer may have.
 
         Raises:
             OSError: The TLS files can't be used.
         """
         self._tls = None
-        interceptors = []
+        interceptors: list[Any] = [PeerGuard(peer_limits or PeerLimits(), metrics)]
         if security is not None:
             self._tls = ReloadingTls(security.files, metrics.tls_failed)
             callers = Callers(security.names, self._tls.trust)

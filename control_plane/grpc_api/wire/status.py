@@ -13,6 +13,8 @@ from control_plane.topology.values.errors import (
     AlreadyExists,
     Contention,
     DatabaseFailed,
+    DatabaseFull,
+    DatabaseTrouble,
     Gone,
     Invalid,
     LeaseSettled,
@@ -43,6 +45,8 @@ _CODES: Mapping[type[TopologyError], grpc.StatusCode] = MappingProxyType(
         Contention: Code.ABORTED,
         Gone: Code.OUT_OF_RANGE,
         Unavailable: Code.UNAVAILABLE,
+        DatabaseFull: Code.RESOURCE_EXHAUSTED,
+        DatabaseTrouble: Code.UNAVAILABLE,
         DatabaseFailed: Code.INTERNAL,
     }
 )
@@ -61,9 +65,11 @@ def failure(error: CallError | TopologyError) -> tuple[grpc.StatusCode, str]:
     """Return the status and the text that a client gets for an error."""
     if isinstance(error, CallError):
         return error.code, bounded(str(error))
-    if isinstance(error, DatabaseFailed):
+    if isinstance(error, DatabaseFailed) and not isinstance(error, DatabaseTrouble):
         log.error("a call failed", exc_info=error)
-    return _CODES.get(type(error), Code.INTERNAL), bounded(str(error))
+    # An error has the status of the nearest class that has one.
+    statuses = (_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
+    return next(statuses, Code.INTERNAL), bounded(str(error))
 
 
 def bounded(text: str) -> str:

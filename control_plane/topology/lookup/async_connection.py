@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from control_plane.topology.storage.driver_errors import translated_errors
+from control_plane.topology.storage import is_elsewhere, translated_errors
 from control_plane.topology.values import TopologyError, Unavailable
 
 LOOKUP_S = 1.0
@@ -44,6 +44,8 @@ class AsyncConnection:
             DatabaseFailed: the server refuses the statement.
             TimeoutError: to connect, or the answer, takes longer than `LOOKUP_S`.
         """
+        if self._connection is not None and is_elsewhere(self._connection):
+            await self.close()
         if self._connection is None:
             arguments, options = self._target
             options = options | {"autocommit": True}

@@ -11,8 +11,7 @@ from sqlalchemy import Engine
 
 from control_plane.topology.lookup.seen import FeedPosition, Seen
 from control_plane.topology.lookup.sql import FEED_POSITION_SQL, OwnersSql, owner_sql
-from control_plane.topology.storage.driver_errors import translated_errors
-from control_plane.topology.storage.postgresql import CHANNEL
+from control_plane.topology.storage import CHANNEL, is_elsewhere, translated_errors
 from control_plane.topology.values import (
     KeyPair,
     NormalisedKeys,
@@ -136,6 +135,9 @@ class PostgresqlLookup:
     def _poll(self, keys: NormalisedKeys = _NO_KEYS) -> tuple[Any, ...]:
         """Read what is committed, and the owners of keys: a row of `OwnersSql`."""
         self._hinted = False
+        if is_elsewhere(self._connection):
+            self._connection.close()
+            self._open()
         row = self._row(self._owners_sql[len(keys.keys)], keys.parameters())
         assert row is not None
         self._polled_at = time.monotonic()

@@ -13,11 +13,18 @@ from typing import Any
 
 from control_plane.topology import changes, rulesets
 from control_plane.topology.cells import lifecycle, rows
-from control_plane.topology.storage.store import Store
-from control_plane.topology.storage.transaction import Transaction
-from control_plane.topology.values.cell import Cell, CellSpec
-from control_plane.topology.values.change import Change, Ruleset, Written
-from control_plane.topology.values.errors import Gone, NotFound, Refused, StaleVersion
+from control_plane.topology.storage import Store, Transaction
+from control_plane.topology.values import (
+    Cell,
+    CellSpec,
+    Change,
+    Gone,
+    NotFound,
+    Refused,
+    Ruleset,
+    StaleVersion,
+    Written,
+)
 
 _OF_HEALTH = frozenset({"healthy", "version"})
 """The attributes of a cell that its health check changes by itself."""

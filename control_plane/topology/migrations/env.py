@@ -8,7 +8,13 @@ from control_plane.topology.storage.schema import metadata
 engine = context.config.attributes["engine"]
 dialect = dialect_of(engine)
 with dialect.for_migrations(engine).connect() as connection:
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    # All migrations are one transaction, on both databases: a broken-off one leaves nothing.
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=True,
+        transactional_ddl=True,
+    )
     with context.begin_transaction():
         dialect.lock_migrations(connection)
         context.run_migrations()

@@ -6,9 +6,18 @@ This file is the sub-room's face: one import statement brings what the rooms abo
 
 from control_plane.topology.storage.answers import Answers
 from control_plane.topology.storage.dialect import dialect_of
-from control_plane.topology.storage.engines import migrate, pending_migrations
+from control_plane.topology.storage.driver_errors import translated_errors, trouble_of
+from control_plane.topology.storage.engines import (
+    dialect_for,
+    migrate,
+    newest_schema,
+    pending_migrations,
+)
+from control_plane.topology.storage.file_lock import lock_exclusive
+from control_plane.topology.storage.first_start import refuse_anew
 from control_plane.topology.storage.group_commit import Job, Write
 from control_plane.topology.storage.mark_file import MarkFile
+from control_plane.topology.storage.postgresql import CHANNEL, is_elsewhere
 from control_plane.topology.storage.statements import (
     Result,
     Statement,
@@ -25,6 +34,7 @@ from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction, bounded
 
 __all__ = [
+    "CHANNEL",
     "Answers",
     "Job",
     "MarkFile",
@@ -36,13 +46,20 @@ __all__ = [
     "bounded",
     "chunked",
     "clock",
+    "dialect_for",
     "dialect_of",
     "execute",
     "for_rows",
     "in_keys",
     "insert_many",
+    "is_elsewhere",
+    "lock_exclusive",
     "migrate",
     "moment",
+    "newest_schema",
     "pending_migrations",
+    "refuse_anew",
     "stored",
+    "translated_errors",
+    "trouble_of",
 ]

@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 
+from control_plane.topology.storage.file_lock import FileLock
+
 type SqlAndParams = tuple[str, Sequence[Any]]
 """SQL text with ``?`` for each parameter (see `statements`), and the parameters."""
 type CountAndRows = tuple[int, list[tuple[Any, ...]]]
@@ -52,12 +54,47 @@ class Dialect(ABC):
         """The file that holds the whole database, if there is one."""
 
     @abstractmethod
+    def exists(self) -> bool:
+        """Tell whether there is a database; of a server, that is for the server to say."""
+
+    @abstractmethod
+    def make(self) -> None:
+        """Make the file of a database that isn't there."""
+
+    @abstractmethod
+    def hold(self, *, make: bool) -> FileLock:
+        """Keep a restore from replacing the database while this process uses it.
+
+        With ``make``, make the file that this needs. Without it, and without such a file, nothing
+        is held.
+
+        Raises:
+            Unavailable: a restore is under way.
+        """
+
+    @abstractmethod
     def open_readers(self) -> Engine:
         """Open connections for reads; each transaction sees one snapshot."""
 
     @abstractmethod
     def open_writer(self, readers: Engine) -> Engine:
         """Open the one connection of this process that writes."""
+
+    @abstractmethod
+    def check_writable(self, connection: Connection) -> None:
+        """Ask whether the database takes writes, as far as a read can tell.
+
+        Raises:
+            ReadOnly: it doesn't.
+        """
+
+    @abstractmethod
+    def log_bytes(self) -> int | None:
+        """Return the size of the write-ahead log that is ours to look after; None if none is."""
+
+    @abstractmethod
+    def shorten_log(self, connection: Connection) -> None:
+        """Empty that log, if no read needs it, should it be longer than usual."""
 
     @abstractmethod
     def lock_revision(self, connection: Connection) -> tuple[int, datetime]:
@@ -98,7 +135,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def lock_migrations(self, connection: Connection) -> None:
-        """Keep other processes from migrating until the connection's transaction ends."""
+        """Keep other processes from migrating until the connection's transaction ends.
+
+        It waits for one that migrates, however long that takes.
+        """
 
 
 def dialect_of(bound: Engine | Connection) -> Dialect:

@@ -12,10 +12,11 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from control_plane.topology.storage.dialect import Dialect
+from control_plane.topology.storage.dialect import Dialect, dialect_of
+from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.postgresql import PostgresqlDialect
 from control_plane.topology.storage.sqlite import SqliteDialect
-from control_plane.topology.values.errors import Invalid, Problem
+from control_plane.topology.values.errors import Invalid, Problem, Refused
 
 _LIBPQ = {
     "connect_timeout": "5",  # s
@@ -63,23 +64,65 @@ def parse_url(url: str) -> URL:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema up to date."""
-    config = _alembic(str(engine.url))
+    """Bring the schema up to date; make the database first, if it is a file that isn't there.
+
+    Several processes may do so at once: one migrates, and the others wait for it.
+
+    Raises:
+        Refused: the schema is newer than this program.
+    """
+    dialect = dialect_of(engine)
+    dialect.make()
+    if not pending_migrations(engine):
+        return
+    config = _alembic()
     config.attributes["engine"] = engine
-    command.upgrade(config, "head")
+    with translated_errors:
+        command.upgrade(config, "head")
 
 
 def pending_migrations(engine: Engine) -> tuple[str, ...]:
-    """Return the ids of the migrations that this database lacks, oldest first."""
-    script = ScriptDirectory.from_config(_alembic(str(engine.url)))
-    with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+    """Return the ids of the migrations that this database lacks, oldest first.
+
+    Raises:
+        Refused: the schema is newer than this program.
+    """
+    script = ScriptDirectory.from_config(_alembic())
+    current = schema_revision(engine)
+    newest, known = newest_schema()
+    if current is not None and current not in known:
+        raise newer_schema(engine.url.render_as_string(), current, newest)
     pending = [one.revision for one in script.iterate_revisions("head", current or "base")]
     return tuple(reversed(pending))
 
 
-def _alembic(url: str) -> Config:
+def newest_schema() -> tuple[str, frozenset[str]]:
+    """Return the id of this program's newest migration, and the ids of all."""
+    script = ScriptDirectory.from_config(_alembic())
+    known = [one.revision for one in script.walk_revisions()]
+    return known[0], frozenset(known)
+
+
+def newer_schema(database: str, found: str, newest: str) -> Refused:
+    """Return the error for a database of a newer version of this program."""
+    why = (
+        f"its schema {found} is of a newer version of cellway (this one knows up to {newest}); "
+        "run that version, or restore a backup that this one has made"
+    )
+    return Refused(f"using {database}", why)
+
+
+def schema_revision(engine: Engine) -> str | None:
+    """Return the id of the database's last migration; None where there is no schema."""
+    if not dialect_of(engine).exists():
+        return None
+    with translated_errors, engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _alembic() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
-    config.attributes["url"] = url
+    folder = str(Path(__file__).parents[1] / "migrations")
+    # configparser takes a % for the start of a reference.
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     return config

@@ -5,6 +5,8 @@ backup has forgotten the ids that were given since. The file lies outside the da
 its backups, so a restore can't turn it back:
 
     {"mark": 2000000, "cell": 12}
+
+The file also tells that a database has been here, so that a start without the database is noticed.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from control_plane.topology.storage.driver_errors import trouble_of
 from control_plane.topology.values.errors import Invalid, Problem
 
 
@@ -39,11 +42,14 @@ class MarkFile:
 
         Raises:
             Invalid: the file is not what this class writes.
+            DatabaseTrouble: it can't be read.
         """
         try:
             text = self.path.read_text()
         except FileNotFoundError:
             return HighestIds()
+        except OSError as error:
+            raise trouble_of(error, self.path) from error
         try:
             document = json.loads(text)
         except ValueError as error:
@@ -65,25 +71,38 @@ class MarkFile:
         return Invalid(Problem(str(self.path), f"malformed: {why}", hint))
 
     def raise_to(self, *, sequence: int = 0, cell: int = 0) -> None:
-        """Raise the file's ids to at least these, on disk, before this returns."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        directory = os.open(self.path.parent, os.O_RDONLY)
+        """Raise the file's ids to at least these, on disk, before this returns.
+
+        It makes the file where there is none: then a database has been here.
+
+        Raises:
+            Invalid: the file is not what this class writes.
+            DatabaseTrouble: it can't be written, for example because the disk is full.
+        """
         try:
-            # Another process that starts meanwhile must not write down what it read before.
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            before = self.read()
-            after = HighestIds(max(sequence, before.sequence), max(cell, before.cell))
-            if after != before:
-                self._write(after)
-                os.fsync(directory)
-        finally:
-            os.close(directory)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            directory = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                # Another process that starts meanwhile must not write down what it read before.
+                fcntl.flock(directory, fcntl.LOCK_EX)
+                before = self.read()
+                after = HighestIds(max(sequence, before.sequence), max(cell, before.cell))
+                if after != before or not self.path.exists():
+                    self._write(after)
+                    os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise trouble_of(error, self.path) from error
 
     def _write(self, highest: HighestIds) -> None:
         new = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w") as file:  # noqa: PTH123 - a descriptor
-            file.write(json.dumps({"mark": highest.sequence, "cell": highest.cell}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            with open(os.open(new, flags, 0o600), "w") as file:  # noqa: PTH123 - a descriptor
+                file.write(json.dumps({"mark": highest.sequence, "cell": highest.cell}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.path)
+        finally:
+            new.unlink(missing_ok=True)

@@ -26,7 +26,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from control_plane.topology.storage import libpq_pipeline, schema
 from control_plane.topology.storage.dialect import CountAndRows, Dialect, SqlAndParams
 from control_plane.topology.storage.driver_errors import translated_errors
+from control_plane.topology.storage.file_lock import FileLock
 from control_plane.topology.storage.libpq_pipeline import Prepared
+from control_plane.topology.values.errors import ReadOnly
 
 READERS = 10
 """Connections for reads, at most, per process; one more writes."""
@@ -36,6 +38,7 @@ CHANNEL = "cellway_revision"
 ROWS_PER_INSERT = 100
 _PREPARED = "cellway_prepared"
 """The key of the `Prepared` in the info of the writer's connection."""
+_WRITABLE = frozenset({"read-write", "primary"})
 _MIGRATION_LOCK = 0x63656C6C776179
 """The advisory lock for migrations: of several processes that start at once, one migrates."""
 
@@ -52,6 +55,20 @@ class PostgresqlDialect(Dialect):
     @override
     def file(self) -> None:
         return None
+
+    @override
+    def exists(self) -> bool:
+        return True
+
+    @override
+    def make(self) -> None:
+        """Do nothing: a server's databases are made by its operator."""
+
+    @override
+    def hold(self, *, make: bool) -> FileLock:
+        """Hold nothing: the server's own tools restore, and say themselves who is in their way."""
+        del make
+        return FileLock(None)
 
     @override
     def open_readers(self) -> Engine:
@@ -83,6 +100,20 @@ class PostgresqlDialect(Dialect):
         event.listen(engine, "connect", _set_up_writer)
         event.listen(engine, "rollback", _doubt_prepared)
         return engine
+
+    @override
+    def check_writable(self, connection: Connection) -> None:
+        """Ask the server: it is a standby, or sessions on it are made read-only."""
+        if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
+            raise ReadOnly("transaction_read_only is on")
+
+    @override
+    def log_bytes(self) -> None:
+        return None
+
+    @override
+    def shorten_log(self, connection: Connection) -> None:
+        """Do nothing: the server looks after its log."""
 
     @override
     def lock_revision(self, connection: Connection) -> tuple[int, datetime]:
@@ -132,6 +163,22 @@ class PostgresqlDialect(Dialect):
     def lock_migrations(self, connection: Connection) -> None:
         lock = text("SELECT pg_advisory_xact_lock(:lock)")
         connection.execute(lock, {"lock": _MIGRATION_LOCK})
+
+
+def is_elsewhere(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Return whether a connection that is to write has come to be on a server that takes no writes.
+
+    It matters to reads, too: that server no longer hears of new commits. The server tells its state
+    unasked, so this asks nothing (PostgreSQL 14 and newer). It is True only where
+    ``target_session_attrs`` is ``read-write`` or ``primary``, so that a new connection can find
+    another server.
+    """
+    if connection.closed:
+        return False
+    told = connection.info.parameter_status
+    if "on" not in {told("in_hot_standby"), told("default_transaction_read_only")}:
+        return False
+    return connection.info.get_parameters().get("target_session_attrs") in _WRITABLE
 
 
 def _set_up_writer(connection: Any, entry: ConnectionPoolEntry) -> None:

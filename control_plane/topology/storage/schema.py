@@ -278,6 +278,20 @@ tokens = Table(
 )
 """API tokens. ``hash`` is the SHA-256 of the secret part, 256 random bits, in hex."""
 
+edge_secrets = Table(
+    "edge_secrets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("root", String(64), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("rotated_at", DateTime(timezone=True), nullable=False),
+    Column("demanded_at", DateTime(timezone=True), nullable=False),
+)
+"""One row: what the secrets of edges are derived from (see `edge_secrets`).
+
+``root`` is 256 random bits in hex. Until ``demanded_at``, classifiers answer without a secret too.
+"""
+
 operations = Table(
     "operations",
     metadata,

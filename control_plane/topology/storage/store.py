@@ -26,10 +26,11 @@ from control_plane.topology.storage.group_commit import Job, Write, run_jobs
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result
 from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
+from control_plane.topology.storage.writability import Writability, trial_write
 from control_plane.topology.storage.writer_queue import WriterQueue
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.endpoint_policy import EndpointPolicy
-from control_plane.topology.values.errors import Contention, Unavailable
+from control_plane.topology.values.errors import Contention, ReadOnly, TopologyError, Unavailable
 
 _FIRST_PAUSE_S = 0.005
 Hint = Callable[[int], None]
@@ -48,15 +49,27 @@ class Store:
         self.sequence_mark = sequence_mark
         self.endpoint_policy = endpoint_policy or EndpointPolicy()
         self._dialect = dialect_for(url)
+        self._lock = self._dialect.hold(make=False)
         self.engine = self._dialect.open_readers()
         self._write_engine = self._dialect.open_writer(self.engine)
         self._writers = WriterQueue(self._run_group)
         self._hints: list[Hint] = []
+        self.writability = Writability()
+
+    def hold(self) -> None:
+        """Keep restores away until this is closed, even if no process has done so before.
+
+        Raises:
+            Unavailable: a restore is under way.
+        """
+        if not self._lock.held:
+            self._lock = self._dialect.hold(make=True)
 
     def close(self) -> None:
         """Close every connection."""
         self._write_engine.dispose()
         self.engine.dispose()
+        self._lock.release()
 
     def subscribe(self, hint: Hint) -> Callable[[], None]:
         """Call ``hint(revision)`` after each commit made here; return a function that ends it."""
@@ -67,6 +80,45 @@ class Store:
         """Call every subscriber's hint."""
         for hint in tuple(self._hints):
             hint(revision)
+
+    def check_writes(self) -> None:
+        """Find out whether writes work, for `writability`; shorten a log that has grown long.
+
+        That costs a short read while writes work. While they don't, it tries to write.
+        """
+        try:
+            if self.writability.trouble is not None:
+                self._try_to_write()
+                return
+            with translated_errors, self.engine.connect() as connection:
+                # Outside of a transaction: a read of its own would keep the log from being emptied.
+                self._dialect.shorten_log(connection)
+                self._dialect.check_writable(connection)
+        except TopologyError as error:
+            self._forget_connections(error)
+            self.writability.trial_failed(error)
+
+    def log_bytes(self) -> int | None:
+        """Return the size of the log that needs looking after; None on a server."""
+        return self._dialect.log_bytes()
+
+    def _try_to_write(self) -> None:
+        def attempt(connection: Connection) -> tuple[None, bool]:
+            self._dialect.lock_revision(connection)
+            trial_write(connection)
+            return None, True
+
+        with self._writers.exclusive():
+            self._transact(attempt)
+
+    def _forget_connections(self, error: TopologyError) -> None:
+        """Close the connections to a server that takes no writes: new ones may lead to another.
+
+        Reads go there too, and would be of the past. Those in use are closed when they are free.
+        """
+        if isinstance(error, ReadOnly):
+            self.engine.dispose()
+            self._write_engine.dispose()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -175,6 +227,8 @@ class Store:
         else:
             for job in group:
                 job.succeed()
+                if job.error is not None:
+                    self.writability.failed(job.error)
                 if job.committed is not None:
                     self.tell(job.committed.revision)
 
@@ -203,12 +257,19 @@ class Store:
             except Contention as error:
                 if number == tries:
                     raise Contention(tries) from error
-            except Unavailable:
+            except Unavailable as error:
+                self._forget_connections(error)
                 # What was sent before the commit is gone with the connection. The commit itself may
                 # be done.
                 if committing or number == tries:
+                    self.writability.failed(error)
                     raise
+            except TopologyError as error:
+                self.writability.failed(error)
+                raise
             else:
+                if keep:
+                    self.writability.worked()
                 return value
             # The random pause spreads out writers that collided; no secret depends on it.
             time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**number))  # noqa: S311

@@ -60,6 +60,8 @@ class TopologySnapshot:
     """The active version, if there is one."""
     epochs: Mapping[int, int] = field(default_factory=dict)
     """By shard of the claims' keyspace, the revision of the last change of an owner."""
+    edge_secret: str = field(default="", repr=False)
+    """What edges show the classifier; never logged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,16 +115,58 @@ class Unavailable(TopologyError):
     again, or to repeat the write under its idempotency key.
     """
 
+    what = "the database is unavailable"
+
     def __init__(self, why: str) -> None:
-        super().__init__(f"the database is unavailable: {why}")
+        super().__init__(f"{self.what}: {why}")
+
+
+class ReadOnly(Unavailable):
+    """The database takes no writes. It may be a standby, or have become one. Nothing was written.
+
+    A connection that says so is given up: after a failover, a new one may lead to another server.
+    """
+
+    what = "the database takes no writes"
 
 
 class DatabaseFailed(TopologyError):
-    """The database failed, and would fail again, for example because its disk is full.
+    """The database refused a statement, and would refuse it again. Nothing was written.
 
-    Nothing was written. A user can't help it: the operator has to look.
+    The classes below it are troubles of the database, which its operator can end. An error that
+    has none of these classes is a fault of this program.
     """
 
+    what = "the database failed"
+
     def __init__(self, why: str) -> None:
-        super().__init__(f"the database failed: {why}")
+        super().__init__(f"{self.what}: {why}")
         self.why = why
+
+
+class DatabaseTrouble(DatabaseFailed):
+    """The database can't work now, whatever it is asked. It can again once its operator acts."""
+
+
+class DatabaseFull(DatabaseTrouble):
+    """There is no room: on the database's disk, under a quota or a limit, or in its memory."""
+
+    what = "the database has no room left"
+
+
+class DatabaseSlow(DatabaseTrouble):
+    """A statement, a lock or a free connection took longer than a limit allows."""
+
+    what = "the database took too long"
+
+
+class DatabaseDenied(DatabaseTrouble):
+    """The database's user lacks a right, or its login is refused."""
+
+    what = "the database denies a right"
+
+
+class DatabaseDamaged(DatabaseTrouble):
+    """The database's files can't be read or are no database."""
+
+    what = "the database is damaged"

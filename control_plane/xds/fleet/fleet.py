@@ -153,6 +153,11 @@ class Fleet:
         """How many nodes have a stream."""
         return len(self._nodes) - len(self._disconnected)
 
+    def streams_of(self, node_id: str) -> int:
+        """Return how many streams a node has open."""
+        node = self._nodes.get(node_id)
+        return len(node.sessions) if node is not None else 0
+
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Return the status of every node that is connected, or missed, by id."""
         return tuple(node.status() for _, node in sorted(self._nodes.items()) if self._shown(node))

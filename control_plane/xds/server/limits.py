@@ -13,6 +13,8 @@ class Limits:
     """Bounds of all streams of a server."""
 
     streams: int = 10_000
+    streams_per_node: int = 64
+    """An Envoy has one stream, or one for each type, and twice that while it restarts hot."""
     names_per_request: int = 100_000
     response_bytes: int = MAX_SENT_BYTES
     hello_timeout_s: float = 30.0

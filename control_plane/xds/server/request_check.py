@@ -7,6 +7,11 @@ from typing import Any
 from control_plane.names import NODE_NAME
 from control_plane.xds.session.ledger import ProtocolError
 
+MAX_TYPE_URL_CHARS = 256
+"""The longest type URL: what a client asks for is remembered, whether it is served or not."""
+_SHOWN_CHARS = 256
+"""How much of a foreign name an error text repeats."""
+
 
 def check_request(request: Any, implied_type: str, max_names: int) -> None:
     """Check a request of either variant, and fill in the type that its service implies.
@@ -23,10 +28,15 @@ def check_request(request: Any, implied_type: str, max_names: int) -> None:
         request.type_url = request.type_url or implied_type
     if not request.type_url:
         raise ProtocolError("type_url is missing")
+    if len(request.type_url) > MAX_TYPE_URL_CHARS:
+        raise ProtocolError(f"type_url has over {MAX_TYPE_URL_CHARS} characters")
     names = getattr(request, "resource_names_subscribe", None)
     count = len(request.resource_names if names is None else names)
     if count > max_names:
         raise ProtocolError(f"{count} names in one request; at most {max_names}")
+    if names is not None and len(request.initial_resource_versions) > max_names:
+        count = len(request.initial_resource_versions)
+        raise ProtocolError(f"{count} initial_resource_versions; at most {max_names}")
 
 
 def check_same_node(node: Any, node_id: str, group: str) -> None:
@@ -38,7 +48,7 @@ def check_same_node(node: Any, node_id: str, group: str) -> None:
     if node.id not in {"", node_id} or node.cluster not in {"", group}:
         raise ProtocolError(
             f"this stream is that of {node_id!r} in {group!r}, "
-            f"not of {node.id!r} in {node.cluster!r}"
+            f"not of {node.id[:_SHOWN_CHARS]!r} in {node.cluster[:_SHOWN_CHARS]!r}"
         )
 
 

@@ -25,7 +25,7 @@ from control_plane.xds.server.stream import Stream, StreamServices
 from control_plane.xds.server.wakes import Wakes
 from control_plane.xds.session.delta import DeltaSession
 from control_plane.xds.session.delta_request import DeltaRequest
-from control_plane.xds.session.ledger import ProtocolError
+from control_plane.xds.session.ledger import ClientLimitExceeded, ProtocolError
 from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.snapshot_cache import SnapshotCache
 
@@ -159,6 +159,8 @@ class XdsServer:
         self._streams.add(stream)
         try:
             await stream.run()
+        except ClientLimitExceeded as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except ProtocolError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except ResponseTooLarge as error:
@@ -174,9 +176,14 @@ class XdsServer:
 
     @property
     def alarm(self) -> str | None:
-        """What keeps nodes from being served, if anything does."""
+        """What keeps nodes from being served, if at least half of them are held back.
+
+        An emptied database holds back the whole fleet. What a single node says that it has must
+        not raise the alarm: it is STALE, with the reason.
+        """
         held_back = [stream for stream in self._streams if stream.shrink_reason]
-        if not held_back:
+        nodes = {one.node_id for one in held_back}
+        if not held_back or len(nodes) * 2 < self.fleet.connected_nodes:
             return None
         first = held_back[0]
         return f"{len(held_back)} nodes are held back; {first.node_id}: {first.shrink_reason}"

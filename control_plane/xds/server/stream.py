@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,9 @@ from control_plane.xds.server.request_check import (
 from control_plane.xds.server.revision_floor import RevisionFloor
 from control_plane.xds.server.revision_probe import RevisionProbe
 from control_plane.xds.server.sender import Sender
+from control_plane.xds.server.stream_end import StreamEnd
 from control_plane.xds.session.delta import DeltaSession, delta_bytes
-from control_plane.xds.session.ledger import ProtocolError
+from control_plane.xds.session.ledger import ClientLimitExceeded, ProtocolError
 from control_plane.xds.session.order import Gate
 from control_plane.xds.session.response import Response
 from control_plane.xds.session.sotw import SotwSession, sotw_bytes
@@ -79,12 +80,12 @@ class Stream:
         self._first = first
         self._group = ""
         self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._end = StreamEnd()
         self._sender = Sender(
             context,
             delta_bytes if isinstance(session, DeltaSession) else sotw_bytes,
             self._limits.response_bytes,
-            spawn=self._spawn,
+            spawn=self._end.spawn,
             count_sent=services.count_sent,
             on_pushed=self._fleet.pushed,
         )
@@ -108,9 +109,10 @@ class Stream:
         self._timer = self._loop.call_later(hello_timeout_s, self._no_hello, hello_timeout_s)
         reader = asyncio.create_task(self._read())
         try:
-            await asyncio.wait({reader, self._ended}, return_when=asyncio.FIRST_COMPLETED)
-            if self._ended.done():
-                self._ended.result()
+            ended = self._end.future
+            await asyncio.wait({reader, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                ended.result()
             else:
                 reader.result()
         except ProtocolError:
@@ -125,18 +127,12 @@ class Stream:
             # The fleet is told before anything is awaited: gRPC may cancel us (again) there.
             if self.node_id is not None:
                 self._fleet.disconnected(self.node_id, self._session)
-            if not self._ended.done():
-                self._ended.cancel()
+            self._end.future.cancel()
             await asyncio.gather(*open_tasks, return_exceptions=True)
 
     def end(self, error: BaseException | None = None) -> None:
         """End the stream, with an error if one is given."""
-        if self._ended.done():
-            return
-        if error is None:
-            self._ended.set_result(None)
-        else:
-            self._ended.set_exception(error)
+        self._end.end(error)
 
     def wake(self) -> None:
         """Send what a newer snapshot changes."""
@@ -154,16 +150,6 @@ class Stream:
             step()
         except Exception as error:
             log.exception("%s: its stream has failed", self.node_id)
-            self.end(error)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task whose failure ends the stream."""
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._task_ended)
-        return task
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
             self.end(error)
 
     # Requests
@@ -192,6 +178,11 @@ class Stream:
     def _identify(self, node: Any) -> None:
         """Take the node that the first request names, and join the fleet."""
         check_node(node)
+        if self._fleet.streams_of(node.id) >= self._limits.streams_per_node:
+            raise ClientLimitExceeded(
+                f"node {node.id!r} has {self._limits.streams_per_node} streams open already: "
+                "end some, or give each Envoy a node.id of its own"
+            )
         self._group = node.cluster
         self._session.on_snapshot(self._cache.newest)
         self._session.take_over(self._fleet.unsettled(node.id))
@@ -200,7 +191,7 @@ class Stream:
         if self._probe is not None:
             self._session.await_confirmation()
             self._floor = RevisionFloor(self._probe)
-            self._confirming = self._spawn(self._confirm(self._floor, node.id))
+            self._confirming = self._end.spawn(self._confirm(self._floor, node.id))
         self._disarm()
 
     def _no_hello(self, limit_s: float) -> None:

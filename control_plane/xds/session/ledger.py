@@ -32,8 +32,18 @@ MAX_UNSERVED = 1000
 """Types that one client may ask for and that are not served here; they go unanswered."""
 
 
+MAX_UNPUBLISHED_NAMES = 20_000
+"""Names that one client may subscribe to and that are not published, of all types together."""
+MAX_UNPUBLISHED_BYTES = 2 << 20
+"""How long these names may be together."""
+
+
 class ProtocolError(Exception):
     """The client broke the protocol; the stream ends with INVALID_ARGUMENT."""
+
+
+class ClientLimitExceeded(ProtocolError):
+    """The client wants more than one may; the stream ends with RESOURCE_EXHAUSTED."""
 
 
 class Arrival(Enum):
@@ -57,6 +67,9 @@ class Ledger:
         """The types that the client has asked for."""
         self._unserved: set[str] = set()
         """The types that the client has asked for and that are not served here."""
+        self._unpublished: dict[str, tuple[int, int]] = {}
+        """By type, how many names the client subscribes to beyond the published ones, and how long
+        they are together."""
         self._clock = clock
         self._heard_at = 0.0
         """When the client's newest request came."""
@@ -104,9 +117,30 @@ class Ledger:
         """Set the names that the client subscribes to.
 
         Clients that name everything that is published share one set.
+
+        Raises:
+            ClientLimitExceeded: Too many of them are not published.
         """
         everything = self._snapshot.resources(type_url).names
-        subscription.names = everything if names == everything else frozenset(names)
+        if names == everything:
+            subscription.names = everything
+            self._unpublished.pop(type_url, None)
+        else:
+            self._check_unpublished(type_url, names - everything)
+            subscription.names = frozenset(names)
+
+    def _check_unpublished(self, type_url: str, names: AbstractSet[str]) -> None:
+        """Check what the client subscribes to beyond what we hold anyway.
+
+        Names that are published are bounded by the topology, others by nothing but this.
+        """
+        self._unpublished[type_url] = len(names), sum(map(len, names))
+        count, chars = map(sum, zip(*self._unpublished.values(), strict=True))
+        if count > MAX_UNPUBLISHED_NAMES or chars > MAX_UNPUBLISHED_BYTES:
+            raise ClientLimitExceeded(
+                f"{count} names ({chars} characters) are subscribed to that are not published; at "
+                f"most {MAX_UNPUBLISHED_NAMES} of {MAX_UNPUBLISHED_BYTES}: unsubscribe from some"
+            )
 
     def _take_over_type(self, type_url: str, subscription: Subscription) -> None:
         """Make uncertain what earlier streams left open about a type."""

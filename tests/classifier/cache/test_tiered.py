@@ -16,14 +16,13 @@ from control_plane.classifier.cache import redis as shared_cache
 from control_plane.classifier.cache.tiered import CachedLookup, open_cached_lookup
 from control_plane.classifier.decide import Decider
 from control_plane.routing.model import ClaimKey, Request
-from control_plane.server import Running
 from control_plane.topology import Subject, Topology
 from control_plane.topology.maintenance.backup import advance
 from control_plane.topology.storage.engines import migrate
 from control_plane.topology.values import ClaimSpec
 from tests.classifier.cache.counts import Counts
 from tests.support.conditions import until
-from tests.support.plane import add_cell, plane_with, samples
+from tests.support.plane import add_cell, asking, plane_with, samples
 from tests.support.postgres import Postgres, binaries, postgres
 from tests.support.redis_server import RedisServer, redis_server
 
@@ -309,8 +308,3 @@ async def test_the_server_and_its_processes_use_it(
             return hits == TENANTS - 1
 
         await until(counted)
-
-
-def asking(plane: Running) -> httpx.AsyncClient:
-    base = f"http://127.0.0.1:{plane.ports.classifier}"
-    return httpx.AsyncClient(base_url=base, trust_env=False, timeout=20)

@@ -15,11 +15,12 @@ import httpx
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
+from control_plane.classifier.options import PortOptions
 from control_plane.classifier.worker.directory import WORKER_MODULE
 from control_plane.classifier.worker.supervisor import Workers
 from control_plane.server import Running
 from tests.support.conditions import until
-from tests.support.plane import add_cell, plane_with, route_all, samples
+from tests.support.plane import add_cell, asking, edge_metadata, plane_with, route_all, samples
 from tests.support.ports import unused_port
 
 DECIDED = ("cellway_decisions_total", (("outcome", "cell"), ("rule", "all")))
@@ -32,8 +33,7 @@ RESTARTS = ("cellway_classifier_restarts_total", ())
 async def ask(plane: Running, times: int) -> None:
     """Decisions over connections of their own, so that every worker gets some."""
     for _ in range(times):
-        base = f"http://127.0.0.1:{plane.ports.classifier}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
+        async with asking(plane) as client:
             answered = await client.get("/x")
             assert answered.headers["x-cellway-cell"] == "cell-1"
 
@@ -67,7 +67,7 @@ async def test_counts_of_workers_and_of_the_server_add_up_and_outlive_a_worker(
             check = external_auth_pb2.CheckRequest()
             check.attributes.request.http.path = "/x"
             check.attributes.request.http.method = "GET"
-            await stub.Check(check)
+            await stub.Check(check, metadata=edge_metadata(plane.topology))
         await counted(client, 31)
         values = await samples(client)
         assert (values[DECIDED], values[TIMED]) == (31, 31)
@@ -188,6 +188,8 @@ async def test_workers_that_die_at_once_are_not_waited_for(tmp_path: Path) -> No
         port=0,
         count=2,
         database_url="mysql://h/db",
+        options=PortOptions(),
+        secret="",
         directory=tmp_path,
         restart_s=0.1,
         observer=_Unwatched(),

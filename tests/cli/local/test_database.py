@@ -8,6 +8,7 @@ import pytest
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local import database
+from control_plane.settings import Settings
 from control_plane.topology.values import AlreadyExists, NotFound, Refused, TopologyError
 
 
@@ -34,16 +35,17 @@ def test_other_errors_are_not_hidden() -> None:
 
 
 def test_a_schema_is_migrated_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/t.db"
-    missing = database.missing_migrations(url)
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/t.db")
+    missing = database.missing_migrations(settings)
     assert missing
-    assert database.migrate(url) == missing
-    assert (database.missing_migrations(url), database.migrate(url)) == ((), ())
+    assert not list(tmp_path.iterdir()), "who only looks makes no file"
+    assert database.migrate(settings) == missing
+    assert (database.missing_migrations(settings), database.migrate(settings)) == ((), ())
 
 
 def test_lines_are_imported_under_their_own_numbers(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/t.db"
-    database.migrate(url)
+    database.migrate(Settings(database_url=url))
     line = '{"bucket": "route", "value": "a", "cell": "nowhere"}'
     with database.importing(url, actor="test", dry_run=False) as claim:
         answer = claim([line, "{"], 41)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from control_plane.topology import Topology
 from control_plane.topology.maintenance import backup
+from control_plane.topology.maintenance.restore import restore
+from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.storage.engines import _alembic
 from control_plane.topology.storage.mark_file import HighestIds, MarkFile
 from control_plane.topology.storage.store import Store
@@ -107,7 +109,7 @@ def test_a_restored_database_gives_no_id_that_was_given_since(tmp_path: Path, wa
     topology.close()
     assert MarkFile(mark).read() == HighestIds(0, 3)
     if way == "restore":
-        backup.restore(url, copy)
+        restore(url, copy)
     else:
         for leftover in tmp_path.glob("t.db*"):
             leftover.unlink()
@@ -129,7 +131,7 @@ def test_a_lost_cells_id_is_no_other_cells(tmp_path: Path) -> None:
     backup.back_up(url, tmp_path / "backup.db")
     make(topology, 2)
     topology.close()
-    backup.restore(url, tmp_path / "backup.db")
+    restore(url, tmp_path / "backup.db")
     topology = Topology.open(url)
     with pytest.raises(AlreadyExists, match="cell-2, which a restore has lost"):
         make(topology, 3, 2)
@@ -141,7 +143,7 @@ def test_a_lost_cells_id_is_no_other_cells(tmp_path: Path) -> None:
 def test_a_mark_file_of_an_earlier_version_is_raised(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     mark.write_text('{"mark": 7}\n')
-    topology = Topology.open(f"sqlite:///{tmp_path}/t.db", sequence_mark=mark)
+    topology = Topology.open(f"sqlite:///{tmp_path}/t.db", sequence_mark=mark, anew=True)
     make(topology, 1)
     topology.close()
     assert json.loads(mark.read_text()) == {"mark": 7, "cell": 1}
@@ -149,7 +151,8 @@ def test_a_mark_file_of_an_earlier_version_is_raised(tmp_path: Path) -> None:
 
 def test_the_migration_knows_deleted_cells_by_the_feed(empty_url: str) -> None:
     store = Store(empty_url)
-    config = _alembic(empty_url)
+    dialect_of(store.engine).make()
+    config = _alembic()
     config.attributes["engine"] = store.engine
     command.upgrade(config, "head")
     topology = Topology(store)

@@ -14,7 +14,13 @@ from control_plane.topology import Topology
 from control_plane.topology.storage import mark_file
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.values.cell import CellState, SequenceRange
-from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Refused
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    DatabaseFull,
+    Invalid,
+    NotFound,
+    Refused,
+)
 from tests.topology.conftest import cell_spec
 
 ME = "operator"
@@ -113,7 +119,7 @@ def test_the_mark_is_on_disk_before_the_commit(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(mark_file.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DatabaseFull, match="No space"):
         topology.sequences.allot("cell-1", 100, actor=ME)
     monkeypatch.undo()
     assert ranges(topology, "cell-1") == []

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from control_plane.topology import Topology
-from control_plane.topology.maintenance.backup import advance, back_up, restore
+from control_plane.topology.maintenance.backup import advance, back_up
+from control_plane.topology.maintenance.restore import restore
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import AlreadyExists, Gone, Invalid, NotFound, Refused
 from tests.topology.conftest import cell_spec

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 
@@ -12,10 +14,14 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
-from control_plane.topology.storage.driver_errors import translate, translated_errors
+from control_plane.topology.storage.driver_errors import translate, translated_errors, trouble_of
 from control_plane.topology.values.errors import (
     Contention,
+    DatabaseDenied,
     DatabaseFailed,
+    DatabaseFull,
+    DatabaseSlow,
+    DatabaseTrouble,
     NotFound,
     TopologyError,
     Unavailable,
@@ -49,17 +55,17 @@ def of_sqlite(code: int) -> sqlite3.OperationalError:
         (psycopg.errors.ConnectionException("08000"), Unavailable),
         (Crashed(), Unavailable),
         (TooManyConnections(), Unavailable),
-        (DiskFull(), DatabaseFailed),
+        (DiskFull(), DatabaseFull),
         (psycopg.errors.SerializationFailure(), Contention),
         (psycopg.errors.DeadlockDetected(), Contention),
         (psycopg.errors.UndefinedTable(), DatabaseFailed),
         (of_sqlite(sqlite3.SQLITE_BUSY), Contention),
         (of_sqlite(sqlite3.SQLITE_BUSY_SNAPSHOT), Contention),
         (of_sqlite(sqlite3.SQLITE_LOCKED), Contention),
-        (of_sqlite(sqlite3.SQLITE_FULL), DatabaseFailed),
+        (of_sqlite(sqlite3.SQLITE_FULL), DatabaseFull),
         (sqlite3.OperationalError("without a code"), DatabaseFailed),
         (sqlite3.DatabaseError("malformed"), DatabaseFailed),
-        (PoolTimeout("no connection became free"), DatabaseFailed),
+        (PoolTimeout("no connection became free"), DatabaseSlow),
     ],
 )
 def test_each_error_has_its_kind(error: Exception, kind: type[TopologyError]) -> None:
@@ -105,3 +111,25 @@ def test_it_is_a_decorator_too() -> None:
 
     with pytest.raises(DatabaseFailed, match="malformed"):
         read()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, DatabaseFull),
+        (errno.EDQUOT, DatabaseFull),
+        (errno.EROFS, DatabaseDenied),
+        (errno.EACCES, DatabaseDenied),
+        (errno.EIO, DatabaseTrouble),
+    ],
+)
+def test_a_file_of_ours_that_cannot_be_used_has_a_kind_too(
+    number: int, kind: type[TopologyError]
+) -> None:
+    error = OSError(number, os.strerror(number))
+    assert type(trouble_of(error, Path("/data/mark.json"))) is kind
+
+
+def test_a_text_of_several_lines_becomes_one_line() -> None:
+    error = psycopg.errors.UndefinedTable("no table\nLINE 1: SELECT\n      ^")
+    assert str(translate(error)) == "the database failed: no table LINE 1: SELECT ^"

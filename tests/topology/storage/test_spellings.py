@@ -38,7 +38,7 @@ CLASHES = [
 
 
 def downgrade(store: Store) -> None:
-    config = _alembic(str(store.engine.url))
+    config = _alembic()
     config.attributes["engine"] = store.engine
     command.downgrade(config, "0024")
 

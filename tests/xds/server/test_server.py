@@ -142,6 +142,23 @@ async def test_a_new_server_with_a_shrunk_database_takes_nothing_from_a_node(lef
         call.cancel()
 
 
+async def test_one_node_of_a_fleet_does_not_raise_the_alarm_by_what_it_says_it_has() -> None:
+    async with Wire() as wire:
+        wire.cache.set(many(1, 4))
+        calls = [wire.stub.DeltaAggregatedResources() for _ in range(3)]
+        for number, call in enumerate(calls[1:]):
+            await call.write(first(f"good-{number}"))
+            await read(call)
+        claimed = {f"made-up-{number}": "1" for number in range(100)}
+        await calls[0].write(first("liar", initial_resource_versions=claimed))
+        await until(lambda: wire.fleet.connected_nodes == 3)
+        assert wire.xds.alarm is None
+        (liar,) = [node for node in wire.fleet.nodes() if node.id == "liar"]
+        assert "force-shrink" in liar.types[0].error, "its own status says why it gets nothing"
+        for call in calls:
+            call.cancel()
+
+
 async def test_a_forced_shrink_reaches_the_node() -> None:
     has = {name: one.version for name, one in many(9, 10).of_type(CDS).items()}
     async with Wire(force_shrink=True) as wire:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import re
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +17,10 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from control_plane.settings.api import ApiSettings
+from control_plane.settings.grpc import GrpcSettings
+from control_plane.settings.texts import is_loopback, resolver, single_authority, variable
+
 Role = Literal["api", "xds", "classifier", "topology"]
 API_PORT = "--api-port (CELLWAY_API_PORT)"
 """How an error message names the setting that the operator can change."""
@@ -27,13 +29,7 @@ CLASSIFIER_PORT = "--classifier-port (CELLWAY_CLASSIFIER_PORT)"
 ALL_ROLES: tuple[Role, ...] = ("api", "xds", "classifier", "topology")
 
 
-MIN_TOKEN_CHARS = 16
-MAX_TOKEN_CHARS = 1024
-_TOKEN = re.compile(rf"[\x21-\x7e]{{{MIN_TOKEN_CHARS},{MAX_TOKEN_CHARS}}}\Z")
-_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,252})\Z")
-
-
-class Settings(BaseSettings):
+class Settings(ApiSettings, GrpcSettings, BaseSettings):
     """Everything that can be set. Port 0 means any free one; it is printed at the start."""
 
     model_config = SettingsConfigDict(
@@ -51,41 +47,6 @@ class Settings(BaseSettings):
     roles: tuple[Role, ...] = ALL_ROLES
     host: str = "127.0.0.1"
     """Where the API, gRPC and the classifier listen."""
-    api_port: int = Field(default=8000, ge=0, le=65535)
-    api_max_connections: int = Field(default=1024, ge=16, le=1_000_000)
-    """How many connections to the API may be open; of one address, half as many."""
-    api_tls_certificate: Path | None = None
-    """The API's certificate (PEM). With its key, the API is served over TLS."""
-    api_tls_key: Path | None = None
-    api_tls_client_ca: Path | None = None
-    """The authorities of the API's clients. With it, clients need a certificate, too."""
-    grpc_port: int = Field(default=18000, ge=0, le=65535)
-    grpc_threads: int = Field(default=16, ge=1, le=256)
-    """How many calls of the Topology Service use the database at once. Calls that begin, commit or
-    roll back updates of claims need no thread of their own: they are written together."""
-    grpc_max_calls: int = Field(default=256, ge=1, le=10_000)
-    """How many such calls run or wait at once. The same bound holds for calls that begin updates,
-    and once more for commits and rollbacks. Further calls get RESOURCE_EXHAUSTED."""
-    grpc_max_rpcs: int = Field(default=12_000, ge=1, le=1_000_000)
-    """How many calls and streams of any kind run at once; each Envoy holds one or two streams."""
-    grpc_tls_certificate: Path | None = None
-    """The server's certificate (PEM). With its key and the authorities that sign the clients'
-    certificates, gRPC has mutual TLS."""
-    grpc_tls_key: Path | None = None
-    grpc_tls_client_ca: Path | None = None
-    grpc_trust_domains: dict[str, Path] = Field(default={}, max_length=100)
-    """The authorities (PEM) of each SPIFFE trust domain, instead of ``grpc_tls_client_ca``. They
-    may sign the names of their own domain only."""
-    grpc_plaintext_beyond_loopback: bool = False
-    """Whether gRPC without TLS listens on ``host``; else it listens on loopback only."""
-    grpc_cell_name: str | tuple[str, ...] = r"spiffe://cellway/cell/(?P<cell>[1-9][0-9]*)"
-    """An RE2 pattern of the URI in a cell's certificate, or several; it captures the cell's id."""
-    grpc_router_name: str | tuple[str, ...] = r"spiffe://cellway/router(?:/[^/]+)?"
-    grpc_admin_name: str | tuple[str, ...] = r"spiffe://cellway/admin(?:/[^/]+)?"
-    grpc_node_name: str | tuple[str, ...] = (
-        r"spiffe://cellway/node/(?P<group>[^/]+)/(?P<node>[^/]+)"
-    )
-    """The same for a node of the fleet; it captures the node's group (node cluster) and id."""
     classify_max_age_s: int = Field(default=10, ge=0, le=86400)
     """How long routers may keep an answer of POST /v1/classify. A move waits that long."""
     classify_negative_max_age_s: int = Field(default=5, ge=0, le=86400)
@@ -98,6 +59,24 @@ class Settings(BaseSettings):
     from restart to restart, up to 5 s."""
     classifier_protocol: Literal["http", "grpc"] = "http"
     classifier_timeout_s: float = Field(default=0.25, gt=0, le=60)
+    classifier_secret_demanded: bool = True
+    """Whether only edges get answers: they show a secret that they are sent by xDS. Set it to false
+    while the fleet has Envoys that refuse the filter that sends it."""
+    classifier_max_connections: int = Field(default=4096, ge=16, le=100_000)
+    """How many connections each classifier process holds, as far as its limit of open files allows.
+    At most 512 of them are of callers that have not shown the secret yet."""
+    classifier_max_peer_connections: int = Field(default=2048, ge=16, le=100_000)
+    """How many of them one address may hold (of IPv6, one network of 64 bits)."""
+    classifier_tls_certificate: Path | None = None
+    """The classifier's certificate (PEM), for TLS over HTTP. The file is read again when it
+    changes."""
+    classifier_tls_key: Path | None = None
+    classifier_tls_ca: Path | None = None
+    """The authorities (PEM) by which Envoys check that certificate. They are sent to Envoys when
+    the control plane starts."""
+    classifier_tls_name: str | None = None
+    """The subjectAltName that it must have: a DNS name or an IP address. Default: the address at
+    which Envoys reach the classifier."""
     edge_host: str = "127.0.0.1"
     """Where Envoys listen: an IP address or ``localhost``. With ``::`` they take IPv4 too."""
     edge_port: int = Field(default=10000, ge=0, le=65535)
@@ -132,46 +111,14 @@ class Settings(BaseSettings):
     multicast, reserved and unspecified addresses, and the metadata services of clouds."""
     debug_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """The callers (CIDR) whose responses show cell, rule, tier and revision."""
-    api_token: SecretStr | None = None
-    """An admin's token. It is needed if ``host`` is not loopback. Read it as ``admin_token``."""
-    api_hosts: tuple[str, ...] = ()
-    """The names and IP addresses by which clients reach the API, beside those of loopback. Default:
-    any with a token, none without one."""
-    oidc_issuer: str | None = None
-    """The OpenID Connect issuer (``iss``) whose JWTs the API takes beside its own tokens."""
-    oidc_audiences: tuple[str, ...] = ()
-    """A JWT has to be for one of these (``aud``)."""
-    oidc_jwks: str | None = None
-    """The issuer's key set: a URL with ``https``, or a file. ``http`` only on loopback."""
-    oidc_algorithms: tuple[
-        Literal[
-            "RS256",
-            "RS384",
-            "RS512",
-            "PS256",
-            "PS384",
-            "PS512",
-            "ES256",
-            "ES384",
-            "ES512",
-            "EdDSA",
-        ],
-        ...,
-    ] = Field(default=("RS256", "PS256", "ES256", "EdDSA"), min_length=1)
-    oidc_clock_skew_s: float = Field(default=30, ge=0, le=300)
-    """By how much the issuer's clock may differ from ours."""
-    oidc_scope_claim: str = Field(default="groups", min_length=1)
-    """The claim that gives a scope; ``realm_access.roles`` is one in another."""
-    oidc_scopes: dict[Literal["viewer", "operator", "admin"], tuple[str, ...]] = {}
-    """The values of that claim which give each scope."""
-    oidc_name_claim: str = Field(default="email", min_length=1)
-    """The claim that the audit shows, as ``oidc:VALUE``; ``sub`` where it is missing."""
     force_shrink: bool = False
     """Whether to publish a snapshot that lacks most of the cells of the one before."""
     data_dir: Path = Path(".cellway")
     sequence_mark_file: Path | None = None
     """The file with the highest id ever allotted, outside the database. Default: beside a SQLite
     file; in ``data_dir`` for PostgreSQL. Don't restore it together with the database."""
+    new_database: bool = False
+    """Whether to make a new database although the mark file says that there has been one."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=60)
     """How often the publisher looks for commits of other processes."""
     changes_kept_days: float = Field(default=90, ge=0, le=36_500)
@@ -188,33 +135,20 @@ class Settings(BaseSettings):
     def _given(cls, value: Any, info: ValidationInfo) -> Any:
         # In a compose file, a variable that is not set becomes an empty text.
         if isinstance(value, str) and not value.strip():
-            name = _variable(info)
+            name = variable(info)
             raise ValueError(f"{name} is empty: set it to something, or leave it out altogether")
         return value
 
-    @field_validator("api_token")
+    @field_validator("database_url")
     @classmethod
-    def _token(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        text = None if token is None else token.get_secret_value()
-        if text is not None and not _TOKEN.match(text):
-            # Anybody who reaches the port may guess, as fast as it answers.
-            raise ValueError(
-                f"{_variable(info)} needs {MIN_TOKEN_CHARS} to {MAX_TOKEN_CHARS} letters, digits or"
-                f" other visible ASCII characters; it has {len(text)} characters. A shorter one can"
-                " be guessed. Make one with: openssl rand -hex 32"
-            )
-        return token
-
-    @field_validator("api_hosts")
-    @classmethod
-    def _api_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_api_host(host) for host in hosts)
+    def _database(cls, url: str) -> str:
+        return single_authority(url)
 
     @field_validator("database_url", "redis_url")
     @classmethod
     def _password(cls, url: str | None, info: ValidationInfo) -> str | None:
         # The messages leave the URL out, because it may hold a password.
-        name = _variable(info)
+        name = variable(info)
         try:
             password = None if url is None else make_url(url).password
         except (SQLAlchemyError, ValueError):
@@ -267,18 +201,8 @@ class Settings(BaseSettings):
     @classmethod
     def _resolvers(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
         for server in servers:
-            _resolver(server)
+            resolver(server)
         return servers
-
-    @field_validator("grpc_trust_domains")
-    @classmethod
-    def _trust_domains(cls, bundles: dict[str, Path]) -> dict[str, Path]:
-        for domain in bundles:
-            if not re.fullmatch(r"[a-z0-9._-]{1,255}", domain):
-                raise ValueError(
-                    f"{domain!r} is no trust domain: write that of spiffe://DOMAIN/…, in lower case"
-                )
-        return bundles
 
     @model_validator(mode="after")
     def _envoy(self) -> Settings:
@@ -290,29 +214,8 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _api(self) -> Settings:
-        if (self.api_tls_certificate is None) != (self.api_tls_key is None):
-            raise ValueError("api_tls_certificate and api_tls_key belong together: give both")
-        if self.api_tls_client_ca is not None and self.api_tls_certificate is None:
-            raise ValueError("api_tls_client_ca needs api_tls_certificate and api_tls_key")
-        return self
-
-    @model_validator(mode="after")
-    def _grpc(self) -> Settings:
-        if self.grpc_tls_client_ca and self.grpc_trust_domains:
-            raise ValueError(
-                "grpc_tls_client_ca and grpc_trust_domains: give one of them. The authorities of "
-                "the first may sign every name, those of the second the names of their domain"
-            )
-        files = {
-            "grpc_tls_certificate": self.grpc_tls_certificate,
-            "grpc_tls_key": self.grpc_tls_key,
-            "grpc_tls_client_ca": self.grpc_tls_client_ca or self.grpc_trust_domains,
-        }
-        if any(files.values()) and not all(files.values()):
-            missing = ", ".join(name for name, file in files.items() if not file)
-            raise ValueError(f"the three files of grpc_tls_… belong together: {missing} is missing")
-        if all(files.values()) and self.classifier_protocol == "grpc":
+    def _classifier_protocol(self) -> Settings:
+        if self.grpc_tls is not None and self.classifier_protocol == "grpc":
             raise ValueError(
                 "classifier_protocol grpc: Envoy calls it in plaintext, which a port with TLS "
                 "refuses; use http"
@@ -320,69 +223,24 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _oidc(self) -> Settings:
-        needed = {
-            "oidc_issuer": self.oidc_issuer,
-            "oidc_audiences": self.oidc_audiences and all(self.oidc_audiences),
-            "oidc_jwks": self.oidc_jwks,
-            "oidc_scopes": any(self.oidc_scopes.values()),
-        }
-        if any(needed.values()) and not all(needed.values()):
-            missing = ", ".join(name for name, value in needed.items() if not value)
-            raise ValueError(f"the settings of OIDC belong together: {missing} is missing")
-        if self.oidc_jwks is not None:
-            url = urlsplit(self.oidc_jwks)
-            is_file = "://" not in self.oidc_jwks
-            is_local = url.scheme == "http" and _is_loopback(url.hostname or "")
-            if not (is_file or is_local or (url.scheme == "https" and url.hostname)):
-                raise ValueError(
-                    "oidc_jwks: give an https URL or a file; whoever changes the keys is an admin"
-                )
+    def _classifier_tls(self) -> Settings:
+        """Where TLS is asked for, each role must have the files of its side."""
+        pair = (self.classifier_tls_certificate, self.classifier_tls_key)
+        if not any(pair) and self.classifier_tls_ca is None:
+            return self
+        if self.classifier_protocol == "grpc":
+            raise ValueError("classifier_tls_… needs classifier_protocol http")
+        if any(pair) != all(pair) or ("classifier" in self.roles and not all(pair)):
+            raise ValueError("classifier_tls_certificate and classifier_tls_key belong together")
+        if "xds" in self.roles and self.classifier_tls_ca is None:
+            raise ValueError(
+                "classifier_tls_ca is missing: Envoys would not trust the classifier's certificate"
+            )
         return self
-
-    @property
-    def admin_token(self) -> str | None:
-        """The text of ``api_token``. No other place tells whether there is one."""
-        return None if self.api_token is None else self.api_token.get_secret_value()
-
-    @property
-    def api_tls(self) -> tuple[Path, Path, Path | None] | None:
-        """The files of certificate, key and client CA (if any); None if the API is plaintext."""
-        certificate, key = self.api_tls_certificate, self.api_tls_key
-        return (certificate, key, self.api_tls_client_ca) if certificate and key else None
-
-    @property
-    def api_scheme(self) -> str:
-        """The scheme of the API's address."""
-        return "http" if self.api_tls is None else "https"
-
-    @property
-    def grpc_tls(self) -> tuple[Path, Path] | None:
-        """The files of the server's certificate and key; None if gRPC is plaintext."""
-        certificate, key = self.grpc_tls_certificate, self.grpc_tls_key
-        return (certificate, key) if certificate and key else None
-
-    def grpc_authorities(self) -> dict[str, Path]:
-        """Return the files of the clients' authorities by trust domain; ``""`` means any domain."""
-        if self.grpc_tls_client_ca is not None:
-            return {"": self.grpc_tls_client_ca}
-        return self.grpc_trust_domains
-
-    def grpc_names(self) -> dict[str, tuple[str, ...]]:
-        """Return the patterns of the names in client certificates, by the caller's role."""
-        patterns = {
-            "cell": self.grpc_cell_name,
-            "router": self.grpc_router_name,
-            "admin": self.grpc_admin_name,
-            "node": self.grpc_node_name,
-        }
-        return {
-            role: (given,) if isinstance(given, str) else given for role, given in patterns.items()
-        }
 
     def dns_resolvers(self) -> tuple[tuple[str, int], ...]:
         """Return the address and the port of each DNS server that Envoys ask."""
-        return tuple(_resolver(server) for server in self.edge_dns_resolvers)
+        return tuple(resolver(server) for server in self.edge_dns_resolvers)
 
     @property
     def mark_file(self) -> Path:
@@ -406,51 +264,7 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the ports."""
-        return _is_loopback(self.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _variable(info: ValidationInfo) -> str:
-    """Return the name of a setting as a variable of the environment."""
-    return f"CELLWAY_{(info.field_name or '').upper()}"
-
-
-def _api_host(host: str) -> str:
-    """Return a host name or an IP address as the API compares it.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    text = host.lower().removesuffix(".")
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        if _HOST_NAME.match(text):
-            return text
-    raise ValueError(f"{host!r}: give a host's name or IP address, without scheme, port or *")
-
-
-def _resolver(server: str) -> tuple[str, int]:
-    """Read ``IP``, ``IP:port`` or ``[IPv6]:port``; the default port is 53.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if server.startswith("["):
-        host, _, port = server[1:].partition("]:")
-    elif server.count(":") == 1:
-        host, _, port = server.partition(":")
-    else:
-        host, port = server, "53"
-    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
-        raise ValueError(f"{server!r}: give IP:port or [IPv6]:port")
-    return str(ipaddress.ip_address(host)), int(port)
+        return is_loopback(self.host)
 
 
 class BadSetting(ValueError):
