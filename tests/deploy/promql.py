@@ -17,7 +17,7 @@ Vector = dict[Labels, float]
 Scrape = Mapping[tuple[str, Labels], float]
 """The samples of one scrape, by name and labels."""
 _TOKEN = re.compile(
-    r'\s*(?:(?P<number>\d+(?:\.\d+)?)(?![\w.])|(?P<name>[a-zA-Z_]\w*)|(?P<text>"[^"]*")'
+    r'\s*(?:(?P<number>\d+(?:\.\d+)?(?:e\d+)?)(?![\w.])|(?P<name>[a-zA-Z_]\w*)|(?P<text>"[^"]*")'
     r"|\[(?P<range>\d+[smh])\]|(?P<sign>==|<=|>=|[-+<>(){},=]))"
 )
 _UNIT_S = {"s": 1, "m": 60, "h": 3600}
