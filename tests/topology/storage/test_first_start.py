@@ -77,7 +77,8 @@ while killed:
     before = schema_revision(store.engine)
     with store.read() as connection:
         (value,) = connection.execute(text("SELECT value FROM claims")).one()
-    assert (before, value) in {("0024", "a@b.example."), ("0025", "a@b.example")}, (before, value)
+    # Each migration is one transaction: the claim is respelt if, and only if, 0025 is there.
+    assert value == ("a@b.example." if before < "0025" else "a@b.example"), (before, value)
     migrate(store.engine)
     with store.read() as connection:
         assert connection.execute(text("SELECT value FROM claims")).all() == [("a@b.example",)]
