@@ -1,6 +1,6 @@
 """mitmproxy addon that sends each flow to the cell that Envoy would choose, and says why.
 
-    mitmdump -s addons/cellway.py --set cellway_server=http://127.0.0.1:8000
+    mitmdump -s "$(cellway addon-path)" --set cellway_server=http://127.0.0.1:8000
 
 `control_plane.routing` decides here too, with the cells, active ruleset and claims that the
 server's REST API gives. The decision stands in the flow's metadata (``cellway.decision``) and, as

@@ -41,7 +41,7 @@ from control_plane.api.routes import (
 from control_plane.api.routes import topology as topology_document
 from control_plane.api.schemas import answers
 from control_plane.api.slots import Slots
-from control_plane.api.state import ApiState
+from control_plane.api.state import ApiState, EnvoyAddresses
 from control_plane.edge_health.book import Book
 from control_plane.grpc_api.services.gateway import Gateway
 from control_plane.topology import Topology
@@ -71,6 +71,7 @@ def create_app(
     gateway: Gateway | None = None,
     edges: Book | None = None,
     server: str | None = None,
+    addresses: EnvoyAddresses | None = None,
 ) -> FastAPI:
     """Return the API over a topology and a fleet.
 
@@ -91,6 +92,7 @@ def create_app(
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
         server: The id under which this process reports what its Envoys run; None if it serves none.
+        addresses: The addresses that Envoys are told; None without the role ``xds``.
     """
     callers = Callers(topology, token, oidc)
     app = _described(refused)
@@ -100,6 +102,7 @@ def create_app(
         alarm, runner, gateway, callers,
         Slots("streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER, refused=refused),
         Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
+        addresses or EnvoyAddresses(),
     )  # fmt: skip
     state.install(app, parts)
     app.state.long_work = LongWork(refused)

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from control_plane import __version__
 from control_plane.cli import (
+    addon,
     apply,
     audit,
     cells,
@@ -47,6 +49,7 @@ app.command("audit")(audit.audit)
 app.command("apply")(apply.apply)
 app.command("diff")(apply.diff)
 app.command("export")(export.export)
+app.command("addon-path")(addon.addon_path)
 app.add_typer(cells.app, name="cells")
 app.add_typer(claims.app, name="claims")
 app.add_typer(rules.app, name="rules")
@@ -56,6 +59,12 @@ app.add_typer(envoy.app, name="envoy")
 app.add_typer(db.app, name="db")
 app.add_typer(operations.app, name="operations")
 app.add_typer(tokens.app, name="token")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"cellway {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -98,6 +107,10 @@ def options(
     timeout: Annotated[
         str, typer.Option(help="how long --wait waits: 500ms, 5s or 1m; at most 5m")
     ] = "5s",
+    version: Annotated[  # noqa: ARG001 - its callback does everything
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="print it and end"),
+    ] = False,
 ) -> None:
     """Keep the options that all commands share."""
     if token is None:

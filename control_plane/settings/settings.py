@@ -47,6 +47,14 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     roles: tuple[Role, ...] = ALL_ROLES
     host: str = "127.0.0.1"
     """Where the API, gRPC and the classifier listen."""
+    advertise_host: str | None = None
+    """The IP address or DNS name by which Envoys of other machines reach gRPC and the classifier.
+    Default: ``host``, which therefore can't be 0.0.0.0 or :: if there are such Envoys."""
+    xds_address: str | None = None
+    """The same of gRPC alone, as host:port, for example behind a load balancer."""
+    classifier_addresses: tuple[str, ...] = ()
+    """The same of all classifiers, as host:port: Envoys share their questions out among them.
+    Default: that of this control plane."""
     classify_max_age_s: int = Field(default=10, ge=0, le=86400)
     """How long routers may keep an answer of POST /v1/classify. A move waits that long."""
     classify_negative_max_age_s: int = Field(default=5, ge=0, le=86400)
