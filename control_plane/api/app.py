@@ -73,9 +73,7 @@ def create_app(
     server: str | None = None,
     addresses: EnvoyAddresses | None = None,
 ) -> FastAPI:
-    """Return the API over a topology and a fleet.
-
-    Await ``app.state.operations.close()`` before the topology is closed.
+    """Return the API; await ``app.state.operations.close()`` before the topology is closed.
 
     Args:
         topology: The topology to read and write.
@@ -91,15 +89,15 @@ def create_app(
         refused: Is told the code of each request that is refused at the door.
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
-        server: The id under which this process reports what its Envoys run; None if it serves none.
-        addresses: The addresses that Envoys are told; None without the role ``xds``.
+        server: The id under which this process reports its Envoys; None without the role ``xds``.
+        addresses: The addresses that Envoys are told; None without that role.
     """
     callers = Callers(topology, token, oidc)
     app = _described(refused)
     runner = OperationRunner(topology)
     parts = ApiState(
-        topology, nodes, FleetWait(topology, nodes, alarm, server), edges or Book(), metrics,
-        alarm, runner, gateway, callers,
+        topology, nodes, FleetWait(topology, nodes, alarm, server), edges or Book(), metrics, alarm,
+        runner, gateway, callers,
         Slots("streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER, refused=refused),
         Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
         addresses or EnvoyAddresses(),

@@ -1,7 +1,7 @@
 """Waits until the whole fleet runs a revision, and says who does.
 
 The Envoys of this process are waited for by its own fleet, which hears each acknowledgement. Those
-of other control planes are known by the reports in the database (`topology.fleet_reports`), which
+of other control planes are known by the reports in the database (`topology.cells.fleet_reports`), which
 are read while somebody waits. So a replica without Envoys waits for all of them too.
 
 Whoever refuses ends the waiting at once: an Envoy that has refused the revision, or a control plane
@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from control_plane.api.problem import ProblemError
 from control_plane.topology import Topology
-from control_plane.topology.fleet_reports import FleetReport
+from control_plane.topology.cells.fleet_reports import FleetReport
 from control_plane.topology.values.errors import TopologyError
 from control_plane.xds.fleet.fleet import Fleet
 

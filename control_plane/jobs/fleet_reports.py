@@ -1,7 +1,7 @@
 """Reports what the Envoys of this control plane run, so that others can wait for them too.
 
 The report is written when it changes, at most `PAUSE_S` apart, and every `REFRESH_S` so that it
-stays fresh (`topology.fleet_reports`). It also names the Envoys that have left, and says which of
+stays fresh (`topology.cells.fleet_reports`). It also names the Envoys that have left, and says which of
 those that others miss are connected here. A database that is away costs nothing but the report.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.topology import Topology
-from control_plane.topology.fleet_reports import FleetReport
+from control_plane.topology.cells.fleet_reports import FleetReport
 from control_plane.topology.values.errors import Contention, Unavailable
 
 log = logging.getLogger(__name__)

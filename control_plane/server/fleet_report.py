@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from control_plane.topology.fleet_reports import MAX_NAMED, FleetReport
+from control_plane.topology.cells.fleet_reports import MAX_NAMED, FleetReport
 from control_plane.xds.fleet.fleet import Fleet
 
 

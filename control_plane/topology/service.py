@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from control_plane.topology import changes, edge_secrets, rulesets
-from control_plane.topology.cells import CellCache, Cells, EdgeHealth, Sequences
+from control_plane.topology.cells import CellCache, Cells, EdgeHealth, FleetReports, Sequences
 from control_plane.topology.claims import (
     Bulk,
     Claims,
@@ -20,7 +20,6 @@ from control_plane.topology.claims import (
     Releases,
     all_epochs,
 )
-from control_plane.topology.fleet_reports import FleetReports
 from control_plane.topology.lookup import (
     BatchedLookup,
     ClaimLookup,

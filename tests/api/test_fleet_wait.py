@@ -12,7 +12,7 @@ import pytest
 from control_plane.api.fleet_wait import NOBODY, FleetWait
 from control_plane.api.problem import ProblemError
 from control_plane.topology import Topology
-from control_plane.topology.fleet_reports import FleetReport
+from control_plane.topology.cells.fleet_reports import FleetReport
 from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.session.delta import DeltaSession
 

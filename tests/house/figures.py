@@ -18,7 +18,7 @@ MAX_FILE = 400
 MAX_FILE_P90 = 300
 MAX_FUNCTION = 60
 MAX_FUNCTION_P90 = 25
-MAX_TOPOLOGY_PAIRS = 41
+MAX_TOPOLOGY_PAIRS = 40
 """Pairs of sub-rooms of topology of which one imports the other."""
 MAX_TOPOLOGY_STATEMENTS = 110
 """Import statements in topology that lead from one sub-room to another."""

@@ -12,7 +12,7 @@ import pytest
 from control_plane.jobs import fleet_reports as module
 from control_plane.jobs.fleet_reports import REFRESH_S, FleetReporter
 from control_plane.topology import Topology
-from control_plane.topology.fleet_reports import FleetReport
+from control_plane.topology.cells.fleet_reports import FleetReport
 from control_plane.topology.values.errors import Unavailable
 from tests.support.conditions import until
 

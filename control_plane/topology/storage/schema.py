@@ -333,5 +333,5 @@ fleet_reports = Table(
 """What the Envoys of each control plane run: one row for each that serves Envoys.
 
 It is rewritten when that changes, and every few seconds; it no longer counts when ``at`` is old.
-``said`` is JSON, see `topology.fleet_reports`.
+``said`` is JSON, see `topology.cells.fleet_reports`.
 """

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import update
 
 from control_plane.topology import Topology
-from control_plane.topology.fleet_reports import FRESH, MAX_NAMED, MAX_WORDS, FleetReport
+from control_plane.topology.cells.fleet_reports import FRESH, MAX_NAMED, MAX_WORDS, FleetReport
 from control_plane.topology.storage import schema
 
 
