@@ -80,11 +80,9 @@ def create_app(
         nodes: The fleet to show, and to wait for with ``?wait=fleet``.
         metrics: Returns the metrics in Prometheus' text format.
         alarm: Returns why the newest revision is not published; None if it is.
-        token: The token of an admin. With it, every call but the probes needs a token: this one or
-            one of the topology's. Without it and without ``oidc``, callers without a token are
-            admins.
-        hosts: The names by which clients reach the API, beside those of loopback (`own_origin`).
-            None, for an app that no browser can reach: the header Host is not checked.
+        token: The token of an admin. With it, all but the probes need this token or one of the
+            topology's. Without it and ``oidc``, callers without a token are admins.
+        hosts: The API's names beside loopback's (`own_origin`); None: Host is not checked.
         oidc: Verifies the JWTs of an issuer, which callers may send as tokens.
         refused: Is told the code of each request that is refused at the door.
         gateway: Answers ``POST /v1/classify``, which is not served without it.
