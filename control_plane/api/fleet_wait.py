@@ -1,8 +1,8 @@
 """Waits until the whole fleet runs a revision, and says who does.
 
 The Envoys of this process are waited for by its own fleet, which hears each acknowledgement. Those
-of other control planes are known by the reports in the database (`topology.cells.fleet_reports`), which
-are read while somebody waits. So a replica without Envoys waits for all of them too.
+of other control planes are known by their reports in the database, which are read while somebody
+waits (`topology.cells.fleet_reports`). So a replica without Envoys waits for all of them too.
 
 Whoever refuses ends the waiting at once: an Envoy that has refused the revision, or a control plane
 that keeps it from its Envoys.

@@ -1,7 +1,7 @@
 """Reports what the Envoys of this control plane run, so that others can wait for them too.
 
 The report is written when it changes, at most `PAUSE_S` apart, and every `REFRESH_S` so that it
-stays fresh (`topology.cells.fleet_reports`). It also names the Envoys that have left, and says which of
+stays fresh (`topology.cells.fleet_reports`). It also names the Envoys that have left, and which of
 those that others miss are connected here. A database that is away costs nothing but the report.
 """
 
