@@ -10,6 +10,7 @@ from control_plane.api import description, documentation, problem, state
 from control_plane.api.auth import check_scope
 from control_plane.api.background import OperationRunner
 from control_plane.api.callers import Callers
+from control_plane.api.fleet_wait import FleetWait
 from control_plane.api.long_work import LongWork
 from control_plane.api.middleware.authentication import Authentication
 from control_plane.api.middleware.body_limit import BodyLimit
@@ -68,33 +69,32 @@ def create_app(
     refused: Callable[[str], None] = lambda _: None,
     gateway: Gateway | None = None,
     edges: Book | None = None,
+    server: str | None = None,
     addresses: EnvoyAddresses | None = None,
 ) -> FastAPI:
-    """Return the API over a topology and a fleet.
-
-    Await ``app.state.operations.close()`` before the topology is closed.
+    """Return the API; await ``app.state.operations.close()`` before the topology is closed.
 
     Args:
         topology: The topology to read and write.
         nodes: The fleet to show, and to wait for with ``?wait=fleet``.
         metrics: Returns the metrics in Prometheus' text format.
         alarm: Returns why the newest revision is not published; None if it is.
-        token: The token of an admin. With it, every call but the probes needs a token: this one or
-            one of the topology's. Without it and without ``oidc``, callers without a token are
-            admins.
-        hosts: The names by which clients reach the API, beside those of loopback (`own_origin`).
-            None, for an app that no browser can reach: the header Host is not checked.
+        token: The token of an admin. With it, all but the probes need this token or one of the
+            topology's. Without it and ``oidc``, callers without a token are admins.
+        hosts: The API's names beside loopback's (`own_origin`); None: Host is not checked.
         oidc: Verifies the JWTs of an issuer, which callers may send as tokens.
         refused: Is told the code of each request that is refused at the door.
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
-        addresses: The addresses that Envoys are told; None without the role ``xds``.
+        server: The id under which this process reports its Envoys; None without the role ``xds``.
+        addresses: The addresses that Envoys are told; None without that role.
     """
     callers = Callers(topology, token, oidc)
     app = _described(refused)
     runner = OperationRunner(topology)
     parts = ApiState(
-        topology, nodes, edges or Book(), metrics, alarm, runner, gateway, callers,
+        topology, nodes, FleetWait(topology, nodes, alarm, server), edges or Book(), metrics, alarm,
+        runner, gateway, callers,
         Slots("streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER, refused=refused),
         Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
         addresses or EnvoyAddresses(),

@@ -4,7 +4,7 @@ The problem: FastAPI's own page loads its scripts from another host. Without a n
 empty; with one, that host's scripts run with the rights of whoever opens the page, and without a
 configured token these are an admin's.
 
-The idea: Swagger UI is a part of this package (``docs_page``, ADR 0065), and the page may load
+The idea: Swagger UI is a part of this package (``docs_page``, ADR 0064), and the page may load
 nothing from elsewhere and run no script but these files. A browser sends no token when somebody
 opens a page, so page and description are open to everybody who reaches the API. They say nothing
 that the source does not say. What the page sends to operations carries the token that its user

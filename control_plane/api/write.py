@@ -1,7 +1,8 @@
 """The parameters that every write has, and the answer to a write.
 
 The answer names the revision of the write and the new ETag. With ``?wait=fleet`` it comes once the
-fleet runs that revision, or as 504 with the nodes that don't.
+fleet runs that revision, and says how many Envoys were waited for; or as an error that names those
+that don't run it.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from control_plane.api.auth import actor_of
 from control_plane.api.callers import Admission
+from control_plane.api.fleet_wait import FleetWait, Standing
 from control_plane.api.problem import ProblemError
 from control_plane.api.state import admission_of, caller_of, state_of
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, REVISION_HEADER
 from control_plane.topology.values.change import Written
-from control_plane.xds.fleet.fleet import Fleet
 
 MAX_WAIT_S = 300.0
 MAX_CHANGES = 2000
@@ -61,7 +62,7 @@ class RequestedWrite:
     timeout_s: float
     expected: int | None
     """The version of If-Match; None without it, `ANY_VERSION` for ``*``."""
-    fleet: Fleet
+    fleet: FleetWait
     admission: Admission
 
     def need_match(self) -> int | None:
@@ -91,7 +92,7 @@ class RequestedWrite:
             etag: The version of what was written; None if it has none.
 
         Raises:
-            ProblemError: (504) The write is committed, but the fleet does not run it in time.
+            ProblemError: (502, 504) The write is committed, but the fleet does not run it.
                 (401) It is committed, and the caller's token has lost its worth meanwhile.
         """
         headers = {REVISION_HEADER: str(written.revision)}
@@ -103,10 +104,10 @@ class RequestedWrite:
             document |= {"dry_run": True, "changes": changes}
             status = 200
         elif self.wait:
-            await self._wait_for_fleet(written.revision)
+            document["fleet"] = (await self._wait_for_fleet(written.revision)).as_dict()
         return JSONResponse(document, status_code=status, headers=headers)
 
-    async def _wait_for_fleet(self, revision: int) -> None:
+    async def _wait_for_fleet(self, revision: int) -> Standing:
         waiting = asyncio.create_task(self.fleet.wait(revision, self.timeout_s))
         ended = asyncio.create_task(self.admission.ended())
         try:
@@ -114,15 +115,10 @@ class RequestedWrite:
             if not waiting.done():
                 detail = f"committed as revision {revision}; meanwhile your token lost its worth"
                 raise ProblemError(401, detail, code="unauthenticated", revision=revision)
-            lagging = await waiting
+            return await waiting
         finally:
             waiting.cancel()
             ended.cancel()
-        if lagging:
-            detail = f"committed as revision {revision}, but not all of the fleet runs it"
-            raise ProblemError(
-                504, detail, code="fleet-lags", revision=revision, nodes=list(lagging)
-            )
 
 
 DryRun = Annotated[bool, Query(description="tell what would change; keep nothing")]
@@ -178,7 +174,7 @@ async def _write_options(
         wait is not None,
         seconds(timeout),
         None if if_match is None else _version(if_match),
-        state.fleet,
+        state.fleet_wait,
         admission_of(request),
     )
     # The slot is taken before anything is written, and given back after the response.

@@ -56,10 +56,19 @@ class ChangeDocument(Document):
     at: str
 
 
+class WaitedFor(Document):
+    """The Envoys that a write has waited for, with ``?wait=fleet``."""
+
+    connected: int
+    acknowledged: int
+    summary: str = Field(description="for people; it says so if no Envoy is connected")
+
+
 class Written(Document):
     """The answer to a write."""
 
     revision: int
+    fleet: WaitedFor | None = Field(None, description="only with ``?wait=fleet``")
     dry_run: bool = False
     changes: list[ChangeDocument] = Field(
         default_factory=list, description="what would change; only of a dry run"
@@ -86,7 +95,7 @@ NOT_MODIFIED: Responses = {304: {"description": "The ETag is one of If-None-Matc
 
 PROBLEMS: Responses = {
     "4XX": {"description": "The request can't be carried out", **_PROBLEM},
-    "5XX": {"description": "The fleet lags (504), or an error of ours", **_PROBLEM},
+    "5XX": {"description": "The fleet lags (504) or refuses (502); an error of ours", **_PROBLEM},
 }
 """The answers of any operation to a request that failed."""
 
