@@ -15,6 +15,7 @@ Example, of cluster a: three edges reach it and one does not →
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -34,6 +35,12 @@ GRACE_S = 10.0
 MAX_NODES = 10_000
 MAX_CLUSTERS_OF_ALL = 5_000_000
 """Clusters of all nodes together, whether they share an `EdgeHealth` or not."""
+MAX_NAMES = 100_000
+"""Different clusters: nodes that are honest name the same ones, so ten that invent theirs fit."""
+MAX_STREAMS_OF_NODE = 16
+"""Each holds a report, but one counts. After restarts, some may not be known to have ended yet."""
+_AGED_AT_ONCE = 10_000
+"""Clusters whose counts one call of `Book.age` changes, which takes some 20 ms."""
 
 
 @dataclass(slots=True)
@@ -100,6 +107,7 @@ class Book:
         self._max_nodes = max_nodes
         self._newest_number = 0
         self._open: set[ReportStream] = set()
+        self._open_of_node: Counter[tuple[str, str]] = Counter()
         self._counting: dict[tuple[str, str], ReportStream] = {}
         """By node, the stream whose report counts."""
         self._counts: dict[str, Count] = {}
@@ -134,20 +142,24 @@ class Book:
         """Record that a stream has named its node.
 
         Raises:
-            LimitExceeded: Too many streams are open.
+            LimitExceeded: Too many streams are open, of this node or of all.
         """
+        if self._open_of_node[group, node] >= MAX_STREAMS_OF_NODE:
+            raise LimitExceeded(f"{MAX_STREAMS_OF_NODE} streams of this node are open already")
         if len(self._open) >= self._max_nodes:
             raise LimitExceeded(f"{self._max_nodes} streams of reports are open already")
         self._newest_number += 1
         stream = ReportStream(self._newest_number, (group, node), now)
         self._open.add(stream)
+        self._open_of_node[stream.node] += 1
         return stream
 
     def hear(self, stream: ReportStream, health: EdgeHealth, now: float) -> None:
         """Record what a stream's node holds now, which may be what it held before.
 
         Raises:
-            LimitExceeded: Too many nodes count, or all of them hold too many clusters.
+            LimitExceeded: Too many nodes count, or all of them hold too many clusters, or too many
+                different ones.
         """
         stream.heard_at = now
         counting = self._counting.get(stream.node)
@@ -161,6 +173,8 @@ class Book:
             raise LimitExceeded(
                 f"all nodes together hold {clusters} clusters; at most {MAX_CLUSTERS_OF_ALL}"
             )
+        if health is not before and not self._has_room_for(health):
+            raise LimitExceeded(f"the edges name more than {MAX_NAMES} different clusters")
         self._clusters_of_all = clusters
         self._counting[stream.node] = stream
         stream.health = health
@@ -168,15 +182,34 @@ class Book:
 
     def leave(self, stream: ReportStream, now: float) -> None:
         """Record that a stream has ended."""
-        self._open.discard(stream)
         stream.ended_at = now
+        if stream not in self._open:
+            return
+        self._open.remove(stream)
+        self._open_of_node[stream.node] -= 1
+        if not self._open_of_node[stream.node]:
+            del self._open_of_node[stream.node]
 
-    def age(self, now: float) -> None:
-        """Stop counting nodes that have been silent, or without a stream, for too long."""
+    def age(self, now: float) -> bool:
+        """Stop counting nodes that have been silent, or without a stream, for too long.
+
+        Return whether some of them are left, so that the event loop is not held for a whole fleet.
+        """
+        clusters = 0
         for stream in [one for one in self._counting.values() if self._is_old(one, now)]:
+            if clusters >= _AGED_AT_ONCE:
+                return True
+            clusters += len(stream.health.clusters)
             del self._counting[stream.node]
             self._clusters_of_all -= len(stream.health.clusters)
             self._replace(stream.health, NO_CLUSTERS)
+        return False
+
+    def _has_room_for(self, health: EdgeHealth) -> bool:
+        names, known = health.clusters, self._counts
+        if len(names) + len(known) <= MAX_NAMES:
+            return True
+        return len(known) + sum(name not in known for name in names) <= MAX_NAMES
 
     def _is_old(self, stream: ReportStream, now: float) -> bool:
         ended = stream.ended_at is not None and now - stream.ended_at >= self._grace_s

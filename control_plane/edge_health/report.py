@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 
 from control_plane.edge_health.message import HealthMessage
 
-LARGE_BYTES = 128 << 10
+LARGE_BYTES = 16 << 10
 """A longer report takes some tens of milliseconds to parse, so a thread does it."""
 MAX_CLUSTERS = 10_000
 """Clusters of one node."""
@@ -35,6 +35,8 @@ MAX_ENDPOINTS = 50_000
 MAX_NAME = 512
 _MAX_SHARED = 64
 """Results of reports that are kept for other nodes that send the same."""
+_MAX_SHARED_CLUSTERS = 100_000
+"""Clusters in these results, each of which takes some 250 bytes."""
 _USED = frozenset({health_check_pb2.HEALTHY, health_check_pb2.DEGRADED})
 """The states in which Envoy sends requests to an endpoint."""
 
@@ -82,6 +84,7 @@ class ReportReader:
     def __init__(self) -> None:
         self._results: OrderedDict[tuple[EdgeHealth, bytes], EdgeHealth] = OrderedDict()
         """By what was there before and the hash of the report; those used last stand last."""
+        self._clusters = 0
 
     async def apply(self, before: EdgeHealth, payload: bytes) -> EdgeHealth:
         """Return what an edge holds after a report.
@@ -101,11 +104,17 @@ class ReportReader:
                 after = await asyncio.to_thread(apply_report, before, payload)
             else:
                 after = apply_report(before, payload)
-        self._results[key] = after
-        self._results.move_to_end(key)
-        if len(self._results) > _MAX_SHARED:
-            self._results.popitem(last=False)
+        self._keep(key, after)
         return after
+
+    def _keep(self, key: tuple[EdgeHealth, bytes], after: EdgeHealth) -> None:
+        """Keep a result, and as many of those used last as there is room for."""
+        replaced = self._results.pop(key, NO_CLUSTERS)
+        self._results[key] = after
+        self._clusters += len(after.clusters) - len(replaced.clusters)
+        while len(self._results) > _MAX_SHARED or self._clusters > _MAX_SHARED_CLUSTERS:
+            _, dropped = self._results.popitem(last=False)
+            self._clusters -= len(dropped.clusters)
 
 
 def apply_report(before: EdgeHealth, payload: bytes) -> EdgeHealth:

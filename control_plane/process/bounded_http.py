@@ -19,7 +19,7 @@ import asyncio
 import sys
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from control_plane.process.http_faults import fault_of, problem_response
 from control_plane.process.http_limits import OpenConnections
@@ -48,6 +48,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = True
         self._in_body = False
         self._head_bytes = 0
+        self._served: RequestResponseCycle | None = None
+        """The request that is being answered. uvicorn's own ``cycle`` is the one that came last."""
         self._data = b""
         """What has come last."""
         self._refusal: tuple[int, str, str] | None = None
@@ -69,6 +71,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._disarm()
         self.resume_writing()
         self._all.leave(self._peer)
+        if self._served is not None:
+            # uvicorn tells only the request that came last, and the one before would write on.
+            self._served.disconnected = True
+            self._served.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -139,6 +145,10 @@ class BoundedHttp(HttpToolsProtocol):
         """Refuse what the parser has stopped at. uvicorn calls it while it handles the error."""
         fault = 400, fault_of(self._data, sys.exception()), "malformed"
         self._refuse(*(self._refusal or fault))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._served = cycle
+        super()._start_asgi_task(cycle, app)
 
     # Bounds
 

@@ -28,6 +28,8 @@ UNUSABLE = {
     "NaN": '{"rules": [], "version": NaN}',
     "Infinity": '{"rules": [], "version": -Infinity}',
     "1e999": '{"rules": [], "version": 1e999}',
+    "surrogate": rules("\ud800"),
+    "surrogate in a key": '{"rules": [], "\\udfff": 1}',
     "deep": '{"rules": ' + "[" * 500 + "]" * 500 + "}",
     "deeper": '{"rules": ' + "[" * 5000 + "]" * 5000 + "}",
 }

@@ -53,6 +53,11 @@ class Books(RuleBasedStateMachine):
 
     @rule(node=st.sampled_from(["n1", "n2", "n3"]))
     def join(self, node: str) -> None:
+        live = [s for s, _ in self.streams if s.node == node and s.ended is None]
+        if len(live) == module.MAX_STREAMS_OF_NODE:
+            with pytest.raises(LimitExceeded, match="of this node"):
+                self.book.join("g", node, self.now)
+            return
         reporter = self.book.join("g", node, self.now)
         self.streams.append((Stream(node, len(self.streams)), reporter))
 
@@ -128,6 +133,31 @@ def test_a_restart_leaves_no_gap() -> None:
     book.leave(old, 20)
     book.age(35)
     assert book.nodes == {"n"}
+
+
+def test_one_node_can_t_fill_the_names_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMES", 3)
+    book = Book()
+    honest, bad = book.join("g", "a", 0), book.join("g", "b", 0)
+    up = ClusterHealth(1, 0, 1)
+    book.hear(honest, EdgeHealth({"a": up, "b": up}), 0)
+    with pytest.raises(LimitExceeded, match="different clusters"):
+        book.hear(bad, EdgeHealth({"x": up, "y": up}), 0)
+    book.hear(bad, EdgeHealth({"a": up, "b": up, "x": up}), 0)
+    book.hear(honest, EdgeHealth({"a": up}), 0)
+    assert set(book.counts) == {"a", "b", "x"}
+
+
+def test_a_fleet_that_falls_silent_is_aged_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_AGED_AT_ONCE", 2)
+    book = Book()
+    for number in range(5):
+        book.hear(book.join("g", f"n{number}", 0), EdgeHealth({"a": ClusterHealth(1, 0, 1)}), 0)
+    pieces = []
+    while book.age(1000):
+        pieces.append(len(book.nodes))
+    assert pieces == [3, 1]
+    assert not book.nodes
 
 
 def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,3 +114,15 @@ def test_any_bytes_are_a_message_or_refused(payload: bytes) -> None:
     except (BadReport, LimitExceeded):
         return
     assert all(isinstance(one, ClusterHealth) for one in health.clusters.values())
+
+
+async def test_results_are_kept_only_as_far_as_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_MAX_SHARED_CLUSTERS", 5)
+    reader = ReportReader()
+    for number in range(10):
+        names = {f"{number}-{one}": [HEALTHY] for one in range(2)}
+        await reader.apply(NO_CLUSTERS, report(**names))
+    assert len(reader._results) == 2
+    assert reader._clusters == 4

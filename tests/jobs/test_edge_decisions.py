@@ -53,7 +53,9 @@ class Fleet:
         topology.edge_health.note = counted  # type: ignore[method-assign]
 
     def say(self, node: str, **cells: ClusterHealth) -> None:
-        stream = self._streams.setdefault(node, self.book.join("g", node, self.now))
+        if node not in self._streams:
+            self._streams[node] = self.book.join("g", node, self.now)
+        stream = self._streams[node]
         view = EdgeHealth(
             {f"cell:{name}": held for name, held in cells.items()} | {"other": CANNOT}
         )

@@ -24,9 +24,10 @@ LARGE = 8 << 20
 class Listener:
     """A listener of an app that reads the body and answers with its size, and what it refused."""
 
-    def __init__(self, port: int, refused: list[str], left: list[str]) -> None:
+    def __init__(self, port: int, refused: list[str], left: list[str], entered: list[str]) -> None:
         self.refused = refused
         self.left = left
+        self.entered = entered
         self._address = ("127.0.0.1", port)
 
     def connect(self) -> RawConnection:
@@ -51,10 +52,14 @@ class Listener:
 async def listening(**limits: Any) -> AsyncIterator[Listener]:
     refused: list[str] = []
     left: list[str] = []
+    entered: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         size, more = 0, True
-        while more:
+        if scope["path"] == "/waits":
+            entered.append(scope["path"])
+            await receive()
+        while more or scope["path"] == "/waits":
             message = await receive()
             if message["type"] == "http.disconnect":
                 left.append(scope["path"])
@@ -70,7 +75,7 @@ async def listening(**limits: Any) -> AsyncIterator[Listener]:
     connections = OpenConnections(HttpLimits(**limits), refused.append)
     serving = asyncio.create_task(run(embedded(app, connections=connections), sock))
     try:
-        yield Listener(port_of(sock), refused, left)
+        yield Listener(port_of(sock), refused, left, entered)
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
@@ -165,6 +170,14 @@ async def test_requests_that_nobody_waits_for_are_not_piled_up() -> None:
         with listener.connect() as connection:
             connection.send(GET * 5000)
             await until(lambda: "pipelined" in listener.refused)
+
+
+async def test_a_request_learns_that_its_client_has_left_although_another_one_follows() -> None:
+    async with listening() as listener:
+        with listener.connect() as connection:
+            connection.send(GET.replace(b"/", b"/waits", 1) + GET)
+            await until(lambda: listener.entered == ["/waits"])
+        await until(lambda: listener.left == ["/waits"])
 
 
 async def test_a_client_that_does_not_read_is_left() -> None:

@@ -94,6 +94,15 @@ def bodies() -> Iterator[bytes]:
     yield b'{"value":"' + b"x" * size + b'"}'
     yield b'{"value":"' + rb"\u00e9" * (size // 6) + b'"}'
     yield b'{"rules":[' + b"[0]," * (size // 4) + b"0]}"
+    yield b'{"value":[' + b"9" * 4200 + (b"," + b"9" * 4200) * (size // 4300) + b"]}"
+    # Each key, or each item, is an error of its own.
+    keys = b"{" + b",".join(b'"%d":0' % number for number in range(most)) + b"}"
+    yield keys
+    for name in (b"labels", b"tls", b"rulesets", b"subject"):
+        yield b'{"' + name + b'":' + keys + b"}"
+    for name in (b"endpoints", b"claims", b"cells", b"sequence_ranges"):
+        yield b'{"' + name + b'":[' + b'"",' * most + b"0]}"
+        yield b'{"' + name + b'":[' + b"{}," * (most // 2) + b"{}]}"
 
 
 def claims() -> bytes:
@@ -183,7 +192,7 @@ def stream_messages() -> Iterator[tuple[str, bytes]]:
     ):
         names = kind.DESCRIPTOR.fields_by_name[field_name].number
         request = kind(node={"id": "x"}, type_url="type.googleapis.com/x").SerializeToString()
-        for count in (100_000, 110_000, size // 2):
+        for count in (30_000, 31_000, size // 2):
             yield f"{ads}/{method}AggregatedResources", request + bytes([names << 3 | 2, 0]) * count
     delta = discovery_pb2.DeltaDiscoveryRequest(node={"id": "x"}, type_url="type.googleapis.com/x")
     delta.node.metadata.update({str(number): {} for number in range(20_000)})

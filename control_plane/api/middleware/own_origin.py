@@ -14,6 +14,9 @@ clients don't send ``Origin`` and ``Sec-Fetch-Site``, so they pass.
     Origin          the API's own                     writes of other pages
     Sec-Fetch-Site  same-origin, none (typed in)      reads of other pages, which have no Origin
 
+An edge is a client, too. A cell's DNS name may come to point to this machine, which Envoy can't
+see, and the edge would pass on a stranger's ``Host: localhost``. But it marks what it passes on.
+
 With a configured token and no ``api_hosts``, any Host passes: a rebound page has no token, and
 behind a proxy the API can't know its names. With both, probes may use any Host, because
 orchestrators probe addresses.
@@ -28,6 +31,7 @@ from collections.abc import Callable, Collection
 from control_plane.api.auth import is_probe
 from control_plane.api.middleware.asgi import App, Message, Receive, Send, values_of
 from control_plane.api.problem import ProblemError, problem
+from control_plane.names import CELL_HEADER
 
 PAGES = frozenset({"/docs"})
 """Pages for people: a link on another site may open them. No link opens an operation."""
@@ -92,8 +96,8 @@ class OwnOrigin:
         """Check where a request comes from, and to which host it goes.
 
         Raises:
-            ProblemError: (400) Host is malformed. (421) It is none of ours. (403) Another site's
-                page has sent the request.
+            ProblemError: (400) Host is malformed. (421) It is none of ours, or an edge has sent the
+                request. (403) Another site's page has.
         """
         authority = _host_of(scope)
         is_spared = self._spares_probes and is_probe(scope)
@@ -103,6 +107,9 @@ class OwnOrigin:
                 " CELLWAY_API_HOSTS"
             )
             raise ProblemError(421, detail, code="wrong-host")
+        if not self._spares_probes and values_of(scope, CELL_HEADER.encode()):
+            detail = f"an edge has sent this for a stranger ({CELL_HEADER}); the API is no cell"
+            raise ProblemError(421, detail, code="through-an-edge")
         for origin in values_of(scope, b"origin"):
             if not self._is_own_origin(origin.decode("latin-1").lower(), authority):
                 raise _foreign(f"of the origin {origin[:100].decode('latin-1')!r}")

@@ -16,9 +16,11 @@ from control_plane.api.schemas.fields import (
     RangeBody,
     RequestBody,
     Text,
+    at_most,
 )
 from control_plane.topology.values.cell import (
     MAX_ENDPOINTS,
+    MAX_LABELS,
     MAX_WEIGHT,
     CellSpec,
     CellState,
@@ -42,14 +44,15 @@ class CellBody(RequestBody):
     address: Address
     endpoints: list[HostPort] = Field(
         description="host:port, hosts all DNS names or all IP addresses",
-        json_schema_extra={"minItems": 1, "maxItems": MAX_ENDPOINTS},
+        max_length=MAX_ENDPOINTS,
+        json_schema_extra={"minItems": 1},
     )
     id: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     tls: TLSBody | None = None
     health_check_path: HttpPath | None = None
     session_prefix: Prefix | None = None
     sequence_ranges: list[RangeBody] = Field(default_factory=list, max_length=64)
-    labels: dict[str, Text] = Field(default_factory=dict)
+    labels: Annotated[dict[str, Text], at_most(MAX_LABELS)] = Field(default_factory=dict)
     state: CellState = CellState.PROVISIONING
     weight: int = Field(100, ge=0, le=MAX_WEIGHT)
 

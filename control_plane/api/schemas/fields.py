@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sized
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from control_plane.names import MAX_REASON_CHARS
 
 Text = Annotated[str, Field(max_length=1024)]
+
+
+MAX_UNKNOWN_FIELDS = 8
+"""Unknown fields of an object that are reported one by one. Each error takes 6 µs to make, so the
+50,000 names that fit in a body would hold the event loop for 300 ms."""
+
+
+def at_most(count: int) -> BeforeValidator:
+    """Return a check of how much an object has, before anything in it is looked at.
+
+    ``max_length`` does not do: of an object, Pydantic reads every value first, and makes an error
+    for each.
+    """
+    return BeforeValidator(_check_of_size(count))
+
+
+def _check_of_size(count: int) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if isinstance(value, Sized) and len(value) > count:
+            raise PydanticCustomError(
+                "too_long",
+                "{given} given; at most {count}",
+                {"given": len(value), "count": count},
+            )
+        return value
+
+    return check
 
 
 def shape(pattern: str) -> Any:
@@ -41,6 +70,18 @@ class RequestBody(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_unknown_fields(cls, data: Any) -> Any:
+        """Refuse an object of many unknown fields with one error instead of one for each."""
+        if isinstance(data, dict) and len(data) > len(cls.model_fields) + MAX_UNKNOWN_FIELDS:
+            raise PydanticCustomError(
+                "extra_forbidden",
+                "{given} fields given; the object has {count}",
+                {"given": len(data), "count": len(cls.model_fields)},
+            )
+        return data
 
 
 class ReasonBody(RequestBody):

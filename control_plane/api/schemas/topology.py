@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, JsonValue
+from pydantic import FailFast, Field, JsonValue
 
 from control_plane.api.schemas.answers import ChangeDocument, Document, Written
-from control_plane.api.schemas.fields import RequestBody
+from control_plane.api.schemas.fields import RequestBody, at_most
 
 
 class TopologyBody(RequestBody):
@@ -16,8 +16,13 @@ class TopologyBody(RequestBody):
     Of a cell that exists, attributes that are left out stay as they are.
     """
 
-    cells: list[dict[str, Any]] = Field(default_factory=list, max_length=10_000)
-    rulesets: dict[str, dict[str, Any]] = Field(default_factory=dict, max_length=1000)
+    # Of objects that are none, the first is told.
+    cells: Annotated[list[dict[str, Any]], FailFast()] = Field(
+        default_factory=list, max_length=10_000
+    )
+    rulesets: Annotated[dict[str, dict[str, Any]], at_most(1000)] = Field(
+        default_factory=dict, max_length=1000
+    )
     active: Annotated[str, Field(max_length=64)] | None = None
     prune: bool = Field(default=False, description="delete cells that are not named")
 

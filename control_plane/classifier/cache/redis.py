@@ -1,7 +1,8 @@
 """The shared cache of owners: what other classifiers have looked up, in Redis.
 
 It can only spare the database a question. Whatever goes wrong with Redis is counted, and the
-database is asked. `OwnerCache` says whether an entry may be used.
+database is asked. What answers may be no Redis at all: its client then raises RecursionError,
+ValueError or TypeError, too. `OwnerCache` says whether an entry may be used.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from control_plane.classifier.cache.protocol import SHARED_CACHE, CacheObserver, Entry
 from control_plane.topology.values import ClaimKey
@@ -37,7 +37,8 @@ MAX_WAITING_FOR_REDIS = 1024
 """Questions that may wait for Redis; more go straight to the database."""
 MAX_UNSENT = 4096
 """Entries that may wait to be written; more are left out."""
-FAILURES = (RedisError, OSError, TimeoutError)
+MAX_NUMBER_CHARS = 19
+"""Of a revision or an owner; both have 63 bits."""
 type _Question = tuple[list[bytes], asyncio.Future[list[Entry | None]]]
 """The names of the entries that a caller asks for, and the future of its answer."""
 
@@ -93,7 +94,9 @@ def decode(name: bytes, value: object) -> Entry | None:
     if not isinstance(value, bytes):
         return None
     parts = value.split(b" ", 2)
-    if len(parts) != 3 or parts[2] != name or not (parts[0].isdigit() and parts[1].isdigit()):
+    if len(parts) != 3 or parts[2] != name:
+        return None
+    if not all(part.isdigit() and len(part) <= MAX_NUMBER_CHARS for part in parts[:2]):
         return None
     return Entry(int(parts[0]), int(parts[1]))
 
@@ -166,7 +169,7 @@ class RedisCache:
                 if self._reads.is_usable:
                     entries = await self._mget(batch)
                     self._reads.succeeded()
-            except FAILURES as error:
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong, as above
                 self._reads.failed(error)
             finally:
                 _answer(batch, entries)
@@ -190,7 +193,7 @@ class RedisCache:
                         pipeline.set(name, self._unsent.pop(name), ex=ENTRY_S)
                     await pipeline.execute()
                 self._writes.succeeded()
-            except FAILURES as error:
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong, as above
                 self._unsent.clear()
                 self._writes.failed(error)
 

@@ -50,6 +50,11 @@ def classify(request: ClassifyRequest, live: LiveDirectory) -> ClassifyResponse:
     raise NotFound("claim", _shown(keys))
 
 
+def too_many_claims(count: int) -> Invalid:
+    """Return the error for a chain that is too long."""
+    return Invalid(Problem("claims", f"{count} claims in one chain", f"send at most {MAX_CLAIMS}"))
+
+
 def _claimable(keys: list[ClaimKey]) -> list[ClaimKey]:
     """Return the keys, with an empty value for one that is too long to have been claimed.
 
@@ -64,8 +69,7 @@ def _chain(request: ClassifyRequest) -> list[tuple[str, Claim]]:
     Older clients send a single ``claim``, which is a chain of one.
     """
     if len(request.claims) > MAX_CLAIMS:
-        hint = f"send at most {MAX_CLAIMS}"
-        raise Invalid(Problem("claims", f"{len(request.claims)} claims in one chain", hint))
+        raise too_many_claims(len(request.claims))
     chain = [(f"claims[{index}]", claim) for index, claim in enumerate(request.claims)]
     if request.HasField("claim"):
         if not chain:

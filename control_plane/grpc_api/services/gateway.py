@@ -19,7 +19,7 @@ from control_plane.grpc_api.generated.classify_service_pb2 import (
 )
 from control_plane.grpc_api.generated.types.v1.claim_pb2 import Claim
 from control_plane.grpc_api.server.pool import CallPool
-from control_plane.grpc_api.services.classify import classify
+from control_plane.grpc_api.services.classify import MAX_CLAIMS, classify, too_many_claims
 from control_plane.grpc_api.wire.status import CallError, Code, failure
 from control_plane.topology.values.errors import Invalid, Problem, TopologyError
 
@@ -47,6 +47,7 @@ _CLAIM_KEYS = frozenset(
 )
 _TYPES = frozenset(value.name for value in ClassifyType.DESCRIPTOR.values)
 _MAX_SHOWN = 100
+_MAX_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def read_request(body: bytes) -> ClassifyRequest:
         OverflowError,
         RecursionError,
     ) as error:
-        raise _invalid("body", str(error)) from error
+        raise _invalid("body", str(error)[:_MAX_ERROR]) from error
 
 
 def _check_names(document: Mapping[str, Any]) -> None:
@@ -147,6 +148,9 @@ def _check_names(document: Mapping[str, Any]) -> None:
     claims = document.get("claims")
     named = [("claim", document.get("claim"))]
     if isinstance(claims, list):
+        if len(claims) > MAX_CLAIMS:
+            # Before they are read: a body has room for 50,000, which would take half a second.
+            raise too_many_claims(len(claims))
         named += [(f"claims[{index}]", claim) for index, claim in enumerate(claims)]
     for where, claim in named:
         for key in claim if isinstance(claim, dict) else ():

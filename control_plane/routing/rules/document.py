@@ -25,8 +25,8 @@ def load(document: Document) -> dict[str, Any]:
 
     Raises:
         RulesetError: the text is too large or no JSON, an object has a key twice, a number is not
-            finite, lists and objects stand too deep one within another, or the document is neither
-            an object nor a list.
+            finite, a text can't be encoded, lists and objects stand too deep one within another, or
+            the document is neither an object nor a list.
     """
     if isinstance(document, str | bytes):
         document = _read_json(document)
@@ -72,9 +72,13 @@ def _check_values(document: Any) -> None:
     for _ in range(MAX_JSON_DEPTH):
         if any(isinstance(value, float) and not math.isfinite(value) for value in level):
             raise _error("", "a number is not finite", "JSON has neither NaN nor Infinity")
+        if any(isinstance(value, str) and not _is_text(value) for value in level):
+            message = "a text has half of a surrogate pair (\\ud800 to \\udfff)"
+            raise _error("", message, "write the character itself, or both halves")
         below: list[Any] = []
         for value in level:
             if isinstance(value, dict):
+                below.extend(value)
                 below.extend(value.values())
             elif isinstance(value, list):
                 below.extend(value)
@@ -83,6 +87,15 @@ def _check_values(document: Any) -> None:
         level = below
     message = f"lists and objects stand more than {MAX_JSON_DEPTH} deep"
     raise _error("", message, "write a flat ruleset")
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether a text can be encoded; Python reads halves of surrogate pairs in JSON."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -103,7 +116,7 @@ def text_of(document: Any) -> str:
 
     Raises:
         RulesetError: lists and objects stand too deep one within another, or a number is not
-            finite.
+            finite, or a text can't be encoded.
     """
     _check_values(document)
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
@@ -113,11 +126,12 @@ def read_stored(text: str) -> Any:
     """Return what a stored text says, in values that can be written as JSON again; never fail.
 
     What is stored may be older than a check, or written by somebody else: an operator must still
-    be able to look at it. Numbers that are not finite become texts, and so does what is no JSON.
+    be able to look at it. Numbers that are not finite become texts. So does a document that is
+    no JSON, or has texts that can't be encoded.
     """
     try:
         document = json.loads(text, parse_constant=str, parse_float=_finite_or_text)
-        json.dumps(document)
+        json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return text
     return document

@@ -84,6 +84,8 @@ def _program_size(pattern: str, *, case_sensitive: bool) -> int:
 def _compiled(pattern: str, options: re2.Options) -> re2._Regexp[bytes]:
     try:
         return re2.compile(pattern.encode(), options)
+    except UnicodeEncodeError as error:
+        raise RegexError("it has half of a surrogate pair") from error
     except re2.error as error:
         text = error.args[0] if error.args else "invalid pattern"
         message = text.decode() if isinstance(text, bytes) else str(text)

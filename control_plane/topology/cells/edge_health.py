@@ -68,14 +68,16 @@ class EdgeHealth:
         Args:
             replica: the control plane.
             counts: by the cell's name, how many of its edges can reach the cell, and how many
-                can't.
+                can't. A name of no cell is left out: an edge that makes up many would otherwise
+                decide whether "most cells" go down.
             silent: how many more edges it has that report nothing.
             on_hold: names of cells that must not change now.
         """
-        pairs = {name: list(pair) for name, pair in sorted(counts.items())}
-        document = json.dumps({"cells": pairs, "silent": silent})
 
         def work(tx: Transaction) -> Decided:
+            known = _names(tx.connection)
+            pairs = {name: list(pair) for name, pair in sorted(counts.items()) if name in known}
+            document = json.dumps({"cells": pairs, "silent": silent})
             row = {"said": document, "at": tx.at}
             own = update(_T).where(_T.c.replica == replica).values(**row)
             if tx.connection.execute(own).rowcount == 0:
@@ -136,6 +138,7 @@ def _verdicts(connection: Connection, within: timedelta, now: datetime | None = 
     if not rows:
         return {}
     now = now or clock(connection)
+    known = _names(connection)
     up: Counter[str] = Counter()
     down: Counter[str] = Counter()
     silent = 0
@@ -144,9 +147,14 @@ def _verdicts(connection: Connection, within: timedelta, now: datetime | None = 
             report = json.loads(row.said)
             silent += report["silent"]
             for name, (can, can_not) in report["cells"].items():
-                up[name] += can
-                down[name] += can_not
+                if name in known:
+                    up[name] += can
+                    down[name] += can_not
     return judge({name: (up[name], down[name]) for name in up}, silent)
+
+
+def _names(connection: Connection) -> frozenset[str]:
+    return frozenset(connection.execute(select(schema.cells.c.name)).scalars())
 
 
 def _decide(tx: Transaction, verdicts: Verdicts, on_hold: frozenset[str]) -> Decided:

@@ -9,6 +9,12 @@ from control_plane.xds.session.ledger import ProtocolError
 
 MAX_TYPE_URL_CHARS = 256
 """The longest type URL: what a client asks for is remembered, whether it is served or not."""
+_NAMES = (
+    "resource_names",
+    "resource_names_subscribe",
+    "resource_names_unsubscribe",
+    "initial_resource_versions",
+)
 _SHOWN_CHARS = 256
 """How much of a foreign name an error text repeats."""
 
@@ -19,7 +25,7 @@ def check_request(request: Any, implied_type: str, max_names: int) -> None:
     Args:
         request: The request; its ``type_url`` is filled in.
         implied_type: The type of a single-type service; empty for ADS.
-        max_names: How many names one request may have.
+        max_names: How many names one request may have, in all its fields.
 
     Raises:
         ProtocolError: The request has no type or too many names.
@@ -30,13 +36,9 @@ def check_request(request: Any, implied_type: str, max_names: int) -> None:
         raise ProtocolError("type_url is missing")
     if len(request.type_url) > MAX_TYPE_URL_CHARS:
         raise ProtocolError(f"type_url has over {MAX_TYPE_URL_CHARS} characters")
-    names = getattr(request, "resource_names_subscribe", None)
-    count = len(request.resource_names if names is None else names)
+    count = sum(len(getattr(request, field, ())) for field in _NAMES)
     if count > max_names:
         raise ProtocolError(f"{count} names in one request; at most {max_names}")
-    if names is not None and len(request.initial_resource_versions) > max_names:
-        count = len(request.initial_resource_versions)
-        raise ProtocolError(f"{count} initial_resource_versions; at most {max_names}")
 
 
 def check_same_node(node: Any, node_id: str, group: str) -> None:

@@ -44,6 +44,14 @@ async def test_loopback_and_configured_hosts_pass(host: str) -> None:
     assert (connection.status, refused) == (200, [])
 
 
+async def test_what_an_edge_passes_on_is_no_operator_s() -> None:
+    through = (("host", HOST), ("X-Cellway-Cell", "cell-1"))
+    connection, refused = await asked(*through)
+    assert (connection.status, refused) == (421, ["through-an-edge"])
+    connection, _ = await asked(*through, strangers=False)
+    assert connection.status == 200, "whoever shows a token may come any way"
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [("evil.example", 421), ("evil.example:8000", 421), ("localhost.evil.example", 421),

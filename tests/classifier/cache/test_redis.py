@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -212,3 +213,43 @@ async def test_closing_leaves_nobody_waiting(server: RedisServer, counts: Counts
         await cache.close()
         async with asyncio.timeout(MOST_S):
             assert await asyncio.gather(*asked) == [[None]] * 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"*1\r\n" * 100_000,
+        b"a" * 200_000,
+        b"*2147483647\r\n",
+        b"$2000000000\r\n",
+        b"$-5\r\n*-7\r\n",
+        b"*1\r\n" + b":" + b"9" * 6000 + b"\r\n",
+        b"*1\r\n$%d\r\n" % (5003 + len(name_of(DB, KEY)))
+        + b"9" * 5000 + b" 1" + b" " + name_of(DB, KEY) + b"\r\n",
+        b",nan\r\n%1\r\n+a\r\n+b\r\n",
+        bytes(range(256)),
+    ],
+)  # fmt: skip
+async def test_what_is_no_redis_costs_a_question_of_the_database(
+    counts: Counts, clock: Clock, answer: bytes
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while await reader.read(1 << 16):
+                writer.write(answer)
+                await writer.drain()
+        writer.close()
+
+    fake = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = fake.sockets[0].getsockname()[1]
+    cache = RedisCache(f"redis://127.0.0.1:{port}", counts, clock)
+    try:
+        for _ in range(2):
+            cache.put(DB, [(KEY, Entry(12, 3))])
+            assert await cache.owners_of(DB, [KEY]) == [None]
+            assert cache._reading is not None
+            await cache._reading
+            clock.now += PAUSE_S
+    finally:
+        await cache.close()
+        fake.close()

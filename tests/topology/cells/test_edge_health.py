@@ -159,3 +159,10 @@ def test_cells_that_serve_nothing_that_are_held_or_unknown_stay_as_they_are(
     assert three.edge_health.note("a", counts).changed == {"cell-1": False}
     (change,) = three.changes.since(three.revision() - 1)
     assert (change.actor, change.kind, change.key) == ("edges", "cell", "cell-1")
+
+
+def test_made_up_cells_have_no_weight(three: Topology) -> None:
+    made_up = {f"made-up-{number}": (0, 1) for number in range(100)}
+    counts = made_up | {"cell-1": (0, 2), "cell-2": (2, 0), "cell-3": (2, 0)}
+    assert three.edge_health.note("a", counts, silent=1).changed == {"cell-1": False}
+    assert three.edge_health.verdicts().keys() == ALL
