@@ -19,6 +19,8 @@ class Environment(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Return a list or mapping that a variable has as text."""
         text = value.strip() if isinstance(value, str) else "["
+        if not text:
+            return value  # An empty variable is an error, which `Settings` tells of.
         # What may be one text, such as a pattern, may have commas of its own.
         if text.startswith(("[", "{")) or str in get_args(field.annotation):
             return super().decode_complex_value(field_name, field, value)

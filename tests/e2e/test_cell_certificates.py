@@ -276,7 +276,7 @@ def test_envoy_and_the_probe_give_the_same_verdict(system: System, kind: str) ->
 
     async def probed() -> bool:
         try:
-            _, writer = await connect(cell.endpoints[0], cell)
+            _, writer = await connect(cell.endpoints[0], cell, EndpointPolicy())
         except ssl.SSLError:
             return False
         writer.close()
