@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from control_plane.jobs.cell_certificates import connect
+from control_plane.topology.values.endpoint_policy import EndpointPolicy
 from tests.e2e.cell_server import CellServer
 from tests.e2e.load import get
 from tests.support.raw_http import exchange
