@@ -32,9 +32,12 @@ def test_a_worker_that_a_killed_server_left_is_known_also_of_an_older_version(
 ) -> None:
     abandoned = tmp_path / "classifier-workers" / "abandoned"
     abandoned.mkdir(parents=True)
-    script = "import sys; sys.stdin.read()"
+    script = "import sys; print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, module]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
         note_worker(abandoned, 0, worker.pid)
         assert orphans(abandoned) == [worker.pid]
         worker.terminate()
