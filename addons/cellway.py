@@ -1,71 +1,66 @@
-"""mitmproxy addon that sends each flow to the cell that Envoy would choose, and says why.
+"""mitmproxy addon that sends each flow to the cell that the edge would choose, and says why.
 
-    mitmdump -s addons/cellway.py --set cellway_server=http://127.0.0.1:8000
+    mitmdump -s "$(cellway addon-path)" --mode reverse:http://127.0.0.1:1
 
 `control_plane.routing` decides here too, with the cells, active ruleset and claims that the
-server's REST API gives. The decision stands in the flow's metadata (``cellway.decision``) and, as
-one line, in its comment, for example ``cell-3 by user: username:bob is claimed by cell-3``. With
+server's REST API gives. Each decision is a line of mitmproxy's log (`addons.decision_line`). It
+also stands in the flow's metadata (``cellway.decision``) and in its comment. With
 ``--set cellway_mode=observe`` the flow only gets these and goes where it would have gone anyway.
 
 A flow that can't be decided, for example because the server does not answer, gets 503: the addon
-never guesses.
+never guesses. docs/addon.md says how to use it.
 """
 
 from __future__ import annotations
 
 import logging
-import random
-import re
 import sys
 import time
-import urllib.parse
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-import httpx
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.net.http.url import hostport
-from mitmproxy.proxy.mode_specs import RegularMode, UpstreamMode
+from mitmproxy.proxy.mode_specs import ReverseMode, UpstreamMode
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from addons.remote import Edge, RemoteCell, remote_cell
-from control_plane.names import INTERNAL_PREFIX
-from control_plane.routing.admission.admit import HttpVersion, Refused, admit
-from control_plane.routing.evaluate import steps
-from control_plane.routing.explain import refused_decision
-from control_plane.routing.model import Cells, ClaimKey, Decision, Request, Status, ToCell
-from control_plane.routing.rules.parse import parse
+from addons import forwarding, proxy_options
+from addons.admission import admitted
+from addons.cellway_api import CannotDecide, CellwayApi
+from addons.decider import Decider, Verdict, refused, undecided
+from addons.decision_line import shown_reason, shown_target
+from addons.endpoints import CellDown, reachable, shuffled
+from control_plane.foreign_text import visible
+from control_plane.routing.admission.admit import Refused
+from control_plane.routing.model import Request, Status
+from control_plane.routing.outcomes import UNAVAILABLE
 
 log = logging.getLogger(__name__)
 METADATA_KEY = "cellway.decision"
-RETRY_AFTER_S = "5"
-MODES = ("route", "observe")
-_TOKEN = re.compile(r"[\x21-\x7e]+\Z")
-UPGRADE_REQUIRED = 426
-"""The status that Envoy gives to HTTP/1.0."""
-
-
-class CannotDecide(Exception):
-    """The server's answers lack something that a decision needs."""
+# They log each request with its URL, in which there are claims.
+for noisy in ("httpx", "httpcore"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 class CellwayRouter:
-    """The addon. It caches cells and ruleset for ``cellway_refresh_s`` seconds, and no claims."""
+    """The addon."""
 
     def __init__(self) -> None:
-        self._client: httpx.AsyncClient | None = None
-        self._edge: Edge | None = None
+        self._api = CellwayApi()
+        self._decider = Decider(self._api)
+        self._is_running = False
+        self._taken_over: list[str] = []
 
     def load(self, loader: Loader) -> None:
-        """Declare the options."""
-        loader.add_option("cellway_server", str, "http://127.0.0.1:8000", "URL of the cellway API")
-        loader.add_option("cellway_token", str | None, None, "token for the API, if it needs one")
-        loader.add_option("cellway_mode", str, "route", "route, or observe (only say which cell)")
-        loader.add_option("cellway_timeout_ms", int, 2000, "how long the API may take to answer")
-        loader.add_option("cellway_refresh_s", int, 2, "how long cells and ruleset are cached")
+        """Declare the options, and set those of mitmproxy that the addon needs."""
+        for problem in proxy_options.take_unreadable(ctx.options.deferred):
+            log.error("cellway: %s", visible(problem))
+        proxy_options.declare(loader)
+        self._taken_over = proxy_options.take_defaults_over(ctx.options)
 
     def configure(self, updated: set[str]) -> None:  # noqa: ARG002 - mitmproxy's signature
         """Check the options.
@@ -73,190 +68,150 @@ class CellwayRouter:
         Raises:
             OptionsError: one is wrong; the text says what it should be.
         """
-        if ctx.options.cellway_mode not in MODES:
-            raise exceptions.OptionsError(f"cellway_mode must be one of {', '.join(MODES)}")
-        if not ctx.options.cellway_server.startswith(("http://", "https://")):
-            raise exceptions.OptionsError(
-                "cellway_server must be a URL such as http://127.0.0.1:8000"
-            )
-        token = ctx.options.cellway_token
-        if token is not None and not _TOKEN.match(token):
-            raise exceptions.OptionsError(
-                "cellway_token is empty or no token: set it, or leave it out"
-            )
-        if ctx.options.cellway_timeout_ms < 1:
-            raise exceptions.OptionsError("cellway_timeout_ms must be a positive number")
-        self._edge = None
+        problem = proxy_options.problem(ctx.options)
+        if problem is not None and self._is_running:
+            raise exceptions.OptionsError(problem)
+        if problem is not None:
+            # At its start mitmproxy shows an OptionsError of a script as a traceback. It ends
+            # after a line of this level.
+            log.error("cellway: %s", visible(problem))
+        self._decider.forget()
+
+    async def running(self) -> None:
+        """Say what the addon decides by, or why it can't."""
+        self._is_running = True
+        for problem in proxy_options.misspelt(ctx.options.deferred):
+            log.error("cellway: %s", visible(problem))
+        if self._taken_over:
+            log.info("cellway: set %s, which it needs", ", ".join(self._taken_over))
+        try:
+            edge = await self._decider.fresh_edge()
+        except CannotDecide as error:
+            log.warning("cellway: requests can't be decided now: %s", visible(str(error)))
+            return
+        what = "routes" if _is_routing() else "only observes"
+        text = "cellway: %s by %s: ruleset %s, %d cells"
+        log.info(text, what, self._api.server, edge.version, len(edge.cells.all))
 
     async def done(self) -> None:
         """Close the connections to the server."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._api.close()
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Decide when the headers are complete: streamed uploads are routed too."""
         if flow.response is not None or flow.error is not None:
             return
-        try:
-            document = await self._decide(flow)
-        except (CannotDecide, httpx.HTTPError, KeyError, ValueError) as error:
-            document = {"cell": None, "reason": f"not decided: {error}", "trace": []}
-            if ctx.options.cellway_mode == "route":
-                flow.response = http.Response.make(
-                    503, f"cellway: {document['reason']}\n", {"retry-after": RETRY_AFTER_S}
-                )
+        began = time.monotonic()
+        request = admitted(flow)
+        verdict = await self._verdict(request)
+        document = verdict.document()
+        target = verdict.cell.name if verdict.cell is not None else document["status"]
         flow.metadata[METADATA_KEY] = document
-        flow.comment = _line(document)
+        flow.comment = f"{target} by {document['rule'] or '-'}: {document['reason']}"
+        where = f"would go to {target}"
+        if _is_routing():
+            where = await _route(flow, request, verdict)
+        elif isinstance(flow.client_conn.proxy_mode, ReverseMode):
+            self._replace_host(flow)
+        _log_decision(flow, request, verdict, where, time.monotonic() - began)
 
-    async def _decide(self, flow: http.HTTPFlow) -> dict[str, Any]:
-        request = _admitted(flow)
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Say how long the body is that the cell gets."""
+        if _is_routed(flow):
+            forwarding.frame(flow.request)
+
+    async def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Clean what a cell answers."""
+        if not _is_routed(flow) or flow.response is None:
+            return
+        forwarding.clean_response(flow.response)
+        is_misdirected = flow.response.status_code == HTTPStatus.MISDIRECTED_REQUEST
+        if is_misdirected and flow.metadata[METADATA_KEY]["lookups"]:
+            forwarding.refuse_misdirected(flow.response)
+            log.warning("cellway: %s answered 421", flow.metadata[METADATA_KEY]["cell"])
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Say which cell's connection has failed."""
+        if _is_routed(flow) and flow.error is not None:
+            text = "cellway: %s at %s failed: %s%s"
+            document, why = flow.metadata[METADATA_KEY], flow.error.msg
+            is_trust = "certificate verify failed" in why.lower()
+            hint = " (set ssl_verify_upstream_trusted_ca to its authority)" if is_trust else ""
+            log.warning(text, document["cell"], document["endpoint"], visible(why), hint)
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Speak TLS to a cell as the edge does: HTTP/1.1, with the cell's own name."""
+        edge, server = self._decider.edge, data.server
+        if edge is None or server.address is None or not _is_routing():
+            return
+        name = edge.server_name((server.address[0], server.address[1]))
+        if name is not None:
+            server.sni = name
+            server.alpn_offers = (b"http/1.1",)
+
+    async def _verdict(self, request: Request | Refused) -> Verdict:
+        problem = proxy_options.problem(ctx.options)
+        if problem is not None:
+            return undecided(problem)
         if isinstance(request, Refused):
-            decision = refused_decision(request)
-            self._answer(flow, request.status, decision.reason)
-            return _document(decision)
-        edge = await self._fresh_edge()
-        decision = await self._evaluate(edge, request)
-        document = _document(decision)
-        outcome = decision.outcome
-        if isinstance(outcome, Status):
-            self._answer(flow, outcome.code, decision.reason)
-            return document
-        if isinstance(outcome, ToCell):
-            cell = outcome.cell
-        else:
-            names, weights = zip(*outcome.choices, strict=True)
-            cell = random.choices(names, weights)[0]  # noqa: S311 - spreads load, guards nothing
-        document["cell"] = cell
-        if ctx.options.cellway_mode == "route":
-            _send_to(flow, edge.cells_by_name[cell], request)
-        return document
-
-    def _answer(self, flow: http.HTTPFlow, status: int, reason: str) -> None:
-        if ctx.options.cellway_mode == "route":
-            headers = {"retry-after": RETRY_AFTER_S} if status in {429, 503} else {}
-            flow.response = http.Response.make(status, f"cellway: {reason}\n", headers)
-
-    async def _evaluate(self, edge: Edge, request: Request) -> Decision:
-        evaluation = steps(edge.ruleset, request, edge.cells)
+            return refused(request)
         try:
-            keys = next(evaluation)
-            while True:
-                keys = evaluation.send([await self._owner(key) for key in keys])
-        except StopIteration as end:
-            decision: Decision = end.value
-            return decision
+            return await self._decider.decide(request)
+        except CannotDecide as error:
+            return undecided(str(error))
 
-    async def _owner(self, key: ClaimKey) -> int | None:
-        bucket, value = key
-        # Dots are quoted too: a value may be "..", which a URL's path takes as a step up.
-        segment = urllib.parse.quote(value, safe="").replace(".", "%2E")
-        response = await self._get(f"/v1/claims/{bucket}/{segment}")
-        # The API answers 422 to a value that can't be claimed: no cell owns it.
-        if response.status_code in {404, 422}:
-            return None
-        response.raise_for_status()
-        return int(response.json()["cell_id"])
-
-    async def _fresh_edge(self) -> Edge:
-        edge = self._edge
-        if edge is not None and time.monotonic() - edge.read_at < ctx.options.cellway_refresh_s:
-            return edge
-        active = (await self._get("/v1/rulesets/active")).raise_for_status().json()
-        if "document" not in active:
-            raise CannotDecide("no ruleset is active")
-        items = (await self._get("/v1/cells")).raise_for_status().json()["items"]
-        remote = [remote_cell(item) for item in items]
-        self._edge = Edge(
-            Cells(remote),
-            {cell.name: cell for cell in remote},
-            parse(active["document"]),
-            time.monotonic(),
-        )
-        return self._edge
-
-    async def _get(self, path: str) -> httpx.Response:
-        """Send a GET to the API. Each request reads the options anew, as they may change."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(trust_env=False)
-        token = ctx.options.cellway_token
-        return await self._client.get(
-            ctx.options.cellway_server.rstrip("/") + path,
-            headers={"authorization": f"Bearer {token}"} if token is not None else {},
-            timeout=ctx.options.cellway_timeout_ms / 1000,
-        )
+    def _replace_host(self, flow: http.HTTPFlow) -> None:
+        """Replace the Host header as mitmproxy does where nobody has set keep_host_header."""
+        server = flow.server_conn
+        if server.address is not None and "keep_host_header=true" in self._taken_over:
+            scheme = "https" if server.tls else "http"
+            flow.request.host_header = hostport(scheme, server.address[0], server.address[1])
 
 
-def _admitted(flow: http.HTTPFlow) -> Request | Refused:
-    """Return the request as the edge would admit it, or why the edge would refuse it."""
-    request = flow.request
-    # mitmproxy's own `method` is in upper case, whatever the client sent.
-    method, path = request.data.method.decode("latin-1"), request.data.path
-    fields = [(name.decode("latin-1"), value) for name, value in request.headers.fields]
-    if request.is_http2 or request.is_http3:
-        return admit(
-            method, path, request.data.authority or None, fields, version=HttpVersion.HTTP_2
-        )
-    if not request.is_http11:
-        return Refused(UPGRADE_REQUIRED, f"{request.http_version} is not served")
-    authority = request.data.authority or _proxied_authority(flow)
-    return admit(method, b"http://" + authority + path if authority else path, None, fields)
+def _is_routing() -> bool:
+    return bool(ctx.options.cellway_mode != "observe")
 
 
-def _proxied_authority(flow: http.HTTPFlow) -> bytes:
-    """Return the authority of the absolute URL that a client sent to a regular proxy.
-
-    It takes precedence over the Host header (RFC 9112, section 3.2.2). mitmproxy has split the URL,
-    so the authority is put together again here. Return nothing if it is the same as the Host
-    header, which still has the client's own spelling, and in a tunnel, where the client sent no
-    such URL.
-    """
-    request = flow.request
-    tunnelled = flow.server_conn.address is not None
-    if not isinstance(flow.client_conn.proxy_mode, RegularMode) or tunnelled or flow.is_replay:
-        return b""
-    name = request.host.encode("idna").decode("ascii")
-    host = f"[{name}]" if ":" in name else name
-    authority = hostport("http", host, request.port)
-    is_in_host_header = request.host_header in {authority, f"{host}:{request.port}"}
-    return b"" if is_in_host_header else authority.encode("ascii")
+def _is_routed(flow: http.HTTPFlow) -> bool:
+    """Return whether the addon has sent a flow to a cell."""
+    return "endpoint" in flow.metadata.get(METADATA_KEY, {})
 
 
-def _send_to(flow: http.HTTPFlow, cell: RemoteCell, admitted: Request) -> None:
-    """Send the flow to one of the cell's endpoints, with the host and path that were decided on.
-
-    The cell does not get internal headers that the client sent.
-    """
-    request = flow.request
-    for name in {name for name in request.headers if name.lower().startswith(INTERNAL_PREFIX)}:
-        del request.headers[name]
-    if request.data.authority and not isinstance(flow.client_conn.proxy_mode, UpstreamMode):
-        # With an authority, mitmproxy would send the cell an absolute URL of its own address.
-        request.authority = ""
-    host, _, port = random.choice(cell.endpoints).rpartition(":")  # noqa: S311 - spreads load
-    request.scheme = "https" if cell.tls else "http"
-    request.host = host.strip("[]")
-    request.port = int(port)
-    request.host_header = admitted.authority
-    request.path = admitted.path
-
-
-def _document(decision: Decision) -> dict[str, Any]:
-    """Return a decision in types that a flow file can hold."""
-    status = decision.outcome.code if isinstance(decision.outcome, Status) else None
-    return {
-        "cell": decision.cell,
-        "status": status,
-        "rule": decision.rule,
-        "key": decision.key,
-        "reason": decision.reason,
-        "trace": [[step.rule, step.result, step.why] for step in decision.trace],
-    }
+async def _route(flow: http.HTTPFlow, request: Request | Refused, verdict: Verdict) -> str:
+    """Send a flow to its cell, or answer it; return where it went, for people."""
+    if verdict.refusal is not None:
+        forwarding.answer(flow, verdict.refusal, verdict.decision.reason)
+        return str(verdict.refusal.code)
+    assert verdict.cell is not None
+    assert isinstance(request, Request)
+    cell = verdict.cell
+    try:
+        is_direct = not isinstance(flow.client_conn.proxy_mode, UpstreamMode)
+        endpoint = await reachable(cell) if is_direct else shuffled(cell)[0]
+    except CellDown as error:
+        # The edge gives no Retry-After here.
+        forwarding.answer(flow, Status(UNAVAILABLE.code), str(error))
+        return f"{UNAVAILABLE.code}, as {error}"
+    headers = forwarding.cell_headers(flow, request, cell.name, verdict.decision.rule or "")
+    forwarding.send_to(flow, endpoint, request.path, headers, tls=cell.server_name is not None)
+    flow.metadata[METADATA_KEY]["endpoint"] = endpoint
+    return f"{cell.name} at {endpoint}"
 
 
-def _line(document: dict[str, Any]) -> str:
-    target = document["cell"] or document.get("status") or "?"
-    return f"{target} by {document.get('rule') or '-'}: {document['reason']}"
+def _log_decision(
+    flow: http.HTTPFlow, request: Request | Refused, verdict: Verdict, where: str, took_s: float
+) -> None:
+    if isinstance(request, Request):
+        target = shown_target(request.method, request.authority, request.path)
+    else:
+        data = flow.request.data
+        host = (flow.request.host_header or "").encode("utf-8", "surrogateescape")
+        target = shown_target(data.method.decode("latin-1"), host, data.path)
+    by = f" by {verdict.decision.rule}" if verdict.decision.rule is not None else ""
+    reason = shown_reason(verdict.decision, verdict.edge)
+    level = logging.WARNING if verdict.undecided else logging.INFO
+    text = "cellway: %s -> %s%s: %s (%d look-ups, %.1f ms)"
+    log.log(level, text, target, visible(where), by, reason, verdict.lookups, took_s * 1000)
 
 
 addons: Sequence[object] = [CellwayRouter()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from control_plane.routing.matching import bare_host
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.ruleset import Ruleset
 
@@ -25,7 +26,8 @@ class RemoteCell:
     accepts_new: bool
     weight: int
     endpoints: tuple[str, ...]
-    tls: bool
+    server_name: str | None
+    """The name that its certificate must carry; None: it speaks plain HTTP."""
     retired: bool = False
 
 
@@ -36,8 +38,23 @@ class Edge:
     cells: Cells
     cells_by_name: dict[str, RemoteCell]
     ruleset: Ruleset
+    version: str
+    """The ruleset's name and version, for people."""
     read_at: float
     """When they were read, by the monotonic clock, in seconds."""
+
+    def server_name(self, address: tuple[str, int]) -> str | None:
+        """Return the name that the certificate at an address must carry; None: no cell's TLS."""
+        for cell in self.cells_by_name.values():
+            if cell.server_name is not None and address in map(address_of, cell.endpoints):
+                return cell.server_name
+        return None
+
+
+def address_of(endpoint: str) -> tuple[str, int]:
+    """Return host and port of an endpoint: ``[::1]:81`` is ``("::1", 81)``."""
+    host, _, port = endpoint.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def remote_cell(item: dict[str, Any]) -> RemoteCell:
@@ -51,6 +68,15 @@ def remote_cell(item: dict[str, Any]) -> RemoteCell:
         item["accepts_new"],
         item["weight"],
         tuple(item["endpoints"]),
-        item["tls"] is not None,
+        _server_name(item),
         item["state"] == "retired",
     )
+
+
+def _server_name(item: dict[str, Any]) -> str | None:
+    """Return the name that a cell's certificate must carry; None if it speaks no TLS."""
+    tls = item["tls"]
+    if tls is None:
+        return None
+    name: str = tls["server_name"] or item["address"]
+    return bare_host(name.encode()).decode().strip("[]")

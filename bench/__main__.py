@@ -1,54 +1,90 @@
-"""``make bench``: all benchmarks. One that fails is named at the end, and the others still run."""
+"""``make bench``: all benchmarks. One that fails is named at the end, and the others still run.
+
+Each is a process of its own, which reports as soon as it has a figure. So whatever becomes of one
+of them (an exception, a hang, a lack of memory) takes no figure of the others.
+
+    python -m bench [NAME ...]      # all, or these
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
-from bench import (
-    claim_load,
-    claims,
-    classifier,
-    classify,
-    data_plane,
-    fleet,
-    imports,
-    memory,
-    moves,
-    propagation,
-)
-from bench import compile as compiling
-from control_plane.process.event_loop import run_loop
-
-BENCHMARKS: Mapping[str, Callable[[], None]] = {
-    "data_plane": lambda: run_loop(data_plane.main(rounds=5, seconds=2.0)),
-    "propagation": lambda: run_loop(propagation.main(changes=50)),
-    "moves": lambda: run_loop(moves.main(moves=200)),
-    "classify": lambda: run_loop(classify.main(rounds=7, seconds=1.5)),
-    "classifier": lambda: classifier.main(rounds=5, seconds=1.0),
-    "claims": claims.main,
-    "claim_load": claim_load.main,
-    "imports": lambda: imports.main(rounds=2),
-    "compile": lambda: compiling.main(cells=1000, changes=200),
-    "memory": lambda: run_loop(memory.main(nodes=1000, cells=1000, claims=10_000_000)),
-    # Last, because it pins this process to one core.
-    "fleet": lambda: run_loop(fleet.main(fleet.Size(), changes=10)),
+BENCHMARKS: Mapping[str, Sequence[str]] = {
+    "data_plane": (),
+    "propagation": (),
+    "moves": (),
+    "classify": (),
+    "classifier": (),
+    "claims": (),
+    "claim_load": (),
+    "imports": ("--rounds", "2"),
+    "compile": (),
+    "memory": (),
+    "fleet": (),
 }
+"""The arguments of each module."""
+LONGEST_S = 1800.0
+"""A benchmark that takes longer is ended: on a quiet machine the longest takes five minutes."""
 
 
-def run(benchmarks: Mapping[str, Callable[[], None]]) -> list[str]:
-    """Run benchmarks one after another; return the names of those that failed."""
-    failed: list[str] = []
-    for name, benchmark in benchmarks.items():
-        try:
-            benchmark()
-        except Exception:  # noqa: BLE001 - whatever it is, the others are to run
-            traceback.print_exc()
-            failed.append(name)
+def run(
+    benchmarks: Mapping[str, Sequence[str]], package: str = "bench", longest_s: float = LONGEST_S
+) -> dict[str, str]:
+    """Run benchmarks one after another.
+
+    Args:
+        benchmarks: The arguments of each module.
+        package: Where the modules are.
+        longest_s: How long one may take.
+
+    Returns:
+        Why each of those that failed did.
+    """
+    failed: dict[str, str] = {}
+    for name, arguments in benchmarks.items():
+        print(f"— {name}", flush=True)
+        command = [sys.executable, "-m", f"{package}.{name}", *arguments]
+        # A group of its own: what a benchmark has started ends with it.
+        with subprocess.Popen(command, start_new_session=True) as process:
+            try:
+                if code := process.wait(longest_s):
+                    failed[name] = f"exit status {code}"
+            except subprocess.TimeoutExpired:
+                failed[name] = f"not done after {longest_s:g} s"
+            finally:
+                _end(process)
     return failed
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of a benchmark, itself included."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM if process.poll() is None else signal.SIGKILL)
+        process.wait(10)
+    except ProcessLookupError:
+        return
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def chosen(names: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Return the benchmarks of these names, all if there are none.
+
+    Raises:
+        SystemExit: there is no such benchmark.
+    """
+    if unknown := set(names) - BENCHMARKS.keys():
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+    return {name: BENCHMARKS[name] for name in names} if names else BENCHMARKS
+
+
 if __name__ == "__main__":
-    if failures := run(BENCHMARKS):
-        sys.exit(f"these benchmarks failed: {', '.join(failures)}")
+    failures = run(chosen(sys.argv[1:]))
+    if failures:
+        told = "; ".join(f"{name} ({why})" for name, why in failures.items())
+        sys.exit(f"these benchmarks failed, all others have reported: {told}")

@@ -199,13 +199,11 @@ def _print(rate: float, outcome: Outcome, used: float) -> None:
 
 def main(*, rates: Sequence[float] = RATES, seconds: float = 10.0, records: int = 10) -> None:
     """Measure each rate, each on a fresh database, and report."""
-    figures: dict[str, Figure] = {}
     with postgres(DURABLE) as server:
         for rate in rates:
             with server.database(f"load{rate:.0f}") as url:
                 _fill(url)
-                figures |= measure(url, rate, seconds, records)
-    report(figures)
+                report(measure(url, rate, seconds, records))
 
 
 if __name__ == "__main__":

@@ -215,10 +215,10 @@ def main(*, claims: int = 1_000_000, rounds: int = 5, seconds: float = 2.0) -> N
     """Measure and report."""
     directory = scratch()
     try:
-        figures = on_sqlite(directory, claims, rounds)
+        report(on_sqlite(directory, claims, rounds))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    report(figures | on_postgresql(claims, rounds, seconds))
+    report(on_postgresql(claims, rounds, seconds))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import contextlib
 import multiprocessing
 import os
 import random
-import re
 import socket
 import statistics
 import subprocess
@@ -27,6 +26,7 @@ from typing import Any
 
 import uvicorn
 
+from bench.load import Load, count
 from bench.results import Figure, report
 from bench.topologies import NOWHERE, activate, add_cells, add_tenants, opened
 from control_plane.names import EDGE_SECRET_HEADER
@@ -35,7 +35,6 @@ from control_plane.process.listening import bind, port_of
 
 TENANTS = 20_000
 CELLS = 10
-CONNECTIONS = 16
 START_S = 30.0
 _HEADERS = ("content-length: 0", "x-envoy-internal: true", "x-forwarded-for: 127.0.0.1")
 """What Envoy's ext_authz sends beside the client's method and path, and the edges' secret."""
@@ -117,24 +116,12 @@ def processor_ns(pid: int) -> int:
 
 
 def microseconds(pid: int, port: int, paths: Sequence[str], secret: str, seconds: float) -> float:
-    """Return a server's processor time a request, under the load of `CONNECTIONS` connections."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write("local paths = {" + ",".join(f'"{path}"' for path in paths) + "}\n")
-        script.write("local at = 0\nrequest = function()\n  at = at % #paths + 1\n")
-        script.write("  return wrk.format(nil, paths[at])\nend\n")
-        script.flush()
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s"]
-        command += [part for header in (*_HEADERS, secret) for part in ("-H", header)]
-        command += ["-s", script.name, f"http://127.0.0.1:{port}"]
-        before = processor_ns(pid)
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        used = processor_ns(pid) - before
-    if "Non-2xx" in out:
-        raise RuntimeError(f"some answers were not 2xx:\n{out}")
-    requests = re.search(r"(\d+) requests in", out)
-    if requests is None:
-        raise RuntimeError(f"wrk said nothing of requests:\n{out}")
-    return used / 1000 / int(requests[1])
+    """Return a server's processor time a request, under the load of several connections."""
+    headers = [tuple(header.split(": ", 1)) for header in (*_HEADERS, secret)]
+    load = Load(port, tuple(paths), tuple((name, value) for name, value in headers))
+    before = processor_ns(pid)
+    counts = count(load, seconds)
+    return (processor_ns(pid) - before) / 1000 / (counts.good + counts.bad)
 
 
 def main(rounds: int, seconds: float, profile: str | None = None) -> None:

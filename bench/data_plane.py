@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.load import Load, requests_per_second, scratch
+from bench.load import Load, scratch, send
 from bench.results import Figure, report
 from bench.world import bare_envoy, cellway, upstream
 from control_plane.process.event_loop import run_loop
@@ -59,8 +59,16 @@ def cases() -> Sequence[Case]:
     )
 
 
-async def measure(case: Case, rounds: int, seconds: float) -> tuple[float, float]:
-    """Return the median ratio to the bare Envoy, and our median requests per second."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The median ratio to the bare Envoy, and the largest share of our requests that failed."""
+
+    ratio: float
+    failed: float
+
+
+async def measure(case: Case, rounds: int, seconds: float) -> Measured:
+    """Measure one case with an Envoy of its own."""
     directory = scratch()
     settings: dict[str, Any] = {
         "classifier_protocol": case.protocol,
@@ -80,39 +88,51 @@ async def measure(case: Case, rounds: int, seconds: float) -> tuple[float, float
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _rounds(
-    case: Case, bare: int, edge: int, rounds: int, seconds: float
-) -> tuple[float, float]:
-    await asyncio.to_thread(requests_per_second, Load(edge, case.paths, case.headers), 1.0)
+async def _rounds(case: Case, bare: int, edge: int, rounds: int, seconds: float) -> Measured:
+    await asyncio.to_thread(send, Load(edge, case.paths, case.headers), 1.0)
     ratios: list[float] = []
-    ours: list[float] = []
+    failed: list[float] = []
     for _ in range(rounds):
-        measured = [
-            await asyncio.to_thread(
-                requests_per_second, Load(port, case.paths, case.headers), seconds
-            )
+        before, ours, after = [
+            await asyncio.to_thread(send, Load(port, case.paths, case.headers), seconds)
             for port in (bare, edge, bare)
         ]
-        ratios.append(measured[1] / statistics.mean((measured[0], measured[2])))
-        ours.append(measured[1])
-    return statistics.median(ratios), statistics.median(ours)
+        ratios.append(ours.per_second / statistics.mean((before.per_second, after.per_second)))
+        failed.append(ours.failed)
+    return Measured(statistics.median(ratios), max(failed))
+
+
+def figures_of(name: str, measured: Measured, rounds: int) -> dict[str, Figure]:
+    """Return the ratio, and the share of failed requests if there were any."""
+    figures = {name: Figure(measured.ratio, "ratio", "higher", "bare Envoy", rounds)}
+    if measured.failed:
+        figures[f"{name}_failed"] = Figure(measured.failed, "share", "lower", "", rounds)
+    return figures
 
 
 async def main(rounds: int, seconds: float) -> None:
-    """Measure and report."""
-    figures: dict[str, Figure] = {}
-    speed: dict[str, float] = {}
+    """Measure and report case by case.
+
+    Raises:
+        RuntimeError: a case could not be measured; the others are.
+    """
+    ratios: dict[str, float] = {}
+    broken: list[str] = []
     for case in cases():
-        ratio, speed[case.name] = await measure(case, rounds, seconds)
-        figures[case.name] = Figure(ratio, "ratio", "higher", "bare Envoy", rounds)
-    figures["classifier_http_vs_grpc"] = Figure(
-        figures["classifier_ext_authz"].value / figures["classifier_grpc"].value,
-        "ratio",
-        "higher",
-        "the same evaluator over gRPC ext_authz",
-        rounds,
-    )
-    report(figures)
+        try:
+            measured = await measure(case, rounds, seconds)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other cases are to run
+            broken.append(f"{case.name}: {error!r}")
+            continue
+        ratios[case.name] = measured.ratio
+        report(figures_of(case.name, measured, rounds))
+    asked = (ratios.get("classifier_ext_authz"), ratios.get("classifier_grpc"))
+    if asked[0] and asked[1]:
+        baseline = "the same evaluator over gRPC ext_authz"
+        figure = Figure(asked[0] / asked[1], "ratio", "higher", baseline, rounds)
+        report({"classifier_http_vs_grpc": figure})
+    if broken:
+        raise RuntimeError("\n".join(broken))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from control_plane.process.event_loop import run_loop
 from control_plane.server import Running, running
 from control_plane.topology.values.cell import CellSpec
 
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)

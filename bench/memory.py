@@ -34,7 +34,7 @@ from control_plane.process.event_loop import run_loop
 from control_plane.topology import Topology
 from tests.support.ports import unused_port
 
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 CLAIMS = """
 INSERT INTO claims (bucket, value, cell_id, revision, created_at, uuid, status, subject_type,
                     subject_id, source_type, updated_at)

@@ -22,6 +22,9 @@ from control_plane.settings import Settings
 from control_plane.topology import Topology
 from tests.support.ports import unused_port
 
+START_S = 120.0
+"""How long the system may take until it serves; on a quiet machine it takes seconds."""
+
 
 class _Answer(asyncio.Protocol):
     def __init__(self, body: bytes) -> None:
@@ -151,8 +154,8 @@ async def cellway(
         envoy = Envoy(local_bootstrap(chosen, plane), directory / "envoy", concurrency=1)
         await envoy.start()
         try:
-            await plane.fleet.joined(LOCAL_NODE, 30)
-            lacking = await plane.fleet.wait(plane.topology.revision(), 60)
+            await plane.fleet.joined(LOCAL_NODE, START_S)
+            lacking = await plane.fleet.wait(plane.topology.revision(), START_S)
             if lacking or not plane.fleet.nodes():
                 raise RuntimeError(f"the fleet does not come up: {envoy.tail()}")
             yield plane, chosen.edge_port

@@ -40,7 +40,7 @@ from control_plane.api.routes import (
 from control_plane.api.routes import topology as topology_document
 from control_plane.api.schemas import answers
 from control_plane.api.slots import Slots
-from control_plane.api.state import ApiState
+from control_plane.api.state import ApiState, EnvoyAddresses
 from control_plane.edge_health.book import Book
 from control_plane.grpc_api.services.gateway import Gateway
 from control_plane.topology import Topology
@@ -69,6 +69,7 @@ def create_app(
     refused: Callable[[str], None] = lambda _: None,
     gateway: Gateway | None = None,
     edges: Book | None = None,
+    addresses: EnvoyAddresses | None = None,
 ) -> FastAPI:
     """Return the API over a topology and a fleet.
 
@@ -88,6 +89,7 @@ def create_app(
         refused: Is told the code of each request that is refused at the door.
         gateway: Answers ``POST /v1/classify``, which is not served without it.
         edges: What Envoys report of the cells' health.
+        addresses: The addresses that Envoys are told; None without the role ``xds``.
     """
     callers = Callers(topology, token, oidc)
     app = _described(refused)
@@ -96,6 +98,7 @@ def create_app(
         topology, nodes, edges or Book(), metrics, alarm, runner, gateway, callers,
         Slots("streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER, refused=refused),
         Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
+        addresses or EnvoyAddresses(),
     )  # fmt: skip
     state.install(app, parts)
     app.state.long_work = LongWork(refused)

@@ -23,6 +23,15 @@ from control_plane.xds.fleet.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)
+class EnvoyAddresses:
+    """The addresses that this server tells Envoys, as ``host:port``."""
+
+    xds: str | None = None
+    """None without the role ``xds``."""
+    classifiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ApiState:
     """The parts of the control plane that the API serves."""
 
@@ -40,6 +49,7 @@ class ApiState:
     """For event streams."""
     waits: Slots
     """For writes that wait for the fleet."""
+    addresses: EnvoyAddresses
 
 
 def install(app: FastAPI, state: ApiState) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from control_plane.cli import sequences
+from control_plane.cli.answers import not_ours
 from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.options import CellName, Force, IfMatch
@@ -125,7 +126,10 @@ def remove_cell(ctx: typer.Context, name: CellName) -> None:
 
 def _etag(ctx: typer.Context, name: str) -> str:
     """Return the ETag of a cell as it is now."""
-    return of(ctx).client.call("GET", resource("cells", name)).headers["etag"]
+    answer = of(ctx).client.call("GET", resource("cells", name))
+    if "etag" not in answer.headers:
+        raise not_ours(answer)
+    return answer.headers["etag"]
 
 
 def _show_change(ctx: typer.Context, answer: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TextColumn
 
+from control_plane.cli.answers import not_ours
 from control_plane.cli.client import Client, Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import messages
@@ -50,6 +51,8 @@ def _pages(client: Client, after: str | None) -> Iterator[bytes]:
     """Yield whole lines, page after page, from after a cursor to the end."""
     while True:
         page = client.call("GET", "/v1/claims/export", params={"after": after})
+        if not page.headers.get("content-type", "").startswith("application/x-ndjson"):
+            raise not_ours(page)
         yield page.content
         after = page.headers.get(NEXT_HEADER)
         if after is None:

@@ -116,13 +116,13 @@ def _claiming(context: Context, database_url: str | None) -> Iterator[Claim]:
 
 def _through_api(client: Client, *, dry_run: bool) -> Claim:
     def claim(lines: list[str], first: int) -> dict[str, Any]:
-        answer: dict[str, Any] = client.call(
+        answer: dict[str, Any] = client.document(
             "POST",
             "/v1/claims/import",
             content="\n".join(lines).encode(),
             params={"first_line": first, "dry_run": dry_run or None},
             headers={"content-type": "application/x-ndjson"},
-        ).json()
+        )
         return answer
 
     return claim

@@ -1,8 +1,7 @@
-"""Calls the REST API and turns its problem documents into exit statuses."""
+"""Calls the REST API of a server; see `answers` for what it may answer."""
 
 from __future__ import annotations
 
-import enum
 import getpass
 import os
 import ssl
@@ -13,46 +12,18 @@ from urllib.parse import quote
 
 import httpx
 
+from control_plane.cli.answers import document_of, failure_of, not_ours
+from control_plane.cli.failure import DIFFERENT, Exit, Failure
+from control_plane.cli.server_address import may_use_proxy, server_url
 from control_plane.names import MAX_PAGE
 
-TIMEOUT_S = 330.0
-"""How long an answer may take. The API waits for the fleet (``?wait=fleet``) for at most 300 s."""
-
-
-class Exit(enum.IntEnum):
-    """Exit statuses. Scripts depend on them, so that they never change."""
-
-    OK = 0
-    ERROR = 1
-    USAGE = 2
-    NOT_FOUND = 3
-    CONFLICT = 4
-    DENIED = 5
-    REFUSED = 6
-    TIMED_OUT = 7
-
-
-DIFFERENT = 2
-"""Exit status of a command that compares and finds differences (not an error, so no `Exit`)."""
-
-
-_BY_STATUS = {
-    401: Exit.DENIED,
-    403: Exit.DENIED,
-    404: Exit.NOT_FOUND,
-    409: Exit.CONFLICT,
-    412: Exit.CONFLICT,
-    428: Exit.CONFLICT,
-    504: Exit.TIMED_OUT,
-}
-
-
-class Failure(Exception):
-    """A command failed. The message goes to stderr, and the status is the command's exit status."""
-
-    def __init__(self, message: str, status: Exit = Exit.ERROR) -> None:
-        super().__init__(message)
-        self.status = status
+__all__ = ["DIFFERENT", "Client", "ClientTls", "Exit", "Failure", "resource"]
+CONNECT_S = 10.0
+"""How long it may take to connect."""
+ANSWER_S = 60.0
+"""How long an answer may take, or the next part of one."""
+WAITING_ANSWER_S = 330.0
+"""The same where the API waits for the fleet (``?wait=fleet``), for at most 300 s."""
 
 
 def resource(*segments: str) -> str:
@@ -65,7 +36,15 @@ def resource(*segments: str) -> str:
         if segment in {"", ".", ".."}:
             text = f"{segment!r} can't be a name; write one that is not empty, . or .."
             raise Failure(text, Exit.USAGE)
-    return "/v1/" + "/".join(quote(segment, safe="") for segment in segments)
+    try:
+        return "/v1/" + "/".join(quote(segment, safe="") for segment in segments)
+    except UnicodeEncodeError as error:
+        raise _not_utf8(error) from error
+
+
+def _not_utf8(error: UnicodeEncodeError) -> Failure:
+    """Return the failure for text that no server can be sent, such as an argument in Latin-1."""
+    return Failure(f"{str(error.object)[:100]!a} is not UTF-8; write it in UTF-8", Exit.USAGE)
 
 
 @dataclass(frozen=True)
@@ -103,12 +82,17 @@ class Client:
         headers = {"x-actor": self.actor}
         if token is not None:
             headers["authorization"] = f"Bearer {_checked(token)}"
+        url = server_url(server)
         # To read this machine's authorities takes 30 ms, which nobody needs for plain HTTP.
-        verify = (tls or ClientTls()).context() if server.lower().startswith("https:") else False
-        self._http = httpx.Client(
-            base_url=server, headers=headers, timeout=TIMEOUT_S, verify=verify
-        )
-        self._server = server
+        verify = (tls or ClientTls()).context() if url.scheme == "https" else False
+        try:
+            self._http = httpx.Client(
+                base_url=url, headers=headers, verify=verify, trust_env=may_use_proxy(url)
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            text = "the proxy in HTTPS_PROXY or ALL_PROXY can't be used; write http://HOST:PORT"
+            raise Failure(f"{text}, or set NO_PROXY={url.host}", Exit.USAGE) from error
+        self._server = str(url).rstrip("/")
 
     def call(
         self,
@@ -127,20 +111,47 @@ class Client:
             params: query parameters; those that are None are left out.
 
         Raises:
-            Failure: the server can't be reached, or answers with a problem, which the message
-                repeats.
+            Failure: the server can't be reached, is none of ours, or answers with a problem, which
+                the message repeats.
         """
         sent = {key: value for key, value in (params or {}).items() if value is not None}
+        answer_s = WAITING_ANSWER_S if "wait" in sent else ANSWER_S
         try:
             response = self._http.request(
-                method, path, json=body, content=content, params=sent, headers=headers
+                method,
+                path,
+                json=body,
+                content=content,
+                params=sent,
+                headers=headers,
+                timeout=httpx.Timeout(answer_s, connect=CONNECT_S),
             )
+        except UnicodeEncodeError as error:
+            raise _not_utf8(error) from error
         except httpx.HTTPError as error:
-            text = f"can't reach {self._server}: {error}; is `cellway serve` running there?"
-            raise Failure(text) from error
+            raise self._unanswered(error, method, answer_s) from error
         if response.status_code >= 400:
-            raise _failure(response)
+            raise failure_of(response)
+        if not response.is_success:
+            raise not_ours(response)
         return response
+
+    def _unanswered(self, error: httpx.HTTPError, method: str, answer_s: float) -> Failure:
+        """Return the failure for a request without an answer that can be read."""
+        if isinstance(error, httpx.ProxyError):
+            text = f"the proxy in HTTPS_PROXY or ALL_PROXY does not lead to {self._server}: {error}"
+            return Failure(f"{text}; set NO_PROXY to go without it")
+        if isinstance(error, httpx.TimeoutException) and not isinstance(
+            error, httpx.ConnectTimeout
+        ):
+            done = "" if method == "GET" else "; what was asked may have been done"
+            text = f"{self._server} does not answer: nothing came for {answer_s:g} s{done}"
+            return Failure(f"{text}; look at its log", Exit.TIMED_OUT)
+        if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError):
+            text = f"{self._server} does not answer as an API does: {error}"
+            return Failure(f"{text}; check --server (CELLWAY_SERVER), and http or https")
+        text = f"can't reach {self._server}: {error}; is `cellway serve` running there?"
+        return Failure(f"{text} (--server, CELLWAY_SERVER)")
 
     def close(self) -> None:
         """Close the connections."""
@@ -148,19 +159,25 @@ class Client:
 
     def get(self, path: str, **params: Any) -> Any:
         """Return the JSON document at a path."""
-        return self.call("GET", path, params=params).json()
+        return self.document("GET", path, params=params)
+
+    def document(self, method: str, path: str, **asked: Any) -> Any:
+        """Call the API as `call` does; return the JSON document that it answers with."""
+        return document_of(self.call(method, path, **asked))
 
     def items(self, path: str, limit: int, **params: Any) -> tuple[list[dict[str, Any]], bool]:
         """Return up to ``limit`` items of a list, page after page, and whether more follow."""
         items: list[dict[str, Any]] = []
         cursor: str | None = None
-        while len(items) < limit:
-            page = self.get(path, limit=min(MAX_PAGE, limit - len(items)), cursor=cursor, **params)
+        # One more than wanted tells whether there are more.
+        while len(items) <= limit:
+            wanted = min(MAX_PAGE, limit + 1 - len(items))
+            page = self.get(path, limit=wanted, cursor=cursor, **params)
             items += page["items"]
             cursor = page["next"]
             if cursor is None:
-                return items, False
-        return items, True
+                break
+        return items[:limit], len(items) > limit
 
 
 def _checked(token: str) -> str:
@@ -173,7 +190,8 @@ def _checked(token: str) -> str:
         text = "the token is empty: set CELLWAY_TOKEN (or --token), or leave it out altogether"
         raise Failure(text, Exit.USAGE)
     if not all("!" <= one <= "~" for one in token):
-        text = "the token has a space or another character that no token has; copy it again"
+        text = "the token has a space or another character that no token has: copy it again"
+        text = f"{text} (CELLWAY_TOKEN or --token)"
         raise Failure(text, Exit.USAGE)
     return token
 
@@ -186,30 +204,3 @@ def _actor() -> str:
         return f"uid {os.getuid()}/cli"
     shown = "".join(one if one.isprintable() and one not in "()" else "_" for one in user[:64])
     return f"{shown.encode('ascii', 'backslashreplace').decode()[:64]}/cli"
-
-
-def _failure(response: httpx.Response) -> Failure:
-    """Return a problem (RFC 9457) as a failure, one line for each thing that is wrong."""
-    problem = _problem(response)
-    lines = [str(problem.get("detail") or f"HTTP {response.status_code}: {response.text[:200]}")]
-    for error in problem.get("errors", []):
-        where = ", ".join(str(error[key]) for key in ("rule", "field") if error.get(key))
-        hint = f" ({error['mend']})" if error.get("mend") else ""
-        lines.append(f"  {where}: {error['message']}{hint}")
-    lines += [f"  {one['key']} belongs to {one['owner']}" for one in problem.get("taken", [])]
-    lines += [f"  {one['key']} is in lease {one['lease']}" for one in problem.get("held", [])]
-    lines += [f"  not there yet: {node}" for node in problem.get("nodes", [])]
-    if problem.get("mend"):
-        lines.append(f"  {problem['mend']}")
-    if problem.get("code") == "refused":
-        return Failure("\n".join(lines), Exit.REFUSED)
-    return Failure("\n".join(lines), _BY_STATUS.get(response.status_code, Exit.ERROR))
-
-
-def _problem(response: httpx.Response) -> dict[str, Any]:
-    """Return the problem document of an answer; {} where something between us has answered."""
-    try:
-        document = response.json()
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}

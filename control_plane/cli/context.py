@@ -64,8 +64,8 @@ class Context:
         if self.wait and not dry_run and not intermediate:
             params |= {"wait": "fleet", "timeout": self.timeout}
         headers = {} if if_match is None else {"if-match": if_match}
-        answer = self.client.call(method, path, body=body, params=params, headers=headers)
-        return cast("dict[str, Any]", answer.json())
+        answer = self.client.document(method, path, body=body, params=params, headers=headers)
+        return cast("dict[str, Any]", answer)
 
     def confirm(self, question: str) -> None:
         """Ask before something severe, unless --yes or --dry-run is given.

@@ -9,7 +9,7 @@ import typer
 
 from control_plane.cli.client import Failure
 from control_plane.cli.context import of
-from control_plane.cli.options import DatabaseUrl, NewDatabase
+from control_plane.cli.options import DatabaseUrl, DataDir, NewDatabase
 from control_plane.cli.output import messages
 
 app = typer.Typer(no_args_is_help=True, help="The database: its schema, backups, old changes.")
@@ -17,13 +17,16 @@ app = typer.Typer(no_args_is_help=True, help="The database: its schema, backups,
 
 @app.command("migrate")
 def migrate(
-    ctx: typer.Context, database_url: DatabaseUrl = None, new_database: NewDatabase = None
+    ctx: typer.Context,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    new_database: NewDatabase = None,
 ) -> None:
     """Bring the schema up to date; --dry-run lists the migrations that are missing."""
     from control_plane.cli.local import database
     from control_plane.cli.local.settings import settings_of
 
-    settings = settings_of(database_url=database_url, new_database=new_database)
+    settings = settings_of(data_dir=data_dir, database_url=database_url, new_database=new_database)
     dry = of(ctx).dry_run
     pending = database.missing_migrations(settings) if dry else database.migrate(settings)
     verb = "would migrate" if dry else "migrated"
@@ -32,7 +35,7 @@ def migrate(
 
 
 @app.command("check")
-def check(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
+def check(ctx: typer.Context, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Check the schema and the claims; exit status 1 if something is to be done.
 
     The schema is to be up to date, and every claim to be one that look-ups find. A claim is not
@@ -41,12 +44,12 @@ def check(ctx: typer.Context, database_url: DatabaseUrl = None) -> None:
     from control_plane.cli.local import database
     from control_plane.cli.local.settings import settings_of
 
-    settings = settings_of(database_url=database_url)
+    settings = settings_of(data_dir=data_dir, database_url=database_url)
     pending = database.missing_migrations(settings)
     stale = [] if pending else database.stale_claims(settings.database_url)
     of(ctx).show_data({"missing": list(pending), "stale_claims": stale})
     if pending:
-        raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
+        raise Failure(f"{database.state_of(settings, pending)}; run cellway db migrate")
     messages.print("the schema is up to date")
     for claim in stale:
         messages.print(_stale_line(claim), markup=False)
@@ -69,6 +72,7 @@ def _stale_line(claim: dict[str, Any]) -> str:
 def backup(
     ctx: typer.Context,
     target: Annotated[Path, typer.Argument(help="the backup, a new file")],
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Copy a SQLite database as of one moment, while it is in use, and check the copy.
@@ -77,7 +81,7 @@ def backup(
     """
     from control_plane.cli.local import database
 
-    revision = database.back_up(database.url_of(database_url), target)
+    revision = database.back_up(database.url_of(data_dir, database_url), target)
     messages.print(f"{target} holds revision {revision}", markup=False)
     of(ctx).show_data({"file": str(target), "revision": revision})
 
@@ -86,12 +90,13 @@ def backup(
 def restore(
     ctx: typer.Context,
     backup: Annotated[Path, typer.Argument(help="a file that db backup has written")],
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Put a backup in the place of a SQLite database; stop every control plane first."""
     from control_plane.cli.local import database
 
-    url = database.url_of(database_url)
+    url = database.url_of(data_dir, database_url)
     shown = database.without_password(url)
     of(ctx).confirm(f"replace {shown} by {backup}?")
     if of(ctx).dry_run:
@@ -106,12 +111,13 @@ def restore(
 def advance(
     ctx: typer.Context,
     above: Annotated[int, typer.Argument(help="the newest revision before the restore, or more")],
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Go on above a revision, after a restore of PostgreSQL: Envoys refuse older revisions."""
     from control_plane.cli.local import database
 
-    url = database.url_of(database_url)
+    url = database.url_of(data_dir, database_url)
     of(ctx).confirm(f"go on above revision {above}?")
     if of(ctx).dry_run:
         messages.print(f"would go on above revision {above}")
@@ -137,6 +143,7 @@ def prune(
     archive: Annotated[
         Path | None, typer.Option(help="first append what is forgotten here, as JSON lines")
     ] = None,
+    data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Forget old changes, and the audit of them, as a server does every ten minutes.
@@ -148,6 +155,7 @@ def prune(
     from control_plane.cli.local.settings import settings_of
 
     settings = settings_of(
+        data_dir=data_dir,
         database_url=database_url,
         changes_kept_days=keep_days,
         changes_kept_revisions=keep_revisions,

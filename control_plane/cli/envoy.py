@@ -9,11 +9,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from control_plane.cli.client import Exit, Failure
-from control_plane.cli.context import of
+from control_plane.cli.context import Context, of
 from control_plane.cli.options import host_port, port_option, socket_or_port, with_options
 from control_plane.cli.output import Format, messages, show
 from control_plane.names import NODE_NAME
@@ -39,9 +40,12 @@ class BootstrapOptions:
     node_id: Annotated[str, typer.Option(help="name of the Envoy, unique in the fleet")]
     group: Annotated[str, typer.Option(help="the node's cluster, in Envoy's words")] = "edge"
     xds: Annotated[
-        str,
-        typer.Option(help="host:port of the control plane, or host:port or unix:PATH of an agent"),
-    ] = XDS
+        str | None,
+        typer.Option(
+            help="host:port of the control plane, or host:port or unix:PATH of an agent; "
+            "default: what --server says"
+        ),
+    ] = None
     admin_socket: Annotated[
         Path | None,
         typer.Option(
@@ -121,8 +125,8 @@ def bootstrap(ctx: typer.Context, options: BootstrapOptions) -> None:
     if not NODE_NAME.match(options.node_id) or not NODE_NAME.match(options.group):
         names = f"--node-id {options.node_id!r} or --group {options.group!r}"
         raise Failure(f"{names} is no name: 1 to 256 visible ASCII characters", Exit.USAGE)
-    xds = socket_or_port("--xds", options.xds)
-    files = options.tls_files
+    admin, files = options.admin, options.tls_files
+    xds = socket_or_port("--xds", options.xds or _advertised(of(ctx)))
     if isinstance(xds, str) and files is not None:
         raise Failure("--xds unix:…: an agent's socket has no TLS; leave --tls-… out", Exit.USAGE)
     host = "" if isinstance(xds, str) else xds[0]
@@ -132,7 +136,7 @@ def bootstrap(ctx: typer.Context, options: BootstrapOptions) -> None:
         node_id=options.node_id,
         group=options.group,
         xds=xds,
-        admin=options.admin,
+        admin=admin,
         stats_port=options.stats_port,
         delta=not options.sotw,
         tls_files=files,
@@ -162,6 +166,27 @@ def secrets(
 
     written = bootstrap.write_secrets(directory, tls_certificate, tls_key, tls_ca)
     messages.print(f"written: {', '.join(map(str, written))}", markup=False)
+
+
+def _advertised(context: Context) -> str:
+    """Return where Envoys reach gRPC, as the server says; on this machine, it need not run yet.
+
+    Raises:
+        Failure: The server does not say it.
+    """
+    try:
+        told = context.client.get("/v1/fleet").get("addresses", {}).get("xds")
+    except Failure as failure:
+        host = urlsplit(context.server).hostname or ""
+        if host != "localhost" and not _is_loopback(host):
+            raise Failure(f"{failure}\n  or give --xds HOST:PORT", failure.status) from failure
+        reason = str(failure).splitlines()[0]
+        messages.print(f"--xds {XDS} is assumed, for this machine: {reason}", markup=False)
+        return XDS
+    if told is None:
+        text = f"{context.server} does not say where Envoys reach it: give --xds HOST:PORT"
+        raise Failure(text, Exit.USAGE)
+    return str(told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +282,12 @@ def _local(option: str, text: str) -> str | tuple[str, int]:
     where = socket_or_port(option, text)
     if isinstance(where, str):
         return where
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(where[0]).is_loopback:
-            return where
+    if _is_loopback(where[0]):
+        return where
     raise Failure(f"{option} {text!r}: give a loopback address, {AGENT}", Exit.USAGE)
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False

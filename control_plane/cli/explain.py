@@ -31,7 +31,7 @@ def explain(
     headers = [_header(text) for text in header or []]
     headers += [("cookie", text) for text in cookie or []]
     body = {"url": url, "method": method, "headers": headers}
-    answer = of(ctx).client.call("POST", "/v1/explain", body=body).json()
+    answer = of(ctx).client.document("POST", "/v1/explain", body=body)
     title = f"{_outcome(answer['outcome'])} by rule {answer['rule'] or '-'}: {answer['reason']}"
     messages.print(title, markup=False)
     of(ctx).show(answer, table_of_items(_COLUMNS, answer["trace"]))

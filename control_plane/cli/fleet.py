@@ -33,9 +33,23 @@ def _warn(answer: dict[str, Any]) -> None:
     """Say what an operator has to act on: an alarm, and outdated Envoys."""
     if answer["alarm"]:
         messages.print(f"ALARM: {answer['alarm']}", style="bold red", markup=False)
+    classifier = answer.get("classifier")  # A server of an earlier version has none.
+    if classifier and classifier["edges_down"]:
+        messages.print(_no_classifier(classifier), style="bold red", markup=False)
     for node in answer["items"]:
         if node["outdated"]:
             messages.print(f"OUTDATED: {node['id']}: {node['outdated']}", style="red", markup=False)
+
+
+def _no_classifier(classifier: dict[str, Any]) -> str:
+    """Return a line about the Envoys that can't reach a classifier."""
+    down, names = classifier["edges_down"], classifier["nodes_down"]
+    edges = classifier["edges_up"] + down
+    more = f" and {down - len(names)} more" if down > len(names) else ""
+    return (
+        f"ALARM: {down} of {edges} nodes that report can't reach a classifier, so look-ups fail "
+        f"there: {', '.join(names)}{more}"
+    )
 
 
 def _unreachable(cell: dict[str, Any]) -> str:

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from control_plane import __version__
 from control_plane.cli import (
+    addon,
     apply,
     audit,
     cells,
@@ -27,18 +29,26 @@ from control_plane.cli import (
     tokens,
     up,
 )
-from control_plane.cli.client import ClientTls, Failure
+from control_plane.cli.client import ClientTls
 from control_plane.cli.context import Context
-from control_plane.cli.output import Format, messages
+from control_plane.cli.ending import run_to_end
+from control_plane.cli.output import Format
 
 _HELP = """Cell-based routing for Envoy.
 
 The options below may stand before or after a command: cellway cells list -o json
 
 Exit statuses: 0 done, 1 error, 2 wrong usage (of diff: there are differences), 3 not found,
-4 conflict, 5 denied, 6 refused, 7 timed out.
+4 conflict, 5 denied, 6 refused, 7 timed out, 130 Ctrl-C, 141 the reader of the output has ended.
 """
-app = typer.Typer(no_args_is_help=True, help=_HELP, add_completion=True)
+# Without rich's boxes an option is never cut, however narrow the terminal is.
+app = typer.Typer(
+    no_args_is_help=True,
+    help=_HELP,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 app.command("up")(up.up)
 app.command("serve")(serve.serve)
 app.command("explain")(explain.explain)
@@ -47,6 +57,7 @@ app.command("audit")(audit.audit)
 app.command("apply")(apply.apply)
 app.command("diff")(apply.diff)
 app.command("export")(export.export)
+app.command("addon-path")(addon.addon_path)
 app.add_typer(cells.app, name="cells")
 app.add_typer(claims.app, name="claims")
 app.add_typer(rules.app, name="rules")
@@ -56,6 +67,12 @@ app.add_typer(envoy.app, name="envoy")
 app.add_typer(db.app, name="db")
 app.add_typer(operations.app, name="operations")
 app.add_typer(tokens.app, name="token")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"cellway {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -98,6 +115,10 @@ def options(
     timeout: Annotated[
         str, typer.Option(help="how long --wait waits: 500ms, 5s or 1m; at most 5m")
     ] = "5s",
+    version: Annotated[  # noqa: ARG001 - its callback does everything
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="print it and end"),
+    ] = False,
 ) -> None:
     """Keep the options that all commands share."""
     if token is None:
@@ -143,13 +164,14 @@ def _has_value(argument: str) -> bool:
     return (bool(equals) and name in _VALUED) or argument in {f"-o{form}" for form in Format}
 
 
+def command() -> None:
+    """Run the command that the arguments name."""
+    app(hoist(sys.argv[1:]), prog_name="cellway")
+
+
 def main() -> None:
     """Run a command; a failure goes to stderr, and its status becomes the exit status."""
-    try:
-        app(hoist(sys.argv[1:]), prog_name="cellway")
-    except Failure as failure:
-        messages.print(f"cellway: {failure}", style="red", markup=False)
-        sys.exit(int(failure.status))
+    sys.exit(run_to_end(command))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -16,6 +17,13 @@ from control_plane.cli.client import Exit, Failure
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(help="sqlite:///FILE or postgresql://…; default: CELLWAY_DATABASE_URL"),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="directory of what is kept here, the SQLite file too if there is no --database-url; "
+        "default: .cellway"
+    ),
 ]
 NewDatabase = Annotated[
     bool | None,

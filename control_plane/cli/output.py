@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -49,11 +50,19 @@ def show(data: Any, output: Format, table: Table | None = None) -> None:
         print(as_yaml(data), end="")
     else:
         console = Console(highlight=False)
-        if not console.is_terminal:
+        # FORCE_COLOR makes a pipe a terminal in rich's eyes, and would cut what is read there.
+        if not sys.stdout.isatty():
             # What reads a pipe reads lines, so a row is one line there, however long it is.
             unbounded = console.options.update(max_width=MAX_WIDTH)
             console.width = Measurement.get(console, unbounded, table).maximum
         console.print(table)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes objects of an answer (a class below dict) as the mappings that they are."""
+
+
+_Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)
 
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
@@ -84,11 +93,11 @@ def as_json(value: Any, indent: int | None = None) -> str:
 
 def as_yaml(value: Any) -> str:
     """Return a value as YAML, in which a terminal finds nothing to obey."""
-    text = str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+    text = str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
     if is_visible(text):
         return text
     # With escapes for all that is not ASCII: YAML can't escape some characters only.
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=False))
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=False))
 
 
 def print_lines(lines: Iterable[str]) -> None:

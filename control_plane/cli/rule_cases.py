@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from control_plane.cli.client import Exit, Failure
+from control_plane.cli.ruleset_file import named_ruleset
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.routing.rules.ruleset import Ruleset
@@ -103,7 +104,7 @@ class Case(_Part):
 class Cases(_Part):
     """A file of cases."""
 
-    ruleset: str | None = Field(None, description="its path, from the file's folder")
+    ruleset: str | None = Field(None, description="its path, from the file's folder, or a name")
     cells: dict[str, CellPart] = Field(min_length=1)
     claims: dict[str, str] = Field(default_factory=dict, description="bucket:value to cell")
     cases: list[Case] = Field(min_length=1, max_length=MAX_CASES)
@@ -157,7 +158,7 @@ def ruleset_of(cases: Cases, path: Path, rules: Path | None) -> Ruleset:
     """
     if rules is None and cases.ruleset is None:
         raise Failure(f"{path} names no ruleset; give --rules", Exit.USAGE)
-    file = rules or path.parent / str(cases.ruleset)
+    file = rules or named_ruleset(str(cases.ruleset), path.parent)
     try:
         return parse(file.read_text("utf-8"))
     except RulesetError as error:

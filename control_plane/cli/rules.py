@@ -13,11 +13,11 @@ from control_plane.cli.client import DIFFERENT, Exit, Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import Format, messages, print_lines, show, table_of
 from control_plane.cli.reserved_words import read_table, reserve_in, write_ruleset, write_table
+from control_plane.cli.ruleset_file import RulesetFile, RulesetOption
 from control_plane.names import MAX_DOCUMENT_BYTES
 from control_plane.routing.rules.lint import Finding, lint
 
 app = typer.Typer(no_args_is_help=True, help="Rulesets: how a request finds its cell.")
-RulesetFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a ruleset (JSON)")]
 
 
 @app.command("list")
@@ -63,10 +63,7 @@ def lint_rules(ctx: typer.Context, file: RulesetFile) -> None:
 def check_rules(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="cases (YAML or JSON)")],
-    rules: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="use this ruleset, not that of the cases"),
-    ] = None,
+    rules: RulesetOption = None,
 ) -> None:
     """Check without a server whether requests go where test cases say; exit status 1 if not."""
     from control_plane.cli import rule_case_results, rule_cases
@@ -87,7 +84,7 @@ def check_rules(
 @app.command("reserve")
 def reserve_words(
     ctx: typer.Context,
-    file: RulesetFile,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a ruleset (JSON)")],
     routes: Annotated[
         list[Path],
         typer.Option(exists=True, dir_okay=False, help="a route table; several are joined"),
@@ -139,7 +136,7 @@ def apply_rules(
 ) -> None:
     """Keep a ruleset as a new version and make it the active one.
 
-    Example: cellway rules apply rulesets/gitlab.json --wait
+    Example: cellway rules apply gitlab --wait
     """
     text = _read(file)
     if any(finding.severity == "error" for finding in _lint(text)):

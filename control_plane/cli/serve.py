@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli.options import DatabaseUrl, NewDatabase, port_option, with_options
+from control_plane.cli.options import DatabaseUrl, DataDir, NewDatabase, port_option, with_options
 
 TlsFile = Annotated[Path | None, typer.Option(help="PEM; all of --grpc-tls-… or none")]
 
@@ -17,6 +17,7 @@ TlsFile = Annotated[Path | None, typer.Option(help="PEM; all of --grpc-tls-… o
 class PlaneOptions:
     """Options of a control plane; None: not given, so that environment or cellway.toml says it."""
 
+    data_dir: DataDir = None
     database_url: DatabaseUrl = None
     redis_url: Annotated[
         str | None,
@@ -33,6 +34,9 @@ class PlaneOptions:
         str | None, typer.Option(help="how Envoys ask the classifier: http, or grpc (ext_authz)")
     ] = None
     edge_port: Annotated[int | None, port_option("the edge (Envoy), default 10000")] = None
+    edge_host: Annotated[
+        str | None, typer.Option(help="IP address that Envoys listen on; default: 127.0.0.1")
+    ] = None
     new_database: NewDatabase = None
     force_shrink: Annotated[
         bool | None, typer.Option(help="publish although most cells are gone; use it once")
@@ -54,6 +58,16 @@ class ServeOptions(PlaneOptions):
     api_tls_client_ca: Annotated[
         Path | None, typer.Option(help="PEM: who signs the certificates that the API asks for")
     ] = None
+    advertise_host: Annotated[
+        str | None,
+        typer.Option(help="IP address or name by which Envoys elsewhere reach us; default: --host"),
+    ] = None
+    xds_address: Annotated[
+        str | None, typer.Option(help="host:port by which they reach gRPC, if it is another")
+    ] = None
+    classifier_addresses: Annotated[
+        str | None, typer.Option(help="host:port,… of all classifiers that they ask; default: ours")
+    ] = None
     grpc_tls_certificate: TlsFile = None
     grpc_tls_key: TlsFile = None
     grpc_tls_client_ca: Annotated[
@@ -74,5 +88,10 @@ def serve(options: ServeOptions) -> None:
     from control_plane.cli.local.settings import settings_of
     from control_plane.cli.local.system import serve_here
 
-    roles = tuple(options.roles.split(",")) if options.roles else None
-    serve_here(settings_of(**asdict(options) | {"roles": roles}))
+    lists = {
+        "roles": tuple(options.roles.split(",")) if options.roles else None,
+        "classifier_addresses": tuple((options.classifier_addresses or "").split(","))
+        if options.classifier_addresses
+        else None,
+    }
+    serve_here(settings_of(**asdict(options) | lists))

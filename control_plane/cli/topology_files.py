@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from control_plane.cli.client import Exit, Failure
+from control_plane.cli.output import as_yaml
 
 MAX_FILE_BYTES = 2 << 20
 _FIELDS = frozenset({"cells", "rulesets", "active"})
@@ -99,4 +100,4 @@ def write(directory: Path, document: dict[str, Any]) -> None:
 
 
 def _write_yaml(path: Path, data: Any) -> None:
-    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), "utf-8")
+    path.write_text(as_yaml(data), "utf-8")

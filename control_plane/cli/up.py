@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,10 +21,6 @@ class UpOptions(PlaneOptions):
     ] = None
     envoy_stats_port: Annotated[
         int | None, port_option("Envoy's /stats/prometheus alone, on loopback; default: none")
-    ] = None
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="directory of the SQLite file and Envoy's files; default: .cellway"),
     ] = None
     drain_s: Annotated[
         float | None,

@@ -15,6 +15,7 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf import any_pb2
 
+from control_plane.compiler.classifier_health import watch_classifiers
 from control_plane.compiler.edge_secret import send_secret
 from control_plane.compiler.model import (
     ClassifierAddress,
@@ -74,11 +75,15 @@ def compile_cell(cell: UpstreamCell, policy: TrafficPolicy) -> EnvoyResource:
 def compile_classifier(
     addresses: Sequence[ClassifierAddress], policy: TrafficPolicy
 ) -> EnvoyResource:
-    """Return the cluster of classifiers: several workers are several endpoints."""
+    """Return the cluster of classifiers: several control planes are several endpoints."""
     cluster = cluster_pb2.Cluster(name=CLASSIFIER_CLUSTER)
-    cluster.type = cluster_pb2.Cluster.DiscoveryType.STATIC
     cluster.lb_policy = cluster_pb2.Cluster.LbPolicy.LEAST_REQUEST
     _common(cluster, policy)
+    if any(address.is_name for address in addresses):
+        _dns(cluster, policy)
+    else:
+        cluster.type = cluster_pb2.Cluster.DiscoveryType.STATIC
+    watch_classifiers(cluster)
     assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=CLASSIFIER_CLUSTER)
     locality = assignment.endpoints.add()
     for address in addresses:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import (
@@ -27,8 +26,8 @@ from control_plane.names import (
 )
 from control_plane.routing.admission.headers import UNSEEN_BY_RULES
 from control_plane.routing.outcomes import RETRY_AFTER_S
+from control_plane.shipped import ENVOY_SCRIPTS
 
-_FOLDER = Path(__file__).parents[2] / "envoy"
 _EDGE_CACHE = (
     "edge_cache/bounded_cache.lua",
     "edge_cache/route_names.lua",
@@ -54,7 +53,7 @@ Value = str | int | bool | None | Sequence["Value"] | Mapping[str, "Value"]
 
 @cache
 def _script(name: str) -> str:
-    return (_FOLDER / name).read_text()
+    return (ENVOY_SCRIPTS / name).read_text()
 
 
 def compile_script(policy: TrafficPolicy) -> str:

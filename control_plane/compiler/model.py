@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,8 +55,21 @@ class ClassifierAddress:
     """Where a classifier listens: host and port, or a Unix socket's path."""
 
     host: str = ""
+    """An IP address or a DNS name."""
     port: int = 0
     path: str = ""
+
+    def __str__(self) -> str:
+        return self.path or (f"[{self.host}]" if ":" in self.host else self.host) + f":{self.port}"
+
+    @property
+    def is_name(self) -> bool:
+        """Whether Envoy has to resolve the host."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return not self.path
+        return False
 
 
 @dataclass(frozen=True, slots=True)

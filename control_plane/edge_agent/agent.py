@@ -25,7 +25,7 @@ from control_plane.edge_agent.upstream import ControlPlane
 from control_plane.process.admin_address import AdminAddress
 from control_plane.process.background import background_tasks
 from control_plane.process.event_loop import until_signal
-from control_plane.process.listening import host_port
+from control_plane.process.listening import check_free, host_port
 from control_plane.xds.server.transport import MAX_SENT_BYTES, ping_options
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,7 @@ def _serve_metrics(
     settings: AgentSettings, port: int, metrics: AgentMetrics, stack: contextlib.AsyncExitStack
 ) -> None:
     host = settings.listen[0] if isinstance(settings.listen, tuple) else "127.0.0.1"
+    check_free(host, port, "--metrics-port")
     web, thread = start_http_server(port, host, metrics.registry)
     stack.callback(thread.join)
     stack.callback(web.server_close)

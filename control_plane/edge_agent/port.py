@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 
-from control_plane.process.listening import host_port
+from control_plane.process.listening import check_free, host_port
 from control_plane.process.unix_socket import check_path, check_unused, socket_in
 
 SOCKET = "agent.sock"
@@ -53,6 +53,8 @@ def bind_port(server: grpc.aio.Server, host: str, port: int) -> str:
     Raises:
         OSError: The port is taken, or there is no such address.
     """
+    # gRPC itself would only say that it failed, not why.
+    check_free(host, port, "--listen")
     address = host_port(host, port)
     try:
         return host_port(host, server.add_insecure_port(address))

@@ -28,6 +28,8 @@ KEEPALIVE_S = 10.0
 """How often a silent connection is pinged. The control plane allows pings twice as often."""
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_SENT_BYTES),
+    # Without this, gRPC goes through http_proxy even to this machine.
+    ("grpc.enable_http_proxy", 0),
     # A dead control plane is noticed sooner than Envoy would, so that a restarted Envoy does not
     # wait for one that hangs.
     ("grpc.keepalive_time_ms", round(KEEPALIVE_S * 1000)),

@@ -123,6 +123,13 @@ class Book:
         """The ids of the nodes whose reports count."""
         return frozenset(node for _, node in self._counting)
 
+    def nodes_without(self, cluster: str) -> list[str]:
+        """Return the ids of the nodes that can't reach a cluster, in order."""
+        held = (
+            (node, one.health.clusters.get(cluster)) for (_, node), one in self._counting.items()
+        )
+        return sorted(node for node, health in held if health and health.reachable is False)
+
     def join(self, group: str, node: str, now: float) -> ReportStream:
         """Record that a stream has named its node.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -75,7 +76,9 @@ def main() -> None:
         lifespan="off",
         timeout_keep_alive=60,
     )
-    asyncio.run(uvicorn.Server(config).serve())
+    # uvicorn ends what is under way at Ctrl-C, and then passes it on.
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(uvicorn.Server(config).serve())
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from control_plane.cli.local.system import everything
+from control_plane.cli.ending import run_to_end
+from control_plane.cli.local.system import everything, failures_of_command
 from control_plane.examples.tour import CLAIMS, NEW_CELL, Tour
-from control_plane.foreign_text import log_to_stderr
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.process.listening import free_port
 from control_plane.process.private_files import only_private_files
@@ -81,7 +81,9 @@ def choose_port(wanted: int) -> int:
 async def example_cell(name: str, port: int) -> AsyncIterator[None]:
     """Run a cell in a process of its own; it listens when the block begins."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "control_plane.example_cell", "--name", name, "--port", str(port)
+        *(sys.executable, "-m", "control_plane.example_cell", "--name", name, "--port", str(port)),
+        # Ctrl-C is for the demo, which ends its cells itself when their requests are done.
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(CELL_START_S):
@@ -106,16 +108,21 @@ async def _listens(port: int) -> None:
 
 
 def _client(port: int) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
 
 
 def main() -> None:
     """``python -m control_plane.demo [--once]``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop after the requests")
-    log_to_stderr(logging.WARNING)
-    with only_private_files():
-        sys.exit(run_loop(demo(once=parser.parse_args().once)))
+    logging.basicConfig(level=logging.WARNING)
+    once = parser.parse_args().once
+
+    def run() -> None:
+        with only_private_files(), failures_of_command():
+            sys.exit(run_loop(demo(once=once)))
+
+    sys.exit(run_to_end(run))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,8 +16,9 @@ from rich.console import Console
 from control_plane.cli.output import table_of
 from control_plane.names import CELL_HEADER, RULE_HEADER, TIER_HEADER
 from control_plane.routing.tokens import encode_routable_token
+from control_plane.shipped import RULESETS
 
-RULESET = Path(__file__).parents[2] / "rulesets" / "gitlab.json"
+RULESET = RULESETS / "gitlab.json"
 CLAIMS = {
     "cell-1": ("route:gitlab-org", "route:acme", "username:alice", "project_id:278964",
                "organization_path:default"),

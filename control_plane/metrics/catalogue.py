@@ -32,6 +32,9 @@ MEANINGS: Mapping[str, str] = {
     "cellway_cell_edges": (
         "Reporting Envoys by what they hold of a cell: some endpoint healthy (up), none (down)"
     ),
+    "cellway_classifier_edges": (
+        "Reporting Envoys by whether they can reach a classifier (up) or none (down)"
+    ),
     "cellway_cell_endpoints_denied": (
         "Declared endpoints that are not published, because no cell may have them"
     ),

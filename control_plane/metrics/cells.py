@@ -18,6 +18,7 @@ class CellMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._up = gauge(registry, "cellway_cell_up", "cell")
         self._edges = gauge(registry, "cellway_cell_edges", "cell", "holds")
+        self._classifier_edges = gauge(registry, "cellway_classifier_edges", "holds")
         self._reporters = gauge(registry, "cellway_edge_reporters")
         self._reports_refused = counter(registry, "cellway_edge_reports_refused_total", "code")
         self._denied = gauge(registry, "cellway_cell_endpoints_denied")
@@ -48,6 +49,9 @@ class CellMetrics:
         """Have each scrape ask how many declared endpoints are not published."""
         self._denied.set_function(count)
 
-    def set_reporters(self, number: int) -> None:
-        """Set how many Envoys report."""
+    def set_reporters(self, number: int, classifiers: tuple[int, int]) -> None:
+        """Set how many Envoys report, and how many of them reach a classifier and how many none."""
         self._reporters.set(number)
+        up, down = classifiers
+        self._classifier_edges.labels("up").set(up)
+        self._classifier_edges.labels("down").set(down)

@@ -35,6 +35,8 @@ class State:
     """Envoys that report which endpoints they hold healthy."""
     reports: Mapping[str, tuple[int, int]]
     """How many of them hold some endpoint of a cell healthy, and how many none, by its name."""
+    classifiers: tuple[int, int]
+    """How many of them reach a classifier, and how many none."""
     claims: Mapping[str, int]
     """The number of claims by bucket."""
     open_leases: int
@@ -87,7 +89,7 @@ class Metrics:
             ruleset_active=state.ruleset_active, refused=state.publication_refused
         )
         self.cells.set_cells(state.cells, state.reports)
-        self.cells.set_reporters(state.reporters)
+        self.cells.set_reporters(state.reporters, state.classifiers)
         self.claims.set_claims(state.claims)
         self.claims.set_leases(state.open_leases, state.oldest_lease_s)
         self.sequences.set_sequences(state.sequences, restored=state.sequences_restored)

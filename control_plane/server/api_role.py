@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from control_plane.api.app import create_app
 from control_plane.api.oidc.provider import Provider
 from control_plane.api.oidc.verifier import OidcVerifier
+from control_plane.api.state import EnvoyAddresses
 from control_plane.grpc_api.metrics import gateway_counter
 from control_plane.grpc_api.services.gateway import CacheTimes, Gateway
 from control_plane.process.embedded_server import embedded, run
@@ -60,6 +61,7 @@ class ApiRole:
             refused=foundation.metrics.api.refused,
             gateway=_gateway(foundation, access),
             edges=foundation.edges,
+            addresses=_addresses(plane),
         )
         most = settings.api_max_connections
         limits = HttpLimits(connections=most, connections_of_peer=most // 2)
@@ -77,6 +79,13 @@ class ApiRole:
         await self.scrape.close()
         if self.oidc is not None:
             await self.oidc.close()
+
+
+def _addresses(plane: Running) -> EnvoyAddresses:
+    told = plane.advertised
+    if told is None:
+        return EnvoyAddresses()
+    return EnvoyAddresses(told.xds, tuple(str(one) for one in told.classifiers))
 
 
 def api_tls(settings: Settings) -> ServerTls | None:

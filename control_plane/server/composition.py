@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
+from importlib.util import find_spec
 
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
@@ -15,8 +16,9 @@ from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
 from control_plane.process.background import background_tasks
 from control_plane.process.event_loop import settle, until_signal
-from control_plane.process.listening import host_port, is_of_this_machine
+from control_plane.process.listening import check_free, host_port, is_of_this_machine
 from control_plane.process.loop_lag import LoopLag
+from control_plane.server.advertised import Advertised, announcements, check_advertised
 from control_plane.server.api_role import ApiRole, api_tls
 from control_plane.server.classifier_role import (
     GrpcClassifier,
@@ -34,7 +36,7 @@ from control_plane.server.topology_role import (
     watch_cells,
 )
 from control_plane.server.xds_role import XdsRole
-from control_plane.settings import Settings, check_exposure
+from control_plane.settings import GRPC_PORT, BadSetting, Settings, check_exposure
 from control_plane.topology import Topology
 from control_plane.topology.values.endpoint_policy import (
     DENIED_BY_DEFAULT,
@@ -68,6 +70,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 def _check(settings: Settings) -> None:
     """Raise what `running` would raise for these settings, before anything has started."""
     check_exposure(settings)
+    check_advertised(settings)
+    if settings.redis_url is not None and find_spec("redis") is None:
+        raise BadSetting('redis_url: the client of Redis is missing: pip install "cellway[redis]"')
     security = security_of(settings)
     if security is not None:
         security.files.read()
@@ -162,6 +167,8 @@ async def _start_grpc(
 ) -> None:
     """Start ADS, the Topology Service, ext_authz, health and reflection on one port."""
     roles = foundation.settings.roles
+    # A gRPC server that is made and never started complains at the interpreter's end.
+    check_free(foundation.settings.grpc_host, foundation.settings.grpc_port, GRPC_PORT)
     grpc = GrpcListener(foundation)
     grpc.bind()
     plane.ports.grpc = grpc.port
@@ -172,6 +179,9 @@ async def _start_grpc(
         classifier = GrpcClassifier.start(foundation, grpc)
         stack.push_async_callback(classifier.stop)
     if "xds" in roles:
+        plane.advertised = Advertised.of(
+            foundation.settings, grpc_port=grpc.port, classifier_port=plane.ports.classifier
+        )
         plane.xds_role = XdsRole.start(foundation, grpc, classifier_port=plane.ports.classifier)
     stack.push_async_callback(grpc.stop)
     await grpc.start()
@@ -193,4 +203,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
                 announce(f"              {LOOPBACK_ONLY}")
         if ports.classifier:
             announce(f"  classifier  http://{host_port(settings.host, ports.classifier)}")
+        if plane.advertised is not None:
+            for line in announcements(settings, plane.advertised):
+                announce(f"  {line}")
         await signalled

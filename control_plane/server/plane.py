@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from control_plane.edge_health.book import Book
 from control_plane.process.background import BackgroundTasks
+from control_plane.server.advertised import Advertised
 from control_plane.server.foundation import Foundation
 from control_plane.server.xds_role import XdsRole
 from control_plane.settings import Settings
@@ -38,6 +39,8 @@ class Running:
     """The reports of the Envoys that are connected to this process."""
     tasks: BackgroundTasks
     ports: Ports = field(default_factory=Ports)
+    advertised: Advertised | None = None
+    """The addresses that Envoys are told; None without the role ``xds``."""
     xds_role: XdsRole | None = None
     workers: list[asyncio.subprocess.Process] = field(default_factory=list)
     """The classifier's processes, by slot; their supervisor replaces those that die."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
+from control_plane.edge_health.book import Count
 from control_plane.metrics.claim_counts import ClaimCounts
 from control_plane.metrics.server import State
-from control_plane.names import CELL_CLUSTERS
+from control_plane.names import CELL_CLUSTERS, CLASSIFIER_CLUSTER
 from control_plane.server.foundation import Foundation
 from control_plane.xds.session.status import SyncState
 
@@ -50,12 +51,14 @@ class Scrape:
         nodes = fleet.nodes()
         by_state = Counter(node.state for node in nodes)
         reports = edges.counts_under(CELL_CLUSTERS)
+        classifiers = edges.counts.get(CLASSIFIER_CLUSTER, Count())
         return State(
             nodes={state: by_state[state] for state in SyncState},
             outdated_nodes=sum(node.connected and bool(node.outdated) for node in nodes),
             cells=snapshot.cells,
             reporters=len(edges.nodes),
             reports={cell: (count.up, count.down) for cell, count in reports.items()},
+            classifiers=(classifiers.up, classifiers.down),
             claims=claims,
             open_leases=leases.open,
             oldest_lease_s=leases.oldest_s,

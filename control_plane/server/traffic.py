@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import ssl
 
-from control_plane.compiler.model import ClassifierAddress, ClassifierTLS, TrafficPolicy
-from control_plane.process.listening import has_ipv6, numeric, reachable
+from control_plane.compiler.model import ClassifierTLS, TrafficPolicy
+from control_plane.process.listening import has_ipv6, numeric
+from control_plane.server.advertised import Advertised
 from control_plane.settings import BadSetting, Settings
 
 
@@ -20,19 +21,16 @@ def traffic_policy(settings: Settings, *, grpc_port: int, classifier_port: int) 
             the edges ask at the port of the settings.
 
     Raises:
-        BadSetting: the file of the classifier's authorities can't be used.
+        BadSetting: the classifier's certificates can't be checked.
     """
-    over_grpc = settings.classifier_protocol == "grpc"
-    port = (grpc_port if over_grpc else classifier_port) or settings.classifier_port
-    host = settings.grpc_host if over_grpc else settings.host
-    address = reachable(host)
+    told = Advertised.of(settings, grpc_port=grpc_port, classifier_port=classifier_port)
     return TrafficPolicy(
         edge_host=numeric(settings.edge_host),
         edge_port=settings.edge_port,
-        classifiers=(ClassifierAddress(address, port),),
+        classifiers=told.classifiers,
         classifier_protocol=settings.classifier_protocol,
         classifier_timeout_s=settings.classifier_timeout_s,
-        classifier_tls=_classifier_tls(settings, address),
+        classifier_tls=_classifier_tls(settings, {one.host for one in told.classifiers}),
         sends_secret=True,
         cell_idle_timeout_s=settings.cell_idle_timeout_s,
         debug_networks=settings.debug_networks,
@@ -43,7 +41,7 @@ def traffic_policy(settings: Settings, *, grpc_port: int, classifier_port: int) 
     )
 
 
-def _classifier_tls(settings: Settings, address: str) -> ClassifierTLS | None:
+def _classifier_tls(settings: Settings, hosts: set[str]) -> ClassifierTLS | None:
     """Return how Envoys check the classifier's certificate; None for plaintext."""
     file = settings.classifier_tls_ca
     if file is None:
@@ -53,7 +51,12 @@ def _classifier_tls(settings: Settings, address: str) -> ClassifierTLS | None:
         ssl.create_default_context(cadata=authorities)
     except (OSError, ValueError) as error:
         raise BadSetting(f"classifier_tls_ca: {file} can't be used: {error}") from error
-    name = settings.classifier_tls_name or address
+    if settings.classifier_tls_name is None and len(hosts) > 1:
+        raise BadSetting(
+            "classifier_tls_name is missing: Envoys ask classifiers on several hosts, whose "
+            "certificates need one name in common"
+        )
+    name = settings.classifier_tls_name or min(hosts)
     try:
         return ClassifierTLS(authorities, str(ipaddress.ip_address(name)), is_ip=True)
     except ValueError:

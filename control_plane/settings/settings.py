@@ -19,7 +19,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.settings.api import ApiSettings
 from control_plane.settings.grpc import GrpcSettings
-from control_plane.settings.texts import is_loopback, resolver, single_authority, variable
+from control_plane.settings.sources import PREFIX, TOML_FILE, Environment
+from control_plane.settings.texts import (
+    database_in,
+    in_memory,
+    is_loopback,
+    resolver,
+    single_authority,
+    variable,
+)
 
 Role = Literal["api", "xds", "classifier", "topology"]
 API_PORT = "--api-port (CELLWAY_API_PORT)"
@@ -33,20 +41,33 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     """Everything that can be set. Port 0 means any free one; it is printed at the start."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CELLWAY_",
-        toml_file="cellway.toml",
+        env_prefix=PREFIX,
+        toml_file=TOML_FILE,
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
     )
 
-    database_url: str = Field(default="sqlite:///.cellway/cellway.db", repr=False)
-    """Left out where settings are printed, because it may hold a password."""
+    data_dir: Path = Path(".cellway")
+    """The directory of what is kept on this machine."""
+    database_url: str = Field(
+        default_factory=lambda settings: database_in(settings.get("data_dir", Path())), repr=False
+    )
+    """Default: the file cellway.db in ``data_dir``. It is left out where settings are printed,
+    because it may hold a password."""
     redis_url: str | None = Field(default=None, repr=False)
     """redis://, rediss:// or unix://. With PostgreSQL, classifiers share look-ups there."""
     roles: tuple[Role, ...] = ALL_ROLES
     host: str = "127.0.0.1"
     """Where the API, gRPC and the classifier listen."""
+    advertise_host: str | None = None
+    """The IP address or DNS name by which Envoys of other machines reach gRPC and the classifier.
+    Default: ``host``, which therefore can't be 0.0.0.0 or :: if there are such Envoys."""
+    xds_address: str | None = None
+    """The same of gRPC alone, as host:port, for example behind a load balancer."""
+    classifier_addresses: tuple[str, ...] = ()
+    """The same of all classifiers, as host:port: Envoys share their questions out among them.
+    Default: that of this control plane."""
     classify_max_age_s: int = Field(default=10, ge=0, le=86400)
     """How long routers may keep an answer of POST /v1/classify. A move waits that long."""
     classify_negative_max_age_s: int = Field(default=5, ge=0, le=86400)
@@ -113,7 +134,6 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     """The callers (CIDR) whose responses show cell, rule, tier and revision."""
     force_shrink: bool = False
     """Whether to publish a snapshot that lacks most of the cells of the one before."""
-    data_dir: Path = Path(".cellway")
     sequence_mark_file: Path | None = None
     """The file with the highest id ever allotted, outside the database. Default: beside a SQLite
     file; in ``data_dir`` for PostgreSQL. Don't restore it together with the database."""
@@ -139,9 +159,19 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
             raise ValueError(f"{name} is empty: set it to something, or leave it out altogether")
         return value
 
+    @field_validator("data_dir")
+    @classmethod
+    def _data_dir(cls, directory: Path) -> Path:
+        if "?" in str(directory):
+            raise ValueError("a directory with a ? in its path can't hold a database; take another")
+        return directory
+
     @field_validator("database_url")
     @classmethod
     def _database(cls, url: str) -> str:
+        if in_memory(url):
+            text = "other processes can't read a database in memory: write sqlite:///FILE"
+            raise ValueError(text)
         return single_authority(url)
 
     @field_validator("database_url", "redis_url")
@@ -190,12 +220,12 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources, those that win first."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, Environment(settings_cls), TomlConfigSettingsSource(settings_cls)
 
     @field_validator("edge_dns_resolvers")
     @classmethod

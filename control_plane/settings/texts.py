@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 
 from pydantic import ValidationInfo
 
@@ -11,6 +12,7 @@ _SEVERAL_HOSTS = re.compile(
     r"(?P<before>postgres[^:]*://(?:[^@/?]*@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?:/(?P<path>[^?]*))?"
     r"(?:\?(?P<query>.*))?\Z"
 )
+_IN_MEMORY = re.compile(r"sqlite(\+\w+)?://(/:memory:)?\Z")
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,252})\Z")
 
 
@@ -40,6 +42,16 @@ def api_host(host: str) -> str:
         if _HOST_NAME.match(text):
             return text
     raise ValueError(f"{host!r}: give a host's name or IP address, without scheme, port or *")
+
+
+def database_in(directory: Path) -> str:
+    """Return the URL of the SQLite file in a data directory."""
+    return f"sqlite:///{directory / 'cellway.db'}"
+
+
+def in_memory(url: str) -> bool:
+    """Return whether a URL means a SQLite database that has no file."""
+    return _IN_MEMORY.match(url) is not None
 
 
 def single_authority(url: str) -> str:

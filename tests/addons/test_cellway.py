@@ -4,39 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from mitmproxy import exceptions
+from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.io import FlowReader
 from mitmproxy.test import taddons, tflow
 
 from addons.cellway import METADATA_KEY, CellwayRouter
-from tests.addons.mitmdump import mitmdump
+from tests.addons.mitmdump import logging_mitmdump, mitmdump, server_of
+from tests.support.ports import unused_port
 from tests.support.system import System
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        {"cellway_mode": "guess"},
-        {"cellway_server": "localhost"},
-        {"cellway_timeout_ms": 0},
-        {"cellway_token": ""},
-        {"cellway_token": "a b"},
-        {"cellway_token": "\xe4"},
-    ],
-)
-def test_bad_options_are_refused(option: dict[str, Any]) -> None:
-    addon = CellwayRouter()
-    with taddons.context(addon) as context, pytest.raises(exceptions.OptionsError):
-        context.configure(addon, **option)
 
 
 async def test_without_a_server_a_flow_is_refused_not_guessed() -> None:
     addon = CellwayRouter()
-    with taddons.context(addon) as context:
+    with taddons.context(Proxyserver(), addon) as context:
         context.configure(addon, cellway_server="http://127.0.0.1:1")
         flow = tflow.tflow()
         flow.request.headers["Host"] = "gitlab.example.com"
@@ -50,12 +33,12 @@ async def test_without_a_server_a_flow_is_refused_not_guessed() -> None:
 
 async def test_changed_options_leave_no_connection_open() -> None:
     addon = CellwayRouter()
-    with taddons.context(addon) as context:
+    with taddons.context(Proxyserver(), addon) as context:
         context.configure(addon, cellway_server="http://127.0.0.1:1")
         flow = tflow.tflow()
         flow.request.headers["Host"] = "gitlab.example.com"
         await addon.requestheaders(flow.copy())
-        client = addon._client
+        client = addon._api._http
         assert client is not None
         context.configure(addon, cellway_timeout_ms=100)
         await addon.requestheaders(flow.copy())
@@ -108,7 +91,7 @@ def test_real_flows_go_where_envoy_would_send_them(system: System, tmp_path: Pat
             assert edges["cell"] == (cell or edges["cell"])
             assert answer["path"] == edges["path"]
             assert ["host", "gitlab.example.com"] in answer["headers"]
-            assert "x-cellway-cell" not in dict(answer["headers"])
+            assert dict(answer["headers"])["x-cellway-cell"] == answer["cell"]
         assert proxy.get("/a%00b").status_code == 400
     with flows.open("rb") as file:
         recorded = [flow for flow in FlowReader(file).stream() if flow.metadata.get(METADATA_KEY)]
@@ -117,3 +100,56 @@ def test_real_flows_go_where_envoy_would_send_them(system: System, tmp_path: Pat
     assert (decision["cell"], decision["rule"]) == ("cell-3", "user")
     assert decision["trace"][-1][1] == "decided"
     assert by_path["/users/bob"].comment.startswith("cell-3 by user: ")
+
+
+def test_each_decision_is_a_line_of_the_log(system: System, tmp_path: Path) -> None:
+    system.add_cell("cell-9", unused_port())
+    system.claim("cell-9", "route:dark")
+    mode = "reverse:http://127.0.0.1:1"
+    with (
+        logging_mitmdump(mode, tmp_path, *server_of(system)) as running,
+        httpx.Client(base_url=f"http://127.0.0.1:{running.port}", trust_env=False) as proxy,
+        httpx.Client(base_url=f"http://127.0.0.1:{system.edge_port}", trust_env=False) as edge,
+    ):
+        host = {"host": "gitlab.example.com"}
+        proxy.get("/users/bob?private_token=secret", headers=host)
+        port = system.cell_ports["cell-3"]
+        said = f"GET gitlab.example.com/users/bob?… -> cell-3 at 127.0.0.1:{port} by user: "
+        assert said + "username:bob is claimed by cell-3 (" in running.line("/users/bob")
+        answers = [client.get("/dark/x", headers=host) for client in (proxy, edge)]
+        assert [answer.status_code for answer in answers] == [503, 503]
+        assert ["retry-after" in answer.headers for answer in answers] == [False, False]
+        assert "cell-9 can't be reached" in answers[0].json()["title"]
+        assert "-> 503, as cell-9 can't be reached" in running.line("/dark/x")
+        assert proxy.get("/a%00b", headers=host).status_code == 400
+        assert "-> 400: the edge refuses it" in running.line("%00")
+        assert "set keep_host_header=true, connection_strategy=lazy" in running.line(
+            "which it needs"
+        )
+        assert "routes by http://127.0.0.1:" in running.line("routes")
+        log = running.output.read_text()
+        assert "HTTP Request" not in log
+        assert "Traceback" not in log
+
+
+def test_what_the_ruleset_refuses_gets_the_edges_status(system: System, tmp_path: Path) -> None:
+    rule = {"id": "t", "match": {"type": "path", "regexValue": "^/t/(?<t>[^/]+)"}}
+    classify = {"action": "classify", "classify": {"claims": [{"tenant": "${t}"}]}}
+    system.use_ruleset({"name": "refusing", "rules": [rule | classify | {"on_unknown": 429}]})
+    system.in_step()
+    streaming = ("--set", "stream_large_bodies=1k", *server_of(system))
+    with logging_mitmdump("reverse:http://127.0.0.1:1", tmp_path, *streaming) as running:
+        for body in (b"", b"x" * 1000):
+            answers = [
+                httpx.post(f"http://127.0.0.1:{at}/t/nobody", content=body, trust_env=False)
+                for at in (running.port, system.edge_port)
+            ]
+            assert [answer.status_code for answer in answers] == [429, 429]
+            for name in ("content-type", "retry-after"):
+                assert answers[0].headers[name] == answers[1].headers[name]
+        for large in (b"x" * 200_000, iter([b"x" * 200_000])):
+            with pytest.raises((httpx.NetworkError, httpx.RemoteProtocolError)):
+                url = f"http://127.0.0.1:{running.port}/t/large"
+                httpx.post(url, content=large, trust_env=False)
+        assert "-> 429 by t" in running.line("/t/large")
+        assert "Traceback" not in running.output.read_text()

@@ -11,8 +11,8 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import tflow
 
-from addons.cellway import _admitted, _send_to
-from addons.remote import RemoteCell
+from addons.admission import admitted as admitted_flow
+from addons.forwarding import cell_headers, send_to
 from control_plane.routing.admission.admit import HttpVersion, Refused, admit
 from control_plane.routing.model import Request
 from tests.addons.mitmdump import mitmdump
@@ -22,7 +22,6 @@ from tests.support.raw_http2 import Http2Refusal, RawHttp2Connection
 from tests.support.system import System
 
 TIMEOUT_S = 20.0
-CELL = RemoteCell(1, "cell-1", "cell-1.example", None, True, True, 1, ("127.0.0.1:81",), tls=False)
 Answer = RawResponse | Http2Refusal | None
 
 
@@ -158,7 +157,7 @@ def test_http2_cookies_are_joined() -> None:
     flow.request.data.path, flow.request.data.authority = b"/x", b"a"
     flow.request.headers = http.Headers([(b"cookie", b"a=1"), (b"cookie", b"b=2")])
     wanted = admit("GET", b"/x", b"a", [("cookie", b"a=1; b=2")], version=HttpVersion.HTTP_2)
-    assert _admitted(flow) == wanted
+    assert admitted_flow(flow) == wanted
 
 
 def test_a_replayed_flow_is_decided_by_its_host_not_by_its_former_target() -> None:
@@ -167,16 +166,17 @@ def test_a_replayed_flow_is_decided_by_its_host_not_by_its_former_target() -> No
     flow.request.headers = http.Headers([(b"Host", b"a.example")])
     flow.request.data.host, flow.request.data.port = "127.0.0.1", 8080
     flow.is_replay = "request"
-    assert _admitted(flow) == admit("GET", flow.request.data.path, b"a.example", [])
+    assert admitted_flow(flow) == admit("GET", flow.request.data.path, b"a.example", [])
 
 
 def test_an_upstream_proxy_is_asked_for_the_cell() -> None:
     flow = tflow.tflow()
     flow.client_conn.proxy_mode = ProxyMode.parse("upstream:http://proxy.example:3128")
     flow.request.data.authority, flow.request.headers["Host"] = b"a.example", "b.example"
-    admitted = _admitted(flow)
+    admitted = admitted_flow(flow)
     assert isinstance(admitted, Request)
-    _send_to(flow, CELL, admitted)
+    headers = cell_headers(flow, admitted, "cell-1", "asked")
+    send_to(flow, "127.0.0.1:81", admitted.path, headers, tls=False)
     assert flow.request.url == "http://127.0.0.1:81/path"
     assert (flow.request.authority, flow.request.host_header) == ("127.0.0.1:81", "a.example")
 
@@ -184,4 +184,4 @@ def test_an_upstream_proxy_is_asked_for_the_cell() -> None:
 def test_a_method_in_lower_case_is_refused_as_sent() -> None:
     flow = tflow.tflow()
     flow.request.data.method = b"get"
-    assert isinstance(_admitted(flow), Refused)
+    assert isinstance(admitted_flow(flow), Refused)

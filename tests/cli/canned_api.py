@@ -34,6 +34,8 @@ class CannedApi:
                 status, body = answers[self.path]
                 data = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
+                if isinstance(body, dict) and status >= 400:
+                    self.send_header("content-type", "application/problem+json")
                 self.send_header("content-length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

@@ -12,18 +12,24 @@ from control_plane.topology.values.claim import ClaimSpec
 from tests.cli.canned_api import client_of
 from tests.cli.conftest import Rest
 
-TAKEN = b"""{"detail": "taken", "taken": [{"key": "route:a", "owner": "c1"}],
-    "held": [{"key": "route:b", "lease": "L"}]}"""
-WRONG = b"""{"detail": "wrong", "mend": "again",
-    "errors": [{"rule": "r", "field": "f", "message": "m", "mend": "h"}]}"""
+TAKEN = {
+    "detail": "taken",
+    "taken": [{"key": "route:a", "owner": "c1"}],
+    "held": [{"key": "route:b", "lease": "L"}],
+}
+WRONG = {
+    "detail": "wrong",
+    "mend": "again",
+    "errors": [{"rule": "r", "field": "f", "message": "m", "mend": "h"}],
+}
 ANSWERS = {
     "/v1/gateway": (502, b"<h1>Bad Gateway</h1>"),
     "/v1/list": (500, b"[]"),
-    "/v1/late": (504, b'{"detail": "late", "nodes": ["n-1"]}'),
+    "/v1/late": (504, {"detail": "late", "nodes": ["n-1"]}),
     "/v1/held": (409, TAKEN),
     "/v1/wrong": (422, WRONG),
-    "/v1/refused": (409, b'{"detail": "no", "code": "refused"}'),
-    "/v1/denied": (403, b'{"detail": "not you"}'),
+    "/v1/refused": (409, {"detail": "no", "code": "refused"}),
+    "/v1/denied": (403, {"detail": "not you"}),
 }
 
 
@@ -37,15 +43,13 @@ def client() -> Iterator[Client]:
 @pytest.mark.parametrize(
     ("path", "status", "lines"),
     [
-        ("/v1/gateway", Exit.ERROR, ["HTTP 502: <h1>Bad Gateway</h1>"]),
-        ("/v1/list", Exit.ERROR, ["HTTP 500: []"]),
         ("/v1/late", Exit.TIMED_OUT, ["late", "  not there yet: n-1"]),
         (
             "/v1/held",
             Exit.CONFLICT,
             ["taken", "  route:a belongs to c1", "  route:b is in lease L"],
         ),
-        ("/v1/wrong", Exit.ERROR, ["wrong", "  r, f: m (h)", "  again"]),
+        ("/v1/wrong", Exit.USAGE, ["wrong", "  r, f: m (h)", "  again"]),
         ("/v1/refused", Exit.REFUSED, ["no"]),
         ("/v1/denied", Exit.DENIED, ["not you"]),
     ],
@@ -57,6 +61,15 @@ def test_a_problem_is_told_in_lines_with_an_exit_status(
         client.get(path)
     assert raised.value.status is status
     assert str(raised.value).splitlines() == lines
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/gateway", 502), ("/v1/list", 500)])
+def test_what_no_api_of_ours_answers_is_told_as_such(
+    client: Client, path: str, status: int
+) -> None:
+    with pytest.raises(Failure) as raised:
+        client.get(path)
+    assert f"is not cellway's API: it answered {path} with {status}" in str(raised.value)
 
 
 def test_a_name_with_any_characters_is_one_segment_of_a_path() -> None:
@@ -82,6 +95,9 @@ def test_a_list_is_read_page_after_page_up_to_a_limit(
     items, more = client.items("/v1/claims", 9, prefix="page-")
     assert [one["value"] for one in items] == [spec.value for spec in specs]
     assert not more
-    items, more = client.items("/v1/claims", 3, prefix="page-")
-    assert (len(items), more) == (3, True)
+    for limit in (3, 4):
+        items, more = client.items("/v1/claims", limit, prefix="page-")
+        assert (len(items), more) == (limit, True)
+    items, more = client.items("/v1/claims", 5, prefix="page-")
+    assert (len(items), more) == (5, False), "these are all"
     client.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 import typer
 
@@ -19,10 +18,10 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
-    def call(self, method: str, path: str, **asked: Any) -> httpx.Response:
+    def document(self, method: str, path: str, **asked: Any) -> dict[str, Any]:
         params = {name: value for name, value in asked["params"].items() if value is not None}
         self.calls.append({"method": method, "path": path, **asked, "params": params})
-        return httpx.Response(200, json={"revision": 1})
+        return {"revision": 1}
 
 
 def context(**options: Any) -> Context:

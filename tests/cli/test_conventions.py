@@ -55,7 +55,7 @@ READS = [
     (("explain", "/foo"), 0),
     (("changes",), 0),
     (("fleet", "status"), 0),
-    (("envoy", "bootstrap", "--node-id", "edge-7"), 0),
+    (("envoy", "bootstrap", "--node-id", "edge-7", "--xds", "cp:18000"), 0),
 ]
 WRITES = [
     ("cells", "add", "cell-9", "--address", "c.example", "--endpoint", "10.0.0.1:1"),

@@ -11,6 +11,7 @@ import yaml
 
 from control_plane.cli import envoy
 from control_plane.cli.client import Exit, Failure
+from tests.cli.canned_api import CannedApi
 from tests.cli.cellway_command import Cellway
 
 cellway = Cellway("http://127.0.0.1:1")
@@ -118,3 +119,30 @@ def test_an_agent_that_can_t_work_touches_nothing(
         envoy.agent(snapshot_dir=tmp_path, **options)
     assert raised.value.status is Exit.USAGE
     assert list(tmp_path.iterdir()) == []
+
+
+def bootstrap_at(answer: tuple[int, Any]) -> tuple[int, str, str]:
+    with CannedApi({"/v1/fleet": answer}).running() as api:
+        ended = Cellway(api.url)(*BOOTSTRAP)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_a_bootstrap_without_xds_has_the_address_that_the_server_tells_envoys() -> None:
+    told = {"addresses": {"xds": "cp.example:4711", "classifiers": []}}
+    _, stdout, _ = bootstrap_at((200, told))
+    text = json.dumps(xds_cluster(json.loads(stdout))["loadAssignment"])
+    assert '"address": "cp.example", "portValue": 4711' in text
+    silent: list[dict[str, Any]] = [{"addresses": {"xds": None}}, {"revision": 1}]
+    for answer in silent:
+        status, stdout, stderr = bootstrap_at((200, answer))
+        assert (status, stdout) == (Exit.USAGE, "")
+        assert "give --xds HOST:PORT" in stderr
+
+
+def test_loopback_is_assumed_aloud_and_for_a_server_of_this_machine_only() -> None:
+    here = cellway(*BOOTSTRAP)
+    assert "--xds 127.0.0.1:18000 is assumed, for this machine" in " ".join(here.stderr.split())
+    assert '"portValue": 18000' in json.dumps(json.loads(here.stdout))
+    elsewhere = Cellway("http://plane.invalid:1")(*BOOTSTRAP)
+    assert (elsewhere.returncode, elsewhere.stdout) == (Exit.ERROR, "")
+    assert "give --xds HOST:PORT" in elsewhere.stderr

@@ -38,10 +38,16 @@ def test_what_is_wrong_is_said_first() -> None:
         {"cell": "c1", "edges_up": 1, "edges_down": 2, "healthy": 0, "total": 3},
         {"cell": "c2", "edges_up": 3, "edges_down": 0, "healthy": 1, "total": 1},
     ]
+    classifier = {"edges_up": 1, "edges_down": 3, "nodes_down": ["n-2", "n-3"]}
     outdated = node("n-1", outdated="older than 1.40", types=types, state="NACKED")
-    stdout, stderr = status(alarm="most cells are gone", items=[outdated], cells=cells)
-    assert stderr.splitlines() == [
-        "ALARM: most cells are gone",
+    stdout, stderr = status(
+        alarm="most cells are gone", items=[outdated], cells=cells, classifier=classifier
+    )
+    assert " ".join(stderr.split("revision 7")[0].split("OUTDATED")[0].split()) == (
+        "ALARM: most cells are gone ALARM: 3 of 4 nodes that report can't reach a classifier, so "
+        "look-ups fail there: n-2, n-3 and 1 more"
+    )
+    assert stderr.splitlines()[-3:] == [
         "OUTDATED: n-1: older than 1.40",
         "revision 7, 1 nodes",
         "c1: 2 of 3 nodes that report hold no endpoint healthy (0 of 3 endpoints are)",

@@ -32,7 +32,7 @@ def test_yaml_and_json_are_read_alike(tmp_path: Path, name: str) -> None:
         (FILE | {"cells": {"a": {"id": 1}, "b": {"id": 1}}}, "share an id"),
         (FILE | {"cases": FILE["cases"] * 2}, "same name: free, owned"),
         (FILE | {"ruleset": None}, "give --rules"),
-        (FILE | {"ruleset": "nowhere.json"}, "can't be read"),
+        (FILE | {"ruleset": "nowhere.json"}, "nowhere.json is no file"),
         ([], "no file of cases"),
     ],
 )

@@ -115,4 +115,13 @@ def test_labels_of_metrics_can_not_be_chosen_by_strangers(
 ) -> None:
     names = {label for series in exported.values() for labels in series for label in labels}
     allowed = {"state", "type", "tier", "outcome", "rule", "bucket", "cell", "query", "le"}
-    assert names <= allowed | {"cache", "from", "task", "why", "answered", "kind"}
+    assert names <= allowed | {
+        "cache",
+        "from",
+        "task",
+        "why",
+        "answered",
+        "kind",
+        "reason",
+        "holds",
+    }

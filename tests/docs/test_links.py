@@ -12,8 +12,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benc
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
 FOLDERS = "addons|bench|control_plane|deploy|docs|envoy|proto|rulesets|tests"
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]+)`")
-ELSEWHERE = frozenset({"bench/results/latest.json", "envoy/envoy.lock"})
-"""What a benchmark writes, and a file in the data directory of `cellway up`."""
+ELSEWHERE = frozenset({"bench/results/latest.json", "control_plane/_shipped/", "envoy/envoy.lock"})
+"""What a benchmark writes, a folder of the wheel, and a file in the data directory of `cellway up`."""
 
 
 def anchors(page: Path) -> set[str]:

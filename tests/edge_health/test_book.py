@@ -151,3 +151,17 @@ def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     book.hear(second, EdgeHealth({"a": ClusterHealth(1, 0, 1)}), 1)
     book.hear(third, EdgeHealth({"a": ClusterHealth(1, 0, 1), "b": ClusterHealth(1, 0, 1)}), 1)
     assert book.counts["a"].up == 2
+
+
+def test_nodes_that_reach_nothing_of_a_cluster_are_named() -> None:
+    book = Book()
+    for node, health in (
+        ("up", (1, 0, 2)),
+        ("down", (0, 0, 2)),
+        ("new", (0, 1, 1)),
+        ("cut", (0, 0, 1)),
+    ):
+        clusters = {"a": ClusterHealth(*health)}
+        book.hear(book.join("g", node, 0.0), EdgeHealth(clusters), 0.0)
+    assert book.nodes_without("a") == ["cut", "down"]
+    assert book.nodes_without("b") == []

@@ -36,6 +36,7 @@ LEAVES = {
     "control_plane.names": (),
     "control_plane.process": (),
     "control_plane.settings": (),
+    "control_plane.shipped": (),
     "control_plane.routing": ("control_plane.names",),
     "control_plane.xds": ("control_plane.names",),
     "control_plane.edge_health": (),

@@ -10,6 +10,8 @@ from bench.compile import cells_of
 from control_plane.metrics.cells import CellMetrics
 from control_plane.topology.values.cell import CellState
 
+HOLDS = ("up", "down")
+
 
 def test_cells_that_serve_are_shown_and_reports_of_other_names_are_not() -> None:
     registry = CollectorRegistry()
@@ -30,5 +32,8 @@ def test_cells_that_serve_are_shown_and_reports_of_other_names_are_not() -> None
         ("cellway_cell_edges", "cell-1", "up"): 3,
         ("cellway_cell_edges", "cell-1", "down"): 1,
     }
+    metrics.set_reporters(3, (2, 1))
+    holds = [registry.get_sample_value("cellway_classifier_edges", {"holds": one}) for one in HOLDS]
+    assert holds == [2, 1]
     metrics.set_cells([new], {})
     assert registry.get_sample_value("cellway_cell_up", {"cell": "cell-1"}) is None

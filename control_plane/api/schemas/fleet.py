@@ -46,6 +46,23 @@ class CellAtEdges(Document):
     total: int = Field(description="endpoints, summed over those Envoys")
 
 
+class ClassifierAtEdges(Document):
+    """The health of the classifiers at those Envoys that report it."""
+
+    edges_up: int = Field(description="Envoys that can reach a classifier")
+    edges_down: int = Field(description="Envoys that can reach none")
+    healthy: int = Field(description="classifiers that can be reached, summed over those Envoys")
+    total: int = Field(description="classifiers, summed over those Envoys")
+    nodes_down: list[str] = Field(description="ids of the first 20 Envoys that can reach none")
+
+
+class Addresses(Document):
+    """The addresses that Envoys are told by the server that answers; none without its role xds."""
+
+    xds: str | None = Field(description="host:port of gRPC (xDS), for `envoy bootstrap`")
+    classifiers: list[str] = Field(description="host:port of each classifier that they ask")
+
+
 class FleetDocument(Document):
     """All Envoys. ``alarm`` says why the newest revision is not published; null if it is."""
 
@@ -53,6 +70,8 @@ class FleetDocument(Document):
     alarm: str | None
     items: list[NodeDocument]
     cells: list[CellAtEdges]
+    classifier: ClassifierAtEdges
+    addresses: Addresses
 
 
 class Ready(Document):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,27 @@ from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.settings import settings_of
 from control_plane.process.private_files import only_private_files
 from control_plane.settings import Settings
-from control_plane.topology import Reject, Topology
+from control_plane.topology import MigrationsPending, Reject, Topology
 from control_plane.topology.maintenance import backup
 from control_plane.topology.maintenance import restore as restoring
-from control_plane.topology.storage import spellings
+from control_plane.topology.storage import dialect_of, spellings
 from control_plane.topology.storage.engines import migrate as migrate_schema
 from control_plane.topology.storage.engines import pending_migrations
 from control_plane.topology.storage.first_start import refuse_anew
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.store import Store
-from control_plane.topology.values.errors import AlreadyExists, NotFound, Refused, TopologyError
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    DatabaseFailed,
+    Invalid,
+    NotFound,
+    Refused,
+    TopologyError,
+    Unavailable,
+)
 
 _STATUS: dict[type[TopologyError], Exit] = {
+    Invalid: Exit.USAGE,
     NotFound: Exit.NOT_FOUND,
     AlreadyExists: Exit.CONFLICT,
     Refused: Exit.REFUSED,
@@ -33,18 +42,38 @@ _STATUS: dict[type[TopologyError], Exit] = {
 
 
 @contextlib.contextmanager
-def topology_failures() -> Iterator[None]:
-    """Raise the topology's errors as failures of a command, in their own words."""
+def topology_failures(url: str | None = None) -> Iterator[None]:
+    """Raise the topology's errors as failures of a command, in their own words.
+
+    Args:
+        url: the database, which is named where it is what has failed.
+    """
     try:
         yield
     except TopologyError as error:
-        statuses = [status for kind, status in _STATUS.items() if isinstance(error, kind)]
-        raise Failure(str(error), *statuses[:1]) from error
+        raise failure_of(error, url) from error
 
 
-def url_of(database_url: str | None) -> str:
-    """Return the database that an option names, or if it is None, the settings."""
-    return settings_of(database_url=database_url).database_url
+def failure_of(error: TopologyError, url: str | None) -> Failure:
+    """Return an error of the topology as a failure."""
+    text = " ".join(str(error).split())
+    if url is not None and isinstance(error, DatabaseFailed | MigrationsPending | Unavailable):
+        text += f"; the database is {without_password(url)} (--database-url, CELLWAY_DATABASE_URL)"
+    statuses = [status for kind, status in _STATUS.items() if isinstance(error, kind)]
+    return Failure(text, *statuses[:1])
+
+
+def url_of(data_dir: Path | None, database_url: str | None) -> str:
+    """Return the database that options name, or if they are None, the settings."""
+    return settings_of(data_dir=data_dir, database_url=database_url).database_url
+
+
+def state_of(settings: Settings, missing: Sequence[str]) -> str:
+    """Return what a database lacks: the migrations that are missing, or all of it."""
+    with contextlib.closing(_store(settings)) as store:
+        if not dialect_of(store.engine).exists():
+            return f"there is no database {without_password(settings.database_url)}"
+    return f"not migrated: {', '.join(missing)}"
 
 
 def without_password(url: str) -> str:
@@ -55,7 +84,7 @@ def without_password(url: str) -> str:
 def migrate(settings: Settings) -> tuple[str, ...]:
     """Bring a schema up to date; return the migrations that were missing."""
     with (
-        topology_failures(),
+        topology_failures(settings.database_url),
         only_private_files(),
         contextlib.closing(_store(settings)) as store,
     ):
@@ -68,7 +97,7 @@ def migrate(settings: Settings) -> tuple[str, ...]:
 
 def missing_migrations(settings: Settings) -> tuple[str, ...]:
     """Return the migrations that a schema lacks; all of them if there is no database yet."""
-    with topology_failures(), contextlib.closing(_store(settings)) as store:
+    with topology_failures(settings.database_url), contextlib.closing(_store(settings)) as store:
         if not settings.new_database:
             refuse_anew(store)
         return pending_migrations(store.engine)
@@ -80,27 +109,32 @@ def _store(settings: Settings) -> Store:
 
 def stale_claims(url: str) -> list[dict[str, Any]]:
     """Return the claims that no look-up finds (see `storage.spellings`)."""
-    with topology_failures(), contextlib.closing(Store(url)) as store, store.read() as connection:
+    with (
+        topology_failures(url),
+        contextlib.closing(Store(url)) as store,
+        store.read() as connection,
+    ):
         return [claim.as_dict() for claim in spellings.stale_claims(connection)]
 
 
 def back_up(url: str, target: Path) -> int:
     """Copy a SQLite database; return the revision that the copy holds."""
-    with topology_failures(), only_private_files():
+    with topology_failures(url), only_private_files():
         return backup.back_up(url, target)
 
 
 def restore(url: str, file: Path) -> int:
     """Put a copy in the place of a SQLite database; return the revision that it goes on from."""
-    with topology_failures(), only_private_files():
+    with topology_failures(url), only_private_files():
         return restoring.restore(url, file)
 
 
 def advance(url: str, above: int) -> int:
     """Take a revision above another, and return it."""
-    with topology_failures(), contextlib.closing(Store(url)) as store:
+    with topology_failures(url), contextlib.closing(Store(url)) as store:
         if pending := pending_migrations(store.engine):
-            raise Failure(f"not migrated: {', '.join(pending)}; run cellway db migrate")
+            shown = without_password(url)
+            raise Failure(f"{shown} lacks {', '.join(pending)}; run cellway db migrate")
         return backup.advance(store, above)
 
 
@@ -113,12 +147,12 @@ def importing(
     It takes the lines and the number of the first one, and answers as ``POST /v1/claims/import``
     does.
     """
-    with topology_failures():
+    with topology_failures(url):
         topology = Topology.open(url, migrate_first=False)
 
     def claim(lines: list[str], first: int) -> dict[str, Any]:
         rejects: list[Reject] = []
-        with topology_failures():
+        with topology_failures(url):
             done = topology.bulk.import_(
                 lines,
                 actor=actor,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from control_plane.cli.client import Failure
+from control_plane.cli.ending import failure_of_system
 from control_plane.foreign_text import log_to_stderr
 from control_plane.process.event_loop import run_loop
 from control_plane.process.private_files import only_private_files
@@ -22,7 +22,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         with only_private_files():
             run_loop(main)
     except OSError as error:
-        raise Failure(error.strerror or str(error)) from error
+        raise failure_of_system(error) from error
 
 
 def start_logging() -> None:

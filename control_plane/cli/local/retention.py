@@ -25,9 +25,9 @@ def prune(settings: Settings, *, dry_run: bool) -> tuple[int, int]:
     Raises:
         Failure: the archive can't be written.
     """
-    with topology_failures():
+    with topology_failures(settings.database_url):
         topology = Topology.open(settings.database_url, migrate_first=False)
-    with contextlib.closing(topology), topology_failures():
+    with contextlib.closing(topology), topology_failures(settings.database_url):
         if dry_run:
             return changes_kept(settings).prunable(topology)
         try:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 from control_plane.cli.client import Exit, Failure
+from control_plane.cli.local.database import failure_of
 from control_plane.cli.local.process import run, start_logging
 from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
@@ -21,7 +22,7 @@ from control_plane.process.unix_socket import socket_in
 from control_plane.server import Running, VitalTaskEnded, running, serve
 from control_plane.server.local_edge import LocalEdge, NoEdge, drain, only_one, refused
 from control_plane.settings import BadSetting, Settings, TokenNeeded
-from control_plane.topology.values.errors import Refused, TopologyError
+from control_plane.topology.values.errors import TopologyError
 
 LOCAL_NODE = "local"
 """The node id of this machine's Envoy."""
@@ -36,7 +37,7 @@ def serve_here(settings: Settings) -> None:
         Failure: it can't start or go on; the message says why.
     """
     start_logging()
-    with _failures_of_command():
+    with failures_of_command(settings):
         run(serve(settings, messages.print))
 
 
@@ -47,12 +48,12 @@ def up_here(settings: Settings) -> None:
         Failure: it can't start, or its Envoy has ended; the message says why.
     """
     start_logging()
-    with _failures_of_command():
+    with failures_of_command(settings):
         run(_up(settings))
 
 
 @contextlib.contextmanager
-def _failures_of_command() -> Iterator[None]:
+def failures_of_command(settings: Settings | None = None) -> Iterator[None]:
     """Raise what keeps the system from starting, or ends it, as failures of a command."""
     try:
         yield
@@ -60,9 +61,10 @@ def _failures_of_command() -> Iterator[None]:
         raise Failure(f"the configuration is wrong\n  {error}", Exit.USAGE) from error
     except TokenNeeded as error:
         raise Failure(str(error), Exit.REFUSED) from error
-    except Refused as error:
-        raise Failure(str(error), Exit.REFUSED) from error
-    except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge, TopologyError, VitalTaskEnded) as error:
+    except TopologyError as error:
+        url = None if settings is None else settings.database_url
+        raise failure_of(error, url) from error
+    except (AdminSilent, EnvoyEnded, EnvoyLeft, NoEdge, VitalTaskEnded) as error:
         raise Failure(str(error)) from error
 
 

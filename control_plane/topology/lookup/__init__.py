@@ -13,7 +13,6 @@ from sqlalchemy import Engine
 
 from control_plane.topology.lookup.batched import BatchedLookup, TooManyLookups
 from control_plane.topology.lookup.interface import ClaimLookup
-from control_plane.topology.lookup.postgresql import PostgresqlLookup
 from control_plane.topology.lookup.seen import Epochs, FeedPosition, Seen
 from control_plane.topology.lookup.sqlite import SqliteLookup
 from control_plane.topology.storage.dialect import dialect_of
@@ -32,7 +31,12 @@ __all__ = [
 
 def open_lookup(engine: Engine) -> ClaimLookup:
     """Open a look-up on the database of an engine; the caller closes it."""
-    return SqliteLookup(engine) if dialect_of(engine).embedded else PostgresqlLookup(engine)
+    if dialect_of(engine).embedded:
+        return SqliteLookup(engine)
+    # psycopg is an extra, and this imports it.
+    from control_plane.topology.lookup.postgresql import PostgresqlLookup
+
+    return PostgresqlLookup(engine)
 
 
 def open_batched_lookup(engine: Engine) -> BatchedLookup | None:

@@ -7,12 +7,13 @@ import contextlib
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any, LiteralString
-
-import psycopg
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from control_plane.topology.storage import is_elsewhere, translated_errors
 from control_plane.topology.values import TopologyError, Unavailable
+
+if TYPE_CHECKING:
+    import psycopg
 
 LOOKUP_S = 1.0
 """How long it may take to connect, or to get an answer. The edge has long given up by then."""
@@ -47,13 +48,19 @@ class AsyncConnection:
         if self._connection is not None and is_elsewhere(self._connection):
             await self.close()
         if self._connection is None:
-            arguments, options = self._target
-            options = options | {"autocommit": True}
-            with translated_errors:
-                async with asyncio.timeout(LOOKUP_S):
-                    self._connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+            self._connection = await self._connect()
             self.database = await self._database_name()
         return await self._rows(sql, params)
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        # psycopg is an extra: without it this module is imported, but nothing connects.
+        from psycopg import AsyncConnection as Connection
+
+        arguments, options = self._target
+        options = options | {"autocommit": True}
+        with translated_errors:
+            async with asyncio.timeout(LOOKUP_S):
+                return await Connection.connect(*arguments, **options)
 
     async def _database_name(self) -> str:
         """Return the name; "" on a hot standby, which may be behind what others have seen."""

@@ -22,10 +22,10 @@ from contextlib import ContextDecorator
 from pathlib import Path
 from types import TracebackType
 
-import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from control_plane.topology.storage import psycopg_errors as psycopg
 from control_plane.topology.storage.trouble_codes import (
     Kind,
     kind_of_sqlite_code,

@@ -14,7 +14,6 @@ from sqlalchemy.exc import ArgumentError
 
 from control_plane.topology.storage.dialect import Dialect, dialect_of
 from control_plane.topology.storage.driver_errors import translated_errors
-from control_plane.topology.storage.postgresql import PostgresqlDialect
 from control_plane.topology.storage.sqlite import SqliteDialect
 from control_plane.topology.values.errors import Invalid, Problem, Refused
 
@@ -34,11 +33,21 @@ def dialect_for(url: str) -> Dialect:
     """Return the dialect of the database at a URL.
 
     Raises:
-        Invalid: neither SQLite nor PostgreSQL.
+        Invalid: neither SQLite nor PostgreSQL, or PostgreSQL without its driver.
     """
     parsed = parse_url(url)
-    embedded = parsed.get_backend_name() == "sqlite"
-    return SqliteDialect(parsed) if embedded else PostgresqlDialect(parsed)
+    return SqliteDialect(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+
+
+def _postgresql(url: URL) -> Dialect:
+    # psycopg is an extra: a control plane on SQLite does without.
+    try:
+        from control_plane.topology.storage.postgresql import PostgresqlDialect
+    except ImportError as error:
+        hint = 'pip install "cellway[postgresql]"'
+        what = f"the driver of PostgreSQL can't be used: {error}"
+        raise Invalid(Problem("database_url", what, hint)) from error
+    return PostgresqlDialect(url)
 
 
 def parse_url(url: str) -> URL:

@@ -28,17 +28,15 @@ from control_plane.topology.storage.dialect import CountAndRows, Dialect, SqlAnd
 from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.file_lock import FileLock
 from control_plane.topology.storage.libpq_pipeline import Prepared
+from control_plane.topology.storage.server_messages import CHANNEL
 from control_plane.topology.values.errors import ReadOnly
 
 READERS = 10
 """Connections for reads, at most, per process; one more writes."""
 TRIES = 6
-CHANNEL = "cellway_revision"
-"""The NOTIFY channel. A notification carries a revision, and is a hint only."""
 ROWS_PER_INSERT = 100
 _PREPARED = "cellway_prepared"
 """The key of the `Prepared` in the info of the writer's connection."""
-_WRITABLE = frozenset({"read-write", "primary"})
 _MIGRATION_LOCK = 0x63656C6C776179
 """The advisory lock for migrations: of several processes that start at once, one migrates."""
 
@@ -163,22 +161,6 @@ class PostgresqlDialect(Dialect):
     def lock_migrations(self, connection: Connection) -> None:
         lock = text("SELECT pg_advisory_xact_lock(:lock)")
         connection.execute(lock, {"lock": _MIGRATION_LOCK})
-
-
-def is_elsewhere(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Return whether a connection that is to write has come to be on a server that takes no writes.
-
-    It matters to reads, too: that server no longer hears of new commits. The server tells its state
-    unasked, so this asks nothing (PostgreSQL 14 and newer). It is True only where
-    ``target_session_attrs`` is ``read-write`` or ``primary``, so that a new connection can find
-    another server.
-    """
-    if connection.closed:
-        return False
-    told = connection.info.parameter_status
-    if "on" not in {told("in_hot_standby"), told("default_transaction_read_only")}:
-        return False
-    return connection.info.get_parameters().get("target_session_attrs") in _WRITABLE
 
 
 def _set_up_writer(connection: Any, entry: ConnectionPoolEntry) -> None:

@@ -77,7 +77,9 @@ while killed:
     before = schema_revision(store.engine)
     with store.read() as connection:
         (value,) = connection.execute(text("SELECT value FROM claims")).one()
-    assert (before, value) in {("0024", "a@b.example."), ("0025", "a@b.example")}, (before, value)
+    # All migrations are one transaction: none of them is done, or all are.
+    untouched = before == "0024" and value == "a@b.example."
+    assert untouched or (before > "0025" and value == "a@b.example"), (before, value)
     migrate(store.engine)
     with store.read() as connection:
         assert connection.execute(text("SELECT value FROM claims")).all() == [("a@b.example",)]
