@@ -24,9 +24,11 @@ def shipped_folders() -> dict[str, str]:
     return {".".join(("control_plane", "_shipped", *path.parts)): str(path) for path in folders}
 
 
+DATA = ("py.typed", "*.pyi", "*.mako", "*.css", "*.html", "*.js", "*.txt", "LICENSE", "NOTICE")
+"""What packages of ours read beside modules, or must be handed on with what they hold."""
 package_dir = shipped_folders()
 setup(
     packages=[*find_namespace_packages(include=["control_plane*"]), *package_dir],
     package_dir=package_dir,
-    package_data={"": ["py.typed", "*.pyi", "*.mako"]} | {name: ["*.*"] for name in package_dir},
+    package_data={"": list(DATA)} | {name: ["*.*"] for name in package_dir},
 )

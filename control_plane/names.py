@@ -133,14 +133,17 @@ def cell_cluster(cell: str) -> str:
     return f"{CELL_CLUSTERS}{cell}"
 
 
-def refusal(code: int) -> str:
-    """Return the value of `CELL_HEADER` for a refusal with this status.
+def refusal(code: int, reason: str = "") -> str:
+    """Return the value of `CELL_HEADER` for a refusal with this status, for example ``!404``.
 
-    No cell's name has a "!" in it.
+    No cell's name has a "!" in it. A reason follows where the status alone would not tell it:
+    ``!503:cell-down``.
     """
-    return f"!{code}"
+    return f"!{code}:{reason}" if reason else f"!{code}"
 
 
+TOLD_REASONS = ("cell-down",)
+"""The reasons that the classifier adds to a refusal."""
 MAX_PARTS = 256 << 10
 """Bytes of a protobuf message that can be tags and lengths. To read a message holds the event loop,
 and its bytes alone don't say how long: 2 MiB can be a text or a million empty records, which take

@@ -147,6 +147,8 @@ local function route_without_classifier(handle, spec, entry, now)
   if spec.second_try then
     headers:add("x-envoy-auth-failure-mode-allowed", "true")
     handle:clearRouteCache()
+  elseif SHOW_TIER then
+    headers:add("x-cellway-tier", "classifier") -- whose answer is missing
   end
 end
 

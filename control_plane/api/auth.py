@@ -15,8 +15,9 @@ ROLE_KEY = "x-cellway-scope"
 """The member of an operation's OpenAPI description that names the scope."""
 CALLER = "cellway.caller"
 """The key of the ASGI scope under which the middleware leaves the caller."""
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""Probes send no token. Other methods than GET and HEAD need one on these paths too."""
+_PROBES = frozenset({"/healthz", "/readyz"})
+OPEN_PATHS = _PROBES | {"/docs", "/openapi.json"}
+"""Paths that need no token for GET and HEAD, beside the files of the page ``/docs``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,19 @@ class Caller:
     scope: Scope
 
 
+def is_probe(scope: Mapping[str, Any]) -> bool:
+    """Return whether a request is a probe, which sends no token."""
+    return scope["path"] in _PROBES and scope["method"] in {"GET", "HEAD"}
+
+
 def is_open(scope: Mapping[str, Any]) -> bool:
-    """Return whether a request is a probe, for which nobody needs to say who they are."""
-    return scope["path"] in OPEN_PATHS and scope["method"] in {"GET", "HEAD"}
+    """Return whether nobody needs to say who they are: for probes and for the API's description.
+
+    Other methods than GET and HEAD need a token on these paths too.
+    """
+    path: str = scope["path"]
+    is_read = scope["method"] in {"GET", "HEAD"}
+    return is_read and (path in OPEN_PATHS or path.startswith("/docs/"))
 
 
 def needs(scope: Scope) -> dict[str, Any]:
@@ -43,6 +54,8 @@ def needs(scope: Scope) -> dict[str, Any]:
 VIEWER = needs(Scope.VIEWER)
 OPERATOR = needs(Scope.OPERATOR)
 ADMIN = needs(Scope.ADMIN)
+PROBE: dict[str, Any] = {"security": []}
+"""The ``openapi_extra`` of an operation that needs no token."""
 
 
 async def check_scope(request: Request) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from control_plane.api.app import create_app
+from control_plane.api.routes import classify
 from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet
 
@@ -21,6 +22,8 @@ def description() -> str:
         topology = Topology.open(f"sqlite:///{Path(directory) / 'empty.db'}")
         try:
             app = create_app(topology, Fleet(), metrics=_no_metrics, alarm=lambda: None)
+            # Servers have a gateway, and with it this operation.
+            app.include_router(classify.router)
             return json.dumps(app.openapi(), indent=1, sort_keys=True) + "\n"
         finally:
             topology.close()

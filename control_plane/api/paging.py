@@ -26,7 +26,13 @@ from pydantic.json_schema import SkipJsonSchema
 from control_plane.api.problem import ProblemError
 
 MAX_CURSOR_CHARS = 4096
-Cursor = Annotated[str | SkipJsonSchema[None], Query(max_length=MAX_CURSOR_CHARS)]
+Cursor = Annotated[
+    str | SkipJsonSchema[None],
+    Query(
+        max_length=MAX_CURSOR_CHARS,
+        description="where the page begins: what the page before says; without it, the first",
+    ),
+]
 """A query parameter for a cursor."""
 
 

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from control_plane.api.allowed_methods import allowed_methods
 from control_plane.routing.rules.lint import Finding
 from control_plane.routing.rules.problems import RulesetError
 from control_plane.topology.values.errors import (
@@ -85,9 +86,9 @@ def problem(status: int, detail: str, **members: Any) -> JSONResponse:
         members: Further members, for example ``code``, which names the kind of error for programs.
     """
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
-    return JSONResponse(
-        {**body, "detail": detail, **members}, status_code=status, media_type=MEDIA_TYPE
-    )
+    # After a fault of ours the server closes the connection: nobody can know what else is wrong.
+    headers = {"connection": "close"} if status == 500 else None
+    return JSONResponse({**body, "detail": detail, **members}, status, headers, MEDIA_TYPE)
 
 
 def findings_problem(findings: list[Finding]) -> ProblemError:
@@ -198,10 +199,25 @@ async def _on_bug(_: Request, error: Exception) -> JSONResponse:
     return problem(500, f"a bug of ours: {type(error).__name__}", code="internal")
 
 
-async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
-    response = problem(error.status_code, str(error.detail))
-    response.headers.update(error.headers or {})
-    return response
+async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    """Say more than the framework does of a path, a method or a body that it refuses."""
+    path, method = request.url.path[:100], request.method[:20]
+    if error.status_code == 405:
+        methods = allowed_methods(request.app.router.routes, request.scope)
+        detail = f"{path!r} does not take {method}: send {' or '.join(methods)}"
+        answer = problem(405, detail, code="method-not-allowed")
+        answer.headers["allow"] = ", ".join(methods)
+        return answer
+    if error.status_code == 404:
+        detail = f"there is nothing at {path!r}; /docs and /openapi.json list what there is"
+        return problem(404, detail, code="not-found")
+    if error.status_code == 400:
+        reason = f": {error.__cause__}" if error.__cause__ else ""
+        detail = f"the body can't be read as JSON in UTF-8{reason}"
+        return problem(400, detail, code="malformed-json")
+    answer = problem(error.status_code, str(error.detail), code="http")
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 _HANDLERS: Mapping[type[Exception], Callable[[Request, Any], Awaitable[JSONResponse]]] = (

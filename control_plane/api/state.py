@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI, Request
 from control_plane.api.auth import CALLER, Caller
 from control_plane.api.background import OperationRunner
 from control_plane.api.callers import Admission, Callers
+from control_plane.api.fleet_wait import FleetWait
 from control_plane.api.middleware.asgi import header
 from control_plane.api.slots import Slots
 from control_plane.edge_health.book import Book
@@ -37,6 +38,7 @@ class ApiState:
 
     topology: Topology
     fleet: Fleet
+    fleet_wait: FleetWait
     edges: Book
     metrics: Callable[[], Awaitable[bytes]]
     """Returns the metrics in Prometheus' text format."""

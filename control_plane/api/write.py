@@ -1,7 +1,8 @@
 """The parameters that every write has, and the answer to a write.
 
 The answer names the revision of the write and the new ETag. With ``?wait=fleet`` it comes once the
-fleet runs that revision, or as 504 with the nodes that don't.
+fleet runs that revision, and says how many Envoys were waited for; or as an error that names those
+that don't run it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from pydantic.json_schema import SkipJsonSchema
 
 from control_plane.api.auth import actor_of
 from control_plane.api.callers import Admission
+from control_plane.api.fleet_wait import FleetWait, Standing
 from control_plane.api.problem import ProblemError
 from control_plane.api.state import admission_of, caller_of, state_of
 from control_plane.names import MAX_IDEMPOTENCY_KEY_CHARS, REVISION_HEADER
 from control_plane.topology.values.change import Written
-from control_plane.xds.fleet.fleet import Fleet
 
 MAX_WAIT_S = 300.0
 MAX_CHANGES = 2000
 """How many changes the answer to a dry run lists."""
 ANY_VERSION = -1
 """The expected version of ``If-Match: *``."""
+ACTIVE = "-active"
+"""What an ETag of the active version of a ruleset ends with."""
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?\Z")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
@@ -59,7 +62,7 @@ class RequestedWrite:
     timeout_s: float
     expected: int | None
     """The version of If-Match; None without it, `ANY_VERSION` for ``*``."""
-    fleet: Fleet
+    fleet: FleetWait
     admission: Admission
 
     def need_match(self) -> int | None:
@@ -89,7 +92,7 @@ class RequestedWrite:
             etag: The version of what was written; None if it has none.
 
         Raises:
-            ProblemError: (504) The write is committed, but the fleet does not run it in time.
+            ProblemError: (502, 504) The write is committed, but the fleet does not run it.
                 (401) It is committed, and the caller's token has lost its worth meanwhile.
         """
         headers = {REVISION_HEADER: str(written.revision)}
@@ -101,10 +104,10 @@ class RequestedWrite:
             document |= {"dry_run": True, "changes": changes}
             status = 200
         elif self.wait:
-            await self._wait_for_fleet(written.revision)
+            document["fleet"] = (await self._wait_for_fleet(written.revision)).as_dict()
         return JSONResponse(document, status_code=status, headers=headers)
 
-    async def _wait_for_fleet(self, revision: int) -> None:
+    async def _wait_for_fleet(self, revision: int) -> Standing:
         waiting = asyncio.create_task(self.fleet.wait(revision, self.timeout_s))
         ended = asyncio.create_task(self.admission.ended())
         try:
@@ -112,23 +115,32 @@ class RequestedWrite:
             if not waiting.done():
                 detail = f"committed as revision {revision}; meanwhile your token lost its worth"
                 raise ProblemError(401, detail, code="unauthenticated", revision=revision)
-            lagging = await waiting
+            return await waiting
         finally:
             waiting.cancel()
             ended.cancel()
-        if lagging:
-            detail = f"committed as revision {revision}, but not all of the fleet runs it"
-            raise ProblemError(
-                504, detail, code="fleet-lags", revision=revision, nodes=list(lagging)
-            )
 
 
 DryRun = Annotated[bool, Query(description="tell what would change; keep nothing")]
-Force = Annotated[bool, Query(description="override a guard")]
-Wait = Annotated[Literal["fleet"] | SkipJsonSchema[None], Query(description="answer when done")]
-Timeout = Annotated[str, Query(max_length=16, json_schema_extra={"pattern": "^[1-9][0-9]?(ms|s)$"})]
+Force = Annotated[bool, Query(description="override the guards of a cell's life")]
+Wait = Annotated[
+    Literal["fleet"] | SkipJsonSchema[None],
+    Query(description="answer once the fleet runs it, or 504 after timeout"),
+]
+Timeout = Annotated[
+    str,
+    Query(
+        max_length=16,
+        description="how long to wait at most, for example 500ms, 5s or 1m",
+        json_schema_extra={"pattern": "^[1-9][0-9]?(ms|s)$"},
+    ),
+]
 IfMatch = Annotated[
-    str | SkipJsonSchema[None], Header(json_schema_extra={"pattern": r'^(\*|(W/)?"[0-9]{1,18}")$'})
+    str | SkipJsonSchema[None],
+    Header(
+        description="the ETag of what is to be changed; if it was changed since, 412",
+        json_schema_extra={"pattern": r'^(\*|(W/)?"[0-9]{1,18}(-active)?")$'},
+    ),
 ]
 ActorName = Annotated[
     str | SkipJsonSchema[None],
@@ -162,7 +174,7 @@ async def _write_options(
         wait is not None,
         seconds(timeout),
         None if if_match is None else _version(if_match),
-        state.fleet,
+        state.fleet_wait,
         admission_of(request),
     )
     # The slot is taken before anything is written, and given back after the response.
@@ -173,12 +185,14 @@ async def _write_options(
 
 def _version(if_match: str) -> int:
     """Return the version that If-Match names, `ANY_VERSION` for ``*``."""
-    text = if_match.strip().removeprefix("W/").strip('"')
+    # A ruleset's ETag also says whether the version is active, which no write depends on.
+    text = if_match.strip().removeprefix("W/").strip('"').removesuffix(ACTIVE)
     if text == "*":
         return ANY_VERSION
     if text.isascii() and text.isdigit() and len(text) < 19:
         return int(text)
-    raise ProblemError(412, f"If-Match {if_match!r} is no ETag of ours", code="stale-version")
+    detail = f"If-Match {if_match!r} is no ETag of ours: send the one that you read, or *"
+    raise ProblemError(412, detail, code="stale-version")
 
 
 WriteOptions = Annotated[RequestedWrite, Depends(_write_options)]

@@ -11,6 +11,7 @@ from control_plane.names import (
     CELL_HEADER,
     RULE_HEADER,
     TIER_HEADER,
+    TOLD_REASONS,
     refusal,
 )
 from control_plane.routing.model import Decision, Status, ToCell
@@ -38,7 +39,8 @@ def answer_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
     if isinstance(outcome, ToCell):
         cell = outcome.cell
     elif isinstance(outcome, Status):
-        cell = refusal(outcome.code)
+        # Other reasons are not told, so that an Envoy with older routes knows these answers too.
+        cell = refusal(outcome.code, outcome.reason if outcome.reason in TOLD_REASONS else "")
     else:
         names, weights = zip(*outcome.choices, strict=True)
         cell = random.choices(names, weights)[0]  # noqa: S311 - balances load, guards nothing
@@ -49,7 +51,7 @@ class AnswerEncoder:
     """Encodes answers as whole HTTP responses, and keeps the heads that it has encoded."""
 
     def __init__(self) -> None:
-        self._heads: dict[tuple[str | int, str | None, bool], bytes] = {}
+        self._heads: dict[tuple[str, str | None, bool], bytes] = {}
 
     def response(self, verdict: Verdict, *, cache: bool) -> bytes:
         """Return the response to a question.
@@ -63,7 +65,8 @@ class AnswerEncoder:
         if isinstance(outcome, ToCell):
             head = self._head((outcome.cell, decision.rule, cache), decision)
         elif isinstance(outcome, Status):
-            head = self._head((outcome.code, decision.rule, cache), decision)
+            told = outcome.reason if outcome.reason in TOLD_REASONS else ""
+            head = self._head((f"!{outcome.code}{told}", decision.rule, cache), decision)
         else:
             # A weighted choice: if the edge kept the answer, all requests would go to one cell.
             return _ENCODERS[cache](decision) + b"\r\n\r\n"
@@ -71,7 +74,7 @@ class AnswerEncoder:
             return head + b" " + cache_terms(verdict)
         return head + _CACHE_LINE + cache_terms(verdict)
 
-    def _head(self, key: tuple[str | int, str | None, bool], decision: Decision) -> bytes:
+    def _head(self, key: tuple[str, str | None, bool], decision: Decision) -> bytes:
         head = self._heads.get(key)
         if head is None:
             head = _ENCODERS[key[2]](decision)

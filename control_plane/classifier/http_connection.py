@@ -38,6 +38,7 @@ from control_plane.classifier.answerer import Answerer, forbidden, unable
 from control_plane.classifier.authentication import NO_EDGE, Authentication
 from control_plane.classifier.cache.tiered import CachedLookup
 from control_plane.classifier.connections import Connection, Connections, Peer
+from control_plane.process.http_faults import TLS_HANDSHAKE, fault_of, problem_response
 from control_plane.routing.model import Request
 
 log = logging.getLogger(__name__)
@@ -75,9 +76,12 @@ _NAMES: dict[bytes, str] = {SECRET_HEADER: ""}
 
 The name of the secret's header stands for none, so that the others need no further comparison.
 """
-_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_TOO_LARGE = b"HTTP/1.1 431 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_TOO_MANY = b"HTTP/1.1 429 Too Many\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_LARGE = problem_response(
+    431, f"a question is larger than {MAX_REQUEST_BYTES} bytes: send fewer headers", "too-large"
+)
+_TOO_MANY = problem_response(
+    429, f"{MAX_PIPELINED} questions came at once: read answers first", "pipelined"
+)
 _FORBIDDEN = forbidden(NO_EDGE)
 _FAILED = unable("the classifier failed")
 
@@ -162,8 +166,8 @@ class HttpConnection(Connection):
         except httptools.HttpParserUpgrade:
             # The question itself is answered, but nothing is upgraded here.
             self._close_after_answers()
-        except httptools.HttpParserError:
-            self._refuse(_BAD_REQUEST)
+        except httptools.HttpParserError as error:
+            self._refuse(problem_response(400, fault_of(data, error), "malformed"))
         if self._received > MAX_REQUEST_BYTES:
             self._refuse(_TOO_LARGE)
 
@@ -177,6 +181,9 @@ class HttpConnection(Connection):
         if data.startswith(b"GET /") and b" HTTP/1.1\r\n" in data and data.isascii():
             return data
         if b"\n" not in data:
+            if data.startswith(TLS_HANDSHAKE):
+                # It may never have a line's end, and somebody waits to be told.
+                return data
             self._start = data
             return b""
         line = _LINE.match(data)

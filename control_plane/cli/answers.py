@@ -25,7 +25,12 @@ _BY_STATUS = {
     428: Exit.CONFLICT,
     504: Exit.TIMED_OUT,
 }
-_BY_CODE = {"refused": Exit.REFUSED, "invalid-ruleset": Exit.ERROR}
+_BY_CODE = {
+    "refused": Exit.REFUSED,
+    "fleet-refused": Exit.REFUSED,
+    "not-published": Exit.REFUSED,
+    "invalid-ruleset": Exit.ERROR,
+}
 """The exit statuses of some codes, which count more than those of their HTTP statuses."""
 MAX_SHOWN = 20
 """How many of the things that are wrong are shown; the API lists up to 100."""
@@ -85,7 +90,10 @@ def failure_of(response: httpx.Response) -> Failure:
         lines.append(f"  {where}: {error['message']}{hint}")
     lines += [f"  {one['key']} belongs to {one['owner']}" for one in _objects(problem, "taken")]
     lines += [f"  {one['key']} is in lease {one['lease']}" for one in _objects(problem, "held")]
-    lines += [f"  not there yet: {node}" for node in problem.get("nodes", [])]
+    refusals = _objects(problem, "refused")
+    late = [node for node in problem.get("nodes", []) if node not in {n["node"] for n in refusals}]
+    lines += [f"  not there yet: {node}" for node in late]
+    lines += [f"  {one['node']} refuses it: {one['error']}" for one in refusals]
     if len(lines) > MAX_SHOWN:
         lines[MAX_SHOWN:] = [f"  … and {len(lines) - MAX_SHOWN} more"]
     if problem.get("mend"):

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from control_plane.cli.client import Client, ClientTls, Exit, Failure
-from control_plane.cli.output import Format, show
+from control_plane.cli.output import Format, messages, show
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class Context:
             params |= {"wait": "fleet", "timeout": self.timeout}
         headers = {} if if_match is None else {"if-match": if_match}
         answer = self.client.document(method, path, body=body, params=params, headers=headers)
+        if answer.get("fleet"):
+            summary = f"revision {answer['revision']}: {answer['fleet']['summary']}"
+            messages.print(summary, markup=False)
         return cast("dict[str, Any]", answer)
 
     def confirm(self, question: str) -> None:

@@ -10,7 +10,7 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import CELL_HEADER, RULE_HEADER, cell_cluster
-from control_plane.routing.model import Outcome, Status, ToCell
+from control_plane.routing.model import Outcome, Reason, Status, ToCell
 from control_plane.routing.rules.ruleset import Rule
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
@@ -20,7 +20,16 @@ cell, also over a connection that it closes meanwhile."""
 RETRIES = 2
 HOST_TRIES = 5
 """How often another endpoint is drawn where one was tried already."""
-_REASONS = {404: "no such tenant or page is known here", 503: "its cell can't be reached now"}
+_TITLES = {
+    Reason.NO_RULE: "no rule of the ruleset takes this request",
+    Reason.UNKNOWN: "no such tenant or page is known here",
+    Reason.INVALID: "a token of this request can't be read",
+    Reason.CELL_DOWN: "its cell is down, or takes no requests now",
+    Reason.CLASSIFIER_DOWN: "which cell has it can't be told now: no classifier answers",
+    Reason.CELL_NOT_HERE: "this edge does not know its cell yet, or no longer has it",
+    Reason.MISDIRECTED: "its cell says that it has moved; try again",
+    Reason.RULESET: "refused by the ruleset",
+}
 _OVERWRITE = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
 
 
@@ -91,10 +100,10 @@ def _any_path() -> route_components_pb2.Route:
 
 def _refuse(refusal: Status, rule: Rule | None) -> route_components_pb2.Route:
     route = _any_path()
-    reason = _REASONS.get(refusal.code, "refused by the ruleset")
+    title = _TITLES[refusal.reason]
     route.direct_response.status = refusal.code
     route.direct_response.body.inline_string = (
-        f'{{"status": {refusal.code}, "title": "cellway: {reason}"}}\n'
+        f'{{"status": {refusal.code}, "title": "cellway: {title}", "reason": "{refusal.reason}"}}\n'
     )
     answer = {"content-type": "application/problem+json"}
     if refusal.retry_after is not None:

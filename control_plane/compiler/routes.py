@@ -59,10 +59,11 @@ from control_plane.names import (
     MISDIRECTED,
     RDS,
     ROUTES_NAME,
+    TOLD_REASONS,
     refusal,
 )
 from control_plane.routing import outcomes
-from control_plane.routing.model import Cells, Outcome, ToCell
+from control_plane.routing.model import Cells, Outcome, Reason, ToCell
 from control_plane.routing.rules.ruleset import Policy, Rule, Ruleset
 
 
@@ -121,16 +122,21 @@ class _Table:
         """Build the map over the cell header, in which the classifier names a cell or refuses."""
         routes = {c.name: self.actions.route(ToCell(c.name, c.id), None) for c in self.cells.all}
         for code in sorted(outcomes.refusal_codes(self.analysed.ruleset)):
-            routes[refusal(code)] = self.actions.route(outcomes.refusal(code), None)
+            # Without a reason it is a key that nobody has, or what the ruleset says of others.
+            plain = Reason.UNKNOWN if code == outcomes.NO_RULE.code else Reason.RULESET
+            routes[refusal(code)] = self.actions.route(outcomes.refusal(code, plain), None)
+            for reason in TOLD_REASONS:
+                refused = outcomes.refusal(code, Reason(reason))
+                routes[refusal(code, reason)] = self.actions.route(refused, None)
         if self.filters.again:
             # The edge cache's script asks again; if it gets no other cell, this is the answer.
-            again = self.actions.route(outcomes.UNAVAILABLE, None)
+            again = self.actions.route(outcomes.MISDIRECTED, None)
             again.name = self.analysed.names.again
             _turn_on(again, self.filters.again)
             routes[MISDIRECTED] = again
         matcher = by_header(CELL_HEADER, routes)
         # A cell that this edge does not know yet, or no more: refused, never guessed.
-        matcher.on_no_match.CopyFrom(self._route(outcomes.UNAVAILABLE, None))
+        matcher.on_no_match.CopyFrom(self._route(outcomes.CELL_NOT_HERE, None))
         return matcher
 
     def _add_rules(self, matcher: Matcher, *, classifier_down: bool) -> None:
@@ -171,7 +177,7 @@ class _Table:
         down = outcomes.classifier_down_outcome(rule, self.cells)
         if classifier_down:
             return self._route(down, rule)
-        reading = self.actions.route(down or outcomes.UNAVAILABLE, rule)
+        reading = self.actions.route(down or outcomes.NO_CLASSIFIER, rule)
         reading.name = self.analysed.names.by_rule[rule.id]
         writing = route_components_pb2.Route()
         writing.CopyFrom(reading)

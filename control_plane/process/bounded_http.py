@@ -16,12 +16,12 @@ An example: a client sends ``POST /v1/claims HTTP/1.1`` and a header each 5 s. A
 from __future__ import annotations
 
 import asyncio
-import json
-from http import HTTPStatus
+import sys
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from control_plane.process.http_faults import fault_of, problem_response
 from control_plane.process.http_limits import OpenConnections
 
 
@@ -48,6 +48,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = True
         self._in_body = False
         self._head_bytes = 0
+        self._data = b""
+        """What has come last."""
         self._refusal: tuple[int, str, str] | None = None
         """Status, detail and code for the request that the parser has just stopped at."""
 
@@ -76,6 +78,7 @@ class BoundedHttp(HttpToolsProtocol):
         if not self._in_head and not self._in_body:
             # The first byte of a further request.
             self._begin_head()
+        self._data = data
         super().data_received(data)
         if self._in_head:
             # Of a header that goes on, the parser says nothing yet.
@@ -101,7 +104,11 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request, unless too many wait before it."""
         if len(self.pipeline) >= self._limits.pipelined:
-            self._stop(400, f"{self._limits.pipelined} requests wait already", "pipelined")
+            self._stop(
+                400,
+                f"{self._limits.pipelined} requests wait already: read answers first",
+                "pipelined",
+            )
         if not self._in_head:
             self._begin_head()
         super().on_message_begin()
@@ -128,9 +135,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._disarm()
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser has stopped at."""
-        self._refuse(*(self._refusal or (400, f"{msg} Send HTTP/1.1.", "malformed")))
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it never says why
+        """Refuse what the parser has stopped at. uvicorn calls it while it handles the error."""
+        fault = 400, fault_of(self._data, sys.exception()), "malformed"
+        self._refuse(*(self._refusal or fault))
 
     # Bounds
 
@@ -144,7 +152,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._stop(*self._too_long_head())
 
     def _too_long_head(self) -> tuple[int, str, str]:
-        text = f"request line and headers are larger than {self._limits.head_bytes} bytes"
+        most = self._limits.head_bytes
+        text = f"request line and headers are larger than {most} bytes: send fewer or shorter ones"
         return 431, text, "head-too-large"
 
     def _stop(self, status: int, detail: str, code: str) -> None:
@@ -153,11 +162,15 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _head_late(self) -> None:
         seconds = self._limits.head_s
-        self._refuse(408, f"the head did not end within {seconds:g} s", "head-timeout")
+        self._refuse(
+            408, f"the head did not end within {seconds:g} s: send it at once", "head-timeout"
+        )
 
     def _body_late(self) -> None:
         seconds = self._limits.body_s
-        self._refuse(408, f"the body did not end within {seconds:g} s", "body-timeout")
+        self._refuse(
+            408, f"the body did not end within {seconds:g} s: send less at a time", "body-timeout"
+        )
 
     def _write_late(self) -> None:
         self._all.refused("write-timeout")
@@ -172,7 +185,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.cycle.response_started if self._in_body else not self.cycle.response_complete
         )
         if not begun and not self.transport.is_closing():
-            self.transport.write(_problem(status, detail, code))
+            self.transport.write(problem_response(status, detail, code))
         self.transport.close()
 
     def _arm(self, seconds: float, late: Any) -> None:
@@ -183,18 +196,3 @@ class BoundedHttp(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _problem(status: int, detail: str, code: str) -> bytes:
-    """Return a whole response with a problem document (RFC 9457)."""
-    title = HTTPStatus(status).phrase
-    document = {"type": "about:blank", "title": title, "status": status}
-    body = json.dumps({**document, "detail": detail, "code": code}).encode()
-    lines = [
-        f"HTTP/1.1 {status} {title}",
-        "content-type: application/problem+json",
-        f"content-length: {len(body)}",
-        "connection: close",
-        *(["retry-after: 1"] if status == 503 else []),
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

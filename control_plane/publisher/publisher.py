@@ -58,6 +58,7 @@ class Publisher:
         poll_interval_s: float,
         force: bool = False,
         on_published: Callable[[int, float], None],
+        on_refused: Callable[[int, str], None] = lambda _revision, _why: None,
     ) -> None:
         """Publish nothing yet; `publish` and `run` do.
 
@@ -69,6 +70,7 @@ class Publisher:
             force: publish a snapshot that has suddenly shrunk, too.
             on_published: is called with a revision that was published, and the monotonic time at
                 which the publisher heard of its commit.
+            on_refused: is called with a revision that is not published, and why.
         """
         self._topology = topology
         self._cache = cache
@@ -76,6 +78,7 @@ class Publisher:
         self._poll_interval_s = poll_interval_s
         self._force = force
         self._on_published = on_published
+        self._on_refused = on_refused
         self._published: _Compiled | None = None
         self._wake = asyncio.Event()
         self._heard = 0
@@ -93,10 +96,11 @@ class Publisher:
         It blocks while the database is read: for the start, when nobody is served yet.
         """
         since = time.monotonic()
+        state = self._topology.snapshot()
         try:
-            compiled = self._compile(self._topology.snapshot())
+            compiled = self._compile(state)
         except NotCompiled as error:
-            self._refuse(str(error))
+            self._refuse(state.revision, str(error))
             return
         if compiled is not None:
             self._put(compiled, since)
@@ -153,6 +157,7 @@ class Publisher:
         self._heard = 0
         self._since = None
         self._behind = False
+        state: TopologySnapshot | None = None
         try:
             state = await self._wait_for(
                 partial(reader.read, behind=behind), f"the database has not answered for {SLOW_S} s"
@@ -163,7 +168,7 @@ class Publisher:
             self._raise_alarm(str(error))
             return
         except NotCompiled as error:
-            self._refuse(str(error))
+            self._refuse(0 if state is None else state.revision, str(error))
             return
         if state is not None:
             self.alarm = None
@@ -212,11 +217,12 @@ class Publisher:
         self.alarm = f"the newest revision is not known: {why}"
         log.error("%s", self.alarm)
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, revision: int, why: str) -> None:
         """Raise the alarm for a state that is not published; the fleet keeps what it has."""
         if why != self.alarm:
             log.error("%s", why)
         self.alarm = why
+        self._on_refused(revision, why)
 
     def _compile(self, state: TopologySnapshot) -> _Compiled | None:
         """Compile a state, if it is newer than what is published. One call at a time.
@@ -242,7 +248,7 @@ class Publisher:
         try:
             self._cache.set(compiled.snapshot, force=self._force)
         except (OverSize, StaleRevision, SuspiciousShrink) as refused:
-            self._refuse(f"revision {revision} is not published: {refused}")
+            self._refuse(revision, f"revision {revision} is not published: {refused}")
             return
         self.alarm = None
         self._published = compiled

@@ -23,7 +23,16 @@ from dataclasses import dataclass, replace
 
 from control_plane.routing import tokens
 from control_plane.routing.matching import Subjects, match_failure
-from control_plane.routing.model import Cell, Cells, ClaimKey, Decision, Outcome, Request, Step
+from control_plane.routing.model import (
+    Cell,
+    Cells,
+    ClaimKey,
+    Decision,
+    Outcome,
+    Reason,
+    Request,
+    Step,
+)
 from control_plane.routing.outcomes import (
     NO_RULE,
     cell_outcome,
@@ -151,7 +160,7 @@ def _try_rule(rule: Rule, subjects: Subjects, cells: Cells) -> _Answer | _Chain:
             return "skipped", f"nothing to decode in {transform.input.source}"
         problem = _transform(transform.kind, transform.value, transform.output, rendered, values)
         if problem is not None:
-            outcome = policy_outcome(rule.policies.on_invalid, cells)
+            outcome = policy_outcome(rule.policies.on_invalid, cells, Reason.INVALID)
             return _answer(rule, outcome, "invalid", None, f"{transform.kind}: {problem}")
     for name in rule.required:
         if not values.get(name):
@@ -198,7 +207,7 @@ def _proxy(rule: Rule, action: Proxy, cells: Cells) -> _Answer:
     weighted = weighted_outcome(action.weights, cells)
     if weighted is not None:
         return Decision(weighted, rule.id, None, "any cell that takes new traffic, by weight")
-    outcome = policy_outcome(rule.policies.on_cell_down, cells)
+    outcome = policy_outcome(rule.policies.on_cell_down, cells, Reason.CELL_DOWN)
     return _answer(rule, outcome, "cell_down", None, "no cell takes new traffic")
 
 

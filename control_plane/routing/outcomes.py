@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from control_plane.names import cell_id
-from control_plane.routing.model import Cell, Cells, Outcome, Status, ToCell, Weighted
+from control_plane.routing.model import Cell, Cells, Outcome, Reason, Status, ToCell, Weighted
 from control_plane.routing.rules.ruleset import (
     Classify,
     ClassifyType,
@@ -44,23 +44,35 @@ Weights = tuple[tuple[str, int], ...]
 """Names of cells, each with its weight."""
 
 
-def refusal(code: int) -> Status:
+def refusal(code: int, reason: Reason = Reason.RULESET) -> Status:
     """Return the refusal with this status; 429 and 503 say when to try again."""
-    return Status(code, RETRY_AFTER_S if code in _RETRIED else None)
+    return Status(code, RETRY_AFTER_S if code in _RETRIED else None, reason)
 
 
-NO_RULE = refusal(404)
+NO_RULE = refusal(404, Reason.NO_RULE)
 """What a request gets that no rule matches."""
-UNAVAILABLE = refusal(503)
-"""What a request gets whose cell can't be told or can't be reached."""
+UNAVAILABLE = refusal(503, Reason.CELL_DOWN)
+"""What a request gets whose cell is not serving, where no policy says anything else."""
+NO_CLASSIFIER = refusal(503, Reason.CLASSIFIER_DOWN)
+"""What a request gets that needs a classifier, where none answers and no policy says anything."""
+CELL_NOT_HERE = refusal(503, Reason.CELL_NOT_HERE)
+"""What a request gets whose cell the Envoy does not have."""
+MISDIRECTED = refusal(503, Reason.MISDIRECTED)
+"""What a request gets that its cell has refused as not its own."""
 
 
-def policy_outcome(policy: Policy, cells: Cells) -> Outcome | None:
-    """Return what a policy answers: never a cell that is not serving."""
+def policy_outcome(policy: Policy, cells: Cells, reason: Reason = Reason.RULESET) -> Outcome | None:
+    """Return what a policy answers: never a cell that is not serving.
+
+    Args:
+        policy: The policy.
+        cells: All cells.
+        reason: Why the policy is asked; a refusal by it tells so.
+    """
     if isinstance(policy, Next):
         return None
     if isinstance(policy, UseStatus):
-        return refusal(policy.code)
+        return refusal(policy.code, reason)
     if isinstance(policy, UseCell):
         cell = cells.by_name.get(policy.name)
         return UNAVAILABLE if cell is None else cells.serving.get(cell.id, UNAVAILABLE)
@@ -88,8 +100,9 @@ def weighted_outcome(weights: Weights | None, cells: Cells) -> Weighted | None:
 def cell_outcome(cell: Cell | None, policies: Policies, cells: Cells) -> Outcome | None:
     """Return what a request for this cell gets; a ``cell`` of None is that of an unknown key."""
     if cell is None:
-        return policy_outcome(policies.on_unknown, cells)
-    return cells.serving.get(cell.id) or policy_outcome(policies.on_cell_down, cells)
+        return policy_outcome(policies.on_unknown, cells, Reason.UNKNOWN)
+    down = policies.on_cell_down
+    return cells.serving.get(cell.id) or policy_outcome(down, cells, Reason.CELL_DOWN)
 
 
 def proxied_cell(action: Proxy, cells: Cells) -> Cell | None:
@@ -127,7 +140,7 @@ def fixed_outcome(rule: Rule, cells: Cells) -> Outcome | None:
     if action.names_cell:
         return cell_outcome(proxied_cell(action, cells), rule.policies, cells)
     spread = weighted_outcome(action.weights, cells)
-    return spread or policy_outcome(rule.policies.on_cell_down, cells)
+    return spread or policy_outcome(rule.policies.on_cell_down, cells, Reason.CELL_DOWN)
 
 
 def _constant_cell(action: Classify, cells: Cells) -> Cell | None:
@@ -161,14 +174,15 @@ def key_outcomes(rule: Rule, cells: Cells) -> KeyOutcomes:
     return KeyOutcomes(
         serving,
         tuple(key for key in keyed if key not in serving),
-        policy_outcome(rule.policies.on_cell_down, cells),
-        policy_outcome(rule.policies.on_unknown, cells),
+        policy_outcome(rule.policies.on_cell_down, cells, Reason.CELL_DOWN),
+        policy_outcome(rule.policies.on_unknown, cells, Reason.UNKNOWN),
     )
 
 
 def classifier_down_outcome(rule: Rule, cells: Cells) -> Outcome | None:
     """Return what a request gets for which the rule needs a classifier that does not answer."""
-    return policy_outcome(rule.policies.on_classifier_down, cells)
+    policy = rule.policies.on_classifier_down
+    return policy_outcome(policy, cells, Reason.CLASSIFIER_DOWN)
 
 
 def refusal_codes(ruleset: Ruleset) -> frozenset[int]:

@@ -61,6 +61,7 @@ class ApiRole:
             refused=foundation.metrics.api.refused,
             gateway=_gateway(foundation, access),
             edges=foundation.edges,
+            server=None if plane.xds_role is None else plane.xds_role.server_id,
             addresses=_addresses(plane),
         )
         most = settings.api_max_connections

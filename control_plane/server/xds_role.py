@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from control_plane.edge_health import service as edge_health
 from control_plane.edge_health.service import HealthReports
 from control_plane.jobs.edge_decisions import EdgeDecisions
+from control_plane.jobs.fleet_reports import FleetReporter
 from control_plane.publisher.publisher import Publisher
 from control_plane.publisher.topology_reader import newest_revision
+from control_plane.server.fleet_report import fleet_report, own_id
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
 from control_plane.server.traffic import traffic_policy
@@ -25,6 +27,8 @@ class XdsRole:
     server: XdsServer
     reports: HealthReports
     publisher: Publisher
+    server_id: str
+    """The id under which it reports what its Envoys run."""
 
     @classmethod
     def start(cls, foundation: Foundation, grpc: GrpcListener, *, classifier_port: int) -> XdsRole:
@@ -58,11 +62,15 @@ class XdsRole:
             poll_interval_s=settings.poll_interval_s,
             force=settings.force_shrink,
             on_published=fleet.published,
+            on_refused=fleet.publication.refused,
         )
         foundation.metrics.cells.watch_denied(lambda: publisher.denied_endpoints)
         publisher.publish()
         foundation.tasks.start("publisher", publisher.run)
-        role = cls(server, reports, publisher)
+        own = own_id(grpc.port, settings.data_dir)
+        told = fleet_report(fleet, grpc.port)
+        foundation.tasks.start("fleet reports", FleetReporter(topology, own, told).run)
+        role = cls(server, reports, publisher, own)
         services = [*SERVICES, client_status.SERVICE, edge_health.SERVICE]
         grpc.announce(services, end_streams=role.stop)
         return role

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from control_plane.topology import changes, edge_secrets, rulesets
-from control_plane.topology.cells import CellCache, Cells, EdgeHealth, Sequences
+from control_plane.topology.cells import CellCache, Cells, EdgeHealth, FleetReports, Sequences
 from control_plane.topology.claims import (
     Bulk,
     Claims,
@@ -60,6 +60,7 @@ class Topology:
         self.cells = Cells(store)
         self.sequences = Sequences(store)
         self.edge_health = EdgeHealth(store)
+        self.fleet_reports = FleetReports(store)
         self.claims = Claims(store)
         self.leases = Leases(store)
         self.open_leases = OpenLeases(store, self.leases)

@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from control_plane.api.middleware.body_limit import MAX_BODY_BYTES
+from control_plane.api.routes import cells
+from tests.support.raw_http import RawConnection, request_bytes
 from tests.support.rest_server import CELL, RULESET, serving
 
 
@@ -119,3 +121,49 @@ def test_a_body_that_breaks_off_is_not_carried_out(api: httpx.Client) -> None:
         raw.settimeout(10)
         raw.recv(1024)
     assert api.get("/v1/cells").json()["items"] == []
+
+
+def test_a_body_that_is_not_utf8_is_told_where(api: httpx.Client) -> None:
+    answer = api.post("/v1/cells", content=b'{"name": "\xff"}', headers=JSON)
+    assert "byte 0xff in position 10" in problem(answer, 400, "malformed-json")["detail"]
+
+
+def test_every_error_says_what_where_and_how_to_mend_it(api: httpx.Client) -> None:
+    """The framework's own words, "Not Found" and the like, reach nobody."""
+    errors = [
+        api.get("/v1/nothing"),
+        api.delete("/v1/fleet"),
+        api.get("/v1/cells/none"),
+        api.get("/v1/cells?limit=1"),
+        api.post("/v1/cells", content=b"{", headers=JSON),
+        api.post("/v1/cells", content=b"{}", headers={"content-type": "text/plain"}),
+        api.delete("/v1/cells/none"),
+        api.put("/v1/cells/none", json=CELL, headers={"if-match": "mine"}),
+        api.get("/v1/claims?cursor=mine"),
+        api.get("/v1/cells", headers={"host": "a b"}),
+    ]
+    for answer in errors:
+        document = answer.json()
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert {"type", "title", "status", "detail", "code"} <= document.keys(), document
+        assert document["status"] == answer.status_code
+        assert document["detail"] != document["title"]
+        assert len(document["detail"].split()) > 3, document
+
+
+def test_after_a_fault_of_ours_the_connection_is_closed_and_says_so(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Any) -> Any:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(cells, "_document", fail)
+    port = api.base_url.port
+    assert port is not None
+    assert api.post("/v1/cells", json=CELL).status_code == 500
+    with RawConnection(("127.0.0.1", port)) as connection:
+        answer = connection.exchange(request_bytes(b"/v1/cells/cell-1"))
+        assert answer is not None
+        assert (answer.status, answer.closes) == (500, True)
+        assert json.loads(answer.body)["code"] == "internal"
+        assert connection.is_closed_by_peer()

@@ -132,9 +132,9 @@ def test_a_subjects_claims_move_in_one_step(api: httpx.Client, topology: Topolog
     assert (told["moved"], len(told["changes"])) == (2, 2)
     assert topology.claims.get("route", "a").cell == "cell-1"
     key = {"idempotency-key": "t1"}
-    done = api.post("/v1/claims/transfer?wait=fleet", json=body, headers=key)
+    done = api.post("/v1/claims/transfer", json=body, headers=key)
     assert (done.json()["moved"], done.json()["revision"]) == (2, topology.revision())
-    again = api.post("/v1/claims/transfer?wait=fleet", json=body, headers=key)
+    again = api.post("/v1/claims/transfer", json=body, headers=key)
     assert again.json() == done.json()
     assert {topology.claims.get("route", n).cell for n in "ab"} == {"cell-2"}
     assert topology.claims.get("route", "other").cell == "cell-1"

@@ -97,3 +97,9 @@ def test_a_problem_has_the_title_of_its_status_and_further_members() -> None:
     shown = json.loads(bytes(problem(404, "gone fishing", code="x", since=3).body))
     assert shown["title"] == "Not Found"
     assert (shown["detail"], shown["code"], shown["since"]) == ("gone fishing", "x", 3)
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_only_after_a_fault_of_ours_the_connection_ends(status: int) -> None:
+    ends = problem(status, "odd", code="x").headers.get("connection") == "close"
+    assert ends == (status == 500)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from control_plane.api.callers import Admission
+from control_plane.api.fleet_wait import Standing
 from control_plane.api.problem import ProblemError
 from control_plane.api.write import ANY_VERSION, MAX_CHANGES, RequestedWrite, seconds
 from control_plane.names import REVISION_HEADER
 from control_plane.topology.values.change import Change, Written
-from control_plane.xds.fleet.fleet import Fleet
 
 
 class Always(Admission):
@@ -27,6 +27,19 @@ class Always(Admission):
         await asyncio.Event().wait()
 
 
+class Waited:
+    """Knows how far each revision has come, or that it does not come."""
+
+    def __init__(self, standing: Standing | ProblemError | None = None) -> None:
+        self._standing = standing or Standing()
+
+    async def wait(self, revision: int, timeout_s: float) -> Standing:
+        assert (revision, timeout_s) == (7, 0.01)
+        if isinstance(self._standing, ProblemError):
+            raise self._standing
+        return self._standing
+
+
 def write(**options: Any) -> RequestedWrite:
     parts: dict[str, Any] = {
         "actor": "a",
@@ -35,7 +48,7 @@ def write(**options: Any) -> RequestedWrite:
         "wait": False,
         "timeout_s": 0.01,
         "expected": None,
-        "fleet": Fleet(),
+        "fleet": Waited(),
         "admission": Always(),
     }
     return RequestedWrite(**{**parts, **options})
@@ -90,18 +103,26 @@ async def test_a_dry_run_is_a_200_with_a_bounded_list_of_changes() -> None:
     assert len(document["changes"]) == MAX_CHANGES
 
 
-async def test_a_fleet_without_envoys_is_not_waited_for() -> None:
-    answer = await write(wait=True).answer(Written(None, 7, ()), {}, etag=None)
+@pytest.mark.parametrize(
+    ("standing", "summary"),
+    [
+        (Standing(), "no Envoy is connected: nothing was waited for"),
+        (Standing(3, 3), "acknowledged by 3 of 3 Envoys"),
+    ],
+)
+async def test_the_answer_says_how_many_envoys_were_waited_for(
+    standing: Standing, summary: str
+) -> None:
+    waited = write(wait=True, fleet=Waited(standing))
+    answer = await waited.answer(Written(None, 7, ()), {}, etag=None)
     assert answer.status_code == 200
+    assert json.loads(bytes(answer.body))["fleet"]["summary"] == summary
+    assert "fleet" not in json.loads(
+        bytes((await write().answer(Written(None, 7, ()), {}, etag=None)).body)
+    )
 
 
-async def test_a_fleet_that_lags_is_a_504_that_names_the_nodes() -> None:
-    class Lagging(Fleet):
-        async def wait(self, revision: int, timeout_s: float) -> list[str]:  # type: ignore[override]
-            assert (revision, timeout_s) == (7, 0.01)
-            return ["edge-1"]
-
-    with pytest.raises(ProblemError) as refused:
-        await write(wait=True, fleet=Lagging()).answer(Written(None, 7, ()), {}, etag=None)
-    assert refused.value.status == 504
-    assert refused.value.members == {"code": "fleet-lags", "revision": 7, "nodes": ["edge-1"]}
+async def test_a_fleet_that_does_not_run_it_is_an_error() -> None:
+    late = Waited(ProblemError(504, "late"))
+    with pytest.raises(ProblemError, match="late"):
+        await write(wait=True, fleet=late).answer(Written(None, 7, ()), {}, etag=None)

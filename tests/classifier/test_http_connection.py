@@ -71,19 +71,24 @@ async def test_an_upgrade_and_connect_are_answered_and_nothing_more_is_read(plan
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"),
+    ("sent", "status", "says"),
     [
-        (b"no http at all\r\n\r\n", b"400"),
-        (b"GET /x HTTP/1.1\r\nbad name: x\r\n\r\n", b"400"),
-        (b"GET /x HTTP/1.1\r\na: " + b"x" * (http_connection.MAX_REQUEST_BYTES + 1), b"431"),
+        (b"no http at all\r\n\r\n", b"400", b"Invalid method"),
+        (b"GET /x HTTP/1.1\r\nbad name: x\r\n\r\n", b"400", b"Invalid header token"),
+        (b"\x16\x03\x01\x02\x00", b"400", b"http://"),
+        (
+            b"GET /x HTTP/1.1\r\na: " + b"x" * (http_connection.MAX_REQUEST_BYTES + 1),
+            *(b"431", b"fewer headers"),
+        ),
     ],
 )
-async def test_what_is_malformed_or_endless_is_refused(
-    plane: Running, sent: bytes, status: bytes
+async def test_what_is_malformed_or_endless_is_refused_and_told_why(
+    plane: Running, sent: bytes, status: bytes, says: bytes
 ) -> None:
     route_all(plane.topology)
     got = await talk(plane, sent)
     assert got.startswith(b"HTTP/1.1 " + status)
+    assert says in got
     assert got.endswith(b"<closed>")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.conditions import wait_until
 from tests.support.raw_client import RawClient
-from tests.support.system import System
+from tests.support.system import REFUSED_CELL, System
 
 JSON = {"content-type": "application/json"}
 SESSION = [("cookie", b"_gitlab_session=cell-2-a")]
@@ -95,8 +95,46 @@ def test_a_dead_classifier_gets_what_the_rule_says(
         if status == 503:
             assert answered[1]["retry-after"] == "5"
             assert json.loads(answered[2])["status"] == 503
+        if cell is None:
+            assert json.loads(answered[2])["reason"] == "classifier-down"
+            assert answered[1]["x-cellway-tier"] == "classifier"
         forged = client.ask(b"/t/acme", [("x-envoy-auth-failure-mode-allowed", b"true")])
         assert forged[0] == status
+
+
+def test_a_refusal_says_why(system: System) -> None:
+    def reason(path: bytes, *headers: tuple[str, bytes]) -> tuple[int, str]:
+        status, _, body = client.ask(path, list(headers))
+        problem = json.loads(body)
+        assert problem["status"] == status
+        assert problem["title"].startswith("cellway: ")
+        return status, problem["reason"]
+
+    session = {"type": "SESSION_PREFIX", "value": "${p}"}
+    keyed = {
+        "id": "session",
+        "match": {"type": "cookie", "name": "^s$", "regexValue": "^(?<p>.+)$"},
+        "action": "classify",
+        "classify": session,
+        "on_unknown": {"status": 404},
+    }
+    claimed = path_rule(on_unknown={"status": 410})
+    system.use_ruleset(rules(keyed, claimed))
+    system.write("PATCH", "/v1/cells/cell-3", {"state": "draining"}, **{"if-match": "*"})
+    drained = "/v1/cells/cell-3?wait=fleet&timeout=20s"
+    system.claim("cell-3", "tenant:gone")
+    system.write("PATCH", drained, {"state": "drained"}, **{"if-match": "*"})
+    try:
+        with RawClient(system.edge_port) as client:
+            assert reason(b"/") == (404, "no-rule")
+            assert reason(b"/", ("cookie", b"s=nobody")) == (404, "unknown")
+            assert reason(b"/", ("cookie", b"s=cell-3")) == (503, "cell-down")
+            assert reason(b"/t/nobody") == (410, "ruleset")
+            assert reason(b"/t/gone") == (503, "cell-down")
+            assert client.ask(b"/t/acme")[1]["x-example-cell"] == "cell-1"
+    finally:
+        system.write("PATCH", drained, {"state": "active"}, **{"if-match": "*"})
+        system.use_ruleset("gitlab")
 
 
 def test_native_routes_lose_nothing_when_classifier_and_control_plane_die(tmp_path: Path) -> None:
@@ -108,7 +146,8 @@ def test_native_routes_lose_nothing_when_classifier_and_control_plane_die(tmp_pa
         kill_classifier(system)
         system.plane.xds.stop()
         for _ in range(300):
-            assert client.ask(b"/-/x", SESSION)[1].get("x-example-cell") == "cell-2"
+            answered = client.ask(b"/-/x", SESSION)
+            assert answered[1].get("x-example-cell") == "cell-2", answered
         assert client.ask(b"/foo/x")[0] == 503
 
 
@@ -178,19 +217,15 @@ def test_cells_come_and_go_under_load_without_an_error(system: System) -> None:
 
 def test_an_envoy_that_refuses_shows_its_words_and_keeps_what_it_had(system: System) -> None:
     before = system.plane.topology.revision()
-    # Envoy reads the file when it takes the cluster; there is none.
-    answer = system.api.post(
-        "/v1/cells?wait=fleet&timeout=2s",
-        json={
-            "name": "broken",
-            "address": "broken.example",
-            "endpoints": ["127.0.0.1:1"],
-            "tls": {"ca_file": "/nonexistent/ca.pem"},
-            "state": "provisioning",
-        },
-    )
-    assert answer.status_code == 504
+    answer = system.api.post("/v1/cells?wait=fleet&timeout=20s", json=REFUSED_CELL)
+    # It does not wait for the time-out: nobody mends it meanwhile.
+    assert answer.elapsed.total_seconds() < 10
+    assert (answer.status_code, answer.json()["code"]) == (502, "fleet-refused")
     assert answer.json()["nodes"] == ["local"]
+    (refused,) = answer.json()["refused"]
+    assert refused["node"] == "local"
+    assert "cell:broken" in refused["error"]
+    assert "ca.pem" in refused["error"]
     node = system.api.get("/v1/fleet").json()["items"][0]
     assert node["state"] == "NACKED"
     (cluster,) = (one for one in node["types"] if one["type"] == "Cluster")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.raw_client import RawClient
-from tests.support.system import System
+from tests.support.system import REFUSED_CELL, System
 
 CLUSTERS_KEPT = r"cluster_manager\.(active|warming)_clusters"
 
@@ -102,17 +102,8 @@ def test_a_removed_cell_is_gone_from_envoy(system: System) -> None:
 
 
 def test_what_it_refuses_holds_nothing_else_back(system: System) -> None:
-    answer = system.api.post(
-        "/v1/cells?wait=fleet&timeout=1s",
-        json={
-            "name": "broken",
-            "address": "broken.example",
-            "endpoints": ["127.0.0.1:1"],
-            "tls": {"ca_file": "/nonexistent/ca.pem"},
-            "state": "provisioning",
-        },
-    )
-    assert answer.status_code == 504
+    answer = system.api.post("/v1/cells?wait=fleet&timeout=20s", json=REFUSED_CELL)
+    assert (answer.status_code, answer.json()["code"]) == (502, "fleet-refused")
     refused = of_type(system, "Cluster")
     assert (refused["state"], refused["rejected"]) == ("NACKED", ["cell:broken"])
     assert "ca.pem" in refused["error"]

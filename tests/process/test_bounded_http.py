@@ -138,9 +138,12 @@ async def test_a_large_body_counts_for_no_head() -> None:
                 assert answer.body == b"100000"
 
 
-async def test_what_is_no_http_gets_a_problem() -> None:
+async def test_what_is_no_http_gets_a_problem_that_says_why() -> None:
     async with listening() as listener:
         assert await listener.code(b"\x16\x03\x01 hello\r\n\r\n") == (400, "malformed")
+        answer = await listener.exchange(b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n")
+        assert answer is not None
+        assert "Invalid header token" in json.loads(answer.body)["detail"]
 
 
 async def test_too_many_connections_are_refused_until_one_ends() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -38,8 +39,16 @@ class RestServer(LoopThread):
     @contextlib.asynccontextmanager
     async def lives(self) -> AsyncIterator[None]:
         topology = Topology.open(self._database_url)
+        # Its fleet has no Envoys, and takes every revision for published.
+        fleet = Fleet()
+        fleet.publication.published(sys.maxsize)
         app = create_app(
-            topology, Fleet(), metrics=_no_metrics, alarm=lambda: None, token=self._token
+            topology,
+            fleet,
+            metrics=_no_metrics,
+            alarm=lambda: None,
+            token=self._token,
+            server="rest",
         )
         sock = bind("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{port_of(sock)}"

@@ -36,6 +36,14 @@ from tests.support.loop_thread import LoopThread
 from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
+REFUSED_CELL = {
+    "name": "broken",
+    "address": "broken.example",
+    "endpoints": ["127.0.0.1:1"],
+    "tls": {"ca_file": "/nonexistent/ca.pem"},
+    "state": "provisioning",
+}
+"""Envoy reads the file when it takes the cluster, and refuses it: there is none."""
 JOIN_S = 60.0
 SOON_UP_AND_PATIENT: dict[str, Any] = {"classifier_workers": 0, "classifier_timeout_s": 10.0}
 """Settings of a `System`: one process is up sooner than two, and a classifier that a busy machine

@@ -15,7 +15,7 @@ from control_plane.topology.values.errors import TopologyError
 class Authentication:
     """ASGI middleware that puts the `Caller` into the scope, or answers 401.
 
-    A probe that needs no credentials has no caller.
+    A request that needs no credentials has no caller.
     """
 
     def __init__(self, app: App, callers: Callers, refused: Callable[[str], None]) -> None:
@@ -41,9 +41,20 @@ class Authentication:
             return
         if caller is None:
             self._refused("unauthenticated")
-            answer = problem(401, "send Authorization: Bearer <token>", code="unauthenticated")
+            answer = problem(401, _what_is_missing(sent), code="unauthenticated")
             answer.headers["www-authenticate"] = "Bearer"
             await answer(scope, receive, send)
             return
         scope[CALLER] = caller
         await self._app(scope, receive, send)
+
+
+def _what_is_missing(sent: list[bytes]) -> str:
+    """Return what a stranger is told, who sent these values of Authorization."""
+    if len(sent) > 1:
+        return "there are several headers Authorization: send one"
+    if sent and sent[0][:7].lower() == b"bearer ":
+        return (
+            "the token is not known here: it is mistyped, revoked or expired, or of another server"
+        )
+    return "send Authorization: Bearer <token>"

@@ -16,8 +16,14 @@ from control_plane.api.problem import ProblemError
 
 ANY_MEDIA_TYPE = {"x-cellway-any-media-type": True}
 """The ``openapi_extra`` of a read by POST whose clients name no media type."""
+_ALSO = "x-cellway-also-takes"
 _JSON = frozenset({"application/json"})
 _PATCH = _JSON | {"application/merge-patch+json"}
+
+
+def also_takes(*media_types: str) -> dict[str, Any]:
+    """Return the ``openapi_extra`` of an operation that takes more than its request body says."""
+    return {_ALSO: list(media_types)}
 
 
 def media_type_check(refused: Callable[[str], None]) -> Callable[[Request], Any]:
@@ -37,6 +43,7 @@ def media_type_check(refused: Callable[[str], None]) -> Callable[[Request], Any]
             return
         taken = extra.get("requestBody", {}).get("content")
         taken = frozenset(taken) if taken else _PATCH if request.method == "PATCH" else _JSON
+        taken |= frozenset(extra.get(_ALSO, ()))
         if len(sent) != 1 or sent[0].partition(";")[0].strip().lower() not in taken:
             refused("media-type")
             accepts = sorted(taken)

@@ -25,11 +25,11 @@ import ipaddress
 import re
 from collections.abc import Callable, Collection
 
-from control_plane.api.auth import is_open
+from control_plane.api.auth import is_probe
 from control_plane.api.middleware.asgi import App, Message, Receive, Send, values_of
 from control_plane.api.problem import ProblemError, problem
 
-PAGES = frozenset({"/docs", "/redoc"})
+PAGES = frozenset({"/docs"})
 """Pages for people: a link on another site may open them. No link opens an operation."""
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_][a-z0-9_.-]{0,254})(?::[0-9]{0,5})?\Z")
 _OWN_SITES = frozenset({b"same-origin", b"none"})
@@ -96,7 +96,7 @@ class OwnOrigin:
                 page has sent the request.
         """
         authority = _host_of(scope)
-        is_spared = self._spares_probes and is_open(scope)
+        is_spared = self._spares_probes and is_probe(scope)
         if self._checks_hosts and not is_spared and not self._is_own(authority):
             detail = (
                 f"this API is not {authority[:100]!r}: use a loopback address, or name the host in"

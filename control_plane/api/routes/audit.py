@@ -12,12 +12,12 @@ from control_plane.api import paging
 from control_plane.api.auth import VIEWER
 from control_plane.api.long_work import TheWork
 from control_plane.api.paging import Cursor
+from control_plane.api.parameters import PageLimit
 from control_plane.api.problem import ProblemError
 from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.changes import AuditList
 from control_plane.api.state import TheTopology
-from control_plane.names import MAX_PAGE
 from control_plane.topology import Topology
 from control_plane.topology.values.change import Change
 from control_plane.topology.values.claim_key import ClaimKey
@@ -29,11 +29,22 @@ router = APIRouter(prefix="/v1", tags=["audit"])
 async def audit(
     topology: TheTopology,
     work: TheWork,
-    bucket: Annotated[str | SkipJsonSchema[None], Query(max_length=64)] = None,
-    value: Annotated[str | SkipJsonSchema[None], Query(max_length=1024)] = None,
-    kind: Annotated[str | SkipJsonSchema[None], Query(max_length=16)] = None,
-    actor: Annotated[str | SkipJsonSchema[None], Query(max_length=256)] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    bucket: Annotated[
+        str | SkipJsonSchema[None],
+        Query(max_length=64, description="the bucket of a claim; with value"),
+    ] = None,
+    value: Annotated[
+        str | SkipJsonSchema[None],
+        Query(max_length=1024, description="the value of a claim; with bucket"),
+    ] = None,
+    kind: Annotated[
+        str | SkipJsonSchema[None],
+        Query(max_length=16, description="only changes of this kind, for example cell"),
+    ] = None,
+    actor: Annotated[
+        str | SkipJsonSchema[None], Query(max_length=256, description="only changes of this actor")
+    ] = None,
+    limit: PageLimit = 100,
     cursor: Cursor = None,
 ) -> Response:
     """List changes, the newest first; with ``bucket`` and ``value``, those of one claim.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from control_plane.api import paging
 from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
+from control_plane.api.middleware.media_type import also_takes
 from control_plane.api.paging import Cursor
 from control_plane.api.problem import ProblemError
 from control_plane.api.schemas.answers import answers
@@ -24,19 +25,28 @@ from control_plane.topology.values.change import Written
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 NDJSON = "application/x-ndjson"
+BYTES = "application/octet-stream"
+"""The same lines, for clients that know no NDJSON: generators make none that does."""
 MAX_EXPORT = 10_000
-# The schema takes any bytes, since a line that is wrong is answered in `rejects`.
-_LINES: dict[str, Any] = {"required": True, "content": {NDJSON: {"schema": {}}}}
+_FILE = {"type": "string", "format": "binary"}
+# Any bytes are taken, since a line that is wrong is answered in `rejects`.
+_LINES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": f"a claim on each line, in JSON; it may be sent as {NDJSON} too",
+        "content": {BYTES: {"schema": _FILE}},
+    }
+}
 _EXPORTED: dict[str, Any] = {
     "description": f"claims; go on with `after` = the header {NEXT_HEADER}",
-    "content": {NDJSON: {"schema": {"type": "string"}}},
+    "content": {NDJSON: {"schema": {"type": "string"}}, BYTES: {"schema": _FILE}},
 }
 
 
 @router.post(
     "/import",
     responses=answers(ImportDone),
-    openapi_extra={"requestBody": _LINES, **OPERATOR},
+    openapi_extra=_LINES | OPERATOR | also_takes(NDJSON),
 )
 async def import_claims(
     request: Request,
@@ -95,7 +105,10 @@ async def export_claims(
     topology: TheTopology,
     work: TheWork,
     after: Cursor = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_EXPORT)] = MAX_EXPORT,
+    accept: Annotated[str, Header(include_in_schema=False)] = NDJSON,
+    limit: Annotated[
+        int, Query(ge=1, le=MAX_EXPORT, description="how many lines at most")
+    ] = MAX_EXPORT,
 ) -> Response:
     """Return claims by key, one a line. A page is as of one moment, but the pages are not.
 
@@ -104,10 +117,12 @@ async def export_claims(
     # The empty key comes before all others. Without any bound, PostgreSQL would sort all claims.
     key = paging.decode(after, 2) or ["", ""]
 
+    media_type = BYTES if BYTES in accept and NDJSON not in accept else NDJSON
+
     def page() -> Response:
         lines = list(topology.bulk.export((key[0], key[1]), limit))
         next_key = last_key(lines[-1]) if len(lines) == limit else None
         headers = {NEXT_HEADER: paging.encode(list(next_key))} if next_key else {}
-        return Response("".join(lines), media_type=NDJSON, headers=headers)
+        return Response("".join(lines), media_type=media_type, headers=headers)
 
     return await work(page)

@@ -14,9 +14,10 @@ from starlette.responses import Response
 
 from control_plane.api.auth import ADMIN, OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
+from control_plane.api.parameters import CONDITIONAL, CellInPath
 from control_plane.api.rendering import rendered
 from control_plane.api.routes.operations import accepted, would_do
-from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.answers import NOT_MODIFIED, answers
 from control_plane.api.schemas.cells import CellBody, CellDocument, CellList, CellWritten
 from control_plane.api.schemas.fields import ReasonBody
 from control_plane.api.schemas.operations import OperationStarted
@@ -57,8 +58,13 @@ async def create_cell(topology: TheTopology, body: CellBody, write: WriteOptions
     return response
 
 
-@router.get("/{name}", responses=answers(CellDocument), openapi_extra=VIEWER)
-async def get_cell(topology: TheTopology, name: str) -> JSONResponse:
+@router.get(
+    "/{name}",
+    responses=answers(CellDocument) | NOT_MODIFIED,
+    dependencies=[CONDITIONAL],
+    openapi_extra=VIEWER,
+)
+async def get_cell(topology: TheTopology, name: CellInPath) -> JSONResponse:
     """Return a cell, with its ETag."""
     cell = await run_in_threadpool(topology.cells.get, name)
     return JSONResponse(_document(cell), headers={"etag": f'"{cell.version}"'})
@@ -66,7 +72,7 @@ async def get_cell(topology: TheTopology, name: str) -> JSONResponse:
 
 @router.put("/{name}", responses=answers(CellWritten), openapi_extra=OPERATOR)
 async def replace_cell(
-    topology: TheTopology, name: str, body: CellBody, write: WriteOptions
+    topology: TheTopology, name: CellInPath, body: CellBody, write: WriteOptions
 ) -> JSONResponse:
     """Replace all attributes of a cell.
 
@@ -78,7 +84,10 @@ async def replace_cell(
 
 @router.patch("/{name}", responses=answers(CellWritten), openapi_extra=OPERATOR)
 async def patch_cell(
-    topology: TheTopology, name: str, patch: Annotated[dict[str, Any], Body()], write: WriteOptions
+    topology: TheTopology,
+    name: CellInPath,
+    patch: Annotated[dict[str, Any], Body(description="attributes of a cell")],
+    write: WriteOptions,
 ) -> JSONResponse:
     """Change some attributes of a cell (JSON merge patch, RFC 7396, one level deep).
 
@@ -114,7 +123,7 @@ async def _update(
 
 
 @router.delete("/{name}", responses=answers(CellWritten), openapi_extra=OPERATOR)
-async def delete_cell(topology: TheTopology, name: str, write: WriteOptions) -> JSONResponse:
+async def delete_cell(topology: TheTopology, name: CellInPath, write: WriteOptions) -> JSONResponse:
     """Delete a cell, which must be retired and have no claims.
 
     If-Match is required: the cell's ETag, or ``*``. 412: the cell was changed since.
@@ -138,7 +147,7 @@ async def delete_cell(topology: TheTopology, name: str, write: WriteOptions) -> 
 async def release_all_claims(
     topology: TheTopology,
     operations: TheOperations,
-    name: str,
+    name: CellInPath,
     body: ReasonBody,
     write: WriteOptions,
 ) -> JSONResponse:

@@ -15,6 +15,7 @@ from control_plane.api.auth import VIEWER
 from control_plane.api.callers import Admission
 from control_plane.api.event_stream import EventStream
 from control_plane.api.long_work import TheWork
+from control_plane.api.parameters import Limit
 from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.changes import ChangeList
@@ -28,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["changes"])
 
 
 async def _stream_admission(
-    request: Request, accept: Annotated[str, Header()] = ""
+    request: Request, accept: Annotated[str, Header(include_in_schema=False)] = ""
 ) -> AsyncIterator[Admission | None]:
     """Give the credentials of a stream, with a slot until its end; None for a list."""
     if EVENTS not in accept:
@@ -46,10 +47,11 @@ async def list_changes(
     topology: TheTopology,
     admission: StreamAdmission,
     work: TheWork,
-    since: Annotated[int, Query(ge=0, lt=2**63)] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    since: Annotated[int, Query(ge=0, lt=2**63, description="changes after this revision")] = 0,
+    limit: Limit = 100,
     last_event_id: Annotated[
-        Annotated[int, Field(ge=0, lt=2**63)] | SkipJsonSchema[None], Header()
+        Annotated[int, Field(ge=0, lt=2**63)] | SkipJsonSchema[None],
+        Header(description="the last revision that you have; it overrides since"),
     ] = None,
 ) -> Response:
     """List the changes after a revision, the oldest first.

@@ -14,6 +14,7 @@ from control_plane.api import paging
 from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
 from control_plane.api.paging import Cursor
+from control_plane.api.parameters import BucketInPath, PageLimit, ValueInPath
 from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.claims import (
@@ -27,20 +28,25 @@ from control_plane.api.schemas.claims import (
 )
 from control_plane.api.state import TheTopology
 from control_plane.api.write import WriteOptions
-from control_plane.names import MAX_PAGE
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
-Filter = Annotated[str | SkipJsonSchema[None], Query(max_length=1024)]
 
 
 @router.get("", response_model=None, responses=answers(ClaimList), openapi_extra=VIEWER)
 async def list_claims(
     topology: TheTopology,
     work: TheWork,
-    bucket: Filter = None,
-    cell: Filter = None,
-    prefix: Filter = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    bucket: Annotated[
+        str | SkipJsonSchema[None], Query(max_length=1024, description="only claims of this bucket")
+    ] = None,
+    cell: Annotated[
+        str | SkipJsonSchema[None], Query(max_length=1024, description="only claims of this cell")
+    ] = None,
+    prefix: Annotated[
+        str | SkipJsonSchema[None],
+        Query(max_length=1024, description="only values that begin so; with bucket"),
+    ] = None,
+    limit: PageLimit = 100,
     cursor: Cursor = None,
 ) -> Response:
     """List claims by key. For the next page, send the answer's ``next`` as ``cursor``."""
@@ -121,7 +127,9 @@ async def transfer_claims(
     responses=answers(ClaimDocument),
     openapi_extra=VIEWER,
 )
-async def get_claim(topology: TheTopology, bucket: str, value: str) -> dict[str, Any]:
+async def get_claim(
+    topology: TheTopology, bucket: BucketInPath, value: ValueInPath
+) -> dict[str, Any]:
     """Return the claim of a value, with the cell that owns it. 404: nobody does."""
     claim = await run_in_threadpool(topology.claims.get, bucket, value)
     return claim.as_dict()

@@ -8,38 +8,16 @@ from fastapi import APIRouter, Request, Response
 
 from control_plane.api.auth import VIEWER
 from control_plane.api.middleware.media_type import ANY_MEDIA_TYPE
+from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.classify import Classified, ClassifyBody, RpcStatus
 from control_plane.api.state import state_of
 
 router = APIRouter(prefix="/v1", tags=["classify"])
-_STATUS = {
-    "description": "google.rpc.Status as JSON",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["code", "message", "details"],
-                "properties": {
-                    "code": {"type": "integer"},
-                    "message": {"type": "string"},
-                    "details": {"type": "array"},
-                },
-            }
-        }
-    },
-}
 _BODY: dict[str, Any] = {
     "requestBody": {
         "content": {
             "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "type": {"type": ["string", "integer"]},
-                        "value": {"type": "string"},
-                        "claim": {"type": "object"},
-                        "claims": {"type": "array", "items": {"type": "object"}},
-                    },
-                },
+                "schema": {"$ref": f"#/components/schemas/{ClassifyBody.__name__}"},
                 "examples": {
                     "claims": {"value": {"claims": [{"route": "my-group"}, {"projectId": "42"}]}},
                     "type": {"value": {"type": "SESSION_PREFIX", "value": "cell-1"}},
@@ -54,7 +32,8 @@ _BODY: dict[str, Any] = {
 @router.post(
     "/classify",
     openapi_extra=_BODY | VIEWER | ANY_MEDIA_TYPE,
-    responses={400: _STATUS, 404: _STATUS},
+    response_model=None,
+    responses=answers(Classified) | answers(RpcStatus, 400, 404),
 )
 async def classify(request: Request) -> Response:
     """Return the cell to proxy to, in the JSON of the Topology Service's gateway.
@@ -67,9 +46,7 @@ async def classify(request: Request) -> Response:
     if gateway is None:
         raise LookupError("the operation is served only with a gateway")
     answer = await gateway.classify(await request.body())
-    return Response(
-        answer.body,
-        answer.status,
-        {"cache-control": answer.cache_control},
-        media_type="application/json",
-    )
+    headers = {"cache-control": answer.cache_control}
+    if answer.status == 500:
+        headers["connection"] = "close"
+    return Response(answer.body, answer.status, headers, "application/json")

@@ -47,7 +47,7 @@ def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
             topology.claims.owners_of,
             url=body.url,
             method=body.method,
-            headers=body.headers,
+            headers=[(name, value) for name, value in body.headers],
         )
     except explanation.InvalidURL as error:
         raise ProblemError(422, str(error), code="invalid") from error

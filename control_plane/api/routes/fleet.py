@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from control_plane.api.auth import VIEWER
+from control_plane.api.auth import PROBE, VIEWER
 from control_plane.api.long_work import TheWork
 from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
-from control_plane.api.schemas.fleet import FleetDocument, Ready
+from control_plane.api.schemas.fleet import Alive, FleetDocument, Ready
 from control_plane.api.state import TheState
 from control_plane.edge_health.book import Book, Count
 from control_plane.names import CELL_CLUSTERS, CLASSIFIER_CLUSTER
@@ -70,13 +70,13 @@ def _document(count: Count) -> dict[str, Any]:
     }
 
 
-@router.get("/healthz")
+@router.get("/healthz", response_model=None, responses=answers(Alive), openapi_extra=PROBE)
 async def healthz() -> dict[str, str]:
     """Tell that the process is alive. It needs no token."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses=answers(Ready, 200, 503))
+@router.get("/readyz", responses=answers(Ready, 200, 503), openapi_extra=PROBE)
 async def readyz(state: TheState) -> JSONResponse:
     """Tell whether the database answers and takes writes, and the newest revision is published.
 

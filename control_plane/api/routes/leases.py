@@ -15,6 +15,7 @@ from control_plane.api import paging
 from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
 from control_plane.api.paging import Cursor
+from control_plane.api.parameters import LeaseInPath, Limit
 from control_plane.api.rendering import rendered
 from control_plane.api.routes.operations import accepted, would_do
 from control_plane.api.schemas.answers import answers
@@ -38,9 +39,13 @@ MAX_AGE_S = 10 * 365 * 86400
 async def list_leases(
     topology: TheTopology,
     work: TheWork,
-    cell: Annotated[str | SkipJsonSchema[None], Query(max_length=63)] = None,
-    older_than_s: Annotated[int, Query(ge=0, le=MAX_AGE_S, description="seconds")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cell: Annotated[
+        str | SkipJsonSchema[None], Query(max_length=63, description="only leases of this cell")
+    ] = None,
+    older_than_s: Annotated[
+        int, Query(ge=0, le=MAX_AGE_S, description="only leases of at least so many seconds")
+    ] = 0,
+    limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
     """List open leases, the oldest first. Ages are by the database's clock."""
@@ -95,14 +100,14 @@ async def settle_all(
 
 
 @router.get("/{lease}", response_model=None, responses=answers(LeaseDocument), openapi_extra=VIEWER)
-async def get_lease(topology: TheTopology, lease: str) -> dict[str, Any]:
+async def get_lease(topology: TheTopology, lease: LeaseInPath) -> dict[str, Any]:
     """Return an open lease. 404: there is none, or it was settled."""
     return (await run_in_threadpool(topology.open_leases.get, lease)).as_dict()
 
 
 @router.post("/{lease}/settle", responses=answers(LeaseSettled), openapi_extra=OPERATOR)
 async def settle_one(
-    topology: TheTopology, lease: str, body: SettleBody, write: WriteOptions
+    topology: TheTopology, lease: LeaseInPath, body: SettleBody, write: WriteOptions
 ) -> JSONResponse:
     """Commit or roll back an open lease whose cell can't do so itself."""
     open_lease = await run_in_threadpool(topology.open_leases.get, lease)

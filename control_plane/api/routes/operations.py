@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.api import paging
 from control_plane.api.auth import VIEWER
 from control_plane.api.paging import Cursor
+from control_plane.api.parameters import Limit, OperationInPath
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.operations import OperationDocument, OperationList
 from control_plane.api.state import TheTopology
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/v1/operations", tags=["operations"])
 @router.get("", response_model=None, responses=answers(OperationList), openapi_extra=VIEWER)
 async def list_operations(
     topology: TheTopology,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Limit = 100,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """List operations, the newest first. The last 1,000 are kept."""
@@ -40,7 +41,7 @@ async def list_operations(
 @router.get(
     "/{operation}", response_model=None, responses=answers(OperationDocument), openapi_extra=VIEWER
 )
-async def get_operation(topology: TheTopology, operation: str) -> dict[str, Any]:
+async def get_operation(topology: TheTopology, operation: OperationInPath) -> dict[str, Any]:
     """Return an operation.
 
     If its state is ``interrupted``, begin it again, and it goes on where it was.

@@ -6,15 +6,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import JSONResponse
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
+from control_plane.api.parameters import CONDITIONAL, RulesetInPath
 from control_plane.api.problem import ProblemError, findings_problem
 from control_plane.api.rendering import rendered
-from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.answers import NOT_MODIFIED, answers
 from control_plane.api.schemas.rulesets import (
     ActivateBody,
     ActiveRuleset,
@@ -24,7 +26,7 @@ from control_plane.api.schemas.rulesets import (
     RulesetWritten,
 )
 from control_plane.api.state import TheTopology
-from control_plane.api.write import WriteOptions
+from control_plane.api.write import ACTIVE, WriteOptions
 from control_plane.routing.rules.document import read_stored, text_of
 from control_plane.routing.rules.lint import Finding, lint
 from control_plane.topology import Topology
@@ -48,6 +50,11 @@ def _summary(ruleset: Ruleset) -> dict[str, Any]:
 
 def _document(ruleset: Ruleset) -> dict[str, Any]:
     return {**_summary(ruleset), "document": read_stored(ruleset.document)}
+
+
+def _etag(ruleset: Ruleset) -> str:
+    """Return the ETag of a version's document, which says whether the version is active."""
+    return f'"{ruleset.version}{ACTIVE if ruleset.active else ""}"'
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -104,25 +111,37 @@ async def get_active(topology: TheTopology, work: TheWork) -> Response:
     return await work(read)
 
 
-@router.get("/{name}", responses=answers(RulesetDocument), openapi_extra=VIEWER)
+@router.get(
+    "/{name}",
+    responses=answers(RulesetDocument) | NOT_MODIFIED,
+    dependencies=[CONDITIONAL],
+    openapi_extra=VIEWER,
+)
 async def get_ruleset(
     topology: TheTopology,
     work: TheWork,
-    name: str,
-    version: Annotated[int, Query(ge=1, lt=2**31)] | SkipJsonSchema[None] = None,
+    name: RulesetInPath,
+    version: Annotated[
+        Annotated[int, Field(ge=1, lt=2**31)] | SkipJsonSchema[None],
+        Query(description="the version; without it, the newest"),
+    ] = None,
 ) -> Response:
     """Return a version of a ruleset with its document, by default the newest."""
 
     def read() -> Response:
         ruleset = topology.rulesets.get(name, version)
-        return rendered(_document(ruleset), headers={"etag": f'"{ruleset.version}"'})
+        return rendered(_document(ruleset), headers={"etag": _etag(ruleset)})
 
     return await work(read)
 
 
 @router.put("/{name}", responses=answers(RulesetWritten), openapi_extra=OPERATOR)
 async def put_ruleset(
-    topology: TheTopology, name: str, document: Document, write: WriteOptions, work: TheWork
+    topology: TheTopology,
+    name: RulesetInPath,
+    document: Document,
+    write: WriteOptions,
+    work: TheWork,
 ) -> JSONResponse:
     """Store a new version of a ruleset. It routes only once it is activated.
 
@@ -152,7 +171,11 @@ async def put_ruleset(
 
 @router.post("/{name}/activate", responses=answers(RulesetWritten), openapi_extra=OPERATOR)
 async def activate_ruleset(
-    topology: TheTopology, name: str, body: ActivateBody, write: WriteOptions, work: TheWork
+    topology: TheTopology,
+    name: RulesetInPath,
+    body: ActivateBody,
+    write: WriteOptions,
+    work: TheWork,
 ) -> JSONResponse:
     """Make a version the one that routes. 422: it can't work with the present cells."""
     wanted = await run_in_threadpool(topology.rulesets.get, name, body.version)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from control_plane.api.auth import ADMIN, OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
+from control_plane.api.parameters import CellInPath
 from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.sequences import (
@@ -80,7 +81,7 @@ async def confirm(topology: TheTopology, write: WriteOptions) -> dict[str, Any]:
     responses=answers(CellSequences),
     openapi_extra=VIEWER,
 )
-async def cell_sequences(topology: TheTopology, name: str) -> dict[str, Any]:
+async def cell_sequences(topology: TheTopology, name: CellInPath) -> dict[str, Any]:
     """Return a cell's ranges, and how far they are used."""
     cell = await run_in_threadpool(topology.cells.get, name)
     uses = await run_in_threadpool(topology.sequences.uses)
@@ -96,7 +97,7 @@ async def cell_sequences(topology: TheTopology, name: str) -> dict[str, Any]:
     openapi_extra=OPERATOR,
 )
 async def allot(
-    topology: TheTopology, name: str, body: AllotBody, write: WriteOptions
+    topology: TheTopology, name: CellInPath, body: AllotBody, write: WriteOptions
 ) -> JSONResponse:
     """Give a cell the next range of ids, above all that was ever allotted.
 
@@ -123,7 +124,7 @@ async def allot(
     openapi_extra=OPERATOR,
 )
 async def report(
-    topology: TheTopology, name: str, body: ReportBody, write: WriteOptions
+    topology: TheTopology, name: CellInPath, body: ReportBody, write: WriteOptions
 ) -> dict[str, Any]:
     """Record the highest id that a cell has handed out.
 

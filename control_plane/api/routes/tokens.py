@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from control_plane.api.auth import ADMIN
 from control_plane.api.long_work import TheWork
+from control_plane.api.parameters import TokenInPath
 from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.tokens import TokenBody, TokenCreated, TokenList, TokenWritten
@@ -56,7 +57,9 @@ async def create_token(topology: TheTopology, body: TokenBody, write: WriteOptio
 
 
 @router.delete("/{token}", responses=answers(TokenWritten), openapi_extra=ADMIN)
-async def revoke_token(topology: TheTopology, token: str, write: WriteOptions) -> JSONResponse:
+async def revoke_token(
+    topology: TheTopology, token: TokenInPath, write: WriteOptions
+) -> JSONResponse:
     """Revoke a token, by its id or its name. The next request with it is refused."""
     written = await run_in_threadpool(
         topology.tokens.revoke, token, actor=write.actor, dry_run=write.dry_run

@@ -12,9 +12,10 @@ from starlette.responses import Response
 
 from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
+from control_plane.api.parameters import CONDITIONAL
 from control_plane.api.problem import ProblemError, findings_problem
 from control_plane.api.rendering import rendered
-from control_plane.api.schemas.answers import answers
+from control_plane.api.schemas.answers import NOT_MODIFIED, answers
 from control_plane.api.schemas.cells import CellBody
 from control_plane.api.schemas.topology import TopologyBody, TopologyDocument, TopologyWritten
 from control_plane.api.state import TheTopology
@@ -34,7 +35,12 @@ def _declared(cell: Cell) -> dict[str, Any]:
     return {key: value for key, value in cell.as_dict().items() if key not in _NOT_DECLARED}
 
 
-@router.get("", responses=answers(TopologyDocument), openapi_extra=VIEWER)
+@router.get(
+    "",
+    responses=answers(TopologyDocument) | NOT_MODIFIED,
+    dependencies=[CONDITIONAL],
+    openapi_extra=VIEWER,
+)
 async def get_topology(topology: TheTopology, work: TheWork) -> Response:
     """Return all cells and rulesets as of one revision, which is the ETag."""
     return await work(lambda: _whole(topology))

@@ -16,16 +16,31 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
 
 
-class ProblemDocument(BaseModel):
+class Fault(BaseModel):
+    """One thing that is wrong with what was sent."""
+
+    model_config = ConfigDict(extra="allow")
+
+    message: str
+    mend: str = Field("", description="what to do about it")
+    field: str | None = Field(None, description="where it is, for example body.weight")
+    rule: str | None = Field(None, description="the rule of a ruleset in which it is")
+
+
+class Problem(BaseModel):
     """An error (RFC 9457). Some kinds have further members."""
 
-    model_config = ConfigDict(extra="allow", title="Problem")
+    model_config = ConfigDict(extra="allow")
 
     type: str
     title: str
     status: int
-    detail: str
+    detail: str = Field(description="what is wrong, for people")
     code: str = Field("", description="the kind of error, for programs")
+    mend: str = Field("", description="what to do about it")
+    errors: list[Fault] = Field(
+        default_factory=list, description="each fault of what was sent, at most 100"
+    )
 
 
 class ChangeDocument(Document):
@@ -41,10 +56,19 @@ class ChangeDocument(Document):
     at: str
 
 
+class WaitedFor(Document):
+    """The Envoys that a write has waited for, with ``?wait=fleet``."""
+
+    connected: int
+    acknowledged: int
+    summary: str = Field(description="for people; it says so if no Envoy is connected")
+
+
 class Written(Document):
     """The answer to a write."""
 
     revision: int
+    fleet: WaitedFor | None = Field(None, description="only with ``?wait=fleet``")
     dry_run: bool = False
     changes: list[ChangeDocument] = Field(
         default_factory=list, description="what would change; only of a dry run"
@@ -61,12 +85,17 @@ class RangeDocument(Document):
 Responses = dict[int | str, dict[str, Any]]
 
 
-_PROBLEM = {"content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}}}
+_PROBLEM = {
+    "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+}
+"""`description` adds the schema."""
+NOT_MODIFIED: Responses = {304: {"description": "The ETag is one of If-None-Match: no change"}}
+"""The answer to a conditional read of what the client has already."""
 
 
 PROBLEMS: Responses = {
     "4XX": {"description": "The request can't be carried out", **_PROBLEM},
-    "5XX": {"description": "The fleet lags (504), or an error of ours", **_PROBLEM},
+    "5XX": {"description": "The fleet lags (504) or refuses (502); an error of ours", **_PROBLEM},
 }
 """The answers of any operation to a request that failed."""
 

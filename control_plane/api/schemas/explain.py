@@ -9,6 +9,9 @@ from pydantic import Field
 from control_plane.api.schemas.answers import Document
 from control_plane.api.schemas.fields import RequestBody
 
+NameAndValue = Annotated[list[str], Field(min_length=2, max_length=2)]
+"""A header. A tuple would be described in a way that generators do not read."""
+
 
 class ExplainBody(RequestBody):
     """A request to explain, as the client would send it."""
@@ -22,7 +25,7 @@ class ExplainBody(RequestBody):
         ),
     ]
     method: Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z]+$")] = "GET"
-    headers: list[tuple[str, str]] = Field(default_factory=list, max_length=200)
+    headers: list[NameAndValue] = Field(default_factory=list, max_length=200)
     ruleset: dict[str, Any] | None = Field(None, description="instead of the active one")
 
 

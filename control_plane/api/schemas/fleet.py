@@ -74,6 +74,12 @@ class FleetDocument(Document):
     addresses: Addresses
 
 
+class Alive(Document):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
 class Ready(Document):
     """Whether the control plane is ready. ``alarm`` says why it is not."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 ClaimKey = tuple[str, str]
 """A bucket and a value in it, for example ``("route", "gitlab-org")``, as a rule spells them.
@@ -28,12 +29,36 @@ class Weighted:
     """Names of cells, each with its weight."""
 
 
+class Reason(StrEnum):
+    """Why a request is refused, as the refusal's body tells."""
+
+    NO_RULE = "no-rule"
+    UNKNOWN = "unknown"
+    """No cell has the key that the rule looked for."""
+    INVALID = "invalid"
+    """A token could not be decoded."""
+    CELL_DOWN = "cell-down"
+    """The cell is down, or takes no requests in its state."""
+    CLASSIFIER_DOWN = "classifier-down"
+    """No classifier has answered, and only one could tell the cell."""
+    CELL_NOT_HERE = "cell-not-here"
+    """The Envoy has not heard of the cell yet, or no longer has it."""
+    MISDIRECTED = "misdirected"
+    """The cell says that the request is not its own (421)."""
+    RULESET = "ruleset"
+    """The ruleset refuses it, for a reason that is not known here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The request is refused with this HTTP status; ``retry_after`` is in seconds."""
+    """The request is refused with this HTTP status; ``retry_after`` is in seconds.
+
+    Two refusals with the same status are the same decision, whatever their reasons.
+    """
 
     code: int
     retry_after: int | None = None
+    reason: Reason = field(default=Reason.RULESET, compare=False)
 
 
 Outcome = ToCell | Weighted | Status

@@ -2,7 +2,8 @@
 
 from control_plane.topology.cells.cells import Cells
 from control_plane.topology.cells.edge_health import EdgeHealth
+from control_plane.topology.cells.fleet_reports import FleetReports
 from control_plane.topology.cells.rows import CellCache, get_cell
 from control_plane.topology.cells.sequences import Sequences
 
-__all__ = ["CellCache", "Cells", "EdgeHealth", "Sequences", "get_cell"]
+__all__ = ["CellCache", "Cells", "EdgeHealth", "FleetReports", "Sequences", "get_cell"]

@@ -322,3 +322,16 @@ It is rewritten every few seconds, and no longer counts when ``at`` is old. ``sa
 ``cells`` has by name how many edges can reach a cell and how many can't; ``silent`` is how many
 other edges there are that don't report.
 """
+
+fleet_reports = Table(
+    "fleet_reports",
+    metadata,
+    Column("server", String(36), primary_key=True),
+    Column("said", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+"""What the Envoys of each control plane run: one row for each that serves Envoys.
+
+It is rewritten when that changes, and every few seconds; it no longer counts when ``at`` is old.
+``said`` is JSON, see `topology.cells.fleet_reports`.
+"""

@@ -8,17 +8,22 @@ their last status is shown, and what their streams left open is handed to the ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from control_plane.xds.fleet.node import Node, NodeStatus
 from control_plane.xds.fleet.propagation import Propagation
+from control_plane.xds.fleet.publication import Publication
 from control_plane.xds.fleet.waiting import JoinWaiters, RevisionWaiters
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.status import ResourceStatus
 from control_plane.xds.session.unsettled import Unsettled
 
+SHOWN = timedelta(hours=1)
+"""How long a node is shown after it has left. What it left open is remembered on."""
+MAX_TOLD = 200
+"""How many nodes that have left are named to other servers."""
 MAX_DISCONNECTED = 10_000
 """Disconnected nodes that are remembered. Those that left first are forgotten first."""
 
@@ -59,6 +64,7 @@ class Fleet:
         self._max_disconnected = max_disconnected
         self._observer = observer
         self._clock = clock
+        self.publication = Publication()
         self._join_waiters = JoinWaiters()
         self._revision_waiters = RevisionWaiters()
         self._propagation: Propagation[Session] = Propagation(self._propagated, monotonic)
@@ -74,6 +80,7 @@ class Fleet:
         """
         if self._observer is not None:
             self._observer.published(revision)
+        self.publication.published(revision)
         self._propagation.published(revision, since, lambda session: session.acked_revision)
 
     def give_up_late(self) -> None:
@@ -95,6 +102,7 @@ class Fleet:
             unsettled = node.unsettled if node is not None else {}
             node = Node(node_id, group, version, now, now, unsettled)
         node.group, node.version = group, version
+        node.left_at, node.is_elsewhere = None, False
         node.sessions.append(session)
         self._nodes[node_id] = node
         self._propagation.joined(session)
@@ -115,7 +123,7 @@ class Fleet:
                 self._observer.nacked(type_url)
         session.nacks.clear()
         self._propagation.acknowledged(session, session.acked_revision)
-        self._revision_waiters.acknowledged(session)
+        self._revision_waiters.heard(session)
 
     def pushed(self, seconds: float) -> None:
         """Record how long it took to send a node what a new snapshot changes for it."""
@@ -130,7 +138,7 @@ class Fleet:
         merged = {**node.unsettled, **session.unsettled()}
         node.unsettled = {type_url: one for type_url, one in merged.items() if one}
         if not node.sessions:
-            node.last_status = status
+            node.last_status, node.left_at = status, self._clock()
             self._disconnected[node_id] = None
         if len(self._disconnected) > self._max_disconnected:
             forgotten = next(iter(self._disconnected))
@@ -151,8 +159,30 @@ class Fleet:
         return len(node.sessions) if node is not None else 0
 
     def nodes(self) -> tuple[NodeStatus, ...]:
-        """Return the status of every node, by id."""
-        return tuple(node.status() for _, node in sorted(self._nodes.items()))
+        """Return the status of every node that is connected, or missed, by id."""
+        return tuple(node.status() for _, node in sorted(self._nodes.items()) if self._shown(node))
+
+    def _shown(self, node: Node) -> bool:
+        if node.left_at is None:
+            return True
+        return not node.is_elsewhere and self._clock() - node.left_at < SHOWN
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the ids of nodes that have left, the last ones, to ask other servers for them."""
+        ids = reversed(self._disconnected)
+        return tuple(one for one in ids if self._shown(self._nodes[one]))[:MAX_TOLD]
+
+    def connected_among(self, node_ids: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some nodes that are connected here."""
+        return tuple(
+            one for one in node_ids if one in self._nodes and one not in self._disconnected
+        )
+
+    def found_elsewhere(self, node_ids: Iterable[str]) -> None:
+        """Miss nodes no longer that are connected to another server."""
+        for one in node_ids:
+            if one in self._disconnected:
+                self._nodes[one].is_elsewhere = True
 
     def resources(self, node_id: str) -> Iterator[ResourceStatus]:
         """Yield each resource of a connected node, over all of its streams."""
@@ -168,6 +198,22 @@ class Fleet:
             if any(session.acked_revision < revision for session in node.sessions)
         )
 
+    def refusals(self, revision: int) -> dict[str, str]:
+        """Return the words of connected nodes that refuse a revision or a newer one, by node id."""
+        return {
+            node.id: words
+            for node in self._nodes.values()
+            for session in node.sessions
+            if session.acked_revision < revision <= session.revision
+            and (words := session.refusal())
+        }
+
+    @property
+    def acked_revision(self) -> int:
+        """The newest revision that every connected node runs; without any, the published one."""
+        sessions = (session for node in self._nodes.values() for session in node.sessions)
+        return min((one.acked_revision for one in sessions), default=self.publication.revision)
+
     async def joined(self, node_id: str, timeout_s: float) -> bool:
         """Wait until this node is connected; return False after the time-out."""
         node = self._nodes.get(node_id)
@@ -176,10 +222,10 @@ class Fleet:
         return await self._join_waiters.wait(node_id, timeout_s)
 
     async def wait(self, revision: int, timeout_s: float) -> tuple[str, ...]:
-        """Wait until every connected node runs a revision.
+        """Wait until every connected node runs a revision, or one refuses it.
 
         Returns:
-            The ids of the nodes that do not run it after the time-out.
+            The ids of the nodes that do not run it then, or after the time-out.
         """
         sessions = (session for node in self._nodes.values() for session in node.sessions)
         if await self._revision_waiters.wait(revision, sessions, timeout_s):

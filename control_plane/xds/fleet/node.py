@@ -75,6 +75,10 @@ class Node:
     """What its ended streams left open, by type; see `Session.take_over`."""
     sessions: list[Session] = field(default_factory=list)
     """The sessions of its open streams."""
+    left_at: datetime | None = None
+    """When its last stream ended; None while it has one."""
+    is_elsewhere: bool = False
+    """Whether another server has it, so that it is not missed here."""
     last_status: NodeStatus | None = None
     """The status at the end of its last stream."""
 

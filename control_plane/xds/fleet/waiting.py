@@ -20,11 +20,19 @@ class _Waiter:
 
     revision: int
     behind: set[Session]
+    refused: bool = False
+    """Whether one of them refuses what it was sent of it."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop_waiting_for(self, session: Session) -> None:
         self.behind.discard(session)
         if not self.behind:
+            self.done.set()
+
+    def look_for_refusal(self, session: Session) -> None:
+        """Wait no longer for anybody if a session that is waited for refuses the revision."""
+        if session in self.behind and session.revision >= self.revision and session.refusal():
+            self.refused = True
             self.done.set()
 
 
@@ -40,11 +48,13 @@ class RevisionWaiters:
             if session.acked_revision < waiter.revision:
                 waiter.behind.add(session)
 
-    def acknowledged(self, session: Session) -> None:
-        """Wake those whose revision this session was the last to lack."""
+    def heard(self, session: Session) -> None:
+        """Wake those whose revision this session was the last to lack, or refuses."""
         for waiter in self._waiters:
             if session.acked_revision >= waiter.revision:
                 waiter.stop_waiting_for(session)
+            else:
+                waiter.look_for_refusal(session)
 
     def left(self, session: Session) -> None:
         """Wait no longer for a session that has ended."""
@@ -52,7 +62,7 @@ class RevisionWaiters:
             waiter.stop_waiting_for(session)
 
     async def wait(self, revision: int, sessions: Iterable[Session], timeout_s: float) -> bool:
-        """Wait until all sessions, and those that join meanwhile, run a revision.
+        """Wait until all sessions, and those that join meanwhile, run a revision, or one refuses.
 
         Args:
             revision: The revision.
@@ -60,24 +70,26 @@ class RevisionWaiters:
             timeout_s: How long to wait at most.
 
         Returns:
-            Whether they do; False after the time-out.
+            Whether they run it; False after the time-out, and where one has refused it.
         """
         behind = {session for session in sessions if session.acked_revision < revision}
         if not behind:
             return True
         waiter = _Waiter(revision, behind)
         self._waiters.add(waiter)
+        for session in behind:
+            waiter.look_for_refusal(session)
         try:
             async with asyncio.timeout(timeout_s):
                 # Again if a node has come meanwhile.
-                while waiter.behind:
+                while waiter.behind and not waiter.refused:
                     waiter.done.clear()
                     await waiter.done.wait()
         except TimeoutError:
             return False
         finally:
             self._waiters.discard(waiter)
-        return True
+        return not waiter.refused
 
 
 class JoinWaiters:

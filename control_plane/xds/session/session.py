@@ -20,6 +20,7 @@ module adds the two reasons to send a client nothing at all:
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -77,6 +78,8 @@ class Session(PushOrder):
         self._confirmation = Confirmation.GIVEN
         self.shrink_reason = ""
         """Why the client is sent nothing, if it would lose most of what it has."""
+        self._snapshot_at = -math.inf
+        """When the snapshot came, by the session's clock."""
 
     # What the owner of the stream tells and asks
 
@@ -90,6 +93,7 @@ class Session(PushOrder):
                 wanted = names if subscription.wildcard else names & subscription.names
                 subscription.pending |= wanted
         self._snapshot = snapshot
+        self._snapshot_at = self._clock()
         self.gate = Gate.SHUT
         for subscription in self._types.values():
             if subscription.refused:
@@ -145,6 +149,28 @@ class Session(PushOrder):
         for type_url, subscription in self._types.items():
             if type_url in self._subscribed:
                 yield from resource_statuses(type_url, subscription, self._snapshot)
+
+    @property
+    def revision(self) -> int:
+        """The revision of the snapshot that the client is to run."""
+        return self._snapshot.revision
+
+    def refusal(self) -> str:
+        """Return why the client does not take what is published now; empty if nothing is known.
+
+        It is the client's text about a resource that it has refused since the snapshot came. One
+        that it refused before is sent once more, and counts when it is refused again.
+        """
+        if self.shrink_reason:
+            return self.shrink_reason
+        for type_url, subscription in self._types.items():
+            for name, refused in subscription.refused.items():
+                published = self._snapshot.of_type(type_url).get(name)
+                version = "" if published is None else published.version
+                tried = refused.retry_at == NEVER or refused.tried_at >= self._snapshot_at
+                if tried and refused.version == version:
+                    return f"{name}: {refused.error}"
+        return ""
 
     # What holds a client back
 

@@ -113,6 +113,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0025",
         "0026",
         "0027",
+        "0028",
     )
     migrate(store.engine)
     store.close()

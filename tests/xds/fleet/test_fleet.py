@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
-from control_plane.xds.fleet.fleet import Fleet
+from control_plane.xds.fleet.fleet import SHOWN, Fleet
 from control_plane.xds.session.delta import DeltaSession
 from tests.xds.server.wire import WAIT_S, Wire, answer, clusters, first, read, until
 
@@ -67,3 +68,29 @@ async def test_waiting_for_the_fleet_goes_on_if_a_node_comes_meanwhile() -> None
         assert await waiting == ()
         early.cancel()
         late.cancel()
+
+
+def test_a_node_that_left_is_missed_for_a_while_unless_it_is_elsewhere() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    fleet = Fleet(clock=lambda: now)
+
+    def shown() -> dict[str, str]:
+        return {node.id: node.state for node in fleet.nodes() if not node.connected}
+
+    for name in ("a", "b", "c"):
+        session = DeltaSession()
+        fleet.connected(name, "edge", "1.40.0", session)
+        if name != "c":
+            fleet.disconnected(name, session)
+    assert shown() == {"a": "DISCONNECTED", "b": "DISCONNECTED"}
+    assert fleet.missing() == ("b", "a")
+    assert fleet.connected_among(["a", "c", "unheard-of"]) == ("c",)
+    fleet.found_elsewhere(["a", "c", "unheard-of"])
+    assert shown().keys() == {"b"}
+    now += SHOWN
+    assert (shown(), fleet.missing()) == ({}, ())
+    assert [node.id for node in fleet.nodes()] == ["c"]
+    back = DeltaSession()
+    fleet.connected("a", "edge", "1.40.0", back)
+    fleet.disconnected("a", back)
+    assert fleet.missing() == ("a",), "it was here again"

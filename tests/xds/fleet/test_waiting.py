@@ -28,7 +28,7 @@ async def test_the_last_session_that_acknowledges_wakes_the_waiter() -> None:
     for session in sessions:
         assert not waiting.done()
         session.acked_revision = 5
-        waiters.acknowledged(session)
+        waiters.heard(session)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert await waiting
@@ -39,7 +39,7 @@ async def test_an_acknowledgement_of_an_older_revision_wakes_nobody() -> None:
     waiting = asyncio.create_task(waiters.wait(5, [session], SOON_S))
     await asyncio.sleep(0)
     session.acked_revision = 4
-    waiters.acknowledged(session)
+    waiters.heard(session)
     assert not await waiting
 
 
@@ -73,3 +73,41 @@ async def test_a_node_that_is_there_wakes_those_who_wait_for_it_only() -> None:
     assert await second
     assert not await other
     assert waiters._events == {}
+
+
+class Picky(DeltaSession):
+    """Refuses what it is sent, once it says so."""
+
+    words = ""
+    newest = 5
+
+    @property
+    def revision(self) -> int:
+        return self.newest
+
+    def refusal(self) -> str:
+        return self.words
+
+
+async def test_a_session_that_refuses_ends_the_waiting_at_once() -> None:
+    waiters, picky, slow = RevisionWaiters(), Picky(), at(4)
+    waiting = asyncio.create_task(waiters.wait(5, [picky, slow], LONG_S))
+    await asyncio.sleep(0)
+    waiters.heard(picky)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    picky.words = "cell:a: no such file"
+    waiters.heard(picky)
+    assert not await waiting
+    assert not await waiters.wait(5, [picky], LONG_S), "it had refused before"
+
+
+async def test_who_refuses_an_older_revision_is_waited_for() -> None:
+    waiters, picky = RevisionWaiters(), Picky()
+    picky.words, picky.newest = "cell:a: no such file", 4
+    waiting = asyncio.create_task(waiters.wait(5, [picky], LONG_S))
+    await asyncio.sleep(0)
+    waiters.heard(picky)
+    picky.words, picky.newest, picky.acked_revision = "", 5, 5
+    waiters.heard(picky)
+    assert await waiting
