@@ -69,11 +69,13 @@ def private_file(path: Path) -> None:
 def tighten(path: Path) -> None:
     """Take the rights of others off a file or directory, and say so.
 
-    What does not exist is left out. What can't be changed is only logged.
+    What does not exist is left out, and so is a device or a socket: a path such as /dev/null may
+    be given in the place of a file. What can't be changed is only logged.
     """
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if not mode & PRIVATE_UMASK:
+        whole = path.stat().st_mode
+        mode = stat.S_IMODE(whole)
+        if not mode & PRIVATE_UMASK or not (stat.S_ISREG(whole) or stat.S_ISDIR(whole)):
             return
         path.chmod(mode & ~PRIVATE_UMASK)
     except FileNotFoundError:

@@ -20,7 +20,9 @@ _BESIDE_SQLITE = ("", "-wal", "-shm", "-journal")
 def tighten_files(settings: Settings) -> None:
     """Take the rights of others off the files that exist already; each is logged."""
     for path in _files(settings):
-        tighten(path)
+        # A directory there is a slip, which is told later: it may be everybody's, as /tmp is.
+        if not path.is_dir():
+            tighten(path)
 
 
 def _files(settings: Settings) -> Iterator[Path]:

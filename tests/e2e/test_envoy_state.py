@@ -10,9 +10,10 @@ import pytest
 
 from control_plane.compiler.clusters import compile_cell
 from control_plane.compiler.debug_filter import compile_debug_filter
+from control_plane.compiler.edge_secret import compile_edge_secret
 from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.names import CDS, ECDS, EDS, EPOCHS_FILTER, RDS
+from control_plane.names import CDS, ECDS, EDS, EPOCHS_FILTER, RDS, SDS
 from control_plane.topology.values.cell import Cell, CellState
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.resource import Resource
@@ -180,6 +181,18 @@ def test_each_difference_is_seen(doctor: Callable[[EnvoyState], None], said: str
     doctor(state)
     different = differences(state, PUBLISHED)
     assert any(one.startswith(said) for one in different), different
+
+
+def test_a_secret_is_looked_for_by_its_name() -> None:
+    secret = compile_edge_secret("s")
+    published = Snapshot(1, [Resource.of(secret.type_url, secret.name, secret.body)])
+    config = {"@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump"}
+    lacks = EnvoyState({"configs": [config]}, {})
+    assert differences(lacks, published) == [
+        f"{SDS} {secret.name} is published, but Envoy lacks it"
+    ]
+    names = {"dynamic_active_secrets": [{"name": secret.name}]}
+    assert differences(EnvoyState({"configs": [config | names]}, {}), published) == []
 
 
 def test_a_difference_in_any_field_is_seen() -> None:

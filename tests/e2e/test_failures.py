@@ -15,6 +15,7 @@ from tests.support.conditions import wait_until
 from tests.support.raw_client import RawClient
 from tests.support.system import REFUSED_CELL, System
 
+JSON = {"content-type": "application/json"}
 SESSION = [("cookie", b"_gitlab_session=cell-2-a")]
 
 
@@ -250,6 +251,7 @@ def test_bad_input_changes_nothing_at_the_edge(system: System) -> None:
     bad = [
         api.put("/v1/rulesets/gitlab", json={"name": "x", "rules": [{"id": "a"}]}),
         api.put("/v1/rulesets/gitlab", content=b"{" * 100),
+        api.put("/v1/rulesets/gitlab", content=b"{" * 100, headers=JSON),
         api.post("/v1/rulesets/gitlab/activate", json={"version": 99}),
         api.post("/v1/claims", json=claims),
         api.post("/v1/cells", json={"name": "x", "address": "http://x", "endpoints": ["nowhere"]}),
@@ -261,7 +263,7 @@ def test_bad_input_changes_nothing_at_the_edge(system: System) -> None:
         api.post("/v1/claims", content=b"x" * 10_000_000),
     ]
     statuses = [answer.status_code for answer in bad]
-    assert statuses == [422, 422, 404, 409, 422, 404, 422, 428, 412, 422, 413]
+    assert statuses == [422, 415, 400, 404, 409, 422, 404, 422, 428, 412, 422, 413]
     for answer in bad:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["detail"]

@@ -13,6 +13,7 @@ from control_plane.process.private_files import (
     only_private_files,
     private_directory,
     private_file,
+    tighten,
 )
 
 
@@ -53,3 +54,11 @@ def test_a_directory_of_another_user_is_refused(
     monkeypatch.setattr(private_files.os, "geteuid", lambda: 12345)
     with pytest.raises(OSError, match="belongs to another user"):
         private_directory(tmp_path)
+
+
+def test_what_is_no_file_keeps_its_rights(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    tighten(pipe)
+    assert mode(pipe) == 0o666

@@ -28,3 +28,11 @@ def test_what_an_earlier_run_has_left_open_is_tightened_and_told(
     tighten_files(settings)
     tighten_files(Settings(database_url="postgresql://nowhere/x", data_dir=tmp_path / "none"))
     assert not caplog.text
+
+
+def test_a_directory_that_is_given_for_the_database_keeps_its_rights(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    tighten_files(Settings(database_url=f"sqlite:///{shared}"))
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o777

@@ -23,6 +23,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 WORKER_MODULE = "control_plane.classifier.worker.main"
+_WORKER_MODULES = (WORKER_MODULE.encode(), b"control_plane.classifier_worker")
+"""The names by which a worker is known: also of one that a version before this one has left."""
 END_S = 3.0
 """How long a worker without a server may take to end before it is killed."""
 
@@ -76,9 +78,10 @@ def orphans(directory: Path) -> list[int]:
 
 def _is_worker(pid: int) -> bool:
     try:
-        return WORKER_MODULE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+    return any(module in command for module in _WORKER_MODULES)
 
 
 def _end(pid: int) -> None:

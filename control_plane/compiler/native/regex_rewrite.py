@@ -194,23 +194,23 @@ def _character(text: str, excluded: str, *, widen: bool) -> str | None:
 
 
 def _nothing_follows(tokens: Sequence[_Token], index: int) -> bool:
-    """Return whether nothing has to match after the ``$`` at this index.
+    """Return whether nothing can follow the ``$`` at this index, not even a repetition.
 
-    ``^(?:a|b$)`` is such, ``(?:a$)b`` is not. Where that is hard to see the answer is no.
+    ``^(?:(?:a|b$)|c)`` is such, because other branches don't follow; ``(?:a$)b`` is not.
     """
     depth = 0
-    closing = False
+    elsewhere = False
+    """Whether this is another branch of a group that the ``$`` stands in."""
     for token in tokens[index + 1 :]:
-        if token.kind == "open":
-            depth += 1
-        if token.reads(")"):
-            depth -= 1
-            if depth < 0:
-                closing, depth = True, 0
-            continue
-        branch_ends = tokens[index + 1].reads("|") or tokens[index + 1].reads(")")
-        if closing or (depth == 0 and token.text != "|" and not branch_ends):
+        if depth == 0 and token.reads("|"):
+            elsewhere = True
+        elif depth == 0 and token.reads(")"):
+            elsewhere = False
+        elif not elsewhere:
             return False
+        else:
+            depth += token.kind == "open"
+            depth -= token.reads(")")
     return True
 
 

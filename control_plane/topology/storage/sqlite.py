@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, override
 
 from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from control_plane.topology.storage import schema
@@ -43,6 +44,11 @@ class SqliteDialect(Dialect):
     now = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
     notify = "1"
 
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        self._opened: tuple[int, int] | None = None
+        """Device and inode of the file that the first connection has opened."""
+
     @property
     @override
     def file(self) -> Path | None:
@@ -72,7 +78,8 @@ class SqliteDialect(Dialect):
     def open_readers(self) -> Engine:
         """Open connections for reads; they can write as well.
 
-        None makes the file: where it is gone while we run, an empty one would take its place.
+        None makes the file: where it is gone while we run, an empty one would take its place. Nor
+        is another file read that has taken its place: the log beside it belongs to the first one.
         """
         engine = create_engine(
             self.url,
@@ -80,7 +87,8 @@ class SqliteDialect(Dialect):
             execution_options=self.options,
         )
         if self.file is not None:
-            event.listen(engine, "do_connect", partial(_open_existing, self.file))
+            event.listen(engine, "do_connect", partial(self._open_existing, self.file))
+            event.listen(engine, "connect", partial(self._note_opened, self.file))
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "commit", _commit)
@@ -100,8 +108,28 @@ class SqliteDialect(Dialect):
             return
         if not file.exists():
             raise ReadOnly(f"{file} is gone; stop, put it back, and start again")
+        if self._is_another(file):
+            raise ReadOnly(_replaced(file))
         if not os.access(file, os.W_OK):
             raise ReadOnly(f"{file} may not be written")
+
+    def _is_another(self, file: Path) -> bool:
+        return self._opened is not None and _identity(file) != self._opened
+
+    def _note_opened(self, file: Path, *_: object) -> None:
+        if self._opened is None:
+            self._opened = _identity(file)
+
+    def _open_existing(
+        self, file: Path, _dialect: Any, _entry: Any, args: list[Any], options: dict[str, Any]
+    ) -> None:
+        """Have a connection open the file that was opened before, and make none."""
+        if not file.exists():
+            raise Unavailable(f"there is no file {file}")
+        if self._is_another(file):
+            raise Unavailable(_replaced(file))
+        args[0] = f"{file.absolute().as_uri()}?mode=rw"
+        options["uri"] = True
 
     @override
     def log_bytes(self) -> int | None:
@@ -170,14 +198,17 @@ class SqliteDialect(Dialect):
         connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
 
-def _open_existing(
-    file: Path, _dialect: Any, _entry: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]
-) -> None:
-    """Have a connection open a file that is there, and make none."""
-    if not file.exists():
-        raise Unavailable(f"there is no file {file}")
-    args[0] = f"{file.absolute().as_uri()}?mode=rw"
-    options["uri"] = True
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Return what tells a file from one that has taken its name; None if there is none."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _replaced(file: Path) -> str:
+    return f"another file has been put in the place of {file}; stop, and use `cellway db restore`"
 
 
 def _set_pragmas(connection: Any, _: ConnectionPoolEntry) -> None:

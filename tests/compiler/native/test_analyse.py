@@ -16,9 +16,10 @@ from control_plane.compiler.native.analyse import (
     analyse,
     needs_second_try,
 )
+from control_plane.compiler.native.conditions import exact_condition
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.regex import Regex
-from control_plane.routing.rules.ruleset import Rule
+from control_plane.routing.rules.ruleset import Rule, Subject
 
 RULESETS = Path(__file__).parents[3] / "rulesets"
 GITLAB = parse((RULESETS / "gitlab.json").read_text())
@@ -36,6 +37,13 @@ def test_the_tier_of_gitlabs_rules() -> None:
     assert [rule for rule, native in tiers.items() if native] == [
         "force_cell", "session", "anywhere",
     ]  # fmt: skip
+
+
+def test_envoy_tests_all_that_a_rule_of_gitlab_says_about_paths() -> None:
+    """A rule of which Envoy leaves the reserved words out would take the requests of all others."""
+    for rule in GITLAB.rules:
+        of_paths = [match for match in rule.matches if match.subject is Subject.PATH]
+        assert all(exact_condition(match) for match in of_paths), rule.id
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,10 @@ from control_plane.routing.rules.regex import Regex, RegexError
         ("a.b", r"a[^?\n]b"),
         (r"\d+", r"\d+"),
         ("^(?:a|b$)", r"^(?:a|b(?:\?|$))"),
+        ("^/(?:(?:a|b$)|c(?:/|$))", r"^/(?:(?:a|b(?:\?|$))|c(?:/|(?:\?|$)))"),
+        ("(?:a$|b)c", None),
+        ("(?:a$|b)?", None),
+        ("(?:(?:a$|b)|c)*", None),
         ("a$b", None),
         ("(?:a$)b", None),
         ("(?s)a", None),
@@ -70,6 +74,29 @@ def test_a_rewritten_path_regex_sees_the_path_only(pattern: str, path: str, quer
     wanted = Regex(pattern).matches(path.encode())
     assert whole.matches(path.encode()) is wanted
     assert whole.matches(f"{path}?{query}".encode()) is wanted
+
+
+branches = st.recursive(
+    patterns,
+    lambda inner: st.builds(
+        lambda many, repeated, after: f"(?:{'|'.join(many)}){repeated}{after}",
+        st.lists(inner, min_size=1, max_size=3),
+        st.sampled_from(["", "", "?", "*"]),
+        st.sampled_from(["", "", "a", "/"]),
+    ),
+    max_leaves=6,
+)
+
+
+@given(branches, st.text("ab/%-1", max_size=8), st.text("ab/?", max_size=5))
+@settings(max_examples=500, deadline=None)
+def test_an_end_in_a_branch_stays_the_end_of_the_path(pattern: str, path: str, query: str) -> None:
+    inner = without(pattern, "?", r"(?:\?|$)", widen=True)
+    if inner is not None:
+        whole = Regex(rf"^[^?]*?(?:{inner})\C*$")
+        wanted = Regex(pattern).matches(path.encode())
+        assert whole.matches(path.encode()) is wanted
+        assert whole.matches(f"{path}?{query}".encode()) is wanted
 
 
 bodies = st.lists(

@@ -229,3 +229,22 @@ def test_a_long_read_lets_the_log_grow_and_it_is_cut_down_afterwards(
         assert topology.log_bytes() == 0
     claim(topology, "after")
     topology.close()
+
+
+@on_sqlite
+def test_a_file_that_takes_the_place_of_the_database_is_neither_read_nor_written(
+    two: Topology, tmp_path: Path
+) -> None:
+    claim(two, "a")
+    other = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(tmp_path / "t.db")) as copied:
+        copied.execute("VACUUM INTO ?", (str(other),))
+    before = other.read_bytes()
+    other.replace(tmp_path / "t.db")
+    two.check_writes()
+    assert "another file has been put" in str(trouble(two))
+    with pytest.raises(Unavailable, match="another file"):
+        claim(two, "b")
+    with pytest.raises(Unavailable, match="another file"):
+        two.claims.count()
+    assert (tmp_path / "t.db").read_bytes() == before
