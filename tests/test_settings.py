@@ -139,3 +139,21 @@ def test_each_side_of_the_classifiers_tls_needs_its_own_files() -> None:
     assert Settings(roles=("xds",), classifier_tls_ca="a").classifier_tls_ca
     pair = {"classifier_tls_certificate": "c", "classifier_tls_key": "k"}
     assert Settings(roles=("classifier",), **pair).classifier_tls_key
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("CELLWAY_ROLES", "api, xds", ("api", "xds")),
+        ("CELLWAY_API_HOSTS", "a.example,b.example", ("a.example", "b.example")),
+        ("CELLWAY_API_HOSTS", '["a.example"]', ("a.example",)),
+        ("CELLWAY_DEBUG_NETWORKS", "10.0.0.0/8", ("10.0.0.0/8",)),
+        ("CELLWAY_ENDPOINT_NETWORKS_DENIED", "10.0.0.0/8,::/0", ("10.0.0.0/8", "::/0")),
+        ("CELLWAY_GRPC_CELL_NAME", "x{1,3}", "x{1,3}"),
+    ],
+)
+def test_a_list_in_the_environment_is_words_with_commas_or_json(
+    variable: str, text: str, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, text)
+    assert getattr(Settings(), variable.removeprefix("CELLWAY_").lower()) == expected

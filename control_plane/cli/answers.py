@@ -87,7 +87,8 @@ def failure_of(response: httpx.Response) -> Failure:
     for error in _objects(problem, "errors"):
         where = ", ".join(str(error[key]) for key in ("rule", "field") if error.get(key))
         hint = f" ({error['mend']})" if error.get("mend") else ""
-        lines.append(f"  {where}: {error['message']}{hint}")
+        line = f"{where}: {error['message']}{hint}"
+        lines += [f"  {line}"] if line != lines[0] else []
     lines += [f"  {one['key']} belongs to {one['owner']}" for one in _objects(problem, "taken")]
     lines += [f"  {one['key']} is in lease {one['lease']}" for one in _objects(problem, "held")]
     refusals = _objects(problem, "refused")
@@ -100,6 +101,8 @@ def failure_of(response: httpx.Response) -> Failure:
         lines.append(f"  {problem['mend']}")
     status = _BY_STATUS.get(response.status_code, Exit.ERROR)
     text = in_words_of_commands("\n".join(lines))
+    if response.status_code == httpx.codes.UNAUTHORIZED and "CELLWAY_TOKEN" not in text:
+        text += "; set CELLWAY_TOKEN (or --token)"
     return Failure(text, _BY_CODE.get(str(problem.get("code")), status))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
@@ -22,9 +23,15 @@ class Environment(EnvSettingsSource):
         if not text:
             return value  # An empty variable is an error, which `Settings` tells of.
         # What may be one text, such as a pattern, may have commas of its own.
-        if text.startswith(("[", "{")) or str in get_args(field.annotation):
+        if text.startswith(("[", "{")) or not _is_list(field.annotation):
             return super().decode_complex_value(field_name, field, value)
         return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _is_list(annotation: Any) -> bool:
+    """Return whether a setting is a list, or a list or None."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return all(kind is NoneType or get_origin(kind) is tuple for kind in kinds)
 
 
 def origin_of(name: str, options: Iterable[str]) -> str:

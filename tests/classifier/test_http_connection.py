@@ -97,7 +97,7 @@ async def test_a_change_of_cells_is_seen_by_the_next_question(plane: Running) ->
     question = b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
     assert b"x-cellway-cell: cell-1\r\n" in await talk(plane, question)
     plane.topology.cells.set_health("cell-1", healthy=False, actor="test")
-    assert b"x-cellway-cell: !503\r\n" in await talk(plane, question)
+    assert b"x-cellway-cell: !503:cell-down\r\n" in await talk(plane, question)
 
 
 METHOD = "M" * 40

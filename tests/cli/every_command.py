@@ -49,7 +49,7 @@ ARGUMENTS: dict[str, list[str]] = RUNS_FOR_EVER | {
     "rules apply": [RULES, "--dry-run"],
     "rules rollback": ["r", "--version", "1", "--yes"],
     "edge-secret rotate": ["--yes", "--dry-run"],
-    "envoy bootstrap": ["--node-id", "e1"],
+    "envoy bootstrap": ["--node-id", "e1", "--xds", "127.0.0.1:18000"],
     "envoy secrets": [
         *(NEW, "--tls-certificate", "/c.pem", "--tls-key", "/k.pem", "--tls-ca", "/ca.pem")
     ],
@@ -64,7 +64,7 @@ ARGUMENTS: dict[str, list[str]] = RUNS_FOR_EVER | {
 """What a command is given beside its name."""
 OF_DATABASE = frozenset({"up", "serve"})
 WITHOUT_SERVER = frozenset({"up", "serve", "envoy agent", "envoy bootstrap", "envoy secrets"}) | {
-    *("rules lint", "rules test", "rules reserve")
+    *("rules lint", "rules test", "rules reserve", "addon-path")
 }
 """Commands that call no API, beside those of ``db``."""
 

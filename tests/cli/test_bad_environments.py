@@ -157,9 +157,9 @@ def test_a_server_that_is_not_cellway(place: Place, kind: str) -> None:
         some = API[[*ANSWERS, *RAW].index(kind) % 3 :: 3]
         ends = [place.run(one, environment=env, answer_s=answer_s) for one in some]
     # A command that shows one object shows that of another API, too.
-    right = {"hangs": (Exit.TIMED_OUT,), "other objects": (Exit.OK, Exit.ERROR)}.get(kind)
-    ends = [told for told in ends if told.status or kind != "other objects"]
-    assert faults(told.fault(f"{url}|--server", *(right or (Exit.ERROR,))) for told in ends) == []
+    ends = [told for told in ends if told.status == Exit.ERROR or kind != "other objects"]
+    right = Exit.TIMED_OUT if kind == "hangs" else Exit.ERROR
+    assert faults(told.fault(f"{url}|--server", right) for told in ends) == []
 
 
 @pytest.mark.parametrize(
@@ -291,5 +291,7 @@ def test_a_directory_that_is_gone(place: Place) -> None:
 
 
 def test_a_directory_that_can_t_be_written(place: Place) -> None:
+    # As root, a command has made a file that it took for its database private.
+    (place.path / "corrupt.db").chmod(0o644)
     ends = [place.run(one, as_nobody=True, cwd="/") for one in COMMANDS]
     assert faults(told.fault() for told in ends) == []

@@ -68,7 +68,9 @@ def _lines(error: ValidationError, given: Collection[str]) -> list[str]:
         if one["type"] == "extra_forbidden":
             lines[f"{TOML_FILE}: {place[0]} is no setting{_guess(place[0])}"] = None
         elif place and place[0] in Settings.model_fields:
-            lines[f"{origin_of(place[0], given)}: {says}"] = None
+            where = origin_of(place[0], given)
+            # Some texts begin with the variable's name already.
+            lines[says if says.startswith(where) else f"{where}: {says}"] = None
         else:
             lines[says] = None
     return list(lines)
