@@ -58,7 +58,7 @@ def test_it_starts_with_everything(system: System) -> None:
     assert (status["state"], status["connected"]) == ("SYNCED", True)
     versions = {one["type"]: one["acked_version"] for one in status["types"]}
     assert versions.keys() == {
-        *("Cluster", "Listener", "RouteConfiguration", "TypedExtensionConfig"),
+        *("Cluster", "Listener", "RouteConfiguration", "Secret", "TypedExtensionConfig"),
     }
     assert all(len(version) == 16 for version in versions.values()), "content hashes"
     assert served_by(system, b"/foo/x") == "cell-1"

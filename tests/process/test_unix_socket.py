@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,14 @@ from control_plane.process.unix_socket import (
 
 @pytest.mark.parametrize("extra", [-1, 0, 1, 60])
 def test_a_socket_always_finds_a_place_that_the_kernel_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    extra: int,
 ) -> None:
-    short = tmp_path / "run"
+    # pytest's own directories may be deep.
+    short = Path(tempfile.mkdtemp(dir="/tmp"))
+    request.addfinalizer(lambda: shutil.rmtree(short))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
     missing = MAX_SOCKET_PATH_BYTES + extra - len(os.fsencode(tmp_path / "d" / "a.sock"))
     deep = tmp_path / ("d" * (1 + missing))

@@ -56,7 +56,7 @@ def test_two_installations_have_different_secrets(
 
 
 def test_edges_of_an_upgraded_installation_have_a_while_to_get_it(two: Topology) -> None:
-    config = _alembic(str(two.engine.url))
+    config = _alembic()
     config.attributes["engine"] = two.engine
     command.downgrade(config, "0025")
     migrate(two.engine)
