@@ -18,6 +18,7 @@ from control_plane.names import EDGE_SECRET_HEADER
 from control_plane.topology.storage import schema
 from tests.support.certificates import Authority
 from tests.support.conditions import wait_until
+from tests.support.envoy_admin import sync_client
 from tests.support.system import System
 
 STRANGERS = 600
@@ -69,7 +70,8 @@ def test_the_secret_reaches_neither_cell_nor_client_nor_any_view_of_the_configur
     answer = ask(running, **{EDGE_SECRET_HEADER: "forged"})
     assert answer.status_code == 200
     assert EDGE_SECRET_HEADER not in answer.text + str(answer.headers)
-    dump = httpx.get(f"http://127.0.0.1:{running.admin_port}/config_dump", trust_env=False).text
+    with sync_client(running.admin) as admin:
+        dump = admin.get("/config_dump").text
     views = [running.api.get(path).text for path in ("/v1/fleet", "/v1/edge-secret", "/metrics")]
     assert EDGE_SECRET_HEADER in dump
     assert secret not in "".join([dump, *views])
