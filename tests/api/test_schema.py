@@ -52,7 +52,7 @@ class Api:
         async def metrics() -> bytes:
             return b"# none\n"
 
-        app = create_app(topology, Fleet(), metrics=metrics, alarm=lambda: None)
+        app = create_app(topology, Fleet(), metrics=metrics, alarm=lambda: None, server="rest")
         config = Config.from_dict(CONFIG)
         self.schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
         self.operations = [result.ok() for result in self.schema.get_all_operations()]

@@ -107,7 +107,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def watch(system: System) -> Watch:
     """A watch over a system that is well, in which no alert fires."""
     one = Watch(lambda: system.api.get("/metrics").text)
-    wait_until(lambda: not one.holds(*ALERTS))
+    try:
+        wait_until(lambda: not one.holds(*ALERTS))
+    except AssertionError:
+        raise AssertionError([a for a in ALERTS if one.holds(a)]) from None
     one.scrape()
     return one
 

@@ -42,6 +42,8 @@ REFUSED_S = 0.4
 """How long the test waits for a change that Envoy must refuse."""
 ODD_S = 4.0
 """How long the test waits for a change that Envoy may refuse."""
+COMMITTED = frozenset({502, 504})
+"""The fleet refuses the change, or has not acknowledged it in time; it is committed all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ class ChangeWorld:
         begun, before = time.monotonic(), self._checks.timeline.newest
         self._checks.before_a_change()
         answer = self._put(after, self._patience(bool(after.refused()), after))
-        if answer.status_code not in {200, 504}:
+        if answer.status_code not in {200, *COMMITTED}:
             self.done[-1] += f" (not taken: {answer.status_code} {answer.text[:200]})"
             return
         self.wanted = after
@@ -191,7 +193,7 @@ class ChangeWorld:
         timeline.add(begun, (*before, freed))
         answer = self._claims("/v1/claims", {**key, "cell": move.cell})
         self.wanted = after
-        done = answer.status_code != 504
+        done = answer.status_code not in COMMITTED
         self._checks.check(after, begun, timeline.newest, done=done, said=answer.text)
 
     def _claims(self, path: str, claim: Mapping[str, str]) -> httpx.Response:
@@ -199,7 +201,7 @@ class ChangeWorld:
         wait_s = self._patience(refused, self.wanted)
         path = f"{path}?wait=fleet&timeout={round(wait_s * 1000)}ms"
         answer = self._system.api.post(path, json={"claims": [claim]})
-        if answer.status_code not in {200, 201, 504}:
+        if answer.status_code not in {200, 201, *COMMITTED}:
             raise Wrong(f"{path}: {answer.text}")
         return answer
 
