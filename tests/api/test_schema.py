@@ -28,11 +28,14 @@ RULESET = (
     '{"name": "r", "rules": [{"id": "all", "action": "classify",'
     ' "classify": {"type": "FIRST_CELL"}}]}'
 )
+NOBODY_TO_WAIT_FOR = 502
 CONFIG = {
     "checks": {
         # What a schema can't say (two names that must differ, an ETag that must be the newest) is
         # refused although the schema allows it.
         "positive_data_acceptance": {"enabled": False},
+        # A write that is to wait for the fleet says that no server with Envoys is known here.
+        "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", NOBODY_TO_WAIT_FOR]},
         "negative_data_rejection": {
             "expected-statuses": [400, 401, 403, 404, 405, 406, 409, 410, 412, 413, 415, 422, 428]
         },
@@ -52,7 +55,7 @@ class Api:
         async def metrics() -> bytes:
             return b"# none\n"
 
-        app = create_app(topology, Fleet(), metrics=metrics, alarm=lambda: None, server="rest")
+        app = create_app(topology, Fleet(), metrics=metrics, alarm=lambda: None)
         config = Config.from_dict(CONFIG)
         self.schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
         self.operations = [result.ok() for result in self.schema.get_all_operations()]
@@ -207,4 +210,5 @@ def test_every_answer_is_as_described(api: Api, mode: GenerationMode) -> None:
         for operation in api.operations:
             statuses = api.answered[operation.label]
             assert any(status < 300 for status in statuses), (operation.label, statuses)
-    assert not any(status >= 500 for statuses in api.answered.values() for status in statuses)
+    seen = {status for statuses in api.answered.values() for status in statuses}
+    assert {status for status in seen if status >= 500} <= {NOBODY_TO_WAIT_FOR}
