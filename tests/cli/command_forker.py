@@ -8,6 +8,7 @@ to start. ``python -m tests.cli.command_forker`` is the process that forks; `For
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -30,7 +31,6 @@ from control_plane.cli.local import bootstrap
 
 TREE = Path(__file__).parents[2]
 TIMEOUT_S = 30
-NOBODY = 65534
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class Run:
     stdout: str = os.devnull
     """A file; empty: it is closed."""
     stderr: str = os.devnull
-    as_nobody: bool = False
+    without_capabilities: bool = False
+    """Whether the rights of files hold for it even if root runs the tests."""
     remove_cwd: bool = False
     answer_s: float = client.ANSWER_S
 
@@ -95,10 +96,17 @@ def _become(run: dict[str, Any]) -> None:
     os.chdir(run["cwd"])
     if run["remove_cwd"]:
         Path(run["cwd"]).rmdir()
-    if run["as_nobody"] and os.geteuid() == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+    if run["without_capabilities"]:
+        _drop_capabilities()
+
+
+def _drop_capabilities() -> None:
+    """Give up what lets root pass over the rights of files; see capset(2)."""
+    version, this_process = 0x20080522, 0
+    header = (ctypes.c_uint32 * 2)(version, this_process)
+    none = (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, none):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _run(run: dict[str, Any]) -> None:

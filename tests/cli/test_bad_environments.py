@@ -291,7 +291,8 @@ def test_a_directory_that_is_gone(place: Place) -> None:
 
 
 def test_a_directory_that_can_t_be_written(place: Place) -> None:
-    # As root, a command has made a file that it took for its database private.
-    (place.path / "corrupt.db").chmod(0o644)
-    ends = [place.run(one, as_nobody=True, cwd="/") for one in COMMANDS]
+    directory = place.path / "read-only"
+    directory.mkdir(mode=0o555)
+    cwd = str(directory)
+    ends = [place.run(one, without_capabilities=True, cwd=cwd) for one in COMMANDS]
     assert faults(told.fault() for told in ends) == []

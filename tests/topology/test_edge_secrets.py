@@ -39,12 +39,14 @@ def test_a_rotation_sends_the_next_and_still_accepts_the_one_before(two: Topolog
 def test_a_second_rotation_needs_time_or_force(
     two: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The database may be a copy of one that was made at the beginning of the session.
+    assert two.edge_secrets.rotate(actor=ME, force=True).value.generation == 2
     with pytest.raises(Refused, match="s ago, a classifier may not know of it: wait 30 s"):
         two.edge_secrets.rotate(actor=ME)
-    assert two.edge_secrets.rotate(actor=ME, force=True, dry_run=True).value.generation == 2
-    assert two.edge_secrets.read().generation == 1
+    assert two.edge_secrets.rotate(actor=ME, force=True, dry_run=True).value.generation == 3
+    assert two.edge_secrets.read().generation == 2
     monkeypatch.setattr(edge_secrets, "SETTLED_S", 0.0)
-    assert two.edge_secrets.rotate(actor=ME).value.generation == 2
+    assert two.edge_secrets.rotate(actor=ME).value.generation == 3
 
 
 def test_two_installations_have_different_secrets(
