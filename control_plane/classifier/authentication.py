@@ -113,6 +113,15 @@ class Authentication:
         changed, self._accepted = accepted != self._accepted, accepted
         return changed
 
+    async def _read_in_thread(self) -> EdgeSecret:
+        """Read the secrets. Even if it is cancelled, wait for the thread: it has a connection."""
+        reading = asyncio.create_task(asyncio.to_thread(self._read))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            await asyncio.wait({reading})
+            raise
+
     async def follow(self, on_change: Callable[[], None]) -> None:
         """Read the secrets again every `REREAD_S`, until cancelled.
 
@@ -121,7 +130,7 @@ class Authentication:
         while True:
             await asyncio.sleep(REREAD_S)
             try:
-                secret = await asyncio.to_thread(self._read)
+                secret = await self._read_in_thread()
             except TopologyError:
                 continue  # Those who look claims up say that the database is away.
             except Exception:

@@ -183,6 +183,8 @@ async def _start_grpc(
             foundation.settings, grpc_port=grpc.port, classifier_port=plane.ports.classifier
         )
         plane.xds_role = XdsRole.start(foundation, grpc, classifier_port=plane.ports.classifier)
+        # After the port: its streams ask for the newest revision until they end.
+        stack.push_async_callback(plane.xds_role.server.close)
     stack.push_async_callback(grpc.stop)
     await grpc.start()
 

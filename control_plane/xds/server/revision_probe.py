@@ -45,3 +45,12 @@ class RevisionProbe:
         await asyncio.sleep(GATHER_S)
         self._running, self._next = self._next, None
         return await asyncio.to_thread(self._read)
+
+    async def close(self) -> None:
+        """Wait for reads that have begun: a thread uses a connection that is closed next.
+
+        Nobody may ask any more.
+        """
+        reads = {task for task in (self._running, self._next) if task is not None}
+        if reads:
+            await asyncio.wait(reads)

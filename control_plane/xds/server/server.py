@@ -134,6 +134,11 @@ class XdsServer:
         for stream in tuple(self._streams):
             stream.end()
 
+    async def close(self) -> None:
+        """Wait for what still reads the newest revision; every stream has ended before."""
+        if self._services.probe is not None:
+            await self._services.probe.close()
+
     async def serve(
         self,
         session: DeltaSession | SotwSession,
