@@ -39,6 +39,7 @@ soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then ch
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.envoy.cache_oracle --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.cli.ctrl_c --minutes $(or $(SOAK_MINUTES),2)
 
 interop: $(VENV)/.dev ## run GitLab's Go client and grpc-go's xDS client against the server; needs Go
 	$(BIN)/python -m tests.interop
@@ -75,7 +76,7 @@ $(VENV)/bin/python:
 $(VENV)/.base: requirements/base.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	echo "$(CURDIR)" > $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])")/cellway.pth
-	printf '#!/bin/sh\nexec "%s" -m control_plane.cli.main "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/cellway
+	printf '#!/bin/sh\nexec "%s" -m control_plane.cli "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/cellway
 	chmod +x $(BIN)/cellway
 	touch $@
 
