@@ -1,6 +1,6 @@
 # The commands of this repository. Each installs what it needs into .venv; none needs root.
 # `make help` lists them.
-.PHONY: help demo test lint types bench docs literals requirements clean proto interop soak audit sbom
+.PHONY: help demo test lint types bench docs literals requirements clean proto interop soak stopwatch audit sbom
 
 PYTHON := $(shell deploy/find-python)
 VENV := .venv
@@ -40,6 +40,9 @@ soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then ch
 	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.envoy.cache_oracle --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.cli.ctrl_c --minutes $(or $(SOAK_MINUTES),2)
+
+stopwatch: $(VENV)/.dev ## time the way from the wheel to a request on a second machine; needs namespaces
+	$(BIN)/python -m tests.install.stopwatch
 
 interop: $(VENV)/.dev ## run GitLab's Go client and grpc-go's xDS client against the server; needs Go
 	$(BIN)/python -m tests.interop

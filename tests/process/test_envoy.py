@@ -60,7 +60,7 @@ async def test_a_start_that_is_cancelled_leaves_no_envoy(
     monkeypatch.setattr(envoy, "envoy_binary", lambda: fake)
     proxy = Envoy(BOOTSTRAP, tmp_path, outlive=True)
     starting = asyncio.create_task(proxy.start())
-    while not proxy.running:  # noqa: ASYNC110 - nothing tells
+    while not proxy.running:
         await asyncio.sleep(0.01)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
