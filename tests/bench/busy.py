@@ -65,7 +65,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as path, neighbours(count), contextlib.chdir(path):
         folder = Path(path)
         shutil.copytree(
-            ROOT / "bench", folder / "bench", ignore=shutil.ignore_patterns("results", "__pycache__")
+            ROOT / "bench",
+            folder / "bench",
+            ignore=shutil.ignore_patterns("results", "__pycache__"),
         )
         (folder / "rulesets").symlink_to(ROOT / "rulesets")
         for name, arguments in TINY.items():
