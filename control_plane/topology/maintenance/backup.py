@@ -21,11 +21,11 @@ from control_plane.topology.maintenance import files
 from control_plane.topology.storage import (
     Store,
     Transaction,
+    kind_of_sqlite_code,
     schema,
     translated_errors,
     trouble_of,
 )
-from control_plane.topology.storage.trouble_codes import kind_of_sqlite_code
 from control_plane.topology.values.errors import (
     AlreadyExists,
     DatabaseFull,
