@@ -34,6 +34,9 @@ _WORD_NEXT, _OTHER_NEXT, _END_NEXT = range(3)
 class Search:
     """An automaton; state 0 is its start. A byte without a way out ends it."""
 
+    begins_anywhere: bool = False
+    """Whether the regex may begin after the begin of the text."""
+
     rows: list[list[tuple[int, int]]] = field(default_factory=list)
     """For each state: sets of bytes, and the next state."""
     occurs: list[bool] = field(default_factory=list)
@@ -72,6 +75,7 @@ class _Builder:
             self.match |= (one.kind is Kind.MATCH) << index
             self.looks |= (one.kind is Kind.LOOK) << index
         self.fresh = self._closure(self.program.start)
+        self.result.begins_anywhere = bool(self.fresh)
         self._number(self._reach(self.program.start, at_begin=True), _BEGIN)
         for threads, before in self.found:
             row: dict[int, int] = {}
@@ -184,7 +188,7 @@ def _minimised(whole: Search) -> Search:
         if one not in numbers:
             numbers[one] = len(numbers)
             chosen.append(state)
-    result = Search()
+    result = Search(whole.begins_anywhere)
     for state in chosen:
         row: dict[int, int] = {}
         for mask, target in whole.rows[state]:
