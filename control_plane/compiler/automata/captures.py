@@ -58,22 +58,16 @@ def compile_captures(pattern: str, groups: Sequence[str]) -> Captures | None:
 
 
 def _minimised(whole: Tagged) -> Tagged:
-    block = minimal(whole.rows, whole.ends)
-    numbers: dict[int, int] = {}
-    chosen: list[int] = []
-    for state, one in enumerate(block):
-        if one not in numbers:
-            numbers[one] = len(numbers)
-            chosen.append(state)
+    number, chosen = minimal(whole.rows, whole.ends)
     rows: list[list[tuple[int, int, Moves]]] = []
     for state in chosen:
         row: dict[tuple[int, Moves], int] = {}
         for mask, target, moves in whole.rows[state]:
-            way = (numbers[block[target]], moves)
+            way = (number[target], moves)
             row[way] = row.get(way, 0) | mask
         rows.append([(mask, target, moves) for (target, moves), mask in row.items()])
     ends = [whole.ends[state] for state in chosen]
-    return Tagged(numbers[block[whole.start]], rows, ends, whole.registers)
+    return Tagged(number[whole.start], rows, ends, whole.registers)
 
 
 def _encoded(whole: Tagged, groups: int) -> bytes:
@@ -150,6 +144,5 @@ def in_order(pairs: Sequence[tuple[int, int]], scratch: int) -> list[tuple[int, 
             aside = next(iter(left))
             ordered.append((scratch, aside))
             left = {to: scratch if source == aside else source for to, source in left.items()}
-        for to in free:
-            ordered.append((to, left.pop(to)))
+        ordered += [(to, left.pop(to)) for to in free]
     return ordered + constant

@@ -1,8 +1,8 @@
 """Tables of an automaton in little space: rows that differ in few places share one array of cells.
 
-In most states nearly all bytes lead to one next state: that is the state's fallback. The others have
-cells. A state's number is the place of its first column in the cells, so a runner finds the cell by one
-addition. A cell tells which state's it is; any other state takes its fallback:
+In most states nearly all bytes lead to one next state: that is the state's fallback. Others have
+cells. A state's number is the place of its first column in the cells, so a runner finds the cell by
+one addition. A cell tells which state owns it; any other state takes its fallback:
 
     state 1: on column 2 → 4, on column 3 → 2, else → 0
     state 2: on column 0 → 4, else → 2
@@ -10,7 +10,7 @@ addition. A cell tells which state's it is; any other state takes its fallback:
            0       1       2         3         4
     cell                   2: 4      1: 4      1: 2
 
-GitLab's paths take two fifths of the space of a full table, and captures a fourth.
+GitLab's paths take half of the space of a full table, and captures a fourth.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which of many regexes occur in a text: automata as bytes for `envoy/module/automaton.c`.
 
-`automaton.h` documents the layout. One automaton for all regexes is best, because a text is then read
-once. Regexes that each may begin anywhere can multiply their states; then they are split in halves.
+`automaton.h` documents the layout. One automaton for all regexes is best, because a text is then
+read once. Regexes that each may begin anywhere multiply their states; they are split in halves.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from control_plane.compiler.automata.searches import Search, search
 MAX_PATTERNS = 1024
 MAX_STATES = 4000
 """Of one automaton, before it is minimised."""
-MAX_GROWTH = 2
-"""How many times the states of its parts an automaton may have. What multiplies more is split: it is
-read in two passes, and takes a tenth of the space."""
+MAX_GROWTH = 4
+"""How many times the states of its regexes an automaton may have; what multiplies more is split.
+
+GitLab's regexes for headers take two passes then, and a tenth of the space.
+"""
 MAX_STATES_BUILT = 40_000
 """Of all attempts together: one or two seconds."""
 MAX_BYTES = 1 << 20
@@ -42,7 +44,7 @@ class MatchSet:
 
 
 def compile_set(patterns: Sequence[str]) -> MatchSet | None:
-    """Return automata that tell which of these regexes occur in a text, as RE2 in Latin-1 mode does.
+    """Return automata that tell which regexes occur in a text, as RE2 does in Latin-1 mode.
 
     RE2 must accept each of them. None if one is outside of the subset, or a bound is exceeded.
     """
@@ -56,33 +58,44 @@ def compile_set(patterns: Sequence[str]) -> MatchSet | None:
         searches.append((number, one))
     # Only those that may begin anywhere multiply their states: they get parts of their own first.
     searches.sort(key=lambda numbered: numbered[1].begins_anywhere)
+    words = (len(patterns) + 63) // 64
     try:
-        parts = _split(searches, Budget(MAX_STATES_BUILT)) if searches else []
-        words = (len(patterns) + 63) // 64
-        body = b"".join(_part(part, words) for part in parts)
+        parts = _parts(searches, words, Budget(MAX_STATES_BUILT)) if searches else []
     except TooComplex:
         return None
-    header = _HEADER.pack(b"CWS1", _HEADER.size + len(body), len(patterns), words, len(parts), 0)
-    if len(header) + len(body) > MAX_BYTES:
+    body = b"".join(part for part, _ in parts)
+    size = _HEADER.size + len(body)
+    if size > MAX_BYTES:
         return None
-    return MatchSet(header + body, tuple(len(part.rows) for part in parts))
+    header = _HEADER.pack(b"CWS1", size, len(patterns), words, len(parts), 0)
+    return MatchSet(header + body, tuple(states for _, states in parts))
 
 
-def _split(searches: Sequence[tuple[int, Search]], budget: Budget) -> list[Product]:
+def _parts(
+    searches: Sequence[tuple[int, Search]], words: int, budget: Budget
+) -> list[tuple[bytes, int]]:
+    """Return one automaton, or several if it would be too large: their bytes and sizes."""
     most = MAX_STATES
     if len(searches) > 1:
         most = min(most, MAX_GROWTH * sum(len(one.rows) for _, one in searches))
     try:
-        return [product(searches, budget, most)]
+        whole = product(searches, budget, most)
+        return [(_part(whole, words), len(whole.rows))]
     except TooComplex:
         if len(searches) == 1 or budget.states <= 0:
             raise
     half = len(searches) // 2
-    return _split(searches[:half], budget) + _split(searches[half:], budget)
+    return [
+        part for some in (searches[:half], searches[half:]) for part in _parts(some, words, budget)
+    ]
 
 
 def _part(whole: Product, words: int) -> bytes:
-    """Return an automaton as bytes. States that tell something come last; others as they lead on."""
+    """Return an automaton as bytes. The states that tell something come last.
+
+    Raises:
+        TooComplex: its cells are too many.
+    """
     order = _as_they_lead_on(whole)
     order.sort(key=lambda state: bool(whole.occurs[state]))
     quiet = sum(not whole.occurs[state] for state in order)

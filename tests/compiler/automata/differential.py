@@ -1,6 +1,6 @@
 """Compares automata with RE2 on random regexes and texts.
 
-``python -m tests.compiler.automata.differential --minutes 2`` does it for longer; ``make soak``, too.
+``python -m tests.compiler.automata.differential --minutes 2`` does it for longer, and so does `soak`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from tests.compiler.automata.runner import (
     SetRunner,
     captured_by_re2,
     captures_are_good,
+    sanitized,
     set_is_good,
 )
 
-TEXTS = 10
+TEXTS = 15
 """For each regex."""
 IN_A_SET = (1, 1, 2, 5, 9)
 
@@ -40,6 +41,11 @@ class Differential:
     capture_pairs: int = 0
     occurred: int = 0
     refused: int = 0
+
+    def compare_for(self, choose: random.Random, pairs: int) -> None:
+        """Compare until captures of so many pairs were compared."""
+        while self.capture_pairs < pairs:
+            self.compare(choose)
 
     def compare(self, choose: random.Random) -> None:
         """Compare a few random regexes with RE2, alone and as a set."""
@@ -89,7 +95,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=time.time_ns())
     options = parser.parse_args()
-    print(f"--seed {options.seed}", flush=True)
+    print(f"--seed {options.seed}, {'' if sanitized() else 'not '}sanitized", flush=True)
     choose = random.Random(options.seed)
     end = time.monotonic() + options.minutes * 60
     done = Differential()

@@ -37,7 +37,7 @@ def runner(pattern: str, *groups: str) -> CapturesRunner:
         ("(?:(?<k>a)|(?<l>b))*", b"ab", {"k": (0, 1), "l": (1, 2)}),
         ("(?<k>|a)*", b"aa", {"k": (0, 0)}),
         ("(?<k>|a)+", b"aa", {"k": (0, 0)}),
-        ("(?:(?<k>a*))*b", b"aab", {"k": (2, 2)}),
+        ("(?:(?<k>a*))*b", b"aab", {"k": (0, 2)}),
         (r"(?<k>\b\w+\b) (?<l>.*)", b"-ab cd", {"k": (1, 3), "l": (4, 6)}),
         ("(?<k>x){0}a", b"xa", {}),
         ("(?i:(?<k>B+))", b"abBc", {"k": (1, 3)}),
@@ -46,10 +46,8 @@ def runner(pattern: str, *groups: str) -> CapturesRunner:
 )
 def test_a_regex_captures_as_in_re2(pattern: str, text: bytes, spans: Spans | None) -> None:
     regex = Regex(pattern)
-    found = runner(pattern, *regex.groups).captured(text)
-    assert found == captured_by_re2(regex, text)
-    if "*" not in pattern:
-        assert found == spans
+    assert captured_by_re2(regex, text) == spans
+    assert runner(pattern, *regex.groups).captured(text) == spans
 
 
 def test_groups_come_in_the_order_that_was_asked_for() -> None:
