@@ -41,7 +41,8 @@ class Captures:
 def compile_captures(pattern: str, groups: Sequence[str]) -> Captures | None:
     """Return an automaton that captures these groups of a regex as RE2's leftmost match does.
 
-    RE2 must accept the regex. None if it is outside of the subset, or a bound is exceeded.
+    RE2 must accept the regex. None if it is outside of the subset, if it repeats a part that may be
+    empty without bound, or if a limit is exceeded.
 
     Raises:
         KeyError: the regex has no such group.
@@ -50,7 +51,10 @@ def compile_captures(pattern: str, groups: Sequence[str]) -> Captures | None:
     if tree is None or len(groups) > MAX_CAPTURED:
         return None
     try:
-        whole = _minimised(tagged(instructions(tree, groups)))
+        program = instructions(tree, groups)
+        if program.turns_on_the_spot:
+            return None
+        whole = _minimised(tagged(program))
         code = _encoded(whole, len(groups))
     except TooComplex:
         return None

@@ -35,9 +35,8 @@ def runner(pattern: str, *groups: str) -> CapturesRunner:
         ("b(?<k>a)?", b"xxba", {"k": (3, 4)}),
         ("b(?<k>a)?", b"xxb", {}),
         ("(?:(?<k>a)|(?<l>b))*", b"ab", {"k": (0, 1), "l": (1, 2)}),
-        ("(?<k>|a)*", b"aa", {"k": (0, 0)}),
-        ("(?<k>|a)+", b"aa", {"k": (0, 0)}),
-        ("(?:(?<k>a*))*b", b"aab", {"k": (0, 2)}),
+        ("(?<k>|a){2,3}", b"aa", {"k": (0, 0)}),
+        ("(?<k>a)(?<k>b)", b"ab", {"k": (0, 1)}),
         (r"(?<k>\b\w+\b) (?<l>.*)", b"-ab cd", {"k": (1, 3), "l": (4, 6)}),
         ("(?<k>x){0}a", b"xa", {}),
         ("(?i:(?<k>B+))", b"abBc", {"k": (1, 3)}),
@@ -64,6 +63,14 @@ def test_no_group_is_needed() -> None:
 def test_a_group_must_be_there() -> None:
     with pytest.raises(KeyError):
         compile_captures("^(?<a>x)", ["b"])
+
+
+def test_what_turns_on_the_spot_has_no_automaton() -> None:
+    for pattern in ("(?<k>|a)*", "(?<k>a??)+", "(?:(?<k>a*))*b", r"(?<k>\b|a)+?", "(?<k>a?){2,}"):
+        assert compile_captures(pattern, ["k"]) is None
+    # Why: RE2 prefers the empty way of this loop only where it begins.
+    assert Regex("^(?<k>(?:(?:|a)*)+?a)").spans(b"aaa") == {"k": (0, 3)}
+    assert Regex("^(?<k>(?:(?:|a)+)+?a)").spans(b"aaa") == {"k": (0, 1)}
 
 
 def test_what_is_too_large_has_no_automaton(monkeypatch: pytest.MonkeyPatch) -> None:
