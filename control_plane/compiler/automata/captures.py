@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
+from control_plane.compiler.automata.budget import Budget, TooComplex
 from control_plane.compiler.automata.bytesets import class_table, partition
 from control_plane.compiler.automata.comb import MAX_PLACES, NOBODY, comb, numbers
-from control_plane.compiler.automata.instructions import TooComplex, instructions
+from control_plane.compiler.automata.instructions import instructions
 from control_plane.compiler.automata.minimal import minimal
 from control_plane.compiler.automata.tagged import NOTHING, POSITION, Moves, Tagged, tagged
 from control_plane.compiler.regex_tree import regex_tree
@@ -38,7 +39,9 @@ class Captures:
     states: int
 
 
-def compile_captures(pattern: str, groups: Sequence[str]) -> Captures | None:
+def compile_captures(
+    pattern: str, groups: Sequence[str], budget: Budget | None = None
+) -> Captures | None:
     """Return an automaton that captures these groups of a regex as RE2's leftmost match does.
 
     RE2 must accept the regex. None if it is outside of the subset, if it repeats a part that may be
@@ -54,7 +57,7 @@ def compile_captures(pattern: str, groups: Sequence[str]) -> Captures | None:
         program = instructions(tree, groups)
         if program.turns_on_the_spot:
             return None
-        whole = _minimised(tagged(program))
+        whole = _minimised(tagged(program, budget or Budget()))
         code = _encoded(whole, len(groups))
     except TooComplex:
         return None

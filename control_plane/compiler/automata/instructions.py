@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from re import _constants as op
 from typing import Any
 
+from control_plane.compiler.automata.budget import TooComplex
 from control_plane.compiler.automata.bytesets import (
     ALL,
     DIGITS,
@@ -34,10 +35,6 @@ from control_plane.compiler.regex_tree import RegexTree
 
 MAX_INSTRUCTIONS = 5000
 """Of one regex. The largest of GitLab's has fewer than 1,000."""
-
-
-class TooComplex(Exception):
-    """A regex is outside of the subset, or a bound is exceeded."""
 
 
 class Kind(enum.IntEnum):

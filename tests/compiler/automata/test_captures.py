@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from control_plane.compiler.automata import captures, compile_captures
+from control_plane.compiler.automata import Budget, captures, compile_captures
 from control_plane.compiler.automata.captures import in_order
 from control_plane.routing.rules.regex import Regex
 from tests.compiler.automata.gitlab_regexes import PATHS, gitlab_regexes
@@ -65,6 +65,13 @@ def test_a_group_must_be_there() -> None:
         compile_captures("^(?<a>x)", ["b"])
 
 
+def test_building_stops_when_the_budget_is_spent() -> None:
+    budget = Budget(500)
+    assert compile_captures("^(?<k>a)", ["k"], budget) is not None
+    assert compile_captures("^(?<k>(?:a?b?c?d?){9})$", ["k"], budget) is None
+    assert budget.steps < 0
+
+
 def test_what_turns_on_the_spot_has_no_automaton() -> None:
     for pattern in ("(?<k>|a)*", "(?<k>a??)+", "(?:(?<k>a*))*b", r"(?<k>\b|a)+?", "(?<k>a?){2,}"):
         assert compile_captures(pattern, ["k"]) is None
@@ -79,7 +86,7 @@ def test_what_is_too_large_has_no_automaton(monkeypatch: pytest.MonkeyPatch) -> 
     many = "".join(f"(?<k{number}>a)?" for number in range(captures.MAX_CAPTURED + 1))
     groups = [f"k{number}" for number in range(captures.MAX_CAPTURED + 1)]
     assert compile_captures(many, groups) is None
-    assert compile_captures("(?<k>a)(?<l>b)?" * 1 + "(?:x|xy|xyz)*?$", ["k", "l"]) is not None
+    assert compile_captures("(?<k>a)(?<l>b)?(?:x|xy|xyz)*?$", ["k", "l"]) is not None
     monkeypatch.setattr(captures, "MAX_REGISTERS", 6)
     assert compile_captures("(?<k>a)(?<l>b)?(?:x|xy|xyz)*?$", ["k", "l"]) is None
     monkeypatch.undo()
