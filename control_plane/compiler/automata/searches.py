@@ -103,7 +103,7 @@ class _Builder:
         for index in _bits(resolved & ~self.looks & ~self.match):
             one = self.program.code[index]
             targets[one.argument] = targets.get(one.argument, 0) | self._closure(one.out)
-        parts = [(among, self.fresh | resolved & self.match)]
+        parts = [(among, self.fresh | resolved & ~threads & self.match)]
         for mask, target in targets.items():
             parts = [
                 part
