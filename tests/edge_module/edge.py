@@ -27,10 +27,10 @@ def text(value: str) -> dict[str, Any]:
     return {"@type": f"{TYPE_PREFIX}google.protobuf.StringValue", "value": value}
 
 
-def module_filter(name: str, config: str) -> dict[str, Any]:
+def module_filter(name: str, config: str, module: str = MODULE) -> dict[str, Any]:
     return {
         "@type": TYPE_PREFIX + FILTER,
-        "dynamic_module_config": {"name": MODULE},
+        "dynamic_module_config": {"name": module},
         "filter_name": name,
         "filter_config": text(config),
     }
@@ -46,12 +46,12 @@ def reply(body: str) -> dict[str, Any]:
     return {"action": {"name": "route", "typed_config": route}}
 
 
-def matcher(program: bytes, answers: Sequence[str]) -> dict[str, Any]:
+def matcher(program: bytes, answers: Sequence[str], module: str = MODULE) -> dict[str, Any]:
     """Return a matcher that replies with the program's answer, or with "asked"."""
     value = {"@type": f"{TYPE_PREFIX}google.protobuf.BytesValue"}
     config = {
         "@type": TYPE_PREFIX + INPUT,
-        "dynamic_module_config": {"name": MODULE},
+        "dynamic_module_config": {"name": module},
         "input_name": "decide",
         "input_config": value | {"value": b64encode(program).decode()},
     }
@@ -78,7 +78,8 @@ class Edge(EnvoyProcess):
     ) -> None:
         self.port = unused_port()
         self._directory = directory
-        self._routes = routes
+        self.routes = routes
+        self.module_name = MODULE
         self._module = module or build()
         super().__init__(
             self._bootstrap(owners_port), directory, concurrency=workers, log_level=log_level
@@ -123,7 +124,7 @@ class Edge(EnvoyProcess):
         resource = {
             "@type": f"{TYPE_PREFIX}envoy.config.core.v3.TypedExtensionConfig",
             "name": "cellway.map_epochs",
-            "typed_config": module_filter("epochs", epochs),
+            "typed_config": module_filter("epochs", epochs, self.module_name),
         }
         self._write("epochs", [resource])
 
@@ -139,11 +140,11 @@ class Edge(EnvoyProcess):
         owners = {"name": "cellway.owners", "disabled": True}
         router = {"name": "router", "typed_config": {"@type": TYPE_PREFIX + ROUTER_TYPE}}
         filters = [
-            owners | {"typed_config": module_filter("owners", config)},
+            owners | {"typed_config": module_filter("owners", config, self.module_name)},
             {"name": "cellway.map_epochs", "disabled": True, "config_discovery": epochs},
             router,
         ]
-        hosts = [{"name": "all", "domains": ["*"], "matcher": self._routes}]
+        hosts = [{"name": "all", "domains": ["*"], "matcher": self.routes}]
         manager = {
             "@type": TYPE_PREFIX + HCM_TYPE,
             "stat_prefix": "edge",
