@@ -21,6 +21,8 @@ MODULE = "cellway_edge_v1"
 FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
 INPUT = "envoy.extensions.matching.http.dynamic_modules.v3.DynamicModuleDataInput"
 STREAM_CLUSTER = "xds"
+DRAIN_AT_ONCE = ("--drain-time-s", "0", "--drain-strategy", "immediate")
+"""A listener that is replaced goes with its connections."""
 
 
 def text(value: str) -> dict[str, Any]:
@@ -82,7 +84,11 @@ class Edge(EnvoyProcess):
         self.module_name = MODULE
         self._module = module or build()
         super().__init__(
-            self._bootstrap(owners_port), directory, concurrency=workers, log_level=log_level
+            self._bootstrap(owners_port),
+            directory,
+            concurrency=workers,
+            log_level=log_level,
+            arguments=DRAIN_AT_ONCE,
         )
 
     def options(self) -> dict[str, Any]:
@@ -166,6 +172,10 @@ class Edge(EnvoyProcess):
     def answers(self, path: str, expected: str) -> None:
         """Wait until a request is answered so."""
         wait_until(lambda: self.answer(path) == expected)
+
+    def rejected_listeners(self) -> int:
+        """Return how often Envoy has refused the file of listeners."""
+        return self.stats("lds.update_rejected$")["listener_manager.lds.update_rejected"]
 
     def stat(self, name: str) -> int:
         """Return one of the module's stats; 0 if it was never set."""
