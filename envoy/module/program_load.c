@@ -315,16 +315,26 @@ static void read_rules(reader *r) {
     }
 }
 
+/* A count of things that take a byte at least. */
+static uint32_t some(reader *r) {
+    uint32_t count = u32(r);
+    if (count > r->left) {
+        fail(r, "it counts more than it holds");
+        return 0;
+    }
+    return count;
+}
+
 static void read_cells(reader *r) {
     cw_program *p = r->program;
     cw_cell_table *table = &p->cells;
-    table->cells = u32(r);
+    table->cells = some(r);
     ROOM(r, table->cell, table->cells);
     for (uint32_t i = 0; r->failure == NULL && i < table->cells; i++) {
         table->cell[i].id = number(r, 8);
         table->cell[i].serving = u8(r);
     }
-    table->prefixes = u32(r);
+    table->prefixes = some(r);
     ROOM(r, table->prefix, table->prefixes);
     for (uint32_t i = 0; r->failure == NULL && i < table->prefixes; i++) {
         table->prefix[i].cell = u32(r);
@@ -340,6 +350,7 @@ static void read_cells(reader *r) {
         p->rule[i].on_down = answers >> 2 & 1;
         p->rule[i].on_invalid = answers >> 3 & 1;
         p->rule[i].on_fixed = answers >> 4 & 1;
+        p->rule[i].down_spreads = answers >> 5 & 1;
     }
     if (r->failure == NULL && r->left != 0) {
         fail(r, "something follows its end");
@@ -347,6 +358,9 @@ static void read_cells(reader *r) {
 }
 
 static void index_cells(reader *r) {
+    if (r->failure != NULL) {
+        return;
+    }
     cw_cell_table *table = &r->program->cells;
     uint32_t ids = cw_table_places(table->cells), prefixes = cw_table_places(table->prefixes);
     table->id_mask = ids - 1;

@@ -115,7 +115,8 @@ typedef struct {
     uint8_t action;
     /* Whether these outcomes are answers; else the next rule is asked. */
     uint8_t on_unknown, on_down, on_invalid, on_fixed;
-    uint8_t too_many; /* answers, so there are none */
+    uint8_t too_many;     /* cells to answer with, so it answers with none */
+    uint8_t down_spreads; /* a cell that is down is no answer, but the rule has one */
     cw_match *match;
     cw_capture *capture;
     cw_transform *transform;

@@ -7,7 +7,8 @@ and policies that refuse, has
     19:8          the refusal of on_cell_down
     19=unknown    the refusal of on_unknown
 
-A policy that hands over to the next rule has no answer: the program goes on by itself.
+A policy that hands over to the next rule has no answer: the program goes on by itself. Nor has an
+on_cell_down that spreads requests over cells: each cell that is down would be a route to all others.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from dataclasses import dataclass
 from control_plane.compiler.programs import limits
 from control_plane.compiler.programs.rule_code import is_fixed
 from control_plane.compiler.programs.writing import u32
-from control_plane.routing.model import Cell, Cells, Outcome, Reason
+from control_plane.routing.model import Cell, Cells, Outcome, Reason, Weighted
 from control_plane.routing.outcomes import fixed_outcome, policy_outcome
 from control_plane.routing.rules.ruleset import Classify, ClassifyType, Rule
 
 NATIVE, EDGE_MAP = "native", "edge-map"
-_TOO_MANY, _ON_UNKNOWN, _ON_DOWN, _ON_INVALID, _ON_FIXED = (1 << bit for bit in range(5))
+_TOO_MANY, _ON_UNKNOWN, _ON_DOWN, _ON_INVALID, _ON_FIXED, _DOWN_SPREADS = (
+    1 << bit for bit in range(6)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,8 @@ def _policies(index: int, rule: Rule, cells: Cells, answers: dict[str, Answer]) 
         given.append((_ON_UNKNOWN, "unknown", unknown))
     down = policy_outcome(rule.policies.on_cell_down, cells, Reason.CELL_DOWN)
     flags = 0 if down is None else _ON_DOWN
+    if isinstance(down, Weighted):
+        flags |= _DOWN_SPREADS
     tier = tier_of(rule)
     for flag, word, outcome in given:
         if outcome is not None:
@@ -103,7 +108,8 @@ def _cell_answers(
     """Return the answer for each cell that a key of the rule can lead to."""
     tier = tier_of(rule)
     down = policy_outcome(rule.policies.on_cell_down, cells, Reason.CELL_DOWN)
-    refused = None if down is None else Answer(rule, down, tier)
+    spreads = down is None or isinstance(down, Weighted)
+    refused = None if spreads else Answer(rule, down, tier)
     made: dict[str, Answer] = {}
     for cell in reached:
         serving = cells.serving.get(cell.id)

@@ -24,16 +24,15 @@ class PatternSet:
 
 def pattern_set(patterns: Iterable[str], limit: int) -> PatternSet:
     """Return the set of some patterns, of which at most ``limit`` are taken."""
-    refused: dict[str, str] = {}
-    taken: list[str] = []
-    for pattern in dict.fromkeys(patterns):
-        if len(taken) == limit:
-            refused[pattern] = f"more than {limit} regexes look at the same text"
-        elif compile_set([pattern]) is None:
-            refused[pattern] = OUTSIDE
-        else:
-            taken.append(pattern)
+    distinct = list(dict.fromkeys(patterns))
+    taken, rest = distinct[:limit], distinct[limit:]
+    refused = dict.fromkeys(rest, f"more than {limit} regexes look at the same text")
     whole = compile_set(taken) if taken else None
+    if taken and whole is None:
+        outside = [pattern for pattern in taken if compile_set([pattern]) is None]
+        refused |= dict.fromkeys(outside, OUTSIDE)
+        taken = [pattern for pattern in taken if pattern not in refused]
+        whole = compile_set(taken) if taken else None
     if taken and whole is None:
         refused |= dict.fromkeys(taken, TOO_LARGE)
         taken = []

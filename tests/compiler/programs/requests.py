@@ -129,11 +129,11 @@ class RequestMaker:
         groups: dict[str, str] = {}
         if isinstance(rule.action, Classify) and self.choose.random() < 0.8:
             for bucket, template in rule.action.claims:
-                if len(template.parts) == 1:
-                    names = NAMES.get(bucket, TEXT_NAMES)
-                    groups[template.references[0]] = self.choose.choice(names)
-            if rule.action.value is not None and len(rule.action.value.parts) == 1:
-                groups[rule.action.value.references[0]] = f"cell-{self.choose.choice(CELL_NUMBERS)}"
+                if name := _only(template):
+                    groups[name] = self.choose.choice(NAMES.get(bucket, TEXT_NAMES))
+            if rule.action.value is not None and (name := _only(rule.action.value)):
+                prefix = self.choose.choice(("cell-", "cell-", ""))
+                groups[name] = f"{prefix}{self.choose.choice(CELL_NUMBERS)}"
         for transform in reversed(rule.transforms):
             name = _only(transform.input)
             if name is not None:
