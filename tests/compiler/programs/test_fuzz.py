@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from control_plane.compiler.programs import RulesetProgram
 from control_plane.routing.rules.parse import parse
 from control_plane.shipped import RULESETS
@@ -20,20 +22,11 @@ def test_sanitizers_find_nothing_in_damaged_programs(tmp_path: Path) -> None:
 def test_a_program_that_ends_too_soon_is_refused() -> None:
     ruleset = parse((RULESETS / "session_prefix.json").read_text())
     code = RulesetProgram.of(ruleset).program(some_cells()).code
-    refused = 0
-    for size in range(len(code)):
-        try:
+    for size in [*range(0, len(code), 13), len(code) - 1]:
+        with pytest.raises(BadProgram, match="the program can't be used: it "):
             LoadedProgram(code[:size])
-        except BadProgram as error:
-            assert str(error).startswith("the program can't be used: ")
-            refused += 1
-    assert refused == len(code)
 
 
 def test_a_program_of_another_version_is_refused() -> None:
-    try:
+    with pytest.raises(BadProgram, match="no program of this version"):
         LoadedProgram(b"CWP9" + bytes(100))
-    except BadProgram as error:
-        assert "no program of this version" in str(error)
-    else:
-        raise AssertionError("it was taken")
