@@ -8,7 +8,8 @@ and policies that refuse, has
     19=unknown    the refusal of on_unknown
 
 A policy that hands over to the next rule has no answer: the program goes on by itself. Nor has an
-on_cell_down that spreads requests over cells: each cell that is down would be a route to all others.
+on_cell_down that spreads requests over cells, because each cell that is down would be a route to
+all others.
 """
 
 from __future__ import annotations

@@ -28,7 +28,11 @@ def check_shipped(name: str, end: float, seed: int, compared: Counter[str]) -> s
         seed += 1
         comparison = Comparison(ruleset, some_cells(), some_owners(ruleset, seed))
         maker = RequestMaker(f"{name} {seed}")
-        plain = {rule.id: [maker.plain(rule) for _ in range(PLAIN)] for rule in ruleset.rules}
+        plain = {
+            rule.id: [maker.plain(rule) for _ in range(PLAIN)]
+            + [maker.odd(rule) for _ in range(PLAIN)]
+            for rule in ruleset.rules
+        }
         every = [fields for some in plain.values() for fields in some]
         for rule, own in plain.items():
             mutated = [maker.mutated(maker.choose.choice(own), every) for _ in range(MUTATED)]
@@ -48,6 +52,7 @@ def check_random(end: float, seed: int, compared: Counter[str]) -> str | None:
         comparison = Comparison(ruleset, some_cells(), some_owners(ruleset, seed))
         maker = RequestMaker(seed)
         requests = [maker.plain(rule) for rule in ruleset.rules for _ in range(PLAIN)]
+        requests += [maker.odd(rule) for rule in ruleset.rules for _ in range(PLAIN)]
         requests += [maker.mutated(maker.choose.choice(requests), requests) for _ in range(300)]
         differences = comparison.differences(requests)
         if differences:

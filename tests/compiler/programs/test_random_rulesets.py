@@ -18,7 +18,8 @@ def test_programs_of_random_rulesets_and_the_evaluator_decide_alike() -> None:
         ruleset = parse(random_ruleset(random.Random(seed)))
         comparison = Comparison(ruleset, some_cells(), some_owners(ruleset, seed))
         maker = RequestMaker(seed)
-        requests = [maker.plain(rule) for rule in ruleset.rules for _ in range(10)]
+        requests = [maker.plain(rule) for rule in ruleset.rules for _ in range(8)]
+        requests += [maker.odd(rule) for rule in ruleset.rules for _ in range(8)]
         requests += [maker.mutated(maker.choose.choice(requests), requests) for _ in range(40)]
         differences = comparison.differences(requests)
         assert not differences, f"{ruleset}\n{differences[0]}"
