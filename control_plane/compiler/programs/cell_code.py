@@ -109,8 +109,9 @@ def _cell_answers(
     """Return the answer for each cell that a key of the rule can lead to."""
     tier = tier_of(rule)
     down = policy_outcome(rule.policies.on_cell_down, cells, Reason.CELL_DOWN)
-    spreads = down is None or isinstance(down, Weighted)
-    refused = None if spreads else Answer(rule, down, tier)
+    refused = None
+    if down is not None and not isinstance(down, Weighted):
+        refused = Answer(rule, down, tier)
     made: dict[str, Answer] = {}
     for cell in reached:
         serving = cells.serving.get(cell.id)

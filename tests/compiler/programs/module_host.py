@@ -17,6 +17,7 @@ HOST = Path(__file__).with_name("batch_host.c")
 SOURCES = (
     "automaton",
     "cell_table",
+    "crc32",
     "decode",
     "json",
     "normalise",

@@ -47,7 +47,7 @@ _POLICIES = (
     "next", "next", "next", 404, 503, {"cell": "cell-2"}, {"cell": "cell-6"}, {"cell": "nobody"}, "weighted",
     {"weighted": {"cell-1": 1, "cell-6": 1}}, {"weighted": {"cell-6": 1}},
 )  # fmt: skip
-_PROXIES = (
+_PROXIES: tuple[dict[str, Any], ...] = (
     {}, {"proxy": {"cell": "cell-3"}}, {"proxy": {"cell": "cell-6"}}, {"proxy": {"address": "cell-2.example.com"}},
     {"proxy": {"weighted": {"cell-1": 1, "cell-2": 0}}}, {"proxy": {"weighted": {"cell-6": 1}}},
 )  # fmt: skip
