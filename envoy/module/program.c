@@ -356,6 +356,9 @@ size_t cw_decide(const cw_program *program, const cw_request *request, const cw_
     d.like_before = PASSED;
     cw_run_begin(&d.run, program, request);
     for (uint16_t i = 0; i < program->rules; i++) {
+        if (program->need[i].text != CW_NONE && cw_lacks(&d.run, program->need[i])) {
+            continue;
+        }
         verdict said = ask(&d, &program->rule[i]);
         if (said == PASSED) {
             continue;

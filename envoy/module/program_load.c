@@ -298,10 +298,23 @@ static void read_action(reader *r, cw_rule *rule) {
     }
 }
 
+/* The first pattern that a rule needs in one text. */
+static cw_need need_of(const cw_program *p, const cw_rule *rule) {
+    for (uint8_t i = 0; i < rule->matches; i++) {
+        const cw_probe *probe = &p->probe[rule->match[i].probe];
+        if (!rule->match[i].invert && probe->kind == CW_PROBE_TEXT && probe->texts == 1 &&
+            probe->pattern != CW_NONE) {
+            return (cw_need){probe->text[0], probe->pattern};
+        }
+    }
+    return (cw_need){CW_NONE, 0};
+}
+
 static void read_rules(reader *r) {
     cw_program *p = r->program;
     p->rules = below(r, u16(r), CW_NONE, "it has too many rules");
     ROOM(r, p->rule, p->rules);
+    ROOM(r, p->need, p->rules);
     for (uint16_t i = 0; r->failure == NULL && i < p->rules; i++) {
         cw_rule *rule = &p->rule[i];
         rule->same = u8(r);
@@ -311,6 +324,10 @@ static void read_rules(reader *r) {
         read_action(r, rule);
         if (r->failure == NULL && rule->same && (i == 0 || rule->slots != rule[-1].slots)) {
             fail(r, "a rule is like one that is not there");
+        }
+        if (r->failure == NULL) {
+            /* A rule with the matches of the one before is passed whenever that one is. */
+            p->need[i] = rule->same ? p->need[i - 1] : need_of(p, rule);
         }
     }
 }

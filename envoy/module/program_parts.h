@@ -125,6 +125,13 @@ typedef struct {
     cw_template key;
 } cw_rule;
 
+/* A pattern that must occur in one text for a rule to match. Most rules are passed by this alone, so
+ * that these are kept together. */
+typedef struct {
+    uint16_t text; /* CW_NONE: there is no such pattern */
+    uint16_t pattern;
+} cw_need;
+
 struct cw_program {
     uint8_t *bytes;
     void *blocks; /* what is freed with the program */
@@ -136,6 +143,7 @@ struct cw_program {
     cw_probe **cookie;
     cw_bucket *bucket;
     cw_rule *rule;
+    cw_need *need; /* of each rule */
     cw_cell_table cells;
 };
 
