@@ -1,23 +1,25 @@
 r"""One regex as a deterministic automaton that tells whether the regex occurs in a text.
 
 A state is the set of instructions at which threads stand. Only three kinds count: `BYTE`; `MATCH`;
-and a `LOOK` at what comes next (``$``, ``\b``), which is decided when that is known. If the regex is
-not bound to the begin of the text, a new thread starts at each byte. Once the regex has occurred, its
-threads are of no use: they end, and only new ones go on. So a regex that is bound to the begin has no
-state left then, and a runner may stop.
+and a `LOOK` at what comes next (``$``, ``\b``), which is decided when that is known.
+
+    ^/a(?:/|$)     states: LOOK ^ → BYTE / → BYTE a → {BYTE /, LOOK $} → MATCH
+
+If the regex is not bound to the begin of the text, a new thread starts at each byte. Once the regex
+has occurred, its threads are of no use: they end, and only new ones go on. So a regex that is bound
+to the begin has no state left then, and a runner may stop.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 
+from control_plane.compiler.automata.budget import Budget, TooComplex
 from control_plane.compiler.automata.bytesets import ALL, WORD
 from control_plane.compiler.automata.instructions import (
     Instructions,
     Kind,
     Look,
-    TooComplex,
     instructions,
 )
 from control_plane.compiler.automata.minimal import minimal
@@ -34,6 +36,9 @@ _WORD_NEXT, _OTHER_NEXT, _END_NEXT = range(3)
 class Search:
     """An automaton; state 0 is its start. A byte without a way out ends it."""
 
+    begins_anywhere: bool = False
+    """Whether the regex may begin after the begin of the text."""
+
     rows: list[list[tuple[int, int]]] = field(default_factory=list)
     """For each state: sets of bytes, and the next state."""
     occurs: list[bool] = field(default_factory=list)
@@ -42,21 +47,22 @@ class Search:
     """Whether the regex has occurred if the text ends in this state."""
 
 
-@lru_cache(maxsize=1024)
-def search(pattern: str) -> Search | None:
-    """Return the automaton of a regex; None if it is outside of the subset or has too many states."""
+def search(pattern: str, budget: Budget) -> Search:
+    """Return the automaton of a regex.
+
+    Raises:
+        TooComplex: there is no tree, or a bound is exceeded.
+    """
     tree = regex_tree(pattern)
     if tree is None:
-        return None
-    try:
-        return _minimised(_Builder(instructions(tree)).build())
-    except TooComplex:
-        return None
+        raise TooComplex
+    return _minimised(_Builder(instructions(tree), budget).build())
 
 
 @dataclass(slots=True)
 class _Builder:
     program: Instructions
+    budget: Budget
     states: dict[tuple[int, int], int] = field(default_factory=dict)
     """The number of each state: a set of instructions, and what stands before."""
     found: list[tuple[int, int]] = field(default_factory=list)
@@ -72,6 +78,7 @@ class _Builder:
             self.match |= (one.kind is Kind.MATCH) << index
             self.looks |= (one.kind is Kind.LOOK) << index
         self.fresh = self._closure(self.program.start)
+        self.result.begins_anywhere = bool(self.fresh)
         self._number(self._reach(self.program.start, at_begin=True), _BEGIN)
         for threads, before in self.found:
             row: dict[int, int] = {}
@@ -100,7 +107,9 @@ class _Builder:
         resolved = self._resolved(threads, before, after)
         next_before = _AFTER_WORD if after == _WORD_NEXT else _AFTER_OTHER
         targets: dict[int, int] = {}
-        for index in _bits(resolved & ~self.looks & ~self.match):
+        takers = _bits(resolved & ~self.looks & ~self.match)
+        self.budget.take(len(takers) + 1)
+        for index in takers:
             one = self.program.code[index]
             targets[one.argument] = targets.get(one.argument, 0) | self._closure(one.out)
         parts = [(among, self.fresh | resolved & ~threads & self.match)]
@@ -111,6 +120,7 @@ class _Builder:
                 for part in ((have & mask, reached | target), (have & ~mask, reached))
                 if part[0]
             ]
+        self.budget.take(len(parts))
         for mask, reached in parts:
             following = self.match | self.fresh if reached & self.match else reached
             if following:
@@ -138,7 +148,7 @@ class _Builder:
 
     def _reach(self, index: int, *, at_begin: bool) -> int:
         reached = 0
-        seen = set()
+        seen: set[int] = set()
         left = [index]
         while left:
             index = left.pop()
@@ -155,6 +165,7 @@ class _Builder:
                     left.append(one.out)
             else:
                 reached |= 1 << index
+        self.budget.take(len(seen))
         return reached
 
 
@@ -177,20 +188,13 @@ def _bits(mask: int) -> list[int]:
 def _minimised(whole: Search) -> Search:
     rows = [[(mask, target, None) for mask, target in row] for row in whole.rows]
     labels = list(zip(whole.occurs, whole.occurs_at_end, strict=True))
-    block = minimal(rows, labels)
-    numbers: dict[int, int] = {}
-    chosen: list[int] = []
-    for state, one in enumerate(block):
-        if one not in numbers:
-            numbers[one] = len(numbers)
-            chosen.append(state)
-    result = Search()
+    number, chosen = minimal(rows, labels)
+    result = Search(whole.begins_anywhere)
     for state in chosen:
         row: dict[int, int] = {}
         for mask, target in whole.rows[state]:
-            to = numbers[block[target]]
-            row[to] = row.get(to, 0) | mask
-        result.rows.append([(mask, to) for to, mask in row.items()])
+            row[number[target]] = row.get(number[target], 0) | mask
+        result.rows.append([(mask, target) for target, mask in row.items()])
         result.occurs.append(whole.occurs[state])
         result.occurs_at_end.append(whole.occurs_at_end[state])
     return result
