@@ -44,6 +44,8 @@ soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then ch
 	$(BIN)/python -m tests.envoy.cache_oracle --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.cli.ctrl_c --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.bench.busy
+	$(BIN)/python -m tests.compiler.programs.soak --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.compiler.programs.fuzz --minutes 1
 	$(BIN)/python -m tests.compiler.automata.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.edge_module.soak --minutes $(or $(SOAK_MINUTES),2)
 
