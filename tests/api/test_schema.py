@@ -183,7 +183,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         if state is CellState.RETIRED:
             for step in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
                 spec = CellSpec(name, made.address, endpoints, state=step)
-                topology.cells.replace(name, spec, actor="test", force=True)
+                topology.cells.replace(name, spec, actor="test", force=True, reason="test")
     topology.cells.create(
         replace(spec, name="cell-2", address="c2", state=CellState.ACTIVE), actor="t"
     )

@@ -156,7 +156,7 @@ def test_a_cell_that_is_down(system: System, watch: Watch) -> None:
     system.add_cell("dead", unused_port(), health_check_path="/ok")
     assert watch.sees("CellwayCellDown") == {"CellwayCellDown"}
     for state in ("draining", "drained", "retired"):
-        path = "/v1/cells/dead?force=true"
+        path = "/v1/cells/dead?force=true&reason=test"
         system.write("PATCH", path, {"state": state}, **{"if-match": "*"})
 
 

@@ -83,6 +83,7 @@ def columns(cell: Cell) -> dict[str, Any]:
         "state": str(cell.state),
         "weight": cell.weight,
         "healthy": cell.healthy,
+        "share": cell.share,
         "version": cell.version,
         "details": json.dumps(
             {
@@ -115,4 +116,5 @@ def _cell(row: Row[Any]) -> Cell:
         row.weight,
         bool(row.healthy),
         row.version,
+        row.share,
     )

@@ -4,6 +4,7 @@ This file is the sub-room's face: one import statement brings any of them.
 """
 
 from control_plane.topology.values.cell import (
+    FULL_SHARE,
     MAX_CELL_ID,
     TRANSITIONS,
     Cell,
@@ -49,6 +50,7 @@ from control_plane.topology.values.errors import (
     DatabaseFull,
     DatabaseSlow,
     DatabaseTrouble,
+    EdgesBehind,
     Gone,
     Invalid,
     KeyTaken,
@@ -66,6 +68,7 @@ from control_plane.topology.values.lease import LeaseBacklog, OpenLease
 from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
 
 __all__ = [
+    "FULL_SHARE",
     "MAX_CELL_ID",
     "MAX_ID",
     "MAX_SPELLING",
@@ -87,6 +90,7 @@ __all__ = [
     "DatabaseFull",
     "DatabaseSlow",
     "DatabaseTrouble",
+    "EdgesBehind",
     "Endpoint",
     "EndpointPolicy",
     "Gone",

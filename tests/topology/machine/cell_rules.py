@@ -62,6 +62,7 @@ class CellRules(WritingMachine):
             **written_part(spec),
             "id": cell_id or max(self.model.used_ids, default=0) + 1,
             "healthy": True,
+            "share": 100,
         }
         taken = name in self.model.cells or self.model.clash(cell)
         taken = taken or cell_id in self.model.used_ids
@@ -118,7 +119,13 @@ class CellRules(WritingMachine):
             name,
             spec,
             lambda: self.topology.cells.replace(
-                name, spec, actor="m", expected_version=expected, force=force, dry_run=dry_run
+                name,
+                spec,
+                actor="m",
+                expected_version=expected,
+                force=force,
+                reason="why",
+                dry_run=dry_run,
             ),
             expected,
             force=force,
@@ -138,7 +145,13 @@ class CellRules(WritingMachine):
             name,
             spec,
             lambda: self.topology.cells.set_state(
-                name, state, actor="m", expected_version=expected, force=force, dry_run=dry_run
+                name,
+                state,
+                actor="m",
+                expected_version=expected,
+                force=force,
+                reason="why",
+                dry_run=dry_run,
             ),
             expected,
             force=force,
@@ -225,6 +238,8 @@ class CellRules(WritingMachine):
             return set()
         old, new = CellState(before["state"]), CellState(after["state"])
         if old is not new and new not in TRANSITIONS[old]:
+            return {Refused}
+        if old is not new and not new.may_own and name in self.model.claims.values():
             return {Refused}
         took = self.model.accepts_new(name)
         others = any(self.model.accepts_new(other) for other in self.model.cells if other != name)
