@@ -17,6 +17,7 @@ Why = Annotated[
     ),
 ]
 CellInPath = Annotated[str, Path(description="the name of the cell")]
+DrainInPath = Annotated[str, Path(description="the id of the drain")]
 RulesetInPath = Annotated[str, Path(description="the name of the ruleset")]
 LeaseInPath = Annotated[str, Path(description="the UUID of the lease")]
 OperationInPath = Annotated[str, Path(description="the id of the operation")]

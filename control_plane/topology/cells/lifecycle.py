@@ -144,6 +144,10 @@ def remove(tx: Transaction, name: str, expected: int | None, reason: str | None 
     if before.state is not CellState.RETIRED:
         raise Refused(f"deleting {name}", f"it is {before.state}; retire it first")
     guards.check_empty(tx, before, f"deleting {name}")
+    drains = schema.drains
+    ended = {"state": "ended", "detail": "its cell was deleted", "ended_at": tx.at}
+    running = (drains.c.cell_id == before.id, drains.c.ended_at.is_(None))
+    tx.connection.execute(update(drains).where(*running).values(**ended))
     leases = schema.leases
     tx.connection.execute(delete(leases).where(leases.c.cell_id == before.id))
     sequence_ranges.forget_cell(tx, before.id)

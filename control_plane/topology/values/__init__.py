@@ -34,6 +34,7 @@ from control_plane.topology.values.claim_key import (
     normalise_spelled,
     normalised_or_none,
 )
+from control_plane.topology.values.drain import Drain, DrainSpec, DrainState
 from control_plane.topology.values.endpoint import (
     Endpoint,
     ServerName,
@@ -90,6 +91,9 @@ __all__ = [
     "DatabaseFull",
     "DatabaseSlow",
     "DatabaseTrouble",
+    "Drain",
+    "DrainSpec",
+    "DrainState",
     "EdgesBehind",
     "Endpoint",
     "EndpointPolicy",
