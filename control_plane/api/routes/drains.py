@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
@@ -21,18 +21,10 @@ from control_plane.api.schemas.answers import NOT_MODIFIED, answers
 from control_plane.api.schemas.drains import DrainBody, DrainDocument, DrainList, DrainWritten
 from control_plane.api.state import TheTopology
 from control_plane.api.write import RequestedWrite, WriteOptions
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.drain import Drain
+from control_plane.topology import Topology
+from control_plane.topology.cells.drains import DrainAction
 
 router = APIRouter(prefix="/v1/drains", tags=["drains"])
-
-
-class _Change(Protocol):
-    """`Drains.pause` and its like."""
-
-    def __call__(
-        self, drain: str, *, actor: str, expected_version: int | None, dry_run: bool
-    ) -> Written[Drain]: ...
 
 
 @router.get("", response_model=None, responses=answers(DrainList), openapi_extra=VIEWER)
@@ -102,7 +94,7 @@ async def pause_drain(
 
     If-Match is optional: the drain's ETag.
     """
-    return await _change(topology.drains.pause, drain, write)
+    return await _change(topology, drain, "pause", write)
 
 
 @router.post("/{drain}/resume", responses=answers(DrainWritten), openapi_extra=OPERATOR)
@@ -113,7 +105,7 @@ async def resume_drain(
 
     If-Match is optional: the drain's ETag.
     """
-    return await _change(topology.drains.resume, drain, write)
+    return await _change(topology, drain, "resume", write)
 
 
 @router.post("/{drain}/abort", responses=answers(DrainWritten), openapi_extra=OPERATOR)
@@ -124,13 +116,16 @@ async def abort_drain(
 
     If-Match is optional: the drain's ETag.
     """
-    return await _change(topology.drains.abort, drain, write)
+    return await _change(topology, drain, "abort", write)
 
 
-async def _change(change: _Change, drain: str, write: RequestedWrite) -> JSONResponse:
+async def _change(
+    topology: Topology, drain: str, action: DrainAction, write: RequestedWrite
+) -> JSONResponse:
     written = await run_in_threadpool(
-        change,
+        topology.drains.change,
         drain,
+        action,
         actor=write.actor,
         expected_version=write.match(),
         dry_run=write.dry_run,

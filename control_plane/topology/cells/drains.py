@@ -10,12 +10,12 @@ an interval after the last.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Row, and_, insert, or_, select, tuple_, update
 
@@ -38,6 +38,7 @@ DEFAULT_MIN_CAPACITY = 50
 ACTOR = "drains"
 """Who makes the steps, in the audit."""
 NO_TARGETS: Mapping[int, int] = MappingProxyType({})
+DrainAction = Literal["pause", "resume", "abort"]
 _T = schema.drains
 
 
@@ -67,57 +68,28 @@ class Drains:
         spec.check()
         return self._store.written(actor, lambda tx: self._start(tx, spec), dry_run=dry_run)
 
-    def pause(
+    def change(
         self,
         drain: str,
+        action: DrainAction,
         *,
         actor: str,
         expected_version: int | None = None,
         dry_run: bool = False,
     ) -> Written[Drain]:
-        """Keep the share as it is, until the expiry; raise `Refused` unless the drain runs."""
+        """Pause, resume or abort a drain.
+
+        A pause keeps the share as it is, until the expiry. Resuming goes on with a step at once. An
+        abort ends the drain, and its cell gets all of its share back under the same revision.
+
+        Raises:
+            NotFound: there is no such drain.
+            StaleVersion: it is not at the expected version.
+            Refused: it has ended, or is in no state for this.
+        """
 
         def work(tx: Transaction) -> Drain:
-            before = _active(tx, drain, expected_version)
-            if before.state is DrainState.PAUSED:
-                return before
-            if before.state is not DrainState.RUNNING:
-                raise Refused(f"pausing drain {drain}", f"it is {before.state}, with no step left")
-            return _change(tx, "pause", before, state=DrainState.PAUSED, detail="")
-
-        return self._store.written(actor, work, dry_run=dry_run)
-
-    def resume(
-        self,
-        drain: str,
-        *,
-        actor: str,
-        expected_version: int | None = None,
-        dry_run: bool = False,
-    ) -> Written[Drain]:
-        """Go on with a paused drain, with a step at once; raise `Refused` unless it is paused."""
-
-        def work(tx: Transaction) -> Drain:
-            before = _active(tx, drain, expected_version)
-            if before.state is not DrainState.PAUSED:
-                raise Refused(f"resuming drain {drain}", f"it is {before.state}, not paused")
-            return _change(tx, "resume", before, state=DrainState.RUNNING, detail="", next_at=tx.at)
-
-        return self._store.written(actor, work, dry_run=dry_run)
-
-    def abort(
-        self,
-        drain: str,
-        *,
-        actor: str,
-        expected_version: int | None = None,
-        dry_run: bool = False,
-    ) -> Written[Drain]:
-        """End a drain and give its cell all of its share back, under one revision."""
-
-        def work(tx: Transaction) -> Drain:
-            before = _active(tx, drain, expected_version)
-            return _end(tx, before, "abort", DrainState.ABORTED, "")
+            return _ACTIONS[action](tx, _active(tx, drain, expected_version))
 
         return self._store.written(actor, work, dry_run=dry_run)
 
@@ -259,6 +231,29 @@ def _active(tx: Transaction, drain: str, expected: int | None) -> Drain:
     if not found.active:
         raise Refused(f"a change of drain {drain}", f"it is {found.state}")
     return found
+
+
+def _pause(tx: Transaction, before: Drain) -> Drain:
+    if before.state is DrainState.PAUSED:
+        return before
+    if before.state is not DrainState.RUNNING:
+        raise Refused(f"pausing drain {before.id}", f"it is {before.state}, with no step left")
+    return _change(tx, "pause", before, state=DrainState.PAUSED, detail="")
+
+
+def _resume(tx: Transaction, before: Drain) -> Drain:
+    if before.state is not DrainState.PAUSED:
+        raise Refused(f"resuming drain {before.id}", f"it is {before.state}, not paused")
+    return _change(tx, "resume", before, state=DrainState.RUNNING, detail="", next_at=tx.at)
+
+
+def _abort(tx: Transaction, before: Drain) -> Drain:
+    return _end(tx, before, "abort", DrainState.ABORTED, "")
+
+
+_ACTIONS: Mapping[DrainAction, Callable[[Transaction, Drain], Drain]] = MappingProxyType(
+    {"pause": _pause, "resume": _resume, "abort": _abort}
+)
 
 
 def _end(tx: Transaction, before: Drain, action: str, state: DrainState, detail: str) -> Drain:

@@ -83,7 +83,6 @@ def columns(cell: Cell) -> dict[str, Any]:
         "state": str(cell.state),
         "weight": cell.weight,
         "healthy": cell.healthy,
-        "share": cell.share,
         "version": cell.version,
         "details": json.dumps(
             {
@@ -96,6 +95,7 @@ def columns(cell: Cell) -> dict[str, Any]:
                 "labels": dict(sorted(cell.labels.items())),
             }
         ),
+        "share": cell.share,
     }
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Thread
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from sqlalchemy import update
 
 from control_plane.topology import Topology
+from control_plane.topology.cells.drains import DrainAction
 from control_plane.topology.storage import schema
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.drain import MAX_DRAIN_S, Drain, DrainSpec, DrainState
@@ -74,24 +75,27 @@ def test_a_share_is_no_change_of_answers(two: Topology) -> None:
 def test_a_pause_keeps_the_share_and_an_abort_gives_it_back(two: Topology) -> None:
     drain = start(two)
     two.drains.advance()
-    paused = two.drains.pause(drain.id, actor=ME).value
+    paused = two.drains.change(drain.id, "pause", actor=ME).value
     with pytest.raises(StaleVersion):
-        two.drains.resume(drain.id, actor=ME, expected_version=drain.version)
+        two.drains.change(drain.id, "resume", actor=ME, expected_version=drain.version)
     pass_time(two, "next_at")
     assert (two.drains.advance(), shares(two)["cell-1"]) == ([], 80)
-    two.drains.resume(drain.id, actor=ME, expected_version=paused.version)
+    two.drains.change(drain.id, "resume", actor=ME, expected_version=paused.version)
     two.drains.advance()
     assert shares(two)["cell-1"] == 60
     with pytest.raises(Refused, match="not paused"):
-        two.drains.resume(drain.id, actor=ME)
-    assert two.drains.abort(drain.id, actor=ME, dry_run=True).value.state is DrainState.ABORTED
-    two.drains.abort(drain.id, actor=ME)
+        two.drains.change(drain.id, "resume", actor=ME)
+    assert (
+        two.drains.change(drain.id, "abort", actor=ME, dry_run=True).value.state
+        is DrainState.ABORTED
+    )
+    two.drains.change(drain.id, "abort", actor=ME)
     assert shares(two)["cell-1"] == 100
-    for change in (two.drains.pause, two.drains.resume, two.drains.abort):
+    for action in get_args(DrainAction):
         with pytest.raises(Refused, match="it is aborted"):
-            change(drain.id, actor=ME)
+            two.drains.change(drain.id, action, actor=ME)
         with pytest.raises(NotFound):
-            change("none", actor=ME)
+            two.drains.change("none", action, actor=ME)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_only_one_drain_of_a_cell_goes_on(two: Topology) -> None:
     first = start(two)
     with pytest.raises(Refused, match=first.id):
         start(two)
-    two.drains.abort(first.id, actor=ME)
+    two.drains.change(first.id, "abort", actor=ME)
     second = start(two)
     assert [one.id for one in two.drains.page(active=True)] == [second.id]
     assert {one.id for one in two.drains.page(cell="cell-1")} == {first.id, second.id}

@@ -16,6 +16,7 @@ from control_plane.topology.values.errors import AlreadyExists, NotFound, Refuse
 from tests.topology.machine.model import written_part
 from tests.topology.machine.writes import Error, WritingMachine, cell_names, flags, versions
 
+WRITER: dict[str, Any] = {"actor": "m", "reason": "why"}
 states = st.sampled_from(CellState)
 weights = st.sampled_from([0, 100])
 prefixes = st.sampled_from([None, "p", "q"])
@@ -119,13 +120,7 @@ class CellRules(WritingMachine):
             name,
             spec,
             lambda: self.topology.cells.replace(
-                name,
-                spec,
-                actor="m",
-                expected_version=expected,
-                force=force,
-                reason="why",
-                dry_run=dry_run,
+                name, spec, expected_version=expected, force=force, dry_run=dry_run, **WRITER
             ),
             expected,
             force=force,
@@ -145,13 +140,7 @@ class CellRules(WritingMachine):
             name,
             spec,
             lambda: self.topology.cells.set_state(
-                name,
-                state,
-                actor="m",
-                expected_version=expected,
-                force=force,
-                reason="why",
-                dry_run=dry_run,
+                name, state, expected_version=expected, force=force, dry_run=dry_run, **WRITER
             ),
             expected,
             force=force,
