@@ -62,6 +62,7 @@ ROOMS: list[Room] = [
         ],
     ),
     room("control_plane/topology/", imports=["names", "topology"]),
+    room("control_plane/simulation/", imports=["names", "routing", "topology/values"]),
     room("control_plane/edge_health/"),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
     room(
@@ -79,11 +80,15 @@ ROOMS: list[Room] = [
             "grpc_api/services/gateway",
             "names",
             "routing",
+            "simulation",
             "topology",
             "xds/fleet",
         ],
     ),
-    room("control_plane/cli/", imports=["cli", "foreign_text", "names", "routing", "shipped"]),
+    room(
+        "control_plane/cli/",
+        imports=["cli", "foreign_text", "names", "routing", "shipped", "simulation"],
+    ),
     room(
         "control_plane/cli/rule_cases.py",
         "control_plane/cli/rule_case_results.py",
