@@ -20,6 +20,7 @@ from control_plane.topology.claims import (
     Releases,
     all_epochs,
 )
+from control_plane.topology.history import History
 from control_plane.topology.lookup import (
     BatchedLookup,
     ClaimLookup,
@@ -71,6 +72,7 @@ class Topology:
         self.rulesets = rulesets.Rulesets(store)
         self.desired = DesiredState(store)
         self.changes = changes.Changes(store)
+        self.history = History(store)
         self.operations = Operations(store)
         self.tokens = Tokens(store)
         self.edge_secrets = edge_secrets.EdgeSecrets(store)
