@@ -26,6 +26,8 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "compile": (),
     "memory": (),
     "fleet": (),
+    "edge_map": (),
+    "go_peer": (),
 }
 """The arguments of each module."""
 LONGEST_S = 1800.0

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ import uvloop
 from bench.topologies import activate, add_cells, add_tenants
 from control_plane.cli.local.system import LOCAL_NODE, local_bootstrap
 from control_plane.names import TYPE_URL
+from control_plane.process.admin_address import AdminAddress
 from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running
 from control_plane.settings import Settings
@@ -67,11 +69,17 @@ def upstream(body: bytes = b"ok") -> Iterator[int]:
 async def bare_envoy(target: int, directory: Path) -> AsyncIterator[int]:
     """Run the baseline, an Envoy that does nothing but proxy; yield its port."""
     port = unused_port()
-    document = bare_bootstrap(port, target)
-    envoy = Envoy(json.dumps(document), directory / "bare", concurrency=1)
+    async with static_envoy(bare_bootstrap(port, target), directory / "bare"):
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def static_envoy(bootstrap: Mapping[str, Any], directory: Path) -> AsyncIterator[Envoy]:
+    """Run an Envoy with one worker and a configuration of its own."""
+    envoy = Envoy(json.dumps(bootstrap), directory, concurrency=1)
     await envoy.start()
     try:
-        yield port
+        yield envoy
     finally:
         await envoy.stop()
 
@@ -129,6 +137,17 @@ def plane_settings(directory: Path, **settings: Any) -> Settings:
     return Settings(**(defaults | settings))
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """A control plane and the Envoy that it configures."""
+
+    plane: Running
+    envoy: Envoy
+    admin: AdminAddress
+    port: int
+    """The edge's."""
+
+
 @contextlib.asynccontextmanager
 async def cellway(
     directory: Path,
@@ -138,7 +157,21 @@ async def cellway(
     tenants: int = 0,
     **settings: Any,
 ) -> AsyncIterator[tuple[Running, int]]:
-    """Run the whole system; yield it and the edge's port.
+    """Run the whole system as `world` does; yield it and the edge's port."""
+    async with world(directory, target, cells, ruleset, tenants, **settings) as one:
+        yield one.plane, one.port
+
+
+@contextlib.asynccontextmanager
+async def world(
+    directory: Path,
+    target: int | Sequence[int],
+    cells: int,
+    ruleset: str,
+    tenants: int = 0,
+    **settings: Any,
+) -> AsyncIterator[World]:
+    """Run the whole system.
 
     Args:
         directory: Where its files go.
@@ -152,13 +185,13 @@ async def cellway(
     async with running(chosen) as plane:
         await asyncio.to_thread(fill, plane.topology, target, cells, ruleset, tenants)
         envoy = Envoy(local_bootstrap(chosen, plane), directory / "envoy", concurrency=1)
-        await envoy.start()
+        admin = await envoy.start()
         try:
             await plane.fleet.joined(LOCAL_NODE, START_S)
             lacking = await plane.fleet.wait(plane.topology.revision(), START_S)
             if lacking or not plane.fleet.nodes():
                 raise RuntimeError(f"the fleet does not come up: {envoy.tail()}")
-            yield plane, chosen.edge_port
+            yield World(plane, envoy, admin, chosen.edge_port)
         finally:
             await envoy.stop()
 
