@@ -199,11 +199,12 @@ async def test_a_restored_database_gives_a_reader_another_table(
 async def test_while_the_database_is_away_the_age_grows(
     topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = 100.0
-    feed = OwnersFeed(topology, BaseBuilder(topology, tmp_path), clock=lambda: now, poll_s=0.01)
+    times = [100.0]
+    builder = BaseBuilder(topology, tmp_path)
+    feed = OwnersFeed(topology, builder, clock=lambda: times[-1], poll_s=0.01)
     task = asyncio.create_task(feed.run())
     feed.want()
-    while feed.journal.base is None or feed.journal.known_at != now:
+    while feed.journal.base is None or feed.journal.known_at != times[-1]:
         await asyncio.sleep(0.001)
     failed = asyncio.Event()
 
@@ -214,14 +215,14 @@ async def test_while_the_database_is_away_the_age_grows(
     asyncio_loop = asyncio.get_running_loop()
     with monkeypatch.context() as patch:
         patch.setattr(topology.owners, "since", away)
-        now = 107.0
+        times.append(107.0)
         feed.want()
         await failed.wait()
         one = Following(feed)
-        one.take(now)
+        one.take(times[-1])
         assert one.reader.beats[-1].age_ms == 7000
     feed.want()
-    while feed.journal.known_at != now:
+    while feed.journal.known_at != times[-1]:
         await asyncio.sleep(0.001)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -270,7 +271,7 @@ def test_readers_of_many_names_use_the_file_of_another_process(
     there, here = asyncio.run(build(0)), asyncio.run(build(7000))
     assert there == here
     assert len(there) == 7000
-    assert sorted(one.name for one in tmp_path.iterdir() if "sqlite" not in one.name)[0] == "t.db"
+    assert {one.name.partition("-")[0] for one in tmp_path.iterdir()} <= {"t.db", "t.db.lock"}
 
 
 async def test_a_process_that_fails_says_why(topology: Topology, tmp_path: Path) -> None:
@@ -279,5 +280,5 @@ async def test_a_process_that_fails_says_why(topology: Topology, tmp_path: Path)
     topology._store.url = f"sqlite:///{tmp_path}/none.db"
     with pytest.raises(Unavailable, match=r"reading all owners has failed: .*none\.db"):
         await builder.build()
-    with pytest.raises(Unavailable, match="has failed: .*No such file or directory"):
+    with pytest.raises(Unavailable, match=r"has failed: .*No such file or directory"):
         await BaseBuilder(topology, tmp_path / "none", names_here=0).build()
