@@ -27,7 +27,16 @@ def test_a_fleet_that_is_well_is_a_table() -> None:
     stdout, stderr = status(items=[node("n-1"), node("n-2", reports_health=False)])
     heading, first, second = stdout.splitlines()
     assert heading.split()[:5] == ["NODE", "GROUP", "STATE", "REVISION", "ENVOY"]
-    assert first.split() == ["n-1", "edge", "SYNCED", "7", "1.40.0", "2026-01-01T00:00:00Z", "yes", "-"]
+    assert first.split() == [
+        "n-1",
+        "edge",
+        "SYNCED",
+        "7",
+        "1.40.0",
+        "2026-01-01T00:00:00Z",
+        "yes",
+        "-",
+    ]
     assert second.split()[-2:] == ["no", "-"]
     assert stderr.splitlines() == ["revision 7, 2 nodes"]
 
