@@ -133,7 +133,8 @@ async def test_only_nodes_and_admins_follow_and_a_node_under_its_own_name(tmp_pa
                     await one.begin()
                     await one.beat()
                 except AssertionError:
-                    return await one.call.code()
+                    refused: grpc.StatusCode = await one.call.code()
+                    return refused
                 except grpc.aio.AioRpcError as error:
                     return error.code()
                 (status,) = plane.xds_role.owners.server.statuses()

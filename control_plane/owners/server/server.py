@@ -185,7 +185,9 @@ class OwnersServer:
     async def _refuse(self, code: grpc.StatusCode, error: Exception, context: Context) -> None:
         if self._observer is not None:
             self._observer.reader_refused(code.name)
-        await context.abort(code, str(error))
+        # A reader that has left meanwhile can't be told.
+        with contextlib.suppress(grpc.aio.InternalError):
+            await context.abort(code, str(error))
 
 
 def _who(reader: Reader | None) -> str:

@@ -146,7 +146,11 @@ class Stream:
                 continue
             for frame in frames:
                 self._writing_since = now
-                await write(frame)
+                try:
+                    await write(frame)
+                except grpc.aio.InternalError:
+                    # The reader has left meanwhile.
+                    return
                 if self._ended.done():
                     return
             self._writing_since = None
