@@ -86,7 +86,11 @@ class Readers:
             self._loop.call_soon(self._wake_some)
 
     async def serve(
-        self, messages: AsyncIterator[bytes], write: Write, told: Told = lambda _: None
+        self,
+        messages: AsyncIterator[bytes],
+        write: Write,
+        told: Told = lambda _: None,
+        first: ClientMessage | None = None,
     ) -> None:
         """Run one stream until the reader leaves.
 
@@ -94,6 +98,7 @@ class Readers:
             messages: What the reader sends.
             write: Sends it a frame; returns when it may be sent another one.
             told: Is called with each STATUS.
+            first: The first message, if somebody has read it already (`first_message`).
 
         Raises:
             BadFrame: A message is none, or none came in time.
@@ -101,7 +106,7 @@ class Readers:
             Behind: The journal is older than what the reader has.
             TooSlow: The reader does not accept what it is sent.
         """
-        follow = await first_message(messages)
+        follow = first or await first_message(messages)
         if follow is None:
             return
         session = FollowSession(self._journal, follow)

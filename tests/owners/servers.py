@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -51,16 +52,18 @@ class OwnersServer:
 class Client:
     """An Envoy's stream."""
 
-    def __init__(self, target: str, reader: Reader | None = None) -> None:
+    def __init__(self, target: str, reader: Reader | None = None, node_id: str = "") -> None:
         self.reader = Reader() if reader is None else reader
         self._target = target
+        self._node_id = node_id
         self._channel: Any = None
         self.call: Any = None
 
     async def __aenter__(self) -> Client:
         self._channel = grpc.aio.insecure_channel(self._target)
         self.call = self._channel.stream_stream(METHOD)()
-        await self.call.write(encode_client(self.reader.follow()))
+        follow = replace(self.reader.follow(), node_id=self._node_id)
+        await self.call.write(encode_client(follow))
         return self
 
     async def __aexit__(self, *_: object) -> None:
