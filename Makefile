@@ -38,6 +38,7 @@ bench: $(VENV)/.dev ## run all benchmarks
 soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then changes and random rules
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.owners.map_model
 	$(BIN)/python -m tests.envoy.cache_oracle --minutes $(or $(SOAK_MINUTES),2)
 
 interop: $(VENV)/.dev ## run GitLab's Go client and grpc-go's xDS client against the server; needs Go
