@@ -24,7 +24,6 @@ from control_plane.owners.compaction import latest, merged
 from control_plane.owners.frames import Frame, decode, revision_of
 from control_plane.owners.journal import Journal
 from control_plane.owners.journal_file import BadJournalFile, JournalFile, load
-from control_plane.owners.serving import Readers
 from control_plane.owners.stored_frames import DamagedFile, Spool
 
 log = logging.getLogger(__name__)
@@ -56,7 +55,8 @@ class MapStore:
         self._path = directory / FILE
         self._metrics = metrics
         self.journal = Journal(MAX_LOG_BYTES)
-        self.readers = Readers(self.journal)
+        self.on_change: Callable[[], None] = lambda: None
+        """Is called when readers are to be sent something."""
         self.on_damage: Callable[[], None] = lambda: None
         """Is called when the base on disk can't be read any more."""
         self._file: JournalFile | None = None
@@ -118,7 +118,7 @@ class MapStore:
     def changed(self) -> None:
         """Show readers and the disk what the journal has."""
         self._metrics.revision.set(self.journal.revision)
-        self.readers.wake()
+        self.on_change()
         self._wake.set()
 
     def spool(self) -> Spool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -218,7 +219,7 @@ class MapFollower:
             raise BadFrame("a change has come of another table, or of an older revision")
         if frame.kind == BEAT:
             journal.advance(frame.revision)
-            journal.confirm(asyncio.get_running_loop().time() - frame.age_ms / 1000)
+            journal.confirm(time.monotonic() - frame.age_ms / 1000)
             journal.cut_off = bool(frame.flags & CUT_OFF)
         else:
             journal.relay(data, frame)
