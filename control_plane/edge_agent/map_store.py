@@ -67,6 +67,8 @@ class MapStore:
         """Is held while the file is changed or exchanged."""
         self._wake = asyncio.Event()
         self._loaded = False
+        self._damaged_base = 0
+        """The number of the base that was damaged last."""
         self._trouble = ""
         """Why the last write has failed; empty if it has not."""
 
@@ -234,7 +236,13 @@ class MapStore:
             raise OSError(errno.ENOSPC, f"{needed} bytes are needed and {free} are free")
 
     def report_damage(self, error: Exception) -> None:
-        """Have the table asked for anew, because its base can't be read any more."""
+        """Have the table asked for anew, because its base can't be read any more.
+
+        Readers that come before the new base has come report it again, which changes nothing.
+        """
+        if self._damaged_base == self.journal.bases:
+            return
+        self._damaged_base = self.journal.bases
         self._metrics.damaged.inc()
         log.error("%s is damaged, so the table is asked for anew: %s", self._path, error)
         self.on_damage()
