@@ -62,7 +62,8 @@ class Noted:
 
 
 async def _read(number: int, channel: grpc.aio.Channel, noted: Noted) -> None:
-    call: Any = channel.stream_stream(METHOD)()
+    method: Any = channel.stream_stream(METHOD, None, None)
+    call = method()
     node = f"node-{number}"
     await call.write(encode_client(ClientMessage(FOLLOW, node_id=node)))
     complete, table, told_at = 0, 0, 0.0
@@ -108,7 +109,7 @@ async def _serve(pipe: Connection, readers: Readers) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     for channel in channels:
-        await channel.close()
+        await channel.close(None)
 
 
 def _run(pipe: Connection, readers: Readers) -> None:

@@ -43,6 +43,9 @@ MAX_LOG_BYTES = 16 << 20
 As many bytes of older changes are kept for readers that were away, or are still reading the base
 before."""
 
+type Past = tuple[int, Sequence[tuple[int, int]]]
+"""A revision, and each fingerprint that has changed since, once, with its owner as of the base."""
+
 
 class Journal:
     """The table of owners in one process: nothing at first, then a base and its log."""
@@ -70,14 +73,27 @@ class Journal:
         self._pending_revision = 0
         self._pending_known_at = -math.inf
 
-    def begin(self, base: Base) -> None:
-        """Begin a lineage with a base; forget all that was before."""
+    def begin(self, base: Base, past: Past | None = None) -> None:
+        """Begin a lineage with a base; forget all that was before.
+
+        Args:
+            base: The base.
+            past: What had changed before the base, for readers that come with a table of this
+                lineage; None if that is not known.
+        """
         self.lineages += 1
         self._log_begin += len(self._log.frames)
-        self._log = ChangeLog(base.revision)
+        floor, records = past or (base.revision, ())
+        self._log = ChangeLog(floor)
         self._pending.clear()
         self._pending_revision = self.revision = base.revision
         self.known_at = self._pending_known_at = -math.inf
+        self.base = base
+        if floor < base.revision:
+            *bodies, last = list(in_bodies(records)) or [b""]
+            for body in bodies:
+                self._put_records(body, floor)
+            self._put_records(last, base.revision)
         self._set(base)
 
     def rebase(self, base: Base) -> None:

@@ -16,6 +16,8 @@ from control_plane.owners.server.limits import Limits, MessageBudget
 from control_plane.owners.server.readers import Reader
 from control_plane.owners.stored_frames import StoredFrames
 
+LAST_WRITE_S = 1.0
+"""How long a stream that ends waits for a frame that is being written."""
 Context = grpc.aio.ServicerContext[Any, bytes]
 
 
@@ -105,9 +107,23 @@ class Stream:
             for part in done:
                 part.result()
         finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
+            await self._stop(reading, sending)
+
+    async def _stop(self, reading: asyncio.Task[None], sending: asyncio.Task[None]) -> None:
+        """End both tasks, but let a write end that has begun: gRPC can't send a status meanwhile.
+
+        Raises:
+            asyncio.CancelledError: The reader takes nothing, so it can't be told a status either.
+        """
+        self.end()
+        self.wake()
+        reading.cancel()
+        await asyncio.wait({sending}, timeout=LAST_WRITE_S)
+        is_stuck = not sending.done()
+        sending.cancel()
+        await asyncio.gather(reading, sending, return_exceptions=True)
+        if is_stuck:
+            raise asyncio.CancelledError
 
     async def _next(self) -> ClientMessage | None:
         """Return the reader's next message; None when it closes its side."""
@@ -130,7 +146,7 @@ class Stream:
         session, write, clock = self._session, self._context.write, self._clock
         assert session is not None
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._ended.done():
             now = clock()
             frames = session.next(now)
             if not frames:
@@ -140,6 +156,8 @@ class Stream:
             for frame in await _in_memory(frames):
                 self._writing_since = now
                 await write(frame)
+                if self._ended.done():
+                    return
             self._writing_since = None
 
 
