@@ -28,7 +28,7 @@ from control_plane.owners.stored_frames import DamagedFile, Spool
 
 log = logging.getLogger(__name__)
 FILE = "owners.map"
-MAX_LOG_BYTES = 8 << 20
+RENEW_AT_BYTES = 8 << 20
 """Of changes since the base, in memory and on disk, after which a new base is made. As many bytes
 of older ones are kept in memory."""
 INTERVAL_S = 0.5
@@ -54,7 +54,7 @@ class MapStore:
         """
         self._path = directory / FILE
         self._metrics = metrics
-        self.journal = Journal(MAX_LOG_BYTES)
+        self.journal = Journal(RENEW_AT_BYTES)
         self.on_change: Callable[[], None] = lambda: None
         """Is called when readers are to be sent something."""
         self.on_damage: Callable[[], None] = lambda: None

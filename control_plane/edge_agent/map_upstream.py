@@ -41,7 +41,7 @@ from control_plane.owners.stored_frames import Spool
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.05
-MAX_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 5.0
 UNKNOWN_PAUSE_S = 30.0
 """The pause after the control plane has said that it has no such stream."""
 TELL_S = 1.0
@@ -246,4 +246,4 @@ class MapFollower:
 def _pause(failures: int) -> float:
     """Return the pause after so many failures in a row."""
     jitter = random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-    return min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 20)) * jitter
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 20)) * jitter

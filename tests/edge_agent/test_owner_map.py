@@ -34,7 +34,7 @@ NODE = "envoy-1"
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(map_store, "INTERVAL_S", 0.01)
     monkeypatch.setattr(map_store, "RETRY_S", 0.01)
-    monkeypatch.setattr(map_upstream, "MAX_PAUSE_S", 0.1)
+    monkeypatch.setattr(map_upstream, "LONGEST_PAUSE_S", 0.1)
     monkeypatch.setattr(map_upstream, "UNKNOWN_PAUSE_S", 0.1)
     monkeypatch.setattr(map_upstream, "TELL_S", 0.01)
 
@@ -305,7 +305,7 @@ async def test_a_disk_that_fills_up_while_changes_come_is_written_later(
 async def test_many_changes_become_a_new_base_while_more_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(map_store, "MAX_LOG_BYTES", 3_000)
+    monkeypatch.setattr(map_store, "RENEW_AT_BYTES", 3_000)
     plane = Plane(journal(OWNERS, 12))
     async with plane.running(), agent_of(plane.port, tmp_path) as agent:
         async with Client(agent.address) as envoy:

@@ -25,10 +25,11 @@ request came. An Envoy without ADS whose table lacks the move can't know of it, 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from tests.support import interleavings
 
 
 class Table(NamedTuple):
@@ -234,28 +235,13 @@ def wrong(state: State, rules: Rules) -> str | None:
 
 def explore(rules: Rules, size: Size) -> tuple[int, list[str] | None]:
     """Return the number of states, and the shortest way to a wrong answer, if there is one."""
-    start = State()
-    ways: dict[State, tuple[State, str] | None] = {start: None}
-    todo = deque([start])
-    while todo:
-        state = todo.popleft()
-        error = wrong(state, rules)
-        if error is not None:
-            return len(ways), [*_way(ways, state), error]
+
+    def next_steps(state: State) -> Iterator[tuple[str, State, str | None]]:
         for what, after in steps(state, rules, size):
-            after = settled(after, rules)
-            if after not in ways:
-                ways[after] = (state, what)
-                todo.append(after)
-    return len(ways), None
+            worst = settled(after, rules)
+            yield what, worst, wrong(worst, rules)
 
-
-def _way(ways: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    found: list[str] = []
-    while (step := ways[state]) is not None:
-        state, what = step
-        found.append(what)
-    return found[::-1]
+    return interleavings.explore(State(), next_steps)
 
 
 def main() -> None:
