@@ -21,11 +21,12 @@ import grpc
 
 from control_plane.names import OWNERS_SERVICE
 from control_plane.owners.follow import BEAT_S, WrongKey
-from control_plane.owners.frames import BadFrame, decode_client
+from control_plane.owners.frames import BadFrame, ClientMessage, decode_client
 from control_plane.owners.journal import Journal
 from control_plane.owners.server.limits import Limits, ReaderLimitExceeded
 from control_plane.owners.server.readers import Reader, TableStatus
 from control_plane.owners.server.stream import Context, Stream
+from control_plane.owners.stored_frames import DamagedFile
 
 METHOD = "Follow"
 WAKES_AT_ONCE = 64
@@ -51,6 +52,8 @@ class OwnersServer:
         observer: ReadersObserver | None = None,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        told: Callable[[ClientMessage], None] = lambda _: None,
+        damaged: Callable[[DamagedFile], None] = lambda _: None,
     ) -> None:
         """Serve nobody yet.
 
@@ -62,7 +65,11 @@ class OwnersServer:
             observer: Is told of streams that are refused.
             limits: Bounds of all streams.
             clock: The clock of the journal.
+            told: Is called with each STATUS.
+            damaged: Is called if the journal's base lies in a file that can't be read any more.
         """
+        self._told = told
+        self._damaged = damaged
         self._journal = journal
         self._want = want
         self._named = named
@@ -151,13 +158,16 @@ class OwnersServer:
             await self._refuse(grpc.StatusCode.FAILED_PRECONDITION, error, context)
         except ReaderLimitExceeded as error:
             await self._refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, error, context)
+        except DamagedFile as error:
+            self._damaged(error)
+            await self._refuse(grpc.StatusCode.UNAVAILABLE, error, context)
 
     @contextlib.contextmanager
     def _open(self, context: Context) -> Iterator[Stream]:
         """Give a stream that is woken; raise `ReaderLimitExceeded` if there are too many."""
         if len(self._streams) >= self._limits.streams:
             raise ReaderLimitExceeded(f"{self._limits.streams} streams are open")
-        stream = Stream(self._journal, self._limits, context, self._clock)
+        stream = Stream(self._journal, self._limits, context, self._clock, self._told)
         self._streams[stream] = None
         self._some.set()
         try:

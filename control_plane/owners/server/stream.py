@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -14,6 +14,7 @@ from control_plane.owners.frames import STATUS, BadFrame, ClientMessage
 from control_plane.owners.journal import Journal
 from control_plane.owners.server.limits import Limits, MessageBudget
 from control_plane.owners.server.readers import Reader
+from control_plane.owners.stored_frames import StoredFrames
 
 LAST_WRITE_S = 1.0
 """How long a stream that ends waits for a frame that is being written."""
@@ -24,8 +25,14 @@ class Stream:
     """One call of one reader. It holds a position in the journal, and no queue of its own."""
 
     def __init__(
-        self, journal: Journal, limits: Limits, context: Context, clock: Callable[[], float]
+        self,
+        journal: Journal,
+        limits: Limits,
+        context: Context,
+        clock: Callable[[], float],
+        told: Callable[[ClientMessage], None] = lambda _: None,
     ) -> None:
+        self._told = told
         self._journal = journal
         self._limits = limits
         self._context = context
@@ -90,6 +97,7 @@ class Stream:
             BadFrame: The reader broke the protocol.
             WrongKey: Its fingerprints are of another key.
             ReaderLimitExceeded: It sends too much.
+            DamagedFile: A base that lies in a file can't be read.
         """
         reading = asyncio.create_task(self._read())
         sending = asyncio.create_task(self._send())
@@ -132,6 +140,7 @@ class Stream:
             if message.kind != STATUS:
                 raise BadFrame("after the first message, only STATUS follows")
             reader.last, reader.at = message, self._clock()
+            self._told(message)
 
     async def _send(self) -> None:
         session, write, clock = self._session, self._context.write, self._clock
@@ -144,7 +153,7 @@ class Stream:
                 self._waiting = loop.create_future()
                 await self._waiting
                 continue
-            for frame in frames:
+            for frame in await _in_memory(frames):
                 self._writing_since = now
                 try:
                     await write(frame)
@@ -154,3 +163,10 @@ class Stream:
                 if self._ended.done():
                     return
             self._writing_since = None
+
+
+async def _in_memory(frames: Sequence[bytes]) -> Sequence[bytes]:
+    """Return frames that may lie in a file, whose disk may keep the caller waiting."""
+    if isinstance(frames, StoredFrames):
+        return await asyncio.to_thread(list, frames)
+    return frames
