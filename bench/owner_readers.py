@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any
 import grpc
 import uvloop
 
+from bench.process import spawned
 from control_plane.names import OWNERS_SERVICE
 from control_plane.owners.frames import (
     BASE,
@@ -141,15 +141,6 @@ class Crowd:
 @contextlib.contextmanager
 def reading(readers: Readers) -> Iterator[Crowd]:
     """Run readers in a process of their own."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=_run, args=(theirs, readers), daemon=True)
-    child.start()
-    theirs.close()
-    try:
-        yield Crowd(ours)
-        ours.send("end")
-        child.join(10)
-    finally:
-        child.terminate()
-        child.join()
+    with spawned(_run, readers) as (_, pipe):
+        yield Crowd(pipe)
+        pipe.send("end")

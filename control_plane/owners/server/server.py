@@ -92,12 +92,6 @@ class OwnersServer:
         handlers = grpc.method_handlers_generic_handler(OWNERS_SERVICE, {METHOD: handler})
         server.add_generic_rpc_handlers((handlers,))
 
-    def stop(self) -> None:
-        """End every stream, so that readers go elsewhere."""
-        self._stopping = True
-        for stream in tuple(self._streams):
-            stream.end()
-
     @property
     def streams(self) -> int:
         """How many streams are open."""
@@ -109,6 +103,12 @@ class OwnersServer:
         table = 0 if self._journal.base is None else self._journal.base.table
         readers = (one.reader for one in self._streams)
         return [reader.status(now, table) for reader in readers if reader is not None]
+
+    def stop(self) -> None:
+        """End every stream, so that readers go elsewhere."""
+        self._stopping = True
+        for stream in tuple(self._streams):
+            stream.end()
 
     def wake(self) -> None:
         """Send all streams what is new in the journal."""
