@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import resource
 import shutil
 import sqlite3
@@ -24,7 +23,7 @@ from pathlib import Path
 
 from bench.load import scratch
 from bench.owner_readers import Crowd, Readers, reading
-from bench.process import process, processor_seconds, serve_grpc
+from bench.process import process, processor_seconds, serve_grpc, spawned
 from bench.results import Figure, p99, report
 from bench.topologies import cell_spec
 from control_plane.owners.source.builder import BaseBuilder
@@ -76,34 +75,30 @@ def _claim(pipe: Connection, url: str, per_second: int, seconds: float) -> None:
 
 
 def _wait_for_tables(crowd: Crowd, readers: int) -> float:
-    """Wait until all tables are whole; return how long that took."""
+    """Wait until all tables are whole; return how long that took the slowest reader."""
     began = time.monotonic()
     while crowd.noted().whole < readers:
         if time.monotonic() - began > LOAD_S:
             raise TimeoutError(f"{crowd.noted().whole} of {readers} tables are whole")
         time.sleep(0.05)
-    return time.monotonic() - began
+    return crowd.noted().load_s
 
 
 def fanout(url: str, readers: int, per_second: int, seconds: float) -> dict[str, Figure]:
     """Measure processor time and lag of many readers and changes."""
-    context = multiprocessing.get_context("spawn")
     with process(serve_grpc, url) as (pid, port), reading(Readers(readers, 50, port)) as crowd:
         _wait_for_tables(crowd, readers)
         idle, at = processor_seconds(pid), time.monotonic()
         time.sleep(min(5.0, seconds))
         idle = (processor_seconds(pid) - idle) / (time.monotonic() - at)
         crowd.noted(forget=True)
-        ours, theirs = context.Pipe()
-        child = context.Process(target=_claim, args=(theirs, url, per_second, seconds))
-        child.start()
-        # Its imports and first commits are not counted, nor is its end.
-        time.sleep(2.0)
-        used, at = processor_seconds(pid), time.monotonic()
-        time.sleep(seconds - 2.0)
-        share = (processor_seconds(pid) - used) / (time.monotonic() - at)
-        commits, took = ours.recv()
-        child.join()
+        with spawned(_claim, url, per_second, seconds) as (_, writer):
+            # Its imports and first commits are not counted, nor is its end.
+            time.sleep(2.0)
+            used, at = processor_seconds(pid), time.monotonic()
+            time.sleep(seconds - 2.0)
+            share = (processor_seconds(pid) - used) / (time.monotonic() - at)
+            commits, took = writer.recv()
         time.sleep(1.0)
         noted = crowd.noted()
     lags = [

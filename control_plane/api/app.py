@@ -96,10 +96,7 @@ def create_app(
     runner = OperationRunner(topology)
     parts = ApiState(
         topology, nodes, FleetWait(topology, nodes, alarm, server), edges or Book(), metrics, alarm,
-        runner, gateway, callers,
-        Slots("streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER, refused=refused),
-        Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
-        addresses or EnvoyAddresses(), edge_maps,
+        runner, gateway, callers, *_slots(refused), addresses or EnvoyAddresses(), edge_maps,
     )  # fmt: skip
     state.install(app, parts)
     app.state.long_work = LongWork(refused)
@@ -119,6 +116,14 @@ def create_app(
     strangers = callers.admits_strangers
     app.add_middleware(OwnOrigin, hosts=hosts, admits_strangers=strangers, refused=refused)
     return app
+
+
+def _slots(refused: Callable[[str], None]) -> tuple[Slots, Slots]:
+    """Return the slots of event streams, and those of writes that wait for the fleet."""
+    return (
+        Slots("streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER, refused=refused),
+        Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
+    )
 
 
 def _described(refused: Callable[[str], None]) -> FastAPI:

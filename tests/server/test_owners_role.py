@@ -98,8 +98,8 @@ async def test_the_fleet_and_the_metrics_tell_of_each_table(tmp_path: Path) -> N
             }  # fmt: skip
             read = await samples(client)
             assert read["cellway_edge_map_revision", ()] == plane.topology.revision()
-            assert read["cellway_edge_map_readers", (("table", "whole"),)] == 1
-            assert read["cellway_edge_map_readers", (("table", "loading"),)] == 0
+            assert read["cellway_edge_map_readers", (("state", "whole"),)] == 1
+            assert read["cellway_edge_map_readers", (("state", "loading"),)] == 0
             assert read["cellway_edge_map_lag_seconds", ()] < 10
         while await other_maps(client):
             await asyncio.sleep(0.01)

@@ -30,6 +30,8 @@ from control_plane.owners.stored_frames import DamagedFile
 
 METHOD = "Follow"
 WAKES_AT_ONCE = 64
+AHEAD_S = 10.0
+"""How long a reader may be ahead before the log says so: far longer than a replica lags."""
 log = logging.getLogger(__name__)
 
 
@@ -92,12 +94,6 @@ class OwnersServer:
         handlers = grpc.method_handlers_generic_handler(OWNERS_SERVICE, {METHOD: handler})
         server.add_generic_rpc_handlers((handlers,))
 
-    def stop(self) -> None:
-        """End every stream, so that readers go elsewhere."""
-        self._stopping = True
-        for stream in tuple(self._streams):
-            stream.end()
-
     @property
     def streams(self) -> int:
         """How many streams are open."""
@@ -109,6 +105,12 @@ class OwnersServer:
         table = 0 if self._journal.base is None else self._journal.base.table
         readers = (one.reader for one in self._streams)
         return [reader.status(now, table) for reader in readers if reader is not None]
+
+    def stop(self) -> None:
+        """End every stream, so that readers go elsewhere."""
+        self._stopping = True
+        for stream in tuple(self._streams):
+            stream.end()
 
     def wake(self) -> None:
         """Send all streams what is new in the journal."""
@@ -140,8 +142,17 @@ class OwnersServer:
             if stream.is_stuck(now):
                 log.warning("a reader of owners takes no frames: %s", _who(stream.reader))
                 stream.end()
-        if any(stream.is_ahead for stream in self._streams):
+        ahead = [stream.reader for stream in self._streams if stream.is_ahead]
+        if ahead:
             self._want()
+        for reader in ahead:
+            if reader is not None and not reader.told_ahead and now - reader.since > AHEAD_S:
+                reader.told_ahead = True
+                log.warning(
+                    "%s has owners of a newer revision than the database: if it was restored, "
+                    "run `cellway db advance`",
+                    _who(reader),
+                )
 
     async def _serve(self, _: AsyncIterator[Any], context: Context) -> None:
         if self._stopping:

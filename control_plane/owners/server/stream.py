@@ -16,7 +16,7 @@ from control_plane.owners.server.limits import Limits, MessageBudget
 from control_plane.owners.server.readers import Reader
 from control_plane.owners.stored_frames import StoredFrames
 
-LAST_WRITE_S = 1.0
+LAST_FRAME_S = 1.0
 """How long a stream that ends waits for a frame that is being written."""
 Context = grpc.aio.ServicerContext[Any, bytes]
 
@@ -118,7 +118,7 @@ class Stream:
         self.end()
         self.wake()
         reading.cancel()
-        await asyncio.wait({sending}, timeout=LAST_WRITE_S)
+        await asyncio.wait({sending}, timeout=LAST_FRAME_S)
         is_stuck = not sending.done()
         sending.cancel()
         await asyncio.gather(reading, sending, return_exceptions=True)

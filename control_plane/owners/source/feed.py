@@ -31,7 +31,7 @@ from control_plane.topology.lookup.all_owners import OwnerChanges, Untold
 from control_plane.topology.values.errors import Gone, TopologyError
 
 log = logging.getLogger(__name__)
-POLL_S = 0.2
+READ_FEED_S = 0.2
 """How often the change feed is read without being woken. Edges answer for names that nobody owns
 only while they know that at most a second ago nothing was newer."""
 MAX_PAUSE_S = 5.0
@@ -65,7 +65,7 @@ class OwnersFeed:
         topology: Topology,
         builder: BaseBuilder,
         *,
-        poll_s: float = POLL_S,
+        poll_s: float = READ_FEED_S,
         max_log_bytes: int = MAX_LOG_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
