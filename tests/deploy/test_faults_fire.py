@@ -1,8 +1,4 @@
-"""A real fault makes its alert fire; without it no alert does.
-
-A scrape is real, and so is the fault. Only the time between scrapes is shortened: each counts as
-half a minute later than the one before.
-"""
+"""A real fault of an edge or of a control plane makes its alert fire; without it none does."""
 
 from __future__ import annotations
 
@@ -19,76 +15,20 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-import yaml
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
-from prometheus_client.parser import text_string_to_metric_families
 
 from control_plane.names import CDS
 from control_plane.topology import Topology
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.endpoint_policy import EndpointPolicy
-from tests.deploy.promql import History, Scrape, evaluate, fires, seconds
+from tests.deploy.promql import History, evaluate
+from tests.deploy.watch import ALERTS, STEP_S, Watch, read
 from tests.support.child_process import frozen
 from tests.support.conditions import wait_until
 from tests.support.plane import add_cell, plane_with, route_all
 from tests.support.ports import unused_port
 from tests.support.system import REFUSED_CELL, System
-
-STEP_S = 30.0
-ALERTS: dict[str, dict[str, Any]] = {
-    rule["alert"]: rule
-    for group in yaml.safe_load(
-        (Path(__file__).parents[2] / "deploy" / "prometheus-alerts.yaml").read_text()
-    )["groups"]
-    for rule in group["rules"]
-}
-
-
-def read(text: str) -> Scrape:
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-class Watch:
-    """Scrapes a control plane as Prometheus would, and knows which alerts fire."""
-
-    def __init__(self, metrics: Any) -> None:
-        self._metrics = metrics
-        self._scrapes: list[tuple[float, Scrape]] = []
-
-    def scrape(self) -> None:
-        at = self._scrapes[-1][0] + STEP_S if self._scrapes else 0.0
-        self._scrapes.append((at, read(self._metrics())))
-
-    def holds(self, *alerts: str) -> bool:
-        """Return whether the expression of one of these alerts holds now, as if this were a scrape."""
-        before = self._scrapes[-1][0] if self._scrapes else 0.0
-        history = History([*self._scrapes, (before + STEP_S, read(self._metrics()))])
-        return any(evaluate(ALERTS[alert]["expr"], history) for alert in alerts)
-
-    def firing(self) -> set[str]:
-        """Return all alerts that fire by now."""
-        history = History(self._scrapes)
-        return {
-            name
-            for name, one in ALERTS.items()
-            if fires(one["expr"], one.get("for", "0s"), history)
-        }
-
-    def stay(self, alert: str) -> None:
-        """Go on scraping for as long as the alert has to hold."""
-        for _ in range(int(seconds(ALERTS[alert].get("for", "0s")) / STEP_S) + 1):
-            self.scrape()
-
-    def sees(self, alert: str) -> set[str]:
-        """Wait until the alert's expression holds; then return what fires after its time."""
-        wait_until(lambda: self.holds(alert))
-        self.stay(alert)
-        return self.firing()
 
 
 @pytest.fixture(scope="module")
