@@ -58,6 +58,9 @@ MEANINGS: Mapping[str, str] = {
     ),
     "cellway_oidc_tokens_total": "JWTs of the OIDC issuer at the REST API, by what came of them",
     "cellway_oidc_key_fetches_total": "Fetches of the OIDC issuer's keys",
+    "cellway_database_readable": (
+        "1 if this scrape could read the database; 0: what comes from there is of an earlier one"
+    ),
     "cellway_database_writable": "1 while writes to the database work, 0 while they fail",
     "cellway_db_log_bytes": "Size of the log beside the SQLite file (-wal); 0 on PostgreSQL",
     "cellway_db_seconds": "Time of a statement in the database",

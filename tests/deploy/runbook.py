@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cli.cellway_command import Cellway
+from tests.support.postgres import binaries
 
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
-_PROGRAMS = ("cellway", "curl", "openssl", "df", "ss", "fuser", "grep", "ps", "nproc")
+_PROGRAMS = ("cellway", "curl", "openssl", "df", "ss", "fuser", "ps", "psql")
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _COMMENT = re.compile(r"\s+#.*$")
 
@@ -22,6 +25,7 @@ class Runbook:
         """Take a page (its name without ``.md``) and the URL of the API."""
         self.text = (RUNBOOKS / f"{page}.md").read_text()
         self._api = api
+        self._environment = environment
         self._cellway = Cellway(api, **environment)
 
     def commands(self) -> list[str]:
@@ -31,33 +35,39 @@ class Runbook:
         lines = [_COMMENT.sub("", line) for line in (*blocks, *spans)]
         return [line for line in lines if line.split(" ")[0] in _PROGRAMS and " " in line]
 
-    def follow(self, start: str, **words: str) -> str:
+    def follow(self, start: str, *, yes: bool = False, **words: str) -> str:
         """Run the one command of the page that begins so; return what it prints.
 
         Args:
             start: The command's beginning, as the page has it. No page may lack it.
+            yes: Whether the operator is asked before something changes, and says yes.
             words: What the operator puts in place of the page's capitals, such as ``NAME``.
         """
         found = sorted({line for line in self.commands() if line.startswith(start)}, key=len)
         assert found, f"the page has no command {start!r}: {self.commands()}"
-        return self._run(_filled(found[0], words))
+        line = _filled(found[0], words)
+        return self._run(f"{line} --yes" if yes else line)
 
     def _run(self, line: str) -> str:
-        if line.startswith("cellway ") and not re.search(r"[|;<>]", line):
-            ended = self._cellway(*line.replace('"', "").split()[1:])
+        words = shlex.split(line)
+        if words[0] == "cellway":
+            ended = self._cellway(*words[1:])
             assert ended.returncode == 0, (line, ended)
             return ended.stdout + ended.stderr
-        line = line.replace("localhost:8000", self._api.removeprefix("http://"))
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line],
+            ["bash", "-o", "pipefail", "-c", line.replace("localhost:8000", self._api_address)],
             capture_output=True,
             text=True,
             timeout=20,
             check=False,
-            env=None,
+            env=os.environ | {"PATH": f"{os.environ['PATH']}:{binaries()}"} | self._environment,
         )
         assert done.returncode == 0, (line, done)
         return done.stdout + done.stderr
+
+    @property
+    def _api_address(self) -> str:
+        return self._api.removeprefix("http://")
 
 
 def _filled(line: str, words: Mapping[str, str]) -> str:

@@ -47,7 +47,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def watch(system: System) -> Watch:
     """A watch over a system that is well, in which no alert fires."""
     one = Watch(lambda: system.api.get("/metrics").text)
-    wait_until(lambda: [alert for alert in ALERTS if one.holds(alert)] == [])
+    wait_until(one.is_calm)
     one.scrape()
     return one
 
