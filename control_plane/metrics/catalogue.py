@@ -56,6 +56,9 @@ MEANINGS: Mapping[str, str] = {
     "cellway_event_loop_own_lag_seconds": (
         "How much of that the process itself was busy; the rest took other programs"
     ),
+    "cellway_tls_unusable": (
+        "1 while the TLS files of a port can't be used as they are, and the last good ones serve"
+    ),
     "cellway_oidc_tokens_total": "JWTs of the OIDC issuer at the REST API, by what came of them",
     "cellway_oidc_key_fetches_total": "Fetches of the OIDC issuer's keys",
     "cellway_database_readable": (

@@ -19,6 +19,7 @@ from control_plane.metrics.database import DatabaseMetrics
 from control_plane.metrics.event_loop import EventLoopMetrics
 from control_plane.metrics.fleet import FleetMetrics
 from control_plane.metrics.oidc import OidcMetrics
+from control_plane.metrics.tls import TlsMetrics
 from control_plane.metrics.workers import WorkerMetrics
 from control_plane.topology.values.cell import Cell
 
@@ -94,6 +95,7 @@ class Metrics:
         self.background = BackgroundMetrics(registry)
         self.event_loop = EventLoopMetrics(registry)
         self.oidc = OidcMetrics(registry)
+        self.tls = TlsMetrics(registry)
         self.classifier = CollectorRegistry()
         """For the metrics of this process's classifier, which have the names of the workers'."""
         registry.register(Together(self.classifier, worker_directory))

@@ -55,7 +55,7 @@ class Runbook:
             assert ended.returncode == 0, (line, ended)
             return ended.stdout + ended.stderr
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line.replace("localhost:8000", self._api_address)],
+            ["sh", "-c", line.replace("localhost:8000", self._api_address)],
             capture_output=True,
             text=True,
             timeout=20,

@@ -124,4 +124,5 @@ def test_labels_of_metrics_can_not_be_chosen_by_strangers(
         "kind",
         "reason",
         "holds",
+        "port",
     }
