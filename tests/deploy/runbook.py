@@ -36,15 +36,16 @@ class Runbook:
         return [line for line in lines if line.split(" ")[0] in _PROGRAMS and " " in line]
 
     def follow(self, start: str, *, yes: bool = False, **words: str) -> str:
-        """Run the one command of the page that begins so; return what it prints.
+        """Run the first command of the page that begins so, and has the words; return what it prints.
 
         Args:
             start: The command's beginning, as the page has it. No page may lack it.
             yes: Whether the operator is asked before something changes, and says yes.
             words: What the operator puts in place of the page's capitals, such as ``NAME``.
         """
-        found = sorted({line for line in self.commands() if line.startswith(start)}, key=len)
-        assert found, f"the page has no command {start!r}: {self.commands()}"
+        found = [line for line in self.commands() if line.startswith(start)]
+        found = [line for line in found if all(re.search(rf"\b{name}\b", line) for name in words)]
+        assert found, f"the page has no command {start!r} with {list(words)}: {self.commands()}"
         line = _filled(found[0], words)
         return self._run(f"{line} --yes" if yes else line)
 

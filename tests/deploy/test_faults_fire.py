@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import signal
 import threading
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
 import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
@@ -22,13 +18,14 @@ from control_plane.names import CDS
 from control_plane.topology import Topology
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.topology.values.endpoint_policy import EndpointPolicy
-from tests.deploy.promql import History, evaluate
-from tests.deploy.watch import ALERTS, STEP_S, Watch, read
+from tests.deploy.plane_thread import TOKEN, PlaneThread
+from tests.deploy.runbook import Runbook
+from tests.deploy.watch import Watch
 from tests.support.child_process import frozen
 from tests.support.conditions import wait_until
-from tests.support.plane import add_cell, plane_with, route_all
+from tests.support.plane import add_cell, route_all
 from tests.support.ports import unused_port
-from tests.support.system import REFUSED_CELL, System
+from tests.support.system import REFUSED_CELL, RULESETS, System
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +40,12 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def runbook(system: System) -> Callable[[str], Runbook]:
+    """Pages as an operator of this system follows them."""
+    return lambda page: Runbook(page, str(system.api.base_url))
+
+
 @pytest.fixture
 def watch(system: System) -> Watch:
     """A watch over a system that is well, in which no alert fires."""
@@ -52,25 +55,50 @@ def watch(system: System) -> Watch:
     return one
 
 
-def test_an_envoy_that_refuses(system: System, watch: Watch) -> None:
+def test_an_envoy_that_refuses(
+    system: System, watch: Watch, runbook: Callable[[str], Runbook]
+) -> None:
     system.write("POST", "/v1/cells", REFUSED_CELL)
     assert watch.sees("CellwayNodesNacked") == {"CellwayNodesNacked"}
-    system.write("PATCH", "/v1/cells/broken", {"tls": None}, **{"if-match": "*"})
+    page = runbook("nodes-nacked")
+    assert "/nonexistent/ca.pem" in page.follow("cellway fleet status -o json")
+    assert "broken" in page.follow("cellway audit --limit 20")
+    assert '"before"' in page.follow("cellway audit --kind cell -o json")
+    page.follow("curl -s -X PATCH", NAME="broken")
+    watch.ends("CellwayNodesNacked")
 
 
-def test_an_envoy_that_hangs(system: System, watch: Watch) -> None:
+def test_an_envoy_that_hangs(
+    system: System, watch: Watch, runbook: Callable[[str], Runbook]
+) -> None:
     with frozen(system.envoy_pid):
         system.write("PATCH", "/v1/cells/cell-2", {"weight": 7}, **{"if-match": "*"})
         assert watch.sees("CellwayNodesStale") == {"CellwayNodesStale"}
+        assert "STALE" in runbook("nodes-stale").follow("cellway fleet status")
+        gone = runbook("nodes-gone")
+        assert gone.follow("ps -o stat=", PID=str(system.envoy_pid)).startswith("T")
+    for page in ("nodes-stale", "nodes-gone"):
+        assert "control_plane.connected_state" in runbook(page).follow(
+            "curl -s --unix-socket ADMIN 'http://envoy/stats?filter=control_plane'",
+            ADMIN=system.admin.socket,
+        )
+    watch.ends("CellwayNodesStale")
 
 
-def test_an_envoy_that_dies(system: System, watch: Watch) -> None:
+def test_an_envoy_that_dies(
+    system: System, watch: Watch, runbook: Callable[[str], Runbook]
+) -> None:
     os.kill(system.envoy_pid, signal.SIGKILL)
     assert watch.sees("CellwayNodesGone") == {"CellwayNodesGone"}
+    page = runbook("nodes-gone")
+    assert "DISCONNECTED" in page.follow("cellway fleet status")
     system.restart_envoy()
+    admin = system.admin.socket
+    wait_until(lambda: "LIVE" in page.follow("curl -s --max-time 2", ADMIN=admin))
+    watch.ends("CellwayNodesGone")
 
 
-def test_an_old_envoy(system: System, watch: Watch) -> None:
+def test_an_old_envoy(system: System, watch: Watch, runbook: Callable[[str], Runbook]) -> None:
     over = threading.Event()
     node = base_pb2.Node(id="old", cluster="edge", user_agent_name="envoy")
     node.user_agent_build_version.version.major_number = 1
@@ -85,6 +113,7 @@ def test_an_old_envoy(system: System, watch: Watch) -> None:
         call = stub.DeltaAggregatedResources(requests())
         next(call)
         assert "CellwayNodesOutdated" in watch.sees("CellwayNodesOutdated")
+        assert "1.30.0" in runbook("nodes-outdated").follow("cellway fleet status")
         call.cancel()
         over.set()
     wait_until(lambda: watch.holds("CellwayNodesGone"))
@@ -92,15 +121,28 @@ def test_an_old_envoy(system: System, watch: Watch) -> None:
     system.plane.fleet.found_elsewhere(["old"])
 
 
-def test_a_cell_that_is_down(system: System, watch: Watch) -> None:
-    system.add_cell("dead", unused_port(), health_check_path="/ok")
+def test_a_cell_that_is_down(
+    system: System, watch: Watch, runbook: Callable[[str], Runbook]
+) -> None:
+    port = unused_port()
+    system.add_cell("dead", port, health_check_path="/ok")
     assert watch.sees("CellwayCellDown") == {"CellwayCellDown"}
-    for state in ("draining", "drained", "retired"):
+    page = runbook("cell-down")
+    page.follow("cellway fleet status")
+    assert "health" in page.follow("cellway audit --kind cell")
+    assert "/ok" in page.follow("cellway cells get", NAME="dead")
+    page.follow("curl -s --unix-socket", ADMIN=system.admin.socket, NAME="dead")
+    page.follow("cellway cells set", NAME="dead")
+    assert watch.holds("CellwayCellDown"), "its tenants are still there"
+    for state in ("drained", "retired"):
         path = "/v1/cells/dead?force=true"
         system.write("PATCH", path, {"state": state}, **{"if-match": "*"})
+    watch.ends("CellwayCellDown")
 
 
-def test_classifiers_that_die_again_and_again(system: System, watch: Watch) -> None:
+def test_classifiers_that_die_again_and_again(
+    system: System, watch: Watch, runbook: Callable[[str], Runbook]
+) -> None:
     for number in range(4):
         (worker,) = system.plane.workers
         os.kill(worker.pid, signal.SIGKILL)
@@ -108,60 +150,39 @@ def test_classifiers_that_die_again_and_again(system: System, watch: Watch) -> N
         # The pause before a restart doubles, and the last one is long enough to watch.
         if number == 3:
             assert "CellwayClassifierDown" in watch.sees("CellwayClassifierDown")
-        wait_until(lambda: not watch.holds("CellwayClassifierDown"))
+        watch.ends("CellwayClassifierDown")
         watch.scrape()
     assert "CellwayClassifierRestarts" in watch.firing()
+    page = runbook("classifier-down")
+    page.follow("curl -s --unix-socket ADMIN", ADMIN=system.admin.socket)
+    watch.ends("CellwayClassifierRestarts")
 
 
-@contextlib.asynccontextmanager
-async def watched(directory: Path) -> AsyncIterator[tuple[Any, httpx.AsyncClient, list[str]]]:
-    """Run a control plane in this event loop; yield it, its client, and a list of scrapes."""
-    async with plane_with(directory) as (plane, client):
-        texts: list[str] = [(await client.get("/metrics")).text]
-        yield plane, client, texts
+def test_no_ruleset(tmp_path: Path) -> None:
+    with PlaneThread(tmp_path) as plane:
+        add_cell(plane.plane.topology)
+        watch = Watch(plane.scraped)
+        assert watch.sees("CellwayNoActiveRuleset") == {"CellwayNoActiveRuleset"}
+        page = Runbook("no-active-ruleset", plane.url, CELLWAY_TOKEN=TOKEN)
+        page.follow("cellway rules list")
+        page.follow("cellway audit --limit 20")
+        file = str(RULESETS / "generic.json")
+        page.follow("cellway rules apply", FILE=file)
+        watch.ends("CellwayNoActiveRuleset")
+        page.follow("cellway rules rollback", yes=True, NAME="generic", N="1")
 
 
-def firing(texts: list[str], alert: str) -> set[str]:
-    """Return what fires, if the last of some scrapes goes on for as long as an alert takes."""
-    rest = iter(texts)
-    watch = Watch(lambda: next(rest, texts[-1]))
-    for _ in texts:
-        watch.scrape()
-    watch.stay(alert)
-    return watch.firing()
-
-
-async def test_no_ruleset(tmp_path: Path) -> None:
-    async with watched(tmp_path) as (plane, client, texts):
-        assert firing(texts, "CellwayNoActiveRuleset") == {"CellwayNoActiveRuleset"}
-        add_cell(plane.topology)
-        route_all(plane.topology)
-        texts[:] = [(await client.get("/metrics")).text]
-        assert firing(texts, "CellwayNoActiveRuleset") == set()
-
-
-async def test_an_event_loop_that_is_held(tmp_path: Path) -> None:
-    async with watched(tmp_path) as (plane, client, texts):
-        route_all(plane.topology)
-        texts[:] = [(await client.get("/metrics")).text]
-        for _ in range(7):
-            time.sleep(0.3)  # noqa: ASYNC251 - this is the fault
-            await asyncio.sleep(0.1)
-        texts.append((await client.get("/metrics")).text)
-        history = History([(0, read(texts[0])), (STEP_S, read(texts[1]))])
-        assert evaluate(ALERTS["CellwayEventLoopLags"]["expr"], history)
-
-
-async def test_a_cell_where_none_may_be(tmp_path: Path) -> None:
+def test_a_cell_where_none_may_be(tmp_path: Path) -> None:
     nothing_denied = EndpointPolicy(denied=())
-    url = f"sqlite:///{tmp_path}/p.db"
-    topology = Topology.open(url, endpoint_policy=nothing_denied)
+    topology = Topology.open(f"sqlite:///{tmp_path}/p.db", endpoint_policy=nothing_denied)
     add_cell(topology, "metadata", endpoints=(Endpoint("169.254.169.254", 80),))
     route_all(topology)
     topology.close()
-    async with watched(tmp_path) as (_, _, texts):
-        assert "CellwayEndpointsDenied" in firing(texts, "CellwayEndpointsDenied")
-
-
-def test_no_control_plane() -> None:
-    assert firing(["", ""], "CellwayControlPlaneAbsent") == {"CellwayControlPlaneAbsent"}
+    with PlaneThread(tmp_path) as plane:
+        watch = Watch(plane.scraped)
+        assert watch.sees("CellwayEndpointsDenied") == {"CellwayEndpointsDenied"}
+        page = Runbook("endpoints-denied", plane.url, CELLWAY_TOKEN=TOKEN)
+        assert "169.254.169.254" in page.follow("cellway cells list")
+        page.follow("cellway audit --kind cell")
+        page.follow("cellway cells set", NAME="metadata", ENDPOINT="127.0.0.1:1")
+        watch.ends("CellwayEndpointsDenied")

@@ -69,11 +69,15 @@ def begun(metrics: Callable[[], str]) -> Watch:
 
 def mend_tls(page: Runbook, folder: Path, authority: Authority, name: str) -> None:
     """Follow the page from a certificate whose key is missing to a good pair."""
-    files = {"CERTIFICATE": str(folder / f"{name}.crt"), "KEY": str(folder / f"{name}.key")}
-    assert "notAfter" in page.follow("openssl x509 -noout -subject -enddate", **files)
-    keys = [page.follow(f"openssl {part}", **files) for part in ("x509 -noout -pubkey", "pkey")]
-    assert keys[0] != keys[1]
+    certificate, key = str(folder / f"{name}.crt"), str(folder / f"{name}.key")
+    shown = page.follow("openssl x509 -noout -subject -enddate", CERTIFICATE=certificate)
+    assert "notAfter" in shown
+    public = page.follow("openssl x509 -noout -pubkey", CERTIFICATE=certificate)
+    assert public != page.follow("openssl pkey", KEY=key)
     renew(folder, authority, name, "crt", "key")
+    assert page.follow("openssl x509 -noout -pubkey", CERTIFICATE=certificate) == page.follow(
+        "openssl pkey", KEY=key
+    )
 
 
 def test_a_certificate_without_its_key(plane: PlaneThread, authority: Authority) -> None:
