@@ -67,7 +67,7 @@ MEANINGS: Mapping[str, str] = {
     "cellway_database_writable": "1 while writes to the database work, 0 while they fail",
     "cellway_db_log_bytes": "Size of the log beside the SQLite file (-wal); 0 on PostgreSQL",
     "cellway_db_seconds": "Time of a statement in the database",
-    "cellway_classifier_workers": "Classifier processes",
+    "cellway_classifier_workers": "Classifier processes: wanted, and running without hanging",
     "cellway_classifier_restarts_total": "Classifier processes that died and were started again",
 }
 

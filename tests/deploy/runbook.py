@@ -13,7 +13,7 @@ from tests.cli.cellway_command import Cellway
 from tests.support.postgres import binaries
 
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
-_PROGRAMS = ("cellway", "curl", "openssl", "df", "ss", "fuser", "ps", "psql")
+_PROGRAMS = ("cellway", "curl", "openssl", "df", "ss", "fuser", "kill", "ps", "psql")
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _COMMENT = re.compile(r"\s+#.*$")
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
+from control_plane.classifier.worker import supervisor
 from control_plane.names import CDS
 from control_plane.topology import Topology
 from control_plane.topology.values.endpoint import Endpoint
@@ -138,6 +140,25 @@ def test_a_cell_that_is_down(
         path = "/v1/cells/dead?force=true"
         system.write("PATCH", path, {"state": state}, **{"if-match": "*"})
     watch.ends("CellwayCellDown")
+
+
+def test_a_classifier_that_hangs(
+    system: System,
+    watch: Watch,
+    runbook: Callable[[str], Runbook],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "HUNG_S", 2.0)
+    url = f"http://127.0.0.1:{system.plane.ports.classifier}/"
+    assert httpx.get(url, trust_env=False, timeout=20).status_code == 403, "it has begun"
+    (worker,) = system.plane.workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    assert watch.sees("CellwayClassifierDown") == {"CellwayClassifierDown"}
+    page = runbook("classifier-down")
+    assert page.follow("ps -o", PID=str(worker.pid)).startswith("T")
+    page.follow("kill -9", PID=str(worker.pid))
+    wait_until(lambda: system.plane.workers[0].pid != worker.pid)
+    watch.ends("CellwayClassifierDown")
 
 
 def test_classifiers_that_die_again_and_again(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.edge_agent import agent as agent_module
 from control_plane.edge_agent.agent import AgentSettings, running
 from control_plane.edge_agent.channels import ClientTls
 from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
@@ -51,3 +52,23 @@ async def test_over_mutual_tls_it_is_its_node_and_no_other(tmp_path: Path) -> No
                         await until(client.ended)
                         assert "may not be served as node 'n-1'" in client.error
                         assert agent.store.newest is None
+
+
+async def test_a_damaged_snapshot_is_shown_for_an_hour_at_least(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{5:020}-{1:06}.snapshot").write_bytes(b"damaged")
+    settings = AgentSettings("127.0.0.1:1", tmp_path, listen=ANY_PORT)
+    clock = [0.0]
+    monkeypatch.setattr(agent_module.time, "monotonic", lambda: clock[0])
+    async with running(settings) as agent:
+
+        def shown() -> float | None:
+            return agent.metrics.registry.get_sample_value("cellway_agent_snapshots_bad")
+
+        clock[0] = 3601
+        assert shown() == 1, "no good one has replaced it"
+        agent.store.bad.clear()
+        assert shown() == 0
+        clock[0] = 3599
+        assert shown() == 1
