@@ -270,5 +270,7 @@ def test_a_redis_that_is_dead(
         stored.ask(f"without-redis-{next(numbers)}")
 
     assert watch.sees("CellwayRedisFails", ask) == {"CellwayRedisFails"}
+    page = stored.runbook("redis-fails")
+    assert "cellway_cache_errors_total" in page.follow("curl -s localhost:8000/metrics")
     stored.redis.start()
     watch.ends("CellwayRedisFails")

@@ -134,6 +134,9 @@ def test_a_cell_that_is_down(
     assert "health" in page.follow("cellway audit --kind cell")
     assert "/ok" in page.follow("cellway cells get", NAME="dead")
     page.follow("curl -s --unix-socket", ADMIN=system.admin.socket, NAME="dead")
+    alive = f"127.0.0.1:{system.cell_ports['cell-1']}"
+    words = {"ENDPOINT": alive, "HEALTH_CHECK_PATH": "ok", "ADDRESS": "cell-1.example.com"}
+    assert "200 OK" in page.follow("curl -si", **words)
     page.follow("cellway cells set", NAME="dead")
     assert watch.holds("CellwayCellDown"), "its tenants are still there"
     for state in ("drained", "retired"):

@@ -5,6 +5,7 @@ Each takes some seconds. What takes less is in `tests/deploy/test_…_faults.py`
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from tests.deploy.edge_processes import EdgeProcesses, edge_processes
 from tests.support.child_process import frozen
 from tests.support.conditions import wait_until
+from tests.support.ports import unused_port
 
 LOG_BYTES = 210_000_000
 
@@ -40,8 +42,12 @@ def test_a_control_plane_that_is_killed(edge: EdgeProcesses) -> None:
     assert "CellwayControlPlaneAbsent" in watch.sees("CellwayControlPlaneAbsent")
     page = edge.runbook("control-plane-absent")
     page.follow("cellway db check")
+    page.follow("ss -ltnp")
     assert "CellwayEnvoyOnSnapshot" in watch.sees("CellwayEnvoyOnSnapshot")
     assert "Envoy waits for the control plane" in edge.agent.said()
+    port = str(edge.agent.metrics_port)
+    streams = edge.runbook("envoy-on-snapshot").follow("curl -s localhost", METRICS_PORT=port)
+    assert 'from="waiting"} 1.0' in streams
     edge.plane.start()
     assert "ok" in page.follow("curl -s localhost:8000/healthz")
     edge.runbook("envoy-on-snapshot").follow("cellway fleet status")
@@ -79,6 +85,26 @@ def test_classifiers_that_hang(edge: EdgeProcesses) -> None:
     watch.ends("CellwayClassifierUnreachable")
 
 
+def test_a_wrong_address_of_the_classifier(edge: EdgeProcesses) -> None:
+    watch = edge.watch()
+    edge.plane.stop()
+    wrong = ["--classifier-addresses", f"127.0.0.1:{unused_port()}"]
+    edge.plane._arguments += wrong
+    edge.plane.start()
+    assert "CellwayClassifierUnreachable" in watch.sees("CellwayClassifierUnreachable")
+    page = edge.runbook("classifier-unreachable")
+    assert "can't reach a classifier" in page.follow("cellway fleet status")
+    told = json.loads(page.follow("cellway fleet status -o json"))["addresses"]["classifiers"]
+    assert told == wrong[1:]
+    assert "failed_active_hc" in page.follow("curl -s --unix-socket ADMIN", ADMIN=edge.admin)
+    good = {"HOST": "127.0.0.1", "PORT": str(edge.plane.classifier_port)}
+    assert "403 Forbidden" in page.follow("curl -v --max-time 3", **good)
+    edge.plane.stop()
+    del edge.plane._arguments[-2:]
+    edge.plane.start()
+    watch.ends("CellwayClassifierUnreachable")
+
+
 def test_an_agent_whose_disk_is_full(edge: EdgeProcesses) -> None:
     watch = edge.watch()
     limit_files(edge.agent.pid, 4096)
@@ -101,6 +127,7 @@ def test_a_damaged_snapshot(edge: EdgeProcesses) -> None:
     assert "CellwaySnapshotsBad" in watch.sees("CellwaySnapshotsBad")
     assert f"{newest} can't be used" in edge.agent.said()
     wait_until(lambda: newest not in edge.agent.snapshots())
+    edge.runbook("snapshot-unsaved").follow("df -h", DIR=str(edge.agent.directory))
     # The alert stays for an hour, see tests/edge_agent/test_agent.py; another agent has none.
     edge.agent.stop()
     edge.agent.start()

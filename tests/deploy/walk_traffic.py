@@ -19,7 +19,7 @@ from tests.deploy.watch import Watch
 from tests.e2e.tenant_cells import TenantCells
 from tests.support.child_process import frozen
 from tests.support.conditions import wait_until
-from tests.support.postgres import postgres
+from tests.support.postgres import Postgres, postgres
 from tests.support.system import System
 
 STRANGERS = 600
@@ -33,8 +33,8 @@ REPORT_S = 1.1
 class Traffic:
     """A system whose cells know their tenants, and who asks."""
 
-    def __init__(self, system: System, cells: TenantCells) -> None:
-        self.system, self.cells = system, cells
+    def __init__(self, system: System, cells: TenantCells, database: Postgres) -> None:
+        self.system, self.cells, self.database = system, cells, database
         self._numbers = itertools.count()
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{system.edge_port}", trust_env=False, timeout=20
@@ -76,7 +76,7 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
         system.claim("cell-1", "tenant:acme")
         cells.owners["acme"] = "cell-1"
         system.in_step()
-        traffic = Traffic(system, cells)
+        traffic = Traffic(system, cells, database)
         stack.callback(traffic.close)
         wait_until(lambda: traffic.ask("acme").status_code == 200)
         yield traffic
@@ -86,13 +86,15 @@ def test_a_cell_that_does_not_know_its_tenant(traffic: Traffic) -> None:
     watch = traffic.watch()
     traffic.cells.owners["acme"] = "cell-2"
 
-    def refuse() -> None:
-        assert traffic.ask("acme").status_code == 503
-        time.sleep(REPORT_S)  # the edge counts, and reports once a second
-        traffic.ask_for_nobody()
-
     numbers = itertools.count()
-    fires = watch.sees("CellwayMisdirected", lambda: next(numbers) % 3 or refuse())
+
+    def refuse_at_times() -> None:
+        if next(numbers) % 3 == 0:
+            assert traffic.ask("acme").status_code == 503
+            time.sleep(REPORT_S)  # the edge counts, and reports once a second
+            traffic.ask_for_nobody()
+
+    fires = watch.sees("CellwayMisdirected", refuse_at_times)
     assert "CellwayMisdirected" in fires
     page = traffic.runbook("misdirected")
     assert "cell-1" in page.follow("cellway explain URL", URL="https://x.example/t/acme/x")
@@ -165,3 +167,15 @@ def test_strangers_that_hold_connections(traffic: Traffic) -> None:
         assert 'kind="stranger"' in kinds
         assert traffic.ask_for_nobody().status_code == 404
     watch.ends("CellwayClassifierCrowded")
+
+
+def test_a_database_that_hangs(traffic: Traffic) -> None:
+    watch = traffic.watch()
+    page = traffic.runbook("database-not-writable")
+    with traffic.database.paused():
+        fires = watch.sees("CellwayDatabaseNotReadable")
+        assert {"CellwayDatabaseNotReadable", "CellwayPublicationRefused"} <= fires
+        page.follow("curl -s localhost:8000/readyz")
+        page.follow("cellway fleet status")
+    watch.ends("CellwayDatabaseNotReadable")
+    watch.ends("CellwayPublicationRefused")
