@@ -16,7 +16,7 @@ import pytest
 
 from control_plane.classifier.cache import redis
 from tests.deploy.runbook import Runbook
-from tests.deploy.watch import Watch
+from tests.deploy.watch import Watch, read
 from tests.grpc_api.claims_messages import BEGIN, begin, metadata
 from tests.grpc_api.wire_client import PACKAGE
 from tests.support.conditions import wait_until
@@ -153,6 +153,30 @@ def test_a_table_that_a_forgotten_session_holds(stored: Stored, watch: Watch) ->
         page.follow('psql "$CELLWAY_DATABASE_URL" -c "SELECT pg_terminate', PID=holder)
         assert "cellway_database_readable 1.0" in waiting.result()
     watch.ends("CellwayDatabaseSlow")
+
+
+def slow_statements(text: str, query: str) -> float:
+    """Return how many statements of a kind have taken longer than 0.05 s, by a scrape."""
+    seconds = {
+        dict(labels).get("le", ""): value
+        for (name, labels), value in read(text).items()
+        if name == "cellway_db_seconds_bucket" and ("query", query) in labels
+    }
+    return seconds["+Inf"] - seconds["0.05"]
+
+
+def test_writes_commits_and_statements_that_fail_are_timed(stored: Stored) -> None:
+    stored.system.write("PATCH", "/v1/cells/cell-1", {"weight": 7}, **{"if-match": "*"})
+    before = stored.scraped()
+    for query in ("update cells", "commit"):
+        assert f'cellway_db_seconds_count{{query="{query}"}}' in before
+    stored.sql("ALTER SYSTEM SET statement_timeout = '100ms'", "SELECT pg_reload_conf()")
+    with stored.locked("cells"):
+        failed = stored.scraped()
+    stored.sql("ALTER SYSTEM RESET statement_timeout", "SELECT pg_reload_conf()")
+    assert "cellway_database_readable 0.0" in failed
+    assert slow_statements(failed, "select cells") > slow_statements(before, "select cells")
+    wait_until(lambda: "cellway_database_readable 1.0" in stored.scraped())
 
 
 def test_look_ups_that_wait_for_the_database(stored: Stored, watch: Watch) -> None:
