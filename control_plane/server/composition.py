@@ -198,6 +198,8 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     signalled = asyncio.create_task(until_signal())
     async with running(settings) as plane:
         settle()
+        if signalled.done():
+            return
         ports = plane.ports
         announce(f"cellway is up (pid {os.getpid()})")
         if ports.api:

@@ -11,7 +11,7 @@ ROOMS: list[Room] = [
     room("control_plane/settings/"),
     room("control_plane/shipped.py"),
     room("control_plane/routing/", imports=["names"]),
-    room("control_plane/compiler/", imports=["names", "routing", "shipped"]),
+    room("control_plane/compiler/", imports=["names", "routing", "shipped", "topology/values"]),
     room("control_plane/xds/", imports=["names"]),
     room("control_plane/xds/session/", imports=["names", "xds/*.py"]),
     room("control_plane/xds/fleet/", imports=["names", "xds/*.py", "xds/session"]),
@@ -72,6 +72,7 @@ ROOMS: list[Room] = [
     room("control_plane/jobs/", imports=["edge_health", "names", "topology"]),
     room("control_plane/metrics/", imports=["names", "routing", "topology/values"]),
     room("control_plane/edge_agent/", imports=["edge_health", "names", "process", "xds"]),
+    room("control_plane/edge_module/", imports=["shipped"]),
     room(
         "control_plane/api/",
         imports=[
@@ -89,6 +90,7 @@ ROOMS: list[Room] = [
         "control_plane/cli/rule_case_results.py",
         imports=["cli", "names", "routing", "topology/values"],
     ),
+    room("control_plane/cli/rule_tiers.py", imports=["cli", "compiler", "names", "routing"]),
     room(
         "control_plane/cli/local/",
         imports=[
