@@ -37,10 +37,12 @@ bench: $(VENV)/.dev ## run all benchmarks
 # long again, compare the edge cache's answers with the evaluator's under random rules. Then, for as
 # long again, press Ctrl-C at random moments. Then run each benchmark beside busy programs. Then, for as
 # long again, compare automata with RE2 and run malformed ones, under sanitizers. Then, for as long
-# again, run the edge module's table and stream reader under sanitizers.
+# again, run the edge module's table and stream reader under sanitizers. In between,
+# visit every interleaving of a larger model of the edge map.
 soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then changes and random rules
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.owners.map_model
 	$(BIN)/python -m tests.envoy.cache_oracle --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.cli.ctrl_c --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.bench.busy
