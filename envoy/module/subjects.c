@@ -8,7 +8,7 @@
 void cw_run_begin(cw_run *run, const cw_program *program, const cw_request *request) {
     run->program = program;
     run->request = request;
-    run->used = 0;
+    run->used = run->kept = 0;
     run->target_state = run->authority_state = CW_UNSEEN;
     run->cookies_seen = 0;
     memset(run->state, CW_UNSEEN, program->texts);
@@ -76,6 +76,7 @@ static uint8_t fetch_host(cw_run *run, cw_text *text) {
     cw_text host;
     uint8_t state = fetch(run, TEXT(":authority"), &host);
     char *out = cw_run_room(run, CW_MAX_AUTHORITY);
+    run->kept = run->used; /* other rules look at the host, too */
     if (state != CW_PLAIN || host.len > CW_MAX_AUTHORITY || out == NULL) {
         return CW_ODD;
     }
