@@ -121,10 +121,12 @@ static uint8_t see(cw_run *run, uint16_t index) {
         break;
     case CW_METHOD:
         state = fetch(run, TEXT(":method"), text);
-        state = state == CW_ABSENT ? CW_ODD : state;
         break;
     default:
         state = fetch(run, part->name, text);
+    }
+    if (state == CW_ABSENT && (part->kind != CW_HEADER || (part->name.len && part->name.ptr[0] == ':'))) {
+        state = CW_ODD; /* each request has these */
     }
     if (state == CW_PLAIN && !cw_is_ascii(*text)) {
         state = CW_ODD;
