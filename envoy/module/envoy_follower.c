@@ -140,6 +140,8 @@ static void stop(cw_follower *follower)
 
 static void flush(cw_follower *follower, uint64_t now)
 {
+    if (now - now_following.flushed_at < FLUSH_MS && !now_following.stream.completed)
+        return;
     now_following.flushed_at = now;
     bool connected = now_following.opened_at != 0;
     cw_stats_flush(follower->envoy, &follower->stats, &now_following.stream, connected);
@@ -227,8 +229,7 @@ void cw_follower_data(
         }
     }
     bool has_table = cw_map_table(reader->map) != NULL;
-    if (now - now_following.flushed_at >= FLUSH_MS || reader->completed)
-        flush(follower, now);
+    flush(follower, now);
     if (has_table && (reader->completed || now - now_following.told_at >= STATUS_MS))
         send_status(follower, now);
 }
