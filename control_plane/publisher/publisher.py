@@ -228,10 +228,12 @@ class Publisher:
         """Compile a state, if it is newer than what is published. One call at a time.
 
         Raises:
-            NotCompiled: the state's ruleset can't be compiled.
+            NotCompiled: the state's ruleset can't be compiled, or the database has gone back in
+                time.
         """
         last = self._published
         if last is not None and state.revision <= last.snapshot.revision:
+            self._check_age(state.revision, last.snapshot.revision)
             return None
         # Claims don't reach Envoy, except by the epochs: the resources stay as they are.
         if last is None or state.edge_revision != last.edge_revision:
@@ -241,6 +243,17 @@ class Publisher:
         else:
             snapshot = self._snapshots.with_epochs(last.snapshot, state)
         return _Compiled(state.edge_revision, state.epochs, snapshot)
+
+    @staticmethod
+    def _check_age(revision: int, published: int) -> None:
+        """Raise NotCompiled if the database is older than what was published from it."""
+        if revision < published:
+            text = (
+                f"revision {revision} is older than {published}, which is published: the database"
+                f" went back in time; restore the newer one, or go on above: cellway db advance"
+                f" {published}"
+            )
+            raise NotCompiled(text)
 
     def _put(self, compiled: _Compiled, since: float) -> None:
         """Publish a compiled state; where a guard of the cache refuses it, raise the alarm."""
