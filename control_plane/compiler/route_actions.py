@@ -9,7 +9,7 @@ from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.names import CELL_HEADER, RULE_HEADER, cell_cluster
+from control_plane.names import CELL_HEADER, ROUTE_METADATA, RULE_HEADER, cell_cluster
 from control_plane.routing.model import Outcome, Reason, Status, ToCell
 from control_plane.routing.rules.ruleset import Rule
 
@@ -112,7 +112,7 @@ def _refuse(refusal: Status, rule: Rule | None) -> route_components_pb2.Route:
         option = route.response_headers_to_add.add(append_action=_OVERWRITE)
         option.header.key, option.header.value = name, value
     if rule is not None:
-        route.metadata.filter_metadata["cellway"].update({"rule": rule.id})
+        route.metadata.filter_metadata[ROUTE_METADATA].update({"rule": rule.id})
     return route
 
 

@@ -1,0 +1,89 @@
+"""The module's filters in the edge's listener.
+
+Both are off (``disabled``), so that no request pays for them: Envoy makes their configuration
+nevertheless, and that is all that the module needs.
+
+    cellway.owners      which stream to follow, and with which key to read it
+    cellway.map_epochs  which entries of the map are void: a resource of its own (ECDS)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+
+from control_plane.compiler.edge_map.module_messages import filter_message
+from control_plane.compiler.model import EnvoyResource
+from control_plane.names import MAP_EPOCHS_FILTER, MODULE_FILTER_TYPE, OWNERS_FILTER, XDS_CLUSTER
+
+Manager = Any
+"""HttpConnectionManager; xds-protos carries no types."""
+_OWNERS = "owners"
+_EPOCHS = "epochs"
+_NO_EPOCHS = "off"
+"""The text by which everything in the map is void."""
+
+
+def with_module_filters(listener: EnvoyResource, key: str) -> EnvoyResource:
+    """Return the edge's listener with the module's filters in front of all others.
+
+    Args:
+        listener: The listener without them.
+        key: The key of the owners' fingerprints, as 32 hexadecimal digits.
+    """
+    owners = f"key={key}\ncluster={XDS_CLUSTER}\n"
+
+    def insert(manager: Manager) -> None:
+        others = list(manager.http_filters)
+        del manager.http_filters[:]
+        one = manager.http_filters.add(name=OWNERS_FILTER, disabled=True)
+        one.typed_config.CopyFrom(filter_message(_OWNERS, owners))
+        _add_epochs(manager)
+        manager.http_filters.extend(others)
+
+    return edited(listener, insert)
+
+
+def without_module_filters(listener: EnvoyResource) -> EnvoyResource:
+    """Return the listener that `with_module_filters` was given."""
+
+    def remove(manager: Manager) -> None:
+        own = (OWNERS_FILTER, MAP_EPOCHS_FILTER)
+        kept = [one for one in manager.http_filters if one.name not in own]
+        del manager.http_filters[:]
+        manager.http_filters.extend(kept)
+
+    return edited(listener, remove)
+
+
+def edited(listener: EnvoyResource, edit: Callable[[Manager], None]) -> EnvoyResource:
+    """Return a listener with each of its HTTP connection managers edited.
+
+    Two edits that undo each other give the same bytes.
+    """
+    message = listener_pb2.Listener.FromString(listener.body)
+    for chain in (*message.filter_chains, message.default_filter_chain):
+        for one in chain.filters:
+            manager = http_connection_manager_pb2.HttpConnectionManager()
+            if one.typed_config.Unpack(manager):
+                edit(manager)
+                one.typed_config.Pack(manager, deterministic=True)
+    body = message.SerializeToString(deterministic=True)
+    return EnvoyResource(listener.type_url, listener.name, body)
+
+
+def epochs_message(text: str) -> Any:
+    """Return the module's filter that takes the text of `compiler.epochs`."""
+    return filter_message(_EPOCHS, text)
+
+
+def _add_epochs(manager: Manager) -> None:
+    one = manager.http_filters.add(name=MAP_EPOCHS_FILTER, disabled=True)
+    one.config_discovery.config_source.ads.SetInParent()
+    one.config_discovery.config_source.resource_api_version = 2  # V3
+    one.config_discovery.type_urls.append(MODULE_FILTER_TYPE)
+    one.config_discovery.default_config.CopyFrom(epochs_message(_NO_EPOCHS))
+    one.config_discovery.apply_default_config_without_warming = True
