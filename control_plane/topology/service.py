@@ -21,8 +21,10 @@ from control_plane.topology.claims import (
     all_epochs,
 )
 from control_plane.topology.lookup import (
+    AllOwners,
     BatchedLookup,
     ClaimLookup,
+    all_owners,
     open_batched_lookup,
     open_lookup,
 )
@@ -74,6 +76,7 @@ class Topology:
         self.operations = Operations(store)
         self.tokens = Tokens(store)
         self.edge_secrets = edge_secrets.EdgeSecrets(store)
+        self.owners = AllOwners(store)
         self.idempotency = Answers(store)
 
     @classmethod
@@ -182,7 +185,7 @@ class Topology:
             return changes.revision(connection)
 
     def snapshot(self) -> TopologySnapshot:
-        """Return cells, active ruleset, epochs and the edges' secret at one revision."""
+        """Return cells, active ruleset, epochs and the edges' secrets at one revision."""
         with self._store.read() as connection:
             revisions = changes.revisions(connection)
             return TopologySnapshot(
@@ -191,4 +194,5 @@ class Topology:
                 rulesets.active(connection),
                 all_epochs(connection),
                 edge_secrets.current(connection),
+                all_owners.key(connection),
             )

@@ -63,6 +63,7 @@ ROOMS: list[Room] = [
     ),
     room("control_plane/topology/", imports=["names", "topology"]),
     room("control_plane/edge_health/"),
+    room("control_plane/owners/"),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
     room(
         "control_plane/classifier/",
@@ -71,7 +72,7 @@ ROOMS: list[Room] = [
     room("control_plane/grpc_api/", imports=["names", "process", "topology"]),
     room("control_plane/jobs/", imports=["edge_health", "names", "topology"]),
     room("control_plane/metrics/", imports=["names", "routing", "topology/values"]),
-    room("control_plane/edge_agent/", imports=["edge_health", "names", "process", "xds"]),
+    room("control_plane/edge_agent/", imports=["edge_health", "names", "owners", "process", "xds"]),
     room(
         "control_plane/api/",
         imports=[

@@ -28,9 +28,14 @@ from control_plane.topology.storage.statements import Result
 from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
 from control_plane.topology.storage.writability import Writability, trial_write
 from control_plane.topology.storage.writer_queue import WriterQueue
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.endpoint_policy import EndpointPolicy
-from control_plane.topology.values.errors import Contention, ReadOnly, TopologyError, Unavailable
+from control_plane.topology.values import (
+    Contention,
+    EndpointPolicy,
+    ReadOnly,
+    TopologyError,
+    Unavailable,
+    Written,
+)
 
 _FIRST_PAUSE_S = 0.005
 Hint = Callable[[int], None]
