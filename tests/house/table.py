@@ -73,6 +73,7 @@ ROOMS: list[Room] = [
     room("control_plane/jobs/", imports=["edge_health", "names", "topology"]),
     room("control_plane/metrics/", imports=["names", "routing", "topology/values"]),
     room("control_plane/edge_agent/", imports=["edge_health", "names", "owners", "process", "xds"]),
+    room("control_plane/edge_module/", imports=["shipped"]),
     room(
         "control_plane/api/",
         imports=[
