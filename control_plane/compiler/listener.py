@@ -58,7 +58,7 @@ def compile_listener(policy: TrafficPolicy) -> EnvoyResource:
         per_connection_buffer_limit_bytes=32 * 1024,
     )
     # Written by protobuf, so that the edge map's filters can be put in and taken out again.
-    return edited(EnvoyResource(LDS, LISTENER_NAME, bytes(edge)), lambda _: None)
+    return edited(EnvoyResource(LDS, LISTENER_NAME, bytes(edge)), lambda _: True)
 
 
 def _address(policy: TrafficPolicy) -> core.Address:

@@ -36,41 +36,51 @@ def with_module_filters(listener: EnvoyResource, key: str) -> EnvoyResource:
     """
     owners = f"key={key}\ncluster={XDS_CLUSTER}\n"
 
-    def insert(manager: Manager) -> None:
+    def insert(manager: Manager) -> bool:
         others = list(manager.http_filters)
         del manager.http_filters[:]
         one = manager.http_filters.add(name=OWNERS_FILTER, disabled=True)
         one.typed_config.CopyFrom(filter_message(_OWNERS, owners))
         _add_epochs(manager)
         manager.http_filters.extend(others)
+        return True
 
     return edited(listener, insert)
 
 
 def without_module_filters(listener: EnvoyResource) -> EnvoyResource:
-    """Return the listener that `with_module_filters` was given."""
+    """Return the listener that `with_module_filters` was given; another one as it is."""
 
-    def remove(manager: Manager) -> None:
+    def remove(manager: Manager) -> bool:
         own = (OWNERS_FILTER, MAP_EPOCHS_FILTER)
         kept = [one for one in manager.http_filters if one.name not in own]
+        found = len(kept) < len(manager.http_filters)
         del manager.http_filters[:]
         manager.http_filters.extend(kept)
+        return found
 
     return edited(listener, remove)
 
 
-def edited(listener: EnvoyResource, edit: Callable[[Manager], None]) -> EnvoyResource:
+def edited(listener: EnvoyResource, edit: Callable[[Manager], bool]) -> EnvoyResource:
     """Return a listener with each of its HTTP connection managers edited.
 
     Two edits that undo each other give the same bytes.
+
+    Args:
+        listener: The listener.
+        edit: Returns whether it has changed something; if none has, the listener stays as it is.
     """
+    changed = False
     message = listener_pb2.Listener.FromString(listener.body)
     for chain in (*message.filter_chains, message.default_filter_chain):
         for one in chain.filters:
             manager = http_connection_manager_pb2.HttpConnectionManager()
             if one.typed_config.Unpack(manager):
-                edit(manager)
+                changed |= edit(manager)
                 one.typed_config.Pack(manager, deterministic=True)
+    if not changed:
+        return listener
     body = message.SerializeToString(deterministic=True)
     return EnvoyResource(listener.type_url, listener.name, body)
 

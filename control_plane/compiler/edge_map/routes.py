@@ -16,7 +16,7 @@ Envoy that has lost the module.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from xds.type.matcher.v3 import matcher_pb2
@@ -45,7 +45,7 @@ def with_map(routes: EnvoyResource, program: Program, actions: RouteActions) -> 
     if not program.answers:
         return routes
 
-    def put_in(matcher: Matcher) -> None:
+    def put_in(matcher: Matcher) -> bool:
         rules = matcher_pb2.Matcher()
         rules.CopyFrom(matcher)
         decided = rules.matcher_list.matchers.pop(0)
@@ -56,30 +56,33 @@ def with_map(routes: EnvoyResource, program: Program, actions: RouteActions) -> 
         matcher.Clear()
         matcher.matcher_list.matchers.append(decided)
         matcher.on_no_match.matcher.CopyFrom(tree)
+        return True
 
     return _edited(routes, put_in)
 
 
 def without_map(routes: EnvoyResource) -> EnvoyResource:
-    """Return the route table that `with_map` was given."""
+    """Return the route table that `with_map` was given; another one as it is."""
 
-    def take_out(matcher: Matcher) -> None:
+    def take_out(matcher: Matcher) -> bool:
         tree = matcher.on_no_match.matcher
         if tree.matcher_tree.input.name != PROGRAM_INPUT:
-            return
+            return False
         rules = matcher_pb2.Matcher()
         rules.CopyFrom(tree.on_no_match.matcher)
         matcher.matcher_list.matchers.extend(rules.matcher_list.matchers)
         matcher.on_no_match.CopyFrom(rules.on_no_match)
+        return True
 
     return _edited(routes, take_out)
 
 
-def _edited(routes: EnvoyResource, edit: Any) -> EnvoyResource:
-    """Return the table with the matcher of its one virtual host edited."""
+def _edited(routes: EnvoyResource, edit: Callable[[Matcher], bool]) -> EnvoyResource:
+    """Return the table with its matchers edited; as it is if ``edit`` has changed none."""
     message = route_pb2.RouteConfiguration.FromString(routes.body)
-    for host in message.virtual_hosts:
-        edit(host.matcher)
+    changed = [edit(host.matcher) for host in message.virtual_hosts]
+    if not any(changed):
+        return routes
     body = message.SerializeToString(deterministic=True)
     return EnvoyResource(routes.type_url, routes.name, body)
 

@@ -13,12 +13,8 @@ from dataclasses import dataclass
 
 from envoy.config.core.v3 import extension_pb2
 
-from control_plane.compiler.edge_map.listener import (
-    epochs_message,
-    with_module_filters,
-    without_module_filters,
-)
-from control_plane.compiler.edge_map.routes import with_map, without_map
+from control_plane.compiler.edge_map.listener import epochs_message, with_module_filters
+from control_plane.compiler.edge_map.routes import with_map
 from control_plane.compiler.epochs import epochs_text
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy
 from control_plane.compiler.programs import RulesetProgram
@@ -87,18 +83,3 @@ def compile_map_epochs(floor: int, epochs: Mapping[int, int]) -> EnvoyResource:
     wrapped = extension_pb2.TypedExtensionConfig(name=MAP_EPOCHS_FILTER)
     wrapped.typed_config.CopyFrom(epochs_message(epochs_text(floor, epochs)))
     return EnvoyResource(ECDS, MAP_EPOCHS_FILTER, wrapped.SerializeToString(deterministic=True))
-
-
-_UNDO = {LDS: without_module_filters, RDS: without_map}
-
-
-def plain_of(resource: EnvoyResource) -> EnvoyResource | None:
-    """Return the plain resource that a resource of the variant was made of.
-
-    Returns:
-        The same resource if it is plain already; None if the plain configuration has none.
-    """
-    if (resource.type_url, resource.name) == (ECDS, MAP_EPOCHS_FILTER):
-        return None
-    undo = _UNDO.get(resource.type_url)
-    return resource if undo is None else undo(resource)
