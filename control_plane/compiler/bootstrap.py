@@ -100,7 +100,8 @@ def _metadata(member: FleetMember) -> Struct | None:
     if not member.module:
         return None
     own = {MODULE_METADATA: EDGE_MODULE_VERSION, "file": member.module}
-    return Struct.from_dict({NODE_METADATA: own})
+    metadata: Struct = Struct.from_dict({NODE_METADATA: own})
+    return metadata
 
 
 def _static(member: FleetMember) -> bootstrap.BootstrapStaticResources:

@@ -72,11 +72,8 @@ def _plan(kind: Kind, cache: Path | None) -> tuple[tuple[str, ...], list[Path], 
     """Return the compiler's command, the sources, and where the build goes."""
     command = compiler(kind)
     sources = [path for path in sources_of(SOURCES) if not (kind.library and _is_hook(path))]
-    return (
-        command,
-        sources,
-        (cache or _cache()) / _fingerprint(command, kind, sources) / MODULE_FILE,
-    )
+    name = _fingerprint(command, kind, sources)
+    return command, sources, (cache or _cache()) / name / MODULE_FILE
 
 
 def sources_of(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Tells whether a file can be the module, before an Envoy is asked to load it.
 
-Envoy refuses a file that is missing, and says why. A file that was cut off is worse: the loader maps
-it as if it were whole, and Envoy ends at the first page that is not there. So the file's own
+Envoy refuses a file that is missing, and says why. A file that was cut off is worse: the loader
+maps it as if it were whole, and Envoy ends at the first page that is not there. So the file's own
 description of its length is looked at (ELF, section headers, which linkers put last).
 """
 

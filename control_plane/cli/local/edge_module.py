@@ -31,6 +31,9 @@ class LocalModule:
         return None if self.file is None else self.file.parent
 
 
+NO_MODULE = LocalModule(None)
+
+
 def local_module(wanted: str) -> LocalModule:
     """Return the module for this machine's Envoys.
 

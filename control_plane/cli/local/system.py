@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.database import failure_of
-from control_plane.cli.local.edge_module import LocalModule, local_module
+from control_plane.cli.local.edge_module import NO_MODULE, LocalModule, local_module
 from control_plane.cli.local.process import run, start_logging
 from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
@@ -136,7 +136,7 @@ def _say(text: str) -> None:
     messages.print(text, markup=False)
 
 
-def local_bootstrap(settings: Settings, plane: Running, module: LocalModule) -> str:
+def local_bootstrap(settings: Settings, plane: Running, module: LocalModule = NO_MODULE) -> str:
     """Return the bootstrap of this machine's Envoy."""
     port = settings.envoy_admin_port
     member = FleetMember(
