@@ -28,8 +28,8 @@ MODULE_FILE = "libcellway_edge_v1.so"
 SOURCES = ENVOY_SCRIPTS / "module"
 BUILD_S = 300
 """How long a compiler may take; `ziglang` takes 20 seconds the first time."""
-_HOOKS = "envoy_"
-"""How the names of sources begin that call Envoy or are called by it."""
+_HOOKS, _LIBRARY = "envoy_", "library_"
+"""How the names of sources begin that only Envoy needs, and that only Python does."""
 
 
 class BuildFailed(Exception):
@@ -71,18 +71,15 @@ def built(cache: Path | None = None) -> Path | None:
 def _plan(kind: Kind, cache: Path | None) -> tuple[tuple[str, ...], list[Path], Path]:
     """Return the compiler's command, the sources, and where the build goes."""
     command = compiler(kind)
-    sources = [path for path in sources_of(SOURCES) if not (kind.library and _is_hook(path))]
+    sources = sources_of(kind)
     name = _fingerprint(command, kind, sources)
     return command, sources, (cache or _cache()) / name / MODULE_FILE
 
 
-def sources_of(folder: Path) -> list[Path]:
-    """Return the C sources of a folder."""
-    return sorted(folder.glob("*.c"))
-
-
-def _is_hook(path: Path) -> bool:
-    return path.name.startswith(_HOOKS)
+def sources_of(kind: Kind) -> list[Path]:
+    """Return the C sources of a build."""
+    others = _HOOKS if kind.library else _LIBRARY
+    return sorted(path for path in SOURCES.glob("*.c") if not path.name.startswith(others))
 
 
 def _cache() -> Path:

@@ -11,7 +11,7 @@ ROOMS: list[Room] = [
     room("control_plane/settings/"),
     room("control_plane/shipped.py"),
     room("control_plane/routing/", imports=["names"]),
-    room("control_plane/compiler/", imports=["names", "routing", "shipped"]),
+    room("control_plane/compiler/", imports=["names", "routing", "shipped", "topology/values"]),
     room("control_plane/xds/", imports=["names"]),
     room("control_plane/xds/session/", imports=["names", "xds/*.py"]),
     room("control_plane/xds/fleet/", imports=["names", "xds/*.py", "xds/session"]),

@@ -1,0 +1,151 @@
+"""What a regex captures: a tagged automaton as bytes for `envoy/module/automaton.c`.
+
+`automaton.h` documents the layout.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from control_plane.compiler.automata.bytesets import class_table, partition
+from control_plane.compiler.automata.instructions import TooComplex, instructions
+from control_plane.compiler.automata.minimal import minimal
+from control_plane.compiler.automata.tagged import NOTHING, POSITION, Moves, Tagged, tagged
+from control_plane.compiler.regex_tree import regex_tree
+
+MAX_CAPTURED = 32
+MAX_REGISTERS = 250
+MAX_CAPTURES_BYTES = 1 << 18
+_MAX_LISTS = 65_535
+_MAX_MOVES = 255
+
+_HEADER = struct.Struct("<4sIHHHBBHHI")
+_READS = {NOTHING: 254, POSITION: 255}
+
+
+@dataclass(frozen=True, slots=True)
+class Captures:
+    """An automaton that tells where groups of a regex begin and end."""
+
+    code: bytes
+    """What `cw_captures_run` runs."""
+    groups: tuple[str, ...]
+    """The groups in the order of its result."""
+    states: int
+
+
+def compile_captures(pattern: str, groups: Sequence[str]) -> Captures | None:
+    """Return an automaton that captures these groups of a regex as RE2's leftmost match does.
+
+    RE2 must accept the regex. None if it is outside of the subset, or a bound is exceeded.
+
+    Raises:
+        KeyError: the regex has no such group.
+    """
+    tree = regex_tree(pattern)
+    if tree is None or len(groups) > MAX_CAPTURED:
+        return None
+    try:
+        whole = _minimised(tagged(instructions(tree, groups)))
+        code = _encoded(whole, len(groups))
+    except TooComplex:
+        return None
+    return Captures(code, tuple(groups), len(whole.rows))
+
+
+def _minimised(whole: Tagged) -> Tagged:
+    block = minimal(whole.rows, whole.ends)
+    numbers: dict[int, int] = {}
+    chosen: list[int] = []
+    for state, one in enumerate(block):
+        if one not in numbers:
+            numbers[one] = len(numbers)
+            chosen.append(state)
+    rows: list[list[tuple[int, int, Moves]]] = []
+    for state in chosen:
+        row: dict[tuple[int, Moves], int] = {}
+        for mask, target, moves in whole.rows[state]:
+            way = (numbers[block[target]], moves)
+            row[way] = row.get(way, 0) | mask
+        rows.append([(mask, target, moves) for (target, moves), mask in row.items()])
+    ends = [whole.ends[state] for state in chosen]
+    return Tagged(numbers[block[whole.start]], rows, ends, whole.registers)
+
+
+def _encoded(whole: Tagged, groups: int) -> bytes:
+    scratch = whole.registers
+    if scratch >= MAX_REGISTERS:
+        raise TooComplex
+    classes = partition(mask for row in whole.rows for mask, _, _ in row)
+    lists: dict[Moves, int] = {Moves(): 0}
+    ends = [lists.setdefault(moves, len(lists)) for moves in whole.ends]
+    table: list[int] = []
+    for row in whole.rows:
+        for members in classes:
+            way = 0
+            for mask, target, moves in row:
+                if mask & members:
+                    way = target | lists.setdefault(moves, len(lists)) << 16
+            table.append(way)
+    if len(lists) > _MAX_LISTS:
+        raise TooComplex
+    encoded = [_list(moves, scratch) for moves in lists]
+    offsets = [0]
+    for one in encoded:
+        offsets.append(offsets[-1] + len(one))
+    body = b"".join(
+        (
+            class_table(classes),
+            struct.pack(f"<{len(encoded)}I", *offsets[:-1]),
+            struct.pack(f"<{len(ends)}H", *ends),
+            *encoded,
+            struct.pack(f"<{len(table)}I", *table),
+        )
+    )
+    size = _HEADER.size + len(body)
+    if size > MAX_CAPTURES_BYTES:
+        raise TooComplex
+    header = _HEADER.pack(
+        b"CWC1",
+        size,
+        len(whole.rows),
+        len(classes),
+        whole.start,
+        groups,
+        scratch + 1,
+        len(encoded),
+        0,
+        offsets[-1],
+    )
+    return header + body
+
+
+def _list(moves: Moves, scratch: int) -> bytes:
+    ordered = in_order(moves.pairs, scratch)
+    if len(ordered) > _MAX_MOVES:
+        raise TooComplex
+    flat = [value for to, source in ordered for value in (to, _READS.get(source, source))]
+    return bytes((moves.occurs, len(ordered), *flat))
+
+
+def in_order(pairs: Sequence[tuple[int, int]], scratch: int) -> list[tuple[int, int]]:
+    """Return moves that happen at once as moves one after another.
+
+    A register is written when no other move has yet to read it. Where registers wait for each other
+    in a circle, one of them is put aside into ``scratch``.
+    """
+    left = {to: source for to, source in pairs if source >= 0}
+    constant = [pair for pair in pairs if pair[1] < 0]
+    ordered: list[tuple[int, int]] = []
+    while left:
+        read = set(left.values())
+        free = [to for to in left if to not in read]
+        if not free:
+            aside = next(iter(left))
+            ordered.append((scratch, aside))
+            left = {to: scratch if source == aside else source for to, source in left.items()}
+        for to in free:
+            ordered.append((to, left.pop(to)))
+    return ordered + constant
