@@ -41,6 +41,7 @@ KEPT_STATS = (
     "http.edge.rds.",
     "http.edge.ext_authz.",
     "cluster.cellway",
+    "dynamicmodulescustom.cellway_edge_",
 )
 """Prefixes of the stats that are kept; of a cell, only those of `KEPT_CELL_STATS` are."""
 KEPT_CELL_STATS = (
