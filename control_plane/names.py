@@ -20,6 +20,8 @@ SDS = f"{TYPE_URL}envoy.extensions.transport_sockets.tls.v3.Secret"
 RTDS = f"{TYPE_URL}envoy.service.runtime.v3.Runtime"
 AUTHORIZATION_SERVICE = "envoy.service.auth.v3.Authorization"
 """ext_authz over gRPC."""
+OWNERS_SERVICE = "cellway.edge.v1.Owners"
+"""The owners stream (`control_plane.owners`)."""
 
 # Resources that the compiler makes, and the clusters of a bootstrap.
 OWN_CLUSTERS = "cellway:"

@@ -42,6 +42,18 @@ MEANINGS: Mapping[str, str] = {
     "cellway_edge_reports_refused_total": (
         "Streams of such reports that were ended for breaking the protocol or a bound"
     ),
+    "cellway_edge_map_revision": (
+        "Revision up to which the table of owners that is served to edges is complete"
+    ),
+    "cellway_edge_map_lag_seconds": (
+        "Longest time for which the table of a connected edge was not known to be current"
+    ),
+    "cellway_edge_map_readers": (
+        "Edges and agents that follow the owners, by whether their table is whole or loading"
+    ),
+    "cellway_edge_map_refused_total": (
+        "Streams of owners that were ended for breaking the protocol or a bound"
+    ),
     "cellway_claims": "Claims",
     "cellway_leases": "Updates begun and not ended",
     "cellway_lease_oldest_seconds": "Age of the oldest open lease",

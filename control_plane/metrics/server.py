@@ -15,6 +15,7 @@ from control_plane.metrics.catalogue import gauge
 from control_plane.metrics.cells import CellMetrics
 from control_plane.metrics.claims import ClaimMetrics, SequenceMetrics
 from control_plane.metrics.database import DatabaseMetrics
+from control_plane.metrics.edge_maps import EdgeMapMetrics
 from control_plane.metrics.event_loop import EventLoopMetrics
 from control_plane.metrics.fleet import FleetMetrics
 from control_plane.metrics.oidc import OidcMetrics
@@ -70,6 +71,7 @@ class Metrics:
         self.fleet = FleetMetrics(registry)
         self.publication = PublicationMetrics(registry)
         self.cells = CellMetrics(registry)
+        self.edge_maps = EdgeMapMetrics(registry)
         self.claims = ClaimMetrics(registry)
         self.sequences = SequenceMetrics(registry)
         self.database = DatabaseMetrics(registry)

@@ -138,6 +138,11 @@ class Topology:
         return self._store.engine
 
     @property
+    def url(self) -> str:
+        """The database's URL, with its password: for processes of ours, and for no log."""
+        return self._store.url
+
+    @property
     def embedded(self) -> bool:
         """Whether the database runs inside this process, so that no look-up blocks for long."""
         return dialect_of(self._store.engine).embedded

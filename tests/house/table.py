@@ -64,6 +64,8 @@ ROOMS: list[Room] = [
     room("control_plane/topology/", imports=["names", "topology"]),
     room("control_plane/edge_health/"),
     room("control_plane/owners/"),
+    room("control_plane/owners/server/", imports=["names", "owners/*.py"]),
+    room("control_plane/owners/source/", imports=["names", "owners/*.py", "topology"]),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
     room(
         "control_plane/classifier/",
@@ -72,7 +74,10 @@ ROOMS: list[Room] = [
     room("control_plane/grpc_api/", imports=["names", "process", "topology"]),
     room("control_plane/jobs/", imports=["edge_health", "names", "topology"]),
     room("control_plane/metrics/", imports=["names", "routing", "topology/values"]),
-    room("control_plane/edge_agent/", imports=["edge_health", "names", "owners", "process", "xds"]),
+    room(
+        "control_plane/edge_agent/",
+        imports=["edge_health", "names", "owners/*.py", "owners/server", "process", "xds"],
+    ),
     room("control_plane/edge_module/", imports=["shipped"]),
     room(
         "control_plane/api/",

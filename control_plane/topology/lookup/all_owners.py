@@ -139,7 +139,8 @@ def key(connection: Connection) -> str:
 def _table(connection: Connection) -> OwnersTable:
     key, lineage = _row(connection)
     history = dialect_of(connection).history(connection)
-    named = hashlib.blake2b(f"{lineage} {history}".encode(), digest_size=8).digest()
+    # Fingerprints of another key make another table, too.
+    named = hashlib.blake2b(f"{lineage} {history} {key}".encode(), digest_size=8).digest()
     return OwnersTable(int.from_bytes(named) or 1, bytes.fromhex(key))
 
 
