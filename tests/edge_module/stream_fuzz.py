@@ -57,7 +57,9 @@ class Talk:
         else:
             kind = choose.choice((wire.CHANGES, wire.CHANGES, wire.BEAT))
             revision = known.revision + choose.randrange(3)
-            sent = Sent(kind, revision, known.lineage, owners=owners if kind == wire.CHANGES else ())
+            sent = Sent(
+                kind, revision, known.lineage, owners=owners if kind == wire.CHANGES else ()
+            )
         return self._bent(sent) if choose.random() < 0.12 else sent
 
     def _bent(self, sent: Sent) -> Sent:

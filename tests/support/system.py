@@ -31,6 +31,7 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.values.change import TopologySnapshot
+from tests.support.edge_map import module_everywhere
 from tests.support.envoy_admin import sync_client
 from tests.support.loop_thread import LoopThread
 from tests.support.ports import unused_port
@@ -89,7 +90,7 @@ class System(LoopThread):
         self._given = settings
         self._delta = delta
         self._concurrency = concurrency
-        self.module = module
+        self.module = module or module_everywhere()
         self._settings: Settings
         self._envoy: Envoy | None = None
         self._plane_stack = contextlib.AsyncExitStack()
