@@ -31,9 +31,9 @@ from control_plane.routing.rules.ruleset import Ruleset
 from control_plane.server import Running, running
 from control_plane.settings import Settings
 from control_plane.topology.values.change import TopologySnapshot
-from tests.support.edge_map import module_everywhere
 from tests.support.envoy_admin import sync_client
 from tests.support.loop_thread import LoopThread
+from tests.support.module_everywhere import module_everywhere
 from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
