@@ -15,7 +15,10 @@ from prometheus_client import start_http_server
 from control_plane.edge_agent.admin import Admin
 from control_plane.edge_agent.admission import STREAMS_ON_PORT, STREAMS_ON_SOCKET, Admission
 from control_plane.edge_agent.channels import ClientTls
-from control_plane.edge_agent.metrics import AgentMetrics, ReporterMetrics
+from control_plane.edge_agent.map_service import MAX_READERS, MapService
+from control_plane.edge_agent.map_store import MapStore
+from control_plane.edge_agent.map_upstream import MapFollower
+from control_plane.edge_agent.metrics import AgentMetrics, MapMetrics, ReporterMetrics
 from control_plane.edge_agent.port import bind_port, bind_socket, socket_path
 from control_plane.edge_agent.relay import Relay
 from control_plane.edge_agent.reporter import Reporter
@@ -24,14 +27,15 @@ from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
 from control_plane.edge_agent.upstream import ControlPlane
 from control_plane.process.admin_address import AdminAddress
-from control_plane.process.background import background_tasks
+from control_plane.process.background import BackgroundTasks, background_tasks
 from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import check_free, host_port
 from control_plane.xds.server.transport import MAX_SENT_BYTES, ping_options
 
 log = logging.getLogger(__name__)
-MAX_STREAMS = 16
-"""Streams of the one Envoy at once: those that have not ended yet, and the new one."""
+MAX_STREAMS = 16 + MAX_READERS
+"""Streams of the one Envoy at once: those that have not ended yet, and the new one; and those that
+read the table of owners."""
 GRACE_S = 1.0
 """How long open streams may go on when the agent stops."""
 
@@ -66,6 +70,7 @@ class RunningAgent:
     """Where its Envoy finds it: ``unix:PATH`` or ``host:port``."""
     store: SnapshotStore
     metrics: AgentMetrics
+    owners: MapStore
 
 
 @contextlib.asynccontextmanager
@@ -92,10 +97,30 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         admission = Admission(settings.directory, settings.node_id, most_streams, metrics)
         relay = Relay(plane, store, saver, metrics, admission, settings.variants)
         relay.register(server)
-        await _start_tasks(settings, saver, plane, metrics, stack)
+        tasks = await _start_tasks(settings, saver, plane, metrics, stack)
+        owners = _serve_owners(settings, plane, admission, metrics, server, tasks)
+        stack.push_async_callback(owners.finish)
         stack.push_async_callback(server.stop, GRACE_S)
         await server.start()
-        yield RunningAgent(address, store, metrics)
+        yield RunningAgent(address, store, metrics, owners)
+
+
+def _serve_owners(
+    settings: AgentSettings,
+    plane: ControlPlane,
+    admission: Admission,
+    metrics: AgentMetrics,
+    server: grpc.aio.Server,
+    tasks: BackgroundTasks,
+) -> MapStore:
+    """Keep the table of owners, and serve it."""
+    counts = MapMetrics(metrics.registry)
+    store = MapStore(settings.directory, counts)
+    follower = MapFollower(plane, store, counts, lambda: admission.node_id)
+    MapService(store, follower, admission, counts).register(server)
+    tasks.start("owners", follower.run)
+    tasks.start("owners_saver", store.run)
+    return store
 
 
 async def _start_tasks(
@@ -104,7 +129,7 @@ async def _start_tasks(
     plane: ControlPlane,
     metrics: AgentMetrics,
     stack: contextlib.AsyncExitStack,
-) -> None:
+) -> BackgroundTasks:
     """Start what works in the background; nothing that it meets ends the agent."""
     address = settings.envoy_admin
     envoy = None if address is None else Admin(address)
@@ -115,6 +140,7 @@ async def _start_tasks(
     if envoy is not None:
         counts = ReporterMetrics(metrics.registry)
         tasks.start("reporter", lambda: Reporter(envoy, plane, counts).run())
+    return tasks
 
 
 def _serve_metrics(

@@ -13,6 +13,7 @@ from envoy.service.health.v3 import hds_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from control_plane.edge_agent.channels import Channels, ClientTls
+from control_plane.owners.grpc_service import METHOD
 from control_plane.xds.server.transport import MAX_SENT_BYTES
 
 ADS = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
@@ -101,6 +102,10 @@ class ControlPlane:
         """Open a call for reports of what an Envoy holds healthy (see `edge_health`)."""
         message = hds_pb2.HealthCheckRequestOrEndpointHealthResponse
         return self._stream(f"/{HDS}/StreamHealthCheck", message.SerializeToString)
+
+    def owners_stream(self) -> Any:
+        """Open a call of the owners stream (see `owners.frames`): it takes and yields bytes."""
+        return self._stream(METHOD, bytes)
 
     def _stream(self, method: str, serializer: Callable[[Any], bytes]) -> Any:
         def start(channel: grpc.aio.Channel) -> Any:

@@ -32,8 +32,12 @@ class Base:
 
     def begin(self) -> bytes:
         """Return the BEGIN frame."""
-        body = begin_body(self.key_id, self.names)
-        return encode(Frame(BEGIN, self.revision, self.table, body=body))
+        return begin_frame(self.table, self.key_id, self.revision, self.names)
+
+
+def begin_frame(table: int, key_id: int, revision: int, names: int) -> bytes:
+    """Return the BEGIN frame of a base."""
+    return encode(Frame(BEGIN, revision, table, body=begin_body(key_id, names)))
 
 
 def base_frames(table: int, revision: int, bodies: Iterable[bytes]) -> Iterator[bytes]:

@@ -36,6 +36,8 @@ BEAT_S = BEAT_MS / 1000
 PAUSE_PER_READER_S = 0.000_25
 """About what a frame to one more reader costs the event loop, times three."""
 MAX_PAUSE_S = 0.25
+_EARLY = 0.01
+"""Of `BEAT_S`: a timer may ring a little before its time."""
 _GONE = -1
 """A position that the journal no longer has."""
 
@@ -128,7 +130,7 @@ class FollowSession:
         if now < self._beat_at:
             return []
         # The beats of all readers fall due together, so that one timer serves them.
-        self._beat_at = (math.floor(now / BEAT_S) + 1) * BEAT_S
+        self._beat_at = (math.floor(now / BEAT_S + _EARLY) + 1 - _EARLY) * BEAT_S
         self.revision = journal.revision
         return [journal.beat(now)]
 

@@ -142,14 +142,10 @@ def decode_first(data: bytes | memoryview, start: int = 0) -> tuple[Frame, int]:
         BadFrame: There is none.
     """
     body_at = start + HEADER_BYTES
-    if len(data) < body_at:
-        raise BadFrame(f"a frame has at least {HEADER_BYTES} bytes; {len(data) - start} came")
-    kind, form, flags, count, revision, table, age_ms = _HEADER.unpack_from(data, start)
-    if form != FORMAT:
-        raise BadFrame(f"its format is {form}; this program reads {FORMAT}")
-    end = body_at + _body_bytes(kind, count)
+    end = start + length_of(data, start)
     if len(data) < end:
         raise BadFrame(f"a frame of {end - start} bytes was announced; {len(data) - start} came")
+    kind, _, flags, count, revision, table, age_ms = _HEADER.unpack_from(data, start)
     body = bytes(data[body_at:end])
     (crc,) = _CRC.unpack_from(data, body_at - _CRC.size)
     head = data[start : body_at - _CRC.size]
@@ -158,6 +154,20 @@ def decode_first(data: bytes | memoryview, start: int = 0) -> tuple[Frame, int]:
     frame = Frame(kind, revision, table, flags, count, age_ms, body)
     _check(frame)
     return frame, end
+
+
+def length_of(data: bytes | memoryview, start: int = 0) -> int:
+    """Return how long the frame is whose header begins at ``start``.
+
+    Raises:
+        BadFrame: There is no header of this format.
+    """
+    if len(data) < start + HEADER_BYTES:
+        raise BadFrame(f"a frame has at least {HEADER_BYTES} bytes; {len(data) - start} came")
+    kind, form, _, count, _, _, _ = _HEADER.unpack_from(data, start)
+    if form != FORMAT:
+        raise BadFrame(f"its format is {form}; this program reads {FORMAT}")
+    return HEADER_BYTES + _body_bytes(kind, count)
 
 
 def revision_of(data: bytes) -> int:

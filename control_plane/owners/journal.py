@@ -199,6 +199,10 @@ class Journal:
         """Whether there are so many changes since the base that it is time for a new one."""
         return self._size_since_base > self._max_log_bytes
 
+    def since_base(self) -> list[bytes]:
+        """Return the frames for a reader that has the base."""
+        return self._log.frames[self._base_end - self._log_begin :]
+
     @property
     def end(self) -> int:
         """The position behind the last frame."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -118,6 +119,7 @@ def test_a_new_lineage_reaches_those_that_follow_the_old_one() -> None:
 
 def test_a_lineage_that_begins_anew_amid_a_base_starts_the_reader_over() -> None:
     one, reader = journal(dict.fromkeys(range(6 * MAX_RECORDS), 4), 12), Reader()
+    reader.table, reader.revision = TABLE + 1, 50
     session = FollowSession(one, reader.follow())
     for _ in range(2):
         reader.take_all(session.next(0.0))
@@ -201,8 +203,14 @@ class World:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_reader_of_changing_replicas_never_has_an_owner_older_than_it_says(seed: int) -> None:
+    # Frames of two records, so that groups of several frames come often.
+    with patch("control_plane.owners.base.MAX_RECORDS", 2):
+        follow_changing_replicas(seed)
+
+
+def follow_changing_replicas(seed: int) -> None:
     world, reader = World(seed), Reader()
     draw = world.random
     session = FollowSession(world.replicas[0], reader.follow())
