@@ -30,11 +30,13 @@ from control_plane.owners.frames import (
     ASK,
     BEGIN,
     HEADER_BYTES,
+    LAST_OF_BASE,
     MAX_FRAME_BYTES,
     MAX_RECORDS,
     RECORD_BYTES,
     Frame,
     begin_body,
+    decode,
     decode_first,
     encode,
 )
@@ -178,4 +180,6 @@ def read_base(data: bytes | mmap) -> tuple[Base, SortedFrames]:
         raise ValueError("a base does not begin with its BEGIN frame")
     key, _ = begin.begun()
     frames = SortedFrames(data, start)
+    if not decode(frames[len(frames) - 1]).flags & LAST_OF_BASE:
+        raise ValueError("a base is not whole: its last frame is missing")
     return Base(begin.table, key, begin.revision, frames.names, frames), frames
