@@ -21,16 +21,18 @@ MODULE = "cellway_edge_v1"
 FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
 INPUT = "envoy.extensions.matching.http.dynamic_modules.v3.DynamicModuleDataInput"
 STREAM_CLUSTER = "xds"
+DRAIN_AT_ONCE = ("--drain-time-s", "0", "--drain-strategy", "immediate")
+"""A listener that is replaced goes with its connections."""
 
 
 def text(value: str) -> dict[str, Any]:
     return {"@type": f"{TYPE_PREFIX}google.protobuf.StringValue", "value": value}
 
 
-def module_filter(name: str, config: str) -> dict[str, Any]:
+def module_filter(name: str, config: str, module: str = MODULE) -> dict[str, Any]:
     return {
         "@type": TYPE_PREFIX + FILTER,
-        "dynamic_module_config": {"name": MODULE},
+        "dynamic_module_config": {"name": module},
         "filter_name": name,
         "filter_config": text(config),
     }
@@ -46,12 +48,12 @@ def reply(body: str) -> dict[str, Any]:
     return {"action": {"name": "route", "typed_config": route}}
 
 
-def matcher(program: bytes, answers: Sequence[str]) -> dict[str, Any]:
+def matcher(program: bytes, answers: Sequence[str], module: str = MODULE) -> dict[str, Any]:
     """Return a matcher that replies with the program's answer, or with "asked"."""
     value = {"@type": f"{TYPE_PREFIX}google.protobuf.BytesValue"}
     config = {
         "@type": TYPE_PREFIX + INPUT,
-        "dynamic_module_config": {"name": MODULE},
+        "dynamic_module_config": {"name": module},
         "input_name": "decide",
         "input_config": value | {"value": b64encode(program).decode()},
     }
@@ -78,10 +80,15 @@ class Edge(EnvoyProcess):
     ) -> None:
         self.port = unused_port()
         self._directory = directory
-        self._routes = routes
+        self.routes = routes
+        self.module_name = MODULE
         self._module = module or build()
         super().__init__(
-            self._bootstrap(owners_port), directory, concurrency=workers, log_level=log_level
+            self._bootstrap(owners_port),
+            directory,
+            concurrency=workers,
+            log_level=log_level,
+            arguments=DRAIN_AT_ONCE,
         )
 
     def options(self) -> dict[str, Any]:
@@ -123,7 +130,7 @@ class Edge(EnvoyProcess):
         resource = {
             "@type": f"{TYPE_PREFIX}envoy.config.core.v3.TypedExtensionConfig",
             "name": "cellway.map_epochs",
-            "typed_config": module_filter("epochs", epochs),
+            "typed_config": module_filter("epochs", epochs, self.module_name),
         }
         self._write("epochs", [resource])
 
@@ -139,11 +146,11 @@ class Edge(EnvoyProcess):
         owners = {"name": "cellway.owners", "disabled": True}
         router = {"name": "router", "typed_config": {"@type": TYPE_PREFIX + ROUTER_TYPE}}
         filters = [
-            owners | {"typed_config": module_filter("owners", config)},
+            owners | {"typed_config": module_filter("owners", config, self.module_name)},
             {"name": "cellway.map_epochs", "disabled": True, "config_discovery": epochs},
             router,
         ]
-        hosts = [{"name": "all", "domains": ["*"], "matcher": self._routes}]
+        hosts = [{"name": "all", "domains": ["*"], "matcher": self.routes}]
         manager = {
             "@type": TYPE_PREFIX + HCM_TYPE,
             "stat_prefix": "edge",
@@ -165,6 +172,10 @@ class Edge(EnvoyProcess):
     def answers(self, path: str, expected: str) -> None:
         """Wait until a request is answered so."""
         wait_until(lambda: self.answer(path) == expected)
+
+    def rejected_listeners(self) -> int:
+        """Return how often Envoy has refused the file of listeners."""
+        return self.stats("lds.update_rejected$")["listener_manager.lds.update_rejected"]
 
     def stat(self, name: str) -> int:
         """Return one of the module's stats; 0 if it was never set."""
