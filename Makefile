@@ -35,12 +35,16 @@ bench: $(VENV)/.dev ## run all benchmarks
 # Run load, changes and faults at once for SOAK_MINUTES, and look for wrong cells and leaks. Then, for
 # as long again, make changes and compare Envoy's dump with what was published after each. Then, for as
 # long again, compare the edge cache's answers with the evaluator's under random rules. Then, for as
-# long again, run the edge module's table and stream reader under sanitizers.
+# long again, run the edge module's table and stream reader under sanitizers. Then, for as long again,
+# compare automata with RE2, and run malformed ones under sanitizers. Then run the tests of the whole
+# system once more, with the edge map in every Envoy.
 soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then changes and random rules
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.envoy.cache_oracle --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.edge_module.soak --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.compiler.automata.soak --minutes $(or $(SOAK_MINUTES),2)
+	CELLWAY_TEST_EDGE_MAP=1 $(BIN)/python -m pytest tests/e2e -q -n $(WORKERS)
 
 interop: $(VENV)/.dev ## run GitLab's Go client and grpc-go's xDS client against the server; needs Go
 	$(BIN)/python -m tests.interop

@@ -8,8 +8,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 from control_plane.compiler.automata.bytesets import class_table, partition
+from control_plane.compiler.automata.comb import MAX_PLACES, NOBODY, comb, numbers
 from control_plane.compiler.automata.instructions import TooComplex, instructions
 from control_plane.compiler.automata.minimal import minimal
 from control_plane.compiler.automata.tagged import NOTHING, POSITION, Moves, Tagged, tagged
@@ -21,7 +23,7 @@ MAX_CAPTURES_BYTES = 1 << 18
 _MAX_LISTS = 65_535
 _MAX_MOVES = 255
 
-_HEADER = struct.Struct("<4sIHHHBBHHI")
+_HEADER = struct.Struct("<4sIIIHHHHBBH")
 _READS = {NOTHING: 254, POSITION: 255}
 
 
@@ -56,70 +58,66 @@ def compile_captures(pattern: str, groups: Sequence[str]) -> Captures | None:
 
 
 def _minimised(whole: Tagged) -> Tagged:
-    block = minimal(whole.rows, whole.ends)
-    numbers: dict[int, int] = {}
-    chosen: list[int] = []
-    for state, one in enumerate(block):
-        if one not in numbers:
-            numbers[one] = len(numbers)
-            chosen.append(state)
+    number, chosen = minimal(whole.rows, whole.ends)
     rows: list[list[tuple[int, int, Moves]]] = []
     for state in chosen:
         row: dict[tuple[int, Moves], int] = {}
         for mask, target, moves in whole.rows[state]:
-            way = (numbers[block[target]], moves)
+            way = (number[target], moves)
             row[way] = row.get(way, 0) | mask
         rows.append([(mask, target, moves) for (target, moves), mask in row.items()])
     ends = [whole.ends[state] for state in chosen]
-    return Tagged(numbers[block[whole.start]], rows, ends, whole.registers)
+    return Tagged(number[whole.start], rows, ends, whole.registers)
 
 
 def _encoded(whole: Tagged, groups: int) -> bytes:
     scratch = whole.registers
     if scratch >= MAX_REGISTERS:
         raise TooComplex
-    classes = partition(mask for row in whole.rows for mask, _, _ in row)
     lists: dict[Moves, int] = {Moves(): 0}
+    classes = partition(mask for row in whole.rows for mask, _, _ in row)
     ends = [lists.setdefault(moves, len(lists)) for moves in whole.ends]
-    table: list[int] = []
-    for row in whole.rows:
-        for members in classes:
-            way = 0
-            for mask, target, moves in row:
-                if mask & members:
-                    way = target | lists.setdefault(moves, len(lists)) << 16
-            table.append(way)
-    if len(lists) > _MAX_LISTS:
+    rows = [_ways(row, classes, lists) for row in whole.rows]
+    packed = comb(rows, len(classes), len(rows))
+    place = packed.places
+    if len(lists) > _MAX_LISTS or max(place) >= MAX_PLACES:
         raise TooComplex
-    encoded = [_list(moves, scratch) for moves in lists]
-    offsets = [0]
-    for one in encoded:
-        offsets.append(offsets[-1] + len(one))
+    moves = [_list(one, scratch) for one in lists]
+    offsets = list(accumulate(map(len, moves), initial=0))
+    fallbacks = [(place[target], listed) for target, listed in packed.fallbacks]
+    cells = [
+        (place[cell[0]], place[cell[1][0]], cell[1][1]) if cell else (NOBODY, 0, 0)
+        for cell in packed.cells
+    ]
     body = b"".join(
         (
             class_table(classes),
-            struct.pack(f"<{len(encoded)}I", *offsets[:-1]),
-            struct.pack(f"<{len(ends)}H", *ends),
-            *encoded,
-            struct.pack(f"<{len(table)}I", *table),
+            numbers(chain.from_iterable(packed.at_places(fallbacks, (0, 0)))),
+            numbers(packed.at_places(ends, 0)),
+            numbers(chain.from_iterable(cells)),
+            struct.pack(f"<{len(moves)}I", *offsets[:-1]),
+            *moves,
         )
     )
     size = _HEADER.size + len(body)
     if size > MAX_CAPTURES_BYTES:
         raise TooComplex
-    header = _HEADER.pack(
-        b"CWC1",
-        size,
-        len(whole.rows),
-        len(classes),
-        whole.start,
-        groups,
-        scratch + 1,
-        len(encoded),
-        0,
-        offsets[-1],
-    )
-    return header + body
+    sizes = (size, len(cells), offsets[-1])
+    counts = (max(place) + 1, len(classes), place[whole.start], len(moves), groups, scratch + 1)
+    return _HEADER.pack(b"CWC1", *sizes, *counts, 0) + body
+
+
+def _ways(
+    row: list[tuple[int, int, Moves]], classes: Sequence[int], lists: dict[Moves, int]
+) -> list[tuple[int, int]]:
+    """Return for each class the next state and the number of the list of moves."""
+    ways = [(0, 0)] * len(classes)
+    for mask, target, moves in row:
+        way = (target, lists.setdefault(moves, len(lists)))
+        for column, members in enumerate(classes):
+            if mask & members:
+                ways[column] = way
+    return ways
 
 
 def _list(moves: Moves, scratch: int) -> bytes:
@@ -146,6 +144,5 @@ def in_order(pairs: Sequence[tuple[int, int]], scratch: int) -> list[tuple[int, 
             aside = next(iter(left))
             ordered.append((scratch, aside))
             left = {to: scratch if source == aside else source for to, source in left.items()}
-        for to in free:
-            ordered.append((to, left.pop(to)))
+        ordered += [(to, left.pop(to)) for to in free]
     return ordered + constant

@@ -1,9 +1,11 @@
 """A regex as instructions of a machine with threads, as RE2 would compile it.
 
-A thread stands at an instruction. `BYTE` takes a byte out of a set; `ALT` splits the thread, and the
-first way is preferred; `TAG` stores the position; `LOOK` goes on only at some positions; `MATCH` ends.
+A thread stands at an instruction. `BYTE` takes a byte out of a set; `ALT` splits the thread, and
+the first way is preferred; `TAG` stores the position; `LOOK` goes on at some positions only;
+`MATCH` ends.
 
-    ^a(?<k>b|c)*    0 LOOK ^   1 BYTE a   2 ALT 3 or 7   3 TAG 0   4 BYTE [bc]   5 TAG 1 → 2   7 MATCH
+    ^a(?<k>[bc])*    1 LOOK ^   2 BYTE a   3 ALT 4 or 7
+                     4 TAG 0   5 BYTE [bc]   6 TAG 1, then 3   7 MATCH
 
 The order of the ways is what makes the submatches the ones of RE2, so it follows RE2's compiler:
 `x*` of an x that may be empty becomes `(?:x+)?`, `x{2,4}` becomes `xx(?:x(?:x)?)?`.

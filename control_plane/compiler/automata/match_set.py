@@ -1,7 +1,7 @@
 """Which of many regexes occur in a text: automata as bytes for `envoy/module/automaton.c`.
 
-`automaton.h` documents the layout. One automaton for all regexes is best, because a text is then read
-once. Regexes that each may begin anywhere can multiply their states; then they are split in halves.
+`automaton.h` documents the layout. One automaton for all regexes is best, because a text is then
+read once. Regexes that each may begin anywhere multiply their states; they are split in halves.
 """
 
 from __future__ import annotations
@@ -9,21 +9,28 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from control_plane.compiler.automata.bytesets import class_table
+from control_plane.compiler.automata.comb import MAX_PLACES, NOBODY, comb, numbers
 from control_plane.compiler.automata.instructions import TooComplex
 from control_plane.compiler.automata.product import DEAD, Budget, Product, product
 from control_plane.compiler.automata.searches import Search, search
 
 MAX_PATTERNS = 1024
-MAX_STATES = 8000
+MAX_STATES = 4000
 """Of one automaton, before it is minimised."""
+MAX_GROWTH = 4
+"""How many times the states of its regexes an automaton may have; what multiplies more is split.
+
+GitLab's regexes for headers take two passes then, and a tenth of the space.
+"""
 MAX_STATES_BUILT = 40_000
-"""Of all attempts together: about three seconds."""
+"""Of all attempts together: one or two seconds."""
 MAX_BYTES = 1 << 20
 
 _HEADER = struct.Struct("<4sIHHHH")
-_PART = struct.Struct("<IHHHHHH")
+_PART = struct.Struct("<IIHHHHHH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,7 @@ class MatchSet:
 
 
 def compile_set(patterns: Sequence[str]) -> MatchSet | None:
-    """Return automata that tell which of these regexes occur in a text, as RE2 in Latin-1 mode does.
+    """Return automata that tell which regexes occur in a text, as RE2 does in Latin-1 mode.
 
     RE2 must accept each of them. None if one is outside of the subset, or a bound is exceeded.
     """
@@ -49,52 +56,89 @@ def compile_set(patterns: Sequence[str]) -> MatchSet | None:
         if one is None:
             return None
         searches.append((number, one))
+    # Only those that may begin anywhere multiply their states: they get parts of their own first.
+    searches.sort(key=lambda numbered: numbered[1].begins_anywhere)
+    words = (len(patterns) + 63) // 64
     try:
-        parts = _split(searches, Budget(MAX_STATES_BUILT)) if searches else []
+        parts = _parts(searches, words, Budget(MAX_STATES_BUILT)) if searches else []
     except TooComplex:
         return None
-    words = (len(patterns) + 63) // 64
-    body = b"".join(_part(part, words) for part in parts)
-    header = _HEADER.pack(b"CWS1", _HEADER.size + len(body), len(patterns), words, len(parts), 0)
-    if len(header) + len(body) > MAX_BYTES:
+    body = b"".join(part for part, _ in parts)
+    size = _HEADER.size + len(body)
+    if size > MAX_BYTES:
         return None
-    return MatchSet(header + body, tuple(len(part.rows) for part in parts))
+    header = _HEADER.pack(b"CWS1", size, len(patterns), words, len(parts), 0)
+    return MatchSet(header + body, tuple(states for _, states in parts))
 
 
-def _split(searches: Sequence[tuple[int, Search]], budget: Budget) -> list[Product]:
+def _parts(
+    searches: Sequence[tuple[int, Search]], words: int, budget: Budget
+) -> list[tuple[bytes, int]]:
+    """Return one automaton, or several if it would be too large: their bytes and sizes."""
+    most = MAX_STATES
+    if len(searches) > 1:
+        most = min(most, MAX_GROWTH * sum(len(one.rows) for _, one in searches))
     try:
-        return [product(searches, budget, MAX_STATES)]
+        whole = product(searches, budget, most)
+        return [(_part(whole, words), len(whole.rows))]
     except TooComplex:
         if len(searches) == 1 or budget.states <= 0:
             raise
     half = len(searches) // 2
-    return _split(searches[:half], budget) + _split(searches[half:], budget)
+    return [
+        part for some in (searches[:half], searches[half:]) for part in _parts(some, words, budget)
+    ]
 
 
 def _part(whole: Product, words: int) -> bytes:
-    """Return an automaton as bytes; the states that tell something come last."""
-    order = sorted(range(len(whole.rows)), key=lambda state: (bool(whole.occurs[state]), state))
-    order.remove(DEAD)
-    order.insert(0, DEAD)
-    place = {state: at for at, state in enumerate(order)}
+    """Return an automaton as bytes. The states that tell something come last.
+
+    Raises:
+        TooComplex: its cells are too many.
+    """
+    order = _as_they_lead_on(whole)
+    order.sort(key=lambda state: bool(whole.occurs[state]))
+    quiet = sum(not whole.occurs[state] for state in order)
+    index = {state: at for at, state in enumerate(order)}
+    rows = [[index[target] for target in whole.rows[state]] for state in order]
+    packed = comb(rows, len(whole.classes), quiet)
+    place = packed.places
+    if max(place) >= MAX_PLACES:
+        raise TooComplex
     sets: dict[frozenset[int], int] = {frozenset(): 0}
     ends = [sets.setdefault(whole.occurs_at_end[state], len(sets)) for state in order]
-    quiet = sum(not told for told in whole.occurs)
-    emits = [sets.setdefault(whole.occurs[state], len(sets)) for state in order[quiet:]]
-    table = [place[target] for state in order for target in whole.rows[state]]
-    columns = len(whole.classes)
+    tells = [sets.setdefault(whole.occurs[state], len(sets)) for state in order]
+    first_telling = min(place[quiet:], default=max(place) + 1)
+    cells = [(place[cell[0]], place[cell[1]]) if cell else (NOBODY, 0) for cell in packed.cells]
     body = b"".join(
         (
             class_table(whole.classes),
-            struct.pack(f"<{len(ends)}H", *ends),
-            struct.pack(f"<{len(emits)}H", *emits),
-            b"".join(_bits(one, words) for one in sets),
-            struct.pack(f"<{len(table)}H", *table),
+            numbers(packed.at_places([place[way] for way in packed.fallbacks], 0)),
+            numbers(packed.at_places(ends, 0)),
+            numbers(packed.at_places(tells, 0)[first_telling:]),
+            numbers(chain.from_iterable(cells)),
+            *(_bits(one, words) for one in sets),
         )
     )
-    start = place[whole.start]
     size = _PART.size + len(body)
-    return _PART.pack(size, len(order), columns, start, quiet, len(sets), 0) + body
+    start = place[index[whole.start]]
+    counts = (len(cells), max(place) + 1, len(whole.classes), start, first_telling, len(sets))
+    return _PART.pack(size, *counts, 0) + body
+
+
+def _as_they_lead_on(whole: Product) -> list[int]:
+    """Return the states, `DEAD` first, each followed by one that it leads to where possible.
+
+    So most steps of a run look at memory beside that of the step before.
+    """
+    order = {DEAD: None}
+    left = [whole.start]
+    while left:
+        state = left.pop()
+        if state not in order:
+            order[state] = None
+            left += sorted(set(whole.rows[state]) - order.keys())
+    return list(order)
 
 
 def _bits(numbers: frozenset[int], words: int) -> bytes:

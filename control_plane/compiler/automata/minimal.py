@@ -1,8 +1,8 @@
 """Finds the states of an automaton that nothing can tell apart.
 
-States start in one block per label. A block is split where its states lead to different blocks. A
-state is looked at again only if one that it leads to has moved to another block, and the largest part
-of a block never moves; so the work is n log n, as in Hopcroft's algorithm.
+States start in one block for each label. A block is split where its states lead to different
+blocks. A state is looked at again only if one that it leads to has moved to another block, and the
+largest part of a block never moves; so the work is n log n, as in Hopcroft's algorithm.
 """
 
 from __future__ import annotations
@@ -14,8 +14,24 @@ Row = Sequence[tuple[int, int, Hashable]]
 """The ways out of a state: a set of bytes, the next state, and what happens on the way."""
 
 
-def minimal(rows: Sequence[Row], labels: Sequence[Hashable]) -> list[int]:
-    """Return for each state the number of its block."""
+def minimal(rows: Sequence[Row], labels: Sequence[Hashable]) -> tuple[list[int], list[int]]:
+    """Number the states anew, so that those which nothing can tell apart have one number.
+
+    Returns:
+        The new number of each state, and for each new number one of its states. State 0 keeps its
+        number.
+    """
+    block = _blocks(rows, labels)
+    numbers: dict[int, int] = {}
+    chosen: list[int] = []
+    for state, one in enumerate(block):
+        if one not in numbers:
+            numbers[one] = len(numbers)
+            chosen.append(state)
+    return [numbers[one] for one in block], chosen
+
+
+def _blocks(rows: Sequence[Row], labels: Sequence[Hashable]) -> list[int]:
     numbers: dict[Hashable, int] = {}
     block = [numbers.setdefault(label, len(numbers)) for label in labels]
     members: list[list[int]] = [[] for _ in numbers]

@@ -1,10 +1,10 @@
 """Runs the automata of several regexes as one.
 
 A state of the product holds the states of those automata that have not ended. Which regexes have
-occurred is told state by state; a runner adds it up. So the product need not remember it, and it has
-few more states than its parts together:
+occurred is told state by state, and a runner adds it up. So the product need not remember it, and
+it has hardly more states than its parts together:
 
-    ^/a/x   ^/a/y   ^/b      /, then a or b, then … : 6 states, and one for the end
+    ^/a/x  ^/a/y  ^/b     after "/a/": the first two; after "/b": none is left, and the last occurs
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Builder:
     def build(self) -> _Sparse:
         self._number(())
         start = self._number(tuple((number, 0) for number in self.searches))
-        rows = [self._row(state) for state in self.found]
+        rows = [self._row(state) for state in self.found]  # `found` grows meanwhile.
         emits = [
             frozenset(number for number, at in state if self.searches[number].occurs[at])
             for state in self.found
@@ -151,26 +151,18 @@ class _Sparse:
 
 def _minimised(whole: _Sparse) -> Product:
     labels = list(zip(whole.occurs, whole.occurs_at_end, strict=True))
-    block = minimal(whole.rows, labels)
-    numbers: dict[int, int] = {}
-    chosen: list[int] = []
-    for state, one in enumerate(block):
-        if one not in numbers:
-            numbers[one] = len(numbers)
-            chosen.append(state)
+    number, chosen = minimal(whole.rows, labels)
     rows: list[list[int]] = []
     for state in chosen:
         row = [DEAD] * len(whole.classes)
         for mask, target, _ in whole.rows[state]:
-            to = numbers[block[target]]
-            while mask:
-                lowest = mask & -mask
-                row[lowest.bit_length() - 1] = to
-                mask ^= lowest
+            for column in range(len(row)):
+                if mask >> column & 1:
+                    row[column] = number[target]
         rows.append(row)
     return Product(
         whole.classes,
-        numbers[block[whole.start]],
+        number[whole.start],
         rows,
         [whole.occurs[state] for state in chosen],
         [whole.occurs_at_end[state] for state in chosen],

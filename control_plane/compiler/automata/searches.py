@@ -1,10 +1,13 @@
 r"""One regex as a deterministic automaton that tells whether the regex occurs in a text.
 
 A state is the set of instructions at which threads stand. Only three kinds count: `BYTE`; `MATCH`;
-and a `LOOK` at what comes next (``$``, ``\b``), which is decided when that is known. If the regex is
-not bound to the begin of the text, a new thread starts at each byte. Once the regex has occurred, its
-threads are of no use: they end, and only new ones go on. So a regex that is bound to the begin has no
-state left then, and a runner may stop.
+and a `LOOK` at what comes next (``$``, ``\b``), which is decided when that is known.
+
+    ^/a(?:/|$)     states: LOOK ^ → BYTE / → BYTE a → {BYTE /, LOOK $} → MATCH
+
+If the regex is not bound to the begin of the text, a new thread starts at each byte. Once the regex
+has occurred, its threads are of no use: they end, and only new ones go on. So a regex that is bound
+to the begin has no state left then, and a runner may stop.
 """
 
 from __future__ import annotations
@@ -34,6 +37,9 @@ _WORD_NEXT, _OTHER_NEXT, _END_NEXT = range(3)
 class Search:
     """An automaton; state 0 is its start. A byte without a way out ends it."""
 
+    begins_anywhere: bool = False
+    """Whether the regex may begin after the begin of the text."""
+
     rows: list[list[tuple[int, int]]] = field(default_factory=list)
     """For each state: sets of bytes, and the next state."""
     occurs: list[bool] = field(default_factory=list)
@@ -44,7 +50,7 @@ class Search:
 
 @lru_cache(maxsize=1024)
 def search(pattern: str) -> Search | None:
-    """Return the automaton of a regex; None if it is outside of the subset or has too many states."""
+    """Return the automaton of a regex; None if there is no tree or a bound is exceeded."""
     tree = regex_tree(pattern)
     if tree is None:
         return None
@@ -72,6 +78,7 @@ class _Builder:
             self.match |= (one.kind is Kind.MATCH) << index
             self.looks |= (one.kind is Kind.LOOK) << index
         self.fresh = self._closure(self.program.start)
+        self.result.begins_anywhere = bool(self.fresh)
         self._number(self._reach(self.program.start, at_begin=True), _BEGIN)
         for threads, before in self.found:
             row: dict[int, int] = {}
@@ -177,20 +184,13 @@ def _bits(mask: int) -> list[int]:
 def _minimised(whole: Search) -> Search:
     rows = [[(mask, target, None) for mask, target in row] for row in whole.rows]
     labels = list(zip(whole.occurs, whole.occurs_at_end, strict=True))
-    block = minimal(rows, labels)
-    numbers: dict[int, int] = {}
-    chosen: list[int] = []
-    for state, one in enumerate(block):
-        if one not in numbers:
-            numbers[one] = len(numbers)
-            chosen.append(state)
-    result = Search()
+    number, chosen = minimal(rows, labels)
+    result = Search(whole.begins_anywhere)
     for state in chosen:
         row: dict[int, int] = {}
         for mask, target in whole.rows[state]:
-            to = numbers[block[target]]
-            row[to] = row.get(to, 0) | mask
-        result.rows.append([(mask, to) for to, mask in row.items()])
+            row[number[target]] = row.get(number[target], 0) | mask
+        result.rows.append([(mask, target) for target, mask in row.items()])
         result.occurs.append(whole.occurs[state])
         result.occurs_at_end.append(whole.occurs_at_end[state])
     return result

@@ -1,9 +1,10 @@
 r"""A regex as a deterministic automaton that knows where groups begin and end.
 
-RE2's machine runs threads in the order of their preference, and each has its own captures. Here, that
-order is the state: the instructions at which threads stand, best first. A thread's captures are in the
-registers of its place in that order. So what happens on a byte is known beforehand: which threads go
-on, which new place each takes, and which registers are copied for it or get the position.
+RE2's machine runs threads in the order of their preference, and each has its own captures. Here,
+that order is the state: the instructions at which threads stand, best first. A thread's captures
+are in the registers of its place in that order. So what happens on a byte is known beforehand:
+which threads go on, which place each takes, and which registers are copied for it or get the
+position.
 
     ^(?<k>[^/]+)(?:/|$)     state: one thread, which is after a byte of k
                             "a": the same thread goes on; nothing is copied
