@@ -160,8 +160,11 @@ class Publisher:
 
     def _make_variant(self) -> None:
         """Compile what is published once more, for a variant that a node asks for now."""
-        self._behind = True
         self._wake.set()
+
+    def _lacks_variant(self) -> bool:
+        """Return whether a node asks for a variant that was not made of what is published."""
+        return self._published is not None and not self._cache.wanted <= self._published.has
 
     def _is_published(self, revision: int) -> bool:
         return self._published is not None and revision <= self._published.snapshot.revision
@@ -170,6 +173,7 @@ class Publisher:
         """Publish what is new, or raise the alarm where the database can't be read."""
         # A failed read must not lose a commit: the reader tells of each only once.
         behind = self._behind or (self._wake.is_set() and not self._is_published(self._heard))
+        behind = behind or self._lacks_variant()
         since = time.monotonic() if self._since is None else self._since
         self._wake.clear()
         self._heard = 0

@@ -22,6 +22,7 @@ from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.publisher.publisher import Publisher
 from control_plane.publisher.variants import plain_snapshot, variant_of
 from control_plane.topology import Subject, Topology
+from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
@@ -129,20 +130,29 @@ def test_a_variant_that_can_not_be_compiled_keeps_nothing_from_the_fleet(
     assert differing(cache.newest_of(MODULE_VARIANT), cache.newest) == OWN
 
 
-async def test_a_running_publisher_makes_a_variant_as_soon_as_it_is_wanted(
-    topology: Topology,
+async def test_a_running_publisher_makes_a_variant_whenever_it_is_wanted(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = SnapshotCache()
-    publisher, _ = publishing(topology, cache)
+    publisher, published = publishing(topology, cache)
+    loop, compile_state = asyncio.get_running_loop(), EdgeSnapshots.of
+
+    def compiled(snapshots: EdgeSnapshots, state: TopologySnapshot) -> Snapshot:
+        # A node comes while the publisher compiles.
+        loop.call_soon_threadsafe(cache.want, MODULE_VARIANT)
+        return compile_state(snapshots, state)
+
+    monkeypatch.setattr(EdgeSnapshots, "of", compiled)
     came = asyncio.Event()
     cache.watch(came.set)
     running = asyncio.create_task(publisher.run())
     try:
-        cache.want(MODULE_VARIANT)
+        add_cell(topology, "cell-3")
         async with asyncio.timeout(PATIENT_S):
-            while cache.is_coming(MODULE_VARIANT):
+            while not cache.wanted or cache.is_coming(MODULE_VARIANT):
                 await came.wait()
                 came.clear()
+        assert published[-1] == topology.revision()
         assert differing(cache.newest_of(MODULE_VARIANT), cache.newest) == OWN
     finally:
         running.cancel()
