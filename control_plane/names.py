@@ -49,6 +49,7 @@ EMPTY_421_FILTER = "cellway.empty_421"
 AFTER_CLASSIFIER_FILTER = "cellway.after_classifier"
 OWNERS_FILTER = "cellway.owners"
 MAP_EPOCHS_FILTER = "cellway.map_epochs"
+MAP_MISDIRECTED_FILTER = "cellway.map_misdirected"
 
 # The module that answers inside Envoy (the edge map).
 EDGE_MODULE = "cellway_edge_v1"

@@ -98,13 +98,18 @@ def _any_path() -> route_components_pb2.Route:
     return route
 
 
-def _refuse(refusal: Status, rule: Rule | None) -> route_components_pb2.Route:
-    route = _any_path()
+def refusal_text(refusal: Status) -> str:
+    """Return the body of a refusal."""
     title = _TITLES[refusal.reason]
-    route.direct_response.status = refusal.code
-    route.direct_response.body.inline_string = (
+    return (
         f'{{"status": {refusal.code}, "title": "cellway: {title}", "reason": "{refusal.reason}"}}\n'
     )
+
+
+def _refuse(refusal: Status, rule: Rule | None) -> route_components_pb2.Route:
+    route = _any_path()
+    route.direct_response.status = refusal.code
+    route.direct_response.body.inline_string = refusal_text(refusal)
     answer = {"content-type": "application/problem+json"}
     if refusal.retry_after is not None:
         answer["retry-after"] = str(refusal.retry_after)

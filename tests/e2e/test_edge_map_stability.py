@@ -38,6 +38,8 @@ def test_from_the_agents_disk_every_name_is_known_and_an_envoy_without_the_modul
     edge: Edge,
 ) -> None:
     assert variant(edge) == ("module", None)
+    saved = "cellway_agent_map_saved_revision"
+    wait_until(lambda: edge.agent.metric(saved) >= edge.revision)
     edge.kill_all()
     edge.restart_edge()
     wait_until(lambda: edge.envoy.is_ready())

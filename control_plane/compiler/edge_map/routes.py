@@ -26,7 +26,10 @@ from control_plane.compiler.matchers import Matcher, to_route
 from control_plane.compiler.model import EnvoyResource
 from control_plane.compiler.programs import Answer, Program
 from control_plane.compiler.route_actions import RouteActions
-from control_plane.names import EDGE_MAP_TIER, ROUTE_METADATA, TIER_KEY
+from control_plane.names import EDGE_MAP_TIER, MAP_MISDIRECTED_FILTER, ROUTE_METADATA, TIER_KEY
+
+_ON = route_components_pb2.FilterConfig()
+_ON.config.SetInParent()
 
 
 def with_map(routes: EnvoyResource, program: Program, actions: RouteActions) -> EnvoyResource:
@@ -92,4 +95,6 @@ def _route(answer: Answer, actions: RouteActions) -> route_components_pb2.Route:
     if answer.tier == EDGE_MAP_TIER:
         # A header would cost each request something; the debug filter reads it from here.
         route.metadata.filter_metadata[ROUTE_METADATA].update({TIER_KEY: answer.tier})
+        if route.HasField("route"):
+            route.typed_per_filter_config[MAP_MISDIRECTED_FILTER].Pack(_ON)
     return route

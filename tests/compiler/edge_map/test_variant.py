@@ -28,6 +28,7 @@ from control_plane.names import (
     EDGE_MODULE,
     LDS,
     MAP_EPOCHS_FILTER,
+    MAP_MISDIRECTED_FILTER,
     OWNERS_FILTER,
     RDS,
     XDS_CLUSTER,
@@ -101,10 +102,11 @@ def test_the_module_learns_key_and_cluster_in_filters_that_no_request_pays_for()
     found = managers(listener)
     assert len(found) == 2
     for manager in found:
-        owners, epochs = manager.http_filters[:2]
+        owners, epochs, misdirected = manager.http_filters[:3]
         assert (owners.name, epochs.name) == (OWNERS_FILTER, MAP_EPOCHS_FILTER)
         assert owners.disabled
         assert epochs.disabled
+        assert (misdirected.name, misdirected.disabled) == (MAP_MISDIRECTED_FILTER, True)
         told = f"key={KEY}\ncluster={XDS_CLUSTER}\n"
         assert module_filter(owners.typed_config) == ("owners", told)
         # Until the epochs come, everything in the map is void.
@@ -150,6 +152,9 @@ def test_the_map_stands_behind_decided_requests_and_before_all_rules() -> None:
     assert dict(routes["0:1"].metadata.filter_metadata["cellway"]) == {"tier": "edge-map"}
     # What is native needs no word, as without the module.
     assert not routes["0:2"].metadata.filter_metadata
+    assert set(routes["0:1"].typed_per_filter_config) == {MAP_MISDIRECTED_FILTER}
+    assert not routes["0:2"].typed_per_filter_config
+    assert not routes["0=unknown"].typed_per_filter_config
     assert isinstance(NO_RULE, Status)
     assert routes["0=unknown"].direct_response.status == NO_RULE.code
 
