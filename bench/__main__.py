@@ -26,6 +26,7 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "compile": (),
     "memory": (),
     "fleet": (),
+    "owners": (),
 }
 """The arguments of each module."""
 LONGEST_S = 1800.0

@@ -117,9 +117,11 @@ def _serve_owners(
     counts = MapMetrics(metrics.registry)
     store = MapStore(settings.directory, counts)
     follower = MapFollower(plane, store, counts, lambda: admission.node_id)
-    MapService(store, follower, admission, counts).register(server)
+    service = MapService(store, follower, admission, counts)
+    service.register(server)
     tasks.start("owners", follower.run)
     tasks.start("owners_saver", store.run)
+    tasks.start("owners_beats", service.run)
     return store
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 
 import grpc
 
@@ -11,9 +10,9 @@ from control_plane.edge_agent.admission import Admission
 from control_plane.edge_agent.map_store import MapStore
 from control_plane.edge_agent.map_upstream import MapFollower
 from control_plane.edge_agent.metrics import MapMetrics
-from control_plane.owners.grpc_service import Context, handler
-from control_plane.owners.serving import first_message
-from control_plane.owners.stored_frames import DamagedFile
+from control_plane.owners.frames import BadFrame
+from control_plane.owners.server.limits import Limits
+from control_plane.owners.server.server import OwnersServer
 
 log = logging.getLogger(__name__)
 MAX_READERS = 8
@@ -26,42 +25,35 @@ class MapService:
     def __init__(
         self, store: MapStore, follower: MapFollower, admission: Admission, metrics: MapMetrics
     ) -> None:
-        self._store = store
-        self._follower = follower
         self._admission = admission
         self._metrics = metrics
-        self._streams = 0
+        self._server = OwnersServer(
+            store.journal,
+            want=follower.want,
+            named=self._named,
+            observer=self,
+            limits=Limits(streams=MAX_READERS, streams_per_node=MAX_READERS),
+            told=follower.told,
+            damaged=store.report_damage,
+        )
+        metrics.readers.set_function(lambda: self._server.streams)
+        store.on_change = self._server.wake
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the service to a gRPC server."""
-        server.add_generic_rpc_handlers((handler(self._serve),))
+        self._server.register(server)
 
-    async def _serve(self, messages: AsyncIterator[bytes], context: Context) -> None:
-        if self._streams >= MAX_READERS:
-            text = f"{self._streams} streams read the table already"
-            await self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-        self._streams += 1
-        self._metrics.readers.set(self._streams)
-        try:
-            await self._serve_table(messages, context)
-        except DamagedFile as error:
-            self._store.report_damage(error)
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        finally:
-            self._streams -= 1
-            self._metrics.readers.set(self._streams)
+    async def run(self) -> None:
+        """Send beats, until cancelled."""
+        await self._server.run()
 
-    async def _serve_table(self, messages: AsyncIterator[bytes], context: Context) -> None:
-        first = await first_message(messages)
-        if first is None:
-            return
-        if self._admission.is_another(first.node_id):
-            text = f"this is {self._admission.node_id!r}'s agent, not {first.node_id!r}'s"
-            await self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, text)
-        self._follower.want()
-        await self._store.readers.serve(messages, context.write, self._follower.told, first)
+    def _named(self, node_id: str) -> str:
+        """Return whose stream it is, or raise `BadFrame` if it is another Envoy's."""
+        if self._admission.is_another(node_id):
+            raise BadFrame(f"this is {self._admission.node_id!r}'s agent, not {node_id!r}'s")
+        return node_id or self._admission.node_id
 
-    async def _refuse(self, context: Context, code: grpc.StatusCode, text: str) -> None:
+    def reader_refused(self, code: str) -> None:
+        """Count a stream that is ended."""
         self._metrics.refused.inc()
-        log.warning("a reader of the table is refused: %s", text)
-        await context.abort(code, text)
+        log.warning("a reader of the table is refused: %s", code)

@@ -24,12 +24,11 @@ from control_plane.owners.compaction import latest, merged
 from control_plane.owners.frames import Frame, decode, revision_of
 from control_plane.owners.journal import Journal
 from control_plane.owners.journal_file import BadJournalFile, JournalFile, load
-from control_plane.owners.serving import Readers
 from control_plane.owners.stored_frames import DamagedFile, Spool
 
 log = logging.getLogger(__name__)
 FILE = "owners.map"
-MAX_LOG_BYTES = 8 << 20
+RENEW_AT_BYTES = 8 << 20
 """Of changes since the base, in memory and on disk, after which a new base is made. As many bytes
 of older ones are kept in memory."""
 INTERVAL_S = 0.5
@@ -55,8 +54,9 @@ class MapStore:
         """
         self._path = directory / FILE
         self._metrics = metrics
-        self.journal = Journal(MAX_LOG_BYTES)
-        self.readers = Readers(self.journal)
+        self.journal = Journal(RENEW_AT_BYTES)
+        self.on_change: Callable[[], None] = lambda: None
+        """Is called when readers are to be sent something."""
         self.on_damage: Callable[[], None] = lambda: None
         """Is called when the base on disk can't be read any more."""
         self._file: JournalFile | None = None
@@ -67,6 +67,8 @@ class MapStore:
         """Is held while the file is changed or exchanged."""
         self._wake = asyncio.Event()
         self._loaded = False
+        self._damaged_base = 0
+        """The number of the base that was damaged last."""
         self._trouble = ""
         """Why the last write has failed; empty if it has not."""
 
@@ -118,7 +120,7 @@ class MapStore:
     def changed(self) -> None:
         """Show readers and the disk what the journal has."""
         self._metrics.revision.set(self.journal.revision)
-        self.readers.wake()
+        self.on_change()
         self._wake.set()
 
     def spool(self) -> Spool:
@@ -234,7 +236,13 @@ class MapStore:
             raise OSError(errno.ENOSPC, f"{needed} bytes are needed and {free} are free")
 
     def report_damage(self, error: Exception) -> None:
-        """Have the table asked for anew, because its base can't be read any more."""
+        """Have the table asked for anew, because its base can't be read any more.
+
+        Readers that come before the new base has come report it again, which changes nothing.
+        """
+        if self._damaged_base == self.journal.bases:
+            return
+        self._damaged_base = self.journal.bases
         self._metrics.damaged.inc()
         log.error("%s is damaged, so the table is asked for anew: %s", self._path, error)
         self.on_damage()

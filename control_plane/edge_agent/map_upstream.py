@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -40,7 +41,7 @@ from control_plane.owners.stored_frames import Spool
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.05
-MAX_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 5.0
 UNKNOWN_PAUSE_S = 30.0
 """The pause after the control plane has said that it has no such stream."""
 TELL_S = 1.0
@@ -218,7 +219,7 @@ class MapFollower:
             raise BadFrame("a change has come of another table, or of an older revision")
         if frame.kind == BEAT:
             journal.advance(frame.revision)
-            journal.confirm(asyncio.get_running_loop().time() - frame.age_ms / 1000)
+            journal.confirm(time.monotonic() - frame.age_ms / 1000)
             journal.cut_off = bool(frame.flags & CUT_OFF)
         else:
             journal.relay(data, frame)
@@ -245,4 +246,4 @@ class MapFollower:
 def _pause(failures: int) -> float:
     """Return the pause after so many failures in a row."""
     jitter = random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-    return min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 20)) * jitter
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 20)) * jitter

@@ -13,7 +13,7 @@ from envoy.service.health.v3 import hds_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from control_plane.edge_agent.channels import Channels, ClientTls
-from control_plane.owners.grpc_service import METHOD
+from control_plane.names import OWNERS_SERVICE
 from control_plane.xds.server.transport import MAX_SENT_BYTES
 
 ADS = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
@@ -105,7 +105,7 @@ class ControlPlane:
 
     def owners_stream(self) -> Any:
         """Open a call of the owners stream (see `owners.frames`): it takes and yields bytes."""
-        return self._stream(METHOD, bytes)
+        return self._stream(f"/{OWNERS_SERVICE}/Follow", bytes)
 
     def _stream(self, method: str, serializer: Callable[[Any], bytes]) -> Any:
         def start(channel: grpc.aio.Channel) -> Any:

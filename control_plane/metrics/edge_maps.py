@@ -15,7 +15,7 @@ class EdgeMapMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._revision = gauge(registry, "cellway_edge_map_revision")
         self._lag = gauge(registry, "cellway_edge_map_lag_seconds")
-        self._readers = gauge(registry, "cellway_edge_map_readers", "table")
+        self._readers = gauge(registry, "cellway_edge_map_readers", "state")
         self._refused = counter(registry, "cellway_edge_map_refused_total", "code")
 
     def reader_refused(self, code: str) -> None:

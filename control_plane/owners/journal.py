@@ -42,6 +42,10 @@ MAX_LOG_BYTES = 16 << 20
 """Of changes since the base. When there are more, the holder makes a new base (`Journal.is_full`).
 As many bytes of older changes are kept for readers that were away, or are still reading the base
 before."""
+BEAT_SHARED_S = 0.005
+"""For so long all readers get the same beat."""
+type Past = tuple[int, Sequence[tuple[int, int]]]
+"""A revision, and each fingerprint that has changed since, once, with its owner as of the base."""
 
 
 class Journal:
@@ -66,18 +70,33 @@ class Journal:
         self._base_end = 0
         """The position of the first frame for a reader that has the base."""
         self._size_since_base = 0
+        self._beat_of: tuple[float, int, int, float, bool] | None = None
+        self._beat = b""
         self._pending: dict[int, int] = {}
         self._pending_revision = 0
         self._pending_known_at = -math.inf
 
-    def begin(self, base: Base) -> None:
-        """Begin a lineage with a base; forget all that was before."""
+    def begin(self, base: Base, past: Past | None = None) -> None:
+        """Begin a lineage with a base; forget all that was before.
+
+        Args:
+            base: The base.
+            past: What had changed before the base, for readers that come with a table of this
+                lineage; None if that is not known.
+        """
         self.lineages += 1
         self._log_begin += len(self._log.frames)
-        self._log = ChangeLog(base.revision)
+        floor, records = past or (base.revision, ())
+        self._log = ChangeLog(floor)
         self._pending.clear()
         self._pending_revision = self.revision = base.revision
         self.known_at = self._pending_known_at = -math.inf
+        self.base = base
+        if floor < base.revision:
+            *bodies, last = list(in_bodies(records)) or [b""]
+            for body in bodies:
+                self._put_records(body, floor)
+            self._put_records(last, base.revision)
         self._set(base)
 
     def rebase(self, base: Base) -> None:
@@ -234,8 +253,17 @@ class Journal:
         return self._log.frames[index:end]
 
     def beat(self, now: float) -> bytes:
-        """Return the BEAT frame of this time, by the holder's clock."""
+        """Return the BEAT frame of this time, by the holder's clock.
+
+        Beats to all readers fall due together, so one is encoded for all of a few milliseconds. Its
+        age is that of their end.
+        """
         assert self.base is not None, "a beat needs a base"
-        age_ms = math.ceil(min(max(0.0, (now - self.known_at) * 1000), 0xFFFFFFFF))
-        flags = CUT_OFF if self.cut_off else 0
-        return encode(Frame(BEAT, self.revision, self.base.table, flags, age_ms=age_ms))
+        until = math.ceil(now / BEAT_SHARED_S) * BEAT_SHARED_S
+        what = (until, self.revision, self.base.table, self.known_at, self.cut_off)
+        if what != self._beat_of:
+            age_ms = math.ceil(min(max(0.0, (until - self.known_at) * 1000), 0xFFFFFFFF))
+            flags = CUT_OFF if self.cut_off else 0
+            frame = Frame(BEAT, self.revision, self.base.table, flags, age_ms=age_ms)
+            self._beat_of, self._beat = what, encode(frame)
+        return self._beat

@@ -33,6 +33,7 @@ from control_plane.owners.frames import (
     LAST_OF_BASE,
     MAX_FRAME_BYTES,
     MAX_RECORDS,
+    NOBODY,
     RECORD_BYTES,
     Frame,
     begin_body,
@@ -161,6 +162,11 @@ class SortedFrames(Sequence[bytes]):
             found.append(record)
             first += 1
         return found
+
+    def owner_of(self, fingerprint: int) -> int:
+        """Return the cell's id in the record of a fingerprint; `NOBODY` if there is none."""
+        found = self.find(low_bits(fingerprint))
+        return next((cell for whole, cell in found if whole == fingerprint), NOBODY)
 
     def _record(self, number: int) -> tuple[int, int]:
         frame, record = divmod(number, MAX_RECORDS)

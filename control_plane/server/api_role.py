@@ -63,6 +63,7 @@ class ApiRole:
             edges=foundation.edges,
             server=None if plane.xds_role is None else plane.xds_role.server_id,
             addresses=_addresses(plane),
+            edge_maps=dict if plane.xds_role is None else plane.xds_role.owners.tables,
         )
         most = settings.api_max_connections
         limits = HttpLimits(connections=most, connections_of_peer=most // 2)

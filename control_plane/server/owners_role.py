@@ -14,7 +14,7 @@ from control_plane.names import OWNERS_SERVICE
 from control_plane.owners.server.readers import by_node
 from control_plane.owners.server.server import OwnersServer
 from control_plane.owners.source.builder import BaseBuilder
-from control_plane.owners.source.feed import POLL_S, OwnersFeed
+from control_plane.owners.source.feed import READ_FEED_S, OwnersFeed
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
 
@@ -31,7 +31,7 @@ class OwnersRole:
         """Add the service to the gRPC port, which stops its streams."""
         topology, settings = foundation.topology, foundation.settings
         builder = BaseBuilder(topology, settings.data_dir)
-        feed = OwnersFeed(topology, builder, poll_s=min(POLL_S, settings.poll_interval_s))
+        feed = OwnersFeed(topology, builder, poll_s=min(READ_FEED_S, settings.poll_interval_s))
         server = OwnersServer(
             feed.journal,
             want=feed.want,

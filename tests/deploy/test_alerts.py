@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from control_plane.edge_agent.metrics import AgentMetrics
+from control_plane.edge_agent.metrics import AgentMetrics, MapMetrics
 from tests.support.plane import add_cell, asking, plane_with, route_all, samples
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
                 await classifier.get("/x")
             for name, labels in await samples(client):
                 labels_of.setdefault(name, []).append(dict(labels))
-            for family in AgentMetrics().registry.collect():
+            agent = AgentMetrics()
+            MapMetrics(agent.registry)
+            for family in agent.registry.collect():
                 for sample in family.samples:
                     labels_of.setdefault(sample.name, []).append(sample.labels)
             return labels_of

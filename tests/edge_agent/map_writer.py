@@ -49,7 +49,7 @@ def check(one: Journal) -> int:
 async def write(directory: Path) -> None:
     """Load what is there, check it, and go on from it."""
     map_store.INTERVAL_S = 0.0
-    map_store.MAX_LOG_BYTES = 20_000
+    map_store.RENEW_AT_BYTES = 20_000
     store = MapStore(directory, MapMetrics())
     await store.load()
     revision = check(store.journal)

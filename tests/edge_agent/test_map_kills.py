@@ -11,7 +11,7 @@ from pathlib import Path
 from control_plane.edge_agent.map_store import FILE
 from tests.edge_agent.map_writer import owners_at
 
-KILLS = 5
+KILLS = 4
 LONGEST_LIFE_S = 0.3
 
 

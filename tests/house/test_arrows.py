@@ -40,7 +40,6 @@ LEAVES = {
     "control_plane.routing": ("control_plane.names",),
     "control_plane.xds": ("control_plane.names",),
     "control_plane.edge_health": (),
-    "control_plane.owners": (),
     "control_plane.topology.values": ("control_plane.names",),
 }
 """Rooms below all others, and what else they may load."""

@@ -4,49 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import grpc
 
+from control_plane.names import OWNERS_SERVICE
 from control_plane.owners.frames import STATUS, ClientMessage, decode, encode_client
-from control_plane.owners.grpc_service import METHOD, Context, handler
 from control_plane.owners.journal import Journal
-from control_plane.owners.serving import Readers
+from control_plane.owners.server.server import OwnersServer
 from tests.owners.tables import Reader
 
 
-class OwnersServer:
-    """Serves a journal at a port."""
+class Plane:
+    """Serves a journal at a port, as a control plane does."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self.readers = Readers(journal)
         self.told: list[ClientMessage] = []
         self.follows = 0
         self.port = 0
+        self._server = OwnersServer(
+            journal, want=lambda: None, named=self._named, told=self.told.append
+        )
 
     @contextlib.asynccontextmanager
-    async def running(self, port: int = 0) -> AsyncIterator[OwnersServer]:
+    async def running(self, port: int = 0) -> AsyncIterator[Plane]:
+        """Serve until the block is left."""
         server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-        server.add_generic_rpc_handlers((handler(self._serve),))
+        self._server.register(server)
         self.port = server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
+        beats = asyncio.create_task(self._server.run())
         try:
             yield self
         finally:
+            self._server.stop()
             await server.stop(None)
+            beats.cancel()
+            await asyncio.gather(beats, return_exceptions=True)
 
-    async def _serve(self, messages: AsyncIterator[bytes], context: Context) -> None:
+    def _named(self, node_id: str) -> str:
         self.follows += 1
-        await self.readers.serve(messages, context.write, self.told.append)
+        return node_id
 
     def put(self, revision: int, *records: tuple[int, int]) -> None:
         """Commit a revision."""
         self.journal.append(revision, records)
-        self.journal.confirm(asyncio.get_running_loop().time())
-        self.readers.publish()
+        self.journal.confirm(time.monotonic())
+        self.journal.seal()
+        self._server.wake()
 
 
 class Client:
@@ -61,7 +70,7 @@ class Client:
 
     async def __aenter__(self) -> Client:
         self._channel = grpc.aio.insecure_channel(self._target)
-        self.call = self._channel.stream_stream(METHOD)()
+        self.call = self._channel.stream_stream(f"/{OWNERS_SERVICE}/Follow")()
         follow = replace(self.reader.follow(), node_id=self._node_id)
         await self.call.write(encode_client(follow))
         return self

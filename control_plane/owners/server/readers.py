@@ -13,7 +13,7 @@ from control_plane.owners.frames import (
     ClientMessage,
 )
 
-SOURCES = {CONTROL_PLANE: "control plane", AGENT_LIVE: "agent", AGENT_DISK: "agent's disk"}
+SOURCES = {CONTROL_PLANE: "control plane", AGENT_LIVE: "its agent", AGENT_DISK: "its agent's disk"}
 """Where a table comes from, in words."""
 
 

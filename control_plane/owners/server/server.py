@@ -21,11 +21,12 @@ import grpc
 
 from control_plane.names import OWNERS_SERVICE
 from control_plane.owners.follow import BEAT_S, WrongKey
-from control_plane.owners.frames import BadFrame, decode_client
+from control_plane.owners.frames import BadFrame, ClientMessage, decode_client
 from control_plane.owners.journal import Journal
 from control_plane.owners.server.limits import Limits, ReaderLimitExceeded
 from control_plane.owners.server.readers import Reader, TableStatus
 from control_plane.owners.server.stream import Context, Stream
+from control_plane.owners.stored_frames import DamagedFile
 
 METHOD = "Follow"
 WAKES_AT_ONCE = 64
@@ -51,6 +52,8 @@ class OwnersServer:
         observer: ReadersObserver | None = None,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        told: Callable[[ClientMessage], None] = lambda _: None,
+        damaged: Callable[[DamagedFile], None] = lambda _: None,
     ) -> None:
         """Serve nobody yet.
 
@@ -62,7 +65,11 @@ class OwnersServer:
             observer: Is told of streams that are refused.
             limits: Bounds of all streams.
             clock: The clock of the journal.
+            told: Is called with each STATUS.
+            damaged: Is called if the journal's base lies in a file that can't be read any more.
         """
+        self._told = told
+        self._damaged = damaged
         self._journal = journal
         self._want = want
         self._named = named
@@ -85,12 +92,6 @@ class OwnersServer:
         handlers = grpc.method_handlers_generic_handler(OWNERS_SERVICE, {METHOD: handler})
         server.add_generic_rpc_handlers((handlers,))
 
-    def stop(self) -> None:
-        """End every stream, so that readers go elsewhere."""
-        self._stopping = True
-        for stream in tuple(self._streams):
-            stream.end()
-
     @property
     def streams(self) -> int:
         """How many streams are open."""
@@ -102,6 +103,12 @@ class OwnersServer:
         table = 0 if self._journal.base is None else self._journal.base.table
         readers = (one.reader for one in self._streams)
         return [reader.status(now, table) for reader in readers if reader is not None]
+
+    def stop(self) -> None:
+        """End every stream, so that readers go elsewhere."""
+        self._stopping = True
+        for stream in tuple(self._streams):
+            stream.end()
 
     def wake(self) -> None:
         """Send all streams what is new in the journal."""
@@ -151,13 +158,16 @@ class OwnersServer:
             await self._refuse(grpc.StatusCode.FAILED_PRECONDITION, error, context)
         except ReaderLimitExceeded as error:
             await self._refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, error, context)
+        except DamagedFile as error:
+            self._damaged(error)
+            await self._refuse(grpc.StatusCode.UNAVAILABLE, error, context)
 
     @contextlib.contextmanager
     def _open(self, context: Context) -> Iterator[Stream]:
         """Give a stream that is woken; raise `ReaderLimitExceeded` if there are too many."""
         if len(self._streams) >= self._limits.streams:
             raise ReaderLimitExceeded(f"{self._limits.streams} streams are open")
-        stream = Stream(self._journal, self._limits, context, self._clock)
+        stream = Stream(self._journal, self._limits, context, self._clock, self._told)
         self._streams[stream] = None
         self._some.set()
         try:
@@ -185,7 +195,9 @@ class OwnersServer:
     async def _refuse(self, code: grpc.StatusCode, error: Exception, context: Context) -> None:
         if self._observer is not None:
             self._observer.reader_refused(code.name)
-        await context.abort(code, str(error))
+        # A reader that has left meanwhile can't be told.
+        with contextlib.suppress(grpc.aio.InternalError):
+            await context.abort(code, str(error))
 
 
 def _who(reader: Reader | None) -> str:

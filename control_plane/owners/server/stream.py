@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -14,7 +14,10 @@ from control_plane.owners.frames import STATUS, BadFrame, ClientMessage
 from control_plane.owners.journal import Journal
 from control_plane.owners.server.limits import Limits, MessageBudget
 from control_plane.owners.server.readers import Reader
+from control_plane.owners.stored_frames import StoredFrames
 
+LAST_FRAME_S = 1.0
+"""How long a stream that ends waits for a frame that is being written."""
 Context = grpc.aio.ServicerContext[Any, bytes]
 
 
@@ -22,8 +25,14 @@ class Stream:
     """One call of one reader. It holds a position in the journal, and no queue of its own."""
 
     def __init__(
-        self, journal: Journal, limits: Limits, context: Context, clock: Callable[[], float]
+        self,
+        journal: Journal,
+        limits: Limits,
+        context: Context,
+        clock: Callable[[], float],
+        told: Callable[[ClientMessage], None] = lambda _: None,
     ) -> None:
+        self._told = told
         self._journal = journal
         self._limits = limits
         self._context = context
@@ -88,6 +97,7 @@ class Stream:
             BadFrame: The reader broke the protocol.
             WrongKey: Its fingerprints are of another key.
             ReaderLimitExceeded: It sends too much.
+            DamagedFile: A base that lies in a file can't be read.
         """
         reading = asyncio.create_task(self._read())
         sending = asyncio.create_task(self._send())
@@ -97,9 +107,23 @@ class Stream:
             for part in done:
                 part.result()
         finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
+            await self._stop(reading, sending)
+
+    async def _stop(self, reading: asyncio.Task[None], sending: asyncio.Task[None]) -> None:
+        """End both tasks, but let a write end that has begun: gRPC can't send a status meanwhile.
+
+        Raises:
+            asyncio.CancelledError: The reader takes nothing, so it can't be told a status either.
+        """
+        self.end()
+        self.wake()
+        reading.cancel()
+        await asyncio.wait({sending}, timeout=LAST_FRAME_S)
+        is_stuck = not sending.done()
+        sending.cancel()
+        await asyncio.gather(reading, sending, return_exceptions=True)
+        if is_stuck:
+            raise asyncio.CancelledError
 
     async def _next(self) -> ClientMessage | None:
         """Return the reader's next message; None when it closes its side."""
@@ -116,19 +140,33 @@ class Stream:
             if message.kind != STATUS:
                 raise BadFrame("after the first message, only STATUS follows")
             reader.last, reader.at = message, self._clock()
+            self._told(message)
 
     async def _send(self) -> None:
         session, write, clock = self._session, self._context.write, self._clock
         assert session is not None
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._ended.done():
             now = clock()
             frames = session.next(now)
             if not frames:
                 self._waiting = loop.create_future()
                 await self._waiting
                 continue
-            for frame in frames:
+            for frame in await _in_memory(frames):
                 self._writing_since = now
-                await write(frame)
+                try:
+                    await write(frame)
+                except grpc.aio.InternalError:
+                    # The reader has left meanwhile.
+                    return
+                if self._ended.done():
+                    return
             self._writing_since = None
+
+
+async def _in_memory(frames: Sequence[bytes]) -> Sequence[bytes]:
+    """Return frames that may lie in a file, whose disk may keep the caller waiting."""
+    if isinstance(frames, StoredFrames):
+        return await asyncio.to_thread(list, frames)
+    return frames

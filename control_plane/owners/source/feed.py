@@ -23,7 +23,7 @@ from control_plane.owners.base import Base
 from control_plane.owners.collisions import ClaimedNames
 from control_plane.owners.fingerprints import fingerprint
 from control_plane.owners.follow import Pace
-from control_plane.owners.journal import Journal
+from control_plane.owners.journal import Journal, Past
 from control_plane.owners.sorted_base import SortedFrames
 from control_plane.owners.source.builder import BaseBuilder, in_thread
 from control_plane.topology import Topology
@@ -31,11 +31,13 @@ from control_plane.topology.lookup.all_owners import OwnerChanges, Untold
 from control_plane.topology.values.errors import Gone, TopologyError
 
 log = logging.getLogger(__name__)
-POLL_S = 0.2
+READ_FEED_S = 0.2
 """How often the change feed is read without being woken. Edges answer for names that nobody owns
 only while they know that at most a second ago nothing was newer."""
 MAX_PAUSE_S = 5.0
 """The longest pause after the database has failed."""
+PAST_CHANGES = 50_000
+"""How many changes before the first base are told to readers that come with a table."""
 MAX_LOG_BYTES = 8 << 20
 """Of changes since the base; the names that have changed take some 100 bytes each besides."""
 
@@ -63,7 +65,7 @@ class OwnersFeed:
         topology: Topology,
         builder: BaseBuilder,
         *,
-        poll_s: float = POLL_S,
+        poll_s: float = READ_FEED_S,
         max_log_bytes: int = MAX_LOG_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -150,9 +152,24 @@ class OwnersFeed:
     async def _begin(self) -> None:
         await self._stop_building()
         base, frames = await self._builder.build()
+        past = await in_thread(partial(self._past, base, frames))
         self._names = ClaimedNames(frames)
-        self.journal.begin(base)
+        self.journal.begin(base, past)
         self._on_change()
+
+    def _past(self, base: Base, frames: SortedFrames) -> Past | None:
+        """Return what changed before a base; runs in a thread.
+
+        So readers that come from another replica, or from before a restart, need not read all
+        owners anew.
+        """
+        owners = self._topology.owners
+        table = owners.table()
+        if table.table != base.table:
+            return None
+        floor, keys = owners.changed_before(base.revision, PAST_CHANGES)
+        whole = {fingerprint(table.key, bucket, value) for bucket, value in keys}
+        return floor, [(one, frames.owner_of(one)) for one in whole]
 
     async def _read(self, names: ClaimedNames | None) -> bool:
         assert names is not None

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from control_plane.topology.storage import Store, dialect_of, schema
-from control_plane.topology.values import DatabaseFailed, Gone
+from control_plane.topology.values import DatabaseFailed, Gone, KeyPair
 
 ROWS_AT_ONCE = 10_000
 MAX_CHANGES = 5000
@@ -110,6 +110,28 @@ class AllOwners:
             query = select(_C.bucket, _C.value, _C.cell_id)
             rows = connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
             yield Owners(_table(connection), revision, rows.partitions())
+
+    def changed_before(self, upto: int, most: int) -> tuple[int, Sequence[KeyPair]]:
+        """Return the keys whose owners changed last before a revision, and when that began.
+
+        Args:
+            upto: The last revision that counts.
+            most: How many changes to look at.
+
+        Returns:
+            A revision, and the keys of all changes after it, up to and with ``upto``; in no order,
+            and perhaps with some whose owner has not changed.
+        """
+        query = select(_F.revision, _F.key).where(_F.revision <= upto, _F.kind == "claim")
+        query = query.order_by(_F.revision.desc(), _F.ordinal.desc()).limit(most + 1)
+        with self._store.read() as connection:
+            floor = connection.execute(select(_R.oldest_change)).scalar_one()
+            rows = connection.execute(query).all()
+        if len(rows) > most:
+            # The oldest revision may have more changes than were read.
+            floor = max(floor, rows[-1].revision)
+        keys = {row.key for row in rows if row.revision > floor}
+        return min(floor, upto), [(one[0], one[2]) for one in (key.partition(":") for key in keys)]
 
     def since(self, after: int) -> OwnerChanges:
         """Return the changes of owners after a revision; whole revisions only.
