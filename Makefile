@@ -38,16 +38,18 @@ bench: $(VENV)/.dev ## run all benchmarks
 # Run load, changes and faults at once for SOAK_MINUTES, and look for wrong cells and leaks. Then, for
 # as long again, make changes and compare Envoy's dump with what was published after each. Then, for as
 # long again, compare the edge cache's answers with the evaluator's under random rules. In between, visit
-# every interleaving of a larger model of the edge map. Then, for as long again, run the edge module's
-# table and stream reader under sanitizers. Then, for as long again, compare automata with RE2, and run
-# malformed ones under sanitizers. Then run tests of the whole system with the edge map in every Envoy.
+# every interleaving of a larger model of the edge map. Then, for as long again, compare programs with the
+# evaluator; compare automata with RE2 and run malformed ones, under sanitizers; run the edge module's
+# table and stream reader under sanitizers. Then run tests of the system with the edge map in every Envoy.
 soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then changes and random rules
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.owners.map_model
 	$(BIN)/python -m tests.envoy.cache_oracle --minutes $(or $(SOAK_MINUTES),2)
-	$(BIN)/python -m tests.edge_module.soak --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.compiler.programs.soak --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.compiler.programs.fuzz --minutes 1
 	$(BIN)/python -m tests.compiler.automata.soak --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.edge_module.soak --minutes $(or $(SOAK_MINUTES),2)
 	CELLWAY_TEST_EDGE_MAP=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(WITH_MAP)
 
 interop: $(VENV)/.dev ## run GitLab's Go client and grpc-go's xDS client against the server; needs Go

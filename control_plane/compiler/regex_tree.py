@@ -42,7 +42,10 @@ class RegexTree:
     nodes: Any
     """A sequence of pairs: what a node is, and its parts."""
     groups: dict[str, int]
-    """The number of each named group in `nodes`, where groups that do not capture count, too."""
+    """The number of each named group in `nodes`, where groups that do not capture count, too.
+
+    Of several with one name, the first counts, as in RE2.
+    """
 
 
 @lru_cache(maxsize=4096)
@@ -61,7 +64,7 @@ def regex_tree(pattern: str) -> RegexTree | None:
         if token["open"]:
             opened += 1
             if token["name"]:
-                groups[token["name"]] = opened
+                groups.setdefault(token["name"], opened)
         # Groups that do not capture are numbered, too: so they keep their shape in the tree.
         tokens.append("(" if token["open"] else token[0])
         at = token.end()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from enum import IntEnum
+from functools import cache
 from typing import Any, Self
 
 from control_plane.edge_module.build import build
@@ -71,6 +72,7 @@ class Odd(IntEnum):
     MEMORY = 9
 
 
+@cache
 def load(sanitizer: Sanitizer | None = None) -> ctypes.CDLL:
     """Return the library, built if it has to be; every function of `envoy/module/*.h` is in it.
 

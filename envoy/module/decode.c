@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "crc32.h"
+
 enum { RANDOM = 16, MIN_PAYLOAD = 27, MAX_PAYLOAD = 300, MAX_PREFIX = 64, MAX_ROUTING = 159, MAX_LINES = 10, CRC = 7 };
 
 static int hex(char c) {
@@ -182,21 +184,6 @@ static int routing_lines(cw_run *run, cw_text raw, cw_text values[6]) {
     }
 }
 
-static uint32_t crc32_of(cw_text text) {
-    /* Four bits at a time: a token has some 60 bytes, and the table stays in the cache. */
-    static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
-    uint32_t crc = 0xffffffffu;
-    for (size_t i = 0; i < text.len; i++) {
-        crc ^= (unsigned char)text.ptr[i];
-        crc = crc >> 4 ^ table[crc & 15];
-        crc = crc >> 4 ^ table[crc & 15];
-    }
-    return ~crc;
-}
-
 static int is_lower36(cw_text text) {
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
@@ -234,7 +221,7 @@ static int verified_payload(cw_text token, cw_text *payload) {
         return 0;
     }
     *payload = (cw_text){token.ptr + head - wanted, wanted};
-    return crc32_of((cw_text){token.ptr, token.len - CRC}) == value36(crc);
+    return cw_crc32(0, token.ptr, token.len - CRC) == value36(crc);
 }
 
 enum cw_decoded cw_decode_routable(cw_run *run, cw_text text, cw_text values[6]) {

@@ -8,8 +8,8 @@
 #include "envoy_stats.h"
 
 #define PATH "/cellway.edge.v1.Owners/Follow"
-#define LOOK_MS 500    /* between two looks while a stream is open */
-#define SILENT_MS 2000 /* eight beats */
+#define LOOK_MS 500    /* between two looks */
+#define SILENT_LOOKS 4 /* eight beats. Looks, not time: while this thread is busy, it hears nothing */
 #define FLUSH_MS 200
 #define STATUS_MS 1000
 #define FIRST_WAIT_MS 50
@@ -22,6 +22,7 @@ struct cw_follower {
     cw_member member;
     void *envoy;
     cw_stat_ids stats;
+    uint64_t id; /* never 0, and never given twice: an address may be */
     state state;
     uint64_t stream; /* Envoy's number of it, while OPEN or BROKEN */
 };
@@ -29,9 +30,9 @@ struct cw_follower {
 /* What goes on from one configuration to the next; the main thread's. */
 static struct {
     cw_stream stream;
-    const cw_follower *of; /* whose connection `stream` reads */
-    unsigned failures;
-    uint64_t next_try, opened_at, heard_at, flushed_at, told_at, random;
+    uint64_t of; /* whose connection `stream` reads; 0: nobody's */
+    unsigned failures, quiet_looks;
+    uint64_t next_try, opened_at, flushed_at, told_at, random, ids;
 } now_following;
 
 cw_follower *cw_follower_new(void *envoy, cw_envoy_text text)
@@ -41,6 +42,7 @@ cw_follower *cw_follower_new(void *envoy, cw_envoy_text text)
         return NULL;
     follower->envoy = envoy;
     follower->member.scheduler = CW_ENVOY(http_filter_config_scheduler_new)(envoy);
+    follower->id = ++now_following.ids;
     cw_stats_define(envoy, &follower->stats);
     if (!cw_settings_read(text.ptr, text.length, &follower->member.settings) ||
         !cw_registry_add(&follower->member)) {
@@ -77,10 +79,10 @@ static void failed(cw_follower *follower, unsigned why)
     cw_stats_reset(follower->envoy, &follower->stats, why);
     if (follower->state != BROKEN)
         follower->state = IDLE;
-    if (now_following.of != follower)
+    if (now_following.of != follower->id)
         return;
     cw_stream_end(&now_following.stream);
-    now_following.of = NULL;
+    now_following.of = 0;
     if (now_following.opened_at != 0 && now - now_following.opened_at >= HEALTHY_MS)
         now_following.failures = 0;
     now_following.opened_at = 0;
@@ -109,8 +111,8 @@ static void connect_stream(cw_follower *follower)
         {"te", 2, "trailers", 8},
     };
     cw_stream_begin(&now_following.stream, cw_process_map(), settings->key);
-    now_following.of = follower;
-    now_following.heard_at = cw_now_ms();
+    now_following.of = follower->id;
+    now_following.quiet_looks = 0;
     size_t len = cw_stream_follow(&now_following.stream, settings->node, message);
     follower->state = STARTING;
     int result = CW_ENVOY(http_filter_config_start_http_stream)(
@@ -129,15 +131,17 @@ static void stop(cw_follower *follower)
         follower->state = IDLE; /* first: Envoy may tell us of the end inside of this call */
         CW_ENVOY(http_filter_config_reset_http_stream)(follower->envoy, follower->stream);
     }
-    if (now_following.of == follower) {
+    if (now_following.of == follower->id) {
         cw_stream_end(&now_following.stream);
-        now_following.of = NULL;
+        now_following.of = 0;
         now_following.opened_at = 0;
     }
 }
 
 static void flush(cw_follower *follower, uint64_t now)
 {
+    if (now - now_following.flushed_at < FLUSH_MS && !now_following.stream.completed)
+        return;
     now_following.flushed_at = now;
     bool connected = now_following.opened_at != 0;
     cw_stats_flush(follower->envoy, &follower->stats, &now_following.stream, connected);
@@ -157,28 +161,27 @@ void cw_follower_look(cw_follower *follower)
         stop(follower);
     if (!has_key)
         cw_map_clear(cw_process_map());
-    if (now_following.of != NULL && now_following.of != follower) { /* its configuration is gone */
+    if (now_following.of != 0 && now_following.of != follower->id) { /* its configuration is gone */
         cw_stream_end(&now_following.stream);
-        now_following.of = NULL;
+        now_following.of = 0;
         now_following.next_try = now;
     }
-    if (follower->state == OPEN && now - now_following.heard_at > SILENT_MS) {
+    if (follower->state == OPEN && ++now_following.quiet_looks > SILENT_LOOKS) {
         stop(follower);
-        now_following.of = follower;
+        now_following.of = follower->id;
         failed(follower, CW_RESET_SILENT);
     }
     flush(follower, now);
-    if (!has_key)
-        return;
-    if (follower->state == IDLE && now >= now_following.next_try)
+    if (has_key && follower->state == IDLE && now >= now_following.next_try)
         connect_stream(follower);
-    cw_registry_wake_at(follower->state == IDLE ? now_following.next_try : now + LOOK_MS);
+    bool waits = has_key && follower->state == IDLE;
+    cw_registry_wake_at(waits ? now_following.next_try : now + LOOK_MS);
 }
 
 static bool is_open(const cw_follower *follower, uint64_t stream)
 {
     bool known = follower->state == STARTING || (follower->state == OPEN && follower->stream == stream);
-    return known && now_following.of == follower;
+    return known && now_following.of == follower->id;
 }
 
 void cw_follower_headers(
@@ -215,7 +218,7 @@ void cw_follower_data(
     if (!is_open(follower, stream))
         return;
     follower->stream = stream;
-    now_following.heard_at = now;
+    now_following.quiet_looks = 0;
     if (now_following.opened_at == 0)
         now_following.opened_at = now;
     for (size_t at = 0; at < len; at++) {
@@ -226,8 +229,7 @@ void cw_follower_data(
         }
     }
     bool has_table = cw_map_table(reader->map) != NULL;
-    if (now - now_following.flushed_at >= FLUSH_MS || reader->completed)
-        flush(follower, now);
+    flush(follower, now);
     if (has_table && (reader->completed || now - now_following.told_at >= STATUS_MS))
         send_status(follower, now);
 }

@@ -23,6 +23,17 @@ static void tell(const cw_member *member)
     CW_ENVOY(http_filter_config_scheduler_commit)(member->scheduler, LOOK);
 }
 
+/* The moment in so many milliseconds, of the clock that conditions wait by. */
+static struct timespec after(uint64_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t nanoseconds = (uint64_t)until.tv_nsec + ms % 1000 * 1000000;
+    until.tv_sec += (time_t)(ms / 1000 + nanoseconds / 1000000000);
+    until.tv_nsec = (long)(nanoseconds % 1000000000);
+    return until;
+}
+
 static void *keep_time(void *nothing)
 {
     (void)nothing;
@@ -32,12 +43,13 @@ static void *keep_time(void *nothing)
             pthread_cond_wait(&changed, &lock);
             continue;
         }
-        if (cw_now_ms() >= due) {
+        uint64_t now = cw_now_ms();
+        if (now >= due) {
             due = NEVER;
             tell(leader);
             continue;
         }
-        struct timespec until = {(time_t)(due / 1000), (long)(due % 1000) * 1000000};
+        struct timespec until = after(due - now);
         pthread_cond_timedwait(&changed, &lock, &until);
     }
     return NULL;

@@ -6,9 +6,9 @@
  *
  * Envoy may destroy a configuration on any thread, so the list is under a lock. That is also why
  * the newest one leads: Envoy ends the streams of a configuration that it destroys, and may do so on
- * a thread that is not the streams' own; so an old configuration should have none. All else happens on
- * the main thread, where a configuration is told by an event that it has to look what to do. A
- * thread of the module's own sends such events at the times that it is asked for.
+ * a thread that is not the streams' own; so an old configuration should have none. All else
+ * happens on the main thread, where a configuration is told by an event that it has to look what to
+ * do. A thread of the module's own sends such events at the times that it is asked for.
  */
 #ifndef CW_ENVOY_REGISTRY_H
 #define CW_ENVOY_REGISTRY_H
@@ -16,25 +16,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "siphash.h"
-
-#define CW_NAME_MAX 256
-
-/* What the text of a configuration says: lines "key=<32 hex digits>", "cluster=…", "node=…". */
-typedef struct {
-    bool has_key;
-    cw_key key;
-    char cluster[CW_NAME_MAX + 1], node[CW_NAME_MAX + 1];
-} cw_settings;
+#include "settings.h"
 
 typedef struct cw_member {
     cw_settings settings;
     void *scheduler; /* Envoy's */
     struct cw_member *older;
 } cw_member;
-
-/* Read a text. Lines that are not known are passed over. False: a known one is malformed. */
-bool cw_settings_read(const char *text, size_t len, cw_settings *settings);
 
 /* Take a configuration in, and tell those whom it concerns. False: there is no thread. */
 bool cw_registry_add(cw_member *member);

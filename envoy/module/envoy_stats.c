@@ -110,8 +110,11 @@ void cw_stats_flush(void *envoy, const cw_stat_ids *ids, const cw_stream *stream
         add(envoy, ids->doubts, one->label, news(one->counter));
     for (unsigned rule = 0; rule < CW_RULES_COUNTED; rule++) {
         char label[8];
+        uint64_t more = news(CW_COUNTED_RULE + rule);
+        if (more == 0)
+            continue;
         snprintf(label, sizeof(label), "%u", rule);
-        add(envoy, ids->rules, label, news(CW_COUNTED_RULE + rule));
+        add(envoy, ids->rules, label, more);
     }
     flush_gauges(envoy, ids, stream, connected);
 }

@@ -57,7 +57,7 @@ void cw_map_current(cw_map *map, uint64_t at_ms, bool cut_off);
 /* How long ago the table was known to be current; UINT32_MAX: never, or longer ago than that. */
 uint32_t cw_map_lag_ms(const cw_map *map, uint64_t now_ms);
 
-/* Milliseconds of a clock that never goes back; never 0. */
+/* Milliseconds of a clock that never goes back and counts while the machine sleeps; never 0. */
 uint64_t cw_now_ms(void);
 
 #endif

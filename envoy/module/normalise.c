@@ -73,9 +73,10 @@ static enum cw_normal write_email(cw_text value, char *out, size_t *out_len) {
     if (local.len == 0 || domain.len == 0) {
         return CW_NOBODYS;
     }
+    int quoted = local.ptr[0] == '"' && local.ptr[local.len - 1] == '"';
     for (size_t i = 0; i < local.len; i++) {
         if (strchr(" \"()@\\", local.ptr[i]) != NULL) {
-            return CW_NOT_PLAIN;
+            return quoted ? CW_NOT_PLAIN : CW_NOBODYS;
         }
     }
     size_t len = write_lower(local, out);

@@ -59,10 +59,12 @@ static int capture(decision *d, const cw_groups *groups, cw_text text, uint8_t r
         return 0;
     }
     for (uint8_t i = 0; i < groups->groups; i++) {
-        if (groups->slot[i] == CW_NO_SLOT || spans[2 * i] < 0) {
+        int32_t begin = spans[2 * i], end = spans[2 * i + 1];
+        /* No regex gives an end before its begin, but a damaged automaton does. */
+        if (groups->slot[i] == CW_NO_SLOT || begin < 0 || end < begin) {
             continue;
         }
-        cw_text part = {text.ptr + spans[2 * i], (size_t)(spans[2 * i + 1] - spans[2 * i])};
+        cw_text part = {text.ptr + begin, (size_t)(end - begin)};
         enum cw_decoded decoded = CW_DECODED;
         if (reading != CW_READ_RAW) {
             decoded = cw_decode_url(&d->run, part, reading == CW_READ_QUERY, &part);
@@ -213,7 +215,7 @@ static verdict to_cell(decision *d, const cw_rule *rule, const cw_cell *cell) {
     if (!cell->serving && !rule->on_down) {
         return PASSED;
     }
-    if (rule->too_many) {
+    if (rule->too_many || (!cell->serving && rule->down_spreads)) {
         return stop(d, CW_WHY_ANSWERS);
     }
     d->why = CW_WHY_KEY;
@@ -354,6 +356,9 @@ size_t cw_decide(const cw_program *program, const cw_request *request, const cw_
     d.like_before = PASSED;
     cw_run_begin(&d.run, program, request);
     for (uint16_t i = 0; i < program->rules; i++) {
+        if (program->need[i].text != CW_NONE && cw_lacks(&d.run, program->need[i])) {
+            continue;
+        }
         verdict said = ask(&d, &program->rule[i]);
         if (said == PASSED) {
             continue;

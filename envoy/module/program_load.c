@@ -298,10 +298,23 @@ static void read_action(reader *r, cw_rule *rule) {
     }
 }
 
+/* The first pattern that a rule needs in one text. */
+static cw_need need_of(const cw_program *p, const cw_rule *rule) {
+    for (uint8_t i = 0; i < rule->matches; i++) {
+        const cw_probe *probe = &p->probe[rule->match[i].probe];
+        if (!rule->match[i].invert && probe->kind == CW_PROBE_TEXT && probe->texts == 1 &&
+            probe->pattern != CW_NONE) {
+            return (cw_need){probe->text[0], probe->pattern};
+        }
+    }
+    return (cw_need){CW_NONE, 0};
+}
+
 static void read_rules(reader *r) {
     cw_program *p = r->program;
     p->rules = below(r, u16(r), CW_NONE, "it has too many rules");
     ROOM(r, p->rule, p->rules);
+    ROOM(r, p->need, p->rules);
     for (uint16_t i = 0; r->failure == NULL && i < p->rules; i++) {
         cw_rule *rule = &p->rule[i];
         rule->same = u8(r);
@@ -312,19 +325,33 @@ static void read_rules(reader *r) {
         if (r->failure == NULL && rule->same && (i == 0 || rule->slots != rule[-1].slots)) {
             fail(r, "a rule is like one that is not there");
         }
+        if (r->failure == NULL) {
+            /* A rule with the matches of the one before is passed whenever that one is. */
+            p->need[i] = rule->same ? p->need[i - 1] : need_of(p, rule);
+        }
     }
+}
+
+/* A count of things that take a byte at least. */
+static uint32_t some(reader *r) {
+    uint32_t count = u32(r);
+    if (count > r->left) {
+        fail(r, "it counts more than it holds");
+        return 0;
+    }
+    return count;
 }
 
 static void read_cells(reader *r) {
     cw_program *p = r->program;
     cw_cell_table *table = &p->cells;
-    table->cells = u32(r);
+    table->cells = some(r);
     ROOM(r, table->cell, table->cells);
     for (uint32_t i = 0; r->failure == NULL && i < table->cells; i++) {
         table->cell[i].id = number(r, 8);
         table->cell[i].serving = u8(r);
     }
-    table->prefixes = u32(r);
+    table->prefixes = some(r);
     ROOM(r, table->prefix, table->prefixes);
     for (uint32_t i = 0; r->failure == NULL && i < table->prefixes; i++) {
         table->prefix[i].cell = u32(r);
@@ -340,6 +367,7 @@ static void read_cells(reader *r) {
         p->rule[i].on_down = answers >> 2 & 1;
         p->rule[i].on_invalid = answers >> 3 & 1;
         p->rule[i].on_fixed = answers >> 4 & 1;
+        p->rule[i].down_spreads = answers >> 5 & 1;
     }
     if (r->failure == NULL && r->left != 0) {
         fail(r, "something follows its end");
@@ -347,6 +375,9 @@ static void read_cells(reader *r) {
 }
 
 static void index_cells(reader *r) {
+    if (r->failure != NULL) {
+        return;
+    }
     cw_cell_table *table = &r->program->cells;
     uint32_t ids = cw_table_places(table->cells), prefixes = cw_table_places(table->prefixes);
     table->id_mask = ids - 1;

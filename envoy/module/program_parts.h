@@ -115,7 +115,8 @@ typedef struct {
     uint8_t action;
     /* Whether these outcomes are answers; else the next rule is asked. */
     uint8_t on_unknown, on_down, on_invalid, on_fixed;
-    uint8_t too_many; /* answers, so there are none */
+    uint8_t too_many;     /* cells to answer with, so it answers with none */
+    uint8_t down_spreads; /* a cell that is down is no answer, but the rule has one */
     cw_match *match;
     cw_capture *capture;
     cw_transform *transform;
@@ -123,6 +124,13 @@ typedef struct {
     cw_claim *claim;
     cw_template key;
 } cw_rule;
+
+/* A pattern that must occur in one text for a rule to match. Most rules are passed by this alone, so
+ * that these are kept together. */
+typedef struct {
+    uint16_t text; /* CW_NONE: there is no such pattern */
+    uint16_t pattern;
+} cw_need;
 
 struct cw_program {
     uint8_t *bytes;
@@ -135,6 +143,7 @@ struct cw_program {
     cw_probe **cookie;
     cw_bucket *bucket;
     cw_rule *rule;
+    cw_need *need; /* of each rule */
     cw_cell_table cells;
 };
 

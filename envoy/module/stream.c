@@ -11,7 +11,7 @@
 #define MESSAGE 48
 #define NODE_MAX 256
 #define COPIED_PER_FRAME 4096 /* buckets, at each frame while a table grows */
-#define NAMES_MAX UINT64_C(1000000000)
+#define NAMES_MAX UINT64_C(200000000) /* 2.5 GB */
 
 void cw_stream_begin(cw_stream *stream, cw_map *map, cw_key key)
 {

@@ -138,6 +138,15 @@ static uint8_t see(cw_run *run, uint16_t index) {
 
 static int has_bit(const uint64_t *bits, uint16_t index) { return bits[index / 64] >> (index % 64) & 1; }
 
+int cw_lacks(cw_run *run, cw_need need) {
+    uint8_t state = run->state[need.text];
+    if (state == CW_UNSEEN) {
+        state = see(run, need.text);
+    }
+    const uint64_t *bits = run->bits + run->program->text[need.text].first_word;
+    return state == CW_ABSENT || (state == CW_PLAIN && !has_bit(bits, need.pattern));
+}
+
 static cw_truth text_holds(cw_run *run, const cw_probe *probe, cw_text *value) {
     for (uint16_t i = 0; i < probe->texts; i++) {
         uint16_t index = probe->text[i];

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.edge_module.build import build
 from control_plane.topology import Subject
 from control_plane.topology.values.claim import ClaimSpec
 from tests.support.raw_http import RawConnection, request_bytes
@@ -157,8 +158,10 @@ def spec(name: Name, cell: str) -> ClaimSpec:
 
 
 @pytest.mark.timeout(4000 if LONG else 180)
-def test_no_request_reaches_the_old_cell_once_a_move_is_known(tmp_path: Path) -> None:
-    with System(tmp_path, classifier_workers=1) as system:
+@pytest.mark.parametrize("tier", ["edge-cache", "edge-map"])
+def test_no_request_reaches_the_old_cell_once_a_move_is_known(tmp_path: Path, tier: str) -> None:
+    module = build() if tier == "edge-map" else None
+    with System(tmp_path, module=module, classifier_workers=1) as system:
         system.add_cells()
         system.use_ruleset("generic")
         names = [Name(number, CELLS[number % 3]) for number in range(1, TENANTS + 1)]
@@ -170,4 +173,6 @@ def test_no_request_reaches_the_old_cell_once_a_move_is_known(tmp_path: Path) ->
     assert run.answers.total() >= REQUESTS
     assert run.moves >= MOVES
     print(f"{run.answers.total()} requests, {run.moves} moves, {dict(run.tiers)}")
-    assert run.tiers["edge-cache"] > run.answers.total() / 10, "the edge cache answered, too"
+    if system.module is not None:
+        tier = "edge-map"
+    assert run.tiers[tier] > run.answers.total() / 10, f"{tier} answered, too"

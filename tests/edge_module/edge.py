@@ -98,7 +98,7 @@ class Edge(EnvoyProcess):
     def _bootstrap(self, owners_port: int) -> dict[str, Any]:
         address = {"socket_address": {"address": "127.0.0.1", "port_value": owners_port}}
         http = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-        options = {"explicit_http_config": {"http2_protocol_options": {}}}
+        options: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {}}}
         cluster = {
             "name": STREAM_CLUSTER,
             "type": "STATIC",
@@ -173,9 +173,10 @@ class Edge(EnvoyProcess):
         """Wait until a request is answered so."""
         wait_until(lambda: self.answer(path) == expected)
 
-    def rejected_listeners(self) -> int:
-        """Return how often Envoy has refused the file of listeners."""
-        return self.stats("lds.update_rejected$")["listener_manager.lds.update_rejected"]
+    def has_rejected(self, times: int) -> bool:
+        """Tell whether Envoy has refused the file of listeners so often."""
+        stat = "listener_manager.lds.update_rejected"
+        return self.stats(f"{stat}$")[stat] == times
 
     def stat(self, name: str) -> int:
         """Return one of the module's stats; 0 if it was never set."""

@@ -82,5 +82,4 @@ class Reference:
 
 
 def apply(owners: dict[int, int], sent: Sent) -> None:
-    for name, cell in sent.owners:
-        owners[name] = cell
+    owners.update(sent.owners)

@@ -4,9 +4,11 @@
  *
  * NAMES names always have an owner. Revision r gives name r % NAMES the cell 1 + r / NAMES, so a
  * cell tells which revision it is of. A reader notes the table's complete revision, looks a name up,
- * and notes what the writer has begun since: the answer must lie between the two. Meanwhile other
- * names come and go, so that the slots grow and fill with dead words; now and then a whole new table
- * is built and takes over; and threads end and begin.
+ * and notes what the writer has begun since: the answer must lie between the two. Before the writer
+ * gives a name to a cell, it raises the epoch of the name's shard, as xDS may do before the stream
+ * brings the change: from then on, the older owner must not be told. Meanwhile other names come and
+ * go, so that the slots grow and fill with dead words; now and then a whole new table is built and
+ * takes over; and threads end and begin.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -21,7 +23,8 @@
 
 static cw_map map;
 static const cw_key key = {1, 2};
-static _Atomic uint64_t begun, looked_up, tables;
+static _Atomic uint64_t begun, looked_up, owned, tables;
+static _Atomic uint64_t void_below[NAMES]; /* by name: a revision that its epoch has reached */
 static atomic_bool over;
 
 static cw_text named(char *out, const char *kind, uint64_t number)
@@ -67,13 +70,16 @@ static void look_up(uint64_t *state)
     uint64_t name = random_of(state) % NAMES;
     cw_reader *reader = cw_reader_mine();
     cw_table *table = cw_pin(reader, 0, &map.live);
-    uint64_t complete = atomic_load(&table->revision);
+    uint64_t complete = atomic_load(&table->revision), voided = atomic_load(&void_below[name]);
     cw_unpin(reader, 0);
     int said = cw_map_owner(&map, (cw_text){"t", 1}, named(out, "n", name), &cell);
     uint64_t latest = atomic_load(&begun);
-    if (said != CW_OWNED)
+    if (said == CW_UNKNOWN)
         fail("a name has no owner", name, (uint64_t)said, complete);
-    if (cell < 1 + given(complete, name) || cell > 1 + given(latest, name))
+    if (said == CW_OWNED && cell < 1 + voided / NAMES)
+        fail("an owner that is void", cell, voided, complete);
+    atomic_fetch_add(&owned, said == CW_OWNED);
+    if (said == CW_OWNED && (cell < 1 + given(complete, name) || cell > 1 + given(latest, name)))
         fail("a cell of another revision", cell, complete, latest);
     said = cw_map_owner(&map, (cw_text){"t", 1}, named(out, "nobody", random_of(state)), &cell);
     if (said == CW_OWNED)
@@ -122,12 +128,22 @@ static void rebuild(uint64_t revision)
     atomic_fetch_add(&tables, 1);
 }
 
+/* Nobody may be told the owner that revision `revision` changes any more. */
+static void raise_epoch(uint64_t revision)
+{
+    char out[32];
+    cw_text name = named(out, "n", revision % NAMES);
+    atomic_store(&map.epochs.least[cw_shard("t", 1, name.ptr, name.len)], revision);
+    atomic_store(&void_below[revision % NAMES], revision);
+}
+
 static uint64_t write_on(double seconds)
 {
     uint64_t revision = NAMES, state = 99, end = cw_now_ms() + (uint64_t)(seconds * 1000);
     while (cw_now_ms() < end && revision / NAMES < CELLS - 2) {
         cw_table *table = cw_map_table(&map);
         atomic_store(&begun, ++revision);
+        raise_epoch(revision);
         set(table, "n", revision % NAMES, (uint32_t)(1 + revision / NAMES));
         atomic_store(&table->revision, revision);
         set(table, "c", random_of(&state) % CROWD, revision / 50000 % 3 == 2 ? CW_NOBODY : CELLS + 1);
@@ -158,8 +174,8 @@ int main(int argc, char **argv)
     free(threads);
     bool left = cw_sweep(&map.garbage);
     cw_map_free(&map);
-    printf("%llu changes, %llu tables, %llu look-ups of three names, garbage left: %d\n",
+    printf("%llu changes, %llu tables, %llu look-ups, %llu owners told, garbage left: %d\n",
            (unsigned long long)(2 * revisions), (unsigned long long)tables,
-           (unsigned long long)looked_up, left);
-    return left;
+           (unsigned long long)looked_up, (unsigned long long)owned, left);
+    return left || owned == 0;
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from control_plane.edge_module.library import EdgeMap, Odd, Owner, load
@@ -15,7 +17,7 @@ TABLE = 77
 
 
 @pytest.fixture
-def edge():
+def edge() -> Iterator[EdgeMap]:
     with EdgeMap(load(), KEY) as made:
         assert made.set_epochs("0;")
         yield made

@@ -96,6 +96,7 @@ ROOMS: list[Room] = [
         "control_plane/cli/rule_case_results.py",
         imports=["cli", "names", "routing", "topology/values"],
     ),
+    room("control_plane/cli/rule_tiers.py", imports=["cli", "compiler", "names", "routing"]),
     room(
         "control_plane/cli/local/",
         imports=[

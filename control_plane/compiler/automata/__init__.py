@@ -6,7 +6,8 @@ True
 ('name',)
 """
 
+from control_plane.compiler.automata.budget import Budget
 from control_plane.compiler.automata.captures import Captures, compile_captures
 from control_plane.compiler.automata.match_set import MatchSet, compile_set
 
-__all__ = ["Captures", "MatchSet", "compile_captures", "compile_set"]
+__all__ = ["Budget", "Captures", "MatchSet", "compile_captures", "compile_set"]

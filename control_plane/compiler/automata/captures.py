@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
+from control_plane.compiler.automata.budget import Budget, TooComplex
 from control_plane.compiler.automata.bytesets import class_table, partition
 from control_plane.compiler.automata.comb import MAX_PLACES, NOBODY, comb, numbers
-from control_plane.compiler.automata.instructions import TooComplex, instructions
+from control_plane.compiler.automata.instructions import instructions
 from control_plane.compiler.automata.minimal import minimal
 from control_plane.compiler.automata.tagged import NOTHING, POSITION, Moves, Tagged, tagged
 from control_plane.compiler.regex_tree import regex_tree
@@ -38,10 +39,13 @@ class Captures:
     states: int
 
 
-def compile_captures(pattern: str, groups: Sequence[str]) -> Captures | None:
+def compile_captures(
+    pattern: str, groups: Sequence[str], budget: Budget | None = None
+) -> Captures | None:
     """Return an automaton that captures these groups of a regex as RE2's leftmost match does.
 
-    RE2 must accept the regex. None if it is outside of the subset, or a bound is exceeded.
+    RE2 must accept the regex. None if it is outside of the subset, if it repeats a part that may be
+    empty without bound, or if a limit is exceeded.
 
     Raises:
         KeyError: the regex has no such group.
@@ -50,7 +54,10 @@ def compile_captures(pattern: str, groups: Sequence[str]) -> Captures | None:
     if tree is None or len(groups) > MAX_CAPTURED:
         return None
     try:
-        whole = _minimised(tagged(instructions(tree, groups)))
+        program = instructions(tree, groups)
+        if program.turns_on_the_spot:
+            return None
+        whole = _minimised(tagged(program, budget or Budget()))
         code = _encoded(whole, len(groups))
     except TooComplex:
         return None

@@ -7,18 +7,21 @@ the first way is preferred; `TAG` stores the position; `LOOK` goes on at some po
     ^a(?<k>[bc])*    1 LOOK ^   2 BYTE a   3 ALT 4 or 7
                      4 TAG 0   5 BYTE [bc]   6 TAG 1, then 3   7 MATCH
 
-The order of the ways is what makes the submatches the ones of RE2, so it follows RE2's compiler:
-`x*` of an x that may be empty becomes `(?:x+)?`, `x{2,4}` becomes `xx(?:x(?:x)?)?`.
+The order of the ways decides what is captured. It is RE2's, with one exception: where a part that
+may be empty is repeated without bound, as in ``(?:a??)*``, a thread comes back to where it was
+without taking a byte. What RE2 prefers then depends on how its program lies in memory. That is not
+copied here; `Instructions.turns_on_the_spot` tells of it.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from re import _constants as op
 from typing import Any
 
+from control_plane.compiler.automata.budget import TooComplex
 from control_plane.compiler.automata.bytesets import (
     ALL,
     DIGITS,
@@ -32,10 +35,6 @@ from control_plane.compiler.regex_tree import RegexTree
 
 MAX_INSTRUCTIONS = 5000
 """Of one regex. The largest of GitLab's has fewer than 1,000."""
-
-
-class TooComplex(Exception):
-    """A regex is outside of the subset, or a bound is exceeded."""
 
 
 class Kind(enum.IntEnum):
@@ -76,6 +75,8 @@ class Instructions:
     start: int
     code: list[Instruction]
     tags: int
+    turns_on_the_spot: bool
+    """Whether a part that may be empty is repeated without bound."""
 
     @property
     def looks_at_words(self) -> bool:
@@ -96,7 +97,7 @@ def instructions(tree: RegexTree, groups: Sequence[str] = ()) -> Instructions:
     """
     compiler = _Compiler({tree.groups[name]: 2 * index for index, name in enumerate(groups)})
     start = compiler.sequence(tree.nodes, compiler.add(Kind.MATCH), _Flags())
-    return Instructions(start, compiler.code, 2 * len(groups))
+    return Instructions(start, compiler.code, 2 * len(groups), compiler.turns_on_the_spot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class _Compiler:
     tags: Mapping[int, int]
     """The first tag of each group that is wanted."""
     code: list[Instruction] = field(default_factory=list)
+    turns_on_the_spot: bool = False
 
     def add(self, kind: Kind, argument: int = 0, out: int = 0, other: int = 0) -> int:
         if len(self.code) >= MAX_INSTRUCTIONS:
@@ -180,38 +182,23 @@ class _Compiler:
             return self.sequence(body, out, flags)
 
         if most is op.MAXREPEAT:
-            if least == 0 and not _may_be_empty(body):
-                return self._star(once, then, greedy=greedy)
-            start = self._plus(once, then, greedy=greedy)
-            if least == 0:
-                return self._choice(start, then, greedy=greedy)
-            copies = least - 1
+            self.turns_on_the_spot |= _may_be_empty(body)
+            loop = self.add(Kind.ALT)
+            again = once(loop)
+            alt = self.code[loop]
+            alt.out, alt.other = (again, then) if greedy else (then, again)
+            start = again if least else loop
+            copies = max(least - 1, 0)
         else:
             start = then
             for _ in range(most - least):
-                start = self._choice(once(start), then, greedy=greedy)
+                way = once(start)
+                ways = (way, then) if greedy else (then, way)
+                start = self.add(Kind.ALT, 0, *ways)
             copies = least
         for _ in range(copies):
             start = once(start)
         return start
-
-    def _choice(self, way: int, skip: int, *, greedy: bool) -> int:
-        return self.add(Kind.ALT, 0, *((way, skip) if greedy else (skip, way)))
-
-    def _star(self, once: Callable[[int], int], then: int, *, greedy: bool) -> int:
-        loop = self.add(Kind.ALT)
-        self._close(loop, once(loop), then, greedy=greedy)
-        return loop
-
-    def _plus(self, once: Callable[[int], int], then: int, *, greedy: bool) -> int:
-        loop = self.add(Kind.ALT)
-        start = once(loop)
-        self._close(loop, start, then, greedy=greedy)
-        return start
-
-    def _close(self, loop: int, again: int, then: int, *, greedy: bool) -> None:
-        alt = self.code[loop]
-        alt.out, alt.other = (again, then) if greedy else (then, again)
 
 
 def _bytes_of(code: Any, value: Any, flags: _Flags) -> int:
@@ -243,7 +230,7 @@ def _member(code: Any, value: Any) -> int:
 
 
 def _may_be_empty(nodes: Any) -> bool:
-    """Return whether RE2 holds that these nodes may take no byte."""
+    """Return whether these nodes may take no byte."""
     return all(_node_may_be_empty(*node) for node in nodes)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from control_plane.compiler.automata.budget import Budget, TooComplex
 from control_plane.compiler.automata.bytesets import class_table
 from control_plane.compiler.automata.comb import MAX_PLACES, NOBODY, comb, numbers
-from control_plane.compiler.automata.instructions import TooComplex
-from control_plane.compiler.automata.product import DEAD, Budget, Product, product
+from control_plane.compiler.automata.product import DEAD, Product, product
 from control_plane.compiler.automata.searches import Search, search
 
 MAX_PATTERNS = 1024
@@ -25,8 +25,6 @@ MAX_GROWTH = 4
 
 GitLab's regexes for headers take two passes then, and a tenth of the space.
 """
-MAX_STATES_BUILT = 40_000
-"""Of all attempts together: one or two seconds."""
 MAX_BYTES = 1 << 20
 
 _HEADER = struct.Struct("<4sIHHHH")
@@ -43,24 +41,20 @@ class MatchSet:
     """How many states each automaton has."""
 
 
-def compile_set(patterns: Sequence[str]) -> MatchSet | None:
+def compile_set(patterns: Sequence[str], budget: Budget | None = None) -> MatchSet | None:
     """Return automata that tell which regexes occur in a text, as RE2 does in Latin-1 mode.
 
     RE2 must accept each of them. None if one is outside of the subset, or a bound is exceeded.
     """
     if len(patterns) > MAX_PATTERNS:
         return None
-    searches: list[tuple[int, Search]] = []
-    for number, pattern in enumerate(patterns):
-        one = search(pattern)
-        if one is None:
-            return None
-        searches.append((number, one))
-    # Only those that may begin anywhere multiply their states: they get parts of their own first.
-    searches.sort(key=lambda numbered: numbered[1].begins_anywhere)
+    budget = budget or Budget()
     words = (len(patterns) + 63) // 64
     try:
-        parts = _parts(searches, words, Budget(MAX_STATES_BUILT)) if searches else []
+        searches = [(number, search(one, budget)) for number, one in enumerate(patterns)]
+        # Those that may begin anywhere multiply their states: halves part them from the others.
+        searches.sort(key=lambda numbered: numbered[1].begins_anywhere)
+        parts = _parts(searches, words, budget) if searches else []
     except TooComplex:
         return None
     body = b"".join(part for part, _ in parts)
@@ -82,7 +76,7 @@ def _parts(
         whole = product(searches, budget, most)
         return [(_part(whole, words), len(whole.rows))]
     except TooComplex:
-        if len(searches) == 1 or budget.states <= 0:
+        if len(searches) == 1 or budget.steps <= 0:
             raise
     half = len(searches) // 2
     return [

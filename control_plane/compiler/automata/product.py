@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from control_plane.compiler.automata.budget import Budget, TooComplex
 from control_plane.compiler.automata.bytesets import partition
-from control_plane.compiler.automata.instructions import TooComplex
 from control_plane.compiler.automata.minimal import minimal
 from control_plane.compiler.automata.searches import Search
 
@@ -34,23 +34,6 @@ class Product:
     """The regexes that have occurred when this state is reached."""
     occurs_at_end: list[frozenset[int]]
     """The regexes that have occurred if the text ends in this state."""
-
-
-@dataclass(slots=True)
-class Budget:
-    """How many states may still be made; building stops when there are none left."""
-
-    states: int
-
-    def take(self) -> None:
-        """Count a state.
-
-        Raises:
-            TooComplex: there is none left.
-        """
-        if self.states <= 0:
-            raise TooComplex
-        self.states -= 1
 
 
 _State = tuple[tuple[int, int], ...]
@@ -98,7 +81,6 @@ class _Builder:
     def _number(self, state: _State) -> int:
         number = self.numbers.get(state)
         if number is None:
-            self.budget.take()
             number = self.numbers[state] = len(self.found)
             if number >= self.most:
                 raise TooComplex
@@ -113,6 +95,7 @@ class _Builder:
                 for mask, target in self.searches[number].rows[at]
             ]
             parts = _refined(parts, ways)
+            self.budget.take(len(parts))
         row: dict[_State, int] = {}
         for mask, target in parts:
             row[target] = row.get(target, 0) | mask

@@ -13,14 +13,13 @@ to the begin has no state left then, and a runner may stop.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 
+from control_plane.compiler.automata.budget import Budget, TooComplex
 from control_plane.compiler.automata.bytesets import ALL, WORD
 from control_plane.compiler.automata.instructions import (
     Instructions,
     Kind,
     Look,
-    TooComplex,
     instructions,
 )
 from control_plane.compiler.automata.minimal import minimal
@@ -48,21 +47,22 @@ class Search:
     """Whether the regex has occurred if the text ends in this state."""
 
 
-@lru_cache(maxsize=1024)
-def search(pattern: str) -> Search | None:
-    """Return the automaton of a regex; None if there is no tree or a bound is exceeded."""
+def search(pattern: str, budget: Budget) -> Search:
+    """Return the automaton of a regex.
+
+    Raises:
+        TooComplex: there is no tree, or a bound is exceeded.
+    """
     tree = regex_tree(pattern)
     if tree is None:
-        return None
-    try:
-        return _minimised(_Builder(instructions(tree)).build())
-    except TooComplex:
-        return None
+        raise TooComplex
+    return _minimised(_Builder(instructions(tree), budget).build())
 
 
 @dataclass(slots=True)
 class _Builder:
     program: Instructions
+    budget: Budget
     states: dict[tuple[int, int], int] = field(default_factory=dict)
     """The number of each state: a set of instructions, and what stands before."""
     found: list[tuple[int, int]] = field(default_factory=list)
@@ -107,7 +107,9 @@ class _Builder:
         resolved = self._resolved(threads, before, after)
         next_before = _AFTER_WORD if after == _WORD_NEXT else _AFTER_OTHER
         targets: dict[int, int] = {}
-        for index in _bits(resolved & ~self.looks & ~self.match):
+        takers = _bits(resolved & ~self.looks & ~self.match)
+        self.budget.take(len(takers) + 1)
+        for index in takers:
             one = self.program.code[index]
             targets[one.argument] = targets.get(one.argument, 0) | self._closure(one.out)
         parts = [(among, self.fresh | resolved & ~threads & self.match)]
@@ -118,6 +120,7 @@ class _Builder:
                 for part in ((have & mask, reached | target), (have & ~mask, reached))
                 if part[0]
             ]
+        self.budget.take(len(parts))
         for mask, reached in parts:
             following = self.match | self.fresh if reached & self.match else reached
             if following:
@@ -145,7 +148,7 @@ class _Builder:
 
     def _reach(self, index: int, *, at_begin: bool) -> int:
         reached = 0
-        seen = set()
+        seen: set[int] = set()
         left = [index]
         while left:
             index = left.pop()
@@ -162,6 +165,7 @@ class _Builder:
                     left.append(one.out)
             else:
                 reached |= 1 << index
+        self.budget.take(len(seen))
         return reached
 
 

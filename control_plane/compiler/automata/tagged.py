@@ -20,13 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from control_plane.compiler.automata.budget import Budget, TooComplex
 from control_plane.compiler.automata.bytesets import ALL, WORD
 from control_plane.compiler.automata.instructions import (
     Instruction,
     Instructions,
     Kind,
     Look,
-    TooComplex,
 )
 
 MAX_TAGGED_STATES = 2000
@@ -73,18 +73,19 @@ class _Way:
     tags: frozenset[int]
 
 
-def tagged(program: Instructions) -> Tagged:
+def tagged(program: Instructions, budget: Budget) -> Tagged:
     """Return the automaton of a regex.
 
     Raises:
         TooComplex: a bound is exceeded.
     """
-    return _Builder(program).build()
+    return _Builder(program, budget).build()
 
 
 @dataclass(slots=True)
 class _Builder:
     program: Instructions
+    budget: Budget
     stored: list[frozenset[int]] = field(default_factory=list)
     """For each instruction: the tags that a thread may have stored when it comes there."""
     numbers: dict[_State, int] = field(default_factory=dict)
@@ -120,6 +121,7 @@ class _Builder:
         for among, word in ((WORD, True), (ALL ^ WORD, False)) if words else ((ALL, False),):
             ways, match = self._followed(state, word)
             for mask, alive in _by_byte(ways, among):
+                self.budget.take(len(alive) + 1)
                 moves = self._moves(state, alive, match)
                 threads = tuple(way.instruction.out for way in alive)
                 target = self._number(_State(threads, after_word=word and bool(threads)))
@@ -134,6 +136,7 @@ class _Builder:
         """
         ways: list[_Way] = []
         seen: set[int] = set()
+        self.budget.take(len(state.threads) + 1)
         for origin, thread in enumerate(state.threads):
             left: list[tuple[int, frozenset[int]]] = [(thread, frozenset())]
             while left:
@@ -141,6 +144,7 @@ class _Builder:
                 if index in seen:
                     continue
                 seen.add(index)
+                self.budget.take(1)
                 one = self.program.code[index]
                 if one.kind is Kind.MATCH:
                     return ways, _Way(one, origin, tags)

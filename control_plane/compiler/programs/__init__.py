@@ -2,5 +2,6 @@
 
 from control_plane.compiler.programs.cell_code import Answer
 from control_plane.compiler.programs.ruleset_program import Program, RulesetProgram
+from control_plane.compiler.programs.tiers import RuleTiers
 
-__all__ = ["Answer", "Program", "RulesetProgram"]
+__all__ = ["Answer", "Program", "RuleTiers", "RulesetProgram"]

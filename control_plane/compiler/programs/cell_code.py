@@ -7,7 +7,9 @@ and policies that refuse, has
     19:8          the refusal of on_cell_down
     19=unknown    the refusal of on_unknown
 
-A policy that hands over to the next rule has no answer: the program goes on by itself.
+A policy that hands over to the next rule has no answer: the program goes on by itself. Nor has an
+on_cell_down that spreads requests over cells, because each cell that is down would be a route to
+all others.
 """
 
 from __future__ import annotations
@@ -15,25 +17,31 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from control_plane.compiler.programs import limits
 from control_plane.compiler.programs.rule_code import is_fixed
 from control_plane.compiler.programs.writing import u32
-from control_plane.routing.model import Cell, Cells, Outcome, Reason
+from control_plane.routing.model import Cell, Cells, Outcome, Reason, Weighted
 from control_plane.routing.outcomes import fixed_outcome, policy_outcome
 from control_plane.routing.rules.ruleset import Classify, ClassifyType, Rule
 
 NATIVE, EDGE_MAP = "native", "edge-map"
-_TOO_MANY, _ON_UNKNOWN, _ON_DOWN, _ON_INVALID, _ON_FIXED = (1 << bit for bit in range(5))
+_TOO_MANY, _ON_UNKNOWN, _ON_DOWN, _ON_INVALID, _ON_FIXED, _DOWN_SPREADS = (
+    1 << bit for bit in range(6)
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a program answers: the rule, what it comes to, and the tier that debug callers see."""
 
     rule: Rule
     outcome: Outcome
     tier: str
+
+
+_new = tuple.__new__
+"""Makes a named tuple at a third of the cost of calling its class: there are many answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ def _policies(index: int, rule: Rule, cells: Cells, answers: dict[str, Answer]) 
         given.append((_ON_UNKNOWN, "unknown", unknown))
     down = policy_outcome(rule.policies.on_cell_down, cells, Reason.CELL_DOWN)
     flags = 0 if down is None else _ON_DOWN
+    if isinstance(down, Weighted):
+        flags |= _DOWN_SPREADS
     tier = tier_of(rule)
     for flag, word, outcome in given:
         if outcome is not None:
@@ -103,13 +113,17 @@ def _cell_answers(
     """Return the answer for each cell that a key of the rule can lead to."""
     tier = tier_of(rule)
     down = policy_outcome(rule.policies.on_cell_down, cells, Reason.CELL_DOWN)
-    refused = None if down is None else Answer(rule, down, tier)
-    made: dict[str, Answer] = {}
-    for cell in reached:
-        serving = cells.serving.get(cell.id)
-        answer = refused if serving is None else Answer(rule, serving, tier)
-        if answer is not None:
-            made[f"{index}:{cell.id}"] = answer
+    refused = None
+    if down is not None and not isinstance(down, Weighted):
+        refused = Answer(rule, down, tier)
+    serving = cells.serving
+    made = {
+        f"{index}:{cell.id}": _new(Answer, (rule, serving[cell.id], tier))
+        for cell in reached
+        if cell.id in serving
+    }
+    if refused is not None:
+        made |= {f"{index}:{cell.id}": refused for cell in reached if cell.id not in serving}
     return made
 
 

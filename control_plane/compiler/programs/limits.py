@@ -20,7 +20,7 @@ MAX_SLOTS = 64
 """Values of one rule."""
 MAX_GROUPS = 32
 """Groups of one regex that a rule uses."""
-MAX_TRANSFORMS = 255
+MAX_TEMPLATE_PARTS = 64
 MAX_TEMPLATE_BYTES = 1024
 """Fixed text of one template."""
 WORD = 64

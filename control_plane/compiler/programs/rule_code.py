@@ -116,7 +116,7 @@ def _body(rule: Rule, slots: Mapping[str, int], tables: Tables) -> bytes:
         for code in _captures(place, match, slots, tables)
     ]
     transforms = [_transform(one, slots, tables) for one in rule.transforms]
-    required = [u8(slots[name]) for name in rule.required]
+    required = [u8(slots[name]) for name in dict.fromkeys(rule.required)]
     return (
         listed(captures, 1)
         + listed(transforms, 1)
@@ -163,7 +163,9 @@ def _transform(one: Transform, slots: Mapping[str, int], tables: Tables) -> byte
 
 def _template(template: Template, slots: Mapping[str, int]) -> bytes:
     if not template.source.isascii() or len(template.source) > limits.MAX_TEMPLATE_BYTES:
-        raise _Inexpressible(f"the text of {template.source} is not plain ASCII")
+        raise _Inexpressible(f"{template.source} is long, or not ASCII")
+    if len(template.parts) > limits.MAX_TEMPLATE_PARTS:
+        raise _Inexpressible(f"{template.source} has many references")
     parts = (
         u8(slots[value]) if is_reference else u8(NO_SLOT) + text(value)
         for is_reference, value in template.parts

@@ -9,6 +9,7 @@ from control_plane.compiler.programs.cell_code import Answer, encode_cells
 from control_plane.compiler.programs.looks import look
 from control_plane.compiler.programs.rule_code import RuleCode, encode_rules
 from control_plane.compiler.programs.tables import Tables
+from control_plane.compiler.programs.tiers import RuleTiers, tiers_of
 from control_plane.compiler.programs.writing import listed
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.ruleset import Ruleset
@@ -46,3 +47,7 @@ class RulesetProgram:
         """Return the program for these cells."""
         part = encode_cells(self.ruleset.rules, cells)
         return Program(self._code + part.code, part.answers, part.without_cells)
+
+    def tiers(self) -> tuple[RuleTiers, ...]:
+        """Return which tiers answer each rule, and what keeps it from a faster one."""
+        return tiers_of(self.rules)

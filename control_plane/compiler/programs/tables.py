@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from control_plane.compiler.automata import compile_captures
+from control_plane.compiler.automata import Budget, compile_captures
 from control_plane.compiler.programs import limits
 from control_plane.compiler.programs.looks import CookieLook, Look, NoLook, Text, TextLook
 from control_plane.compiler.programs.pattern_sets import PatternSet, pattern_set
@@ -19,7 +19,8 @@ _FORMS = {form: number for number, form in enumerate(NormalForm)}
 class Automata:
     """Automata, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._indexes: dict[tuple[bool, bytes], int] = {}
         self._captures: dict[tuple[str, tuple[str, ...]], int | None] = {}
 
@@ -31,7 +32,7 @@ class Automata:
         """Return the index of what captures these groups; None if no automaton can."""
         key = pattern, groups
         if key not in self._captures:
-            made = compile_captures(pattern, groups)
+            made = compile_captures(pattern, groups, self._budget)
             self._captures[key] = None if made is None else self._add(True, made.code)
         return self._captures[key]
 
@@ -56,12 +57,13 @@ class Tables:
 
     def __init__(self, looks: Iterable[Look]) -> None:
         every = tuple(dict.fromkeys(looks))
-        self.automata = Automata()
-        self._texts = _text_table([one for one in every if isinstance(one, TextLook)])
+        budget = Budget()
+        self.automata = Automata(budget)
+        self._texts = _text_table([one for one in every if isinstance(one, TextLook)], budget)
         cookies = [one for one in every if isinstance(one, CookieLook)]
-        self._names = pattern_set((c.name for c in cookies), limits.MAX_COOKIE_PATTERNS)
+        self._names = pattern_set((c.name for c in cookies), limits.MAX_COOKIE_PATTERNS, budget)
         values = (c.value for c in cookies if c.value is not None)
-        self._values = pattern_set(values, limits.MAX_COOKIE_PATTERNS)
+        self._values = pattern_set(values, limits.MAX_COOKIE_PATTERNS, budget)
         self._cookies = 0
         self._probes: dict[Look, int] = {}
         self._probe_codes: list[bytes] = []
@@ -132,7 +134,7 @@ def _number(numbers: Mapping[str, int], pattern: str | None) -> int:
     return NONE if pattern is None else numbers[pattern]
 
 
-def _text_table(looks: Sequence[TextLook]) -> _TextTable:
+def _text_table(looks: Sequence[TextLook], budget: Budget) -> _TextTable:
     """Give each text the set of all patterns that are looked for in it.
 
     Texts that one match looks at have the same set, so that a pattern has one number.
@@ -154,7 +156,7 @@ def _text_table(looks: Sequence[TextLook]) -> _TextTable:
         group = joined[each]
         patterns = (o.pattern for o in looks if o.pattern is not None and o.texts[0] in group)
         room = min(limits.MAX_SET_PATTERNS, words // len(group) * limits.WORD)
-        made = pattern_set(patterns, room)
+        made = pattern_set(patterns, room, budget)
         words -= len(group) * -(-len(made.numbers) // limits.WORD)
         table.sets |= dict.fromkeys(group, made)
     return table

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from control_plane.compiler.automata import compile_set, match_set
+from control_plane.compiler.automata import Budget, compile_set, match_set
 from control_plane.routing.rules.regex import Regex
 from control_plane.routing.rules.ruleset import Subject
 from tests.compiler.automata.gitlab_regexes import PATHS, gitlab_regexes
@@ -85,11 +85,19 @@ def test_what_is_too_large_has_no_automaton(monkeypatch: pytest.MonkeyPatch) -> 
     assert compile_set(["^a"] * match_set.MAX_PATTERNS) is not None
     monkeypatch.setattr(match_set, "MAX_STATES", 20)
     assert compile_set(["^/abc", "^/[^/]+x"]) is not None
-    monkeypatch.setattr(match_set, "MAX_STATES_BUILT", 10)
-    assert compile_set(["^/abc", "^/abcdefghi"]) is None
     monkeypatch.undo()
     monkeypatch.setattr(match_set, "MAX_BYTES", 400)
     assert compile_set(["^/abc", "^/[^/]+x"]) is None
+
+
+def test_building_stops_when_the_budget_is_spent() -> None:
+    budget = Budget(5_000)
+    assert compile_set(["^/abc"], budget) is not None
+    left = budget.steps
+    assert 0 < left < 5_000
+    assert compile_set(["^(?:a?){500}$"], budget) is None
+    assert budget.steps < 0
+    assert compile_set(["^/abc"], budget) is None
 
 
 def test_what_python_may_read_otherwise_has_no_automaton() -> None:

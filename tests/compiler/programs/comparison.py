@@ -79,6 +79,10 @@ class Comparison:
         """Return what the program says."""
         return self._loaded.decide(requests, self._owners)
 
+    def decide_packed(self, requests: bytes, count: int) -> None:
+        """Decide packed requests for nothing but the time that it takes."""
+        self._loaded.decide_packed(requests, count, self._owners)
+
     def wanted(self, fields: Fields) -> Decision:
         """Return what the evaluator says."""
         return decide(self.ruleset, as_request(fields), self.cells, self._owners_of, trace=False)

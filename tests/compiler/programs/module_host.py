@@ -17,6 +17,7 @@ HOST = Path(__file__).with_name("batch_host.c")
 SOURCES = (
     "automaton",
     "cell_table",
+    "crc32",
     "decode",
     "json",
     "normalise",
@@ -24,7 +25,6 @@ SOURCES = (
     "program_load",
     "subjects",
 )
-FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
 
 OWNED, UNKNOWN, ASK = 1, 2, 3
 _RESULT = struct.Struct("<32sBBHH")
@@ -42,20 +42,26 @@ class Decided(NamedTuple):
     why: int
 
 
-@cache
-def library() -> ctypes.CDLL:
-    """Compile the module, once for each state of its sources, and load it."""
-    sources = [*(MODULE / f"{name}.c" for name in SOURCES), HOST]
-    digest = hashlib.sha256(" ".join(FLAGS).encode())
-    for path in sorted((*MODULE.glob("*.[ch]"), HOST)):
+def compiled(source: Path, flags: Sequence[str], compiler: str = "cc") -> Path:
+    """Compile the module with a source of ours, once for each state of them; return the file."""
+    command = [compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", *flags, f"-I{MODULE}"]
+    digest = hashlib.sha256(" ".join(command).encode())
+    for path in sorted((*MODULE.glob("*.[ch]"), source)):
         digest.update(path.read_bytes())
-    made = Path(tempfile.gettempdir()) / f"cellway-program-{digest.hexdigest()[:16]}.so"
+    made = Path(tempfile.gettempdir()) / f"cellway-{source.stem}-{digest.hexdigest()[:16]}"
     if not made.exists():
+        sources = [str(source), *(str(MODULE / f"{name}.c") for name in SOURCES)]
         with tempfile.TemporaryDirectory(dir=made.parent) as folder:
             new = Path(folder) / made.name
-            command = ["cc", *FLAGS, f"-I{MODULE}", "-o", str(new), *map(str, sources)]
-            subprocess.run(command, check=True)
+            subprocess.run([*command, "-o", str(new), *sources], check=True)
             new.replace(made)
+    return made
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """Load the module with its host."""
+    made = compiled(HOST, ("-O2", "-fPIC", "-shared"))
     loaded = ctypes.CDLL(str(made))
     loaded.cw_program_load.restype = ctypes.c_void_p
     loaded.cw_program_load.argtypes = (

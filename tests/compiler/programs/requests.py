@@ -9,7 +9,6 @@ import base64
 import json
 import random
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 
 from control_plane.compiler.programs.looks import pattern_text
@@ -24,6 +23,7 @@ from control_plane.routing.rules.ruleset import (
     TransformKind,
 )
 from control_plane.routing.tokens import encode_routable_token, to_base36
+from tests.compiler.programs.odd_tokens import base64url, odd_json, odd_token, whole_token
 from tests.compiler.programs.samples import Sampler
 
 type Fields = list[tuple[bytes, bytes]]
@@ -55,6 +55,15 @@ class RequestMaker:
     def __init__(self, seed: int | str) -> None:
         self.choose = random.Random(seed)
         self._sampler = Sampler(self.choose)
+        self._odd = False
+
+    def odd(self, rule: Rule) -> Fields:
+        """Return a request for the rule, with tokens that may break any of their rules."""
+        self._odd = True
+        try:
+            return self.plain(rule)
+        finally:
+            self._odd = False
 
     def plain(self, rule: Rule) -> Fields:
         """Return a request that the rule matches, if its inverted matches allow it."""
@@ -129,11 +138,11 @@ class RequestMaker:
         groups: dict[str, str] = {}
         if isinstance(rule.action, Classify) and self.choose.random() < 0.8:
             for bucket, template in rule.action.claims:
-                if len(template.parts) == 1:
-                    names = NAMES.get(bucket, TEXT_NAMES)
-                    groups[template.references[0]] = self.choose.choice(names)
-            if rule.action.value is not None and len(rule.action.value.parts) == 1:
-                groups[rule.action.value.references[0]] = f"cell-{self.choose.choice(CELL_NUMBERS)}"
+                if name := _only(template):
+                    groups[name] = self.choose.choice(NAMES.get(bucket, TEXT_NAMES))
+            if rule.action.value is not None and (name := _only(rule.action.value)):
+                prefix = self.choose.choice(("cell-", "cell-", ""))
+                groups[name] = f"{prefix}{self.choose.choice(CELL_NUMBERS)}"
         for transform in reversed(rule.transforms):
             name = _only(transform.input)
             if name is not None:
@@ -142,9 +151,10 @@ class RequestMaker:
 
     def _encoded(self, transform: Transform, groups: Mapping[str, str]) -> str:
         if transform.kind is TransformKind.ROUTABLE_TOKEN_PAYLOAD:
-            return self.token()
+            return odd_token(self.choose) if self._odd else self.token()
         if transform.kind is TransformKind.ROUTABLE_JSON:
-            return _base64(json.dumps(self._claims()).encode())
+            text = odd_json(self.choose) if self._odd else json.dumps(self._claims())
+            return base64url(text.encode())
         assert transform.value is not None
         prefix = f"{transform.output}."
         inner = {name.removeprefix(prefix): text for name, text in groups.items()}
@@ -160,8 +170,8 @@ class RequestMaker:
             return encode_routable_token(prefix, keys, random_bytes)
         text = "\n".join(f"{key}:{to_base36(number)}" for key, number in keys.items()).encode()
         length = bytes([len(text)]) * self.choose.randint(0, 1)
-        payload = _base64(text + random_bytes + length)
-        return _whole(prefix, payload)
+        payload = base64url(text + random_bytes + length)
+        return whole_token(prefix, payload)
 
     def _routing(self) -> dict[str, int]:
         keys = {"c": self.choose.choice(CELL_NUMBERS), "o": self.choose.choice((1, 9, 42))}
@@ -176,16 +186,6 @@ class RequestMaker:
         for name in self.choose.sample(sorted(others), self.choose.randint(0, 3)):
             claims[name] = others[name]
         return claims
-
-
-def _whole(prefix: str, payload: str) -> str:
-    """Return a token around a payload, without ``.01``, with its length and checksum."""
-    body = f"{prefix}{payload}.{to_base36(len(payload), 2)}"
-    return body + to_base36(zlib.crc32(body.encode()), 7)
-
-
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _only(template: Template) -> str | None:

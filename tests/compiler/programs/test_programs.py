@@ -51,5 +51,8 @@ def test_whatever_a_program_answers_is_what_the_evaluator_decides(name: str, sha
     comparison = _comparison(name)
     maker = RequestMaker(f"{name} mutated")
     plain = [maker.plain(rule) for rule in comparison.ruleset.rules for _ in range(60)]
+    plain += [
+        maker.odd(rule) for rule in comparison.ruleset.rules if rule.transforms for _ in range(60)
+    ]
     requests = [maker.mutated(maker.choose.choice(plain), plain) for _ in range(int(COUNT * share))]
     report(comparison.differences(requests))

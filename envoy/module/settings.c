@@ -1,6 +1,6 @@
-#include <string.h>
+#include "settings.h"
 
-#include "envoy_registry.h"
+#include <string.h>
 
 #define KEY_BYTES 16
 
