@@ -77,13 +77,8 @@ class Instructions:
     tags: int
     turns_on_the_spot: bool
     """Whether a part that may be empty is repeated without bound."""
-
-    @property
-    def looks_at_words(self) -> bool:
-        """Whether there is a ``\\b`` or ``\\B``."""
-        return any(
-            one.kind is Kind.LOOK and one.argument >= Look.WORD_BOUNDARY for one in self.code
-        )
+    looks_at_words: bool
+    """Whether there is a ``\\b`` or ``\\B``."""
 
 
 def instructions(tree: RegexTree, groups: Sequence[str] = ()) -> Instructions:
@@ -97,7 +92,14 @@ def instructions(tree: RegexTree, groups: Sequence[str] = ()) -> Instructions:
     """
     compiler = _Compiler({tree.groups[name]: 2 * index for index, name in enumerate(groups)})
     start = compiler.sequence(tree.nodes, compiler.add(Kind.MATCH), _Flags())
-    return Instructions(start, compiler.code, 2 * len(groups), compiler.turns_on_the_spot)
+    looks = {one.argument for one in compiler.code if one.kind is Kind.LOOK}
+    return Instructions(
+        start,
+        compiler.code,
+        tags=2 * len(groups),
+        turns_on_the_spot=compiler.turns_on_the_spot,
+        looks_at_words=not looks.isdisjoint({Look.WORD_BOUNDARY, Look.NO_WORD_BOUNDARY}),
+    )
 
 
 @dataclass(frozen=True, slots=True)

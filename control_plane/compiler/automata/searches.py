@@ -38,7 +38,6 @@ class Search:
 
     begins_anywhere: bool = False
     """Whether the regex may begin after the begin of the text."""
-
     rows: list[list[tuple[int, int]]] = field(default_factory=list)
     """For each state: sets of bytes, and the next state."""
     occurs: list[bool] = field(default_factory=list)

@@ -113,3 +113,13 @@ def test_several_cookie_headers_are_not_plain() -> None:
 def test_a_blank_in_a_query_is_a_plus() -> None:
     assert _said(b"/x?q=a+b").answer == "4=unknown"
     assert _said(b"/x?q=fo%6f").answer == "4:1"
+
+
+def test_what_many_rules_decode_does_not_add_up() -> None:
+    rules = [_rule(f"r{number}", _path("^/(?<v>.*)$"), on_unknown="next") for number in range(40)]
+    path = b"/" + b"%61" * 300
+    comparison = Comparison(
+        parse({"rules": [*rules, _rule("last", _path("^/(?<v>a)"))]}), some_cells(), OWNERS
+    )
+    (said,) = comparison.said([[*LEAD, (b":path", path)]])
+    assert (said.rule, said.why) == (41, WHY_NO_RULE)
