@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.edge_module.build import build
 from control_plane.topology import Subject
 from control_plane.topology.values.claim import ClaimSpec
 from tests.support.raw_http import RawConnection, request_bytes
@@ -158,10 +157,8 @@ def spec(name: Name, cell: str) -> ClaimSpec:
 
 
 @pytest.mark.timeout(4000 if LONG else 180)
-@pytest.mark.parametrize("tier", ["edge-cache", "edge-map"])
-def test_no_request_reaches_the_old_cell_once_a_move_is_known(tmp_path: Path, tier: str) -> None:
-    module = build() if tier == "edge-map" else None
-    with System(tmp_path, module=module, classifier_workers=1) as system:
+def test_no_request_reaches_the_old_cell_once_a_move_is_known(tmp_path: Path) -> None:
+    with System(tmp_path, classifier_workers=1) as system:
         system.add_cells()
         system.use_ruleset("generic")
         names = [Name(number, CELLS[number % 3]) for number in range(1, TENANTS + 1)]
@@ -173,6 +170,5 @@ def test_no_request_reaches_the_old_cell_once_a_move_is_known(tmp_path: Path, ti
     assert run.answers.total() >= REQUESTS
     assert run.moves >= MOVES
     print(f"{run.answers.total()} requests, {run.moves} moves, {dict(run.tiers)}")
-    if system.module is not None:
-        tier = "edge-map"
+    tier = "edge-cache" if system.module is None else "edge-map"
     assert run.tiers[tier] > run.answers.total() / 10, f"{tier} answered, too"
