@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -26,6 +24,7 @@ from control_plane.owners.frames import (
 from control_plane.owners.journal import Journal
 from tests.owners.servers import Plane
 from tests.owners.tables import KEY_ID, TABLE
+from tests.support.loop_is_free import loop_is_free
 
 NAMES = 1_000_000
 ENOUGH_S = 20.0
@@ -57,30 +56,9 @@ async def names_at(target: str) -> int:
     return names
 
 
-@contextlib.asynccontextmanager
-async def loop_is_free() -> AsyncIterator[None]:
-    """Fail if something holds the event loop within the block."""
-    held = 0.0
-
-    async def watch() -> None:
-        nonlocal held
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            held = max(held, time.monotonic() - before)
-
-    task = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    assert held < HELD_S
-
-
 async def test_a_million_names_come_soon_and_are_there_after_a_restart(tmp_path: Path) -> None:
     plane = Plane(large())
-    async with plane.running(), asyncio.timeout(2 * ENOUGH_S), loop_is_free():
+    async with plane.running(), asyncio.timeout(2 * ENOUGH_S), loop_is_free(HELD_S):
         settings = AgentSettings(f"127.0.0.1:{plane.port}", tmp_path / "agent")
         for _ in range(2):
             async with running(settings) as agent:
