@@ -54,6 +54,8 @@ class Noted:
 
     whole: int = 0
     """Readers whose table is whole."""
+    load_s: float = 0.0
+    """The longest time from a reader's first message until its table was whole."""
     records: int = 0
     beats: int = 0
     frames: list[tuple[int, int, float]] = field(default_factory=list)
@@ -65,6 +67,7 @@ async def _read(number: int, channel: grpc.aio.Channel, noted: Noted) -> None:
     method: Any = channel.stream_stream(METHOD, None, None)
     call = method()
     node = f"node-{number}"
+    began = time.monotonic()
     await call.write(encode_client(ClientMessage(FOLLOW, node_id=node)))
     complete, table, told_at = 0, 0, 0.0
     while (frame := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
@@ -74,6 +77,7 @@ async def _read(number: int, channel: grpc.aio.Channel, noted: Noted) -> None:
             noted.records += int.from_bytes(frame[4:8], "little")
             if frame[2] & LAST_OF_BASE:
                 noted.whole += 1
+                noted.load_s = max(noted.load_s, now - began)
                 complete = revision_of(frame)
                 table = int.from_bytes(frame[16:24], "little")
         elif kind == CHANGES:

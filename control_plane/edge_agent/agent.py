@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 MAX_STREAMS = 16 + MAX_READERS
 """Streams of the one Envoy at once: those that have not ended yet, and the new one; and those that
 read the table of owners."""
+BAD_SHOWN_S = 3600.0
+"""How long snapshots that could not be used at the start are shown after they were removed."""
 GRACE_S = 1.0
 """How long open streams may go on when the agent stops."""
 
@@ -88,6 +91,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         _load(store, metrics)
         plane = ControlPlane(settings.xds, settings.tls, metrics.tls_failures.inc)
         stack.push_async_callback(plane.close)
+        metrics.tls_unusable.set_function(lambda: float(not plane.tls_usable()))
         saver = Saver(store, metrics)
         stack.push_async_callback(saver.finish)
         if settings.metrics_port is not None:
@@ -185,7 +189,9 @@ async def reporting_to(xds: str, admin: AdminAddress) -> AsyncIterator[None]:
 
 def _load(store: SnapshotStore, metrics: AgentMetrics) -> None:
     saved = store.load()
-    metrics.bad.set(len(store.bad))
+    found, until = len(store.bad), time.monotonic() + BAD_SHOWN_S
+    # The next good snapshot removes them, often within a second: no scrape would show them.
+    metrics.bad.set_function(lambda: found if store.bad or time.monotonic() < until else 0)
     metrics.revision.set(saved.revision if saved is not None else 0)
     if saved is not None:
         log.info("the snapshot on disk is of revision %d", saved.revision)

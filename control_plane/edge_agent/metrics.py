@@ -55,6 +55,10 @@ class AgentMetrics:
             "TLS files that were replaced by ones that can't be used",
             registry=self.registry,
         )
+        self.tls_unusable = self._gauge(
+            "cellway_agent_tls_unusable",
+            "1 while the TLS files can't be used as they are, and the last good ones serve",
+        )
 
     def _add_snapshots(self) -> None:
         self.revision = self._gauge(
@@ -73,7 +77,7 @@ class AgentMetrics:
         )
         self.bad = self._gauge(
             "cellway_agent_snapshots_bad",
-            "Snapshots that were passed over at the start: corrupt or of another schema",
+            "Snapshots that could not be used at the start (corrupt, other schema), for an hour",
         )
 
     def _gauge(self, name: str, text: str) -> Gauge:

@@ -68,6 +68,10 @@ class ControlPlane:
         self.trouble = ""
         """Why the control plane did not serve when it was last asked; empty if it did."""
 
+    def tls_usable(self) -> bool:
+        """Return whether the TLS files can be used as they are now. Threads may call it."""
+        return self._channels.usable()
+
     async def serves(self) -> bool:
         """Return whether it answers within `ANSWER_S` that it serves ADS."""
         try:

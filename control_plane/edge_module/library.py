@@ -18,8 +18,8 @@ from typing import Any, Self
 
 from control_plane.edge_module.build import build
 from control_plane.edge_module.compilers import Kind, Sanitizer
+from control_plane.owners.frames import NOBODY as NOBODY
 
-NO_CELL = 0
 ASK_CELL = 0xFFFFFFFF
 MESSAGE_MAX = 5 + 48 + 256
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
@@ -115,7 +115,7 @@ class Table(_Owned):
         return bool(self._library.cw_table_set(self._table, name_hash, cell))
 
     def get(self, name_hash: int) -> int:
-        """Return a name's owner: a cell's id, `NO_CELL` or `ASK_CELL`."""
+        """Return a name's owner: a cell's id, `NOBODY` or `ASK_CELL`."""
         return int(self._library.cw_library_table_get(self._table, name_hash))
 
     def __len__(self) -> int:
@@ -181,7 +181,7 @@ class EdgeMap(_Owned):
             self._map, raw_bucket, len(raw_bucket), raw_value, len(raw_value), ctypes.byref(cell)
         )
         owner = Owner(answer)
-        return owner, cell.value if owner is Owner.OWNED else NO_CELL
+        return owner, cell.value if owner is Owner.OWNED else NOBODY
 
     @property
     def now_ms(self) -> int:

@@ -126,13 +126,16 @@ class Tour:
     async def grow(self, port: int) -> None:
         """Add a cell while requests run, of which none may fail."""
         background = asyncio.create_task(self._failures_of_background())
-        await asyncio.sleep(0.2)
-        started = time.perf_counter()
-        await self._add_cell(NEW_CELL, port, wait=True)
-        took_ms = (time.perf_counter() - started) * 1000
-        await self._known(await self._claim(NEW_CELL, ("route:umbrella",)))
-        row = await self.ask(Question("new cell", "/umbrella/lab", (NEW_CELL,)))
-        failures = await background
+        try:
+            await asyncio.sleep(0.2)
+            started = time.perf_counter()
+            await self._add_cell(NEW_CELL, port, wait=True)
+            took_ms = (time.perf_counter() - started) * 1000
+            await self._known(await self._claim(NEW_CELL, ("route:umbrella",)))
+            row = await self.ask(Question("new cell", "/umbrella/lab", (NEW_CELL,)))
+            failures = await background
+        finally:
+            background.cancel()
         self._console.print(
             f"\nA fourth cell was added while {BACKGROUND_REQUESTS} requests ran: the fleet had it "
             f"after {took_ms:.0f} ms, {failures} requests failed, "

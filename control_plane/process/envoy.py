@@ -231,6 +231,9 @@ class Envoy:
         except TimeoutError:
             await self.stop()
             raise EnvoyEnded(f"envoy did not come up: {self.tail()}") from None
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
         return _admin_address(admin)
 
     async def _spawn(self, config: Path, admin: Path, lock: int) -> asyncio.subprocess.Process:

@@ -31,7 +31,10 @@ MAX_WHY_CHARS = 500
 
 
 class NotCompiled(Exception):
-    """A stored ruleset can't be compiled; the message names it and says why."""
+    """What is stored can't be published: a ruleset does not compile, or all is of an older time.
+
+    The message says why.
+    """
 
 
 @lru_cache(maxsize=4)

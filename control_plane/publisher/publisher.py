@@ -250,13 +250,14 @@ class Publisher:
         """Compile a state, if it is newer than what is published. One call at a time.
 
         Raises:
-            NotCompiled: the state's ruleset can't be compiled.
+            NotCompiled: the state's ruleset can't be compiled, or the database has gone back in
+                time.
         """
         last, wanted = self._published, self._cache.wanted
-        if last is not None and state.revision <= last.snapshot.revision and wanted <= last.has:
-            return None
-        if last is not None and state.revision < last.snapshot.revision:
-            return None
+        if last is not None and state.revision <= last.snapshot.revision:
+            self._check_age(state.revision, last.snapshot.revision)
+            if wanted <= last.has:
+                return None
         # Claims don't reach Envoy, except by the epochs: the resources stay as they are.
         if last is None or state.edge_revision != last.edge_revision or not wanted <= last.has:
             return self._compiled_anew(state, wanted)
@@ -287,6 +288,17 @@ class Publisher:
                 log.exception(text, name, state.revision)
         missing = wanted - variants.keys()
         return _Compiled(state.edge_revision, state.epochs, snapshot, variants, missing)
+
+    @staticmethod
+    def _check_age(revision: int, published: int) -> None:
+        """Raise NotCompiled if the database is older than what was published from it."""
+        if revision < published:
+            text = (
+                f"revision {revision} is older than {published}, which is published: the database"
+                f" went back in time; restore the newer one, or go on above: cellway db advance"
+                f" {published}"
+            )
+            raise NotCompiled(text)
 
     def _put(self, compiled: _Compiled, since: float) -> None:
         """Publish a compiled state; where a guard of the cache refuses it, raise the alarm."""

@@ -70,6 +70,8 @@ class ApiRole:
         connections = OpenConnections(limits, foundation.metrics.api.refused)
         files = api_tls(settings)
         tls = None if files is None else files.context()
+        if files is not None:
+            foundation.metrics.tls.watch("api", files.watched().usable)
         server = embedded(app, connections=connections, tls=tls)
         serving = functools.partial(run, server, sock)
         foundation.tasks.start("API server", serving, vital=True)

@@ -50,6 +50,8 @@ class GrpcListener:
                 address=settings.grpc_max_rpcs_per_address,
             ),
         )
+        if self._listening.tls is not None:
+            foundation.metrics.tls.watch("grpc", self._listening.tls.usable)
         self._services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
         self._health = HealthServicer()
         self._end_streams: list[Callable[[], None]] = []

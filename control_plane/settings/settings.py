@@ -168,6 +168,11 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     def _data_dir(cls, directory: Path) -> Path:
         if "?" in str(directory):
             raise ValueError("a directory with a ? in its path can't hold a database; take another")
+        try:
+            str(directory.absolute()).encode()
+        except UnicodeEncodeError:
+            text = f"the path {str(directory)!a} is no UTF-8, which SQLite needs; take another"
+            raise ValueError(text) from None
         return directory
 
     @field_validator("database_url")

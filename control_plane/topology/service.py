@@ -143,6 +143,11 @@ class Topology:
         return self._store.url
 
     @property
+    def write_engine(self) -> Engine | None:
+        """The engine of writes, if it is another one."""
+        return self._store.write_engine
+
+    @property
     def embedded(self) -> bool:
         """Whether the database runs inside this process, so that no look-up blocks for long."""
         return dialect_of(self._store.engine).embedded

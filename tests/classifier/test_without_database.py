@@ -21,7 +21,7 @@ from control_plane.server import Running
 from control_plane.topology import Subject
 from control_plane.topology.values import ClaimSpec
 from tests.support.conditions import until
-from tests.support.loop_is_free import loop_is_free
+from tests.support.loop_lag import loop_is_free
 from tests.support.plane import add_cell, asking, edge_metadata, plane_with, samples
 from tests.support.postgres import Postgres, postgres
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 from collections.abc import Iterator
@@ -126,4 +127,29 @@ def test_labels_of_metrics_can_not_be_chosen_by_strangers(
         "kind",
         "reason",
         "holds",
+        "port",
     }
+
+
+def functions(path: Path) -> dict[str, str]:
+    """Return the source of each function of a module, by its name."""
+    source = path.read_text()
+    return {
+        node.name: ast.get_source_segment(source, node) or ""
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def test_every_alert_was_walked_by_a_test_that_sees_it_and_follows_its_runbook() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| .+ \| `(\w+\.py)::(\w+)` \|$",
+        (RUNBOOKS / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {alert for alert, _, _ in rows} == set(ids)
+    pages = {alert["alert"]: Path(alert["annotations"]["runbook"]).stem for alert in ALERTS}
+    for alert, file, test in rows:
+        body = functions(Path(__file__).parent / file)[test]
+        assert f'"{alert}"' in body, (alert, test)
+        assert f'"{pages[alert]}"' in body, (alert, test)

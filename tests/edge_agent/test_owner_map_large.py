@@ -24,7 +24,7 @@ from control_plane.owners.frames import (
 from control_plane.owners.journal import Journal
 from tests.owners.servers import Plane
 from tests.owners.tables import KEY_ID, TABLE
-from tests.support.loop_is_free import loop_is_free
+from tests.support.loop_lag import loop_is_free
 
 NAMES = 1_000_000
 ENOUGH_S = 20.0

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from control_plane.edge_agent.agent import AgentSettings, running
 from control_plane.edge_agent.channels import ClientTls
-from control_plane.owners.frames import CONTROL_PLANE, CUT_OFF
+from control_plane.owners.frames import AGENT_LIVE, CONTROL_PLANE, CUT_OFF
+from control_plane.owners.server.readers import SOURCES
 from control_plane.topology.values.claim import ClaimSpec
 from tests.owners.servers import Client
 from tests.owners.tables import Reader
@@ -40,7 +41,7 @@ async def test_a_claim_reaches_the_edge_and_stays_there_without_a_control_plane(
             role = secured.plane.xds_role
             assert role is not None
             await until(lambda: role.owners.tables().get("n-1", {}).get("revision") == revision)
-            assert role.owners.tables()["n-1"]["source"] == "agent"
+            assert role.owners.tables()["n-1"]["source"] == SOURCES[AGENT_LIVE]
             owners = dict(envoy.reader.owners)
         async with running(settings) as agent:
             await until(lambda: agent.owners.journal.revision >= revision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from control_plane.edge_module.library import ASK_CELL, NO_CELL, Odd, Owner
+from control_plane.edge_module.library import ASK_CELL, NOBODY, Odd, Owner
 from tests.edge_module.wire import BASE, BEAT, BEGIN, LAST, Record
 
 
@@ -75,10 +75,10 @@ class Reference:
         self.building = None
 
     def owner(self, name: int) -> tuple[Owner, int]:
-        cell = self.owners.get(name, NO_CELL)
+        cell = self.owners.get(name, NOBODY)
         if self.lineage == 0 or cell == ASK_CELL:
-            return Owner.ASK, NO_CELL
-        return (Owner.UNKNOWN, NO_CELL) if cell == NO_CELL else (Owner.OWNED, cell)
+            return Owner.ASK, NOBODY
+        return (Owner.UNKNOWN, NOBODY) if cell == NOBODY else (Owner.OWNED, cell)
 
 
 def apply(owners: dict[int, int], sent: Sent) -> None:

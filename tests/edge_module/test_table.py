@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from control_plane.edge_module.library import ASK_CELL, NO_CELL, Table, load
+from control_plane.edge_module.library import ASK_CELL, NOBODY, Table, load
 
 SHORT = 1 << 48
 crowded = st.builds(
@@ -16,7 +16,7 @@ crowded = st.builds(
     st.integers(0, 3),  # of a small table, these are few neighbouring buckets
     st.integers(0, 120),
 )
-cell_ids = st.one_of(st.integers(1, 9), st.just(ASK_CELL), st.just(NO_CELL))
+cell_ids = st.one_of(st.integers(1, 9), st.just(ASK_CELL), st.just(NOBODY))
 
 
 class TableAndDictionary(RuleBasedStateMachine):
@@ -30,7 +30,7 @@ class TableAndDictionary(RuleBasedStateMachine):
     def _set(self, name: int, cell: int) -> None:
         assert self.table.set(name, cell)
         self.touched.add(name)
-        if cell == NO_CELL:
+        if cell == NOBODY:
             self.model.pop(name, None)
         else:
             self.model[name] = cell
@@ -48,7 +48,7 @@ class TableAndDictionary(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def take_away(self, share: float) -> None:
         for name in self.choose.sample(sorted(self.model), int(len(self.model) * share)):
-            self._set(name, NO_CELL)
+            self._set(name, NOBODY)
 
     @invariant()
     def both_have_the_same_names(self) -> None:
@@ -56,8 +56,8 @@ class TableAndDictionary(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for name in self.touched:
-            assert self.table.get(name) == self.model.get(name, NO_CELL)
-        assert self.table.get(self.choose.getrandbits(64)) == NO_CELL
+            assert self.table.get(name) == self.model.get(name, NOBODY)
+        assert self.table.get(self.choose.getrandbits(64)) == NOBODY
         self.table.close()
 
 
@@ -84,7 +84,7 @@ def test_names_that_come_and_go_take_no_more_memory() -> None:
         for _ in range(8):
             names = [choose.getrandbits(64) for _ in range(9_000)]
             assert all(table.set(name, 1) for name in names)
-            assert all(table.set(name, NO_CELL) for name in names)
+            assert all(table.set(name, NOBODY) for name in names)
         assert len(table) == 0
         assert table.size_bytes <= 2 * size
 

@@ -78,7 +78,7 @@ ROOMS: list[Room] = [
         "control_plane/edge_agent/",
         imports=["edge_health", "names", "owners/*.py", "owners/server", "process", "xds"],
     ),
-    room("control_plane/edge_module/", imports=["shipped"]),
+    room("control_plane/edge_module/", imports=["owners/*.py", "shipped"]),
     room(
         "control_plane/api/",
         imports=[

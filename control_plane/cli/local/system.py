@@ -159,6 +159,8 @@ async def _up(settings: Settings) -> None:
     signalled = asyncio.create_task(until_signal())
     async with everything(settings, outlive=True) as (plane, proxy, admin):
         settle()
+        if signalled.done():
+            return
         edge = host_port(settings.edge_host, plane.settings.edge_port)
         messages.print(f"edge (Envoy)  http://{edge}")
         messages.print(f"Envoy admin   {admin} (log: {proxy.log})", soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from control_plane.owners.frames import (
@@ -54,8 +54,10 @@ class Reader:
     """When it came, by the server's clock."""
     last: ClientMessage | None = None
     """Its last STATUS; None until its table is whole."""
-    at: float = field(default=0.0)
+    at: float = 0.0
     """When that came."""
+    told_ahead: bool = False
+    """Whether the log says that it has more than the server."""
 
     def status(self, now: float, table: int) -> TableStatus:
         """Return what is known of the reader's table.

@@ -30,6 +30,8 @@ from control_plane.owners.stored_frames import DamagedFile
 
 METHOD = "Follow"
 WAKES_AT_ONCE = 64
+AHEAD_S = 10.0
+"""How long a reader may be ahead before the log says so: far longer than a replica lags."""
 log = logging.getLogger(__name__)
 
 
@@ -140,8 +142,17 @@ class OwnersServer:
             if stream.is_stuck(now):
                 log.warning("a reader of owners takes no frames: %s", _who(stream.reader))
                 stream.end()
-        if any(stream.is_ahead for stream in self._streams):
+        ahead = [stream.reader for stream in self._streams if stream.is_ahead]
+        if ahead:
             self._want()
+        for reader in ahead:
+            if reader is not None and not reader.told_ahead and now - reader.since > AHEAD_S:
+                reader.told_ahead = True
+                log.warning(
+                    "%s has owners of a newer revision than the database: if it was restored, "
+                    "run `cellway db advance`",
+                    _who(reader),
+                )
 
     async def _serve(self, _: AsyncIterator[Any], context: Context) -> None:
         if self._stopping:

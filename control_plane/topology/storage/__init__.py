@@ -33,6 +33,7 @@ from control_plane.topology.storage.statements import (
 )
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction, bounded
+from control_plane.topology.storage.trouble_codes import kind_of_sqlite_code
 
 __all__ = [
     "CHANNEL",
@@ -55,6 +56,7 @@ __all__ = [
     "in_keys",
     "insert_many",
     "is_elsewhere",
+    "kind_of_sqlite_code",
     "lock_exclusive",
     "migrate",
     "moment",

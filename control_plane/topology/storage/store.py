@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.driver_errors import translated_errors
@@ -69,6 +69,11 @@ class Store:
         """
         if not self._lock.held:
             self._lock = self._dialect.hold(make=True)
+
+    @property
+    def write_engine(self) -> Engine | None:
+        """The engine of writes; None if they have their connections from `engine`."""
+        return None if self._dialect.embedded else self._write_engine
 
     def close(self) -> None:
         """Close every connection."""

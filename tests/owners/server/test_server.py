@@ -298,13 +298,17 @@ async def test_a_server_that_stops_ends_its_streams() -> None:
         assert (await ended(late.call))[0] is grpc.StatusCode.OK
 
 
-async def test_a_reader_who_is_ahead_has_the_source_asked_again() -> None:
+async def test_a_reader_who_is_ahead_has_the_source_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("control_plane.owners.server.server.AHEAD_S", 0.0)
     async with world() as one:
         ahead = Reader()
         ahead.table, ahead.revision = TABLE, 9
         reader = await one.following(ahead)
         while one.wanted < 3:
             await asyncio.sleep(0.01)
+        assert caplog.text.count("n at ipv4:127.0.0.1") == 1
         one.append(9, {1: 1})
         one.append(10, {2: 1})
         await reader.upto(10)
