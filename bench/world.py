@@ -15,6 +15,7 @@ from typing import Any, cast
 import uvloop
 
 from bench.topologies import activate, add_cells, add_tenants
+from control_plane.cli.local.edge_module import local_module
 from control_plane.cli.local.system import LOCAL_NODE, local_bootstrap
 from control_plane.names import TYPE_URL
 from control_plane.process.admin_address import AdminAddress
@@ -133,6 +134,7 @@ def plane_settings(directory: Path, **settings: Any) -> Settings:
         "edge_port": unused_port(),
         "debug_networks": (),
         "health_interval_s": 0,
+        "edge_module": "off",
     }
     return Settings(**(defaults | settings))
 
@@ -184,7 +186,9 @@ async def world(
     chosen = plane_settings(directory, **settings)
     async with running(chosen) as plane:
         await asyncio.to_thread(fill, plane.topology, target, cells, ruleset, tenants)
-        envoy = Envoy(local_bootstrap(chosen, plane), directory / "envoy", concurrency=1)
+        module = await asyncio.to_thread(local_module, chosen.edge_module)
+        bootstrap = local_bootstrap(chosen, plane, module)
+        envoy = Envoy(bootstrap, directory / "envoy", concurrency=1, modules=module.directory)
         admin = await envoy.start()
         try:
             await plane.fleet.joined(LOCAL_NODE, START_S)
