@@ -75,8 +75,7 @@ class GrpcListener:
             end_streams: Is called when the server stops, to end streams that would last for ever.
             described: Whether their messages are protobuf's, so that reflection can describe them.
         """
-        named = self._services if described else self._undescribed
-        named += services
+        (self._services if described else self._undescribed).extend(services)
         if end_streams is not None:
             self._end_streams.append(end_streams)
 
