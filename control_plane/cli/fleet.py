@@ -44,6 +44,9 @@ def _warn(answer: dict[str, Any]) -> None:
     for node in answer["items"]:
         if node["outdated"]:
             messages.print(f"OUTDATED: {node['id']}: {node['outdated']}", style="red", markup=False)
+        if refused := node.get("variant_refused"):
+            text = f"NO EDGE MAP: {node['id']}: {refused}"
+            messages.print(text, style="red", markup=False)
 
 
 def _no_classifier(classifier: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -23,6 +23,7 @@ from control_plane.edge_agent.metrics import AgentMetrics, MapMetrics, ReporterM
 from control_plane.edge_agent.port import bind_port, bind_socket, socket_path
 from control_plane.edge_agent.relay import Relay
 from control_plane.edge_agent.reporter import Reporter
+from control_plane.edge_agent.saved_variants import SavedVariants
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
 from control_plane.edge_agent.upstream import ControlPlane
@@ -60,6 +61,8 @@ class AgentSettings:
     envoy_admin: AdminAddress | None = None
     """The admin interface of the Envoy whose view of its endpoints is reported; None: nothing is
     reported."""
+    variants: SavedVariants = field(default_factory=SavedVariants)
+    """How a restarted Envoy is served a snapshot from disk that another one can't run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         server = _grpc_server()
         address, most_streams = _bind(server, settings)
         admission = Admission(settings.directory, settings.node_id, most_streams, metrics)
-        Relay(plane, store, saver, metrics, admission).register(server)
+        relay = Relay(plane, store, saver, metrics, admission, settings.variants)
+        relay.register(server)
         tasks = await _start_tasks(settings, saver, plane, metrics, stack)
         owners = _serve_owners(settings, plane, admission, metrics, server, tasks)
         stack.push_async_callback(owners.finish)

@@ -10,6 +10,7 @@ from control_plane.jobs.edge_decisions import EdgeDecisions
 from control_plane.jobs.fleet_reports import FleetReporter
 from control_plane.publisher.publisher import Publisher
 from control_plane.publisher.topology_reader import newest_revision
+from control_plane.publisher.variants import variant_of
 from control_plane.server.fleet_report import fleet_report, own_id
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
@@ -19,6 +20,7 @@ from control_plane.xds.fleet import client_status
 from control_plane.xds.fleet.client_status import ClientStatus
 from control_plane.xds.server.server import SERVICES, XdsServer
 from control_plane.xds.snapshot_cache import SnapshotCache
+from control_plane.xds.variants import always_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class XdsRole:
             fleet,
             newest_revision=newest_revision(topology),
             force_shrink=settings.force_shrink,
+            choose_variant=always_plain if settings.edge_module == "off" else variant_of,
         )
         server.register(grpc.server)
         ClientStatus(fleet).register(grpc.server)

@@ -50,6 +50,13 @@ class NodeDocument(Document):
     last_message_at: str
     acked_revision: int
     state: str
+    variant: str | None = Field(
+        description='which variant of the configuration it gets; "module": the one for Envoys with '
+        "cellway's module; null: the plain one"
+    )
+    variant_refused: str | None = Field(
+        description="why it gets the plain one although it asks for another, mostly in its words"
+    )
     types: list[TypeDocument]
     reports_health: bool
     edge_map: EdgeMapDocument | None = Field(description="null: it follows no owners here")
