@@ -42,7 +42,7 @@ class OwnersRole:
         server.register(grpc.server)
         foundation.tasks.start("owners feed", feed.run)
         foundation.tasks.start("owners beats", server.run)
-        grpc.announce([OWNERS_SERVICE], end_streams=server.stop)
+        grpc.announce([OWNERS_SERVICE], end_streams=server.stop, described=False)
         role = cls(feed, server)
         foundation.metrics.edge_maps.watch(
             revision=lambda: feed.journal.revision,
