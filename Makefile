@@ -1,12 +1,15 @@
 # The commands of this repository. Each installs what it needs into .venv; none needs root.
 # `make help` lists them.
-.PHONY: help demo test lint types bench docs literals requirements clean proto interop soak audit sbom
+.PHONY: help demo test lint types bench docs literals requirements clean proto interop soak stopwatch audit sbom
 
 PYTHON := $(shell deploy/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
 # How many tests run at once: half of their time they wait for processes that they start.
 WORKERS ?= 2
+# What `make soak` runs once more with the edge map: tests that don't ask which tier has decided.
+WITH_MAP := $(patsubst %,tests/e2e/test_%.py,every_ruleset many_cells faults hosts spellings gitlab_words \
+  odd_requests internal_headers endpoint_changes empty_topology edge_admission wait retries moves)
 .DEFAULT_GOAL := demo
 
 ifeq ($(PYTHON),)
@@ -34,11 +37,27 @@ bench: $(VENV)/.dev ## run all benchmarks
 
 # Run load, changes and faults at once for SOAK_MINUTES, and look for wrong cells and leaks. Then, for
 # as long again, make changes and compare Envoy's dump with what was published after each. Then, for as
-# long again, compare the edge cache's answers with the evaluator's under random rules.
+# long again, compare the edge cache's answers with the evaluator's under random rules. Then, for as
+# long again, press Ctrl-C at random moments. Then run each benchmark beside busy programs. Then, for as
+# long again, compare programs with the evaluator; compare automata with RE2 and run malformed ones, under
+# sanitizers; run the edge module's table and stream reader under sanitizers. In between, visit every
+# interleaving of a larger model of the edge map. Then run tests of the system with the edge map in every
+# Envoy.
 soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then changes and random rules
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.owners.map_model
 	$(BIN)/python -m tests.envoy.cache_oracle --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.cli.ctrl_c --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.bench.busy
+	$(BIN)/python -m tests.compiler.programs.soak --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.compiler.programs.fuzz --minutes 1
+	$(BIN)/python -m tests.compiler.automata.soak --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.edge_module.soak --minutes $(or $(SOAK_MINUTES),2)
+	CELLWAY_TEST_EDGE_MAP=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(WITH_MAP)
+
+stopwatch: $(VENV)/.dev ## time the way from the wheel to a request on a second machine; needs namespaces
+	$(BIN)/python -m tests.install.stopwatch
 
 interop: $(VENV)/.dev ## run GitLab's Go client and grpc-go's xDS client against the server; needs Go
 	$(BIN)/python -m tests.interop
@@ -75,7 +94,7 @@ $(VENV)/bin/python:
 $(VENV)/.base: requirements/base.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	echo "$(CURDIR)" > $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])")/cellway.pth
-	printf '#!/bin/sh\nexec "%s" -m control_plane.cli.main "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/cellway
+	printf '#!/bin/sh\nexec "%s" -m control_plane.cli "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/cellway
 	chmod +x $(BIN)/cellway
 	touch $@
 

@@ -27,6 +27,9 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "simulate": (),
     "memory": (),
     "fleet": (),
+    "edge_map": (),
+    "go_peer": (),
+    "owners": (),
 }
 """The arguments of each module."""
 LONGEST_S = 1800.0
@@ -85,7 +88,10 @@ def chosen(names: Sequence[str]) -> Mapping[str, Sequence[str]]:
 
 
 if __name__ == "__main__":
-    failures = run(chosen(sys.argv[1:]))
+    try:
+        failures = run(chosen(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
     if failures:
         told = "; ".join(f"{name} ({why})" for name, why in failures.items())
         sys.exit(f"these benchmarks failed, all others have reported: {told}")

@@ -36,4 +36,7 @@ def report(figures: dict[str, Figure]) -> None:
     LATEST.parent.mkdir(exist_ok=True)
     latest = json.loads(LATEST.read_text()) if LATEST.exists() else {}
     latest |= {name: asdict(figure) for name, figure in figures.items()}
-    LATEST.write_text(json.dumps(latest, indent=2, sort_keys=True) + "\n")
+    # A benchmark that is ended in the midst of this leaves the older figures.
+    new = LATEST.with_suffix(".new")
+    new.write_text(json.dumps(latest, indent=2, sort_keys=True) + "\n")
+    new.replace(LATEST)

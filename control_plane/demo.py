@@ -3,19 +3,12 @@
 That takes seconds to load, so it is loaded where Ctrl-C ends it without a traceback.
 """
 
-import contextlib
-import runpy
-import sys
-
-INTERRUPTED = 130
-"""The exit status, as shells have it: 128 and the number of the signal."""
+from control_plane.cli.loading import load
 
 
 def main() -> None:
-    """Run the demo; exit like a shell does if Ctrl-C comes while it loads."""
-    with contextlib.suppress(KeyboardInterrupt):
-        runpy.run_module("control_plane.examples.demo", run_name="__main__")
-    sys.exit(INTERRUPTED)
+    """Load the demo, and run it."""
+    load("control_plane.examples.demo").main()
 
 
 if __name__ == "__main__":

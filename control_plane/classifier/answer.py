@@ -9,6 +9,7 @@ from control_plane.names import (
     ANSWER_HEADER,
     CACHE_HEADER,
     CELL_HEADER,
+    CLASSIFIER_TIER,
     RULE_HEADER,
     TIER_HEADER,
     TOLD_REASONS,
@@ -16,7 +17,6 @@ from control_plane.names import (
 )
 from control_plane.routing.model import Decision, Status, ToCell
 
-TIER = "classifier"
 CACHED_MS = 60_000
 """How long the edge may keep an answer."""
 NEGATIVE_CACHED_MS = 1000
@@ -44,7 +44,11 @@ def answer_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
     else:
         names, weights = zip(*outcome.choices, strict=True)
         cell = random.choices(names, weights)[0]  # noqa: S311 - balances load, guards nothing
-    return ((CELL_HEADER, cell), (RULE_HEADER, decision.rule or "-"), (TIER_HEADER, TIER))
+    return (
+        (CELL_HEADER, cell),
+        (RULE_HEADER, decision.rule or "-"),
+        (TIER_HEADER, CLASSIFIER_TIER),
+    )
 
 
 class AnswerEncoder:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, TextColumn
+from rich.progress import TextColumn
 
 from control_plane.cli.answers import not_ours
 from control_plane.cli.client import Client, Exit, Failure
 from control_plane.cli.context import of
 from control_plane.cli.output import messages
+from control_plane.cli.progress import progress_bar
 from control_plane.names import MAX_LINE_BYTES, NEXT_HEADER
 
 STDOUT = "-"
@@ -37,7 +38,9 @@ def export_claims(
     lines = 0
     with ExitStack() as stack:
         sink = stack.enter_context(path.open("ab")) if path else sys.stdout.buffer
-        bar = stack.enter_context(_bar())
+        bar = stack.enter_context(
+            progress_bar(TextColumn("{task.description}"), TextColumn("{task.completed} claims"))
+        )
         task = bar.add_task("export", total=None)
         for content in _pages(of(ctx).client, after):
             sink.write(content)
@@ -57,11 +60,6 @@ def _pages(client: Client, after: str | None) -> Iterator[bytes]:
         after = page.headers.get(NEXT_HEADER)
         if after is None:
             return
-
-
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), TextColumn("{task.completed} claims"))
-    return Progress(*columns, console=messages, disable=not sys.stderr.isatty())
 
 
 def cursor_after(path: Path) -> str | None:

@@ -19,12 +19,19 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TextIO
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from control_plane.cli.client import Client, Exit, Failure
 from control_plane.cli.context import Context, of
 from control_plane.cli.import_pieces import Piece, pieces
 from control_plane.cli.output import messages
+from control_plane.cli.progress import progress_bar
 
 STDIN = "-"
 _PROGRESS_SUFFIX = ".import-progress"
@@ -76,7 +83,7 @@ def import_claims(
             source.seek(done.offset)
         rejected = stack.enter_context(rejects.open("a" if resume else "w")) if rejects else None
         claim = stack.enter_context(_claiming(of(ctx), database_url))
-        bar = stack.enter_context(_bar())
+        bar = stack.enter_context(progress_bar(*_columns()))
         total = path.stat().st_size if path else None
         task = bar.add_task("import", total=total, completed=done.offset)
         for piece in pieces(source, done.lines):
@@ -166,10 +173,9 @@ def _write_notes(notes: Path, done: Done) -> None:
     new.replace(notes)
 
 
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    tty = sys.stderr.isatty()
-    return Progress(*columns, TimeRemainingColumn(), console=messages, disable=not tty)
+def _columns() -> tuple[ProgressColumn, ...]:
+    name = TextColumn("{task.description}")
+    return name, BarColumn(), DownloadColumn(), TimeRemainingColumn()
 
 
 def _show(context: Context, done: Done, rejects: Path | None) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from control_plane.cli.client import Failure, resource
 from control_plane.cli.context import of
 from control_plane.cli.output import messages, table_of_items
+from control_plane.cli.progress import progress_bar
 
 app = typer.Typer(no_args_is_help=True, help="Operations: work that takes longer than one request.")
 POLL_S = 0.2
@@ -51,7 +51,8 @@ def wait_for(ctx: typer.Context, answer: dict[str, Any]) -> None:
         return
     operation = answer["operation"]
     messages.print(f"operation {operation['id']}: goes on without this command", markup=False)
-    with _bar() as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with progress_bar(*columns) as progress:
         task = progress.add_task(operation["kind"], total=operation["total"])
         while operation["state"] == "running":
             time.sleep(POLL_S)
@@ -61,9 +62,3 @@ def wait_for(ctx: typer.Context, answer: dict[str, Any]) -> None:
     if operation["state"] != "done":
         detail = operation["detail"] or "start it again: it goes on where it was"
         raise Failure(f"{operation['kind']} is {operation['state']}: {detail}")
-
-
-def _bar() -> Progress:
-    """Return a progress bar on stderr, which shows nothing unless that is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=messages, disable=not sys.stderr.isatty())

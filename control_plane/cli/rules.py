@@ -1,9 +1,10 @@
-"""``cellway rules``: list, show, lint, test, diff, apply, rollback."""
+"""``cellway rules``: list, show, lint, tiers, test, diff, apply, rollback."""
 
 from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,12 @@ import typer
 
 from control_plane.cli.client import DIFFERENT, Exit, Failure, resource
 from control_plane.cli.context import of
-from control_plane.cli.output import Format, messages, print_lines, show, table_of
+from control_plane.cli.output import Format, messages, print_lines, show, table_of, table_of_items
 from control_plane.cli.reserved_words import read_table, reserve_in, write_ruleset, write_table
 from control_plane.cli.ruleset_file import RulesetFile, RulesetOption
 from control_plane.names import MAX_DOCUMENT_BYTES
 from control_plane.routing.rules.lint import Finding, lint
+from control_plane.routing.rules.problems import RulesetError
 
 app = typer.Typer(no_args_is_help=True, help="Rulesets: how a request finds its cell.")
 
@@ -52,11 +54,32 @@ def show_rules(
 @app.command("lint")
 def lint_rules(ctx: typer.Context, file: RulesetFile) -> None:
     """Check a ruleset without a server; exit status 1 if it can't work."""
-    findings = _lint(_read(file))
+    from control_plane.cli import rule_tiers
+
+    text = _read(file)
+    findings = lint(text)
+    if not any(finding.severity == "error" for finding in findings):
+        findings += rule_tiers.findings(rule_tiers.tiers(text))
+    _print_findings(findings)
     of(ctx).show_data([_finding_document(finding) for finding in findings])
     if any(finding.severity == "error" for finding in findings):
         raise Failure(f"{file} can't work")
     messages.print(f"{file}: no errors, {len(findings)} warnings")
+
+
+@app.command("tiers")
+def show_tiers(ctx: typer.Context, file: RulesetFile) -> None:
+    """Show which tier of the edge answers each rule, and what keeps it from a faster one."""
+    from control_plane.cli import rule_tiers
+
+    text = _read(file)
+    try:
+        rules = rule_tiers.tiers(text)
+    except RulesetError as error:
+        _lint(text)
+        raise Failure(f"{file} can't work") from error
+    items = rule_tiers.documents(rules)
+    of(ctx).show(items, table_of_items(rule_tiers.FIELDS, items))
 
 
 @app.command("test")
@@ -212,7 +235,11 @@ def _finding_document(finding: Finding) -> dict[str, Any]:
 def _lint(text: str) -> list[Finding]:
     """Print what is wrong with a ruleset, and return it."""
     findings = lint(text)
+    _print_findings(findings)
+    return findings
+
+
+def _print_findings(findings: Iterable[Finding]) -> None:
     for one in findings:
         where = f"{one.rule or '-'}: {one.field}"
         messages.print(f"{one.severity}: {where}: {one.message} ({one.hint})", markup=False)
-    return findings

@@ -19,15 +19,13 @@ A rule does not count if no path can come to both it and the first one: `^/v2/.*
 everything, but at no path under /groups/.
 
 A key that lacks an input gives one tenant's answer to another. Therefore all of the path counts
-unless a proof from the regex's tree allows less. There is no parser for RE2 here, and Python's may
-read a regex in another way. So a regex is first cut into tokens that both read alike; one with
-anything else in it (flags, POSIX classes, ``\x2f``) has no tree, and nothing is proved for it.
+unless a proof from the regex's tree allows less. A regex of which RE2 and Python's parser might
+have different trees (`regex_tree`) has none, and nothing is proved for it.
 `tests/envoy/cache_oracle.py` looks for counterexamples.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,24 +35,9 @@ from re import _parser as parser
 from typing import Any
 
 from control_plane.compiler.native.conditions import exact_condition
+from control_plane.compiler.regex_tree import regex_tree
 from control_plane.routing.rules.ruleset import Match, Rule, Subject
 
-_ESCAPED = r"\\[dDwWsS!-/:-@\[-`{-~]"
-_MEMBER = rf"[A-Za-z0-9_/%.](?:-[A-Za-z0-9])?+|[ !#$&'()*+,:;<=>?@{{|}}~\"-]|{_ESCAPED}"
-_TOKEN = re.compile(
-    rf"""
-    (?P<open>\((?:\?(?:P?<\w+>|:)|(?!\?)))
-    |\[\^?(?:(?!--|&&|~~|\|\|)(?:{_MEMBER}))++\]
-    |{_ESCAPED}|\\[bB]
-    |\{{[0-9]{{1,4}}(?:,[0-9]{{0,4}})?\}}
-    |[)|.^$*+?]
-    |[A-Za-z0-9_/%~!"&',:;<=>@`-]
-    """,
-    re.VERBOSE | re.ASCII,
-)
-"""What Python and RE2 are known to read alike. It has no flags, for example, and no ``{,2}``."""
-MAX_GROUPS = 100
-"""A regex with more of them is not parsed: Python's parser calls itself for each."""
 _SLASH = ord("/")
 
 
@@ -200,26 +183,11 @@ def _seen(tree: Any) -> int | None:
 
 
 def _parsed(pattern: str) -> Any:
-    """Return the tree of a regex as Python parses it; there is no such parser for RE2.
-
-    None if the two might read it differently, or if it has branches at its top.
-    """
-    if pattern.count("(") > MAX_GROUPS:
+    """Return the nodes of a regex; None if there is no tree, or if it has branches at its top."""
+    tree = regex_tree(pattern)
+    if tree is None or not tree.nodes or any(code is op.BRANCH for code, _ in tree.nodes):
         return None
-    tokens: list[str] = []
-    at = 0
-    while at < len(pattern):
-        token = _TOKEN.match(pattern, at)
-        if token is None:
-            return None
-        # Groups that capture keep their shape in the tree.
-        tokens.append("(" if token.lastgroup == "open" else token[0])
-        at = token.end()
-    try:
-        tree = parser.parse("".join(tokens))
-    except re.error:
-        return None
-    return None if not tree or any(code is op.BRANCH for code, _ in tree) else tree
+    return tree.nodes
 
 
 def _most(tree: Any) -> int | None:

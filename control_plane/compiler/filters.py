@@ -26,6 +26,7 @@ from envoy.extensions.common.matching.v3 import extension_matcher_pb2
 from envoy.extensions.filters.common.matcher.action.v3 import skip_action_pb2
 from envoy.extensions.filters.http.custom_response.v3 import custom_response_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
+from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.http.custom_response.redirect_policy.v3 import redirect_policy_pb2
 from envoy.type.matcher.v3 import status_code_input_pb2
@@ -52,12 +53,15 @@ from control_plane.names import (
     CACHE_FILTER,
     CELL_HEADER,
     CLASSIFIER_CLUSTER,
+    CLASSIFIER_TIER,
+    CLASSIFIER_TIER_FILTER,
     EMPTY_421_FILTER,
     EPOCHS_FILTER,
     MISDIRECTED,
     MISDIRECTED_FILTER,
     MISDIRECTED_HEADER,
     RULESET_CONTEXT,
+    TIER_HEADER,
     TYPE_URL,
 )
 from control_plane.routing.rules.ruleset import Ruleset
@@ -74,7 +78,8 @@ def decision_filters(policy: TrafficPolicy) -> list[hcm.HttpFilter]:
     """Return the filters, in their order."""
     misdirected = _at_421(_lua(MISDIRECTED_FILTER, compile_misdirected_script()))
     if policy.classifier_protocol == "grpc":
-        return [_ext_authz(policy), _clear_after_failure(), misdirected]
+        tier = [_classifier_tier()] if policy.debug_networks else []
+        return [_ext_authz(policy), *tier, _clear_after_failure(), misdirected]
     edge_cache = _lua(CACHE_FILTER, compile_script(policy))
     if not has_epochs(policy):
         return [edge_cache, misdirected]
@@ -106,8 +111,12 @@ def route_filters(ruleset: Ruleset, policy: TrafficPolicy, *, second_try: bool) 
     if policy.classifier_protocol == "grpc":
         check = ext_authz_pb2.ExtAuthzPerRoute()
         check.check_settings.context_extensions[RULESET_CONTEXT] = ruleset.digest
-        next_rule = {AFTER_CLASSIFIER_FILTER: on} if second_try else {}
-        authz = {AUTHZ_FILTER: check} | next_rule | misdirected
+        after: Mapping[str, ProtobufMessage] = {}
+        if second_try:
+            after = {AFTER_CLASSIFIER_FILTER: on}
+        elif policy.debug_networks:
+            after = {CLASSIFIER_TIER_FILTER: on}
+        authz = {AUTHZ_FILTER: check, **after} | misdirected
         return RouteFilters(authz, authz, {})
     lua_on = lua_pb2.LuaPerRoute()
     lua_on.filter_context.SetInParent()
@@ -215,6 +224,15 @@ def _state_object(key: str, text: str) -> state_value.FilterStateValue:
         ),
         skip_if_empty=True,
     )
+
+
+def _classifier_tier() -> hcm.HttpFilter:
+    """Return the filter that names the classifier's tier also where its answer is missing."""
+    config = header_mutation_pb2.HeaderMutation()
+    tier = config.mutations.request_mutations.add().append
+    tier.header.key, tier.header.value = TIER_HEADER, CLASSIFIER_TIER
+    tier.append_action = tier.ADD_IF_ABSENT
+    return hcm.HttpFilter(name=CLASSIFIER_TIER_FILTER, typed_config=_packed(config), disabled=True)
 
 
 def _clear_after_failure() -> hcm.HttpFilter:

@@ -15,9 +15,13 @@ import httpx
 from rich.console import Console
 
 from control_plane.cli.ending import run_to_end
+from control_plane.cli.failure import Exit
+from control_plane.cli.interrupts import interruptible
 from control_plane.cli.local.system import everything, failures_of_command
+from control_plane.edge_module.build import BuildFailed, build
+from control_plane.edge_module.compilers import NoCompiler
 from control_plane.examples.tour import CLAIMS, NEW_CELL, Tour
-from control_plane.process.event_loop import run_loop, until_signal
+from control_plane.process.event_loop import run_loop, unless_signalled, until_signal
 from control_plane.process.listening import free_port
 from control_plane.process.private_files import only_private_files
 from control_plane.settings import Settings
@@ -30,31 +34,50 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 async def demo(*, once: bool) -> int:
     """Run the demo until Ctrl-C, or with ``once`` until it is through; return the exit status."""
     async with contextlib.AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cellway-demo-")))
-        settings = _settings(directory)
-        ports = {name: free_port() for name in (*CLAIMS, NEW_CELL)}
-        async with asyncio.TaskGroup() as starting:
-            for name, port in ports.items():
-                starting.create_task(stack.enter_async_context(example_cell(name, port)))
-        plane, _, admin = await stack.enter_async_context(everything(settings))
-        api = await stack.enter_async_context(_client(plane.ports.api))
-        edge = await stack.enter_async_context(_client(settings.edge_port))
-        tour = Tour(api, edge, console)
-        await tour.load({name: ports[name] for name in CLAIMS})
-        await tour.walk()
-        await tour.grow(ports[NEW_CELL])
-        await tour.explain()
-        console.print(f"\nedge http://127.0.0.1:{settings.edge_port}  ", end="")
-        console.print(f"API http://127.0.0.1:{plane.ports.api}/docs  ", end="")
-        console.print(f"Envoy admin {admin}", soft_wrap=True)
-        for line in tour.wrong:
-            console.print(f"WRONG: {line}", style="red", markup=False)
-        if not tour.wrong:
-            console.print("Every request reached its right cell.")
+        wrong = await unless_signalled(_show(stack))
+        if wrong is None:
+            return int(Exit.INTERRUPTED)
         if not once:
             console.print("Ctrl-C stops everything.")
             await until_signal()
-        return 1 if tour.wrong else 0
+        return 1 if wrong else 0
+
+
+async def _show(stack: contextlib.AsyncExitStack) -> list[str]:
+    """Start everything, which the stack stops, and send requests; return what went wrong."""
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cellway-demo-")))
+    settings = _settings(directory)
+    await _build_module()
+    ports = {name: free_port() for name in (*CLAIMS, NEW_CELL)}
+    async with asyncio.TaskGroup() as starting:
+        for name, port in ports.items():
+            starting.create_task(stack.enter_async_context(example_cell(name, port)))
+    plane, _, admin = await stack.enter_async_context(everything(settings))
+    api = await stack.enter_async_context(_client(plane.ports.api))
+    edge = await stack.enter_async_context(_client(settings.edge_port))
+    tour = Tour(api, edge, console)
+    await tour.load({name: ports[name] for name in CLAIMS})
+    await tour.walk()
+    await tour.grow(ports[NEW_CELL])
+    await tour.explain()
+    console.print(f"\nedge http://127.0.0.1:{settings.edge_port}  ", end="")
+    console.print(f"API http://127.0.0.1:{plane.ports.api}/docs  ", end="")
+    console.print(f"Envoy admin {admin}", soft_wrap=True)
+    for line in tour.wrong:
+        console.print(f"WRONG: {line}", style="red", markup=False)
+    if not tour.wrong:
+        console.print("Every request reached its right cell.")
+    return tour.wrong
+
+
+async def _build_module() -> None:
+    """Build the module of the edge map, if there is a compiler; it is kept for the next time."""
+    try:
+        await asyncio.to_thread(build)
+    except NoCompiler:
+        return
+    except (BuildFailed, OSError) as error:
+        console.print(f"the edge map's module can't be built: {error}", markup=False)
 
 
 def _settings(directory: Path) -> Settings:
@@ -119,7 +142,7 @@ def main() -> None:
     once = parser.parse_args().once
 
     def run() -> None:
-        with only_private_files(), failures_of_command():
+        with interruptible(), only_private_files(), failures_of_command():
             sys.exit(run_loop(demo(once=once)))
 
     sys.exit(run_to_end(run))

@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from control_plane.process.bounded_http import BoundedHttp
+from control_plane.process.http_faults import PRODUCT
 from control_plane.process.http_limits import HttpLimits, OpenConnections
 
 
@@ -54,6 +55,8 @@ def embedded(
         proxy_headers=False,
         timeout_keep_alive=connections.limits.idle_s,
         server_header=False,
+        # It tells people whose port this is. Programs can't rely on it: proxies replace it.
+        headers=[("server", PRODUCT)],
         date_header=False,
         timeout_graceful_shutdown=2,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 import sys
@@ -22,6 +23,23 @@ async def until_signal() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
+
+
+async def unless_signalled[T](work: Coroutine[Any, Any, T]) -> T | None:
+    """Run a coroutine, and cancel it if SIGINT or SIGTERM comes; return None then.
+
+    The loop cancels it, between two steps. `asyncio.Runner` would do so in the midst of one.
+    """
+    running = asyncio.create_task(work)
+    signalled = asyncio.create_task(until_signal())
+    await asyncio.wait((running, signalled), return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    if running.done():
+        return running.result()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    return None
 
 
 def settle() -> None:

@@ -7,6 +7,8 @@ from http import HTTPStatus
 
 import httptools
 
+PRODUCT = "cellway"
+"""What answers say in ``server``."""
 TLS_HANDSHAKE = b"\x16\x03"
 """What a client of TLS sends first."""
 _HTTP_2 = b"PRI * HTTP/2"
@@ -40,6 +42,7 @@ def problem_response(status: int, detail: str, code: str) -> bytes:
         "content-type: application/problem+json",
         f"content-length: {len(body)}",
         "connection: close",
+        f"server: {PRODUCT}",
         *(["retry-after: 1"] if status == 503 else []),
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

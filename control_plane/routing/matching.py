@@ -73,7 +73,8 @@ def bare_host(authority: bytes) -> bytes:
     if host.startswith(b"["):
         host = host.partition(b"]")[0] + b"]"
     else:
-        host = host.rpartition(b":")[0] if host.rpartition(b":")[2].isdigit() else host
+        name, colon, port = host.rpartition(b":")
+        host = name if colon and port.isdigit() else host
     return host.lower().removesuffix(b".")
 
 

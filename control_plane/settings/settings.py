@@ -125,6 +125,10 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     At most one day. Tombstones tell whether a freed name has changed owner, and they are kept for
     two days.
     """
+    edge_module: Literal["auto", "on", "off"] = "auto"
+    """Whether Envoys that have cellway's module answer by it (the edge map): ``off``: none does.
+    With ``on``, `cellway up` does not start without the module; with ``auto`` it says why it goes
+    without."""
     endpoint_networks_allowed: tuple[str, ...] = ("0.0.0.0/0", "::/0")
     """The networks (CIDR) in which cells may have endpoints."""
     endpoint_networks_denied: tuple[str, ...] | None = None
@@ -164,6 +168,11 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     def _data_dir(cls, directory: Path) -> Path:
         if "?" in str(directory):
             raise ValueError("a directory with a ? in its path can't hold a database; take another")
+        try:
+            str(directory.absolute()).encode()
+        except UnicodeEncodeError:
+            text = f"the path {str(directory)!a} is no UTF-8, which SQLite needs; take another"
+            raise ValueError(text) from None
         return directory
 
     @field_validator("database_url")

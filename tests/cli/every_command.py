@@ -44,6 +44,7 @@ ARGUMENTS: dict[str, list[str]] = RUNS_FOR_EVER | {
     "claims transfer": ["project:1", "--from", "c1", "--to", "c2", "--reason", "r", "--yes"],
     "claims release-all": ["c1", "--reason", "r", "--yes", "--dry-run"],
     "rules lint": [RULES],
+    "rules tiers": [RULES],
     "rules test": [CASES],
     "rules reserve": [RULES, "--routes", str(RULESETS / "gitlab_routes.tsv"), "--dry-run"],
     "rules diff": [RULES],
@@ -65,7 +66,7 @@ ARGUMENTS: dict[str, list[str]] = RUNS_FOR_EVER | {
 """What a command is given beside its name."""
 OF_DATABASE = frozenset({"up", "serve"})
 WITHOUT_SERVER = frozenset({"up", "serve", "envoy agent", "envoy bootstrap", "envoy secrets"}) | {
-    *("rules lint", "rules test", "rules reserve", "addon-path")
+    *("rules lint", "rules tiers", "rules test", "rules reserve", "addon-path")
 }
 """Commands that call no API, beside those of ``db``."""
 

@@ -298,3 +298,11 @@ def test_a_directory_that_can_t_be_written(place: Place) -> None:
     cwd = str(directory)
     ends = [place.run(one, without_capabilities=True, cwd=cwd) for one in COMMANDS]
     assert faults(told.fault() for told in ends) == []
+
+
+def test_directories_outside_ascii_and_outside_utf8(place: Place) -> None:
+    named = place.run(Command("db migrate"), "--data-dir", str(place.path / "данные-日本"))
+    assert named.fault("", Exit.OK) is None
+    raw = str(place.path / "s\udcff")
+    ends = [place.run(one, "--data-dir", raw) for one in DATABASE if one.name != "db restore"]
+    assert faults(told.fault("data-dir.*no UTF-8", Exit.USAGE) for told in ends) == []

@@ -56,7 +56,7 @@ def path_rules(*patterns: str) -> tuple[Rule, ...]:
         (r"^/\pL$", None),
         ("^/[[:alpha:]]$", None),
         ("(?i)^/a$", None),
-        ("^/(?i:a)$", None),
+        ("^/(?i:a)$", 2),
         (r"^/\x2f$", None),
         (r"^/\Q/\E$", None),
         ("^/a{,2}$", None),

@@ -19,6 +19,7 @@ from control_plane.names import (
     AGAIN_FILTER,
     CACHE_FILTER,
     CLASSIFIER_CLUSTER,
+    CLASSIFIER_TIER_FILTER,
     EMPTY_421_FILTER,
     EPOCHS_FILTER,
     MISDIRECTED_FILTER,
@@ -30,16 +31,25 @@ RULESET = parse([{"id": "any", "action": "proxy"}])
 HTTP = TrafficPolicy()
 NO_CACHE = TrafficPolicy(edge_cache_entries=0)
 GRPC = TrafficPolicy(classifier_protocol="grpc", classifier_timeout_s=0.5)
+GRPC_DEBUG = TrafficPolicy(classifier_protocol="grpc", debug_networks=("127.0.0.0/8",))
 ORDER = {
     "http": [EPOCHS_FILTER, CACHE_FILTER, MISDIRECTED_FILTER, AGAIN_FILTER, EMPTY_421_FILTER],
     "no cache": [CACHE_FILTER, MISDIRECTED_FILTER],
     "grpc": [AUTHZ_FILTER, AFTER_CLASSIFIER_FILTER, MISDIRECTED_FILTER],
+    "grpc, debug": [
+        *(AUTHZ_FILTER, CLASSIFIER_TIER_FILTER, AFTER_CLASSIFIER_FILTER, MISDIRECTED_FILTER)
+    ],
 }
 
 
 @pytest.mark.parametrize(
     ("policy", "names"),
-    [(HTTP, ORDER["http"]), (NO_CACHE, ORDER["no cache"]), (GRPC, ORDER["grpc"])],
+    [
+        (HTTP, ORDER["http"]),
+        (NO_CACHE, ORDER["no cache"]),
+        (GRPC, ORDER["grpc"]),
+        (GRPC_DEBUG, ORDER["grpc, debug"]),
+    ],
 )
 def test_the_filters_stand_in_their_order_and_are_off(
     policy: TrafficPolicy, names: list[str]
@@ -49,7 +59,7 @@ def test_the_filters_stand_in_their_order_and_are_off(
     assert all(one.disabled for one in filters)
 
 
-@pytest.mark.parametrize("policy", [HTTP, NO_CACHE, GRPC])
+@pytest.mark.parametrize("policy", [HTTP, NO_CACHE, GRPC, GRPC_DEBUG])
 @pytest.mark.parametrize("second_try", [True, False])
 def test_a_route_turns_on_no_filter_that_is_not_there(
     policy: TrafficPolicy, second_try: bool

@@ -102,6 +102,22 @@ def test_a_dead_classifier_gets_what_the_rule_says(
         assert forged[0] == status
 
 
+def test_a_dead_classifier_over_grpc_is_named_as_the_tier_too(tmp_path: Path) -> None:
+    user = {"type": "path", "regexValue": "^/u/(?<t>[^/]+)"}
+    elsewhere = path_rule(on_classifier_down={"cell": "cell-2"}) | {"id": "user", "match": user}
+    with started(tmp_path, classifier_protocol="grpc") as system:
+        prepare(system)
+        system.use_ruleset(rules(path_rule(on_classifier_down=503), elsewhere, FALLBACK))
+        with RawClient(system.edge_port) as client:
+            alive = client.ask(b"/t/acme")
+            system.stop_plane()
+            refused, served, native = (client.ask(path) for path in (b"/t/acme", b"/u/acme", b"/"))
+    tiers = [one[1]["x-cellway-tier"] for one in (alive, refused, served, native)]
+    assert tiers == ["classifier", "classifier", "classifier", "native"]
+    assert [one[0] for one in (alive, refused, served, native)] == [200, 503, 200, 200]
+    assert served[1]["x-example-cell"] == "cell-2"
+
+
 def test_a_refusal_says_why(system: System) -> None:
     def reason(path: bytes, *headers: tuple[str, bytes]) -> tuple[int, str]:
         status, _, body = client.ask(path, list(headers))

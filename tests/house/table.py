@@ -11,7 +11,7 @@ ROOMS: list[Room] = [
     room("control_plane/settings/"),
     room("control_plane/shipped.py"),
     room("control_plane/routing/", imports=["names"]),
-    room("control_plane/compiler/", imports=["names", "routing", "shipped"]),
+    room("control_plane/compiler/", imports=["names", "routing", "shipped", "topology/values"]),
     room("control_plane/xds/", imports=["names"]),
     room("control_plane/xds/session/", imports=["names", "xds/*.py"]),
     room("control_plane/xds/fleet/", imports=["names", "xds/*.py", "xds/session"]),
@@ -64,6 +64,9 @@ ROOMS: list[Room] = [
     room("control_plane/topology/", imports=["names", "topology"]),
     room("control_plane/simulation/", imports=["names", "routing", "topology/values"]),
     room("control_plane/edge_health/"),
+    room("control_plane/owners/"),
+    room("control_plane/owners/server/", imports=["names", "owners/*.py"]),
+    room("control_plane/owners/source/", imports=["names", "owners/*.py", "topology"]),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
     room(
         "control_plane/classifier/",
@@ -72,7 +75,11 @@ ROOMS: list[Room] = [
     room("control_plane/grpc_api/", imports=["names", "process", "topology"]),
     room("control_plane/jobs/", imports=["edge_health", "names", "topology"]),
     room("control_plane/metrics/", imports=["names", "routing", "topology/values"]),
-    room("control_plane/edge_agent/", imports=["edge_health", "names", "process", "xds"]),
+    room(
+        "control_plane/edge_agent/",
+        imports=["edge_health", "names", "owners/*.py", "owners/server", "process", "xds"],
+    ),
+    room("control_plane/edge_module/", imports=["owners/*.py", "shipped"]),
     room(
         "control_plane/api/",
         imports=[
@@ -94,15 +101,18 @@ ROOMS: list[Room] = [
         "control_plane/cli/rule_case_results.py",
         imports=["cli", "names", "routing", "topology/values"],
     ),
+    room("control_plane/cli/rule_tiers.py", imports=["cli", "compiler", "names", "routing"]),
     room(
         "control_plane/cli/local/",
         imports=[
             "cli",
             "compiler",
             "edge_agent",
+            "edge_module",
             "foreign_text",
             "names",
             "process",
+            "publisher",
             "server",
             "settings",
             "topology",

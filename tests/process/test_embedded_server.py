@@ -29,6 +29,7 @@ async def test_a_request_that_has_begun_is_answered_though_the_server_is_cancell
         serving.cancel()
         await asyncio.sleep(0)
         go_on.set()
-        assert (await asking).text == "done"
+        answer = await asking
+        assert (answer.text, answer.headers["server"]) == ("done", "cellway")
     with pytest.raises(asyncio.CancelledError):
         await serving

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import re
@@ -50,6 +51,21 @@ def test_a_left_envoy_is_known_by_its_bootstrap_and_its_admin_address(
 async def test_a_left_envoy_without_a_process_id_is_not_ended(tmp_path: Path) -> None:
     with pytest.raises(EnvoyLeft, match=r"an Envoy holds .*envoy\.lock: end it"):
         await LeftEnvoy(0, tmp_path).stop()
+
+
+async def test_a_start_that_is_cancelled_leaves_no_envoy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = program(tmp_path / "envoy", "exec sleep 60")
+    monkeypatch.setattr(envoy, "envoy_binary", lambda: fake)
+    proxy = Envoy(BOOTSTRAP, tmp_path, outlive=True)
+    starting = asyncio.create_task(proxy.start())
+    while not proxy.running:
+        await asyncio.sleep(0.01)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not proxy.running
 
 
 async def test_an_envoy_holds_its_directory_until_it_is_stopped(

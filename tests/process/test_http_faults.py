@@ -57,6 +57,7 @@ def test_a_problem_is_a_whole_response_that_ends_the_connection(
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"content-length: %d\r\n" % len(body) in head
     assert b"connection: close" in head
+    assert b"server: cellway" in head
     assert (b"retry-after" in head) == may_repeat
     document = json.loads(body)
     assert (document["status"], document["detail"], document["code"]) == (status, "why", "word")

@@ -43,6 +43,8 @@ def test_cookie_parsing_keeps_order_and_ignores_what_is_none() -> None:
         (b"example.com.:80", b"example.com"),
         (b"[::1]:80", b"[::1]"),
         (b"[::1]", b"[::1]"),
+        (b"1", b"1"),
+        (b"1:2", b"1"),
         (b"", b""),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from control_plane.cli.client import Exit, Failure
+from control_plane.cli.interrupts import interruptible
 from control_plane.cli.local.settings import settings_of
 from control_plane.process.private_files import only_private_files
 from control_plane.settings import Settings
@@ -119,13 +120,13 @@ def stale_claims(url: str) -> list[dict[str, Any]]:
 
 def back_up(url: str, target: Path) -> int:
     """Copy a SQLite database; return the revision that the copy holds."""
-    with topology_failures(url), only_private_files():
+    with interruptible(), topology_failures(url), only_private_files():
         return backup.back_up(url, target)
 
 
 def restore(url: str, file: Path) -> int:
     """Put a copy in the place of a SQLite database; return the revision that it goes on from."""
-    with topology_failures(url), only_private_files():
+    with interruptible(), topology_failures(url), only_private_files():
         return restoring.restore(url, file)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from control_plane.cli.ending import failure_of_system
+from control_plane.cli.interrupts import interruptible
 from control_plane.foreign_text import log_to_stderr
 from control_plane.process.event_loop import run_loop
 from control_plane.process.private_files import only_private_files
@@ -19,7 +20,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         Failure: a port is taken, a directory can't be used, a file can't be read.
     """
     try:
-        with only_private_files():
+        with interruptible(), only_private_files():
             run_loop(main)
     except OSError as error:
         raise failure_of_system(error) from error

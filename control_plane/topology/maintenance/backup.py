@@ -7,6 +7,10 @@ reader that has seen a higher revision would take newer state for old.
 
 from __future__ import annotations
 
+import errno
+import os
+import secrets
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,15 +22,24 @@ from control_plane.topology.maintenance import files
 from control_plane.topology.storage import (
     Store,
     Transaction,
+    kind_of_sqlite_code,
     schema,
     translated_errors,
     trouble_of,
 )
-from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Problem
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    DatabaseFull,
+    Invalid,
+    NotFound,
+    Problem,
+)
 
 PAGES_AT_ONCE = 4096
 """Pages (of 4 KiB) that are copied at a time. Writers get in between."""
 _SLEEP_S = 0.01
+MAX_LINEAGE = 2**63 - 1
+"""The largest number of a table of owners; the smallest is 1."""
 
 
 @translated_errors
@@ -75,6 +88,12 @@ def back_up(url: str, target: Path, progress: Callable[[int, int], None] | None 
         files.flush(target.absolute().parent)
     except OSError as error:
         raise trouble_of(error, target) from error
+    except sqlite3.Error as error:
+        if kind_of_sqlite_code(error.sqlite_errorcode) is not DatabaseFull:
+            raise
+        # It is the copy that finds no room, and not the database.
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise trouble_of(full, target) from error
     finally:
         files.remove(unfinished)
     return revision
@@ -99,6 +118,9 @@ def advance(store: Store, above: int) -> int:
         tx.revision = new
         # Caches may hold answers of revisions that are lost: these answers must not count.
         epochs.restored(tx)
+        # So must the tables of owners that edges hold.
+        lineage = 1 + secrets.randbelow(MAX_LINEAGE)
+        tx.connection.execute(update(schema.owners_table).values(lineage=lineage))
         return new
 
     return store.write("restore", work)[0]

@@ -17,6 +17,7 @@ from control_plane.topology.storage.file_lock import lock_exclusive
 from control_plane.topology.storage.first_start import refuse_anew
 from control_plane.topology.storage.group_commit import Job, Write
 from control_plane.topology.storage.mark_file import MarkFile
+from control_plane.topology.storage.server_history import HISTORY_SQL
 from control_plane.topology.storage.server_messages import CHANNEL, is_elsewhere
 from control_plane.topology.storage.statements import (
     Result,
@@ -32,9 +33,11 @@ from control_plane.topology.storage.statements import (
 )
 from control_plane.topology.storage.store import Store
 from control_plane.topology.storage.transaction import Transaction, bounded
+from control_plane.topology.storage.trouble_codes import kind_of_sqlite_code
 
 __all__ = [
     "CHANNEL",
+    "HISTORY_SQL",
     "Answers",
     "Job",
     "MarkFile",
@@ -53,6 +56,7 @@ __all__ = [
     "in_keys",
     "insert_many",
     "is_elsewhere",
+    "kind_of_sqlite_code",
     "lock_exclusive",
     "migrate",
     "moment",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
@@ -174,6 +175,39 @@ _RULES: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "tenant": _name,
     }
 )
+
+
+class NormalForm(StrEnum):
+    """A way to spell values; each bucket has one."""
+
+    PATH = "path"
+    NAME = "name"
+    EMAIL = "email"
+    HOST = "host"
+    NUMBER = "number"
+    EXACT = "exact"
+    PLAIN = "plain"
+
+
+_FORMS: Mapping[Callable[[str], str], NormalForm] = MappingProxyType(
+    {
+        _path: NormalForm.PATH,
+        _name: NormalForm.NAME,
+        _email: NormalForm.EMAIL,
+        host_name: NormalForm.HOST,
+        _number: NormalForm.NUMBER,
+        _exact: NormalForm.EXACT,
+        _plain: NormalForm.PLAIN,
+    }
+)
+
+
+def normal_form(bucket: str) -> NormalForm:
+    """Return the way in which a bucket spells its values, for readers in another language.
+
+    `normalise` defines what each of them is; `envoy/module/normalise.c` repeats it for ASCII.
+    """
+    return _FORMS[_RULES.get(bucket, _plain)]
 
 
 def normalise(bucket: str, value: str) -> str:

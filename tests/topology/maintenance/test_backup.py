@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,14 @@ from control_plane.topology import Topology
 from control_plane.topology.maintenance.backup import advance, back_up
 from control_plane.topology.maintenance.restore import restore
 from control_plane.topology.values.claim import ClaimSpec
-from control_plane.topology.values.errors import AlreadyExists, Gone, Invalid, NotFound, Refused
+from control_plane.topology.values.errors import (
+    AlreadyExists,
+    DatabaseFull,
+    Gone,
+    Invalid,
+    NotFound,
+    Refused,
+)
 from tests.topology.conftest import cell_spec
 
 ME = "operator"
@@ -27,6 +35,20 @@ def claim(topology: Topology, number: int) -> None:
 @pytest.fixture
 def file_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/live.db"
+
+
+def test_a_backup_without_room_names_its_own_file_and_leaves_none(
+    file_url: str, tmp_path: Path
+) -> None:
+    Topology.open(file_url).close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(DatabaseFull, match=r"b\.db: No space left on device; make room"):
+            back_up(file_url, tmp_path / "b.db")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.glob("b.db*")) == []
 
 
 def test_a_backup_is_of_one_moment_while_writers_go_on(file_url: str, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Automata of regexes, held against RE2."""
