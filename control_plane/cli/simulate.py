@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,11 +16,12 @@ from control_plane.cli import simulated_world
 from control_plane.cli.claims_import import STDIN
 from control_plane.cli.client import DIFFERENT, Client, Exit, Failure
 from control_plane.cli.context import Context, of
-from control_plane.cli.options import with_options
+from control_plane.cli.live_log import LiveLog
+from control_plane.cli.options import seconds, with_options
 from control_plane.cli.output import Format, messages, table_of
 from control_plane.cli.ruleset_file import named_ruleset
 from control_plane.simulation.comparison import Comparison
-from control_plane.simulation.logs.log_file import BadLog, LogFile, LogFormat
+from control_plane.simulation.logs.log_file import BadLog, LogFile, LogFormat, Readable
 
 MAX_ROWS = 50
 """Rows of the table; -o json has all groups."""
@@ -65,6 +66,13 @@ class SimulateOptions:
         int, typer.Option(min=0, max=100, help="requests that are shown of each group")
     ] = 3
 
+    seconds: Annotated[
+        str | None,
+        typer.Option(
+            "--for", help="with -: read a log that is being written, for so long: 60s or 10m"
+        ),
+    ] = None
+
     @property
     def is_proposal(self) -> bool:
         """Whether anything is proposed."""
@@ -84,13 +92,15 @@ def simulate(
     Nothing is sent and nothing changes. Without a proposal it shows where the requests go now.
 
     Example: cellway simulate access.log.gz --rules new.json
+
+    Live traffic: tail -F access.log | cellway simulate - --for 60s --rules new.json
     """
     known = _known(of(ctx).client if options.topology is None else None, options)
     proposed = simulated_world.proposed(known.world, options.rules, options.proposed_topology)
     known.check_claims(proposed)
     comparison = Comparison(known.world, proposed, known.owners, options.examples)
     try:
-        with _opened(log) as (source, progress):
+        with _opened(log, options.seconds) as (source, progress):
             comparison.run(LogFile(source, options.format), options.host, progress)
     except BadLog as error:
         raise Failure(f"{log} can't be read: {error}", Exit.USAGE) from error
@@ -112,10 +122,15 @@ def _known(client: Client | None, options: SimulateOptions) -> simulated_world.K
 
 
 @contextmanager
-def _opened(log: str) -> Iterator[tuple[BinaryIO, Callable[[int], None]]]:
+def _opened(log: str, duration: str | None) -> Iterator[tuple[Readable, Callable[[int], None]]]:
     """Open a log; with it comes what is told of progress, which a terminal shows."""
+    if duration is not None and log != STDIN:
+        raise Failure("--for is for a log that comes through stdin; write -", Exit.USAGE)
     with ExitStack() as stack:
-        source = sys.stdin.buffer if log == STDIN else stack.enter_context(Path(log).open("rb"))
+        file = sys.stdin.buffer if log == STDIN else stack.enter_context(Path(log).open("rb"))
+        source: Readable = file
+        if duration is not None:
+            source = LiveLog(file.fileno(), seconds("--for", duration))
         total = None if log == STDIN else Path(log).stat().st_size
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
         bar = Progress(
@@ -124,7 +139,7 @@ def _opened(log: str) -> Iterator[tuple[BinaryIO, Callable[[int], None]]]:
         task = stack.enter_context(bar).add_task("simulate", total=total)
 
         def progress(lines: int) -> None:
-            done = None if total is None else source.tell()
+            done = None if total is None else file.tell()
             bar.update(task, completed=done, description=f"simulate: {lines:,} lines")
 
         yield source, progress

@@ -200,3 +200,23 @@ def test_many_groups_are_not_all_in_the_table(
     ended = cellway("simulate", str(files / "access.log"))
     assert len(ended.stdout.splitlines()) == 2
     assert "there are 3 more groups; -o json shows all" in ended.stderr
+
+
+def test_live_traffic_is_read_for_some_time(files: Path) -> None:
+    command = [sys.executable, "-m", "control_plane.cli.main", "simulate", "-", "--for", "1s"]
+    command += ["--rules", str(files / "moved.json"), "-o", "json"]
+    command += ["--topology", str(files / "export"), "--claims", str(files / "claims.ndjson")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdin is not None
+        process.stdin.write(LOG.encode() + b'{"method": "GE')
+        process.stdin.flush()
+        # The pipe stays open: it is the time that ends the log.
+        assert process.wait(60) == DIFFERENT
+        report = json.loads(process.stdout.read())
+    assert (report["requests"], report["unreadable"]["count"]) == (6, 0)
+
+
+def test_only_stdin_is_read_for_some_time(cellway: Cellway, files: Path) -> None:
+    ended = cellway("simulate", str(files / "access.log"), "--for", "1s")
+    assert (ended.returncode, "write -" in ended.stderr) == (Exit.USAGE, True)

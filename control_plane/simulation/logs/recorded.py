@@ -24,5 +24,6 @@ class Recorded(NamedTuple):
 
     def as_dict(self) -> dict[str, str]:
         """Return what people need to know the request by. Headers hold secrets, and stay out."""
-        host, path = (part.decode("utf-8", "replace") for part in (self.authority, self.target))
-        return {"method": self.method, "host": host, "path": path}
+        parts = (self.method.encode("utf-8", "replace"), self.authority, self.target)
+        method, host, path = (part.decode("utf-8", "replace") for part in parts)
+        return {"method": method, "host": host, "path": path}
