@@ -10,13 +10,13 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import batched, takewhile
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, update
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.storage import Store, Transaction, clock, moment, schema
+from control_plane.topology.storage import Store, Transaction, chunked, clock, moment, schema
 from control_plane.topology.values import Change, Gone
 
 WINDOW = 10_000
@@ -27,7 +27,6 @@ Archive = Callable[[Sequence[Change]], None]
 Position = tuple[int, int]
 """The revision and ordinal of a change."""
 _ABOVE_ALL_ORDINALS = 2**31 - 1
-_KEYS_PER_QUERY = 400
 _T = schema.changes
 
 
@@ -208,7 +207,7 @@ def first_after(
     """
     asked = [_T.c.kind == kind, *([_T.c.action == action] if action is not None else [])]
     first: dict[str, Change] = {}
-    for chunk in batched(dict.fromkeys(keys), _KEYS_PER_QUERY):
+    for chunk in chunked(list(dict.fromkeys(keys))):
         of_keys = select(_T.c.key, func.min(_T.c.revision).label("revision"))
         of_keys = of_keys.where(_T.c.key.in_(chunk), _T.c.revision > after, *asked)
         lowest = of_keys.group_by(_T.c.key).subquery()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from control_plane.topology import changes, edge_secrets, rulesets
+from control_plane.topology import changes, edge_secrets, operations, rulesets, tokens
 from control_plane.topology.cells import CellCache, Cells, EdgeHealth, FleetReports, Sequences
 from control_plane.topology.claims import (
     Bulk,
     Claims,
+    History,
     Leases,
     Moves,
     OpenLeases,
@@ -20,7 +21,6 @@ from control_plane.topology.claims import (
     Releases,
     all_epochs,
 )
-from control_plane.topology.history import History
 from control_plane.topology.lookup import (
     AllOwners,
     BatchedLookup,
@@ -30,7 +30,6 @@ from control_plane.topology.lookup import (
     open_lookup,
 )
 from control_plane.topology.maintenance.desired import DesiredState
-from control_plane.topology.operations import Operations
 from control_plane.topology.storage import (
     Answers,
     MarkFile,
@@ -40,7 +39,6 @@ from control_plane.topology.storage import (
     pending_migrations,
     refuse_anew,
 )
-from control_plane.topology.tokens import Tokens
 from control_plane.topology.values import EndpointPolicy, TopologyError, TopologySnapshot
 
 
@@ -75,8 +73,8 @@ class Topology:
         self.desired = DesiredState(store)
         self.changes = changes.Changes(store)
         self.history = History(store)
-        self.operations = Operations(store)
-        self.tokens = Tokens(store)
+        self.operations = operations.Operations(store)
+        self.tokens = tokens.Tokens(store)
         self.edge_secrets = edge_secrets.EdgeSecrets(store)
         self.owners = AllOwners(store)
         self.idempotency = Answers(store)

@@ -21,7 +21,7 @@ from control_plane.routing.model import Cells
 from control_plane.routing.rules.document import text_of
 from control_plane.routing.rules.parse import parse
 from control_plane.topology import Topology
-from control_plane.topology.history import PastTopology
+from control_plane.topology.claims.history import PastTopology
 from control_plane.topology.values.change import TopologySnapshot
 
 router = APIRouter(prefix="/v1", tags=["explain"])

@@ -34,9 +34,9 @@ from control_plane.topology.values import (
     PastGone,
     Problem,
     Ruleset,
+    cell_of,
     normalised_or_none,
 )
-from control_plane.topology.values.cell_document import cell_of
 
 
 @dataclass(frozen=True, slots=True)
