@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -37,6 +37,9 @@ from control_plane.topology.values import (
     cell_of,
     normalised_or_none,
 )
+
+CLOCKS_DIFFER = timedelta(seconds=5)
+"""A time that is so little ahead of the database's clock means now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def _revision(connection: Connection, when: int | datetime) -> int:
     """Return the revision that is meant, of which everything is known."""
     newest, oldest = changes.revision(connection), changes.oldest(connection)
     if isinstance(when, datetime):
-        if when > clock(connection):
+        if when > clock(connection) + CLOCKS_DIFFER:
             raise Invalid(Problem("at", f"{when.isoformat()} is still to come", "name a time ago"))
         found = changes.revision_at(connection, when)
         if found is None:

@@ -29,6 +29,7 @@ from control_plane.topology.values import (
     RecordSpec,
     TopologyError,
 )
+from tests.support.conditions import wait_until
 from tests.topology.conftest import cell_spec
 
 ME = "test"
@@ -197,12 +198,19 @@ def test_every_kind_of_write_on_both_databases(topology: Topology) -> None:
     check(past)
 
 
+def a_moment_between() -> datetime:
+    """Return a time after the last write and before the next; the database counts milliseconds."""
+    begun = datetime.now(UTC)
+    wait_until(lambda: datetime.now(UTC) - begun > timedelta(milliseconds=5))
+    return begun + timedelta(milliseconds=2)
+
+
 def test_a_time_means_the_revision_that_was_newest_then(topology: Topology) -> None:
     past = Past(topology)
-    moments = {topology.revision(): datetime.now(UTC)}
+    moments = {topology.revision(): a_moment_between()}
     for number in (1, 2, 3):
         past.write("cell", number, "a", "b")
-        moments[topology.revision()] = datetime.now(UTC)
+        moments[topology.revision()] = a_moment_between()
     assert len(moments) == 4
     for revision, moment in moments.items():
         with topology.history.at(moment) as then:
@@ -218,7 +226,7 @@ def test_a_time_means_the_revision_that_was_newest_then(topology: Topology) -> N
 
 def test_a_time_before_what_is_kept_is_gone(topology: Topology) -> None:
     past = Past(topology)
-    start = datetime.now(UTC)
+    start = a_moment_between()
     for number in (1, 2, 3):
         past.write("cell", number, "a", "b")
     topology.changes.prune(keep=1)
