@@ -168,12 +168,10 @@ class Tour:
         claims = [{"bucket": bucket, "value": value, "cell": cell} for bucket, value in pairs]
         await self._write("POST", "/v1/claims", {"claims": claims})
 
-    async def _write(self, method: str, path: str, body: Any) -> int:
+    async def _write(self, method: str, path: str, body: Any) -> None:
         response = await self._api.request(method, path, json=body)
         if response.status_code >= 400:
             raise RuntimeError(f"{method} {path}: {response.text}")
-        revision: int = response.json()["revision"]
-        return revision
 
     async def _failures_of_background(self) -> int:
         """Send `BACKGROUND_REQUESTS`, one after another; return how many failed."""
