@@ -27,6 +27,7 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "memory": (),
     "fleet": (),
     "edge_map": (),
+    "map_changes": (),
     "go_peer": (),
     "owners": (),
 }
