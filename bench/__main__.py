@@ -24,8 +24,13 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "claim_load": (),
     "imports": ("--rounds", "2"),
     "compile": (),
+    "simulate": (),
     "memory": (),
     "fleet": (),
+    "edge_map": (),
+    "map_changes": (),
+    "go_peer": (),
+    "owners": (),
 }
 """The arguments of each module."""
 LONGEST_S = 1800.0

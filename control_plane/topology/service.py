@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from control_plane.topology import changes, edge_secrets, rulesets
+from control_plane.topology import changes, edge_secrets, operations, rulesets, tokens
 from control_plane.topology.cells import (
     DEFAULT_MIN_CAPACITY,
     CellCache,
@@ -21,6 +21,7 @@ from control_plane.topology.cells import (
 from control_plane.topology.claims import (
     Bulk,
     Claims,
+    History,
     Leases,
     Moves,
     OpenLeases,
@@ -29,13 +30,14 @@ from control_plane.topology.claims import (
     all_epochs,
 )
 from control_plane.topology.lookup import (
+    AllOwners,
     BatchedLookup,
     ClaimLookup,
+    all_owners,
     open_batched_lookup,
     open_lookup,
 )
 from control_plane.topology.maintenance.desired import DesiredState
-from control_plane.topology.operations import Operations
 from control_plane.topology.storage import (
     Answers,
     MarkFile,
@@ -45,7 +47,6 @@ from control_plane.topology.storage import (
     pending_migrations,
     refuse_anew,
 )
-from control_plane.topology.tokens import Tokens
 from control_plane.topology.values import EndpointPolicy, TopologyError, TopologySnapshot
 
 
@@ -80,9 +81,11 @@ class Topology:
         self.rulesets = rulesets.Rulesets(store)
         self.desired = DesiredState(store)
         self.changes = changes.Changes(store)
-        self.operations = Operations(store)
-        self.tokens = Tokens(store)
+        self.history = History(store)
+        self.operations = operations.Operations(store)
+        self.tokens = tokens.Tokens(store)
         self.edge_secrets = edge_secrets.EdgeSecrets(store)
+        self.owners = AllOwners(store)
         self.idempotency = Answers(store)
 
     @classmethod
@@ -146,6 +149,16 @@ class Topology:
         return self._store.engine
 
     @property
+    def url(self) -> str:
+        """The database's URL, with its password: for processes of ours, and for no log."""
+        return self._store.url
+
+    @property
+    def write_engine(self) -> Engine | None:
+        """The engine of writes, if it is another one."""
+        return self._store.write_engine
+
+    @property
     def embedded(self) -> bool:
         """Whether the database runs inside this process, so that no look-up blocks for long."""
         return dialect_of(self._store.engine).embedded
@@ -193,7 +206,7 @@ class Topology:
             return changes.revision(connection)
 
     def snapshot(self) -> TopologySnapshot:
-        """Return cells, active ruleset, epochs and the edges' secret at one revision."""
+        """Return cells, active ruleset, epochs and the edges' secrets at one revision."""
         with self._store.read() as connection:
             revisions = changes.revisions(connection)
             return TopologySnapshot(
@@ -202,4 +215,5 @@ class Topology:
                 rulesets.active(connection),
                 all_epochs(connection),
                 edge_secrets.current(connection),
+                all_owners.key(connection),
             )

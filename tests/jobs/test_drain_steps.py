@@ -53,11 +53,11 @@ def test_a_drain_goes_on_after_its_control_plane_was_killed(tmp_path: Path) -> N
                 "state": "active",
             }  # fmt: skip
             plane.write("POST", "/v1/cells", body)
-        body = {
+        asked = {
             "cell": "north", "target_share": 98, "step": 1, "interval_s": 1, "reason": "test",
             "expires_in_s": 600,
         }  # fmt: skip
-        path = "/v1/drains/" + plane.write("POST", "/v1/drains", body)["drain"]["id"]
+        path = "/v1/drains/" + plane.write("POST", "/v1/drains", asked)["drain"]["id"]
         wait_until(lambda: plane.api.get(path).json()["share"] < 100)
         plane.kill()
         plane.start()

@@ -296,6 +296,18 @@ edge_secrets = Table(
 ``root`` is 256 random bits in hex. Until ``demanded_at``, classifiers answer without a secret too.
 """
 
+owners_table = Table(
+    "owners_table",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(32), nullable=False),
+    Column("lineage", BigInteger, nullable=False),
+)
+"""One row: the key of the owners' fingerprints in hex, and the number of the table of owners.
+
+A restore replaces the number (see `topology.lookup.all_owners`).
+"""
+
 operations = Table(
     "operations",
     metadata,

@@ -13,6 +13,7 @@ from control_plane.topology.values.cell import (
     CellTLS,
     SequenceRange,
 )
+from control_plane.topology.values.cell_document import cell_of
 from control_plane.topology.values.change import Change, Ruleset, TopologySnapshot, Written
 from control_plane.topology.values.claim import (
     Claim,
@@ -58,6 +59,7 @@ from control_plane.topology.values.errors import (
     LeaseSettled,
     Locked,
     NotFound,
+    PastGone,
     Problem,
     ReadOnly,
     Refused,
@@ -109,6 +111,7 @@ __all__ = [
     "NormalisedKeys",
     "NotFound",
     "OpenLease",
+    "PastGone",
     "Problem",
     "ReadOnly",
     "Record",
@@ -125,6 +128,7 @@ __all__ = [
     "Unavailable",
     "Written",
     "address_problem",
+    "cell_of",
     "host_problem",
     "is_storable",
     "normalise",

@@ -62,6 +62,8 @@ class TopologySnapshot:
     """By shard of the claims' keyspace, the revision of the last change of an owner."""
     edge_secret: str = field(default="", repr=False)
     """What edges show the classifier; never logged."""
+    owners_key: str = field(default="", repr=False)
+    """The key of the owners' fingerprints, as 32 hexadecimal digits; never logged."""
 
 
 @dataclass(frozen=True, slots=True)
