@@ -17,7 +17,7 @@ from control_plane.topology.values.errors import Contention, Unavailable
 log = logging.getLogger(__name__)
 PAUSE_S = 0.5
 """How often to look for steps that are due; an interval is a second at least."""
-LONGEST_PAUSE_S = 5.0
+LONGEST_WAIT_S = 5.0
 """The longest pause between looks that fail."""
 
 
@@ -36,7 +36,7 @@ class DrainSteps:
                 await self._look()
                 pause_s = PAUSE_S
             except (Contention, Unavailable) as error:
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                pause_s = min(2 * pause_s, LONGEST_WAIT_S)
                 log.warning("steps of drains are late: %s", error)
             await asyncio.sleep(pause_s)
 
