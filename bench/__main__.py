@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "memory": (),
     "fleet": (),
     "edge_map": (),
+    "map_changes": (),
     "go_peer": (),
     "owners": (),
 }
