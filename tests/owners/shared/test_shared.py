@@ -87,12 +87,12 @@ async def test_readers_see_what_the_database_has_whatever_happens(
     sharing = Sharing(topology, tmp_path, max_log_bytes=1_000)
     await sharing.follow()
     tables = [sharing.open() for _ in range(3)]
-    for _ in range(30):
+    for turn in range(30):
         for _ in range(dice.choice((1, 1, 4))):
             change(topology, dice)
-        if dice.random() < 0.04:
-            topology.changes.prune(keep=dice.choice((0, 3)))
-        if dice.random() < 0.04:
+        if turn == 10:
+            topology.changes.prune(keep=0)
+        if turn == 20:
             advance(topology._store, 0)
         await sharing.follow()
         if dice.random() < 0.2:
