@@ -160,8 +160,10 @@ class SortedFrames(Sequence[bytes]):
             at += 1
         return found
 
-    def _first_from(self, low: int) -> int:
+    def _first_from(self, low: int, whole: int = -1) -> int:
         """Return the number of the first record with these lower bits or higher ones.
+
+        If a record with the fingerprint ``whole`` is met on the way there, return its number.
 
         Fingerprints are spread evenly, so a record lies about where its share of all numbers is:
         half of the numbers are below the middle one. Each guess narrows both bounds; ten million
@@ -175,8 +177,10 @@ class SortedFrames(Sequence[bytes]):
             share = (low - below) * (end - first) // (above - below + 1)
             at = first + (share if guesses > 0 else (end - first) // 2)
             frames = at // MAX_RECORDS
-            whole, _ = unpack(data, start + at * RECORD_BYTES + frames * HEADER_BYTES)
-            found = whole & _LOW or 1
+            met, _ = unpack(data, start + at * RECORD_BYTES + frames * HEADER_BYTES)
+            if met == whole:
+                return at
+            found = met & _LOW or 1
             if found < low:
                 first, below = at + 1, found
             else:
@@ -185,9 +189,15 @@ class SortedFrames(Sequence[bytes]):
 
     def owner_of(self, fingerprint: int) -> int:
         """Return the cell's id in the record of a fingerprint; `NOBODY` if there is none."""
-        for whole, cell in self.find(low_bits(fingerprint)):
+        low = low_bits(fingerprint)
+        at = self._first_from(low, fingerprint)
+        while at < self.names:
+            whole, cell = self._record(at)
             if whole == fingerprint:
                 return cell
+            if low_bits(whole) != low:
+                break
+            at += 1
         return NOBODY
 
     def _record(self, number: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Look-ups by way of the caches: the process's own, the table of owners, Redis, then the database.
+"""Look-ups by way of the caches: the table of owners, the process's own, Redis, then the database.
 
 They are for PostgreSQL only. On SQLite a look-up takes microseconds, and to learn that nothing was
 committed takes nearly as long.
@@ -95,13 +95,13 @@ class CachedLookup:
             return await self._lookup.owners_of(keys)
         normalised = NormalisedKeys.of(keys)
         cached = None
-        if keys:
+        if self._table is not None:
+            cached = self._table_owners_of(self._table, normalised, at_least)
+        if cached is None and keys:
             cached = self._cache.owners_of(normalised, at_least, time.monotonic())
             self._observer.cache_counted(PROCESS_CACHE, "misses" if cached is None else "hits", 1)
-        if cached is None and self._table is not None:
-            cached = self._table_owners_of(self._table, normalised, at_least)
-        if cached is None and keys and self._shared is not None and self._cache.database:
-            cached = await self._shared_owners_of(self._shared, normalised, at_least)
+            if cached is None and self._shared is not None and self._cache.database:
+                cached = await self._shared_owners_of(self._shared, normalised, at_least)
         if cached is not None:
             return cached
         return await self._ask_database(keys, normalised, at_least)

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from control_plane.owners.fingerprints import fingerprint
-from control_plane.owners.frames import CHANGES, BadFrame, decode_first
+from control_plane.owners.frames import CHANGES, NOBODY, BadFrame, decode_first
 from control_plane.owners.shared.state import (
     STATE_BYTES,
     State,
@@ -26,6 +26,8 @@ from control_plane.owners.stored_frames import OpenFile
 
 STEP_BYTES = 256 << 10
 """So much of the changes is read at once: 20,000 names, in a few milliseconds."""
+MAX_REMEMBERED = 65_536
+"""How many names are remembered that were asked for: some 15 MB."""
 _ATTEMPTS = 3
 """How often a page is read that is being written."""
 
@@ -43,6 +45,9 @@ class SharedTable:
         self._base: SortedFrames | None = None
         self._generation = 0
         self._changed: dict[int, int] = {}
+        """The owners that have changed since the base, by fingerprint."""
+        self._in_base: dict[tuple[str, str], tuple[int, int]] = {}
+        """Names that were asked for: their fingerprints, and their owners as of the base."""
         self._log: OpenFile | None = None
         self._log_read = 0
         self.revision = 0
@@ -62,12 +67,20 @@ class SharedTable:
 
     def owner_of(self, bucket: str, value: str) -> int:
         """Return the owner of a normalised name: a cell's id, `frames.NOBODY` or `frames.ASK`."""
+        found = self._in_base.get((bucket, value)) or self._find(bucket, value)
+        return self._changed.get(found[0], found[1])
+
+    def _find(self, bucket: str, value: str) -> tuple[int, int]:
+        """Return a name's fingerprint, and its owner as of the base; remember them."""
+        assert self._base is not None
         whole = fingerprint(self._state.key, bucket, value)
-        owner = self._changed.get(whole)
-        if owner is None:
-            assert self._base is not None
-            owner = self._base.owner_of(whole)
-        return owner
+        found = whole, self._base.owner_of(whole)
+        # Names of nobody are not remembered: anybody can ask for any number of them.
+        if found[1] != NOBODY or whole in self._changed:
+            if len(self._in_base) >= MAX_REMEMBERED:
+                self._in_base.clear()
+            self._in_base[bucket, value] = found
+        return found
 
     def _take(self, page: bytes) -> bool:
         state = decode_state(page)
@@ -101,6 +114,7 @@ class SharedTable:
         self._base = self._log = None
         self._generation = 0
         self._changed = {}
+        self._in_base = {}
 
     def _follow(self, state: State) -> bool:
         """Read files up to where the page says; return whether that was all.

@@ -14,13 +14,11 @@ from control_plane.owners.frames import ASK, NOBODY
 from control_plane.owners.shared import reader, writer
 from control_plane.owners.shared.reader import SharedTable, open_shared
 from control_plane.owners.shared.state import State, create_page, decode_state, encode_state
-from control_plane.owners.shared.writer import SharedOwners
-from control_plane.owners.source.builder import BaseBuilder
-from control_plane.owners.source.feed import OwnersFeed
 from control_plane.topology import Topology
 from control_plane.topology.maintenance.backup import advance
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
+from tests.owners.shared.sharing import Sharing
 from tests.owners.source.changes import ME, NAMES, change, new_topology
 from tests.owners.weak import weak_hash, weaken
 from tests.topology.machine.owners_follower import all_owners
@@ -31,39 +29,6 @@ def topology(tmp_path: Path) -> Any:
     made = new_topology(tmp_path)
     yield made
     made.close()
-
-
-class Sharing:
-    """A feed that is stepped by hand, and the files that it keeps."""
-
-    def __init__(self, topology: Topology, directory: Path, **more: Any) -> None:
-        self.topology = topology
-        self.times = [100.0]
-        clock = self.clock
-        self.feed = OwnersFeed(topology, BaseBuilder(topology, directory), clock=clock, **more)
-        self.files = directory / "files"
-        self.files.mkdir()
-        self.shared = SharedOwners(self.files, self.feed.journal, clock)
-        self.feed.share(self.shared)
-
-    def clock(self) -> float:
-        return self.times[-1]
-
-    async def follow(self) -> None:
-        """Bring the files up to date: a base that was copied counts from the next step on."""
-        while await self.feed.step():
-            pass
-        if self.feed._next is not None:
-            await asyncio.wait({self.feed._next})
-            await self.feed.step()
-        await self.shared.close()
-        while await self.feed.step():
-            pass
-
-    def open(self) -> SharedTable:
-        found = open_shared(self.files)
-        assert found is not None
-        return found
 
 
 def check(table: SharedTable, topology: Topology, names: list[str] = NAMES) -> int:
