@@ -15,7 +15,7 @@ from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.options import PortOptions
 from control_plane.classifier.worker.supervisor import Workers
 from control_plane.names import AUTHORIZATION_SERVICE
-from control_plane.owners.shared.writer import SharedOwners
+from control_plane.owners.mapped.writer import SharedOwners
 from control_plane.process.listening import bind, port_of
 from control_plane.process.server_tls import ServerTls
 from control_plane.server.foundation import Foundation

@@ -126,7 +126,8 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     two days.
     """
     edge_module: Literal["auto", "on", "off"] = "auto"
-    """Whether Envoys that have cellway's module answer by it (the edge map): ``off``: none does.
+    """Whether Envoys that have cellway's module answer by it (the edge map), and classifiers on
+    PostgreSQL by the same table: ``off``: none does.
     With ``on``, `cellway up` does not start without the module; with ``auto`` it says why it goes
     without."""
     endpoint_networks_allowed: tuple[str, ...] = ("0.0.0.0/0", "::/0")

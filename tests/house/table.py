@@ -65,7 +65,7 @@ ROOMS: list[Room] = [
     room("control_plane/edge_health/"),
     room("control_plane/owners/"),
     room("control_plane/owners/server/", imports=["names", "owners/*.py"]),
-    room("control_plane/owners/shared/", imports=["owners/*.py"]),
+    room("control_plane/owners/mapped/", imports=["owners/*.py"]),
     room("control_plane/owners/source/", imports=["names", "owners/*.py", "topology"]),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
     room(
@@ -74,7 +74,7 @@ ROOMS: list[Room] = [
             "foreign_text",
             "names",
             "owners/*.py",
-            "owners/shared",
+            "owners/mapped",
             "process",
             "routing",
             "topology",

@@ -28,7 +28,7 @@ _new = tuple.__new__
 
 
 class Owners(Protocol):
-    """A table of owners (`owners.shared.reader`)."""
+    """A table of owners (`owners.mapped.reader`)."""
 
     revision: int
     """The table is complete up to and with this one, and has nothing newer."""

@@ -21,7 +21,7 @@ from control_plane.classifier.cache.protocol import (
     SharedOwnerCache,
 )
 from control_plane.classifier.cache.table import OwnersTable
-from control_plane.owners.shared.reader import open_shared
+from control_plane.owners.mapped.reader import open_shared
 from control_plane.topology import Topology
 from control_plane.topology.lookup.batched import BatchedLookup
 from control_plane.topology.lookup.seen import Seen

@@ -65,7 +65,7 @@ class _Records:
 
 
 class Shared(Protocol):
-    """The table in files, for processes of this machine (`owners.shared`)."""
+    """The table in files, for processes of this machine (`owners.mapped`)."""
 
     def update(self, key: bytes, edge_revision: int) -> None:
         """Share what is new in the journal, and what was read with its newest change."""

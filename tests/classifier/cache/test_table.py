@@ -23,7 +23,7 @@ from control_plane.topology.values import (
     Unavailable,
 )
 from tests.classifier.cache.counts import Counts
-from tests.owners.shared.sharing import Sharing
+from tests.owners.mapped.sharing import Sharing
 from tests.owners.source.changes import NAMES, change, new_topology
 from tests.topology.machine.owners_follower import all_owners
 

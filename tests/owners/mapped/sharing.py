@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from control_plane.owners.shared.reader import SharedTable, open_shared
-from control_plane.owners.shared.writer import SharedOwners
+from control_plane.owners.mapped.reader import SharedTable, open_shared
+from control_plane.owners.mapped.writer import SharedOwners
 from control_plane.owners.source.builder import BaseBuilder
 from control_plane.owners.source.feed import OwnersFeed
 from control_plane.topology import Topology

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from control_plane.owners.fingerprints import fingerprint
 from control_plane.owners.frames import CHANGES, NOBODY, BadFrame, decode_first
-from control_plane.owners.shared.state import (
+from control_plane.owners.mapped.state import (
     STATE_BYTES,
     State,
     base_file,
@@ -24,7 +24,7 @@ from control_plane.owners.shared.state import (
 from control_plane.owners.sorted_base import SortedFrames, read_base
 from control_plane.owners.stored_frames import OpenFile
 
-STEP_BYTES = 256 << 10
+READ_BYTES = 256 << 10
 """So much of the changes is read at once: 20,000 names, in a few milliseconds."""
 MAX_REMEMBERED = 65_536
 """How many names are remembered that were asked for: some 15 MB."""
@@ -142,8 +142,8 @@ class SharedTable:
     def _read_changes(self, upto: int) -> bool:
         assert self._log is not None
         if upto > self._log_read:
-            data = self._log.read(self._log_read, min(STEP_BYTES, upto - self._log_read))
-            self._log_read += self._apply(data, is_all=upto - self._log_read <= STEP_BYTES)
+            data = self._log.read(self._log_read, min(READ_BYTES, upto - self._log_read))
+            self._log_read += self._apply(data, is_all=upto - self._log_read <= READ_BYTES)
         return upto == self._log_read
 
     def _apply(self, data: bytes, *, is_all: bool) -> int:

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from control_plane.owners.frames import ASK, NOBODY
-from control_plane.owners.shared import reader, writer
-from control_plane.owners.shared.reader import SharedTable, open_shared
-from control_plane.owners.shared.state import State, create_page, decode_state, encode_state
+from control_plane.owners.mapped import reader, writer
+from control_plane.owners.mapped.reader import SharedTable, open_shared
+from control_plane.owners.mapped.state import State, create_page, decode_state, encode_state
 from control_plane.topology import Topology
 from control_plane.topology.maintenance.backup import advance
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import Unavailable
-from tests.owners.shared.sharing import Sharing
+from tests.owners.mapped.sharing import Sharing
 from tests.owners.source.changes import ME, NAMES, change, new_topology
 from tests.owners.weak import weak_hash, weaken
 from tests.topology.machine.owners_follower import all_owners
@@ -96,7 +96,7 @@ async def test_a_process_that_was_away_reads_many_changes_in_steps(
     sharing = Sharing(topology, tmp_path)
     await sharing.follow()
     table = sharing.open()
-    monkeypatch.setattr(reader, "STEP_BYTES", 200)
+    monkeypatch.setattr(reader, "READ_BYTES", 200)
     for number in range(20):
         topology.claims.claim([ClaimSpec("route", f"x{number}", "cell-1")], actor=ME)
         await sharing.follow()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from control_plane.owners.base import Base
 from control_plane.owners.journal import Journal
-from control_plane.owners.shared.state import (
+from control_plane.owners.mapped.state import (
     State,
     base_file,
     create_page,
@@ -30,7 +30,7 @@ from control_plane.owners.stored_frames import OpenFile
 log = logging.getLogger(__name__)
 RETRY_S = 30.0
 """How long nothing is written after the disk has refused a file."""
-STEP_BYTES = 1 << 20
+WRITE_BYTES = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 
@@ -116,7 +116,7 @@ class SharedOwners:
     def _append(self) -> None:
         """Write the changes that the file does not have."""
         while self._log is not None:
-            frames = self._journal.frames(self._position, STEP_BYTES)
+            frames = self._journal.frames(self._position, WRITE_BYTES)
             if frames is None:
                 self.void()
             elif not frames:
