@@ -26,6 +26,8 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "compile": (),
     "memory": (),
     "fleet": (),
+    "edge_map": (),
+    "go_peer": (),
     "owners": (),
 }
 """The arguments of each module."""

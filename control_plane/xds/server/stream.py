@@ -262,6 +262,8 @@ class Stream:
         if awaited not in self._awaited:
             return []
         self._awaited.discard(awaited)
+        if awaited is _Awaited.VARIANT and self._variant_late is not None:
+            self._variant_late.cancel()
         return [] if self._awaited else self._session.confirmed()
 
     def _give_up_variant(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
 from control_plane.names import CDS, LDS
@@ -130,13 +131,30 @@ async def test_a_node_waits_for_its_variant_and_gets_nothing_before() -> None:
             assert await node.get() == ("edge", THEIRS)
 
 
-async def test_a_variant_that_does_not_come_is_waited_for_no_longer_than_the_limit() -> None:
+async def test_a_variant_that_does_not_come_is_waited_for_no_longer_than_the_limit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with wire_of(variant_timeout_s=0.1) as wire:
         wire.cache.set(plain(1))
         async with node_of(wire, MODULE) as node:
             assert await listener_of(node) == b""
+            assert "not made in time" in caplog.text
             wire.cache.set(plain(1), {MODULE: variant(plain(1))})
             assert await node.get() == ("edge", THEIRS)
+
+
+async def test_a_variant_that_came_in_time_is_not_called_late(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with wire_of(variant_timeout_s=0.3) as wire:
+        wire.cache.set(plain(1))
+        async with node_of(wire, MODULE) as node:
+            await until(lambda: wire.fleet.connected_nodes == 1)
+            wire.cache.set(plain(1), {MODULE: variant(plain(1))})
+            assert await listener_of(node) == THEIRS
+            late = asyncio.get_running_loop().time() + 0.3
+            await until(lambda: asyncio.get_running_loop().time() > late)
+        assert "not made in time" not in caplog.text
 
 
 async def test_a_variant_that_could_not_be_made_is_not_waited_for() -> None:
