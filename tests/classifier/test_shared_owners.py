@@ -44,7 +44,7 @@ def url(server: Postgres) -> Iterator[str]:
 
 @asynccontextmanager
 async def plane(
-    url: str, directory: Path, workers: int, **more: str
+    url: str, directory: Path, workers: int
 ) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
     async with plane_with(
         directory,
@@ -52,7 +52,6 @@ async def plane(
         classifier_workers=workers,
         classifier_restart_s=0.05,
         poll_interval_s=0.05,
-        **more,
     ) as (running, api):
         topology = running.topology
         for number in (1, 2):
@@ -112,7 +111,7 @@ async def test_whatever_is_claimed_moved_and_released_an_edge_is_told_no_older_o
         cells = {f"t{n}": f"cell-{n % 2 + 1}" for n in range(NAMES)}
         at_revision = {topology.revision(): dict(cells)}
         known = topology.revision()
-        for _ in range(25):
+        for _ in range(15):
             name = f"t{dice.randrange(NAMES)}"
             if name not in cells:
                 cells[name] = dice.choice(("cell-1", "cell-2"))
@@ -139,15 +138,7 @@ async def test_whatever_is_claimed_moved_and_released_an_edge_is_told_no_older_o
                 ]
                 assert cell in told_then
                 assert cell == at_revision[revision].get(one, "!404")
-        assert await hits(api) > 20
-
-
-async def test_where_the_edge_module_is_off_the_database_is_asked(url: str, tmp_path: Path) -> None:
-    async with plane(url, tmp_path, 0, edge_module="off") as (running, api):
-        revision = running.topology.revision()
-        assert await Edge(running).told("t0", revision) == ("cell-1", revision)
-        assert await hits(api) == 0
-        assert not list((tmp_path / "classifier-workers").glob("*/owners.state"))
+        assert await hits(api) > 12
 
 
 async def test_every_claimed_name_is_answered_without_the_database_and_never_by_an_old_owner(
