@@ -166,8 +166,8 @@ class SortedFrames(Sequence[bytes]):
         If a record with the fingerprint ``whole`` is met on the way there, return its number.
 
         Fingerprints are spread evenly, so a record lies about where its share of all numbers is:
-        half of the numbers are below the middle one. Each guess narrows both bounds; ten million
-        names take 5 or 6, where halving takes 24. If numbers are not spread evenly, it halves.
+        half of the numbers are below the middle one. Each guess narrows the bounds: a million names
+        take six, where halving takes twenty. If numbers are not spread evenly, it halves.
         """
         unpack, data, start = _RECORD.unpack_from, self._data, self._start + HEADER_BYTES
         first, end, below, above = 0, self.names, 0, 1 << LOW_BITS
