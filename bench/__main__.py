@@ -24,6 +24,7 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "claim_load": (),
     "imports": ("--rounds", "2"),
     "compile": (),
+    "simulate": (),
     "memory": (),
     "fleet": (),
     "edge_map": (),
