@@ -111,7 +111,10 @@ async def test_whatever_is_claimed_moved_and_released_an_edge_is_told_no_older_o
         cells = {f"t{n}": f"cell-{n % 2 + 1}" for n in range(NAMES)}
         at_revision = {topology.revision(): dict(cells)}
         known = topology.revision()
-        for _ in range(15):
+        for turn in range(15):
+            if turn % 5 == 4:
+                # However slow the machine is, the table answers some of the questions.
+                await answered_by_table(edge, api, "t0", known)
             name = f"t{dice.randrange(NAMES)}"
             if name not in cells:
                 cells[name] = dice.choice(("cell-1", "cell-2"))
@@ -138,7 +141,9 @@ async def test_whatever_is_claimed_moved_and_released_an_edge_is_told_no_older_o
                 ]
                 assert cell in told_then
                 assert cell == at_revision[revision].get(one, "!404")
-        assert await hits(api) > 12
+        await answered_by_table(edge, api, "t0", topology.revision())
+        for one in [f"t{n}" for n in range(NAMES)]:
+            assert (await edge.told(one, topology.revision()))[0] == cells.get(one, "!404")
 
 
 async def test_every_claimed_name_is_answered_without_the_database_and_never_by_an_old_owner(
