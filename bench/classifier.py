@@ -6,6 +6,9 @@ The real worker process answers questions about `TENANTS` claims in random order
 ext_authz asks them, from SQLite. The baseline is an ASGI app on uvicorn that answers the same
 requests with nothing. The benchmark compares processor time a request (of all threads, as the
 kernel's scheduler counts it), which other programs disturb less than requests per second.
+
+On PostgreSQL it compares what a question costs that the table of owners answers with one that the
+process's cache answers, and with one that goes to the database.
 """
 
 from __future__ import annotations
@@ -28,14 +31,20 @@ import uvicorn
 
 from bench.load import Load, count
 from bench.results import Figure, report
-from bench.topologies import NOWHERE, activate, add_cells, add_tenants, opened
+from bench.topologies import DURABLE, NOWHERE, activate, add_cells, add_tenants, opened
 from control_plane.names import EDGE_SECRET_HEADER
+from control_plane.owners.mapped.writer import SharedOwners
+from control_plane.owners.source.builder import BaseBuilder
+from control_plane.owners.source.feed import OwnersFeed
 from control_plane.process.event_loop import run_loop
 from control_plane.process.listening import bind, port_of
+from tests.support.postgres import postgres
 
 TENANTS = 20_000
 CELLS = 10
 START_S = 30.0
+KNOWN = "x-cellway-known: 1"
+"""An edge's cache asks, and may be answered from caches."""
 _HEADERS = ("content-length: 0", "x-envoy-internal: true", "x-forwarded-for: 127.0.0.1")
 """What Envoy's ext_authz sends beside the client's method and path, and the edges' secret."""
 
@@ -115,17 +124,67 @@ def processor_ns(pid: int) -> int:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
-def microseconds(pid: int, port: int, paths: Sequence[str], secret: str, seconds: float) -> float:
+def microseconds(
+    pid: int, port: int, paths: Sequence[str], secret: str, seconds: float, *more: str
+) -> float:
     """Return a server's processor time a request, under the load of several connections."""
-    headers = [tuple(header.split(": ", 1)) for header in (*_HEADERS, secret)]
+    headers = [tuple(header.split(": ", 1)) for header in (*_HEADERS, secret, *more)]
     load = Load(port, tuple(paths), tuple((name, value) for name, value in headers))
     before = processor_ns(pid)
     counts = count(load, seconds)
     return (processor_ns(pid) - before) / 1000 / (counts.good + counts.bad)
 
 
+async def _share(url: str, directory: Path) -> None:
+    """Share the table of owners once, as a server does all the time."""
+    with opened(url) as topology:
+        feed = OwnersFeed(topology, BaseBuilder(topology, directory))
+        shared = SharedOwners(directory, feed.journal)
+        feed.share(shared)
+        for _ in range(2):
+            while await feed.step():
+                pass
+            await shared.close()
+        await feed.step()
+
+
+def table_figures(rounds: int, seconds: float, paths: Sequence[str]) -> dict[str, Figure]:
+    """Compare a question to the table of owners with one to a warm cache, and to PostgreSQL."""
+    took: dict[str, list[float]] = {"table": [], "cache": [], "database": []}
+    with contextlib.ExitStack() as stack:
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
+        url = stack.enter_context(postgres(DURABLE)).url()
+        secret = fill(url)
+        run_loop(_share(url, folders[0]))
+        # Both are started now: for a minute, a table counts that nobody keeps current.
+        with_table, without = (stack.enter_context(worker(url, one)) for one in folders)
+        ways = {
+            "table": (with_table, (KNOWN,)),
+            "cache": (without, (KNOWN,)),
+            "database": (without, ()),
+        }
+        for (pid, port), more in ways.values():
+            _ready(port, secret)
+            microseconds(pid, port, paths, secret, 2 * seconds, *more)
+        for _ in range(rounds):
+            for name, ((pid, port), more) in ways.items():
+                took[name].append(microseconds(pid, port, paths, secret, seconds, *more))
+    middle = {name: statistics.median(values) for name, values in took.items()}
+    print(", ".join(f"{name}: {value:.1f} µs a question" for name, value in middle.items()))
+    pairs = {name: list(zip(took["table"], took[name], strict=True)) for name in took}
+    ratios = {name: statistics.median(b / a for a, b in both) for name, both in pairs.items()}
+    return {
+        "classifier_table_vs_database": Figure(
+            ratios["database"], "ratio", "higher", "a question that goes to PostgreSQL", rounds
+        ),
+        "classifier_table_vs_cache": Figure(
+            ratios["cache"], "ratio", "higher", "a question that a warm cache answers", rounds
+        ),
+    }
+
+
 def main(rounds: int, seconds: float, profile: str | None = None) -> None:
-    """Measure and report ``classifier_vs_empty_http``."""
+    """Measure and report all figures of this module."""
     paths = [f"/t/tenant-{number}/x" for number in range(TENANTS)]
     random.Random(5).shuffle(paths)
     ours: list[float] = []
@@ -149,7 +208,8 @@ def main(rounds: int, seconds: float, profile: str | None = None) -> None:
         f"an empty ASGI answer {statistics.median(base):.1f} µs"
     )
     baseline = "an empty ASGI app on uvicorn, per processor second"
-    report({"classifier_vs_empty_http": Figure(ratio, "ratio", "higher", baseline, rounds)})
+    figures = {"classifier_vs_empty_http": Figure(ratio, "ratio", "higher", baseline, rounds)}
+    report(figures | table_figures(min(rounds, 10), min(seconds, 1.0), paths))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import multiprocessing
 import re
 import resource
 import shutil
 import socket
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -30,6 +27,7 @@ from bench.load import scratch
 from bench.owners import filled
 from bench.results import Figure, p99, report
 from bench.topologies import activate
+from bench.watcher import watching
 from bench.world import World, plane_settings, upstream, world
 from control_plane.cli.local.edge_module import local_module
 from control_plane.cli.local.system import local_bootstrap
@@ -64,7 +62,7 @@ async def moves(number: int) -> list[float]:
             async with world(directory, target, len(CELLS), "generic", **on) as edge:
                 claim = ClaimSpec("tenant", "mover", CELLS[0], "mover")
                 edge.plane.topology.claims.claim([claim], actor="bench")
-                with _watcher(edge.port) as watcher:
+                with watching(_watch, edge.port) as watcher:
                     return [await _move(edge, watcher, at % 2) for at in range(number)]
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -86,22 +84,6 @@ async def _move(edge: World, watcher: Connection, at: int) -> float:
         began = await committed
     decided: float = await asyncio.to_thread(watcher.recv)
     return decided - began
-
-
-@contextlib.contextmanager
-def _watcher(edge: int) -> Iterator[Connection]:
-    """Run a client; it is sent a cell, and tells when the map first decided for that."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_watch, args=(theirs, edge), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        ours.recv()
-        yield ours
-    finally:
-        ours.close()
-        process.join()
 
 
 def _watch(pipe: Connection, edge: int) -> None:

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import multiprocessing
 import shutil
 import socket
 import statistics
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
 from bench.commits import commit_time
 from bench.load import scratch
 from bench.results import Figure, p99, report
 from bench.topologies import ACTOR, cell_spec
+from bench.watcher import watching
 from bench.world import cellway, upstream
 from control_plane.process.event_loop import run_loop
 from control_plane.server import Running
@@ -41,7 +39,7 @@ async def measure(cells: int, changes: int) -> tuple[list[float], list[float]]:
     try:
         with upstream(BODIES[0]) as old, upstream(BODIES[1]) as new:
             async with cellway(directory, old, cells, "passthrough") as (plane, edge):
-                with _watcher(edge) as watcher:
+                with watching(_watch, edge) as watcher:
                     return await _changes(plane, watcher, (old, new), changes)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -71,25 +69,6 @@ async def _changes(
 def _point_at(plane: Running, port: int) -> int:
     """Move the first cell to a port; return the revision."""
     return plane.topology.cells.replace("cell-1", cell_spec(1, port), actor=ACTOR).revision
-
-
-@contextlib.contextmanager
-def _watcher(edge: int) -> Iterator[Connection]:
-    """Run a client that is connected; it is sent a body, and answers when that first came back.
-
-    It answers by `time.perf_counter`, which all processes of a machine share.
-    """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_watch, args=(theirs, edge), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        ours.recv()
-        yield ours
-    finally:
-        ours.close()
-        process.join()
 
 
 def _watch(pipe: Connection, edge: int) -> None:

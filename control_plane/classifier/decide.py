@@ -152,14 +152,20 @@ class Decider:
         question = _Question(self._state, request, ruleset, trace=False)
         answer = question.resume(None)
         while not isinstance(answer, Verdict):
-            # A cache that has not heard of these cells and this ruleset can't answer for them.
-            oldest = None if at_least is None else max(at_least, self._state.edge_revision)
+            # A cache that has not heard of these cells and this ruleset can't answer for them, and
+            # none may be older than the look-up whose revision the verdict tells.
+            oldest = at_least
+            if oldest is not None:
+                oldest = max(oldest, self._state.edge_revision, question.revision)
             seen = await lookup.owners_of(answer, oldest)
             if question.holds(seen):
                 answer = question.resume(seen)
                 continue
             if seen.edge_revision != self._state.edge_revision:
                 await self._reload_off_loop()
+                if seen.edge_revision != self._state.edge_revision:
+                    # The database says something else than a cache, or has changed once more.
+                    at_least = None
             question.start(self._state)
             answer = question.resume(None)
         return answer
@@ -236,8 +242,8 @@ class _Question:
     """A request that is decided by one state of cells and ruleset, sans I/O."""
 
     __slots__ = (
-        *("_decision", "_evaluation", "_negative", "_request", "_revision", "_ruleset", "_shards"),
-        *("_starts", "_state", "_trace"),
+        *("_decision", "_evaluation", "_negative", "_request", "_ruleset", "_shards"),
+        *("_starts", "_state", "_trace", "revision"),
     )
 
     def __init__(
@@ -256,7 +262,8 @@ class _Question:
         if self._starts > MAX_STARTS:
             raise Unsettled(f"cells or ruleset changed {MAX_STARTS} times during one question")
         self._state = state
-        self._revision = -1
+        self.revision = -1
+        """That of the first look-up; -1 before it."""
         self._shards: tuple[int, ...] = ()
         self._negative = False
         self._decision: Decision | None = None
@@ -281,10 +288,10 @@ class _Question:
             NoRuleset: No ruleset is active.
         """
         if seen is not None:
-            if self._revision < 0:
-                self._revision = seen.revision
+            if self.revision < 0:
+                self.revision = seen.revision
             if self._decision is not None:
-                return Verdict(self._decision, self._revision, (), negative=False)
+                return Verdict(self._decision, self.revision, (), negative=False)
         evaluation = self._evaluation
         if evaluation is None:
             if seen is None:
@@ -299,7 +306,7 @@ class _Question:
             answer = evaluation.resume(seen.owners)
         if not isinstance(answer, Decision):
             return answer
-        if self._revision < 0:
+        if self.revision < 0:
             self._decision = answer
             return ()
-        return Verdict(answer, self._revision, self._shards, self._negative)
+        return Verdict(answer, self.revision, self._shards, self._negative)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from dataclasses import dataclass, field
 
 from control_plane.classifier.authentication import Authentication
@@ -14,11 +15,14 @@ from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.options import PortOptions
 from control_plane.classifier.worker.supervisor import Workers
 from control_plane.names import AUTHORIZATION_SERVICE
+from control_plane.owners.mapped.writer import SharedOwners
 from control_plane.process.listening import bind, port_of
 from control_plane.process.server_tls import ServerTls
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
 from control_plane.settings import CLASSIFIER_PORT, BadSetting, Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,10 @@ class ClassifierParts:
         """Read cells and ruleset, and connect to the caches."""
         decider = Decider(foundation.topology)
         lookup = open_cached_lookup(
-            foundation.topology, foundation.classifier_metrics, foundation.settings.redis_url
+            foundation.topology,
+            foundation.classifier_metrics,
+            foundation.settings.redis_url,
+            foundation.worker_files,
         )
         authentication = Authentication(
             foundation.topology.edge_secrets.read,
@@ -173,9 +180,25 @@ def _watch_tls(foundation: Foundation) -> None:
 async def start_classifier(foundation: Foundation) -> LocalClassifier | ClassifierWorkers:
     """Start the classifier over HTTP: in this process or in workers, by the settings."""
     _watch_tls(foundation)
+    _share_owners(foundation)
     if foundation.settings.classifier_workers == 0:
         return LocalClassifier.start(foundation)
     return await ClassifierWorkers.start(foundation)
+
+
+def _share_owners(foundation: Foundation) -> None:
+    """Put the table of owners where this machine's classifiers find it.
+
+    On SQLite a look-up in the database costs no more than one in the table.
+    """
+    if foundation.settings.edge_module == "off" or foundation.topology.embedded:
+        return
+    try:
+        shared = SharedOwners(foundation.worker_files, foundation.owners.journal)
+    except OSError as error:
+        log.warning("the classifier asks the database: owners can't be shared: %s", error)
+        return
+    foundation.owners.share(shared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from control_plane.classifier.worker.directory import worker_directory
 from control_plane.jobs.database_watch import DatabaseWatch
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
+from control_plane.owners.source.builder import BaseBuilder
+from control_plane.owners.source.feed import READ_FEED_S, OwnersFeed
 from control_plane.process.background import background_tasks
 from control_plane.process.event_loop import settle, until_signal
 from control_plane.process.listening import check_free, host_port, is_of_this_machine
@@ -109,6 +111,8 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     tasks.start("event loop lag", LoopLag(metrics.event_loop).run)
     tasks.start("wake-ups", CommitNotifications(topology).run)
     tasks.start("database watch", DatabaseWatch(topology).run)
+    feed = _owners_feed(settings, topology)
+    tasks.start("owners feed", feed.run)
     return Foundation(
         settings=settings,
         topology=topology,
@@ -117,8 +121,14 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
         fleet=Fleet(metrics.fleet),
         tasks=tasks,
         own_ports=own_ports,
+        owners=feed,
         worker_files=worker_files,
     )
+
+
+def _owners_feed(settings: Settings, topology: Topology) -> OwnersFeed:
+    builder = BaseBuilder(topology, settings.data_dir)
+    return OwnersFeed(topology, builder, poll_s=min(READ_FEED_S, settings.poll_interval_s))
 
 
 def _chosen_ports(settings: Settings) -> set[int]:

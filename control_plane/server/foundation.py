@@ -8,6 +8,7 @@ from pathlib import Path
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.edge_health.book import Book
 from control_plane.metrics.server import Metrics
+from control_plane.owners.source.feed import OwnersFeed
 from control_plane.process.background import BackgroundTasks
 from control_plane.settings import Settings
 from control_plane.topology import Topology
@@ -27,6 +28,8 @@ class Foundation:
     tasks: BackgroundTasks
     own_ports: set[int]
     """The ports of ours on this machine, which no cell may have; those that are bound are added."""
+    owners: OwnersFeed
+    """Follows the owners of all names, once somebody wants them."""
     worker_files: Path
     """The directory of the classifier's processes, for the life of this server."""
     edges: Book = field(default_factory=Book)

@@ -129,7 +129,8 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     two days.
     """
     edge_module: Literal["auto", "on", "off"] = "auto"
-    """Whether Envoys that have cellway's module answer by it (the edge map): ``off``: none does.
+    """Whether Envoys that have cellway's module answer by it (the edge map), and classifiers on
+    PostgreSQL by the same table: ``off``: none does.
     With ``on``, `cellway up` does not start without the module; with ``auto`` it says why it goes
     without."""
     edge_map_unknown_asked: int = Field(default=100, ge=0, le=1_000_000)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.classifier.cache.tiered import CachedLookup
 from control_plane.classifier.decide import MAX_STARTS, Decider, NoRuleset, Unsettled
 from control_plane.routing.model import Request
 from control_plane.topology import Topology
@@ -136,3 +137,41 @@ def test_a_stored_ruleset_that_can_not_be_read_leaves_the_last_one_in_force(
     with pytest.raises(NoRuleset):
         fresh.decide(REQUEST)
     fresh.close()
+
+
+class Scripted(CachedLookup):
+    """Look-ups that see what a test says, and note how old an answer might have been."""
+
+    def __init__(self, *seen: Seen) -> None:
+        self.seen = list(seen)
+        self.at_least: list[int | None] = []
+
+    async def owners_of(self, keys: Sequence[KeyPair], at_least: int | None) -> Seen:
+        self.at_least.append(at_least)
+        return self.seen.pop(0)
+
+
+async def test_no_look_up_is_older_than_the_one_whose_revision_is_told(topology: Topology) -> None:
+    unknown = RULE | {"id": "first", "on_unknown": "next"}
+    rules = json.dumps({"name": "r", "rules": [unknown, RULE]})
+    topology.rulesets.put("r", rules, actor="t")
+    topology.rulesets.activate("r", 1, actor="t")
+    decider = Decider(topology)
+    edge = decider._state.edge_revision
+    lookup = Scripted(Seen(90, edge, [None, None], [1, 2]), Seen(95, edge, [1, None], [1, 2]))
+    verdict = await decider.decide_async(lookup, REQUEST, edge - 1)
+    assert lookup.at_least == [edge, 90]
+    assert (verdict.decision.cell, verdict.revision) == ("cell-1", 90)
+    decider.close()
+
+
+async def test_a_cache_that_contradicts_the_database_is_asked_only_once(topology: Topology) -> None:
+    by_claims(topology)
+    decider = Decider(topology)
+    edge = decider._state.edge_revision
+    odd = Seen(edge + 9, edge + 5, [1, None], [1, 2])
+    lookup = Scripted(odd, Seen(edge, edge, [2, None], [1, 2]))
+    verdict = await decider.decide_async(lookup, REQUEST, edge)
+    assert lookup.at_least == [edge, None], "then the newest is asked for"
+    assert verdict.decision.cell == "cell-2"
+    decider.close()

@@ -39,7 +39,8 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 async def plane(server: Postgres, tmp_path: Path) -> AsyncIterator[Plane]:
     with server.database("classifier") as url:
-        async with plane_with(tmp_path, database_url=url) as (running, api):
+        # Without the table of owners, which would answer in the database's place.
+        async with plane_with(tmp_path, database_url=url, edge_module="off") as (running, api):
             topology = running.topology
             for number in (1, 2):
                 add_cell(topology, f"cell-{number}")
@@ -93,6 +94,8 @@ async def test_who_says_what_it_knows_is_answered_from_the_cache_and_never_too_o
     # The entry for t0 outlives the move of t1, which is in another shard.
     assert found["cellway_cache_hits_total", (("cache", "classifier"),)] >= 11
     assert found["cellway_cache_misses_total", (("cache", "classifier"),)] <= 4
+    # The module is off, so there is no table of owners.
+    assert ("cellway_cache_hits_total", (("cache", "owners"),)) not in found
 
 
 async def test_a_slow_database_is_refused_early_and_recovers(

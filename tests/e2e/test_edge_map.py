@@ -170,3 +170,20 @@ def test_a_move_that_the_fleet_runs_is_never_answered_by_the_old_owner(system: S
                 # The classifier is dead: what the map must not answer is refused.
                 assert status == 503 or cell == cells[1]
     assert 200 in seen
+
+
+def test_the_fleet_shows_the_map_of_an_envoy_without_a_certificate(system: System) -> None:
+    """It names itself by its configuration's stream alone; both come by one connection."""
+    system.use_ruleset(RULES)
+    system.claim("cell-2", "tenant:acme")
+    map_in_step(system)
+    revision = system.plane.topology.revision()
+
+    def shown() -> bool:
+        fleet = system.api.get("/v1/fleet").json()
+        (node,) = fleet["items"]
+        told = node["edge_map"]
+        assert not told or not fleet["other_edge_maps"]
+        return told is not None and (told["revision"], told["names"]) == (revision, 1)
+
+    wait_until(shown)

@@ -10,6 +10,8 @@ from control_plane.topology.values import ClaimKey
 
 PROCESS_CACHE = "classifier"
 """The cache in the process, as metrics name it."""
+TABLE = "owners"
+"""The table of all owners, as metrics name it."""
 SHARED_CACHE = "redis"
 """The cache that processes share, as metrics name it."""
 

@@ -1,4 +1,4 @@
-"""Look-ups by way of the caches: the one in the process, the shared one, then the database.
+"""Look-ups by way of the caches: the table of owners, the process's own, Redis, then the database.
 
 They are for PostgreSQL only. On SQLite a look-up takes microseconds, and to learn that nothing was
 committed takes nearly as long.
@@ -9,25 +9,39 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from control_plane.classifier.cache.memory import OwnerCache
 from control_plane.classifier.cache.protocol import (
     PROCESS_CACHE,
     SHARED_CACHE,
+    TABLE,
     CacheObserver,
     Entry,
     SharedOwnerCache,
 )
+from control_plane.classifier.cache.table import OwnersTable
+from control_plane.owners.mapped.reader import open_shared
 from control_plane.topology import Topology
 from control_plane.topology.lookup.batched import BatchedLookup
 from control_plane.topology.lookup.seen import Seen
-from control_plane.topology.values import ClaimKey, KeyPair, NormalisedKeys
+from control_plane.topology.values import ClaimKey, KeyPair, NormalisedKeys, TopologyError
 
 
 def open_cached_lookup(
-    topology: Topology, observer: CacheObserver, redis_url: str | None = None
+    topology: Topology,
+    observer: CacheObserver,
+    redis_url: str | None = None,
+    shared_files: Path | None = None,
 ) -> CachedLookup | None:
-    """Open look-ups with caches for one event loop; None on SQLite. The caller closes them."""
+    """Open look-ups with caches for one event loop; None on SQLite. The caller closes them.
+
+    Args:
+        topology: Whose claims are looked up.
+        observer: Is told what the caches do.
+        redis_url: A Redis that classifiers share.
+        shared_files: Where the server shares its table of owners, if it does.
+    """
     lookup = topology.batched_lookup()
     if lookup is None:
         return None
@@ -37,11 +51,13 @@ def open_cached_lookup(
         from control_plane.classifier.cache.redis import RedisCache
 
         shared = RedisCache(redis_url, observer)
-    return CachedLookup(lookup, OwnerCache(), observer, shared)
+    owners = None if shared_files is None else open_shared(shared_files)
+    table = None if owners is None else OwnersTable(owners)
+    return CachedLookup(lookup, OwnerCache(), observer, shared, table)
 
 
 class CachedLookup:
-    """A `BatchedLookup` behind an `OwnerCache`, and perhaps a second cache that processes share.
+    """A `BatchedLookup` behind an `OwnerCache`, and perhaps a table of owners and a Redis.
 
     Each event loop has its own.
     """
@@ -52,11 +68,13 @@ class CachedLookup:
         cache: OwnerCache,
         observer: CacheObserver,
         shared: SharedOwnerCache | None = None,
+        table: OwnersTable | None = None,
     ) -> None:
         self._lookup = lookup
         self._cache = cache
         self._observer = observer
         self._shared = shared
+        self._table = table
         self._reading_epochs = asyncio.Lock()
 
     async def close(self) -> None:
@@ -73,17 +91,44 @@ class CachedLookup:
             at_least: The answer may come from a cache if it holds as of this revision or a later
                 one. None: it must be as of now.
         """
-        if at_least is None or not keys:
+        if at_least is None:
             return await self._lookup.owners_of(keys)
         normalised = NormalisedKeys.of(keys)
-        cached = self._cache.owners_of(normalised, at_least, time.monotonic())
-        self._observer.cache_counted(PROCESS_CACHE, "misses" if cached is None else "hits", 1)
-        if cached is None and self._shared is not None and self._cache.database:
-            cached = await self._shared_owners_of(self._shared, normalised, at_least)
+        cached = None
+        if self._table is not None:
+            cached = self._table_owners_of(self._table, normalised, at_least)
+        if cached is None and keys:
+            cached = self._cache.owners_of(normalised, at_least, time.monotonic())
+            self._observer.cache_counted(PROCESS_CACHE, "misses" if cached is None else "hits", 1)
+            if cached is None and self._shared is not None and self._cache.database:
+                cached = await self._shared_owners_of(self._shared, normalised, at_least)
         if cached is not None:
             return cached
-        seen = await self._lookup.owners_of(keys)
-        await self._keep(normalised, seen)
+        return await self._ask_database(keys, normalised, at_least)
+
+    def _table_owners_of(
+        self, table: OwnersTable, keys: NormalisedKeys, at_least: int
+    ) -> Seen | None:
+        seen = table.owners_of(keys, at_least, time.monotonic())
+        self._observer.cache_counted(TABLE, "misses" if seen is None else "hits", 1)
+        return seen
+
+    async def _ask_database(
+        self, keys: Sequence[KeyPair], normalised: NormalisedKeys, at_least: int
+    ) -> Seen:
+        """Look up what no cache has; if the database is away, the table may know it yet."""
+        try:
+            seen = await self._lookup.owners_of(keys)
+        except TopologyError:
+            if self._table is None:
+                raise
+            self._table.database_failed(time.monotonic())
+            last = self._table_owners_of(self._table, normalised, at_least)
+            if last is None:
+                raise
+            return last
+        if keys:
+            await self._keep(normalised, seen)
         return seen
 
     async def _shared_owners_of(

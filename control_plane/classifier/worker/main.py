@@ -39,12 +39,16 @@ async def work(
     redis_url: str | None = None,
     options: PortOptions | None = None,
     at_work: Callable[[], None] = lambda: None,
+    shared_files: Path | None = None,
 ) -> None:
-    """Serve on a listening socket until a signal comes; call ``at_work`` every `BEAT_S`."""
+    """Serve on a listening socket until a signal comes; call ``at_work`` every `BEAT_S`.
+
+    The table of owners is in ``shared_files``, if the server shares one.
+    """
     topology = Topology.open(database_url, migrate_first=False)
     decider = Decider(topology)
     metrics = ClassifierMetrics(CollectorRegistry())
-    lookup = open_cached_lookup(topology, metrics, redis_url)
+    lookup = open_cached_lookup(topology, metrics, redis_url, shared_files)
     options = options or PortOptions()
     read = topology.edge_secrets.read
     authentication = Authentication(read, metrics, demanded=options.secret_demanded)
@@ -80,7 +84,8 @@ def main() -> None:
     - CELLWAY_DATABASE_URL;
     - CELLWAY_REDIS_URL, if there is a Redis;
     - CELLWAY_CLASSIFIER_OPTIONS, if they are not the usual ones (see `PortOptions`);
-    - PROMETHEUS_MULTIPROC_DIR, where the counts go, and the sign that it is at work.
+    - PROMETHEUS_MULTIPROC_DIR, where the counts go, and the sign that it is at work; and where the
+      table of owners is, if the server shares one.
     """
     log_to_stderr(logging.WARNING)
     slot = int(sys.argv[2])
@@ -89,7 +94,7 @@ def main() -> None:
     urls = os.environ["CELLWAY_DATABASE_URL"], os.environ.get("CELLWAY_REDIS_URL")
     options = PortOptions.from_text(os.environ.get(VARIABLE, "{}"))
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    run_loop(work(sock, *urls, options, partial(beat, directory, slot)))
+    run_loop(work(sock, *urls, options, partial(beat, directory, slot), directory))
 
 
 if __name__ == "__main__":

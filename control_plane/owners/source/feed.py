@@ -16,8 +16,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from control_plane.owners.base import Base
 from control_plane.owners.collisions import ClaimedNames
@@ -38,6 +39,9 @@ MAX_PAUSE_S = 5.0
 """The longest pause after the database has failed."""
 PAST_CHANGES = 50_000
 """How many changes before the first base are told to readers that come with a table."""
+SHARED_READERS = 200
+"""As so many readers of the stream those count that read files, if there is no other: they get
+changes 20 times a second at most, because what they don't have yet, they ask the database for."""
 MAX_LOG_BYTES = 8 << 20
 """Of changes since the base; the names that have changed take some 100 bytes each besides."""
 
@@ -55,6 +59,22 @@ class _Records:
     """Whether there was nothing newer than ``upto``."""
     revisions: Sequence[tuple[int, Sequence[tuple[int, int]]]]
     """Each revision that changes owners, with its records."""
+    key: bytes = field(repr=False)
+    edge_revision: int
+    """See `OwnerChanges`."""
+
+
+class Shared(Protocol):
+    """The table in files, for processes of this machine (`owners.mapped`)."""
+
+    def update(self, key: bytes, edge_revision: int) -> None:
+        """Share what is new in the journal, and what was read with its newest change."""
+
+    def void(self) -> None:
+        """Share nothing until there is another base."""
+
+    async def close(self) -> None:
+        """Wait for what has begun."""
 
 
 class OwnersFeed:
@@ -84,6 +104,7 @@ class OwnersFeed:
         self._pace = Pace()
         self._readers: Callable[[], int] = lambda: 0
         self._on_change: Callable[[], None] = lambda: None
+        self._shared: Shared | None = None
 
     def serve(self, readers: Callable[[], int], on_change: Callable[[], None]) -> None:
         """Name who reads the journal.
@@ -93,6 +114,11 @@ class OwnersFeed:
             on_change: Is called when the journal has changed.
         """
         self._readers, self._on_change = readers, on_change
+
+    def share(self, shared: Shared) -> None:
+        """Keep files current, too, from now on."""
+        self._shared = shared
+        self.want()
 
     def want(self) -> None:
         """Begin to follow, or read the feed at once: somebody wants the newest state."""
@@ -118,6 +144,8 @@ class OwnersFeed:
         finally:
             unsubscribe()
             await self._stop_building()
+            if self._shared is not None:
+                await self._shared.close()
 
     def _hint(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
         """Return the function that the topology calls after a commit, in the committing thread."""
@@ -147,6 +175,8 @@ class OwnersFeed:
         except (Gone, Untold, AnotherTable) as why:
             log.warning("a new table of owners begins: %s", why)
             self._names = None
+            if self._shared is not None:
+                self._shared.void()
             return True
 
     async def _begin(self) -> None:
@@ -178,6 +208,8 @@ class OwnersFeed:
         read = await in_thread(partial(self._changes, names, after))
         self._append(read, at)
         self._care_for_base(names)
+        if self._shared is not None:
+            self._shared.update(read.key, read.edge_revision)
         return not read.is_all
 
     def _changes(self, names: ClaimedNames, after: int) -> _Records:
@@ -187,7 +219,13 @@ class OwnersFeed:
         assert base is not None
         if found.table.table != base.table or found.newest < after:
             raise AnotherTable(f"the database goes on from revision {found.newest}")
-        return _Records(found.upto, found.upto == found.newest, list(_records(found, names)))
+        return _Records(
+            found.upto,
+            found.upto == found.newest,
+            _records(found, names),
+            found.table.key,
+            found.edge_revision,
+        )
 
     def _append(self, read: _Records, at: float) -> None:
         """Write what was read into the journal, and have it sent."""
@@ -203,7 +241,8 @@ class OwnersFeed:
             journal.confirm(at)
         if journal.has_pending or journal.revision > before:
             journal.seal()
-            self._pace.sealed(self._clock(), self._readers())
+            readers = self._readers() or (0 if self._shared is None else SHARED_READERS)
+            self._pace.sealed(self._clock(), readers)
             self._on_change()
 
     # The next base

@@ -78,6 +78,8 @@ class OwnerChanges:
     """The revision up to which ``changes`` are all that there are."""
     newest: int
     """The newest committed revision; above ``upto`` if there is more to read."""
+    edge_revision: int
+    """The revision of the last change to a cell or to the active ruleset, as of ``newest``."""
     changes: Sequence[OwnerChange]
 
 
@@ -145,12 +147,13 @@ class AllOwners:
                 ``owners_table``.
         """
         with self._store.read() as connection:
-            newest, oldest = connection.execute(select(_R.revision, _R.oldest_change)).one()
+            position = select(_R.revision, _R.oldest_change, _R.edge_revision)
+            newest, oldest, edge_revision = connection.execute(position).one()
             if after < oldest:
                 raise Gone(oldest)
             rows, upto = _claim_changes(connection, after, newest)
             changes = [change for row in rows if (change := _change(row)) is not None]
-            return OwnerChanges(_table(connection), upto, newest, changes)
+            return OwnerChanges(_table(connection), upto, newest, edge_revision, changes)
 
 
 def key(connection: Connection) -> str:

@@ -281,7 +281,7 @@ async def test_the_server_and_its_processes_use_it(
     url: str, redis: RedisServer, tmp_path: Path
 ) -> None:
     async with plane_with(
-        tmp_path, database_url=url, redis_url=redis.url, classifier_workers=1
+        tmp_path, database_url=url, redis_url=redis.url, classifier_workers=1, edge_module="off"
     ) as (plane, api):
         load(plane.topology)
         known = str(plane.topology.revision())
