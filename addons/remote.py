@@ -29,6 +29,8 @@ class RemoteCell:
     server_name: str | None
     """The name that its certificate must carry; None: it speaks plain HTTP."""
     retired: bool = False
+    takes_new: bool = True
+    share: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,9 @@ def remote_cell(item: dict[str, Any]) -> RemoteCell:
         tuple(item["endpoints"]),
         _server_name(item),
         item["state"] == "retired",
+        # A control plane that is older than the addon says neither.
+        item.get("takes_new", item["accepts_new"]),
+        item.get("share", 100),
     )
 
 

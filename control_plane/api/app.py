@@ -28,6 +28,7 @@ from control_plane.api.routes import (
     changes,
     claims,
     classify,
+    drains,
     edge_secret,
     explain,
     fleet,
@@ -54,7 +55,7 @@ MAX_WAITS_PER_CALLER = 50
 # The path {bucket}/{value} of claims matches those of bulk too, so bulk comes first.
 _ROUTES = (
     cells, bulk, claims, leases, sequences, rulesets, topology_document, explain, simulate, changes,
-    audit, operations, tokens, fleet, edge_secret,
+    audit, operations, tokens, fleet, edge_secret, drains,
 )  # fmt: skip
 
 

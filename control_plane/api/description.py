@@ -38,6 +38,7 @@ ABOUT: dict[str, Any] = {
     "servers": [{"url": "/", "description": "the server of this description"}],
     "openapi_tags": [
         {"name": "cells", "description": "The cells, and their whole life"},
+        {"name": "drains", "description": "Less free traffic for a cell, in steps, and back"},
         {"name": "claims", "description": "Which cell owns a value"},
         {"name": "leases", "description": "Updates of claims that were begun and not ended"},
         {"name": "sequences", "description": "Ranges of ids, which no two cells share"},

@@ -7,9 +7,17 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Query
 from pydantic.json_schema import SkipJsonSchema
 
-from control_plane.names import MAX_PAGE
+from control_plane.names import MAX_PAGE, MAX_REASON_CHARS
 
+Why = Annotated[
+    str | SkipJsonSchema[None],
+    Query(
+        max_length=MAX_REASON_CHARS,
+        description="why it is done; stays in the audit. Needed with force",
+    ),
+]
 CellInPath = Annotated[str, Path(description="the name of the cell")]
+DrainInPath = Annotated[str, Path(description="the id of the drain")]
 RulesetInPath = Annotated[str, Path(description="the name of the ruleset")]
 LeaseInPath = Annotated[str, Path(description="the UUID of the lease")]
 OperationInPath = Annotated[str, Path(description="the id of the operation")]

@@ -109,7 +109,7 @@ def topology_problem(error: TopologyError, *, forceable: bool = False) -> JSONRe
         forceable: Whether ``?force=true`` would override a refusal; the document then says so.
     """
     text = str(error)
-    hint = {"mend": "repeat with ?force=true if you are sure"} if forceable else {}
+    hint = {"mend": "repeat with ?force=true and a reason if you are sure"} if forceable else {}
     if isinstance(error, Invalid):
         errors = [{"field": p.field, "message": p.message, "mend": p.hint} for p in error.problems]
         return problem(422, text, code="invalid", errors=errors)

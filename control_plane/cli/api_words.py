@@ -10,6 +10,7 @@ import re
 _TOKEN = "the server wants a valid token: set CELLWAY_TOKEN (or --token)"  # noqa: S105 - a text
 _WORDS = (
     (re.compile(r"send Authorization: Bearer <token>"), _TOKEN),
+    (re.compile(r"\?force=true and a reason\b"), "--force and --reason"),
     (re.compile(r"\?force=true"), "--force"),
     (re.compile(r"\?dry_run=true"), "--dry-run"),
     (re.compile(r"\?wait=fleet"), "--wait"),

@@ -18,14 +18,14 @@ import typer
 from control_plane.cli import topology_files
 from control_plane.cli.client import DIFFERENT, Exit, Failure
 from control_plane.cli.context import of
-from control_plane.cli.options import Force
+from control_plane.cli.options import Force, Why
 from control_plane.cli.output import Format, messages, plain, print_lines
 
 _FILES_HELP = "a directory as export writes it, or one file with all of it"
 Files = Annotated[Path, typer.Option("-f", "--files", exists=True, help=_FILES_HELP)]
 FilesOrNone = Annotated[Path | None, typer.Option("-f", "--files", exists=True, help=_FILES_HELP)]
 Prune = Annotated[bool, typer.Option(help="delete cells that no file names")]
-_UNCHANGING = frozenset({"version", "healthy"})
+_UNCHANGING = frozenset({"version", "healthy", "share", "reason"})
 """Attributes of a cell that no file sets."""
 
 
@@ -55,20 +55,23 @@ def apply(
     ] = None,
     prune: Prune = False,
     force: Force = False,
+    reason: Why = None,
 ) -> None:
     """Make cells and rulesets as files say: all changes under one revision, or none.
 
     It shows the changes, asks, and makes exactly these: if somebody changes a cell or a ruleset
     in between, nothing is changed (exit status 4).
     """
+    if force and reason is None:
+        raise Failure("--force needs --reason: say why guards are overridden", Exit.USAGE)
     document, base = _document(files, plan, prune=prune)
-    planned = _put(ctx, document, base, preview=True, force=force)
+    planned = _put(ctx, document, base, preview=True, force=force, reason=reason)
     if of(ctx).dry_run or not planned["changed"]:
         _show_plan(ctx, planned)
         return
     _show_changes(planned)
     of(ctx).confirm(f"make {len(planned['changed'])} changes?")
-    done = _put(ctx, document, planned["base_revision"], force=force)
+    done = _put(ctx, document, planned["base_revision"], force=force, reason=reason)
     messages.print(f"revision {done['revision']}: {len(done['changed'])} changes")
     of(ctx).show_data(done)
 
@@ -94,11 +97,18 @@ def _put(
     base: int | None,
     *,
     force: bool = False,
+    reason: str | None = None,
     preview: bool = False,
 ) -> dict[str, Any]:
     if_match = None if base is None else f'"{base}"'
     return of(ctx).write(
-        "PUT", "/v1/topology", document, force=force, if_match=if_match, preview=preview
+        "PUT",
+        "/v1/topology",
+        document,
+        force=force,
+        reason=reason,
+        if_match=if_match,
+        preview=preview,
     )
 
 

@@ -10,7 +10,7 @@ from control_plane.cli import sequences
 from control_plane.cli.answers import not_ours
 from control_plane.cli.client import Exit, Failure, resource
 from control_plane.cli.context import of
-from control_plane.cli.options import CellName, Force, IfMatch
+from control_plane.cli.options import CellName, Confirm, Force, IfMatch, Why
 from control_plane.cli.output import messages, table_of
 
 app = typer.Typer(no_args_is_help=True, help="Cells: where tenants live.")
@@ -94,11 +94,18 @@ def set_cell(
     health_check_path: HealthPath = None,
     if_match: IfMatch = None,
     force: Force = False,
+    reason: Why = None,
+    confirm: Confirm = None,
 ) -> None:
     """Change attributes of a cell; those that are not given stay.
 
-    Example: cellway cells set c1 --state draining --wait
+    A cell that owns claims can't be drained or retired: move its tenants first. --force does it
+    all the same, with a reason, and when the cell's name has been typed.
+
+    Example: cellway cells set c1 --state draining --reason "hardware is replaced" --wait
     """
+    if force and reason is None:
+        raise Failure("--force needs --reason: say why a guard is overridden", Exit.USAGE)
     attributes: dict[str, Any] = {
         "state": state,
         "weight": weight,
@@ -111,17 +118,20 @@ def set_cell(
     if not patch:
         raise Failure("nothing to change; give --state, --weight, …", Exit.USAGE)
     etag = if_match or _etag(ctx, name)
-    _show_change(
-        ctx, of(ctx).write("PATCH", resource("cells", name), patch, force=force, if_match=etag)
-    )
+    if force:
+        of(ctx).confirm_by_name(f"change {name} whatever its guards say", name, confirm)
+    path = resource("cells", name)
+    answer = of(ctx).write("PATCH", path, patch, force=force, reason=reason, if_match=etag)
+    _show_change(ctx, answer)
 
 
 @app.command("remove")
-def remove_cell(ctx: typer.Context, name: CellName) -> None:
+def remove_cell(ctx: typer.Context, name: CellName, reason: Why = None) -> None:
     """Delete a cell that is retired and owns no claim."""
     etag = _etag(ctx, name)
     of(ctx).confirm(f"delete cell {name}?")
-    _show_change(ctx, of(ctx).write("DELETE", resource("cells", name), if_match=etag))
+    path = resource("cells", name)
+    _show_change(ctx, of(ctx).write("DELETE", path, reason=reason, if_match=etag))
 
 
 def _etag(ctx: typer.Context, name: str) -> str:

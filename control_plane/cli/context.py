@@ -44,6 +44,7 @@ class Context:
         body: dict[str, Any] | None = None,
         *,
         force: bool = False,
+        reason: str | None = None,
         if_match: str | None = None,
         preview: bool = False,
         intermediate: bool = False,
@@ -53,6 +54,8 @@ class Context:
         With --dry-run the answer has ``dry_run: true``, and nothing has changed.
 
         Args:
+            force: do it although a guard refuses.
+            reason: why, for the audit, where the API takes it as a parameter.
             preview: do as with --dry-run, whether that is given or not.
             intermediate: another write follows, so don't wait for the fleet yet.
 
@@ -61,6 +64,7 @@ class Context:
         """
         dry_run = self.dry_run or preview
         params: dict[str, Any] = {"dry_run": dry_run or None, "force": force or None}
+        params["reason"] = reason
         if self.wait and not dry_run and not intermediate:
             params |= {"wait": "fleet", "timeout": self.timeout}
         headers = {} if if_match is None else {"if-match": if_match}
@@ -82,6 +86,29 @@ class Context:
             raise Failure(f"{question} needs --yes", Exit.USAGE)
         if not typer.confirm(question, err=True):
             raise Failure("nothing was changed", Exit.REFUSED)
+
+    def confirm_by_name(self, what: str, name: str, typed: str | None) -> None:
+        """Have the name typed of what a guard protects, unless --dry-run is given.
+
+        --yes is no answer to this question: a script that always gives it would answer a question
+        that it does not know. Where nobody can be asked, --confirm has to have the name.
+
+        Args:
+            what: what is about to happen.
+            name: what has to be typed.
+            typed: the value of --confirm; None: it was not given.
+
+        Raises:
+            Failure: it is another name, or nobody can be asked.
+        """
+        if self.dry_run:
+            return
+        if typed is None and self.no_input:
+            raise Failure(f"{what} needs --confirm {name} (--yes is not enough)", Exit.USAGE)
+        if typed is None:
+            typed = typer.prompt(f"{what}: type {name} to confirm", err=True)
+        if typed != name:
+            raise Failure(f"{typed!r} is not {name!r}: nothing was changed", Exit.REFUSED)
 
     def show(self, data: Any, table: Table | None = None) -> None:
         """Print data as --output says: as the table if there is one, else as YAML."""

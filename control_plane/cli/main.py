@@ -18,6 +18,7 @@ from control_plane.cli import (
     changes,
     claims,
     db,
+    drain,
     edge_secret,
     envoy,
     explain,
@@ -64,6 +65,7 @@ app.command("addon-path")(addon.addon_path)
 app.add_typer(cells.app, name="cells")
 app.add_typer(claims.app, name="claims")
 app.add_typer(rules.app, name="rules")
+app.add_typer(drain.app, name="drain")
 app.add_typer(fleet.app, name="fleet")
 app.add_typer(edge_secret.app, name="edge-secret")
 app.add_typer(envoy.app, name="envoy")

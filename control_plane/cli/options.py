@@ -35,7 +35,11 @@ NewDatabase = Annotated[
 IfMatch = Annotated[
     str | None, typer.Option(help="change nothing unless the cell has this ETag, e.g. '\"7\"'")
 ]
-Force = Annotated[bool, typer.Option(help="do it although a guard refuses it")]
+Force = Annotated[bool, typer.Option(help="do it although a guard refuses it; needs --reason")]
+Confirm = Annotated[
+    str | None, typer.Option(help="the cell's name, for --force where nobody can be asked")
+]
+Why = Annotated[str | None, typer.Option("--reason", help="why you do it; stays in the audit")]
 Limit = Annotated[int, typer.Option(min=1, help="show at most this many")]
 Reason = Annotated[str, typer.Option(help="why you do it; stays in the audit")]
 CellName = Annotated[str, typer.Argument(help="name of a cell")]

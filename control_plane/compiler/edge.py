@@ -158,8 +158,10 @@ class EdgeCompiler:
             cell.address,
             cell.session_prefix,
             cell.serving,
+            cell.takes_new,
             cell.accepts_new,
             cell.weight,
+            cell.share,
             spread,
         )
         return _CompiledCell(cell, compile_cell(cell, self._policy), spread, facet)

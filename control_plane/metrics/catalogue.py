@@ -29,6 +29,9 @@ MEANINGS: Mapping[str, str] = {
     "cellway_cell_up": (
         "1 if a cell answers its health checks; drained and retired ones are left out"
     ),
+    "cellway_drain_share": (
+        "Percent of its usual share of the free traffic that a cell gets; 100 without a drain"
+    ),
     "cellway_cell_edges": (
         "Reporting Envoys by what they hold of a cell: some endpoint healthy (up), none (down)"
     ),

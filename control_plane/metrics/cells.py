@@ -17,6 +17,7 @@ class CellMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._up = gauge(registry, "cellway_cell_up", "cell")
+        self._share = gauge(registry, "cellway_drain_share", "cell")
         self._edges = gauge(registry, "cellway_cell_edges", "cell", "holds")
         self._classifier_edges = gauge(registry, "cellway_classifier_edges", "holds")
         self._reporters = gauge(registry, "cellway_edge_reporters")
@@ -36,10 +37,12 @@ class CellMetrics:
                 cell's are ignored: a node may call its clusters what it likes.
         """
         self._up.clear()
+        self._share.clear()
         self._edges.clear()
         for cell in cells:
             if cell.state not in _UNWATCHED:
                 self._up.labels(cell.name).set(cell.healthy)
+                self._share.labels(cell.name).set(cell.share)
             if (edges := reports.get(cell.name)) is not None:
                 up, down = edges
                 self._edges.labels(cell.name, "up").set(up)

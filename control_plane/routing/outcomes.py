@@ -35,6 +35,7 @@ from control_plane.routing.rules.ruleset import (
     UseCell,
     UseStatus,
 )
+from control_plane.routing.shares import Taker, shared_out
 
 RETRY_AFTER_S = 5
 """What a request that is refused for now is told to wait, in seconds."""
@@ -84,17 +85,24 @@ def weighted_outcome(weights: Weights | None, cells: Cells) -> Weighted | None:
 
     Args:
         weights: The cells to choose from, those that are not serving left out; None: all cells
-            that take new traffic, by their own weights.
+            that take new traffic, by their own weights. If some of them take new traffic (they are
+            neither cordoned nor draining, for example), the others get none.
     """
-    if weights is None:
-        choices = cells.weighted
-    else:
-        choices = tuple(
-            (name, weight)
-            for name, weight in weights
-            if weight and (cell := cells.by_name.get(name)) is not None and cell.id in cells.serving
-        )
+    choices = cells.weighted if weights is None else _choices(weights, cells)
     return Weighted(choices) if choices else None
+
+
+def _choices(weights: Weights, cells: Cells) -> Weights:
+    """Return the cells that a rule chooses from, drains taken into account."""
+    serving = [
+        (cell, weight)
+        for name, weight in weights
+        if weight and (cell := cells.by_name.get(name)) is not None and cell.id in cells.serving
+    ]
+    taken = shared_out(
+        Taker(cell.name, weight, cell.share) for cell, weight in serving if cell.takes_new
+    )
+    return taken or tuple((cell.name, weight) for cell, weight in serving)
 
 
 def cell_outcome(cell: Cell | None, policies: Policies, cells: Cells) -> Outcome | None:

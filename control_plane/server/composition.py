@@ -35,6 +35,7 @@ from control_plane.server.topology_role import (
     TopologyAccess,
     care_for_changes,
     serve_topology,
+    step_drains,
     watch_cells,
 )
 from control_plane.server.xds_role import XdsRole
@@ -92,6 +93,7 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
         sequence_mark=settings.mark_file,
         endpoint_policy=_endpoint_policy(settings, own_ports),
         anew=settings.new_database,
+        min_capacity=settings.drain_min_capacity,
     )
     stack.callback(topology.close)
     if settings.redis_url is not None and topology.embedded:
@@ -167,6 +169,7 @@ async def _start_roles(foundation: Foundation, stack: contextlib.AsyncExitStack)
         foundation.own_ports.add(api.port)
     if roles & {"api", "topology"}:
         care_for_changes(foundation)
+        step_drains(foundation)
     if "topology" in roles:
         watch_cells(foundation)
     return plane

@@ -11,6 +11,7 @@ from control_plane.grpc_api.server.pool import CallPool
 from control_plane.grpc_api.server.write_queue import THREADS, WriteQueue
 from control_plane.jobs.cell_health import HealthMonitor
 from control_plane.jobs.change_retention import ChangeRetention, RetentionPolicy
+from control_plane.jobs.drain_steps import DrainSteps
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
 from control_plane.settings import Settings
@@ -63,6 +64,11 @@ def care_for_changes(foundation: Foundation) -> None:
     """Delete old changes in the background."""
     retention = change_retention(foundation.topology, foundation.settings)
     foundation.tasks.start("change retention", retention.run)
+
+
+def step_drains(foundation: Foundation) -> None:
+    """Make the steps of drains in the background."""
+    foundation.tasks.start("drains", DrainSteps(foundation.topology).run)
 
 
 def watch_cells(foundation: Foundation) -> None:

@@ -117,6 +117,9 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     keep-alive, so that a cell never closes a connection that an Envoy is about to use."""
     drain_s: float = Field(default=20, ge=0, le=3600)
     """How long `cellway up` waits at its end for requests under way."""
+    drain_min_capacity: int = Field(default=50, ge=0, le=100)
+    """What a drain of a cell must leave of the weights of all cells that take new traffic, in
+    percent."""
     edge_cache_entries: int = Field(default=50_000, ge=0, le=5_000_000)
     """How many answers each Envoy worker keeps; 0: it asks the classifier each time."""
     edge_cache_stale_s: float = Field(default=3600.0, ge=0, le=86_400)

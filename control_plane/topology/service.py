@@ -9,7 +9,15 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from control_plane.topology import changes, edge_secrets, operations, rulesets, tokens
-from control_plane.topology.cells import CellCache, Cells, EdgeHealth, FleetReports, Sequences
+from control_plane.topology.cells import (
+    DEFAULT_MIN_CAPACITY,
+    CellCache,
+    Cells,
+    Drains,
+    EdgeHealth,
+    FleetReports,
+    Sequences,
+)
 from control_plane.topology.claims import (
     Bulk,
     Claims,
@@ -55,10 +63,11 @@ class Topology:
     back.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, min_capacity: int = DEFAULT_MIN_CAPACITY) -> None:
         self._store = store
         self._cell_cache = CellCache()
         self.cells = Cells(store)
+        self.drains = Drains(store, min_capacity)
         self.sequences = Sequences(store)
         self.edge_health = EdgeHealth(store)
         self.fleet_reports = FleetReports(store)
@@ -88,6 +97,7 @@ class Topology:
         sequence_mark: Path | None = None,
         anew: bool = False,
         endpoint_policy: EndpointPolicy | None = None,
+        min_capacity: int = DEFAULT_MIN_CAPACITY,
     ) -> Topology:
         """Open the database at a SQLAlchemy URL.
 
@@ -98,6 +108,7 @@ class Topology:
                 id ever allotted, so that a restored database can't allot ids again.
             anew: make a new database although that file says that there has been one.
             endpoint_policy: where cells may be; None for what is denied everywhere.
+            min_capacity: percent of the weights of all cells that every drain must leave.
 
         Raises:
             MigrationsPending: the schema is older, and ``migrate_first`` is False.
@@ -118,7 +129,7 @@ class Topology:
             elif pending := pending_migrations(store.engine):
                 missing = ", ".join(pending)
                 raise MigrationsPending(f"run `cellway db migrate`; missing: {missing}")
-            topology = cls(store)
+            topology = cls(store, min_capacity)
             topology.sequences.raise_mark_file()
             undo.pop_all()
         return topology

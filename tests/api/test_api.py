@@ -36,7 +36,9 @@ def test_a_cell_from_creation_to_deletion(api: httpx.Client) -> None:
     assert (refused.status_code, refused.json()["code"]) == (409, "refused")
     for state in ("draining", "drained", "retired"):
         forced = api.patch(
-            "/v1/cells/cell-1?force=true", json={"state": state}, headers={"if-match": "*"}
+            "/v1/cells/cell-1?force=true&reason=test",
+            json={"state": state},
+            headers={"if-match": "*"},
         )
         assert forced.status_code == 200
     gone = api.delete("/v1/cells/cell-1", headers={"if-match": "*"})

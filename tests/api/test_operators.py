@@ -156,7 +156,7 @@ def test_a_retired_cell_is_emptied_in_an_operation(
     refused = api.post(path, json=WHY)
     assert (refused.status_code, refused.json()["code"]) == (409, "refused")
     assert "force" not in refused.text, "it would not help"
-    topology.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True)
+    topology.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True, reason="test")
     assert api.post(path, json=WHY, headers={"if-match": '"1"'}).status_code == 412
     assert api.post(f"{path}?dry_run=true", json=WHY).json()["total"] == 25
     monkeypatch.setattr(release, "RELEASE_CLAIMS", 10)

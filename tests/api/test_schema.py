@@ -20,6 +20,7 @@ from control_plane.api.app import create_app
 from control_plane.topology import Scope, Topology
 from control_plane.topology.values.cell import CellSpec, CellState, SequenceRange
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
+from control_plane.topology.values.drain import DrainSpec
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.fleet.fleet import Fleet
 
@@ -136,6 +137,10 @@ def _dry(body: Any) -> Callable[[Any], None]:
 
 
 _MOVE = {"subject": {"text": "s"}, "source": "cell-1", "target": "cell-2", "reason": "test"}
+_DRAIN = {
+    "cell": "cell-2", "target_share": 50, "step": 10, "interval_s": 60, "reason": "test",
+    "expires_in_s": 3600,
+}  # fmt: skip
 _SETTLE = {"outcome": "commit", "reason": "test"}
 _KNOWN: dict[str, Callable[[Any], None]] = {
     "POST /v1/cells": _cell,
@@ -148,6 +153,7 @@ _KNOWN: dict[str, Callable[[Any], None]] = {
     "PUT /v1/topology": _dry({"cells": [{"name": "cell-1", "weight": 9}]}),
     "POST /v1/claims/transfer": _dry(_MOVE),
     "POST /v1/cells/{name}/release-claims": _retired,
+    "POST /v1/drains": _dry(_DRAIN),
     "POST /v1/leases/settle": _dry({"cell": "cell-1", **_SETTLE}),
     "POST /v1/leases/{lease}/settle": _dry(_SETTLE),
     "POST /v1/sequences/confirm": lambda case: setattr(case, "query", {"dry_run": True}),
@@ -183,7 +189,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         if state is CellState.RETIRED:
             for step in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
                 spec = CellSpec(name, made.address, endpoints, state=step)
-                topology.cells.replace(name, spec, actor="test", force=True)
+                topology.cells.replace(name, spec, actor="test", force=True, reason="test")
     topology.cells.create(
         replace(spec, name="cell-2", address="c2", state=CellState.ACTIVE), actor="t"
     )
@@ -195,7 +201,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     lease = topology.leases.begin(1, [RecordSpec("route", "open")], [], actor="test").value
     operation = topology.operations.start("test", "test", 1, actor="test")
     topology.tokens.create("kept", Scope.VIEWER, actor="test")
-    KNOWN_NAMES.update(lease=lease.uuid, operation=operation.id, token="kept")
+    drained = DrainSpec("cell-1", 50, 10, 60, "test", 3600)
+    drain = topology.drains.start(drained, actor="test").value
+    KNOWN_NAMES.update(lease=lease.uuid, operation=operation.id, token="kept", drain=drain.id)
     topology.rulesets.put("r", RULESET, actor="test")
     topology.rulesets.activate("r", 1, actor="test")
     yield Api(topology)

@@ -94,7 +94,7 @@ def test_all_or_nothing_and_cells_are_pruned_only_when_asked(
     refused = cellway("apply", "-f", str(one), "--prune", "--yes")
     assert (refused.returncode, "retire it first" in refused.stderr) == (Exit.REFUSED, True)
     assert topology.cells.get("cell-1").weight == 100
-    topology.cells.set_state("cell-2", CellState.RETIRED, actor="test", force=True)
+    topology.cells.set_state("cell-2", CellState.RETIRED, actor="test", force=True, reason="test")
     assert "- cell cell-2" in cellway("diff", "-f", str(one), "--prune").stdout
     assert cellway("apply", "-f", str(one), "--prune", "--yes").returncode == 0
     assert [c.name for c in topology.cells.all()] == ["cell-1"]

@@ -8,6 +8,8 @@ import pytest
 
 from control_plane.cli.client import Exit
 from control_plane.topology import Topology
+from control_plane.topology.values.cell import CellState
+from control_plane.topology.values.claim import ClaimSpec
 from tests.cli.cellway_command import Cellway
 
 
@@ -62,3 +64,26 @@ def test_a_cell_is_not_removed_unasked(cellway: Cellway, topology: Topology) -> 
     ended = cellway("cells", "remove", "cell-1")
     assert (ended.returncode, "--yes" in ended.stderr) == (Exit.USAGE, True)
     assert topology.cells.get("cell-1").name == "cell-1"
+
+
+def test_force_needs_a_reason_and_the_cells_name_even_with_yes(
+    cellway: Cellway, topology: Topology
+) -> None:
+    topology.claims.claim([ClaimSpec("route", "acme", "cell-1", "acme")], actor="test")
+    topology.cells.set_state("cell-1", CellState.DRAINING, actor="test")
+    drained = ("cells", "set", "cell-1", "--state", "drained")
+    refused = cellway(*drained, "--yes")
+    assert refused.returncode == Exit.REFUSED
+    assert "acme (1); move them" in refused.stderr
+    assert "repeat with --force and --reason" in refused.stderr
+    assert cellway(*drained, "--force").returncode == Exit.USAGE
+    forced = (*drained, "--force", "--reason", "it burns")
+    unconfirmed = cellway(*forced, "--yes")
+    assert (unconfirmed.returncode, "--confirm cell-1" in unconfirmed.stderr) == (Exit.USAGE, True)
+    assert cellway(*forced, "--confirm", "cell-2").returncode == Exit.REFUSED
+    assert topology.cells.get("cell-1").state is CellState.DRAINING
+    assert cellway(*forced, "--dry-run").returncode == Exit.OK
+    assert cellway(*forced, "--confirm", "cell-1").returncode == Exit.OK
+    after = topology.changes.newest(kind="cell")[0][0].after
+    assert after is not None
+    assert (after["state"], after["reason"]) == ("drained", "it burns")

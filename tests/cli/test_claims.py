@@ -70,7 +70,7 @@ def test_all_claims_of_a_retired_cell_are_released(cellway: Cellway, topology: T
     assert cellway("claims", "claim", "cell-3", "route:old").returncode == 0
     empty = ("claims", "release-all", "cell-3", "--reason", "it is gone", "--yes", "-o", "json")
     assert cellway(*empty).returncode == Exit.REFUSED
-    topology.cells.set_state("cell-3", CellState.RETIRED, actor="test", force=True)
+    topology.cells.set_state("cell-3", CellState.RETIRED, actor="test", force=True, reason="test")
     dry = cellway(*empty, "-n")
     assert (dry.returncode, "would do" in dry.stderr) == (0, True)
     done = cellway(*empty)

@@ -140,7 +140,7 @@ def test_a_cell_that_is_down(
     page.follow("cellway cells set", NAME="dead")
     assert watch.holds("CellwayCellDown"), "its tenants are still there"
     for state in ("drained", "retired"):
-        path = "/v1/cells/dead?force=true"
+        path = "/v1/cells/dead?force=true&reason=test"
         system.write("PATCH", path, {"state": state}, **{"if-match": "*"})
     watch.ends("CellwayCellDown")
 

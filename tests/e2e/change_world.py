@@ -244,7 +244,7 @@ class ChangeWorld:
         body = topology_document(wanted, self._backends.ports, str(self._directory))
         timeout = f"{round(wait_s * 1000)}ms"
         return self._system.api.put(
-            f"/v1/topology?force=true&wait=fleet&timeout={timeout}", json=body
+            f"/v1/topology?force=true&reason=test&wait=fleet&timeout={timeout}", json=body
         )
 
     def _write_file(self, name: str, state: str) -> None:

@@ -68,7 +68,9 @@ def test_an_operator_who_forces_the_last_cell_out_is_told_what_the_fleet_does(
         match = {"if-match": "*"}
         refused = system.api.patch("/v1/cells/cell-1", json={"state": "retired"}, headers=match)
         assert refused.status_code == 409
-        system.write("PATCH", "/v1/cells/cell-1?force=true", {"state": "retired"}, **match)
+        system.write(
+            "PATCH", "/v1/cells/cell-1?force=true&reason=test", {"state": "retired"}, **match
+        )
         wait_until(lambda: system.api.get("/readyz").status_code == 503)
         alarm = system.api.get("/readyz").json()["alarm"]
         assert "all clusters of cells (of which there are 1) would go" in alarm

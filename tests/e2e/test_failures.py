@@ -136,9 +136,9 @@ def test_a_refusal_says_why(system: System) -> None:
     }
     claimed = path_rule(on_unknown={"status": 410})
     system.use_ruleset(rules(keyed, claimed))
-    system.write("PATCH", "/v1/cells/cell-3", {"state": "draining"}, **{"if-match": "*"})
-    drained = "/v1/cells/cell-3?wait=fleet&timeout=20s"
     system.claim("cell-3", "tenant:gone")
+    system.write("PATCH", "/v1/cells/cell-3", {"state": "draining"}, **{"if-match": "*"})
+    drained = "/v1/cells/cell-3?wait=fleet&timeout=20s&force=true&reason=test"
     system.write("PATCH", drained, {"state": "drained"}, **{"if-match": "*"})
     try:
         with RawClient(system.edge_port) as client:

@@ -17,7 +17,12 @@ def test_cells_that_serve_are_shown_and_reports_of_other_names_are_not() -> None
     registry = CollectorRegistry()
     metrics = CellMetrics(registry)
     up, down, drained, new = cells_of(4)
-    cells = [up, replace(down, healthy=False), replace(drained, state=CellState.DRAINED), new]
+    cells = [
+        up,
+        replace(down, healthy=False, share=40),
+        replace(drained, state=CellState.DRAINED),
+        new,
+    ]
     metrics.set_cells(cells, {"cell-1": (3, 1), "no-cell": (9, 9)})
     values = {
         (sample.name, *sample.labels.values()): sample.value
@@ -29,6 +34,9 @@ def test_cells_that_serve_are_shown_and_reports_of_other_names_are_not() -> None
         ("cellway_cell_up", "cell-1"): 1,
         ("cellway_cell_up", "cell-2"): 0,
         ("cellway_cell_up", "cell-4"): 1,
+        ("cellway_drain_share", "cell-1"): 100,
+        ("cellway_drain_share", "cell-2"): 40,
+        ("cellway_drain_share", "cell-4"): 100,
         ("cellway_cell_edges", "cell-1", "up"): 3,
         ("cellway_cell_edges", "cell-1", "down"): 1,
     }

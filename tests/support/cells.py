@@ -19,6 +19,8 @@ class FakeCell:
     prefix: str | None = None
     """The session prefix, if it differs from the name."""
     retired: bool = False
+    takes_new: bool = True
+    share: int = 100
 
     @property
     def name(self) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,24 +17,35 @@ from starlette.responses import Response
 
 from control_plane.api.auth import ADMIN, OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
-from control_plane.api.parameters import CONDITIONAL, CellInPath
+from control_plane.api.parameters import CONDITIONAL, CellInPath, Why
 from control_plane.api.rendering import rendered
 from control_plane.api.routes.operations import accepted, would_do
 from control_plane.api.schemas.answers import NOT_MODIFIED, answers
-from control_plane.api.schemas.cells import CellBody, CellDocument, CellList, CellWritten
+from control_plane.api.schemas.cells import (
+    NOT_DECLARED,
+    CellBody,
+    CellDocument,
+    CellList,
+    CellWritten,
+)
 from control_plane.api.schemas.fields import ReasonBody
 from control_plane.api.schemas.operations import OperationStarted
 from control_plane.api.state import TheOperations, TheTopology
 from control_plane.api.write import WriteOptions
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import Cell
-from control_plane.topology.values.errors import StaleVersion
+from control_plane.topology.values.change import Written
+from control_plane.topology.values.errors import EdgesBehind, StaleVersion
 
 router = APIRouter(prefix="/v1/cells", tags=["cells"])
+EDGES_LATE_S = 2.0
+"""How long a cell's retirement waits for reports of Envoys, which come at least so often."""
+EDGES_AGAIN_S = 0.1
 
 
 def _document(cell: Cell) -> dict[str, Any]:
-    return {**cell.as_dict(), "serving": cell.serving, "accepts_new": cell.accepts_new}
+    new = {"takes_new": cell.takes_new, "accepts_new": cell.accepts_new}
+    return {**cell.as_dict(), "serving": cell.serving, **new}
 
 
 @router.get("", response_model=None, responses=answers(CellList), openapi_extra=VIEWER)
@@ -72,14 +86,14 @@ async def get_cell(topology: TheTopology, name: CellInPath) -> JSONResponse:
 
 @router.put("/{name}", responses=answers(CellWritten), openapi_extra=OPERATOR)
 async def replace_cell(
-    topology: TheTopology, name: CellInPath, body: CellBody, write: WriteOptions
+    topology: TheTopology, name: CellInPath, body: CellBody, write: WriteOptions, reason: Why = None
 ) -> JSONResponse:
     """Replace all attributes of a cell.
 
     If-Match is required: the cell's ETag, or ``*``. 412: the cell was changed since. 409: a guard
     refuses the change; ``force`` overrides it.
     """
-    return await _update(topology, name, body, write)
+    return await _update(topology, name, body, write, reason)
 
 
 @router.patch("/{name}", responses=answers(CellWritten), openapi_extra=OPERATOR)
@@ -88,6 +102,7 @@ async def patch_cell(
     name: CellInPath,
     patch: Annotated[dict[str, Any], Body(description="attributes of a cell")],
     write: WriteOptions,
+    reason: Why = None,
 ) -> JSONResponse:
     """Change some attributes of a cell (JSON merge patch, RFC 7396, one level deep).
 
@@ -95,35 +110,49 @@ async def patch_cell(
     refuses the change; ``force`` overrides it.
     """
     current = await run_in_threadpool(topology.cells.get, name)
-    document = {
-        key: value for key, value in current.as_dict().items() if key not in {"version", "healthy"}
-    }
+    document = {key: value for key, value in current.as_dict().items() if key not in NOT_DECLARED}
     try:
         body = CellBody.model_validate({**document, **patch})
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-    return await _update(topology, name, body, write)
+    return await _update(topology, name, body, write, reason)
 
 
 async def _update(
-    topology: Topology, name: str, body: CellBody, write: WriteOptions
+    topology: Topology, name: str, body: CellBody, write: WriteOptions, reason: str | None
 ) -> JSONResponse:
-    written = await run_in_threadpool(
+    replace = partial(
         topology.cells.replace,
         name,
         body.spec(),
         actor=write.actor,
         expected_version=write.need_match(),
         force=write.force,
+        reason=reason,
         dry_run=write.dry_run,
     )
+    written = await _once_edges_know(replace)
     return await write.answer(
         written, {"cell": _document(written.value)}, etag=written.value.version
     )
 
 
+async def _once_edges_know(replace: Callable[[], Written[Cell]]) -> Written[Cell]:
+    """Do a write that Envoys may be behind for a moment, because their reports come late."""
+    deadline = time.monotonic() + EDGES_LATE_S
+    while True:
+        try:
+            return await run_in_threadpool(replace)
+        except EdgesBehind:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(EDGES_AGAIN_S)
+
+
 @router.delete("/{name}", responses=answers(CellWritten), openapi_extra=OPERATOR)
-async def delete_cell(topology: TheTopology, name: CellInPath, write: WriteOptions) -> JSONResponse:
+async def delete_cell(
+    topology: TheTopology, name: CellInPath, write: WriteOptions, reason: Why = None
+) -> JSONResponse:
     """Delete a cell, which must be retired and have no claims.
 
     If-Match is required: the cell's ETag, or ``*``. 412: the cell was changed since.
@@ -133,6 +162,7 @@ async def delete_cell(topology: TheTopology, name: CellInPath, write: WriteOptio
         name,
         actor=write.actor,
         expected_version=write.need_match(),
+        reason=reason,
         dry_run=write.dry_run,
     )
     return await write.answer(written, {"cell": _document(written.value)}, etag=None)

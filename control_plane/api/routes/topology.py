@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,11 +13,11 @@ from starlette.responses import Response
 
 from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
-from control_plane.api.parameters import CONDITIONAL
+from control_plane.api.parameters import CONDITIONAL, Why
 from control_plane.api.problem import ProblemError, findings_problem
 from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import NOT_MODIFIED, answers
-from control_plane.api.schemas.cells import CellBody
+from control_plane.api.schemas.cells import NOT_DECLARED, CellBody
 from control_plane.api.schemas.topology import TopologyBody, TopologyDocument, TopologyWritten
 from control_plane.api.state import TheTopology
 from control_plane.api.write import RequestedWrite, WriteOptions
@@ -28,11 +29,10 @@ from control_plane.topology.values.cell import Cell, CellSpec
 from control_plane.topology.values.change import TopologySnapshot, Written
 
 router = APIRouter(prefix="/v1/topology", tags=["topology"])
-_NOT_DECLARED = frozenset({"version", "healthy"})
 
 
 def _declared(cell: Cell) -> dict[str, Any]:
-    return {key: value for key, value in cell.as_dict().items() if key not in _NOT_DECLARED}
+    return {key: value for key, value in cell.as_dict().items() if key not in NOT_DECLARED}
 
 
 @router.get(
@@ -64,7 +64,11 @@ def _whole(topology: Topology) -> Response:
 
 @router.put("", responses=answers(TopologyWritten), openapi_extra=OPERATOR)
 async def put_topology(
-    topology: TheTopology, body: TopologyBody, write: WriteOptions, work: TheWork
+    topology: TheTopology,
+    body: TopologyBody,
+    write: WriteOptions,
+    work: TheWork,
+    reason: Why = None,
 ) -> JSONResponse:
     """Make cells and rulesets as the document says: everything or nothing, under one revision.
 
@@ -72,15 +76,15 @@ async def put_topology(
     was changed since. With ``dry_run`` the answer is a plan. Cells that the document doesn't name
     stay, unless ``prune`` is true.
     """
-    written, document = await work(lambda: _put(topology, body, write))
+    written, document = await work(lambda: _put(topology, body, write, reason))
     return await write.answer(written, document, etag=written.revision)
 
 
 def _put(
-    topology: Topology, body: TopologyBody, write: RequestedWrite
+    topology: Topology, body: TopologyBody, write: RequestedWrite, reason: str | None
 ) -> tuple[Written[None], dict[str, Any]]:
     snapshot = topology.snapshot()
-    written, base = _apply(topology, snapshot, body, write)
+    written, base = _apply(topology, snapshot, body, write, reason)
     named = {str(cell.get("name")) for cell in body.cells}
     document = {
         "changed": [change.as_dict() for change in written.changes],
@@ -91,7 +95,11 @@ def _put(
 
 
 def _apply(
-    topology: Topology, snapshot: TopologySnapshot, body: TopologyBody, write: RequestedWrite
+    topology: Topology,
+    snapshot: TopologySnapshot,
+    body: TopologyBody,
+    write: RequestedWrite,
+    reason: str | None,
 ) -> tuple[Written[None], int]:
     for document in body.rulesets.values():
         # Before it is compared with what is stored: what is no JSON can't be.
@@ -104,12 +112,18 @@ def _apply(
         # Attributes that the document leaves out come from the snapshot, so neither revision may
         # have been overtaken.
         base = min(base, expected)
-    written = topology.desired.apply(
-        desired, base=base, actor=write.actor, force=write.force, dry_run=True
+    apply = partial(
+        topology.desired.apply,
+        desired,
+        base=base,
+        actor=write.actor,
+        force=write.force,
+        reason=reason,
     )
+    written = apply(dry_run=True)
     _check_rulesets(snapshot, desired, written)
     if not write.dry_run and written.changes:
-        written = topology.desired.apply(desired, base=base, actor=write.actor, force=write.force)
+        written = apply()
     return written, base
 
 
@@ -150,7 +164,7 @@ def _check_rulesets(snapshot: TopologySnapshot, desired: Desired, planned: Writt
 
 
 def _cell(stored: dict[str, Any] | Any) -> Cell:
-    declared = {key: value for key, value in stored.items() if key not in _NOT_DECLARED}
+    declared = {key: value for key, value in stored.items() if key not in NOT_DECLARED}
     spec = CellBody.model_validate(declared).spec()
     return Cell(
         stored["id"], spec.name, spec.address, spec.endpoints, spec.tls, spec.health_check_path,

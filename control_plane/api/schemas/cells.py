@@ -29,6 +29,9 @@ from control_plane.topology.values.cell import (
 )
 from control_plane.topology.values.endpoint import Endpoint
 
+NOT_DECLARED = frozenset({"version", "healthy", "share", "reason", "forced"})
+"""What the change feed has of a cell beside what an operator declares."""
+
 
 class TLSBody(RequestBody):
     """TLS from Envoy to the cell."""
@@ -95,8 +98,10 @@ class CellDocument(Document):
     state: CellState
     weight: int
     healthy: bool
+    share: int = Field(description="percent of its usual share of free traffic; drains lower it")
     version: int = Field(description="its ETag")
     serving: bool
+    takes_new: bool
     accepts_new: bool
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from control_plane.routing.model.decision import ToCell
+from control_plane.routing.shares import Taker, shared_out
 
 
 class Cell(Protocol):
@@ -26,9 +27,13 @@ class Cell(Protocol):
     @property
     def serving(self) -> bool: ...
     @property
+    def takes_new(self) -> bool: ...
+    @property
     def accepts_new(self) -> bool: ...
     @property
     def weight(self) -> int: ...
+    @property
+    def share(self) -> int: ...
 
 
 def in_service[C: Cell](cells: Iterable[C]) -> list[C]:
@@ -60,5 +65,9 @@ class Cells:
 
     @cached_property
     def weighted(self) -> tuple[tuple[str, int], ...]:
-        """Name and weight of each cell that takes new traffic, by id."""
-        return tuple((c.name, c.weight) for c in self.all if c.accepts_new)
+        """Name and weight of each cell that takes new traffic, by id; drains are in the weights."""
+        return shared_out(
+            Taker(c.name, c.weight, c.share)
+            for c in self.all
+            if c.accepts_new or (c.takes_new and not c.share)
+        )

@@ -41,9 +41,19 @@ class Cells:
         actor: str,
         expected_version: int | None = None,
         force: bool = False,
+        reason: str | None = None,
         dry_run: bool = False,
     ) -> Written[Cell]:
-        """Replace a cell's attributes; ``force`` skips the guards of its state.
+        """Replace a cell's attributes.
+
+        Args:
+            name: the cell.
+            spec: all attributes as they are to be.
+            actor: who asks.
+            expected_version: the version that the cell must be at; None for any.
+            force: do it although a guard of its state refuses.
+            reason: why, for the audit; needed with ``force``.
+            dry_run: check everything and change nothing.
 
         Raises:
             NotFound: there is no such cell.
@@ -54,7 +64,9 @@ class Cells:
         """
         return self._store.written(
             actor,
-            lambda tx: lifecycle.replace(tx, name, spec, expected_version, force=force),
+            lambda tx: lifecycle.replace(
+                tx, name, spec, expected_version, force=force, reason=reason
+            ),
             dry_run=dry_run,
         )
 
@@ -66,13 +78,14 @@ class Cells:
         actor: str,
         expected_version: int | None = None,
         force: bool = False,
+        reason: str | None = None,
         dry_run: bool = False,
     ) -> Written[Cell]:
-        """Bring a cell to another state; raise `Refused` if its life has no such step."""
+        """Bring a cell to another state; raise `Refused` if a guard refuses that step."""
 
         def work(tx: Transaction) -> Cell:
             spec = replace(rows.get_cell(tx.connection, name).spec(), state=state)
-            return lifecycle.replace(tx, name, spec, expected_version, force=force)
+            return lifecycle.replace(tx, name, spec, expected_version, force=force, reason=reason)
 
         return self._store.written(actor, work, dry_run=dry_run)
 
@@ -83,9 +96,15 @@ class Cells:
         )
 
     def remove(
-        self, name: str, *, actor: str, expected_version: int | None = None, dry_run: bool = False
+        self,
+        name: str,
+        *,
+        actor: str,
+        expected_version: int | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
     ) -> Written[Cell]:
         """Delete a retired cell that owns no claims; raise `Refused` otherwise."""
         return self._store.written(
-            actor, lambda tx: lifecycle.remove(tx, name, expected_version), dry_run=dry_run
+            actor, lambda tx: lifecycle.remove(tx, name, expected_version, reason), dry_run=dry_run
         )

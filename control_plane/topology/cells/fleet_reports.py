@@ -82,6 +82,16 @@ class FleetReport:
         return cls(**said, age_s=age_s)
 
 
+def behind(tx: Transaction, revision: int) -> list[str]:
+    """Return who may not run a revision yet, for people: Envoys or whole control planes."""
+    late: list[str] = []
+    for row in tx.connection.execute(select(_T).where(_T.c.at > tx.at - FRESH)):
+        report = FleetReport.read(row.said, 0.0)
+        if report.nodes and min(report.acked, report.published) < revision:
+            late += report.lagging or (f"Envoys of {report.name}",)
+    return late
+
+
 class FleetReports:
     """The reports of all control planes."""
 

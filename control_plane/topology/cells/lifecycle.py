@@ -7,13 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, update
 
-from control_plane.topology.cells import ids, sequence_ranges
+from control_plane.topology.cells import guards, ids, sequence_ranges
 from control_plane.topology.cells.rows import all_cells, columns, get_cell
 from control_plane.topology.storage import Transaction, schema
 from control_plane.topology.values import (
-    TRANSITIONS,
     AlreadyExists,
     Cell,
     CellSpec,
@@ -57,6 +56,7 @@ def replace(
     expected: int | None,
     *,
     force: bool,
+    reason: str | None = None,
     cells: Collection[Cell] | None = None,
 ) -> Cell:
     """Replace the attributes that an operator may write.
@@ -66,36 +66,58 @@ def replace(
         name: the cell's name.
         spec: all attributes as they are to be; the id and the name can't change.
         expected: the version that the cell must be at; None for any.
-        force: skip the guards of its state.
+        force: do it although a guard refuses; the audit says which one did.
+        reason: why it is done, for the audit; needed with ``force``.
         cells: all cells as of now, if the caller has them.
 
     Raises:
         StaleVersion: the cell is at another version.
-        Invalid: the spec is malformed, or has another id or name.
+        Invalid: the spec is malformed, or has another id or name; or the reason is.
         AlreadyExists: another cell has the address, the session prefix or a sequence range.
         Refused: a guard refuses the change.
     """
     spec.check()
+    note = guards.note(reason, force=force)
     before = _expected(tx, name, expected)
     if spec.id not in {None, before.id} or spec.name != name:
         hint = "make a new cell instead"
         raise Invalid(Problem("id", "a cell's id and name can't change", hint))
     _check_reach(tx, spec, before.endpoints)
     after = _from_spec(spec, before.id, healthy=before.healthy, version=tx.revision)
+    after = dataclasses.replace(after, share=before.share)
     old, new = columns(before), columns(after)
     if {**old, "version": 0} == {**new, "version": 0}:
         return before
     existing = all_cells(tx.connection) if cells is None else cells
     others = [cell for cell in existing if cell.id != before.id]
     _check_unique(after, others)
-    if not force:
-        _guard_state(before, after)
-        _guard_last(before, after, others)
+    try:
+        guards.check(tx, before, after, others)
+    except Refused as refusal:
+        if not force:
+            raise
+        note["forced"] = str(refusal)
     if after.sequence_ranges != before.sequence_ranges:
         sequence_ranges.allot(tx, after)
     tx.connection.execute(update(_T).where(_T.c.id == after.id).values(new))
     tx.touch_edge(answers=_routed_by(old) != _routed_by(new))
-    tx.log("cell", "update", after.name, before.as_dict(), after.as_dict())
+    tx.log("cell", "update", after.name, before.as_dict(), after.as_dict() | note)
+    return after
+
+
+def set_share(tx: Transaction, name: str, share: int, reason: str) -> Cell:
+    """Set what a drain leaves a cell of its usual share of the free traffic, in percent.
+
+    No answer is void: which cell a weighted choice gives is never kept.
+    """
+    before = get_cell(tx.connection, name)
+    if before.share == share:
+        return before
+    after = dataclasses.replace(before, share=share, version=tx.revision)
+    row = {"share": share, "version": tx.revision}
+    tx.connection.execute(update(_T).where(_T.c.id == before.id).values(row))
+    tx.touch_edge(answers=False)
+    tx.log("cell", "update", name, before.as_dict(), after.as_dict() | {"reason": reason})
     return after
 
 
@@ -115,23 +137,24 @@ def set_health(tx: Transaction, name: str, *, healthy: bool) -> Cell:
     return after
 
 
-def remove(tx: Transaction, name: str, expected: int | None) -> Cell:
+def remove(tx: Transaction, name: str, expected: int | None, reason: str | None = None) -> Cell:
     """Delete a retired cell that owns no claims; return it as it was."""
+    note = guards.note(reason, force=False)
     before = _expected(tx, name, expected)
     if before.state is not CellState.RETIRED:
         raise Refused(f"deleting {name}", f"it is {before.state}; retire it first")
-    owned = tx.connection.execute(
-        select(func.count()).select_from(schema.claims).where(schema.claims.c.cell_id == before.id)
-    ).scalar_one()
-    if owned:
-        raise Refused(f"deleting {name}", f"it owns {owned} claims; release or move them first")
+    guards.check_empty(tx, before, f"deleting {name}")
+    drains = schema.drains
+    ended = {"state": "ended", "detail": "its cell was deleted", "ended_at": tx.at}
+    running = (drains.c.cell_id == before.id, drains.c.ended_at.is_(None))
+    tx.connection.execute(update(drains).where(*running).values(**ended))
     leases = schema.leases
     tx.connection.execute(delete(leases).where(leases.c.cell_id == before.id))
     sequence_ranges.forget_cell(tx, before.id)
     ids.tombstone(tx, before)
     tx.connection.execute(delete(_T).where(_T.c.id == before.id))
     tx.touch_edge(answers=True)
-    tx.log("cell", "delete", name, before.as_dict(), None)
+    tx.log("cell", "delete", name, before.as_dict(), note or None)
     return before
 
 
@@ -182,22 +205,6 @@ def _routed_by(row: dict[str, Any]) -> dict[str, Any]:
     about it: no decision depends on them.
     """
     return {name: row[name] for name in row if name not in {"details", "version"}}
-
-
-def _guard_state(before: Cell, after: Cell) -> None:
-    if before.state is after.state or after.state in TRANSITIONS[before.state]:
-        return
-    allowed = ", ".join(sorted(TRANSITIONS[before.state])) or "nothing"
-    why = f"from {before.state} a cell goes to: {allowed}"
-    raise Refused(f"state {after.state} for {after.name}", why)
-
-
-def _guard_last(before: Cell, after: Cell, others: Iterable[Cell]) -> None:
-    if not before.accepts_new or after.accepts_new:
-        return
-    if not any(other.accepts_new for other in others):
-        why = "no cell would be left that takes new traffic"
-        raise Refused(f"this change of {before.name}", why)
 
 
 def _check_unique(cell: Cell, others: Iterable[Cell]) -> None:

@@ -95,6 +95,7 @@ def columns(cell: Cell) -> dict[str, Any]:
                 "labels": dict(sorted(cell.labels.items())),
             }
         ),
+        "share": cell.share,
     }
 
 
@@ -115,4 +116,5 @@ def _cell(row: Row[Any]) -> Cell:
         row.weight,
         bool(row.healthy),
         row.version,
+        row.share,
     )

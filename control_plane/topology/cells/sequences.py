@@ -41,7 +41,7 @@ class Sequences:
             spec = rows.get_cell(tx.connection, cell).spec()
             allotted = sequence_ranges.next_range(tx, size)
             wider = replace(spec, sequence_ranges=(*spec.sequence_ranges, allotted))
-            lifecycle.replace(tx, cell, wider, expected_version, force=True)
+            lifecycle.replace(tx, cell, wider, expected_version, force=False)
             return allotted
 
         return self._store.written(actor, work, dry_run=dry_run)

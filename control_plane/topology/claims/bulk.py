@@ -163,8 +163,8 @@ def _without_contradictions(
         if cell is None:
             taken.reject(line, f"there is no cell {line.cell!r}")
             continue
-        if not CellState(cell.state).takes_claims:
-            taken.reject(line, f"{line.cell} is retired")
+        if not CellState(cell.state).may_own:
+            taken.reject(line, f"{line.cell} is {cell.state}")
             continue
         other = first.setdefault(line.key, line)
         if (other.cell, other.values) != (line.cell, line.values):

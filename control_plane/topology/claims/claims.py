@@ -42,7 +42,7 @@ class Claims:
             Invalid: a value or the number of claims is malformed, or a value comes twice.
             NotFound: there is no such cell.
             AlreadyExists: lists every value that is taken, and its owner.
-            Refused: the cell is retired.
+            Refused: the cell takes no new tenants in its state.
         """
         return self._store.written(actor, lambda tx: plain.claim(tx, specs), dry_run=dry_run)
 

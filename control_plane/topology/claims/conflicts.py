@@ -42,7 +42,7 @@ def explain_unopened(
     Raises:
         Invalid: the key was used for another update.
         NotFound: there is no such cell.
-        Refused: the cell is retired.
+        Refused: the cell is drained or retired.
     """
     tx.abandoned = True
     if key is not None:
@@ -58,10 +58,11 @@ def explain_unopened(
             lease = Lease(row.uuid, cell_id, moment(row.created_at), moment(row.updated_at))
             return Written(lease, row.revision, ())
     cells = schema.cells.c
-    name = tx.connection.execute(select(cells.name).where(cells.id == cell_id)).scalar()
-    if name is None:
+    query = select(cells.name, cells.state).where(cells.id == cell_id)
+    cell = tx.connection.execute(query).one_or_none()
+    if cell is None:
         raise NotFound("cell", str(cell_id))
-    raise Refused(f"an update of {name}", "it is retired")
+    raise Refused(f"an update of {cell.name}", f"it is {cell.state}, and may own no claims")
 
 
 def explain_missing(tx: Transaction, update: Update, lease: str, cell_id: int) -> NoReturn:

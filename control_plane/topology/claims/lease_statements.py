@@ -23,7 +23,7 @@ INSERT INTO leases (uuid, state, idempotency_key, fingerprint, destroys,
 SELECT CAST(? AS varchar(36)), 'open', CAST(? AS varchar(256)), CAST(? AS varchar(64)),
     CAST(? AS smallint), c.id, r.revision, r.at, r.at
 FROM cells c CROSS JOIN revisions r
-WHERE c.id = ? AND c.state <> 'retired'
+WHERE c.id = ? AND c.state NOT IN ('drained', 'retired')
 ON CONFLICT DO NOTHING"""
 _SPEC = "bucket, value, uuid, subject_type, subject_id, source_type, source_id, user_data, spelling"
 _SETTLE = f"""

@@ -69,7 +69,8 @@ class Moves:
         Raises:
             Invalid: a malformed subject, or the reason is missing or too long.
             NotFound: there is no such cell, or the source has no claim of the subject.
-            Refused: the target is retired or the same, or there are more than `MAX_MOVED`.
+            Refused: the target takes no new tenants or is the same, or there are more than
+                `MAX_MOVED`.
             Locked: a lease holds some of the claims.
         """
         subject.check()
@@ -84,8 +85,8 @@ def _move(tx: Transaction, subject: Subject, source: str, target: str, reason: s
     what = f"moving {subject} from {source} to {target}"
     if old.id == new.id:
         raise Refused(what, "it is the same cell")
-    if not new.state.takes_claims:
-        raise Refused(what, f"{target} is retired")
+    if not new.state.takes_new:
+        raise Refused(what, f"{target} is {new.state}, and takes no new tenants")
     rows = tx.connection.execute(_of_subject(subject, old.id).limit(MAX_MOVED + 1)).all()
     if not rows:
         raise NotFound("claim of", f"{subject} in {source}")

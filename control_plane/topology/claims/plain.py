@@ -120,7 +120,7 @@ def _new_rows(tx: Transaction, specs: Sequence[ClaimSpec]) -> dict[ClaimKey, dic
     Raises:
         Invalid: a claim is malformed, or a key comes twice.
         NotFound: there is no such cell.
-        Refused: the cell is retired.
+        Refused: the cell takes no new tenants in its state.
     """
     columns = schema.cells.c
     all_cells = select(columns.id, columns.name, columns.state)
@@ -130,8 +130,9 @@ def _new_rows(tx: Transaction, specs: Sequence[ClaimSpec]) -> dict[ClaimKey, dic
         cell_id, state = cells.get(spec.cell, (None, None))
         if cell_id is None:
             raise NotFound("cell", spec.cell)
-        if not CellState(state).takes_claims:
-            raise Refused(f"claiming for {spec.cell}", "it is retired")
+        if not CellState(state).takes_new:
+            why = f"it is {state}, and takes no new tenants; choose one that is canary or active"
+            raise Refused(f"claiming for {spec.cell}", why)
         value, spelling = normalise_spelled(spec.bucket, spec.value)
         key = ClaimKey(spec.bucket, value)
         if key in rows:

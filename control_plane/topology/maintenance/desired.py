@@ -26,8 +26,8 @@ from control_plane.topology.values import (
     Written,
 )
 
-_OF_HEALTH = frozenset({"healthy", "version"})
-"""The attributes of a cell that its health check changes by itself."""
+_BY_ITSELF = frozenset({"healthy", "share", "version"})
+"""The attributes of a cell that its health check or a drain changes, and that no file has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class DesiredState:
         base: int,
         actor: str,
         force: bool = False,
+        reason: str | None = None,
         dry_run: bool = False,
     ) -> Written[None]:
         """Change what differs from the desired state, under one revision, if anything differs.
@@ -65,6 +66,7 @@ class DesiredState:
             base: the revision that the state was compared with.
             actor: who writes, for the audit.
             force: override the guards of a cell's life.
+            reason: why, for the audit; needed with ``force``.
             dry_run: do everything, then roll it back.
 
         Raises:
@@ -76,7 +78,7 @@ class DesiredState:
 
         def work(tx: Transaction) -> None:
             _check_base(tx, base)
-            _apply_cells(tx, desired, force=force)
+            _apply_cells(tx, desired, force=force, reason=reason)
             _apply_rulesets(tx, desired)
 
         return self._store.written(actor, work, dry_run=dry_run)
@@ -94,24 +96,24 @@ def _check_base(tx: Transaction, base: int) -> None:
     except Gone as error:
         raise StaleVersion("topology", "all", base, tx.revision - 1) from error
     for change in later:
-        if not _only_health(change):
+        if not _came_by_itself(change):
             raise StaleVersion("topology", f"{change.kind} {change.key}", base, change.revision)
 
 
-def _only_health(change: Change) -> bool:
-    """Return whether a change is one that a health check made."""
+def _came_by_itself(change: Change) -> bool:
+    """Return whether a change is one that a health check or a drain made."""
     before, after = change.before, change.after
     if change.kind != "cell" or before is None or after is None:
         return False
-    return all(before.get(key) == after.get(key) for key in before.keys() - _OF_HEALTH)
+    return all(before.get(key) == after.get(key) for key in before.keys() - _BY_ITSELF)
 
 
-def _apply_cells(tx: Transaction, desired: Desired, *, force: bool) -> None:
+def _apply_cells(tx: Transaction, desired: Desired, *, force: bool, reason: str | None) -> None:
     existing = {cell.name: cell for cell in rows.all_cells(tx.connection)}
     if desired.prune:
         # These go first, because the cells that take their place may want their addresses.
         for name in existing.keys() - {spec.name for spec in desired.cells}:
-            lifecycle.remove(tx, name, None)
+            lifecycle.remove(tx, name, None, reason)
             del existing[name]
     # To read all cells anew for each would take a minute for a thousand of them.
     cells = existing.values()
@@ -119,7 +121,9 @@ def _apply_cells(tx: Transaction, desired: Desired, *, force: bool) -> None:
         name = spec.name
         if name in existing:
             _check_ranges(existing[name], spec)
-            existing[name] = lifecycle.replace(tx, name, spec, None, force=force, cells=cells)
+            existing[name] = lifecycle.replace(
+                tx, name, spec, None, force=force, reason=reason, cells=cells
+            )
         else:
             existing[name] = lifecycle.create(tx, spec, cells)
 

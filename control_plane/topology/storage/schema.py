@@ -73,8 +73,12 @@ cells = Table(
     Column("healthy", Boolean, nullable=False),
     Column("details", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("share", Integer, nullable=False, server_default="100"),
 )
-"""``details`` is JSON: endpoints, tls, health_check_path, sequence_ranges, labels."""
+"""``details`` is JSON: endpoints, tls, health_check_path, sequence_ranges, labels.
+
+``share`` is in percent: what a drain leaves a cell of its usual share of the free traffic.
+"""
 
 cell_ids = Table(
     "cell_ids",
@@ -333,6 +337,34 @@ edge_health = Table(
 It is rewritten every few seconds, and no longer counts when ``at`` is old. ``said`` is JSON:
 ``cells`` has by name how many edges can reach a cell and how many can't; ``silent`` is how many
 other edges there are that don't report.
+"""
+
+drains = Table(
+    "drains",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("cell_id", Integer, nullable=False),
+    Column("cell", String(63), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("share", Integer, nullable=False),
+    Column("target", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("interval_s", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", String(256), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("next_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True), nullable=True),
+    Column("version", BigInteger, nullable=False),
+    Index("uq_drains_cell_id", "cell_id", unique=True, **_where("ended_at IS NULL")),
+    Index("ix_drains_started_at", "started_at"),
+)
+"""Drains of cells, also those that have ended; a cell has at most one that has not.
+
+``share``, ``target`` and ``step`` are in percent. ``next_at`` is when the next step is due,
+``version`` the revision of the last change of the row.
 """
 
 fleet_reports = Table(

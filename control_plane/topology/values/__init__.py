@@ -4,6 +4,7 @@ This file is the sub-room's face: one import statement brings any of them.
 """
 
 from control_plane.topology.values.cell import (
+    FULL_SHARE,
     MAX_CELL_ID,
     TRANSITIONS,
     Cell,
@@ -34,6 +35,7 @@ from control_plane.topology.values.claim_key import (
     normalise_spelled,
     normalised_or_none,
 )
+from control_plane.topology.values.drain import Drain, DrainSpec, DrainState
 from control_plane.topology.values.endpoint import (
     Endpoint,
     ServerName,
@@ -50,6 +52,7 @@ from control_plane.topology.values.errors import (
     DatabaseFull,
     DatabaseSlow,
     DatabaseTrouble,
+    EdgesBehind,
     Gone,
     Invalid,
     KeyTaken,
@@ -68,6 +71,7 @@ from control_plane.topology.values.lease import LeaseBacklog, OpenLease
 from control_plane.topology.values.sequence import HighWaterMark, SequenceUse
 
 __all__ = [
+    "FULL_SHARE",
     "MAX_CELL_ID",
     "MAX_ID",
     "MAX_SPELLING",
@@ -89,6 +93,10 @@ __all__ = [
     "DatabaseFull",
     "DatabaseSlow",
     "DatabaseTrouble",
+    "Drain",
+    "DrainSpec",
+    "DrainState",
+    "EdgesBehind",
     "Endpoint",
     "EndpointPolicy",
     "Gone",

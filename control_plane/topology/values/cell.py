@@ -23,6 +23,8 @@ MAX_FILE_NAME = 4095
 """Bytes of a path, as Linux has it (PATH_MAX without the NUL at its end)."""
 MAX_LABELS = 64
 MAX_WEIGHT = 1000
+FULL_SHARE = 100
+"""The share of a cell that no drain lowers, in percent."""
 MAX_CELL_ID = 2**31 - 1
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -33,7 +35,8 @@ _PATH = re.compile(r"/[\x21-\x7e]{0,255}\Z")
 class CellState(enum.StrEnum):
     """The states of a cell's life, in their usual order.
 
-    A cordoned cell serves the tenants that it has, and takes no new ones.
+    A cordoned cell serves the tenants that it has, and takes no new ones. So does a draining cell,
+    which is to be emptied. A drained cell has no tenants left and is sent no requests.
     """
 
     PROVISIONING = "provisioning"
@@ -45,9 +48,17 @@ class CellState(enum.StrEnum):
     RETIRED = "retired"
 
     @property
-    def takes_claims(self) -> bool:
-        """Whether a cell in this state may be given claims (`lease_statements` says it in SQL)."""
-        return self is not CellState.RETIRED
+    def takes_new(self) -> bool:
+        """Whether a cell in this state gets new tenants: claims that others make, free traffic."""
+        return self in {CellState.CANARY, CellState.ACTIVE}
+
+    @property
+    def may_own(self) -> bool:
+        """Whether a cell in this state may own claims at all (`lease_statements` says it in SQL).
+
+        It may then claim for itself, under leases, what the tenants that it has need (ADR 72).
+        """
+        return self not in {CellState.DRAINED, CellState.RETIRED}
 
 
 TRANSITIONS: Mapping[CellState, frozenset[CellState]] = {
@@ -197,6 +208,8 @@ class Cell:
     """Whether the cell answers its health checks."""
     version: int
     """The revision of the cell's last change, which is its ETag."""
+    share: int = FULL_SHARE
+    """Percent of its usual share of the free traffic; a drain lowers it (`topology.drains`)."""
 
     @property
     def server_name(self) -> ServerName:
@@ -215,11 +228,14 @@ class Cell:
         return self.healthy and self.state not in {CellState.DRAINED, CellState.RETIRED}
 
     @property
+    def takes_new(self) -> bool:
+        """Whether new traffic may be sent to the cell, if a rule or its weight says so."""
+        return self.healthy and self.state.takes_new
+
+    @property
     def accepts_new(self) -> bool:
         """Whether the cell gets a share of the traffic that no cell owns."""
-        return (
-            self.serving and self.state in {CellState.CANARY, CellState.ACTIVE} and self.weight > 0
-        )
+        return self.takes_new and self.weight > 0 and self.share > 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cell in plain JSON types, as the REST API and the change feed show it."""
@@ -240,6 +256,7 @@ class Cell:
             "state": str(self.state),
             "weight": self.weight,
             "healthy": self.healthy,
+            "share": self.share,
             "version": self.version,
         }
 

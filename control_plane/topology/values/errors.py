@@ -60,6 +60,10 @@ class Refused(TopologyError):
         super().__init__(f"{what} is refused: {why}")
 
 
+class EdgesBehind(Refused):
+    """A guard refuses the change until Envoys run an earlier one, which may be in a moment."""
+
+
 class Gone(TopologyError):
     """The change feed no longer reaches back to the revision that was asked for.
 

@@ -150,7 +150,7 @@ def test_a_probe_has_no_say_where_an_edge_has(three: Topology) -> None:
 def test_cells_that_serve_nothing_that_are_held_or_unknown_stay_as_they_are(
     three: Topology,
 ) -> None:
-    three.cells.set_state("cell-3", CellState.DRAINED, actor="t", force=True)
+    three.cells.set_state("cell-3", CellState.DRAINED, actor="t", force=True, reason="test")
     counts = dict.fromkeys(("cell-1", "cell-2", "cell-3", "unknown", "' OR 1"), (0, 1))
     decided = three.edge_health.note("a", counts, on_hold={"cell-1"})
     assert decided.changed == {"cell-2": False}

@@ -33,7 +33,9 @@ def make(topology: Topology, number: int, cell_id: int | None = None) -> int:
 
 
 def delete(topology: Topology, number: int) -> None:
-    topology.cells.set_state(f"cell-{number}", CellState.RETIRED, actor=ME, force=True)
+    topology.cells.set_state(
+        f"cell-{number}", CellState.RETIRED, actor=ME, force=True, reason="test"
+    )
     topology.cells.remove(f"cell-{number}", actor=ME)
 
 

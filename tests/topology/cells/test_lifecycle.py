@@ -88,7 +88,7 @@ def test_a_denied_endpoint_that_a_cell_has_already_stays(tmp_path: Path) -> None
     with contextlib.closing(Topology.open(url, endpoint_policy=denying)) as topology:
         heavier = spec(1, endpoints=(stored,), weight=5)
         assert topology.cells.replace("cell-1", heavier, actor=ME).value.weight == 5
-        topology.cells.set_state("cell-1", CellState.CANARY, actor=ME, force=True)
+        topology.cells.set_state("cell-1", CellState.CANARY, actor=ME, force=True, reason="test")
         with pytest.raises(Invalid):
             topology.cells.replace("cell-1", spec(1, endpoints=(stored, other)), actor=ME)
         with pytest.raises(Invalid):
@@ -127,7 +127,7 @@ def test_states_follow_a_cells_life(two: Topology) -> None:
     assert not two.cells.get("cell-1").serving
     with pytest.raises(Refused, match="from retired a cell goes to: nothing"):
         two.cells.set_state("cell-1", CellState.ACTIVE, actor=ME)
-    two.cells.set_state("cell-1", CellState.ACTIVE, actor=ME, force=True)
+    two.cells.set_state("cell-1", CellState.ACTIVE, actor=ME, force=True, reason="test")
     assert two.cells.get("cell-1").accepts_new
 
 
@@ -137,7 +137,7 @@ def test_the_last_cell_that_takes_new_traffic_stays(two: Topology) -> None:
         two.cells.set_state("cell-2", CellState.CORDONED, actor=ME)
     with pytest.raises(Refused):
         two.cells.replace("cell-2", spec(2, weight=0), actor=ME)
-    two.cells.set_state("cell-2", CellState.CORDONED, actor=ME, force=True)
+    two.cells.set_state("cell-2", CellState.CORDONED, actor=ME, force=True, reason="test")
     assert two.cells.get("cell-1").serving
 
 
@@ -145,8 +145,7 @@ def test_a_cell_goes_only_when_it_is_retired_and_owns_nothing(two: Topology) -> 
     two.claims.claim([ClaimSpec("route", "a", "cell-1")], actor=ME)
     with pytest.raises(Refused, match="retire it first"):
         two.cells.remove("cell-1", actor=ME)
-    for state in ("draining", "drained", "retired"):
-        two.cells.set_state("cell-1", CellState(state), actor=ME)
+    two.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True, reason="test")
     with pytest.raises(Refused, match="owns 1 claims"):
         two.cells.remove("cell-1", actor=ME)
     two.claims.release([("route", "a")], actor=ME)

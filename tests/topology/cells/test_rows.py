@@ -26,7 +26,7 @@ def test_a_snapshot_reads_what_has_changed_and_is_the_truth(two: Topology) -> No
     assert second == two.cells.all()
     assert second[1] is first[1]
     for state in (CellState.DRAINING, CellState.DRAINED, CellState.RETIRED):
-        two.cells.replace("cell-2", spec(2, state=state), actor=ME, force=True)
+        two.cells.replace("cell-2", spec(2, state=state), actor=ME, force=True, reason="test")
     two.cells.remove("cell-2", actor=ME)
     two.cells.create(spec(2), actor=ME)
     assert two.snapshot().cells == two.cells.all()

@@ -31,7 +31,7 @@ def ranges(topology: Topology, cell: str) -> list[tuple[int, int]]:
 
 
 def delete(topology: Topology, cell: str) -> None:
-    topology.cells.set_state(cell, CellState.RETIRED, actor=ME, force=True)
+    topology.cells.set_state(cell, CellState.RETIRED, actor=ME, force=True, reason="test")
     topology.cells.remove(cell, actor=ME)
 
 

@@ -86,7 +86,7 @@ BAD = [
 
 
 def test_each_bad_line_is_rejected_with_its_reason_and_the_rest_is_taken(two: Topology) -> None:
-    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True)
+    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True, reason="test")
     lines = [one for bad, _ in BAD for one in (bad, "\n", line(f"ok{len(bad)}"))]
     done, rejects = load(two, lines)
     assert [one.line for one in rejects] == [3 * at + 1 for at in range(len(BAD))]

@@ -124,7 +124,7 @@ def test_unknown_numbers_of_newer_clients_are_kept(two: Topology) -> None:
 
 
 def test_a_retired_cell_begins_nothing(two: Topology) -> None:
-    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True)
+    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True, reason="test")
     with pytest.raises(Refused, match="retired"):
         begin(two, [route("a")], cell=2)
 
@@ -236,7 +236,7 @@ def test_claims_of_one_step_and_of_two_are_the_same_claims(two: Topology) -> Non
 def test_a_cell_that_is_gone_takes_its_settled_leases_along(two: Topology) -> None:
     lease = begin(two, [route("a")], cell=2)
     two.leases.roll_back(2, lease, actor=ME)
-    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True)
+    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True, reason="test")
     two.cells.remove("cell-2", actor=ME)
     with pytest.raises(NotFound):
         two.leases.roll_back(2, lease, actor=ME)

@@ -64,7 +64,7 @@ def test_what_cannot_move_stays(two: Topology, monkeypatch: pytest.MonkeyPatch) 
         two.moves.move(Subject(3, 7), "cell-1", "cell-2", reason=WHY, actor=ME)
     assert caught.value.held == (("route:b", lease),)
     two.leases.roll_back(1, lease, actor="c")
-    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True)
+    two.cells.set_state("cell-2", CellState.RETIRED, actor=ME, force=True, reason="test")
     with pytest.raises(Refused, match="retired"):
         two.moves.move(Subject(3, 7), "cell-1", "cell-2", reason=WHY, actor=ME)
     assert two.claims.owners_of([("route", "a"), ("route", "b")]) == [1, 1]

@@ -25,7 +25,7 @@ def test_a_retired_cell_is_emptied_in_bounded_batches(
     with pytest.raises(Refused, match="retire it first"):
         two.releases.release_all("cell-1", reason=WHY, actor=ME)
     lease = two.leases.begin(1, project(9, "open"), [], actor="c").value.uuid
-    two.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True)
+    two.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True, reason="test")
     with pytest.raises(Refused, match="settle them first"):
         two.releases.release_all("cell-1", reason=WHY, actor=ME)
     two.open_leases.settle_all("cell-1", "committed", reason=WHY, actor=ME)

@@ -166,7 +166,7 @@ def test_the_audit_tells_the_spelling(two: Topology) -> None:
 
 def test_an_emptied_cells_audit_tells_the_spelling(two: Topology) -> None:
     update(two, [user("Ann")], [])
-    two.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True)
+    two.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True, reason="test")
     two.releases.release_all("cell-1", reason="gone", actor=ME)
     (gone,) = [c for c in two.claims.audit("username", "ann") if c.action == "delete"]
     assert gone.before is not None

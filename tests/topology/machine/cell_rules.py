@@ -16,6 +16,7 @@ from control_plane.topology.values.errors import AlreadyExists, NotFound, Refuse
 from tests.topology.machine.model import written_part
 from tests.topology.machine.writes import Error, WritingMachine, cell_names, flags, versions
 
+WRITER: dict[str, Any] = {"actor": "m", "reason": "why"}
 states = st.sampled_from(CellState)
 weights = st.sampled_from([0, 100])
 prefixes = st.sampled_from([None, "p", "q"])
@@ -62,6 +63,7 @@ class CellRules(WritingMachine):
             **written_part(spec),
             "id": cell_id or max(self.model.used_ids, default=0) + 1,
             "healthy": True,
+            "share": 100,
         }
         taken = name in self.model.cells or self.model.clash(cell)
         taken = taken or cell_id in self.model.used_ids
@@ -118,7 +120,7 @@ class CellRules(WritingMachine):
             name,
             spec,
             lambda: self.topology.cells.replace(
-                name, spec, actor="m", expected_version=expected, force=force, dry_run=dry_run
+                name, spec, expected_version=expected, force=force, dry_run=dry_run, **WRITER
             ),
             expected,
             force=force,
@@ -138,7 +140,7 @@ class CellRules(WritingMachine):
             name,
             spec,
             lambda: self.topology.cells.set_state(
-                name, state, actor="m", expected_version=expected, force=force, dry_run=dry_run
+                name, state, expected_version=expected, force=force, dry_run=dry_run, **WRITER
             ),
             expected,
             force=force,
@@ -225,6 +227,8 @@ class CellRules(WritingMachine):
             return set()
         old, new = CellState(before["state"]), CellState(after["state"])
         if old is not new and new not in TRANSITIONS[old]:
+            return {Refused}
+        if old is not new and not new.may_own and name in self.model.claims.values():
             return {Refused}
         took = self.model.accepts_new(name)
         others = any(self.model.accepts_new(other) for other in self.model.cells if other != name)

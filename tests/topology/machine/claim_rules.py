@@ -7,7 +7,7 @@ from hypothesis.stateful import rule
 
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import AlreadyExists, Invalid, NotFound, Refused
-from tests.topology.machine.model import BAD_VALUES, SPELLINGS, Key
+from tests.topology.machine.model import BAD_VALUES, SPELLINGS, Key, takes_new
 from tests.topology.machine.writes import Error, WritingMachine, cell_names, flags
 
 values = st.sampled_from(
@@ -31,7 +31,7 @@ class ClaimRules(WritingMachine):
         cells = [self.model.cells.get(spec.cell) for spec in specs]
         if None in cells:
             refused.add(NotFound)
-        if any(cell is not None and cell["state"] == "retired" for cell in cells):
+        if any(cell is not None and not takes_new(cell) for cell in cells):
             refused.add(Refused)
         if not refused and len(set(keys)) < len(keys):
             refused.add(Invalid)
@@ -55,7 +55,7 @@ class ClaimRules(WritingMachine):
         refused: set[Error] = {Invalid}
         if cell not in self.model.cells:
             refused = {NotFound}
-        elif self.model.cells[cell]["state"] == "retired":
+        elif not takes_new(self.model.cells[cell]):
             refused = {Refused}
         self.write(
             lambda: self.topology.claims.claim([*specs, ClaimSpec(*bad, cell)], actor="m"),

@@ -39,9 +39,7 @@ class Model:
     def accepts_new(self, name: str) -> bool:
         """Tell whether a cell takes new tenants."""
         cell = self.cells[name]
-        return bool(
-            cell["healthy"] and cell["state"] in {"canary", "active"} and cell["weight"] > 0
-        )
+        return bool(cell["healthy"] and takes_new(cell) and cell["weight"] > 0)
 
     def clash(self, cell: dict[str, Any]) -> bool:
         """Tell whether another cell has what only one may have."""
@@ -56,6 +54,11 @@ class Model:
                     if mine["minval"] <= theirs["maxval"] and theirs["minval"] <= mine["maxval"]:
                         return True
         return False
+
+
+def takes_new(cell: dict[str, Any]) -> bool:
+    """Tell whether a cell's state lets others claim for it."""
+    return cell["state"] in {"canary", "active"}
 
 
 def written_part(spec: CellSpec) -> dict[str, Any]:

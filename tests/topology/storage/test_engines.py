@@ -115,6 +115,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0027",
         "0028",
         "0029",
+        "0030",
     )
     migrate(store.engine)
     store.close()
