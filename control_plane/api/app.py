@@ -32,6 +32,7 @@ from control_plane.api.routes import (
     explain,
     fleet,
     leases,
+    moves,
     operations,
     rulesets,
     sequences,
@@ -52,8 +53,8 @@ MAX_WAITS = 200
 MAX_WAITS_PER_CALLER = 50
 # The path {bucket}/{value} of claims matches those of bulk too, so bulk comes first.
 _ROUTES = (
-    cells, bulk, claims, leases, sequences, rulesets, topology_document, explain, changes, audit,
-    operations, tokens, fleet, edge_secret,
+    cells, bulk, claims, leases, moves, sequences, rulesets, topology_document, explain, changes,
+    audit, operations, tokens, fleet, edge_secret,
 )  # fmt: skip
 
 

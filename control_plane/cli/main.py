@@ -23,6 +23,7 @@ from control_plane.cli import (
     explain,
     export,
     fleet,
+    move,
     operations,
     rules,
     serve,
@@ -60,6 +61,7 @@ app.command("export")(export.export)
 app.command("addon-path")(addon.addon_path)
 app.add_typer(cells.app, name="cells")
 app.add_typer(claims.app, name="claims")
+app.add_typer(move.app, name="move")
 app.add_typer(rules.app, name="rules")
 app.add_typer(fleet.app, name="fleet")
 app.add_typer(edge_secret.app, name="edge-secret")

@@ -27,6 +27,7 @@ from control_plane.topology.lookup import (
     open_lookup,
 )
 from control_plane.topology.maintenance.desired import DesiredState
+from control_plane.topology.moves import TenantMoves, all_holds
 from control_plane.topology.operations import Operations
 from control_plane.topology.storage import (
     Answers,
@@ -66,6 +67,7 @@ class Topology:
         self.open_leases = OpenLeases(store, self.leases)
         self.records = Records(store)
         self.moves = Moves(store)
+        self.tenant_moves = TenantMoves(store)
         self.releases = Releases(store)
         self.bulk = Bulk(store)
         self.rulesets = rulesets.Rulesets(store)
@@ -190,5 +192,6 @@ class Topology:
                 self._cell_cache.read(connection, revisions.revision),
                 rulesets.active(connection),
                 all_epochs(connection),
+                all_holds(connection),
                 edge_secrets.current(connection),
             )

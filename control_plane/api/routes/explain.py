@@ -15,6 +15,7 @@ from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.explain import ExplainBody, Explained
 from control_plane.api.state import TheTopology
 from control_plane.routing import explain as explanation
+from control_plane.routing.holds import by_owner
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.document import text_of
 from control_plane.routing.rules.parse import parse
@@ -43,7 +44,7 @@ def _explain(topology: Topology, body: ExplainBody) -> dict[str, Any]:
     try:
         document = explanation.explain(
             ruleset,
-            Cells(snapshot.cells),
+            Cells(snapshot.cells, by_owner(snapshot.holds)),
             topology.claims.owners_of,
             url=body.url,
             method=body.method,
