@@ -47,8 +47,8 @@ class Freeze(Protocol):
     def allow(self) -> Sequence[Selector]: ...
 
 
-class Tester(Protocol):
-    """Who tests; `topology.values.hold.Tester` has these attributes."""
+class PreviewUser(Protocol):
+    """Who tests; `topology.values.hold.PreviewUser` has these attributes."""
 
     @property
     def kind(self) -> str: ...
@@ -70,7 +70,7 @@ class Hold(Protocol):
     @property
     def freeze(self) -> Freeze | None: ...
     @property
-    def testers(self) -> Sequence[Tester]: ...
+    def testers(self) -> Sequence[PreviewUser]: ...
 
 
 def by_owner(holds: Iterable[Hold]) -> Mapping[int, Held]:
@@ -125,7 +125,7 @@ class _Selector:
         )
 
 
-def _tests(tester: Tester, subjects: Subjects) -> bool:
+def _tests(tester: PreviewUser, subjects: Subjects) -> bool:
     value = tester.value.encode()
     if tester.kind == "cookie":
         return (tester.name.encode(), value) in subjects.cookies

@@ -14,7 +14,7 @@ from control_plane.api.schemas.fields import CellName, Reason, RequestBody, Text
 from control_plane.names import MAX_PAGE
 from control_plane.routing.rules.regex import Regex, RegexError
 from control_plane.topology.values.claim_key import normalise
-from control_plane.topology.values.hold import Freeze, Selector, Tester
+from control_plane.topology.values.hold import Freeze, PreviewUser, Selector
 from control_plane.topology.values.move import MovePlan
 
 MAX_SELECTORS = 32
@@ -69,9 +69,9 @@ class TesterBody(RequestBody):
     name: Token
     value: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-~]+$")]
 
-    def tester(self) -> Tester:
+    def tester(self) -> PreviewUser:
         """Return it as the topology takes it."""
-        return Tester(self.kind, self.name, self.value)
+        return PreviewUser(self.kind, self.name, self.value)
 
 
 class MoveBody(RequestBody):

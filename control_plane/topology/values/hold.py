@@ -64,7 +64,7 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
-class Tester:
+class PreviewUser:
     """Test users: requests with this value in a header, or in a cookie."""
 
     kind: str
@@ -77,7 +77,7 @@ class Tester:
         return {"kind": self.kind, "name": self.name, "value": self.value}
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Tester:
+    def of(cls, stored: Mapping[str, Any]) -> PreviewUser:
         """Return what `as_dict` has made."""
         return cls(stored["kind"], stored["name"], stored["value"])
 
@@ -92,5 +92,5 @@ class Hold:
     target_id: int
     freeze: Freeze | None
     """None while the move only rehearses."""
-    testers: tuple[Tester, ...] = ()
+    testers: tuple[PreviewUser, ...] = ()
     """Who is sent to the target already."""

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from control_plane.topology.values.errors import Refused
-from control_plane.topology.values.hold import Freeze, Hold, Tester
+from control_plane.topology.values.hold import Freeze, Hold, PreviewUser
 
 MAX_EVENTS = 200
 """Entries of a move's timeline."""
@@ -114,7 +114,7 @@ class MovePlan:
     """``{"subject": {…}}``, ``{"claims": [[bucket, value], …]}``, or ``{"cell": n}`` for n claims
     of the source and what goes with them. Once a list or a batch is stored, ``{"listed": n}``."""
     freeze: Freeze = field(default_factory=Freeze)
-    testers: tuple[Tester, ...] = ()
+    testers: tuple[PreviewUser, ...] = ()
     needs_verification: bool = True
     """Whether a mover has to say that the data is at the target before the switch."""
     verification_max_age: timedelta = timedelta(hours=1)
@@ -153,7 +153,7 @@ class MovePlan:
             stored["reason"],
             stored["selection"],
             Freeze.of(stored["freeze"]),
-            tuple(map(Tester.of, stored["testers"])),
+            tuple(map(PreviewUser.of, stored["testers"])),
             stored["needs_verification"],
             timedelta(seconds=stored["verification_max_age_s"]),
             stored["one_way"],
