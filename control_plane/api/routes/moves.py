@@ -16,6 +16,7 @@ from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
 from control_plane.api.paging import Cursor
 from control_plane.api.parameters import MoveInPath, PageLimit
+from control_plane.api.problem import ProblemError
 from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.moves import (
@@ -30,6 +31,9 @@ from control_plane.api.schemas.moves import (
 )
 from control_plane.api.state import TheState, TheTopology
 from control_plane.api.write import RequestedWrite, WriteOptions
+from control_plane.routing.rules.headers_seen import headers_seen
+from control_plane.routing.rules.parse import parse
+from control_plane.topology import Topology
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.move import Move, MoveState, MoveStep
 from control_plane.topology.values.move_certificate import as_markdown, certificate
@@ -75,6 +79,7 @@ async def list_moves(
 @router.post("", status_code=201, responses=answers(MoveWritten, 200, 201), openapi_extra=OPERATOR)
 async def plan_move(topology: TheTopology, body: MoveBody, write: WriteOptions) -> JSONResponse:
     """Plan a move. Nothing changes for requests. 409: another move has some of the claims."""
+    await run_in_threadpool(_check_testers, topology, body)
     written = await run_in_threadpool(
         topology.tenant_moves.plan, body.plan(), actor=write.actor, dry_run=write.dry_run
     )
@@ -82,6 +87,17 @@ async def plan_move(topology: TheTopology, body: MoveBody, write: WriteOptions) 
     response = await write.answer(written, {"move": _document(move)}, status=201, etag=move.version)
     response.headers["location"] = f"/v1/moves/{move.number}"
     return response
+
+
+def _check_testers(topology: Topology, body: MoveBody) -> None:
+    """Raise `ProblemError` (422) if a test user is named by a header that edges tell nobody."""
+    names = [one.name.lower() for one in body.testers if one.kind == "header"]
+    stored = topology.rulesets.active() if names else None
+    seen = headers_seen(parse(stored.document)) if stored is not None else None
+    for name in names if seen is not None else ():
+        if name not in seen:
+            detail = f"no rule looks at the header {name}, so edges do not tell it: use a cookie"
+            raise ProblemError(422, detail, code="invalid")
 
 
 @router.get("/{move}", responses=answers(MoveDocument), openapi_extra=VIEWER)
