@@ -41,6 +41,8 @@ class State:
     """The number of claims by bucket."""
     open_leases: int
     oldest_lease_s: float
+    moves: Mapping[str, int]
+    """The number of moves of tenants by state."""
     sequences: Mapping[str, float]
     """The share of its ids that a cell has used (0 to 1), by its name."""
     sequences_restored: bool
@@ -92,5 +94,6 @@ class Metrics:
         self.cells.set_reporters(state.reporters, state.classifiers)
         self.claims.set_claims(state.claims)
         self.claims.set_leases(state.open_leases, state.oldest_lease_s)
+        self.claims.set_moves(state.moves)
         self.sequences.set_sequences(state.sequences, restored=state.sequences_restored)
         return generate_latest(self.registry)

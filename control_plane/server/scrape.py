@@ -43,6 +43,7 @@ class Scrape:
         topology = self.foundation.topology
         snapshot = await run_in_threadpool(topology.snapshot)
         leases = await run_in_threadpool(topology.open_leases.backlog)
+        moves = await run_in_threadpool(topology.tenant_moves.count)
         sequences = await run_in_threadpool(topology.sequences.uses)
         mark = await run_in_threadpool(topology.sequences.high_water_mark)
         claims = await self.counts.get()
@@ -62,6 +63,7 @@ class Scrape:
             claims=claims,
             open_leases=leases.open,
             oldest_lease_s=leases.oldest_s,
+            moves=moves,
             sequences={use.cell: use.share for use in sequences},
             sequences_restored=mark.restored,
             ruleset_active=snapshot.ruleset is not None,
