@@ -20,6 +20,7 @@ from control_plane.topology.claims import (
     Releases,
     all_epochs,
 )
+from control_plane.topology.claims.moves import TenantMoves, all_holds
 from control_plane.topology.lookup import (
     BatchedLookup,
     ClaimLookup,
@@ -27,7 +28,6 @@ from control_plane.topology.lookup import (
     open_lookup,
 )
 from control_plane.topology.maintenance.desired import DesiredState
-from control_plane.topology.moves import TenantMoves, all_holds
 from control_plane.topology.operations import Operations
 from control_plane.topology.storage import (
     Answers,

@@ -47,16 +47,6 @@ ROOMS: list[Room] = [
         ],
     ),
     room(
-        "control_plane/topology/moves/",
-        imports=[
-            "names",
-            "topology/cells",
-            "topology/claims",
-            "topology/storage",
-            "topology/values",
-        ],
-    ),
-    room(
         "control_plane/topology/maintenance/",
         imports=[
             "names",

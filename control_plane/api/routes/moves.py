@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -37,20 +38,25 @@ from control_plane.topology import Topology
 from control_plane.topology.values.change import Written
 from control_plane.topology.values.move import Move, MoveState, MoveStep
 from control_plane.topology.values.move_certificate import as_markdown, certificate
-from control_plane.topology.values.move_gates import drained_of, next_steps, switch_problems
+from control_plane.topology.values.move_gates import (
+    DRAINED,
+    drained_of,
+    next_steps,
+    switch_problems,
+)
 from control_plane.xds.fleet.fleet import Fleet
 
 router = APIRouter(prefix="/v1/moves", tags=["moves"])
+StepInPath = Annotated[MoveStep, Path(description="the step to take")]
 MAX_NODES = 2000
 """How many Envoys of this server a certificate names."""
-_DRAINED = {True: "shown", False: "no", None: "unknown"}
 
 
 def _document(move: Move) -> dict[str, Any]:
     blocked = switch_problems(move, datetime.now(UTC)) if move.state is MoveState.FROZEN else ()
     return {
         **move.as_dict(),
-        "drained": _DRAINED[drained_of(move)],
+        "drained": DRAINED[drained_of(move)],
         "blocked_by": list(blocked),
         "next_steps": next_steps(move),
     }
@@ -94,8 +100,8 @@ def _check_testers(topology: Topology, body: MoveBody) -> None:
     names = [one.name.lower() for one in body.testers if one.kind == "header"]
     stored = topology.rulesets.active() if names else None
     seen = headers_seen(parse(stored.document)) if stored is not None else None
-    for name in names if seen is not None else ():
-        if name not in seen:
+    for name in names:
+        if seen is not None and name not in seen:
             detail = f"no rule looks at the header {name}, so edges do not tell it: use a cookie"
             raise ProblemError(422, detail, code="invalid")
 
@@ -145,19 +151,14 @@ async def report_on_move(
     topology: TheTopology, move: MoveInPath, body: ReportBody, write: WriteOptions
 ) -> JSONResponse:
     """Record what a cell or an edge has seen of the tenant's requests, for the certificate."""
-    written = await run_in_threadpool(
-        topology.tenant_moves.report,
-        move,
-        body.model_dump(),
-        actor=write.actor,
-        dry_run=write.dry_run,
-    )
-    return await _answer(write, written)
+    told = body.model_dump()
+    report = partial(topology.tenant_moves.report, move, told, actor=write.actor)
+    return await _answer(write, await run_in_threadpool(report, dry_run=write.dry_run))
 
 
 @router.post("/{move}/{step}", responses=answers(MoveWritten), openapi_extra=OPERATOR)
 async def step_of_move(
-    state: TheState, move: MoveInPath, step: MoveStep, body: StepBody, write: WriteOptions
+    state: TheState, move: MoveInPath, step: StepInPath, body: StepBody, write: WriteOptions
 ) -> JSONResponse:
     """Take a step of a move. A step that was done already changes nothing.
 

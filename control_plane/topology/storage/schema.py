@@ -126,37 +126,6 @@ of ``cell_id`` (see `values.hold`); NULL if none does. The partial indexes hold 
 queries ask for, so that plain claims cost no more than the primary key and the cell's index.
 """
 
-moves = Table(
-    "moves",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("state", String(16), nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("source_id", Integer, nullable=False),
-    Column("target_id", Integer, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
-    Column("deadline_at", DateTime(timezone=True), nullable=True),
-    Column("document", Text, nullable=False),
-    Index("ix_moves_state", "state"),
-)
-"""Moves of tenants. No row is ever deleted, so that no number is given twice.
-
-``version`` is the revision of the move's last change. ``document`` is JSON: the plan, the evidence,
-the timeline and the reports (see `moves.rows`).
-"""
-
-move_claims = Table(
-    "move_claims",
-    metadata,
-    Column("bucket", _BUCKET, primary_key=True),
-    Column("value", _VALUE, primary_key=True),
-    Column("move_id", Integer, nullable=False),
-    Index("ix_move_claims_move_id", "move_id"),
-    sqlite_with_rowid=False,
-)
-"""The claims of each move that has not ended: a claim is in one such move at most."""
-
 epochs = Table(
     "epochs",
     metadata,
@@ -249,6 +218,26 @@ sequence_marks = Table(
 )
 """One row. ``mark`` is the highest id ever allotted. No new range starts at or below ``floor``."""
 
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("target_id", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("deadline_at", DateTime(timezone=True), nullable=True),
+    Column("document", Text, nullable=False),
+    Index("ix_moves_state", "state"),
+)
+"""Moves of tenants. No row is ever deleted, so that no number is given twice.
+
+``version`` is the revision of the move's last change. ``document`` is JSON: the plan, the evidence,
+the timeline and the reports (see `claims.moves.rows`).
+"""
+
 rulesets = Table(
     "rulesets",
     metadata,
@@ -325,6 +314,17 @@ edge_secrets = Table(
 
 ``root`` is 256 random bits in hex. Until ``demanded_at``, classifiers answer without a secret too.
 """
+
+move_claims = Table(
+    "move_claims",
+    metadata,
+    Column("bucket", _BUCKET, primary_key=True),
+    Column("value", _VALUE, primary_key=True),
+    Column("move_id", Integer, nullable=False),
+    Index("ix_move_claims_move_id", "move_id"),
+    sqlite_with_rowid=False,
+)
+"""The claims of each move that has not ended: a claim is in one such move at most."""
 
 operations = Table(
     "operations",

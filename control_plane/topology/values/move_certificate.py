@@ -12,9 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from control_plane.topology.values.move import Move, MoveState
-from control_plane.topology.values.move_gates import drained_of
-
-_DRAINED = {True: "shown", False: "no", None: "unknown"}
+from control_plane.topology.values.move_gates import DRAINED, drained_of
 
 
 def certificate(move: Move) -> dict[str, Any]:
@@ -28,7 +26,7 @@ def certificate(move: Move) -> dict[str, Any]:
         "claims": move.claims,
         "reason": move.plan.reason,
         "frozen": _acknowledged(move, "held_revision", "in_force_at", "in-force"),
-        "drained": _DRAINED[drained_of(move)],
+        "drained": DRAINED[drained_of(move)],
         "switched": _acknowledged(move, "switch_revision", "settled_at", "watching"),
         "refused": _sum_of_newest(move.reports, "refused"),
         "misdirected": _sum_of_newest(move.reports, "misdirected"),

@@ -19,6 +19,8 @@ from datetime import datetime
 from control_plane.topology.values.cell import Cell
 from control_plane.topology.values.move import Move, MoveState
 
+DRAINED = {True: "shown", False: "no", None: "unknown"}
+"""Words for what `drained_of` returns."""
 _WAYS = (("back", "the way back"), ("forth", "the data at the target"))
 
 

@@ -17,8 +17,7 @@ from control_plane.topology.values.errors import (
 )
 from control_plane.topology.values.hold import Freeze, Hold, PreviewUser, Selector
 from control_plane.topology.values.move import MovePlan, MoveState, MoveStep
-from tests.topology.claims.steps import begin, route
-from tests.topology.moves.steps import (
+from tests.topology.claims.moves.steps import (
     ACME,
     ME,
     WHY,
@@ -31,6 +30,7 @@ from tests.topology.moves.steps import (
     switched,
     verified,
 )
+from tests.topology.claims.steps import begin, route
 
 
 @pytest.fixture(autouse=True)

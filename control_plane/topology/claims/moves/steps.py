@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from control_plane.topology.cells import get_cell
-from control_plane.topology.moves import holds, rows, selection
+from control_plane.topology.claims.moves import holds, rows, selection
 from control_plane.topology.storage import Transaction
 from control_plane.topology.values import Cell, ClaimKey, Refused
 from control_plane.topology.values.move import (

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select, tuple_, update
 
 from control_plane.topology.claims import epochs
-from control_plane.topology.moves import rows
+from control_plane.topology.claims.moves import rows
 from control_plane.topology.storage import Transaction, chunked, schema
 from control_plane.topology.values import ClaimKey
 from control_plane.topology.values.hold import Hold

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from control_plane.topology.claims.moves import rows, steps
 from control_plane.topology.claims.texts import check_reason
-from control_plane.topology.moves import rows, steps
 from control_plane.topology.storage import Store, Transaction, clock
 from control_plane.topology.values import Invalid, Problem, Refused, TopologyError, Written
 from control_plane.topology.values.move import Move, MovePlan, MoveState, MoveStep
