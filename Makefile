@@ -7,6 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # How many tests run at once: half of their time they wait for processes that they start.
 WORKERS ?= 2
+# What `make soak` runs once more with the edge map: tests that don't ask which tier has decided.
+WITH_MAP := $(patsubst %,tests/e2e/test_%.py,every_ruleset many_cells faults hosts spellings gitlab_words \
+  odd_requests internal_headers endpoint_changes empty_topology edge_admission wait retries moves)
 .DEFAULT_GOAL := demo
 
 ifeq ($(PYTHON),)
@@ -36,11 +39,14 @@ bench: $(VENV)/.dev ## run all benchmarks
 # as long again, make changes and compare Envoy's dump with what was published after each. Then, for as
 # long again, compare the edge cache's answers with the evaluator's under random rules. Then, for as
 # long again, press Ctrl-C at random moments. Then run each benchmark beside busy programs. Then, for as
-# long again, compare automata with RE2 and run malformed ones, under sanitizers. Then, for as long
-# again, run the edge module's table and stream reader under sanitizers.
+# long again, compare programs with the evaluator; compare automata with RE2 and run malformed ones, under
+# sanitizers; run the edge module's table and stream reader under sanitizers. In between, visit every
+# interleaving of a larger model of the edge map. Then run tests of the system with the edge map in every
+# Envoy.
 soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then changes and random rules
 	$(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.e2e.soak_changes --minutes $(or $(SOAK_MINUTES),2)
+	$(BIN)/python -m tests.owners.map_model
 	$(BIN)/python -m tests.envoy.cache_oracle --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.cli.ctrl_c --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.bench.busy
@@ -48,6 +54,7 @@ soak: $(VENV)/.dev ## run load, changes and faults for SOAK_MINUTES (2), then ch
 	$(BIN)/python -m tests.compiler.programs.fuzz --minutes 1
 	$(BIN)/python -m tests.compiler.automata.soak --minutes $(or $(SOAK_MINUTES),2)
 	$(BIN)/python -m tests.edge_module.soak --minutes $(or $(SOAK_MINUTES),2)
+	CELLWAY_TEST_EDGE_MAP=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(WITH_MAP)
 
 stopwatch: $(VENV)/.dev ## time the way from the wheel to a request on a second machine; needs namespaces
 	$(BIN)/python -m tests.install.stopwatch

@@ -26,6 +26,9 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "compile": (),
     "memory": (),
     "fleet": (),
+    "edge_map": (),
+    "go_peer": (),
+    "owners": (),
 }
 """The arguments of each module."""
 LONGEST_S = 1800.0

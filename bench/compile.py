@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bench.results import Figure, report
-from bench.topologies import RULESETS
+from bench.topologies import document_of
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.publisher.edge_snapshots import EdgeSnapshots
 from control_plane.routing.rules.parse import parse
@@ -24,7 +24,7 @@ from control_plane.topology.values.change import TopologySnapshot
 from control_plane.topology.values.endpoint import Endpoint
 from control_plane.xds.snapshot import EMPTY
 
-RULESET = "gitlab.json"
+RULESET = "gitlab"
 
 
 def cells_of(count: int) -> tuple[Cell, ...]:
@@ -78,7 +78,7 @@ def main(cells: int, changes: int) -> None:
 def _full(count: int) -> float:
     """Return the seconds that everything takes."""
     cells = cells_of(count)
-    ruleset = parse((RULESETS / RULESET).read_text())
+    ruleset = parse(document_of(RULESET))
     started = time.perf_counter()
     snapshot = EdgeSnapshots(TrafficPolicy()).at(TopologySnapshot(1, 1, 1, cells, None), ruleset)
     snapshot.changed(EMPTY)
@@ -88,7 +88,7 @@ def _full(count: int) -> float:
 def _incremental(count: int, changes: int, change: Callable[[Cell, int], Cell]) -> float:
     """Return the median of the seconds that one changed cell takes."""
     cells = cells_of(count)
-    ruleset = parse((RULESETS / RULESET).read_text())
+    ruleset = parse(document_of(RULESET))
     snapshots = EdgeSnapshots(TrafficPolicy())
     last = snapshots.at(TopologySnapshot(1, 1, 1, cells, None), ruleset)
     taken: list[float] = []

@@ -92,7 +92,11 @@ def _wrk(load: Load, seconds: float) -> tuple[int, int, str]:
             command += ["-H", f"{name}: {value}"]
         path = load.paths[0] if len(load.paths) == 1 else "/"
         command.append(f"http://127.0.0.1:{load.port}{path}")
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    out = done.stdout + done.stderr
+    if done.returncode:
+        time.sleep(seconds)  # as long as a round that says nothing
+        return 0, 0, out  # nothing listens yet, or no longer
     answered = re.search(r"(\d+) requests in", out)
     if answered is None:
         raise RuntimeError(f"wrk said nothing of requests:\n{out}")

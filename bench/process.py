@@ -38,24 +38,34 @@ def _settings(url: str) -> Settings:
     )
 
 
-def _run(serve: Serve, pipe: Connection, url: str) -> None:
+@contextmanager
+def spawned(target: Callable[..., None], *arguments: Any) -> Iterator[tuple[int, Connection]]:
+    """Run a function in a process of its own; yield its process id, and a connection to it.
+
+    Its first argument is the other end of the connection.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=target, args=(theirs, *arguments), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        assert child.pid is not None
+        yield child.pid, ours
+    finally:
+        child.terminate()
+        child.join()
+
+
+def _run(pipe: Connection, serve: Serve, url: str) -> None:
     run_loop(serve(pipe, url))
 
 
 @contextmanager
 def process(serve: Serve, url: str) -> Iterator[tuple[int, int]]:
     """Run a server in a process of its own; yield its process id and port."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=_run, args=(serve, theirs, url), daemon=True)
-    child.start()
-    theirs.close()
-    try:
-        assert child.pid is not None
-        yield child.pid, ours.recv()
-    finally:
-        child.terminate()
-        child.join()
+    with spawned(_run, serve, url) as (pid, pipe):
+        yield pid, pipe.recv()
 
 
 def processor_seconds(pid: int) -> float:

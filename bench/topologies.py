@@ -12,7 +12,8 @@ from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
 
 ACTOR = "bench"
-RULESETS = Path(__file__).parent.parent / "rulesets"
+_RULESETS = (Path(__file__).parent.parent / "rulesets", Path(__file__).parent / "rulesets")
+"""Where the shipped rulesets are, and those that only benchmarks have."""
 DURABLE = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 """PostgreSQL's settings; it syncs each commit to disk, as it does by default."""
 NOWHERE = 443
@@ -45,9 +46,15 @@ def add_tenants(topology: Topology, bucket: str, names: list[str], cells: int) -
         topology.claims.claim(claims[start : start + _BATCH], actor=ACTOR)
 
 
+def document_of(ruleset: str) -> str:
+    """Return a ruleset's document by its name."""
+    files = (directory / f"{ruleset}.json" for directory in _RULESETS)
+    return next(file for file in files if file.exists()).read_text()
+
+
 def activate(topology: Topology, ruleset: str) -> None:
-    """Put one of the shipped rulesets, and activate it."""
-    document = (RULESETS / f"{ruleset}.json").read_text()
+    """Put one of the rulesets by its name, and activate it."""
+    document = document_of(ruleset)
     version = topology.rulesets.put(ruleset, document, actor=ACTOR).value.version
     topology.rulesets.activate(ruleset, version, actor=ACTOR)
 

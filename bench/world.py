@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -14,8 +15,10 @@ from typing import Any, cast
 import uvloop
 
 from bench.topologies import activate, add_cells, add_tenants
+from control_plane.cli.local.edge_module import local_module
 from control_plane.cli.local.system import LOCAL_NODE, local_bootstrap
 from control_plane.names import TYPE_URL
+from control_plane.process.admin_address import AdminAddress
 from control_plane.process.envoy import Envoy
 from control_plane.server import Running, running
 from control_plane.settings import Settings
@@ -67,11 +70,17 @@ def upstream(body: bytes = b"ok") -> Iterator[int]:
 async def bare_envoy(target: int, directory: Path) -> AsyncIterator[int]:
     """Run the baseline, an Envoy that does nothing but proxy; yield its port."""
     port = unused_port()
-    document = bare_bootstrap(port, target)
-    envoy = Envoy(json.dumps(document), directory / "bare", concurrency=1)
+    async with static_envoy(bare_bootstrap(port, target), directory / "bare"):
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def static_envoy(bootstrap: Mapping[str, Any], directory: Path) -> AsyncIterator[Envoy]:
+    """Run an Envoy with one worker and a configuration of its own."""
+    envoy = Envoy(json.dumps(bootstrap), directory, concurrency=1)
     await envoy.start()
     try:
-        yield port
+        yield envoy
     finally:
         await envoy.stop()
 
@@ -125,8 +134,20 @@ def plane_settings(directory: Path, **settings: Any) -> Settings:
         "edge_port": unused_port(),
         "debug_networks": (),
         "health_interval_s": 0,
+        "edge_module": "off",
     }
     return Settings(**(defaults | settings))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A control plane and the Envoy that it configures."""
+
+    plane: Running
+    envoy: Envoy
+    admin: AdminAddress
+    port: int
+    """The edge's."""
 
 
 @contextlib.asynccontextmanager
@@ -138,7 +159,21 @@ async def cellway(
     tenants: int = 0,
     **settings: Any,
 ) -> AsyncIterator[tuple[Running, int]]:
-    """Run the whole system; yield it and the edge's port.
+    """Run the whole system as `world` does; yield it and the edge's port."""
+    async with world(directory, target, cells, ruleset, tenants, **settings) as one:
+        yield one.plane, one.port
+
+
+@contextlib.asynccontextmanager
+async def world(
+    directory: Path,
+    target: int | Sequence[int],
+    cells: int,
+    ruleset: str,
+    tenants: int = 0,
+    **settings: Any,
+) -> AsyncIterator[World]:
+    """Run the whole system.
 
     Args:
         directory: Where its files go.
@@ -151,14 +186,16 @@ async def cellway(
     chosen = plane_settings(directory, **settings)
     async with running(chosen) as plane:
         await asyncio.to_thread(fill, plane.topology, target, cells, ruleset, tenants)
-        envoy = Envoy(local_bootstrap(chosen, plane), directory / "envoy", concurrency=1)
-        await envoy.start()
+        module = await asyncio.to_thread(local_module, chosen.edge_module)
+        bootstrap = local_bootstrap(chosen, plane, module)
+        envoy = Envoy(bootstrap, directory / "envoy", concurrency=1, modules=module.directory)
+        admin = await envoy.start()
         try:
             await plane.fleet.joined(LOCAL_NODE, START_S)
             lacking = await plane.fleet.wait(plane.topology.revision(), START_S)
             if lacking or not plane.fleet.nodes():
                 raise RuntimeError(f"the fleet does not come up: {envoy.tail()}")
-            yield plane, chosen.edge_port
+            yield World(plane, envoy, admin, chosen.edge_port)
         finally:
             await envoy.stop()
 

@@ -20,6 +20,8 @@ SDS = f"{TYPE_URL}envoy.extensions.transport_sockets.tls.v3.Secret"
 RTDS = f"{TYPE_URL}envoy.service.runtime.v3.Runtime"
 AUTHORIZATION_SERVICE = "envoy.service.auth.v3.Authorization"
 """ext_authz over gRPC."""
+OWNERS_SERVICE = "cellway.edge.v1.Owners"
+"""The owners stream (`control_plane.owners`)."""
 
 # Resources that the compiler makes, and the clusters of a bootstrap.
 OWN_CLUSTERS = "cellway:"
@@ -46,6 +48,27 @@ MISDIRECTED_FILTER = "cellway.misdirected"
 EMPTY_421_FILTER = "cellway.empty_421"
 AFTER_CLASSIFIER_FILTER = "cellway.after_classifier"
 CLASSIFIER_TIER_FILTER = "cellway.classifier_tier"
+OWNERS_FILTER = "cellway.owners"
+MAP_EPOCHS_FILTER = "cellway.map_epochs"
+MAP_MISDIRECTED_FILTER = "cellway.map_misdirected"
+
+# The module that answers inside Envoy (the edge map).
+EDGE_MODULE = "cellway_edge_v1"
+"""The module's name; its file is ``lib<name>.so``."""
+EDGE_MODULE_VERSION = "v1"
+MODULE_FILTER_TYPE = (
+    f"{TYPE_URL}envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
+)
+NODE_METADATA = "cellway"
+"""In a node's metadata: an object with what we say of the node."""
+MODULE_METADATA = "edge_module"
+"""In that object: the version of the module whose file the node's Envoy finds."""
+MODULE_VARIANT = "module"
+"""The variant of the configuration for such nodes; see `xds.variants`."""
+ROUTE_METADATA = "cellway"
+"""In a route's metadata: an object with what is told of the decision."""
+TIER_KEY = "tier"
+EDGE_MAP_TIER = "edge-map"
 
 # Headers of a decision, from whoever decides to Envoy's routes, cells and debug callers.
 INTERNAL_PREFIX = "x-cellway-"

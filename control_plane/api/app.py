@@ -41,7 +41,7 @@ from control_plane.api.routes import (
 from control_plane.api.routes import topology as topology_document
 from control_plane.api.schemas import answers
 from control_plane.api.slots import Slots
-from control_plane.api.state import ApiState, EnvoyAddresses
+from control_plane.api.state import ApiState, EdgeMaps, EnvoyAddresses
 from control_plane.edge_health.book import Book
 from control_plane.grpc_api.services.gateway import Gateway
 from control_plane.topology import Topology
@@ -72,6 +72,7 @@ def create_app(
     edges: Book | None = None,
     server: str | None = None,
     addresses: EnvoyAddresses | None = None,
+    edge_maps: Callable[[], EdgeMaps] = dict,
 ) -> FastAPI:
     """Return the API; await ``app.state.operations.close()`` before the topology is closed.
 
@@ -89,16 +90,14 @@ def create_app(
         edges: What Envoys report of the cells' health.
         server: The id under which this process reports its Envoys; None without the role ``xds``.
         addresses: The addresses that Envoys are told; None without that role.
+        edge_maps: Returns what nodes say of their tables of owners.
     """
     callers = Callers(topology, token, oidc)
     app = _described(refused)
     runner = OperationRunner(topology)
     parts = ApiState(
         topology, nodes, FleetWait(topology, nodes, alarm, server), edges or Book(), metrics, alarm,
-        runner, gateway, callers,
-        Slots("streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER, refused=refused),
-        Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
-        addresses or EnvoyAddresses(),
+        runner, gateway, callers, *_slots(refused), addresses or EnvoyAddresses(), edge_maps,
     )  # fmt: skip
     state.install(app, parts)
     app.state.long_work = LongWork(refused)
@@ -118,6 +117,14 @@ def create_app(
     strangers = callers.admits_strangers
     app.add_middleware(OwnOrigin, hosts=hosts, admits_strangers=strangers, refused=refused)
     return app
+
+
+def _slots(refused: Callable[[str], None]) -> tuple[Slots, Slots]:
+    """Return the slots of event streams, and those of writes that wait for the fleet."""
+    return (
+        Slots("streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER, refused=refused),
+        Slots("waits", total=MAX_WAITS, per_caller=MAX_WAITS_PER_CALLER, refused=refused),
+    )
 
 
 def _described(refused: Callable[[str], None]) -> FastAPI:

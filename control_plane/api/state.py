@@ -5,9 +5,9 @@ A handler that writes ``topology: TheTopology`` as a parameter gets the topology
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 
@@ -21,6 +21,9 @@ from control_plane.edge_health.book import Book
 from control_plane.grpc_api.services.gateway import Gateway
 from control_plane.topology import Topology
 from control_plane.xds.fleet.fleet import Fleet
+
+type EdgeMaps = Mapping[str, Mapping[str, Any]]
+"""By node id, what the node says of its table of owners, in plain JSON types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class ApiState:
     waits: Slots
     """For writes that wait for the fleet."""
     addresses: EnvoyAddresses
+    edge_maps: Callable[[], EdgeMaps]
+    """Returns what nodes say of their tables of owners."""
 
 
 def install(app: FastAPI, state: ApiState) -> None:

@@ -63,6 +63,13 @@ class BootstrapOptions:
         int | None,
         port_option("Envoy's /stats/prometheus and /ready alone, on loopback; default: none"),
     ] = None
+    module: Annotated[
+        str | None,
+        typer.Option(
+            help="file of cellway's module on Envoy's machine, or auto: the one of this machine, "
+            "which is built; Envoy then answers by the edge map. Default: it has none"
+        ),
+    ] = None
     sotw: Annotated[bool, typer.Option(help="state of the world instead of delta xDS")] = False
     tls_certificate: FileThere = None
     tls_key: FileThere = None
@@ -130,14 +137,18 @@ def bootstrap(ctx: typer.Context, options: BootstrapOptions) -> None:
     if isinstance(xds, str) and files is not None:
         raise Failure("--xds unix:…: an agent's socket has no TLS; leave --tls-… out", Exit.USAGE)
     host = "" if isinstance(xds, str) else xds[0]
-    from control_plane.cli.local import bootstrap
+    from control_plane.cli.local import bootstrap, edge_module
 
+    file = None if options.module is None else edge_module.given_module(options.module)
+    if file is not None:
+        messages.print(edge_module.how_to_start(file), markup=False, soft_wrap=True)
     text = bootstrap.bootstrap(
         node_id=options.node_id,
         group=options.group,
         xds=xds,
         admin=admin,
         stats_port=options.stats_port,
+        module=str(file or ""),
         delta=not options.sotw,
         tls_files=files,
         tls_server_name=options.tls_server_name or host,

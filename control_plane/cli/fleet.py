@@ -10,7 +10,11 @@ from control_plane.cli.context import of
 from control_plane.cli.output import messages, table_of
 
 app = typer.Typer(no_args_is_help=True, help="The fleet: the Envoys and what they run.")
-_COLUMNS = ("NODE", "GROUP", "STATE", "REVISION", "ENVOY", "LAST HEARD", "REPORTS", "ERROR")
+_COLUMNS = (
+    *("NODE", "GROUP", "STATE", "REVISION", "ENVOY", "LAST HEARD", "REPORTS", "EDGE MAP", "ERROR"),
+)
+_SLOW_MAP_S = 5.0
+"""A table of owners that was not known to be current for longer is called behind."""
 
 
 @app.command("status")
@@ -18,7 +22,8 @@ def status(ctx: typer.Context) -> None:
     """Show what each Envoy runs, and what it refused and why.
 
     STATE is SYNCED (it runs the newest revision), STALE (it is behind), NACKED (it refused
-    something, see ERROR), NOT_SENT or DISCONNECTED.
+    something, see ERROR), NOT_SENT or DISCONNECTED. EDGE MAP is the revision of its table of owners
+    and how many names that has.
     """
     answer = of(ctx).client.get("/v1/fleet")
     _warn(answer)
@@ -39,6 +44,9 @@ def _warn(answer: dict[str, Any]) -> None:
     for node in answer["items"]:
         if node["outdated"]:
             messages.print(f"OUTDATED: {node['id']}: {node['outdated']}", style="red", markup=False)
+        if refused := node.get("variant_refused"):
+            text = f"NO EDGE MAP: {node['id']}: {refused}"
+            messages.print(text, style="red", markup=False)
 
 
 def _no_classifier(classifier: dict[str, Any]) -> str:
@@ -67,5 +75,19 @@ def _row(node: dict[str, Any]) -> tuple[Any, ...]:
     reports = "yes" if node["reports_health"] else "no"
     return (
         node["id"], node["group"], node["state"], node["acked_revision"], version,
-        node["last_message_at"], reports, errors,
+        node["last_message_at"], reports, _edge_map(node.get("edge_map")), errors,
     )  # fmt: skip
+
+
+def _edge_map(table: dict[str, Any] | None) -> str:
+    """Return a few words about the table of owners in an Envoy; a server before it tells none."""
+    if table is None:
+        return "-"
+    if not table["revision"]:
+        return f"loading for {table['lag_s']:.0f} s"
+    text = f"{table['revision']}, {table['names']} names"
+    if table["source"] != "control plane":
+        text += f", from {table['source']}"
+    if not table["current_table"]:
+        return f"{text}, another table"
+    return f"{text}, {table['lag_s']:.0f} s behind" if table["lag_s"] > _SLOW_MAP_S else text

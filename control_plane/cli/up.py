@@ -22,6 +22,12 @@ class UpOptions(PlaneOptions):
     envoy_stats_port: Annotated[
         int | None, port_option("Envoy's /stats/prometheus alone, on loopback; default: none")
     ] = None
+    edge_module: Annotated[
+        str | None,
+        typer.Option(
+            help="cellway's module in Envoy (the edge map): auto (the default), on or off"
+        ),
+    ] = None
     drain_s: Annotated[
         float | None,
         typer.Option(min=0, help="seconds to wait at the end for running requests; default: 20"),

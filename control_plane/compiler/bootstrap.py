@@ -24,7 +24,12 @@ from control_plane.compiler.authoring import authored
 from control_plane.compiler.member_tls import MemberTls, transport_socket
 from control_plane.compiler.socket_address import SocketAddress, envoy_address
 from control_plane.compiler.stats_listener import admin_cluster, stats_listener
-from control_plane.names import XDS_CLUSTER
+from control_plane.names import (
+    EDGE_MODULE_VERSION,
+    MODULE_METADATA,
+    NODE_METADATA,
+    XDS_CLUSTER,
+)
 
 KEPT_STATS = (
     "control_plane.",
@@ -36,6 +41,7 @@ KEPT_STATS = (
     "http.edge.rds.",
     "http.edge.ext_authz.",
     "cluster.cellway",
+    "dynamicmodulescustom.cellway_edge_",
 )
 """Prefixes of the stats that are kept; of a cell, only those of `KEPT_CELL_STATS` are."""
 KEPT_CELL_STATS = (
@@ -61,6 +67,8 @@ class FleetMember:
     delta: bool = True
     """Whether it speaks delta xDS, or state of the world."""
     tls: MemberTls | None = None
+    module: str = ""
+    """The file of the module on its machine; empty: it has none, or is not to use it."""
     stats_port: int | None = None
     """A loopback port that shows `stats_listener.PATHS` alone; None: there is none."""
 
@@ -72,7 +80,7 @@ def compile_bootstrap(member: FleetMember) -> str:
         ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3
     )
     document = bootstrap.Bootstrap(
-        node=core.Node(id=member.node_id, cluster=member.group),
+        node=core.Node(id=member.node_id, cluster=member.group, metadata=_metadata(member)),
         admin=bootstrap.Admin(address=envoy_address(member.admin)),
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             ads_config=_ads(member), cds_config=aggregated, lds_config=aggregated
@@ -86,6 +94,15 @@ def compile_bootstrap(member: FleetMember) -> str:
         stats_config=_stats(),
     )
     return json.dumps(json.loads(document.to_json()), indent=2, sort_keys=True)
+
+
+def _metadata(member: FleetMember) -> Struct | None:
+    """Say that the node has the module, and which file: another one is another bootstrap."""
+    if not member.module:
+        return None
+    own = {MODULE_METADATA: EDGE_MODULE_VERSION, "file": member.module}
+    metadata: Struct = Struct.from_dict({NODE_METADATA: own})
+    return metadata
 
 
 def _static(member: FleetMember) -> bootstrap.BootstrapStaticResources:

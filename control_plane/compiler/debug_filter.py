@@ -15,8 +15,10 @@ from control_plane.names import (
     DEBUG_FILTER,
     ECDS,
     REVISION_HEADER,
+    ROUTE_METADATA,
     RULE_HEADER,
     TIER_HEADER,
+    TIER_KEY,
 )
 
 
@@ -28,13 +30,15 @@ def compile_debug_filter(revision: int) -> EnvoyResource:
     native = config.mutations.request_mutations.add().append
     native.header.key, native.header.value = TIER_HEADER, "native"
     native.append_action = actions.ADD_IF_ABSENT
-    shown = {
-        CELL_HEADER: f"%REQ({CELL_HEADER})%",
-        RULE_HEADER: f"%REQ({RULE_HEADER})%",
-        TIER_HEADER: f"%REQ({TIER_HEADER})%",
-        REVISION_HEADER: str(revision),
-    }
-    for name, value in shown.items():
+    shown = (
+        (CELL_HEADER, f"%REQ({CELL_HEADER})%"),
+        (RULE_HEADER, f"%REQ({RULE_HEADER})%"),
+        (TIER_HEADER, f"%REQ({TIER_HEADER})%"),
+        # A route that the edge map has found says so itself; without a value nothing is set.
+        (TIER_HEADER, f"%METADATA(ROUTE:{ROUTE_METADATA}:{TIER_KEY})%"),
+        (REVISION_HEADER, str(revision)),
+    )
+    for name, value in shown:
         option = config.mutations.response_mutations.add().append
         option.header.key, option.header.value = name, value
         option.append_action = actions.OVERWRITE_IF_EXISTS_OR_ADD

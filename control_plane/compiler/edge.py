@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from control_plane.compiler.clusters import compile_cell, compile_classifier
 from control_plane.compiler.debug_filter import compile_debug_filter
+from control_plane.compiler.edge_map.variant import EdgeState, ModuleVariant
 from control_plane.compiler.listener import compile_listener
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy, UpstreamCell
 from control_plane.compiler.routes import AnalysedRuleset, compile_routes
@@ -76,6 +77,9 @@ class EdgeCompiler:
         self._classifier = compile_classifier(policy.classifiers, policy)
         self._shared: dict[str, EnvoyResource] = {}
         """What belongs to no cell, by type; without the classifier's cluster."""
+        self._in_service: Sequence[UpstreamCell] = ()
+        self._module: ModuleVariant | None = None
+        """None until somebody has asked for the module's variant."""
 
     def compile(
         self, cells: Sequence[UpstreamCell], ruleset: Ruleset, revision: int
@@ -104,7 +108,20 @@ class EdgeCompiler:
             update = Update((*update.put, self._classifier), update.dropped)
         # All at once: what fails above leaves nothing half done.
         self._cells, self._shared, self._rules = after, shared, rules
+        self._in_service = cells
         return update
+
+    def module_variant(self, key: str) -> tuple[EnvoyResource, ...]:
+        """Return what Envoys with the module get instead of resources of the last update.
+
+        Args:
+            key: The key of the owners' fingerprints, as 32 hexadecimal digits.
+        """
+        assert self._rules is not None
+        self._module = self._module or ModuleVariant(self._policy)
+        spread = self._spread(self._cells)
+        state = EdgeState(self._in_service, self._rules.ruleset, spread, self._shared)
+        return self._module.resources(state, key)
 
     def _compile_shared(
         self,
@@ -123,11 +140,15 @@ class EdgeCompiler:
         if rules is not self._rules or any(
             _facet(self._cells.get(name)) != _facet(after.get(name)) for name in touched
         ):
-            spread = frozenset(name for name, one in after.items() if one.spread)
-            shared[RDS] = compile_routes(rules, Cells(cells), self._policy, spread)
+            shared[RDS] = compile_routes(rules, Cells(cells), self._policy, self._spread(after))
         if self._policy.debug_networks:
             shared[ECDS] = compile_debug_filter(revision)
         return shared, rules
+
+    @staticmethod
+    def _spread(cells: Mapping[str, _CompiledCell]) -> frozenset[str]:
+        """Return the names of the cells that have several endpoints."""
+        return frozenset(name for name, one in cells.items() if one.spread)
 
     def _compile_cell(self, cell: UpstreamCell) -> _CompiledCell:
         spread = _is_spread(cell)

@@ -13,6 +13,7 @@ from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 
 from control_plane.compiler.authoring import authored
+from control_plane.compiler.edge_map.listener import edited
 from control_plane.compiler.filters import ads, decision_filters, http_filter, pack
 from control_plane.compiler.header_hygiene import hygiene_filter, strip_internal
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy
@@ -56,7 +57,8 @@ def compile_listener(policy: TrafficPolicy) -> EnvoyResource:
         default_filter_chain=_chain("edge", _manager([*filters, *last], policy, replies), None),
         per_connection_buffer_limit_bytes=32 * 1024,
     )
-    return EnvoyResource(LDS, LISTENER_NAME, bytes(edge))
+    # Written by protobuf, so that the edge map's filters can be put in and taken out again.
+    return edited(EnvoyResource(LDS, LISTENER_NAME, bytes(edge)), lambda _: True)
 
 
 def _address(policy: TrafficPolicy) -> core.Address:

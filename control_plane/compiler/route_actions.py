@@ -9,7 +9,7 @@ from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 
 from control_plane.compiler.model import TrafficPolicy
-from control_plane.names import CELL_HEADER, RULE_HEADER, cell_cluster
+from control_plane.names import CELL_HEADER, ROUTE_METADATA, RULE_HEADER, cell_cluster
 from control_plane.routing.model import Outcome, Reason, Status, ToCell
 from control_plane.routing.rules.ruleset import Rule
 
@@ -99,13 +99,18 @@ def _any_path() -> route_components_pb2.Route:
     return route
 
 
-def _refuse(refusal: Status, rule: Rule | None) -> route_components_pb2.Route:
-    route = _any_path()
+def refusal_text(refusal: Status) -> str:
+    """Return the body of a refusal."""
     title = _TITLES[refusal.reason]
-    route.direct_response.status = refusal.code
-    route.direct_response.body.inline_string = (
+    return (
         f'{{"status": {refusal.code}, "title": "cellway: {title}", "reason": "{refusal.reason}"}}\n'
     )
+
+
+def _refuse(refusal: Status, rule: Rule | None) -> route_components_pb2.Route:
+    route = _any_path()
+    route.direct_response.status = refusal.code
+    route.direct_response.body.inline_string = refusal_text(refusal)
     answer = {"content-type": "application/problem+json"}
     if refusal.retry_after is not None:
         answer["retry-after"] = str(refusal.retry_after)
@@ -113,7 +118,7 @@ def _refuse(refusal: Status, rule: Rule | None) -> route_components_pb2.Route:
         option = route.response_headers_to_add.add(append_action=_OVERWRITE)
         option.header.key, option.header.value = name, value
     if rule is not None:
-        route.metadata.filter_metadata["cellway"].update({"rule": rule.id})
+        route.metadata.filter_metadata[ROUTE_METADATA].update({"rule": rule.id})
     return route
 
 

@@ -102,6 +102,10 @@ class Admission:
             )
             raise self._refusal("node", grpc.StatusCode.INVALID_ARGUMENT, text)
 
+    def is_another(self, node_id: str) -> bool:
+        """Return whether this is the id of another Envoy than the agent's."""
+        return bool(node_id and self.node_id and node_id != self.node_id)
+
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place among the open streams.

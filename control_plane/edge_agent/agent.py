@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -15,22 +16,29 @@ from prometheus_client import start_http_server
 from control_plane.edge_agent.admin import Admin
 from control_plane.edge_agent.admission import STREAMS_ON_PORT, STREAMS_ON_SOCKET, Admission
 from control_plane.edge_agent.channels import ClientTls
-from control_plane.edge_agent.metrics import AgentMetrics, ReporterMetrics
+from control_plane.edge_agent.map_service import MAX_READERS, MapService
+from control_plane.edge_agent.map_store import MapStore
+from control_plane.edge_agent.map_upstream import MapFollower
+from control_plane.edge_agent.metrics import AgentMetrics, MapMetrics, ReporterMetrics
 from control_plane.edge_agent.port import bind_port, bind_socket, socket_path
 from control_plane.edge_agent.relay import Relay
 from control_plane.edge_agent.reporter import Reporter
+from control_plane.edge_agent.saved_variants import SavedVariants
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import SnapshotStore
 from control_plane.edge_agent.upstream import ControlPlane
 from control_plane.process.admin_address import AdminAddress
-from control_plane.process.background import background_tasks
+from control_plane.process.background import BackgroundTasks, background_tasks
 from control_plane.process.event_loop import until_signal
 from control_plane.process.listening import check_free, host_port
 from control_plane.xds.server.transport import MAX_SENT_BYTES, ping_options
 
 log = logging.getLogger(__name__)
-MAX_STREAMS = 16
-"""Streams of the one Envoy at once: those that have not ended yet, and the new one."""
+MAX_STREAMS = 16 + MAX_READERS
+"""Streams of the one Envoy at once: those that have not ended yet, and the new one; and those that
+read the table of owners."""
+BAD_SHOWN_S = 3600.0
+"""How long snapshots that could not be used at the start are shown after they were removed."""
 GRACE_S = 1.0
 """How long open streams may go on when the agent stops."""
 
@@ -53,6 +61,8 @@ class AgentSettings:
     envoy_admin: AdminAddress | None = None
     """The admin interface of the Envoy whose view of its endpoints is reported; None: nothing is
     reported."""
+    variants: SavedVariants = field(default_factory=SavedVariants)
+    """How a restarted Envoy is served a snapshot from disk that another one can't run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class RunningAgent:
     """Where its Envoy finds it: ``unix:PATH`` or ``host:port``."""
     store: SnapshotStore
     metrics: AgentMetrics
+    owners: MapStore
 
 
 @contextlib.asynccontextmanager
@@ -80,6 +91,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         _load(store, metrics)
         plane = ControlPlane(settings.xds, settings.tls, metrics.tls_failures.inc)
         stack.push_async_callback(plane.close)
+        metrics.tls_unusable.set_function(lambda: float(not plane.tls_usable()))
         saver = Saver(store, metrics)
         stack.push_async_callback(saver.finish)
         if settings.metrics_port is not None:
@@ -87,11 +99,34 @@ async def running(settings: AgentSettings) -> AsyncIterator[RunningAgent]:
         server = _grpc_server()
         address, most_streams = _bind(server, settings)
         admission = Admission(settings.directory, settings.node_id, most_streams, metrics)
-        Relay(plane, store, saver, metrics, admission).register(server)
-        await _start_tasks(settings, saver, plane, metrics, stack)
+        relay = Relay(plane, store, saver, metrics, admission, settings.variants)
+        relay.register(server)
+        tasks = await _start_tasks(settings, saver, plane, metrics, stack)
+        owners = _serve_owners(settings, plane, admission, metrics, server, tasks)
+        stack.push_async_callback(owners.finish)
         stack.push_async_callback(server.stop, GRACE_S)
         await server.start()
-        yield RunningAgent(address, store, metrics)
+        yield RunningAgent(address, store, metrics, owners)
+
+
+def _serve_owners(
+    settings: AgentSettings,
+    plane: ControlPlane,
+    admission: Admission,
+    metrics: AgentMetrics,
+    server: grpc.aio.Server,
+    tasks: BackgroundTasks,
+) -> MapStore:
+    """Keep the table of owners, and serve it."""
+    counts = MapMetrics(metrics.registry)
+    store = MapStore(settings.directory, counts)
+    follower = MapFollower(plane, store, counts, lambda: admission.node_id)
+    service = MapService(store, follower, admission, counts)
+    service.register(server)
+    tasks.start("owners", follower.run)
+    tasks.start("owners_saver", store.run)
+    tasks.start("owners_beats", service.run)
+    return store
 
 
 async def _start_tasks(
@@ -100,7 +135,7 @@ async def _start_tasks(
     plane: ControlPlane,
     metrics: AgentMetrics,
     stack: contextlib.AsyncExitStack,
-) -> None:
+) -> BackgroundTasks:
     """Start what works in the background; nothing that it meets ends the agent."""
     address = settings.envoy_admin
     envoy = None if address is None else Admin(address)
@@ -111,6 +146,7 @@ async def _start_tasks(
     if envoy is not None:
         counts = ReporterMetrics(metrics.registry)
         tasks.start("reporter", lambda: Reporter(envoy, plane, counts).run())
+    return tasks
 
 
 def _serve_metrics(
@@ -153,7 +189,9 @@ async def reporting_to(xds: str, admin: AdminAddress) -> AsyncIterator[None]:
 
 def _load(store: SnapshotStore, metrics: AgentMetrics) -> None:
     saved = store.load()
-    metrics.bad.set(len(store.bad))
+    found, until = len(store.bad), time.monotonic() + BAD_SHOWN_S
+    # The next good snapshot removes them, often within a second: no scrape would show them.
+    metrics.bad.set_function(lambda: found if store.bad or time.monotonic() < until else 0)
     metrics.revision.set(saved.revision if saved is not None else 0)
     if saved is not None:
         log.info("the snapshot on disk is of revision %d", saved.revision)

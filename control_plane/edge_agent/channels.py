@@ -106,6 +106,10 @@ class Channels:
         call.add_done_callback(lambda _: self._ended(used))
         return call
 
+    def usable(self) -> bool:
+        """Return whether the TLS files can be used as they are now. Threads may call it."""
+        return self._files is None or self._files.usable()
+
     async def close(self) -> None:
         """Close all channels; calls that are open on them are cancelled."""
         for one in list(self._open):

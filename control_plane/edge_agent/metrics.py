@@ -55,6 +55,10 @@ class AgentMetrics:
             "TLS files that were replaced by ones that can't be used",
             registry=self.registry,
         )
+        self.tls_unusable = self._gauge(
+            "cellway_agent_tls_unusable",
+            "1 while the TLS files can't be used as they are, and the last good ones serve",
+        )
 
     def _add_snapshots(self) -> None:
         self.revision = self._gauge(
@@ -73,7 +77,7 @@ class AgentMetrics:
         )
         self.bad = self._gauge(
             "cellway_agent_snapshots_bad",
-            "Snapshots that were passed over at the start: corrupt or of another schema",
+            "Snapshots that could not be used at the start (corrupt, other schema), for an hour",
         )
 
     def _gauge(self, name: str, text: str) -> Gauge:
@@ -98,3 +102,35 @@ class ReporterMetrics:
             "Times that reporting began anew: Envoy or the control plane was away",
             registry=registry,
         )
+
+
+class MapMetrics:
+    """The metrics of the table of owners."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self._registry = registry or CollectorRegistry()
+        self.live = self._gauge("live", "1 while the control plane sends the changes of the table")
+        self.readers = self._gauge("readers", "Streams that are sent the table")
+        self.revision = self._gauge(
+            "revision", "Up to which revision the table is complete; 0: there is none"
+        )
+        self.names = self._gauge("names", "Names in the table when its base was made")
+        self.saved_revision = self._gauge(
+            "saved_revision", "Up to which revision the table on disk is complete; 0: there is none"
+        )
+        self.unsaved = self._gauge("unsaved", "1 while the table can't be written to disk")
+        self.save_failures = self._counter("save_failures", "Writes to disk that failed")
+        self.damaged = self._counter(
+            "damaged", "Times that the table on disk was damaged, so that it was asked for anew"
+        )
+        self.torn_bytes = self._gauge(
+            "torn_bytes", "Bytes at the end of the file that were torn or damaged at the start"
+        )
+        self.restarts = self._counter("stream_restarts", "Times that the stream began anew")
+        self.refused = self._counter("refused", "Readers not taken: another node's, or too many")
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"cellway_agent_map_{name}", text, registry=self._registry)
+
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(f"cellway_agent_map_{name}", text, registry=self._registry)

@@ -26,6 +26,7 @@ from control_plane.edge_agent.admission import Admission, NotAdmitted
 from control_plane.edge_agent.metrics import AgentMetrics
 from control_plane.edge_agent.recording import Recording
 from control_plane.edge_agent.saved_snapshot import SavedSnapshot
+from control_plane.edge_agent.saved_variants import SavedVariants
 from control_plane.edge_agent.saver import Saver
 from control_plane.edge_agent.store import OlderRevision, SnapshotStore
 from control_plane.edge_agent.upstream import ADS, ControlPlane, final_status
@@ -33,7 +34,6 @@ from control_plane.xds.fleet.fleet import Fleet
 from control_plane.xds.resource_types import PUSH_ORDER
 from control_plane.xds.server.server import XdsServer
 from control_plane.xds.session.delta import DeltaSession
-from control_plane.xds.snapshot_cache import SnapshotCache
 
 log = logging.getLogger(__name__)
 OLDER_S = 5.0
@@ -51,12 +51,16 @@ class Relay:
         saver: Saver,
         metrics: AgentMetrics,
         admission: Admission,
+        variants: SavedVariants | None = None,
     ) -> None:
         self._control_plane = control_plane
         self._store = store
         self._saver = saver
         self._metrics = metrics
         self._admission = admission
+        self._variants = variants or SavedVariants()
+        self._served = Fleet()
+        """What Envoy answers to a snapshot from disk, from one of its streams to the next."""
         self._latest: SavedSnapshot | None = store.newest
         """The last recording of what Envoy runs. It may be newer than what could be written."""
         self._older_until = 0.0
@@ -128,9 +132,8 @@ class Relay:
             self._control_plane.trouble,
             saved.revision,
         )
-        cache = SnapshotCache()
-        cache.set(saved.snapshot)
-        local = XdsServer(cache, Fleet())
+        cache = self._variants.cache(saved.snapshot)
+        local = XdsServer(cache, self._served, choose_variant=self._variants.choose)
         plane_is_back = asyncio.create_task(self._until_plane_serves())
         plane_is_back.add_done_callback(lambda _: local.stop())
         try:

@@ -13,6 +13,7 @@ from envoy.service.health.v3 import hds_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from control_plane.edge_agent.channels import Channels, ClientTls
+from control_plane.names import OWNERS_SERVICE
 from control_plane.xds.server.transport import MAX_SENT_BYTES
 
 ADS = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
@@ -67,6 +68,10 @@ class ControlPlane:
         self.trouble = ""
         """Why the control plane did not serve when it was last asked; empty if it did."""
 
+    def tls_usable(self) -> bool:
+        """Return whether the TLS files can be used as they are now. Threads may call it."""
+        return self._channels.usable()
+
     async def serves(self) -> bool:
         """Return whether it answers within `ANSWER_S` that it serves ADS."""
         try:
@@ -101,6 +106,10 @@ class ControlPlane:
         """Open a call for reports of what an Envoy holds healthy (see `edge_health`)."""
         message = hds_pb2.HealthCheckRequestOrEndpointHealthResponse
         return self._stream(f"/{HDS}/StreamHealthCheck", message.SerializeToString)
+
+    def owners_stream(self) -> Any:
+        """Open a call of the owners stream (see `owners.frames`): it takes and yields bytes."""
+        return self._stream(f"/{OWNERS_SERVICE}/Follow", bytes)
 
     def _stream(self, method: str, serializer: Callable[[Any], bytes]) -> Any:
         def start(channel: grpc.aio.Channel) -> Any:

@@ -48,14 +48,32 @@ def build(kind: Kind | None = None, cache: Path | None = None) -> Path:
         BuildFailed: it refused the sources.
     """
     kind = kind or Kind()
-    command = compiler(kind)
-    sources = sources_of(kind)
-    name = _fingerprint(command, kind, sources)
-    target = (cache or _cache()) / name / MODULE_FILE
+    command, sources, target = _plan(kind, cache)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _compile([*command, *kind.flags], sources, target)
     return target
+
+
+def built(cache: Path | None = None) -> Path | None:
+    """Return the module for Envoy if it was built here before; None if it was not.
+
+    Args:
+        cache: The directory of builds, as in `build`.
+    """
+    try:
+        _, _, target = _plan(Kind(), cache)
+    except NoCompiler:
+        return None
+    return target if target.exists() else None
+
+
+def _plan(kind: Kind, cache: Path | None) -> tuple[tuple[str, ...], list[Path], Path]:
+    """Return the compiler's command, the sources, and where the build goes."""
+    command = compiler(kind)
+    sources = sources_of(kind)
+    name = _fingerprint(command, kind, sources)
+    return command, sources, (cache or _cache()) / name / MODULE_FILE
 
 
 def sources_of(kind: Kind) -> list[Path]:

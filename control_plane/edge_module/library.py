@@ -18,8 +18,8 @@ from typing import Any, Self
 
 from control_plane.edge_module.build import build
 from control_plane.edge_module.compilers import Kind, Sanitizer
+from control_plane.owners.frames import NOBODY as NOBODY
 
-NOBODY = 0
 ASK_CELL = 0xFFFFFFFF
 MESSAGE_MAX = 5 + 48 + 256
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {

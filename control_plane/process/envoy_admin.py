@@ -59,8 +59,16 @@ class EnvoyAdmin:
         Raises:
             AdminSilent: it does not answer.
         """
+        return await self.counter(UNDER_WAY)
+
+    async def counter(self, name: str) -> int:
+        """Return the value of a counter or gauge; 0 if there is none of this name.
+
+        Raises:
+            AdminSilent: it does not answer.
+        """
         with self._read_as_envoys():
-            stats = (await self._call("GET", f"/stats?filter=^{UNDER_WAY}$")).text
+            stats = (await self._call("GET", f"/stats?filter=^{name}$")).text
             return sum(int(line.rpartition(":")[2]) for line in stats.splitlines())
 
     async def stop_accepting(self) -> None:

@@ -48,6 +48,9 @@ class Replaceable[Content]:
         self._read = read
         self._failed = failed
         self._lock = threading.Lock()
+        self._fresh: Content | None = None
+        """What was read again, until `replaced` returns it."""
+        self._usable = True
         # This comes first since its error says best what is wrong.
         read()
         self._seen = signature(self._paths)
@@ -56,24 +59,38 @@ class Replaceable[Content]:
     def replaced(self) -> Content | None:
         """Return what usable files hold that have replaced those read last; None if none have."""
         with self._lock:
-            found: Signature = ()
-            try:
-                found = signature(self._paths)
-                if found == self._seen:
-                    return None
-                fresh = self._read()
-                if signature(self._paths) != found:
-                    # They are being replaced right now. The next call reads them.
-                    return None
-            except OSError as error:
-                if found != self._seen:
-                    log.error("the old TLS files stay: %s", error.strerror or error)  # noqa: TRY400
-                    self._failed()
-                self._seen = found
-                return None
-            self._seen = found
-            log.info("TLS files were read again")
+            self._look()
+            fresh, self._fresh = self._fresh, None
             return fresh
+
+    def usable(self) -> bool:
+        """Return whether the files can be used as they are now. `replaced` still returns them."""
+        with self._lock:
+            self._look()
+            return self._usable
+
+    def _look(self) -> None:
+        """Read the files if they have changed since the last look."""
+        found: Signature = ()
+        try:
+            found = signature(self._paths)
+            if found == self._seen:
+                return
+            fresh = self._read()
+            if signature(self._paths) != found:
+                # They are being replaced right now. The next look reads them.
+                return
+        except OSError as error:
+            if found != self._seen:
+                log.error("the old TLS files stay: %s", error.strerror or error)  # noqa: TRY400
+                self._failed()
+            self._seen = found
+            self._usable = False
+            return
+        self._seen = found
+        self._fresh = fresh
+        self._usable = True
+        log.info("TLS files were read again")
 
 
 def signature(paths: Iterable[Path]) -> Signature:

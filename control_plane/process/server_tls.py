@@ -13,6 +13,8 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from control_plane.process.pem_files import Replaceable
+
 log = logging.getLogger(__name__)
 _Signature = tuple[tuple[int, int, int], ...]
 
@@ -51,6 +53,15 @@ class ServerTls:
                 raise _unusable(f"client CA {self.client_ca}", error) from error
             context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+    def watched(self) -> Replaceable[ssl.SSLContext]:
+        """Return the files as those look at them who only want to know whether they are usable.
+
+        Raises:
+            OSError: They can't be used now.
+        """
+        paths = [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
+        return Replaceable(paths, self.read, lambda: None)
 
     def signature(self) -> _Signature:
         """Return a value that changes when a file does; raise OSError if one is missing."""

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from control_plane.compiler.edge import EdgeCompiler
+from control_plane.compiler.edge_map.variant import compile_map_epochs
 from control_plane.compiler.edge_secret import compile_edge_secret
 from control_plane.compiler.epochs import compile_epochs
 from control_plane.compiler.filters import has_epochs
 from control_plane.compiler.model import EnvoyResource, TrafficPolicy
-from control_plane.names import ECDS, EPOCHS_FILTER
+from control_plane.names import ECDS, EPOCHS_FILTER, MAP_EPOCHS_FILTER
 from control_plane.publisher.reachable_cells import ReachableCells
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
@@ -30,7 +31,10 @@ MAX_WHY_CHARS = 500
 
 
 class NotCompiled(Exception):
-    """A stored ruleset can't be compiled; the message names it and says why."""
+    """What is stored can't be published: a ruleset does not compile, or all is of an older time.
+
+    The message says why.
+    """
 
 
 @lru_cache(maxsize=4)
@@ -84,6 +88,19 @@ class EdgeSnapshots:
             why = f"{type(error).__name__}: {str(error)[:MAX_WHY_CHARS]}"
             raise NotCompiled(f"the active ruleset {name} can't be compiled: {why}") from error
 
+    def module_variant(self, snapshot: Snapshot, state: TopologySnapshot) -> Snapshot:
+        """Return the variant for Envoys that have the module.
+
+        Args:
+            snapshot: What `of` has returned for this state; it was the last call.
+            state: A state with an active ruleset, or without one.
+        """
+        if state.ruleset is None:
+            return snapshot
+        own = [_resource(one) for one in self._compiler.module_variant(state.owners_key)]
+        put = [*own, _map_epochs(state.answers_revision, state.epochs)]
+        return snapshot.altered(state.revision, put, ())
+
     @property
     def denied(self) -> int:
         """How many declared endpoints are left out, because no cell may have them."""
@@ -91,13 +108,21 @@ class EdgeSnapshots:
 
     def with_epochs(self, snapshot: Snapshot, state: TopologySnapshot) -> Snapshot:
         """Return a snapshot brought to a newer state in which only claims have changed."""
-        shows_epochs = EPOCHS_FILTER in snapshot.of_type(ECDS)
-        put = [_epochs(state.answers_revision, state.epochs)] if shows_epochs else []
+        filters = snapshot.of_type(ECDS)
+        put = [
+            make(state.answers_revision, state.epochs)
+            for name, make in ((EPOCHS_FILTER, _epochs), (MAP_EPOCHS_FILTER, _map_epochs))
+            if name in filters
+        ]
         return snapshot.altered(state.revision, put, ())
 
 
 def _epochs(floor: int, epochs: Mapping[int, int]) -> Resource:
     return _resource(compile_epochs(floor, epochs))
+
+
+def _map_epochs(floor: int, epochs: Mapping[int, int]) -> Resource:
+    return _resource(compile_map_epochs(floor, epochs))
 
 
 def _resource(compiled: EnvoyResource) -> Resource:

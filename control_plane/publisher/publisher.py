@@ -15,10 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from functools import partial
 
 from control_plane.compiler.model import TrafficPolicy
+from control_plane.names import MODULE_VARIANT
 from control_plane.publisher.edge_snapshots import EdgeSnapshots, NotCompiled
 from control_plane.publisher.topology_reader import TopologyReader
 from control_plane.topology import Topology
@@ -44,6 +46,16 @@ class _Compiled:
     edge_revision: int
     epochs: Mapping[int, int]
     snapshot: Snapshot
+    """In the plain variant."""
+    variants: Mapping[str, Snapshot]
+    """Its other variants that are wanted, by name."""
+    missing: frozenset[str] = frozenset()
+    """The wanted ones that could not be made."""
+
+    @property
+    def has(self) -> AbstractSet[str]:
+        """The variants that were made, or tried."""
+        return self.variants.keys() | self.missing
 
 
 class Publisher:
@@ -87,6 +99,7 @@ class Publisher:
         """When the publisher heard of the oldest commit that may not be published yet."""
         self._behind = False
         """Whether a read failed, so that the next one must read all even if nothing changed."""
+        cache.make_with(self._make_variant)
         self.alarm: str | None = None
         """Why the newest revision is not published, if it is not."""
 
@@ -145,6 +158,14 @@ class Publisher:
             self._since = at if self._since is None else self._since
             self._wake.set()
 
+    def _make_variant(self) -> None:
+        """Compile what is published once more, for a variant that a node asks for now."""
+        self._wake.set()
+
+    def _lacks_variant(self) -> bool:
+        """Return whether a node asks for a variant that was not made of what is published."""
+        return self._published is not None and not self._cache.wanted <= self._published.has
+
     def _is_published(self, revision: int) -> bool:
         return self._published is not None and revision <= self._published.snapshot.revision
 
@@ -152,6 +173,7 @@ class Publisher:
         """Publish what is new, or raise the alarm where the database can't be read."""
         # A failed read must not lose a commit: the reader tells of each only once.
         behind = self._behind or (self._wake.is_set() and not self._is_published(self._heard))
+        behind = behind or self._lacks_variant()
         since = time.monotonic() if self._since is None else self._since
         self._wake.clear()
         self._heard = 0
@@ -228,28 +250,67 @@ class Publisher:
         """Compile a state, if it is newer than what is published. One call at a time.
 
         Raises:
+            NotCompiled: the state's ruleset can't be compiled, or the database has gone back in
+                time.
+        """
+        last, wanted = self._published, self._cache.wanted
+        if last is not None and state.revision <= last.snapshot.revision:
+            self._check_age(state.revision, last.snapshot.revision)
+            if wanted <= last.has:
+                return None
+        # Claims don't reach Envoy, except by the epochs: the resources stay as they are.
+        if last is None or state.edge_revision != last.edge_revision or not wanted <= last.has:
+            return self._compiled_anew(state, wanted)
+        if state.epochs == last.epochs:
+            change = partial(Snapshot.at, revision=state.revision)
+        else:
+            change = partial(self._snapshots.with_epochs, state=state)
+        variants = {name: change(one) for name, one in last.variants.items()}
+        return replace(last, epochs=state.epochs, snapshot=change(last.snapshot), variants=variants)
+
+    def _compiled_anew(self, state: TopologySnapshot, wanted: frozenset[str]) -> _Compiled:
+        """Compile a state, with the variants that are wanted.
+
+        A variant that fails must not keep the plain one from the fleet: its nodes get that.
+
+        Raises:
             NotCompiled: the state's ruleset can't be compiled.
         """
-        last = self._published
-        if last is not None and state.revision <= last.snapshot.revision:
-            return None
-        # Claims don't reach Envoy, except by the epochs: the resources stay as they are.
-        if last is None or state.edge_revision != last.edge_revision:
-            snapshot = self._snapshots.of(state)
-        elif state.epochs == last.epochs:
-            snapshot = last.snapshot.at(state.revision)
-        else:
-            snapshot = self._snapshots.with_epochs(last.snapshot, state)
-        return _Compiled(state.edge_revision, state.epochs, snapshot)
+        snapshot = self._snapshots.of(state)
+        variants = {}
+        for name in wanted & {MODULE_VARIANT}:
+            try:
+                variants[name] = self._snapshots.module_variant(snapshot, state)
+            except Exception:
+                text = (
+                    "the variant %s of revision %d can't be compiled: its nodes get the plain one"
+                )
+                log.exception(text, name, state.revision)
+        missing = wanted - variants.keys()
+        return _Compiled(state.edge_revision, state.epochs, snapshot, variants, missing)
+
+    @staticmethod
+    def _check_age(revision: int, published: int) -> None:
+        """Raise NotCompiled if the database is older than what was published from it."""
+        if revision < published:
+            text = (
+                f"revision {revision} is older than {published}, which is published: the database"
+                f" went back in time; restore the newer one, or go on above: cellway db advance"
+                f" {published}"
+            )
+            raise NotCompiled(text)
 
     def _put(self, compiled: _Compiled, since: float) -> None:
         """Publish a compiled state; where a guard of the cache refuses it, raise the alarm."""
         revision = compiled.snapshot.revision
         try:
-            self._cache.set(compiled.snapshot, force=self._force)
+            self._cache.set(
+                compiled.snapshot, compiled.variants, missing=compiled.missing, force=self._force
+            )
         except (OverSize, StaleRevision, SuspiciousShrink) as refused:
             self._refuse(revision, f"revision {revision} is not published: {refused}")
             return
         self.alarm = None
-        self._published = compiled
-        self._on_published(revision, since)
+        last, self._published = self._published, compiled
+        if last is None or last.snapshot.revision < revision:
+            self._on_published(revision, since)

@@ -63,12 +63,15 @@ class ApiRole:
             edges=foundation.edges,
             server=None if plane.xds_role is None else plane.xds_role.server_id,
             addresses=_addresses(plane),
+            edge_maps=dict if plane.xds_role is None else plane.xds_role.owners.tables,
         )
         most = settings.api_max_connections
         limits = HttpLimits(connections=most, connections_of_peer=most // 2)
         connections = OpenConnections(limits, foundation.metrics.api.refused)
         files = api_tls(settings)
         tls = None if files is None else files.context()
+        if files is not None:
+            foundation.metrics.tls.watch("api", files.watched().usable)
         server = embedded(app, connections=connections, tls=tls)
         serving = functools.partial(run, server, sock)
         foundation.tasks.start("API server", serving, vital=True)

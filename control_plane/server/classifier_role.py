@@ -162,8 +162,17 @@ def _options(settings: Settings) -> PortOptions:
     )
 
 
+def _watch_tls(foundation: Foundation) -> None:
+    """Show whether the files of the classifier's TLS can be used, for whichever process serves."""
+    certificate = foundation.settings.classifier_tls_certificate
+    key = foundation.settings.classifier_tls_key
+    if certificate is not None and key is not None:
+        foundation.metrics.tls.watch("classifier", ServerTls(certificate, key).watched().usable)
+
+
 async def start_classifier(foundation: Foundation) -> LocalClassifier | ClassifierWorkers:
     """Start the classifier over HTTP: in this process or in workers, by the settings."""
+    _watch_tls(foundation)
     if foundation.settings.classifier_workers == 0:
         return LocalClassifier.start(foundation)
     return await ClassifierWorkers.start(foundation)

@@ -98,6 +98,9 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     worker_files = stack.enter_context(worker_directory(settings.data_dir))
     metrics = Metrics(worker_files)
     metrics.database.observe(topology.engine)
+    if topology.write_engine is not None:
+        metrics.database.observe(topology.write_engine)
+        metrics.database.observe_commits(topology.write_engine)
     metrics.database.watch(
         writable=lambda: topology.write_trouble is None, log_bytes=topology.log_bytes
     )

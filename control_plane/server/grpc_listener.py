@@ -31,7 +31,7 @@ LOOPBACK_ONLY = (
 class GrpcListener:
     """A gRPC server: bound first, then given the services of each role, then started.
 
-    Health and reflection show the services that were announced.
+    Health and reflection show the services that were announced; reflection only those of protobuf.
     """
 
     def __init__(self, foundation: Foundation) -> None:
@@ -50,7 +50,11 @@ class GrpcListener:
                 address=settings.grpc_max_rpcs_per_address,
             ),
         )
+        if self._listening.tls is not None:
+            foundation.metrics.tls.watch("grpc", self._listening.tls.usable)
         self._services = [HEALTH_SERVICE, reflection.SERVICE_NAME]
+        self._undescribed: list[str] = []
+        """Services that reflection does not show."""
         self._health = HealthServicer()
         self._end_streams: list[Callable[[], None]] = []
         self.server = self._listening.server
@@ -58,15 +62,20 @@ class GrpcListener:
         """Where it listens; 0 before `bind`."""
 
     def announce(
-        self, services: Iterable[str], end_streams: Callable[[], None] | None = None
+        self,
+        services: Iterable[str],
+        end_streams: Callable[[], None] | None = None,
+        *,
+        described: bool = True,
     ) -> None:
         """Name services that were added to the server.
 
         Args:
             services: Their full names.
             end_streams: Is called when the server stops, to end streams that would last for ever.
+            described: Whether their messages are protobuf's, so that reflection can describe them.
         """
-        self._services += services
+        (self._services if described else self._undescribed).extend(services)
         if end_streams is not None:
             self._end_streams.append(end_streams)
 
@@ -83,7 +92,7 @@ class GrpcListener:
 
     async def start(self) -> None:
         """Serve what was announced."""
-        for name in ("", *self._services):
+        for name in ("", *self._services, *self._undescribed):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
         reflection.enable_server_reflection(self._services, self.server)

@@ -121,11 +121,12 @@ class LocalEdge:
         if self._reserved is not None:
             self._reserved.close()
 
-    async def run(self, bootstrap: str) -> tuple[Envoy, AdminAddress]:
+    async def run(self, bootstrap: str, modules: Path | None = None) -> tuple[Envoy, AdminAddress]:
         """Start an Envoy, or go on with the one of an earlier run.
 
         Args:
             bootstrap: Its configuration, as JSON.
+            modules: Where it looks for modules; None: nowhere.
 
         Returns:
             The Envoy and where its admin interface is.
@@ -135,7 +136,7 @@ class LocalEdge:
             OSError: no Envoy is installed, or a port is taken.
         """
         left = LeftEnvoy.find(self._directory)
-        proxy = Envoy(bootstrap, self._directory, outlive=self._outlive)
+        proxy = Envoy(bootstrap, self._directory, outlive=self._outlive, modules=modules)
         if left is not None and left.runs(bootstrap) and await _is_live(left):
             self._say(f"Envoy of an earlier run (pid {left.pid}) has served on: going on with it")
             return proxy, proxy.adopt(left)

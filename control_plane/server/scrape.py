@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from starlette.concurrency import run_in_threadpool
+from functools import partial
 
 from control_plane.edge_health.book import Count
 from control_plane.metrics.claim_counts import ClaimCounts
 from control_plane.metrics.server import State
 from control_plane.names import CELL_CLUSTERS, CLASSIFIER_CLUSTER
+from control_plane.server.database_readings import DatabaseReadings, read_state
 from control_plane.server.foundation import Foundation
 from control_plane.xds.session.status import SyncState
 
@@ -26,27 +27,26 @@ class Scrape:
 
     foundation: Foundation
     alarm: Alarm
+    readings: DatabaseReadings
     counts: ClaimCounts
 
     @classmethod
     def of(cls, foundation: Foundation, alarm: Alarm) -> Scrape:
         """Return the scrape of a foundation's parts."""
-        return cls(foundation, alarm, ClaimCounts(foundation.topology.claims.count, time.monotonic))
+        topology = foundation.topology
+        readings = DatabaseReadings(partial(read_state, topology))
+        return cls(foundation, alarm, readings, ClaimCounts(topology.claims.count, time.monotonic))
 
     async def text(self) -> bytes:
         """Return the metrics as of now, as Prometheus reads them."""
         state = await self._read()
-        return await run_in_threadpool(self.foundation.metrics.render, state)
+        # Calls that wait for the database may have taken all threads of the pool for calls.
+        return await asyncio.to_thread(self.foundation.metrics.render, state)
 
     async def _read(self) -> State:
         """Read the database in threads, and what belongs to the event loop on it."""
-        topology = self.foundation.topology
-        snapshot = await run_in_threadpool(topology.snapshot)
-        leases = await run_in_threadpool(topology.open_leases.backlog)
-        moves = await run_in_threadpool(topology.tenant_moves.count)
-        sequences = await run_in_threadpool(topology.sequences.uses)
-        mark = await run_in_threadpool(topology.sequences.high_water_mark)
-        claims = await self.counts.get()
+        database, is_fresh = await self.readings.newest()
+        claims = await self.counts.get() if is_fresh else self.counts.newest
         fleet, edges = self.foundation.fleet, self.foundation.edges
         fleet.give_up_late()
         nodes = fleet.nodes()
@@ -56,20 +56,16 @@ class Scrape:
         return State(
             nodes={state: by_state[state] for state in SyncState},
             outdated_nodes=sum(node.connected and bool(node.outdated) for node in nodes),
-            cells=snapshot.cells,
             reporters=len(edges.nodes),
             reports={cell: (count.up, count.down) for cell, count in reports.items()},
             classifiers=(classifiers.up, classifiers.down),
             claims=claims,
-            open_leases=leases.open,
-            oldest_lease_s=leases.oldest_s,
-            moves=moves,
-            sequences={use.cell: use.share for use in sequences},
-            sequences_restored=mark.restored,
-            ruleset_active=snapshot.ruleset is not None,
+            database=database,
+            database_readable=is_fresh,
             publication_refused=self.alarm() is not None,
         )
 
     async def close(self) -> None:
-        """Wait for a count of claims that is under way: its thread uses the database."""
+        """Wait for reads that are under way: their threads use the database."""
+        await self.readings.close()
         await self.counts.close()

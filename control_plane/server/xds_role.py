@@ -10,14 +10,17 @@ from control_plane.jobs.edge_decisions import EdgeDecisions
 from control_plane.jobs.fleet_reports import FleetReporter
 from control_plane.publisher.publisher import Publisher
 from control_plane.publisher.topology_reader import newest_revision
+from control_plane.publisher.variants import variant_of
 from control_plane.server.fleet_report import fleet_report, own_id
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
+from control_plane.server.owners_role import OwnersRole
 from control_plane.server.traffic import traffic_policy
 from control_plane.xds.fleet import client_status
 from control_plane.xds.fleet.client_status import ClientStatus
 from control_plane.xds.server.server import SERVICES, XdsServer
 from control_plane.xds.snapshot_cache import SnapshotCache
+from control_plane.xds.variants import always_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class XdsRole:
     server: XdsServer
     reports: HealthReports
     publisher: Publisher
+    owners: OwnersRole
     server_id: str
     """The id under which it reports what its Envoys run."""
 
@@ -46,6 +50,7 @@ class XdsRole:
             fleet,
             newest_revision=newest_revision(topology),
             force_shrink=settings.force_shrink,
+            choose_variant=always_plain if settings.edge_module == "off" else variant_of,
         )
         server.register(grpc.server)
         ClientStatus(fleet).register(grpc.server)
@@ -70,7 +75,7 @@ class XdsRole:
         own = own_id(grpc.port, settings.data_dir)
         told = fleet_report(fleet, grpc.port)
         foundation.tasks.start("fleet reports", FleetReporter(topology, own, told).run)
-        role = cls(server, reports, publisher, own)
+        role = cls(server, reports, publisher, OwnersRole.start(foundation, grpc), own)
         services = [*SERVICES, client_status.SERVICE, edge_health.SERVICE]
         grpc.announce(services, end_streams=role.stop)
         return role

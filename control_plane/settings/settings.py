@@ -125,6 +125,10 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     At most one day. Tombstones tell whether a freed name has changed owner, and they are kept for
     two days.
     """
+    edge_module: Literal["auto", "on", "off"] = "auto"
+    """Whether Envoys that have cellway's module answer by it (the edge map): ``off``: none does.
+    With ``on``, `cellway up` does not start without the module; with ``auto`` it says why it goes
+    without."""
     endpoint_networks_allowed: tuple[str, ...] = ("0.0.0.0/0", "::/0")
     """The networks (CIDR) in which cells may have endpoints."""
     endpoint_networks_denied: tuple[str, ...] | None = None

@@ -22,8 +22,10 @@ from control_plane.topology.claims import (
 )
 from control_plane.topology.claims.moves import TenantMoves, all_holds
 from control_plane.topology.lookup import (
+    AllOwners,
     BatchedLookup,
     ClaimLookup,
+    all_owners,
     open_batched_lookup,
     open_lookup,
 )
@@ -76,6 +78,7 @@ class Topology:
         self.operations = Operations(store)
         self.tokens = Tokens(store)
         self.edge_secrets = edge_secrets.EdgeSecrets(store)
+        self.owners = AllOwners(store)
         self.idempotency = Answers(store)
 
     @classmethod
@@ -137,6 +140,16 @@ class Topology:
         return self._store.engine
 
     @property
+    def url(self) -> str:
+        """The database's URL, with its password: for processes of ours, and for no log."""
+        return self._store.url
+
+    @property
+    def write_engine(self) -> Engine | None:
+        """The engine of writes, if it is another one."""
+        return self._store.write_engine
+
+    @property
     def embedded(self) -> bool:
         """Whether the database runs inside this process, so that no look-up blocks for long."""
         return dialect_of(self._store.engine).embedded
@@ -184,7 +197,7 @@ class Topology:
             return changes.revision(connection)
 
     def snapshot(self) -> TopologySnapshot:
-        """Return cells, active ruleset, epochs and the edges' secret at one revision."""
+        """Return cells, active ruleset, epochs and the edges' secrets at one revision."""
         with self._store.read() as connection:
             revisions = changes.revisions(connection)
             return TopologySnapshot(
@@ -194,4 +207,5 @@ class Topology:
                 all_epochs(connection),
                 all_holds(connection),
                 edge_secrets.current(connection),
+                all_owners.key(connection),
             )

@@ -196,6 +196,7 @@ enum { INVALID = STOPPED + 1 };
 /* Match and decode. ANSWERED: the values are there. INVALID: something does not decode. */
 static verdict prepare(decision *d, const cw_rule *rule) {
     memset(d->values, 0, rule->slots * sizeof *d->values);
+    d->run.used = d->run.kept;
     verdict said = match(d, rule);
     for (uint8_t i = 0; said == ANSWERED && i < rule->transforms; i++) {
         cw_text text;

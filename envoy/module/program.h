@@ -24,7 +24,7 @@ typedef struct {
 typedef struct cw_program cw_program;
 
 /* Read a program, of which it keeps a copy. NULL if it is malformed or memory is short; then `error`
- * says why. Every index and every length is checked here, so that cw_decide needs no checks. */
+ * says why: "it ends too soon". Every index and every length is checked here, so that cw_decide needs no checks. */
 cw_program *cw_program_load(const uint8_t *bytes, size_t len, char *error, size_t error_size);
 void cw_program_free(cw_program *program);
 

@@ -431,7 +431,7 @@ cw_program *cw_program_load(const uint8_t *bytes, size_t len, char *error, size_
         return program;
     }
     if (error_size > 0) {
-        snprintf(error, error_size, "the program can't be used: %s", r.failure);
+        snprintf(error, error_size, "%s", r.failure);
     }
     cw_program_free(program);
     return NULL;

@@ -19,6 +19,7 @@ typedef struct {
     const cw_program *program;
     const cw_request *request;
     size_t used; /* of `scratch` */
+    size_t kept; /* of it, for longer than one rule */
     cw_text target, authority;
     uint8_t target_state, authority_state;
     uint8_t cookies_seen;
@@ -29,7 +30,7 @@ typedef struct {
     char scratch[CW_SCRATCH];
 } cw_run;
 
-/* Room for so many bytes that stays until the end of the request; NULL if there is none left. */
+/* Room for so many bytes until the next rule that matches by itself; NULL if there is none left. */
 char *cw_run_room(cw_run *run, size_t bytes);
 
 /* Whether all bytes are below 0x80. */

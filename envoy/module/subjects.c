@@ -8,7 +8,7 @@
 void cw_run_begin(cw_run *run, const cw_program *program, const cw_request *request) {
     run->program = program;
     run->request = request;
-    run->used = 0;
+    run->used = run->kept = 0;
     run->target_state = run->authority_state = CW_UNSEEN;
     run->cookies_seen = 0;
     memset(run->state, CW_UNSEEN, program->texts);
@@ -76,6 +76,7 @@ static uint8_t fetch_host(cw_run *run, cw_text *text) {
     cw_text host;
     uint8_t state = fetch(run, TEXT(":authority"), &host);
     char *out = cw_run_room(run, CW_MAX_AUTHORITY);
+    run->kept = run->used; /* other rules look at the host, too */
     if (state != CW_PLAIN || host.len > CW_MAX_AUTHORITY || out == NULL) {
         return CW_ODD;
     }
@@ -120,10 +121,12 @@ static uint8_t see(cw_run *run, uint16_t index) {
         break;
     case CW_METHOD:
         state = fetch(run, TEXT(":method"), text);
-        state = state == CW_ABSENT ? CW_ODD : state;
         break;
     default:
         state = fetch(run, part->name, text);
+    }
+    if (state == CW_ABSENT && (part->kind != CW_HEADER || (part->name.len && part->name.ptr[0] == ':'))) {
+        state = CW_ODD; /* each request has these */
     }
     if (state == CW_PLAIN && !cw_is_ascii(*text)) {
         state = CW_ODD;

@@ -13,11 +13,12 @@ The revision that an answer carries is a lower bound of what the look-up saw, as
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
+
+from tests.support import interleavings
 
 MOVES = 3
 QUESTIONS = 3
@@ -111,27 +112,14 @@ def _go_on(state: State, place: int, question: Question, rules: Rules) -> Iterat
 
 def explore(rules: Rules) -> tuple[int, list[str] | None]:
     """The number of states, and the shortest way to a stale hit, if there is one."""
-    start = State()
-    ways: dict[State, tuple[State, str] | None] = {start: None}
-    todo = deque([start])
-    while todo:
-        state = todo.popleft()
+
+    def next_steps(state: State) -> Iterator[tuple[str, State, str | None]]:
         for what, after, served in steps(state, rules):
             # Owners are numbered by the revision that made them: an older one is stale.
-            if served is not None and served[0] < served[1]:
-                return len(ways), [*_way(ways, state), what]
-            if after not in ways:
-                ways[after] = (state, what)
-                todo.append(after)
-    return len(ways), None
+            stale = served is not None and served[0] < served[1]
+            yield what, after, "it is stale" if stale else None
 
-
-def _way(ways: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    found: list[str] = []
-    while (step := ways[state]) is not None:
-        state, what = step
-        found.append(what)
-    return found[::-1]
+    return interleavings.explore(State(), next_steps)
 
 
 def test_no_interleaving_gives_a_stale_hit_once_the_edge_knows_of_the_move() -> None:

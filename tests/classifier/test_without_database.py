@@ -21,6 +21,7 @@ from control_plane.server import Running
 from control_plane.topology import Subject
 from control_plane.topology.values import ClaimSpec
 from tests.support.conditions import until
+from tests.support.loop_lag import loop_is_free
 from tests.support.plane import add_cell, asking, edge_metadata, plane_with, samples
 from tests.support.postgres import Postgres, postgres
 
@@ -64,33 +65,12 @@ async def plane(server: Postgres, tmp_path: Path) -> AsyncIterator[Plane]:
             yield found
 
 
-@contextlib.asynccontextmanager
-async def loop_is_free() -> AsyncIterator[None]:
-    """Fails if the event loop was held up meanwhile."""
-    worst_s = 0.0
-
-    async def tick() -> None:
-        nonlocal worst_s
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.01)
-            worst_s = max(worst_s, time.monotonic() - before)
-
-    ticking = asyncio.create_task(tick())
-    try:
-        yield
-        await asyncio.sleep(0.05)
-        assert worst_s < LAG_S
-    finally:
-        ticking.cancel()
-
-
 async def test_a_hung_database_costs_a_refusal_each_and_holds_nothing_up(
     plane: Plane, server: Postgres
 ) -> None:
     _, api, client = plane
     with server.paused():
-        async with loop_is_free():
+        async with loop_is_free(LAG_S):
             started = time.monotonic()
             answers = await asyncio.gather(*(client.get(f"/t{n}") for n in range(20)))
             assert time.monotonic() - started < MOST_S
@@ -118,7 +98,7 @@ async def test_over_grpc_as_well(plane: Plane, server: Postgres) -> None:
         stub = external_auth_pb2_grpc.AuthorizationStub(channel)
         assert await ask() == "cell-1"
         with server.paused():
-            async with loop_is_free():
+            async with loop_is_free(LAG_S):
                 asked = [stub.Check(check, metadata=metadata) for _ in range(5)]
                 results = await asyncio.gather(*asked, return_exceptions=True)
                 assert (await api.get("/healthz")).status_code == 200
@@ -149,7 +129,7 @@ async def test_a_change_of_cells_that_can_not_be_read_is_refused_soon(
 
     monkeypatch.setattr(running.topology, "snapshot", hung)
     add_cell(running.topology, "cell-3")
-    async with loop_is_free():
+    async with loop_is_free(LAG_S):
         answers = await asyncio.gather(*(client.get("/t0") for _ in range(5)))
     assert hanging.is_set()
     assert {answer.status_code for answer in answers} == {503}
@@ -171,7 +151,7 @@ async def test_the_publisher_raises_the_alarm_and_goes_on_where_it_was(
 
     await until(ready)
     with server.paused():
-        async with loop_is_free():
+        async with loop_is_free(LAG_S):
             await until(lambda: "revision is not known: the database has not" in caplog.text)
             assert (await api.get("/healthz")).status_code == 200
     add_cell(running.topology, "cell-3")

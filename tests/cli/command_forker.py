@@ -137,6 +137,7 @@ def serve() -> None:
         xds=("h", 1),
         admin="a",
         stats_port=None,
+        module="",
         delta=True,
         tls_files=None,
         tls_server_name="",

@@ -27,8 +27,17 @@ def test_a_fleet_that_is_well_is_a_table() -> None:
     stdout, stderr = status(items=[node("n-1"), node("n-2", reports_health=False)])
     heading, first, second = stdout.splitlines()
     assert heading.split()[:5] == ["NODE", "GROUP", "STATE", "REVISION", "ENVOY"]
-    assert first.split() == ["n-1", "edge", "SYNCED", "7", "1.40.0", "2026-01-01T00:00:00Z", "yes"]
-    assert second.split()[-1] == "no"
+    assert first.split() == [
+        "n-1",
+        "edge",
+        "SYNCED",
+        "7",
+        "1.40.0",
+        "2026-01-01T00:00:00Z",
+        "yes",
+        "-",
+    ]
+    assert second.split()[-2:] == ["no", "-"]
     assert stderr.splitlines() == ["revision 7, 2 nodes"]
 
 
@@ -55,3 +64,25 @@ def test_what_is_wrong_is_said_first() -> None:
     assert "1.40.0 (outdated)" in stdout
     assert "Listener: cannot bind" in stdout
     assert "Cluster" not in stdout
+
+
+def test_the_edge_map_of_each_node_is_told_in_a_few_words() -> None:
+    table = {
+        "revision": 7, "current_table": True, "names": 12, "lag_s": 0.4, "source": "control plane"
+    }  # fmt: skip
+    maps = {
+        "n-1": table,
+        "n-2": table | {"lag_s": 61.2, "source": "its agent"},
+        "n-3": table | {"current_table": False, "source": "its agent's disk"},
+        "n-4": table | {"revision": 0, "names": 0, "lag_s": 3.0},
+        "n-5": None,
+    }
+    stdout, _ = status(items=[node(name, edge_map=one) for name, one in maps.items()])
+    told = [line.partition(" yes ")[2].strip() for line in stdout.splitlines()[1:]]
+    assert told == [
+        "7, 12 names",
+        "7, 12 names, from its agent, 61 s behind",
+        "7, 12 names, from its agent's disk, another table",
+        "loading for 3 s",
+        "-",
+    ]

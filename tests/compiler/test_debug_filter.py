@@ -22,12 +22,13 @@ def test_responses_show_cell_rule_tier_and_revision() -> None:
     config = header_mutation_pb2.HeaderMutation()
     wrapped = extension_pb2.TypedExtensionConfig.FromString(made.body)
     assert wrapped.typed_config.Unpack(config)
-    shown = {
-        one.append.header.key: one.append.header.value
+    shown = [
+        (one.append.header.key, one.append.header.value)
         for one in config.mutations.response_mutations
-    }
-    copied = {name: f"%REQ({name})%" for name in (CELL_HEADER, RULE_HEADER, TIER_HEADER)}
-    assert shown == copied | {REVISION_HEADER: "42"}
+    ]
+    copied = [(name, f"%REQ({name})%") for name in (CELL_HEADER, RULE_HEADER, TIER_HEADER)]
+    own = (TIER_HEADER, "%METADATA(ROUTE:cellway:tier)%")
+    assert shown == [*copied, own, (REVISION_HEADER, "42")]
 
 
 def test_a_request_that_nobody_else_decided_was_decided_natively() -> None:

@@ -1,7 +1,7 @@
 """Evaluates the part of PromQL that the alerts use, over scrapes that a test has made.
 
-It knows selectors with equality, ranges, ``absent``, ``increase``, ``rate``, ``sum``, ``min`` and
-``max`` with ``by``, ``histogram_quantile``, ``+``, ``-``, comparisons with ``ignoring``, ``or`` and
+It knows selectors with equality, ranges, ``absent``, ``increase``, ``rate``, ``max_over_time``,
+``sum``, ``min`` and ``max`` with ``by``, ``histogram_quantile``, ``+``, ``-``, comparisons with ``ignoring``, ``or`` and
 ``unless``. Anything else fails. ``increase`` is the plain difference: it is not extrapolated.
 """
 
@@ -59,6 +59,16 @@ class History:
             steps = pairwise(values)
             grown[labels] = sum(new - old if new >= old else new for old, new in steps)
         return grown
+
+    def largest(self, name: str, wanted: Labels, within_s: int) -> Vector:
+        """Return the largest sample of each series within a time."""
+        since = self.scrapes[-1][0] - within_s
+        found: Vector = {}
+        for at, scrape in self.scrapes:
+            for (n, labels), value in scrape.items() if at >= since else ():
+                if n == name and wanted <= labels:
+                    found[labels] = max(value, found.get(labels, value))
+        return found
 
 
 def evaluate(expression: str, history: History) -> Vector:
@@ -150,6 +160,12 @@ class _Parser:
             return {} if inner else {frozenset(): 1.0}
         if word in ("increase", "rate"):
             return self._growth(per_second=word == "rate")
+        if word == "max_over_time":
+            self._take("(")
+            name, wanted = self._take(), self._matchers()
+            largest = self._history.largest(name, wanted, seconds(self._take()))
+            self._take(")")
+            return largest
         if word == "histogram_quantile":
             return self._quantile()
         assert word.startswith("cellway_"), f"{word} is not understood"

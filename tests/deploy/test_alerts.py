@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from control_plane.edge_agent.metrics import AgentMetrics
+from control_plane.edge_agent.metrics import AgentMetrics, MapMetrics
 from tests.support.plane import add_cell, asking, plane_with, route_all, samples
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
                 await classifier.get("/x")
             for name, labels in await samples(client):
                 labels_of.setdefault(name, []).append(dict(labels))
-            for family in AgentMetrics().registry.collect():
+            agent = AgentMetrics()
+            MapMetrics(agent.registry)
+            for family in agent.registry.collect():
                 for sample in family.samples:
                     labels_of.setdefault(sample.name, []).append(sample.labels)
             return labels_of
@@ -124,4 +127,29 @@ def test_labels_of_metrics_can_not_be_chosen_by_strangers(
         "kind",
         "reason",
         "holds",
+        "port",
     }
+
+
+def functions(path: Path) -> dict[str, str]:
+    """Return the source of each function of a module, by its name."""
+    source = path.read_text()
+    return {
+        node.name: ast.get_source_segment(source, node) or ""
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def test_every_alert_was_walked_by_a_test_that_sees_it_and_follows_its_runbook() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| .+ \| `(\w+\.py)::(\w+)` \|$",
+        (RUNBOOKS / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {alert for alert, _, _ in rows} == set(ids)
+    pages = {alert["alert"]: Path(alert["annotations"]["runbook"]).stem for alert in ALERTS}
+    for alert, file, test in rows:
+        body = functions(Path(__file__).parent / file)[test]
+        assert f'"{alert}"' in body, (alert, test)
+        assert f'"{pages[alert]}"' in body, (alert, test)

@@ -37,6 +37,8 @@ ONE, TWO = frozenset({("cell", "1")}), frozenset({("cell", "2")})
         ("sum(increase(cellway_n{state=\"a\"}[2m])) > 4", {frozenset(): 5}),
         ("sum(increase(cellway_n{state=\"a\"}[1m])) > 4", {}),
         ("sum(rate(cellway_s_bucket{le=\"0.1\"}[2m])) > 1", {frozenset(): 198 / 120}),
+        ("sum(max_over_time(cellway_n{state=\"b\"}[2m])) > 4", {frozenset(): 5}),
+        ("sum(max_over_time(cellway_n{state=\"b\"}[1m])) > 4", {}),
         ("absent(cellway_nothing)", {frozenset(): 1}),
         ("absent(cellway_n)", {}),
         ("sum by (cell) (cellway_n) - sum by (cell) (cellway_n) == 0", {ONE: 0, TWO: 0}),

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from control_plane.edge_module.build import build
 from control_plane.routing.admission.admit import Refused
 from control_plane.routing.model import Status
 from control_plane.routing.tokens import encode_routable_token, to_base36
+from tests.support.edge_map import map_answers, map_in_step
 from tests.support.raw_client import RawClient
 from tests.support.system import System
 
@@ -129,11 +131,19 @@ def _prepare(system: System) -> None:
     system.use_ruleset("gitlab")
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("differential"), classifier_workers=1) as running:
+@pytest.fixture(scope="module", params=["without the map", "with the map"])
+def system(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    module = build() if request.param == "with the map" else None
+    directory = tmp_path_factory.mktemp("differential")
+    with System(directory, module=module, classifier_workers=1) as running:
         _prepare(running)
+        if module is not None:
+            map_in_step(running)
         yield running
+        answers = sum(map_answers(running).values())
+        assert bool(answers) is (running.module is not None), "the map has answered"
 
 
 def _check(

@@ -170,4 +170,5 @@ def test_no_request_reaches_the_old_cell_once_a_move_is_known(tmp_path: Path) ->
     assert run.answers.total() >= REQUESTS
     assert run.moves >= MOVES
     print(f"{run.answers.total()} requests, {run.moves} moves, {dict(run.tiers)}")
-    assert run.tiers["edge-cache"] > run.answers.total() / 10, "the edge cache answered, too"
+    tier = "edge-cache" if system.module is None else "edge-map"
+    assert run.tiers[tier] > run.answers.total() / 10, f"{tier} answered, too"

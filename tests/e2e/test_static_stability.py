@@ -2,95 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from tests.e2e.agent_edge import Edge, running_edge
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.load import Answer, Load
 from tests.e2e.restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
-from tests.support.agent_process import AgentProcess
 from tests.support.conditions import wait_until
-from tests.support.envoy_process import EnvoyProcess
-from tests.support.plane_process import PlaneProcess
 from tests.support.raw_client import RawClient
-from tests.support.system import RULESETS
 
 NATIVE_ANSWER = Answer("native", 200, "cell-2")
 AMBIGUOUS_ANSWER = Answer("ambiguous", 200, "cell-1")
 REFUSED = Answer("ambiguous", 503, "")
 REQUESTS = {"native": NATIVE, "ambiguous": AMBIGUOUS}
-FOR_CELL = re.compile(rb"x-cellway-cell: (.+)\r")
-ASKED_BY_SESSION = [("cookie", b"_gitlab_session=cell-2-a")]
-
-
-@dataclass
-class Edge:
-    """A control plane, an agent and an Envoy, each in a process of its own."""
-
-    plane: PlaneProcess
-    agent: AgentProcess
-    envoy: EnvoyProcess
-    revision: int = 0
-    """The revision of the last write."""
-
-    def write(self, method: str, path: str, body: Any, **headers: str) -> Any:
-        answer = self.plane.write(method, path, body, **headers)
-        self.revision = answer["revision"]
-        return answer
-
-    def add_cell(self, name: str, port: int) -> None:
-        body = {
-            "name": name,
-            "address": f"{name}.example.com",
-            "endpoints": [f"127.0.0.1:{port}"],
-            "session_prefix": name,
-            "state": "active",
-        }
-        self.write("POST", "/v1/cells", body)
-
-    def in_step(self) -> None:
-        def followed() -> bool:
-            items = self.plane.api.get("/v1/fleet").json()["items"]
-            return any(i["connected"] and i["acked_revision"] >= self.revision for i in items)
-
-        wait_until(followed)
-
-    def on_disk(self) -> None:
-        wait_until(lambda: self.agent.metric("cellway_agent_snapshot_revision") >= self.revision)
-
-    def kill_all(self) -> None:
-        """Kill everything but the cells."""
-        self.plane.kill()
-        self.plane.kill_classifiers()
-        self.agent.kill()
-        self.envoy.kill()
-
-    def restart_edge(self) -> None:
-        self.agent.start()
-        self.envoy.start()
-
-    def served(self) -> dict[str, tuple[int, str]]:
-        """Return status and cell, as the edge wrote it into the request, of each kind of request."""
-        with RawClient(self.plane.edge_port) as client:
-            native = client.ask(b"/-/x", ASKED_BY_SESSION)
-            ambiguous = client.ask(b"/foo/x")
-        return {
-            name: (status, arrived[1].decode() if (arrived := FOR_CELL.search(body)) else "")
-            for name, (status, _, body) in (("native", native), ("ambiguous", ambiguous))
-        }
-
-    def shows_cells(self) -> bool:
-        """Tell whether the filter that shows the cell to callers is there; it comes last."""
-        with RawClient(self.plane.edge_port) as client:
-            return "x-cellway-cell" in client.ask(b"/-/x", ASKED_BY_SESSION)[1]
 
 
 @pytest.fixture
@@ -101,24 +29,8 @@ def cells() -> Iterator[list[EchoUpstream]]:
 
 @pytest.fixture
 def edge(tmp_path: Path, cells: list[EchoUpstream]) -> Iterator[Edge]:
-    """An edge with two of the cells; Envoy and the agent's disk have the newest revision."""
-    with ExitStack() as stack:
-        plane = stack.enter_context(PlaneProcess(tmp_path))
-        agent = stack.enter_context(AgentProcess(tmp_path, plane.grpc_port))
-        member = FleetMember("n1", "edge", agent.socket, ("127.0.0.1", 0))
-        bootstrap: dict[str, Any] = json.loads(compile_bootstrap(member))
-        edge = Edge(plane, agent, EnvoyProcess(bootstrap, tmp_path, wait_ready=False))
-        for number, cell in enumerate(cells[:2], 1):
-            edge.add_cell(f"cell-{number}", cell.port)
-        claim = {"bucket": "route", "value": "foo", "cell": "cell-1"}
-        edge.write("POST", "/v1/claims", {"claims": [claim]})
-        gitlab = json.loads((RULESETS / "gitlab.json").read_text())
-        stored = edge.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
-        edge.write("POST", "/v1/rulesets/gitlab/activate", {"version": stored["version"]})
-        stack.enter_context(edge.envoy)
-        edge.in_step()
-        edge.on_disk()
-        yield edge
+    with running_edge(tmp_path, cells) as running:
+        yield running
 
 
 def test_killed_altogether_the_edge_comes_back_from_disk_and_goes_live_without_losing_a_request(

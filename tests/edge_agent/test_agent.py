@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.edge_agent import agent as agent_module
 from control_plane.edge_agent.agent import AgentSettings, running
 from control_plane.edge_agent.channels import ClientTls
 from control_plane.edge_agent.store import DirectoryTaken, SnapshotStore
@@ -51,3 +52,16 @@ async def test_over_mutual_tls_it_is_its_node_and_no_other(tmp_path: Path) -> No
                         await until(client.ended)
                         assert "may not be served as node 'n-1'" in client.error
                         assert agent.store.newest is None
+
+
+@pytest.mark.parametrize(("shown_s", "afterwards"), [(3600.0, 1), (0.0, 0)])
+async def test_a_damaged_snapshot_is_shown_until_it_is_gone_and_some_time_has_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown_s: float, afterwards: int
+) -> None:
+    (tmp_path / f"{5:020}-{1:06}.snapshot").write_bytes(b"damaged")
+    monkeypatch.setattr(agent_module, "BAD_SHOWN_S", shown_s)
+    async with running(AgentSettings("127.0.0.1:1", tmp_path, listen=ANY_PORT)) as agent:
+        registry = agent.metrics.registry
+        assert registry.get_sample_value("cellway_agent_snapshots_bad") == 1
+        agent.store.bad.clear()  # as the next good snapshot does
+        assert registry.get_sample_value("cellway_agent_snapshots_bad") == afterwards

@@ -63,6 +63,9 @@ ROOMS: list[Room] = [
     ),
     room("control_plane/topology/", imports=["names", "topology"]),
     room("control_plane/edge_health/"),
+    room("control_plane/owners/"),
+    room("control_plane/owners/server/", imports=["names", "owners/*.py"]),
+    room("control_plane/owners/source/", imports=["names", "owners/*.py", "topology"]),
     room("control_plane/publisher/", imports=["compiler", "names", "routing", "topology", "xds"]),
     room(
         "control_plane/classifier/",
@@ -71,8 +74,11 @@ ROOMS: list[Room] = [
     room("control_plane/grpc_api/", imports=["names", "process", "topology"]),
     room("control_plane/jobs/", imports=["edge_health", "names", "topology"]),
     room("control_plane/metrics/", imports=["names", "routing", "topology/values"]),
-    room("control_plane/edge_agent/", imports=["edge_health", "names", "process", "xds"]),
-    room("control_plane/edge_module/", imports=["shipped"]),
+    room(
+        "control_plane/edge_agent/",
+        imports=["edge_health", "names", "owners/*.py", "owners/server", "process", "xds"],
+    ),
+    room("control_plane/edge_module/", imports=["owners/*.py", "shipped"]),
     room(
         "control_plane/api/",
         imports=[
@@ -97,9 +103,11 @@ ROOMS: list[Room] = [
             "cli",
             "compiler",
             "edge_agent",
+            "edge_module",
             "foreign_text",
             "names",
             "process",
+            "publisher",
             "server",
             "settings",
             "topology",

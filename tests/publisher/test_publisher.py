@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from control_plane.compiler.model import TrafficPolicy
 from control_plane.names import CDS, ECDS, EPOCHS_FILTER, RDS
 from control_plane.publisher.publisher import Publisher
 from control_plane.publisher.topology_reader import TopologyReader
 from control_plane.topology import Subject, Topology
+from control_plane.topology.maintenance.backup import advance
+from control_plane.topology.storage import schema
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.endpoint import Endpoint
@@ -156,4 +159,24 @@ async def test_a_failed_read_is_an_alarm_until_the_next_read_and_loses_no_commit
     await publisher._follow(reader)
     assert why(publisher) is None
     assert cache.newest.revision == topology.revision()
+    reader.close()
+
+
+async def test_a_database_that_goes_back_in_time_is_told_of_until_it_is_newer(
+    topology: Topology,
+) -> None:
+    publisher = publishing(topology, SnapshotCache())
+    reader = TopologyReader(topology)
+    await publisher._follow(reader)
+    newest = topology.revision()
+    turn_back = update(schema.revisions).values(revision=newest - 1)
+    with topology._store._write_engine.begin() as connection:
+        connection.execute(turn_back)
+    for _ in range(2):
+        await publisher._follow(reader)
+        text = f"revision {newest - 1} is older than {newest}, which is published"
+        assert (why(publisher) or "").startswith(text)
+    advance(topology._store, newest)
+    await publisher._follow(reader)
+    assert why(publisher) is None
     reader.close()

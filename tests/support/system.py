@@ -34,6 +34,7 @@ from control_plane.settings import Settings
 from control_plane.topology.values.change import TopologySnapshot
 from tests.support.envoy_admin import sync_client
 from tests.support.loop_thread import LoopThread
+from tests.support.module_everywhere import module_everywhere
 from tests.support.ports import unused_port
 
 RULESETS = Path(__file__).parents[2] / "rulesets"
@@ -69,7 +70,8 @@ def reconnecting_soon(bootstrap: str) -> str:
 class System(LoopThread):
     """The whole system in an event loop of its own thread; used with `with`.
 
-    Envoy speaks delta xDS, or state of the world with `delta=False`. The control plane (with its
+    Envoy speaks delta xDS, or state of the world with `delta=False`. It says that it has `module`, the
+    file of the edge map, which need not be true. The control plane (with its
     classifier workers) and Envoy can be stopped and started again; their ports stay.
     """
 
@@ -80,6 +82,7 @@ class System(LoopThread):
         *,
         delta: bool = True,
         concurrency: int = 2,
+        module: Path | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(uvloop.new_event_loop)
@@ -88,6 +91,7 @@ class System(LoopThread):
         self._given = settings
         self._delta = delta
         self._concurrency = concurrency
+        self.module = module or module_everywhere()
         self._settings: Settings
         self._envoy: Envoy | None = None
         self._plane_stack = contextlib.AsyncExitStack()
@@ -158,10 +162,12 @@ class System(LoopThread):
             await self._xds_at(),
             self._admin_at(),
             delta=self._delta,
+            module=str(self.module or ""),
         )
         bootstrap = reconnecting_soon(compile_bootstrap(member))
         directory = self._directory / "envoy"
-        self._envoy = Envoy(bootstrap, directory, concurrency=self._concurrency)
+        modules = None if self.module is None else self.module.parent
+        self._envoy = Envoy(bootstrap, directory, concurrency=self._concurrency, modules=modules)
         self.admin = await self._envoy.start()
         assert self._envoy.process is not None
         self.envoy_pid = self._envoy.process.pid

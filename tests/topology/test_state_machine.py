@@ -42,6 +42,14 @@ class TopologyMachine(CellRules, ClaimRules, RulesetRules):
         active = self.model.active
         assert follower.active == (f"{active[0]}@{active[1]}" if active else None)
 
+    @rule()
+    def follow_owners(self) -> None:
+        if self.owners.at < self.floor:
+            with pytest.raises(Gone):
+                self.topology.owners.since(self.owners.at)
+            self.owners.read(self.topology)
+        self.owners.check(self.topology)
+
     @rule(keep=st.integers(0, 20))
     def prune(self, keep: int) -> None:
         self.floor = max(self.floor, self.revision - keep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
-from control_plane.names import CDS
+from control_plane.names import CDS, LDS
 from control_plane.xds.resource import Resource
 from control_plane.xds.server.transport import MAX_SENT_BYTES
 from control_plane.xds.session.delta import DeltaSession, delta_bytes
@@ -89,3 +89,34 @@ def test_15_what_the_cache_lets_through_fits_into_a_response() -> None:
     overhead = 300
     assert len(delta_bytes(response)) <= snapshot.bytes_by_type[CDS] + overhead
     assert MAX_RESPONSE_BYTES + overhead < MAX_SENT_BYTES
+
+
+def test_variants_have_the_guards_of_the_plain_snapshot() -> None:
+    cache = SnapshotCache(max_response_bytes=1000)
+    small = Snapshot(1, [Resource.of(LDS, "edge", b"")])
+    cache.set(small, {"module": small})
+    assert cache.newest_of("module") is small
+    later = small.at(2)
+    with pytest.raises(SuspiciousShrink):
+        cache.set(later, {"module": Snapshot(2, ())})
+    with pytest.raises(OverSize):
+        cache.set(later, {"module": Snapshot(2, [Resource.of(LDS, "edge", bytes(1001))])})
+    assert (cache.newest, cache.newest_of("module")) == (small, small)
+
+
+def test_a_variant_may_come_after_its_snapshot_which_stays_the_same_object() -> None:
+    cache = SnapshotCache()
+    made: list[frozenset[str]] = []
+    cache.make_with(lambda: made.append(cache.wanted))
+    first = Snapshot(1, [Resource.of(LDS, "edge", b"")])
+    cache.set(first)
+    for _ in range(2):
+        cache.want("module")
+    assert made == [frozenset({"module"})]
+    assert cache.is_coming("module")
+    assert cache.newest_of("module") is first
+    own = first.altered(1, [Resource.of(LDS, "edge", b"\n\x01m")], ())
+    assert cache.set(Snapshot(1, [Resource.of(LDS, "edge", b"")]), {"module": own})
+    assert (cache.newest, cache.newest_of("module")) == (first, own)
+    assert not cache.is_coming("module")
+    assert not cache.set(first, {"module": own})

@@ -32,10 +32,11 @@ async def get_fleet(state: TheState, work: TheWork) -> Response:
 
     Of each Envoy it shows what it runs, and which resources it has refused and why. ``cells``
     counts the endpoints that are healthy at those Envoys that report them, and ``classifier`` the
-    Envoys that can reach a classifier.
+    Envoys that can reach a classifier. ``edge_map`` is what an Envoy says of its table of owners,
+    and ``other_edge_maps`` has those of nodes that are not in the list.
     """
     # What belongs to the event loop is read on it; to write it as JSON takes longer.
-    reporting, nodes = state.edges.nodes, state.fleet.nodes()
+    reporting, nodes, maps = state.edges.nodes, state.fleet.nodes(), dict(state.edge_maps())
     told = {
         "alarm": state.alarm(),
         "cells": _cells_at_edges(state.edges),
@@ -44,8 +45,14 @@ async def get_fleet(state: TheState, work: TheWork) -> Response:
     }
 
     def render() -> Response:
-        items = [node.as_dict() | {"reports_health": node.id in reporting} for node in nodes]
-        return rendered({"revision": state.topology.revision(), "items": items} | told)
+        items = [
+            node.as_dict()
+            | {"reports_health": node.id in reporting, "edge_map": maps.pop(node.id, None)}
+            for node in nodes
+        ]
+        others = [{"node": node} | dict(one) for node, one in sorted(maps.items())]
+        answer = {"revision": state.topology.revision(), "items": items, "other_edge_maps": others}
+        return rendered(answer | told)
 
     return await work(render)
 

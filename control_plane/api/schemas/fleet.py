@@ -20,6 +20,24 @@ class TypeDocument(Document):
     rejected: list[str]
 
 
+class EdgeMapDocument(Document):
+    """The table of owners in an Envoy, as it told it last."""
+
+    revision: int = Field(description="up to which it is complete; 0: it is not whole yet")
+    current_table: bool = Field(description="whether it is of the same history as the one here")
+    names: int
+    lag_s: float = Field(description="for how long it was not known to be current")
+    source: str = Field(
+        description="control plane, its agent, or its agent's disk; empty: not told yet"
+    )
+
+
+class OtherEdgeMap(EdgeMapDocument):
+    """The table of a node that gets its configuration elsewhere."""
+
+    node: str = Field(description="its id, or its address if nothing names it")
+
+
 class NodeDocument(Document):
     """An Envoy."""
 
@@ -32,8 +50,16 @@ class NodeDocument(Document):
     last_message_at: str
     acked_revision: int
     state: str
+    variant: str | None = Field(
+        description='which variant of the configuration it gets; "module": the one for Envoys with '
+        "cellway's module; null: the plain one"
+    )
+    variant_refused: str | None = Field(
+        description="why it gets the plain one although it asks for another, mostly in its words"
+    )
     types: list[TypeDocument]
     reports_health: bool
+    edge_map: EdgeMapDocument | None = Field(description="null: it follows no owners here")
 
 
 class CellAtEdges(Document):
@@ -72,6 +98,7 @@ class FleetDocument(Document):
     cells: list[CellAtEdges]
     classifier: ClassifierAtEdges
     addresses: Addresses
+    other_edge_maps: list[OtherEdgeMap]
 
 
 class Alive(Document):

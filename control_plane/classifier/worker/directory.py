@@ -5,6 +5,7 @@ DATA_DIR/classifier-workers/
     tmpab12cd/       the directory of one server
         lock         held as long as that server lives
         0.pid        the process id of the worker in slot 0
+        0.beat       when it was last seen at work (its modification time, by the monotonic clock)
         counter_0.db what the workers in slot 0 have counted (prometheus_client's format)
 """
 
@@ -65,6 +66,23 @@ def _sweep(root: Path) -> None:
 def note_worker(directory: Path, slot: int, pid: int) -> None:
     """Write down the process id of the worker in a slot."""
     (directory / f"{slot}.pid").write_text(str(pid))
+
+
+def beat(directory: Path, slot: int, after_s: float = 0.0) -> None:
+    """Note that the worker in a slot is at work, or will be after a while.
+
+    The clock is the same for all processes.
+    """
+    file = directory / f"{slot}.beat"
+    file.touch()
+    at = time.monotonic_ns() + round(after_s * 1e9)
+    os.utime(file, ns=(at, at))
+
+
+def still_for_s(directory: Path, slot: int) -> float:
+    """Return for how long the worker in a slot has done nothing. It may be negative."""
+    last = (directory / f"{slot}.beat").stat().st_mtime_ns
+    return (time.monotonic_ns() - last) / 1e9
 
 
 def orphans(directory: Path) -> list[int]:

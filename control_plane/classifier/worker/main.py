@@ -7,10 +7,14 @@ nothing of the server, which makes it small and quick to start again after it ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, values
 
@@ -20,9 +24,13 @@ from control_plane.classifier.decide import Decider
 from control_plane.classifier.http import ClassifierServer
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.options import VARIABLE, PortOptions
+from control_plane.classifier.worker.directory import beat
 from control_plane.foreign_text import log_to_stderr
 from control_plane.process.event_loop import run_loop, until_signal
 from control_plane.topology import Topology
+
+BEAT_S = 1.0
+"""How often a worker shows that it is at work."""
 
 
 async def work(
@@ -30,8 +38,9 @@ async def work(
     database_url: str,
     redis_url: str | None = None,
     options: PortOptions | None = None,
+    at_work: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve on a listening socket until a signal comes."""
+    """Serve on a listening socket until a signal comes; call ``at_work`` every `BEAT_S`."""
     topology = Topology.open(database_url, migrate_first=False)
     decider = Decider(topology)
     metrics = ClassifierMetrics(CollectorRegistry())
@@ -40,17 +49,25 @@ async def work(
     read = topology.edge_secrets.read
     authentication = Authentication(read, metrics, demanded=options.secret_demanded)
     server = ClassifierServer(decider, metrics, authentication, lookup, options)
-    serving = asyncio.create_task(server.run(sock))
+    tasks = [asyncio.create_task(server.run(sock)), asyncio.create_task(_beat(at_work))]
     try:
         await until_signal()
     finally:
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if lookup is not None:
             await lookup.close()
         metrics.flush()
         decider.close()
         topology.close()
+
+
+async def _beat(at_work: Callable[[], None]) -> None:
+    while True:
+        with contextlib.suppress(OSError):  # on a full disk it looks as if it hung, and goes on
+            at_work()
+        await asyncio.sleep(BEAT_S)
 
 
 def main() -> None:
@@ -63,7 +80,7 @@ def main() -> None:
     - CELLWAY_DATABASE_URL;
     - CELLWAY_REDIS_URL, if there is a Redis;
     - CELLWAY_CLASSIFIER_OPTIONS, if they are not the usual ones (see `PortOptions`);
-    - PROMETHEUS_MULTIPROC_DIR, where the counts go.
+    - PROMETHEUS_MULTIPROC_DIR, where the counts go, and the sign that it is at work.
     """
     log_to_stderr(logging.WARNING)
     slot = int(sys.argv[2])
@@ -71,7 +88,8 @@ def main() -> None:
     sock = socket.socket(fileno=int(sys.argv[1]))
     urls = os.environ["CELLWAY_DATABASE_URL"], os.environ.get("CELLWAY_REDIS_URL")
     options = PortOptions.from_text(os.environ.get(VARIABLE, "{}"))
-    run_loop(work(sock, *urls, options))
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    run_loop(work(sock, *urls, options, partial(beat, directory, slot)))
 
 
 if __name__ == "__main__":

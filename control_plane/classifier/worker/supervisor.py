@@ -19,14 +19,19 @@ from pathlib import Path
 from typing import Protocol
 
 from control_plane.classifier.options import VARIABLE, PortOptions
-from control_plane.classifier.worker.directory import WORKER_MODULE, note_worker
+from control_plane.classifier.worker.directory import (
+    WORKER_MODULE,
+    beat,
+    note_worker,
+    still_for_s,
+)
 from control_plane.names import EDGE_SECRET_HEADER
 from control_plane.process.listening import bind, port_of
 from control_plane.process.restart_delay import RestartDelay
 
 log = logging.getLogger(__name__)
 START_S = 30.0
-"""How long the first worker may take until it answers."""
+"""How long a worker may take until it answers."""
 STOP_S = 2.0
 """How long a worker may take to end before it is killed."""
 MAX_RESTART_S = 5.0
@@ -34,13 +39,17 @@ MAX_RESTART_S = 5.0
 there is no worker."""
 CALM_S = 10.0
 """A worker that has lived this long has started well: the next restart is as quick as the first."""
+HUNG_S = 5.0
+"""A worker that has done nothing for so long hangs. It does not count as running."""
+LOOK_S = 1.0
+"""How often the workers are looked at."""
 
 
 class Observer(Protocol):
     """Is told what happens to workers, for metrics."""
 
     def workers(self, running: int, wanted: int) -> None:
-        """Record how many workers run now, and how many should."""
+        """Record how many workers run now and don't hang, and how many should."""
 
     def worker_restarted(self) -> None:
         """Record that a worker had died and was started again."""
@@ -98,6 +107,8 @@ class Workers:
         self._restart_s = restart_s
         self._observer = observer
         self._stopping = False
+        self._hung: frozenset[int] = frozenset()
+        """The slots whose workers hang, when they were looked at last."""
         self._socket: socket.socket | None = bind(host, port, setting)
         self.port = port_of(self._socket)
         self.processes: list[asyncio.subprocess.Process] = []
@@ -136,8 +147,9 @@ class Workers:
             await reader.readline()
 
     async def run(self) -> None:
-        """Restart workers that die, until cancelled."""
+        """Restart workers that die, and look for those that hang, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._look())
             for slot in range(self._count):
                 group.create_task(self._supervise(slot))
 
@@ -186,6 +198,30 @@ class Workers:
             self._observer.worker_restarted()
             self._observe()
 
+    async def _look(self) -> None:
+        """Look for workers that hang: they still take connections, and answer none."""
+        while not self._stopping:
+            hung = frozenset(slot for slot in range(self._count) if self._hangs(slot))
+            for slot in hung - self._hung:
+                pid = self.processes[slot].pid
+                log.error(
+                    "classifier %d (process %d) hangs: it has done nothing for %g s",
+                    slot,
+                    pid,
+                    HUNG_S,
+                )
+            for slot in self._hung - hung:
+                if self.processes[slot].returncode is None:
+                    log.warning("classifier %d hangs no longer", slot)
+            if hung != self._hung:
+                self._hung = hung
+                self._observe()
+            await asyncio.sleep(LOOK_S)
+
+    def _hangs(self, slot: int) -> bool:
+        lives = self.processes[slot].returncode is None
+        return lives and still_for_s(self._directory, slot) > HUNG_S
+
     def _refuse_if_last(self) -> None:
         """Close the socket if no worker is left, so that connections are refused at once."""
         if self._running == 0 and self._socket is not None:
@@ -197,6 +233,7 @@ class Workers:
         if self._socket is None:
             self._socket = bind(self._host, self.port)
         number = self._socket.fileno()
+        beat(self._directory, slot, after_s=START_S)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -215,7 +252,8 @@ class Workers:
         return sum(process.returncode is None for process in self.processes)
 
     def _observe(self) -> None:
-        self._observer.workers(self._running, self._count)
+        at_work = self._running - sum(self._hangs(slot) for slot in range(len(self.processes)))
+        self._observer.workers(at_work, self._count)
 
 
 def _unchecked_tls() -> ssl.SSLContext:

@@ -9,7 +9,9 @@ from control_plane.cli.local.process import start_logging
 from control_plane.cli.output import messages
 from control_plane.edge_agent.agent import AgentSettings, serve
 from control_plane.edge_agent.channels import ClientTls
+from control_plane.edge_agent.saved_variants import SavedVariants
 from control_plane.process.admin_address import AdminAddress
+from control_plane.publisher.variants import plain_snapshot, variant_of
 
 
 def run(
@@ -40,5 +42,8 @@ def run(
     else:
         admin = None if envoy_admin is None else AdminAddress(socket=envoy_admin)
     secured = ClientTls(*tls) if tls is not None else None
-    settings = AgentSettings(xds, directory, node_id, listen, metrics_port, secured, admin)
+    variants = SavedVariants(variant_of, plain_snapshot)
+    settings = AgentSettings(
+        xds, directory, node_id, listen, metrics_port, secured, admin, variants
+    )
     run_here(serve(settings, messages.print))

@@ -18,6 +18,7 @@ def bootstrap(
     xds: SocketAddress,
     admin: SocketAddress,
     stats_port: int | None,
+    module: str,
     delta: bool,
     tls_files: tuple[Path, Path, Path] | None,
     tls_server_name: str,
@@ -28,6 +29,7 @@ def bootstrap(
     Args:
         xds: the control plane, or an agent.
         admin: where Envoy's admin interface listens.
+        module: the module's file on Envoy's machine; empty: it has none.
         stats_port: a loopback port for Envoy's stats alone; None: there is none.
         tls_files: certificate, key and authorities, as paths on the Envoy's machine; None: Envoy
             speaks to its control plane in plain text.
@@ -45,7 +47,9 @@ def bootstrap(
     for option, address in (("--xds", xds), ("--admin-socket", admin)):
         if isinstance(address, str):
             _check(option, address)
-    return compile_bootstrap(FleetMember(node_id, group, xds, admin, delta, tls, stats_port))
+    return compile_bootstrap(
+        FleetMember(node_id, group, xds, admin, delta, tls, module, stats_port)
+    )
 
 
 def write_secrets(directory: Path, certificate: Path, key: Path, ca: Path) -> list[Path]:

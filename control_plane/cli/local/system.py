@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from control_plane.cli.client import Exit, Failure
 from control_plane.cli.local.database import failure_of
+from control_plane.cli.local.edge_module import NO_MODULE, LocalModule, local_module
 from control_plane.cli.local.process import run, start_logging
 from control_plane.cli.output import messages
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
@@ -88,13 +89,17 @@ async def everything(
     if settings.grpc_tls is not None:
         text = "the Envoy of `cellway up` has no certificate: leave grpc_tls_* out, or use serve"
         raise Failure(text, Exit.REFUSED)
+    module = await asyncio.to_thread(local_module, settings.edge_module)
+    _tell(settings, module)
     with only_one(settings.data_dir):
         edge = LocalEdge(settings, _say, outlive=outlive)
         try:
             await edge.take_port()
             chosen = settings.model_copy(update={"edge_port": edge.port})
             async with running(chosen) as plane:
-                proxy, admin = await edge.run(local_bootstrap(chosen, plane))
+                proxy, admin = await edge.run(
+                    local_bootstrap(chosen, plane, module), module.directory
+                )
                 try:
                     await _joined(plane, edge, proxy, admin)
                     xds = host_port(reachable(settings.grpc_host), plane.ports.grpc)
@@ -119,11 +124,19 @@ async def _joined(plane: Running, edge: LocalEdge, proxy: Envoy, admin: AdminAdd
         _say(f"Envoy refuses a {type_name}: {words}")
 
 
+def _tell(settings: Settings, module: LocalModule) -> None:
+    """Say by which tiers this machine's Envoy decides."""
+    if module.file is not None:
+        _say("tiers: native, edge map (a module in Envoy), edge cache, classifier")
+    elif settings.edge_module != "off":
+        _say(f"tiers: native, edge cache, classifier. No edge map: {module.why_not}")
+
+
 def _say(text: str) -> None:
     messages.print(text, markup=False)
 
 
-def local_bootstrap(settings: Settings, plane: Running) -> str:
+def local_bootstrap(settings: Settings, plane: Running, module: LocalModule = NO_MODULE) -> str:
     """Return the bootstrap of this machine's Envoy."""
     port = settings.envoy_admin_port
     member = FleetMember(
@@ -131,6 +144,7 @@ def local_bootstrap(settings: Settings, plane: Running) -> str:
         "local",
         xds=(reachable(settings.grpc_host), plane.ports.grpc),
         admin=_admin_socket(settings) if port is None else ("127.0.0.1", port),
+        module=str(module.file or ""),
         stats_port=settings.envoy_stats_port,
     )
     return compile_bootstrap(member)

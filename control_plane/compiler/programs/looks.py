@@ -93,6 +93,8 @@ def _header_look(match: Match, value: str | None) -> Look:
     assert match.name is not None
     if not match.literal_names:
         return NoLook(f"the names of headers are a regex, {match.name.pattern}")
+    if match.literal_names == ("host",):
+        return TextLook((Text(Part.HEADER, ":authority"),), value)
     for name in match.literal_names:
         if name in UNSEEN_BY_RULES or name.startswith(INTERNAL_PREFIX):
             return NoLook(f"no rule sees the header {name}")

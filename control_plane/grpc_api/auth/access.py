@@ -38,7 +38,7 @@ from control_plane.grpc_api.generated.autz_pb2 import (
     access_control,
 )
 from control_plane.grpc_api.generated.claims.v1 import service_pb2
-from control_plane.names import AUTHORIZATION_SERVICE
+from control_plane.names import AUTHORIZATION_SERVICE, OWNERS_SERVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ class Access:
     """A cell whose id is the request's ``cell_id``."""
     matching_node: bool = False
     """A node that each request's ``node`` names, with its own group."""
+    named_node: bool = False
+    """A node; requests that have a ``node_id`` name it."""
 
     def refusal(self, caller: Caller, cell_id: int | None) -> str | None:
         """Return why this caller may not make this call; None if it may."""
@@ -62,7 +64,7 @@ class Access:
             if cell_id in caller.cell_ids:
                 return None
             return f"{caller} may not act for cell {cell_id}"
-        if self.matching_node and caller.has(Role.NODE):
+        if (self.matching_node or self.named_node) and caller.has(Role.NODE):
             return None
         return f"{caller} may not call this"
 
@@ -75,11 +77,20 @@ class Access:
                 return None
         return f"{caller} may not be served as node {node_id!r} of group {group!r}"
 
+    def name_refusal(self, caller: Caller, node_id: str) -> str | None:
+        """Return why this caller may not name itself so; None if it may."""
+        if self.anyone or any(caller.has(role) for role in self.roles):
+            return None
+        if any(one.role is Role.NODE and one.node == node_id for one in caller.identities):
+            return None
+        return f"{caller} may not be served as node {node_id!r}"
+
 
 ANYONE = Access(anyone=True)
 ADMIN_ONLY = Access(roles=frozenset({Role.ADMIN}))
 ENVOYS = Access(roles=frozenset({Role.NODE, Role.ADMIN}))
 OWN_GROUP = Access(roles=frozenset({Role.ADMIN}), matching_node=True)
+OWN_NODE = Access(roles=frozenset({Role.ADMIN}), named_node=True)
 _ROLES: Mapping[int, Role] = MappingProxyType(
     {
         RULE_ALLOW_ANY_CELL: Role.CELL,
@@ -144,6 +155,8 @@ def _access_beyond_protocol(method: str) -> Access:
         return ANYONE
     if service == AUTHORIZATION_SERVICE:
         return ENVOYS
+    if service == OWNERS_SERVICE:
+        return OWN_NODE
     if service.startswith("envoy.service.") and service.endswith("DiscoveryService"):
         # The client status service tells about the whole fleet, so nodes may not call it.
         return ADMIN_ONLY if ".status." in service else OWN_GROUP

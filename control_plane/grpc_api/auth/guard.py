@@ -147,10 +147,13 @@ class AccessGuard(MethodWrapper):
     async def _check_node(
         self, method: str, access: Access, caller: Caller, request: Any, context: Context
     ) -> None:
+        refusal = None
         if access.matching_node and request.HasField("node"):
             refusal = access.node_refusal(caller, request.node.id, request.node.cluster)
-            if refusal is not None:
-                await self._refuse(method, Code.PERMISSION_DENIED, refusal, context)
+        elif access.named_node and request.node_id:
+            refusal = access.name_refusal(caller, request.node_id)
+        if refusal is not None:
+            await self._refuse(method, Code.PERMISSION_DENIED, refusal, context)
 
     async def _refuse(
         self, method: str, code: grpc.StatusCode, text: str, context: Context

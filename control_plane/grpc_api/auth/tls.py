@@ -88,6 +88,10 @@ class ReloadingTls:
         """Return the authorities by trust domain, as they were read last."""
         return self._trust
 
+    def usable(self) -> bool:
+        """Return whether the files can be used as they are now, or the old ones have to stay."""
+        return self._files.usable()
+
     def credentials(self) -> grpc.ServerCredentials:
         """Return the credentials to add a port with."""
         return grpc.dynamic_ssl_server_credentials(

@@ -52,11 +52,12 @@ class GrpcPort:
         Raises:
             OSError: The TLS files can't be used.
         """
-        self._tls = None
+        self.tls: ReloadingTls | None = None
+        """None: the port is plaintext."""
         interceptors: list[Any] = [PeerGuard(peer_limits or PeerLimits(), metrics)]
         if security is not None:
-            self._tls = ReloadingTls(security.files, metrics.tls_failed)
-            callers = Callers(security.names, self._tls.trust)
+            self.tls = ReloadingTls(security.files, metrics.tls_failed)
+            callers = Callers(security.names, self.tls.trust)
             interceptors.append(AccessGuard(callers, access_for, metrics))
         self.server = grpc.aio.server(
             interceptors=interceptors, options=options, maximum_concurrent_rpcs=max_rpcs
@@ -72,8 +73,8 @@ class GrpcPort:
         check_free(host, port, setting)
         address = host_port(numeric(host), port)
         try:
-            if self._tls is None:
+            if self.tls is None:
                 return self.server.add_insecure_port(address)
-            return self.server.add_secure_port(address, self._tls.credentials())
+            return self.server.add_secure_port(address, self.tls.credentials())
         except RuntimeError as error:
             raise OSError(errno.EADDRINUSE, f"gRPC can't listen on {address}") from error

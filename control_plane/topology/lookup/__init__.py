@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
+from control_plane.topology.lookup.all_owners import AllOwners
 from control_plane.topology.lookup.batched import BatchedLookup, TooManyLookups
 from control_plane.topology.lookup.interface import ClaimLookup
 from control_plane.topology.lookup.seen import Epochs, FeedPosition, Seen
@@ -18,6 +19,7 @@ from control_plane.topology.lookup.sqlite import SqliteLookup
 from control_plane.topology.storage.dialect import dialect_of
 
 __all__ = [
+    "AllOwners",
     "BatchedLookup",
     "ClaimLookup",
     "Epochs",

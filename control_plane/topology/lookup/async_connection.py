@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from control_plane.topology.storage import is_elsewhere, translated_errors
+from control_plane.topology.storage import HISTORY_SQL, is_elsewhere, translated_errors
 from control_plane.topology.values import TopologyError, Unavailable
 
 if TYPE_CHECKING:
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 
 LOOKUP_S = 1.0
 """How long it may take to connect, or to get an answer. The edge has long given up by then."""
-_DATABASE_NAME_SQL = """
-SELECT s.system_identifier, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), d.oid,
-    'revisions'::regclass::oid
-FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()"""
-"""Names the history of revisions: the cluster, its timeline (another one after each promotion or
-recovery to a point in time), the database, and the table (another one after a restore)."""
 type Target = tuple[Sequence[Any], dict[str, Any]]
 """The arguments and the options of psycopg's ``connect``."""
 
@@ -65,7 +59,7 @@ class AsyncConnection:
     async def _database_name(self) -> str:
         """Return the name; "" on a hot standby, which may be behind what others have seen."""
         try:
-            (row,) = await self._rows(_DATABASE_NAME_SQL)
+            (row,) = await self._rows(HISTORY_SQL)
         except TopologyError:
             if self._connection is None or self._connection.closed:
                 raise

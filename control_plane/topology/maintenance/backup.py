@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -37,6 +38,8 @@ from control_plane.topology.values.errors import (
 PAGES_AT_ONCE = 4096
 """Pages (of 4 KiB) that are copied at a time. Writers get in between."""
 _SLEEP_S = 0.01
+MAX_LINEAGE = 2**63 - 1
+"""The largest number of a table of owners; the smallest is 1."""
 
 
 @translated_errors
@@ -115,6 +118,9 @@ def advance(store: Store, above: int) -> int:
         tx.revision = new
         # Caches may hold answers of revisions that are lost: these answers must not count.
         epochs.restored(tx)
+        # So must the tables of owners that edges hold.
+        lineage = 1 + secrets.randbelow(MAX_LINEAGE)
+        tx.connection.execute(update(schema.owners_table).values(lineage=lineage))
         return new
 
     return store.write("restore", work)[0]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from control_plane.topology.maintenance import files
+from control_plane.topology.maintenance.backup import MAX_LINEAGE
 from control_plane.topology.storage import lock_exclusive, translated_errors, trouble_of
 from control_plane.topology.values.errors import (
     Contention,
@@ -129,11 +131,20 @@ def _make(new: Path, backup: Path, old: sqlite3.Connection | None) -> int:
             "UPDATE revisions SET revision = ?, edge_revision = ?, oldest_change = ?",
             (revision, revision, revision),
         )
+        _renew_owners_table(restored)
         if old is not None:
             _keep_cell_ids(restored, old)
         files.check(restored, new)
     files.flush(new)
     return revision
+
+
+def _renew_owners_table(restored: sqlite3.Connection) -> None:
+    """Have edges read all owners anew; a backup without the table gets one by its migration."""
+    there = "SELECT 1 FROM sqlite_master WHERE name = 'owners_table'"
+    if restored.execute(there).fetchone() is not None:
+        lineage = 1 + secrets.randbelow(MAX_LINEAGE)
+        restored.execute("UPDATE owners_table SET lineage = ?", (lineage,))
 
 
 def _keep_cell_ids(restored: sqlite3.Connection, old: sqlite3.Connection) -> None:

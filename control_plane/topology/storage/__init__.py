@@ -17,6 +17,7 @@ from control_plane.topology.storage.file_lock import lock_exclusive
 from control_plane.topology.storage.first_start import refuse_anew
 from control_plane.topology.storage.group_commit import Job, Write
 from control_plane.topology.storage.mark_file import MarkFile
+from control_plane.topology.storage.server_history import HISTORY_SQL
 from control_plane.topology.storage.server_messages import CHANNEL, is_elsewhere
 from control_plane.topology.storage.statements import (
     Result,
@@ -36,6 +37,7 @@ from control_plane.topology.storage.trouble_codes import kind_of_sqlite_code
 
 __all__ = [
     "CHANNEL",
+    "HISTORY_SQL",
     "Answers",
     "Job",
     "MarkFile",

@@ -89,6 +89,14 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    def history(self, connection: Connection) -> str:
+        """Return what tells this database from one whose revisions mean other changes; or "".
+
+        Raises:
+            Unavailable: the connection leads to a standby, which may lack what others have seen.
+        """
+
+    @abstractmethod
     def log_bytes(self) -> int | None:
         """Return the size of the write-ahead log that is ours to look after; None if none is."""
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from control_plane.topology.storage import libpq_pipeline, schema
@@ -28,8 +29,9 @@ from control_plane.topology.storage.dialect import CountAndRows, Dialect, SqlAnd
 from control_plane.topology.storage.driver_errors import translated_errors
 from control_plane.topology.storage.file_lock import FileLock
 from control_plane.topology.storage.libpq_pipeline import Prepared
+from control_plane.topology.storage.server_history import HISTORY_SQL
 from control_plane.topology.storage.server_messages import CHANNEL
-from control_plane.topology.values.errors import ReadOnly
+from control_plane.topology.values.errors import ReadOnly, Unavailable
 
 READERS = 10
 """Connections for reads, at most, per process; one more writes."""
@@ -104,6 +106,18 @@ class PostgresqlDialect(Dialect):
         """Ask the server: it is a standby, or sessions on it are made read-only."""
         if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
             raise ReadOnly("transaction_read_only is on")
+
+    @override
+    def history(self, connection: Connection) -> str:
+        """Ask the server. It may forbid the question; then only restores by our tools count."""
+        if connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
+            raise Unavailable("the server is a standby, which may lack what others have seen")
+        try:
+            with connection.begin_nested():
+                row = connection.execute(text(HISTORY_SQL)).one()
+        except ProgrammingError:
+            return ""
+        return "-".join(map(str, row))
 
     @override
     def log_bytes(self) -> None:

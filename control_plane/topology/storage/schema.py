@@ -326,6 +326,18 @@ move_claims = Table(
 )
 """The claims of each move that has not ended: a claim is in one such move at most."""
 
+owners_table = Table(
+    "owners_table",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(32), nullable=False),
+    Column("lineage", BigInteger, nullable=False),
+)
+"""One row: the key of the owners' fingerprints in hex, and the number of the table of owners.
+
+A restore replaces the number (see `topology.lookup.all_owners`).
+"""
+
 operations = Table(
     "operations",
     metadata,

@@ -132,6 +132,12 @@ class SqliteDialect(Dialect):
         options["uri"] = True
 
     @override
+    def history(self, connection: Connection) -> str:
+        """Return "": only `maintenance.restore` changes a file's history, and it says so itself."""
+        del connection
+        return ""
+
+    @override
     def log_bytes(self) -> int | None:
         if self.file is None:
             return None

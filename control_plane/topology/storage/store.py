@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from control_plane.topology.storage import idempotency
 from control_plane.topology.storage.driver_errors import translated_errors
@@ -28,9 +28,14 @@ from control_plane.topology.storage.statements import Result
 from control_plane.topology.storage.transaction import Transaction, bounded, take_revision
 from control_plane.topology.storage.writability import Writability, trial_write
 from control_plane.topology.storage.writer_queue import WriterQueue
-from control_plane.topology.values.change import Written
-from control_plane.topology.values.endpoint_policy import EndpointPolicy
-from control_plane.topology.values.errors import Contention, ReadOnly, TopologyError, Unavailable
+from control_plane.topology.values import (
+    Contention,
+    EndpointPolicy,
+    ReadOnly,
+    TopologyError,
+    Unavailable,
+    Written,
+)
 
 _FIRST_PAUSE_S = 0.005
 Hint = Callable[[int], None]
@@ -64,6 +69,11 @@ class Store:
         """
         if not self._lock.held:
             self._lock = self._dialect.hold(make=True)
+
+    @property
+    def write_engine(self) -> Engine | None:
+        """The engine of writes; None if they have their connections from `engine`."""
+        return None if self._dialect.embedded else self._write_engine
 
     def close(self) -> None:
         """Close every connection."""

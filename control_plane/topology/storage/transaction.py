@@ -21,8 +21,7 @@ from control_plane.topology.storage import schema
 from control_plane.topology.storage.dialect import dialect_of
 from control_plane.topology.storage.mark_file import MarkFile
 from control_plane.topology.storage.statements import Result, Statement, execute
-from control_plane.topology.values.change import Change, Written
-from control_plane.topology.values.endpoint_policy import EndpointPolicy
+from control_plane.topology.values import Change, EndpointPolicy, Written
 
 MAX_ACTOR_CHARS = 256
 _DENIED_EVERYWHERE = EndpointPolicy()

@@ -65,6 +65,8 @@ class TopologySnapshot:
     """What moves say of requests for the claims that they hold."""
     edge_secret: str = field(default="", repr=False)
     """What edges show the classifier; never logged."""
+    owners_key: str = field(default="", repr=False)
+    """The key of the owners' fingerprints, as 32 hexadecimal digits; never logged."""
 
 
 @dataclass(frozen=True, slots=True)

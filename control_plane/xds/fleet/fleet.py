@@ -15,6 +15,7 @@ from typing import Protocol
 from control_plane.xds.fleet.node import Node, NodeStatus
 from control_plane.xds.fleet.propagation import Propagation
 from control_plane.xds.fleet.publication import Publication
+from control_plane.xds.fleet.served_variant import ServedVariant
 from control_plane.xds.fleet.waiting import JoinWaiters, RevisionWaiters
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.status import ResourceStatus
@@ -93,14 +94,30 @@ class Fleet:
 
     # Streams
 
-    def connected(self, node_id: str, group: str, version: str, session: Session) -> None:
-        """Record that a stream has said that it is this node's."""
+    def connected(
+        self,
+        node_id: str,
+        group: str,
+        version: str,
+        session: Session,
+        variant: ServedVariant | None = None,
+    ) -> None:
+        """Record that a stream has said that it is this node's.
+
+        Args:
+            node_id: The node.
+            group: The node's cluster, in Envoy's words.
+            version: Envoy's version, as ``1.40.0``.
+            session: The session of the stream.
+            variant: Which variant the node gets, as `variant` has returned it.
+        """
         now = self._clock()
         node = self._nodes.get(node_id)
         self._disconnected.pop(node_id, None)
         if node is None or not node.sessions:
             unsettled = node.unsettled if node is not None else {}
-            node = Node(node_id, group, version, now, now, unsettled)
+            kept = variant or self.variant(node_id)
+            node = Node(node_id, group, version, now, now, kept, unsettled)
         node.group, node.version = group, version
         node.left_at, node.is_elsewhere = None, False
         node.sessions.append(session)
@@ -108,6 +125,11 @@ class Fleet:
         self._propagation.joined(session)
         self._join_waiters.joined(node_id)
         self._revision_waiters.joined(session)
+
+    def variant(self, node_id: str) -> ServedVariant:
+        """Return which variant a node gets; of one that is not known, a new record."""
+        node = self._nodes.get(node_id)
+        return node.variant if node is not None else ServedVariant()
 
     def unsettled(self, node_id: str) -> Mapping[str, Unsettled]:
         """Return what earlier streams of the node left open about what it runs, by type."""

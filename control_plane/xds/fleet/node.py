@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from control_plane.xds.fleet.envoy_version import outdated
+from control_plane.xds.fleet.served_variant import ServedVariant
 from control_plane.xds.session.session import Session
 from control_plane.xds.session.status import SyncState, TypeStatus
 from control_plane.xds.session.unsettled import Unsettled
@@ -30,6 +31,10 @@ class NodeStatus:
     """The newest revision of which the node runs everything; 0: there is none."""
     state: SyncState
     types: tuple[TypeStatus, ...]
+    variant: str
+    """The variant of the configuration that it gets; empty: the plain one."""
+    variant_refused: str
+    """Why it gets the plain variant although it asks for another; empty: it does not."""
 
     @property
     def outdated(self) -> str:
@@ -48,6 +53,8 @@ class NodeStatus:
             "last_message_at": self.last_message_at.isoformat(),
             "acked_revision": self.acked_revision,
             "state": self.state,
+            "variant": self.variant or None,
+            "variant_refused": self.variant_refused or None,
             "types": [
                 {
                     "type": status.type_url.rpartition(".")[2],
@@ -71,6 +78,8 @@ class Node:
     version: str
     connected_at: datetime
     last_message_at: datetime
+    variant: ServedVariant = field(default_factory=ServedVariant)
+    """Which variant it gets; kept as long as the node is remembered."""
     unsettled: dict[str, Unsettled] = field(default_factory=dict)
     """What its ended streams left open, by type; see `Session.take_over`."""
     sessions: list[Session] = field(default_factory=list)
@@ -98,4 +107,6 @@ class Node:
             min((session.acked_revision for session in self.sessions), default=0),
             next((one for one in _WORST_FIRST if one in states), SyncState.NOT_SENT),
             types,
+            self.variant.name,
+            self.variant.refused,
         )

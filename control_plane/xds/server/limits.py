@@ -25,3 +25,6 @@ class Limits:
     lost."""
     confirm_timeout_s: float = 5.0
     """How long a node that has nothing waits for the proof that the snapshot is not an old one."""
+    variant_timeout_s: float = 5.0
+    """How long a node that has just come waits for its variant to be made, before it gets the plain
+    one; see `xds.variants`."""

@@ -20,7 +20,7 @@ _SHOWN_CHARS = 256
 
 
 def check_request(request: Any, implied_type: str, max_names: int) -> None:
-    """Check a request of either variant, and fill in the type that its service implies.
+    """Check a request of either protocol, and fill in the type that its service implies.
 
     Args:
         request: The request; its ``type_url`` is filled in.

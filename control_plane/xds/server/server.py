@@ -1,4 +1,4 @@
-"""The xDS services on a grpc.aio server: ADS and one service for each type, in both variants."""
+"""The xDS services on a grpc.aio server: ADS and one service for each type, in both protocols."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from control_plane.xds.session.delta_request import DeltaRequest
 from control_plane.xds.session.ledger import ClientLimitExceeded, ProtocolError
 from control_plane.xds.session.sotw import SotwSession
 from control_plane.xds.snapshot_cache import SnapshotCache
+from control_plane.xds.variants import ChooseVariant, always_plain
 
 _AGGREGATED = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 _SINGLE = {
@@ -62,6 +63,7 @@ class XdsServer:
         *,
         newest_revision: Callable[[], int] | None = None,
         force_shrink: bool = False,
+        choose_variant: ChooseVariant = always_plain,
     ) -> None:
         """Serve nobody yet.
 
@@ -72,6 +74,7 @@ class XdsServer:
             newest_revision: Reads the newest committed revision; see `revision_probe`. None: the
                 nodes never speak to another server.
             force_shrink: Whether to send a node a snapshot that takes away most of what it has.
+            choose_variant: Returns which variant of the snapshots a node gets.
         """
         self._limits = limits or Limits()
         self._services = StreamServices(
@@ -80,6 +83,8 @@ class XdsServer:
             self._limits,
             RevisionProbe(newest_revision) if newest_revision is not None else None,
             self._count_sent,
+            choose_variant,
+            self._wake_node,
         )
         self._guards_shrink = not force_shrink
         self._streams: set[Stream] = set()
@@ -202,6 +207,9 @@ class XdsServer:
     def fleet(self) -> Fleet:
         """The nodes that are served."""
         return self._services.fleet
+
+    def _wake_node(self, node_id: str) -> None:
+        self._wakes.wake([one.wake for one in self._streams if one.node_id == node_id])
 
     def _count_sent(self, count: int) -> None:
         self.sent_resource_bytes += count

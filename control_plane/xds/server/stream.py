@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import grpc
@@ -29,12 +30,14 @@ from control_plane.xds.server.revision_floor import RevisionFloor
 from control_plane.xds.server.revision_probe import RevisionProbe
 from control_plane.xds.server.sender import Sender
 from control_plane.xds.server.stream_end import StreamEnd
+from control_plane.xds.server.stream_variant import StreamVariant
 from control_plane.xds.session.delta import DeltaSession, delta_bytes
 from control_plane.xds.session.ledger import ClientLimitExceeded, ProtocolError
 from control_plane.xds.session.order import Gate
 from control_plane.xds.session.response import Response
 from control_plane.xds.session.sotw import SotwSession, sotw_bytes
 from control_plane.xds.snapshot_cache import SnapshotCache
+from control_plane.xds.variants import ChooseVariant
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,17 @@ class StreamServices:
     """None: no other replica can have sent a node anything."""
     count_sent: Callable[[int], None]
     """Called with the bytes of resources in each response."""
+    choose: ChooseVariant
+    """Returns which variant of the snapshots a node gets."""
+    wake_node: Callable[[str], None]
+    """Wakes all streams of a node."""
+
+
+class _Awaited(Enum):
+    """What a node that has just come may have to wait for before it is sent anything."""
+
+    REVISION = "the proof that the snapshot is not an old one"
+    VARIANT = "its variant, which is being made"
 
 
 class Stream:
@@ -72,8 +86,8 @@ class Stream:
             implied_type: The type of a single-type service; empty for ADS.
             first: A request that somebody has read from the call already.
         """
-        self._cache, self._fleet = services.cache, services.fleet
-        self._limits, self._probe = services.limits, services.probe
+        self._services = services
+        self._fleet, self._limits = services.fleet, services.limits
         self._session = session
         self._context = context
         self._implied_type = implied_type
@@ -94,6 +108,10 @@ class Stream:
         """The session's deadline for which the timer is set."""
         self._floor: RevisionFloor | None = None
         self._confirming: asyncio.Task[None] | None = None
+        self._awaited: set[_Awaited] = set()
+        self._variant: StreamVariant | None = None
+        """None until the first request has said whose stream it is."""
+        self._variant_late: asyncio.TimerHandle | None = None
         self._nack_log = NackLog()
         self.node_id: str | None = None
         """None until the first request has said it."""
@@ -119,12 +137,14 @@ class Stream:
             await self._sender.stop()
             raise
         finally:
-            self._disarm()
+            self._stop_timers()
             tasks = (reader, self._sender.task, self._confirming)
             open_tasks = [task for task in tasks if task is not None]
             for task in open_tasks:
                 task.cancel()
             # The fleet is told before anything is awaited: gRPC may cancel us (again) there.
+            if self._variant is not None and not ended.done():
+                self._variant.client_left(self._session)
             if self.node_id is not None:
                 self._fleet.disconnected(self.node_id, self._session)
             self._end.future.cancel()
@@ -169,14 +189,29 @@ class Stream:
     def _handle(self, request: Any) -> None:
         check_request(request, self._implied_type, self._limits.names_per_request)
         if self.node_id is None:
-            self._identify(request.node)
+            self._identify(request)
         elif request.HasField("node"):
             check_same_node(request.node, self.node_id, self._group)
-        self._send(self._session.on_request(request))
+        responses = self._session.on_request(request)
+        if self._session.nacks:
+            responses += self._after_nack()
+        self._send(responses)
         self._report()
 
-    def _identify(self, node: Any) -> None:
+    def _after_nack(self) -> list[Response]:
+        """Go on with the plain variant where the client can't run its own.
+
+        This comes before the fleet is told of the NACK, so that nobody who waits for a revision
+        hears of a refusal that is over already.
+        """
+        if self._variant is None or not self._variant.falls_back(self._session):
+            return []
+        self._loop.call_soon(self._services.wake_node, self.node_id or "")
+        return self._session.on_snapshot(self._variant.snapshot())
+
+    def _identify(self, request: Any) -> None:
         """Take the node that the first request names, and join the fleet."""
+        node = request.node
         check_node(node)
         if self._fleet.streams_of(node.id) >= self._limits.streams_per_node:
             raise ClientLimitExceeded(
@@ -184,14 +219,25 @@ class Stream:
                 "end some, or give each Envoy a node.id of its own"
             )
         self._group = node.cluster
-        self._session.on_snapshot(self._cache.newest)
+        services = self._services
+        variant = StreamVariant.of(request, services.cache, self._fleet, services.choose)
+        self._variant = variant
+        self._session.on_snapshot(variant.snapshot())
         self._session.take_over(self._fleet.unsettled(node.id))
-        self._fleet.connected(node.id, node.cluster, envoy_version(node), self._session)
+        version = envoy_version(node)
+        self._fleet.connected(node.id, node.cluster, version, self._session, variant.served)
         self.node_id = self._sender.node_id = node.id
-        if self._probe is not None:
-            self._session.await_confirmation()
-            self._floor = RevisionFloor(self._probe)
+        if services.probe is not None:
+            self._awaited.add(_Awaited.REVISION)
+            self._floor = RevisionFloor(services.probe)
             self._confirming = self._end.spawn(self._confirm(self._floor, node.id))
+        if variant.is_coming:
+            self._awaited.add(_Awaited.VARIANT)
+            self._variant_late = self._loop.call_later(
+                self._limits.variant_timeout_s, self._guarded, self._give_up_variant
+            )
+        if self._awaited:
+            self._session.await_confirmation()
         self._disarm()
 
     def _no_hello(self, limit_s: float) -> None:
@@ -200,12 +246,29 @@ class Stream:
     # Snapshots
 
     def _take_snapshot(self) -> None:
+        assert self._variant is not None
         started = time.perf_counter()
-        snapshot = self._cache.newest
+        snapshot = self._variant.snapshot()
         responses = self._session.on_snapshot(snapshot)
         if self._floor is not None and self._floor.reached_by(snapshot.revision):
-            responses += self._session.confirmed()
+            responses += self._came(_Awaited.REVISION)
+        if self._awaited and not self._variant.is_coming:
+            responses += self._came(_Awaited.VARIANT)
         self._send(responses, started)
+        self._report()
+
+    def _came(self, awaited: _Awaited) -> list[Response]:
+        """Wait no longer for one thing; once nothing is left to wait for, let the session go on."""
+        if awaited not in self._awaited:
+            return []
+        self._awaited.discard(awaited)
+        if awaited is _Awaited.VARIANT and self._variant_late is not None:
+            self._variant_late.cancel()
+        return [] if self._awaited else self._session.confirmed()
+
+    def _give_up_variant(self) -> None:
+        log.warning("%s: its variant was not made in time: it gets the plain one", self.node_id)
+        self._send(self._came(_Awaited.VARIANT))
         self._report()
 
     async def _confirm(self, floor: RevisionFloor, node_id: str) -> None:
@@ -242,6 +305,11 @@ class Stream:
                 max(0.0, wake_at - time.monotonic()), self._guarded, self._on_time
             )
 
+    def _stop_timers(self) -> None:
+        self._disarm()
+        if self._variant_late is not None:
+            self._variant_late.cancel()
+
     def _disarm(self) -> None:
         self._timer_at = None
         if self._timer is not None:
@@ -269,4 +337,6 @@ class Stream:
             session = self._session
             if session.nacks:
                 self._nack_log.record(self.node_id, session.nacks, session.acked_revision)
+            if self._variant is not None:
+                self._variant.heard(session)
             self._fleet.heard(self.node_id, session)

@@ -9,5 +9,5 @@ From the bottom up, each module imports only those before it:
 - `unsettled`: what a stream that ends leaves to the node's next stream.
 - `ledger`: all types of a client together; `order`: which type may be sent when.
 - `session`: both, with the clock and with what holds a client back; `delta` and `sotw` speak the
-  two variants of the protocol.
+  two protocols.
 """

@@ -1,4 +1,4 @@
-"""The incremental variant of a session: delta xDS."""
+"""A session that speaks delta xDS."""
 
 from __future__ import annotations
 

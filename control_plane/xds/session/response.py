@@ -10,7 +10,7 @@ from control_plane.xds.snapshot import Resources
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response of either variant. Only delta uses ``removed``."""
+    """A response of either protocol. Only delta uses ``removed``."""
 
     type_url: str
     nonce: str

@@ -172,6 +172,37 @@ class Session(PushOrder):
                     return f"{name}: {refused.error}"
         return ""
 
+    # What only the client's variant has (see `xds.variants`)
+
+    def refused_beyond(self, plain: Snapshot) -> str:
+        """Return the client's words about what it refuses of its snapshot and ``plain`` lacks.
+
+        Returns:
+            The name of the resource and the words; empty if it refuses nothing of that kind.
+        """
+        for type_url, subscription in self._types.items():
+            for name, refused in subscription.refused.items():
+                if refused.version in self._versions_beyond(plain, type_url, name):
+                    return f"{name}: {refused.error}"
+        return ""
+
+    def owes_beyond(self, plain: Snapshot) -> bool:
+        """Return whether the client has yet to answer what ``plain`` lacks."""
+        return any(
+            version in self._versions_beyond(plain, type_url, name)
+            for type_url, subscription in self._types.items()
+            if subscription.outstanding is not None
+            for name, version in subscription.outstanding.versions().items()
+        )
+
+    def _versions_beyond(self, plain: Snapshot, type_url: str, name: str) -> tuple[str, ...]:
+        """Return the version of a resource of the snapshot, unless ``plain`` has the same."""
+        own = self._snapshot.of_type(type_url).get(name)
+        other = plain.of_type(type_url).get(name)
+        if own is None or (other is not None and other.version == own.version):
+            return ()
+        return (own.version,)
+
     # What holds a client back
 
     @property

@@ -1,4 +1,4 @@
-"""The state-of-the-world variant of a session.
+"""A session that speaks state of the world.
 
 A response holds every resource of its type that the client subscribes to. Of clusters and listeners
 (full-state types) absence means removal, even if the client refuses the response. So each response

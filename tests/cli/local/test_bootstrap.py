@@ -20,6 +20,7 @@ def document(**options: Any) -> Any:
         "xds": ("cp.example", 18000),
         "admin": "/run/a.sock",
         "stats_port": None,
+        "module": "",
         "delta": True,
         "tls_files": None,
         "tls_server_name": "cp.example",
@@ -38,3 +39,9 @@ def test_only_with_files_it_speaks_tls() -> None:
     assert "transportSocket" not in plain
     text = json.dumps(secured["transportSocket"])
     assert [str(file) in text for file in FILES] == [True] * 3
+
+
+def test_only_a_member_with_the_module_says_so() -> None:
+    assert "metadata" not in document()["node"]
+    told = document(module="/opt/cellway/libcellway_edge_v1.so")["node"]["metadata"]
+    assert told == {"cellway": {"edge_module": "v1", "file": "/opt/cellway/libcellway_edge_v1.so"}}

@@ -56,7 +56,7 @@ def run(inputs: list[Path], seed: int, rounds: int = ROUNDS) -> subprocess.Compl
 def run_libfuzzer(inputs: Path, seconds: int) -> int:
     """Let libFuzzer change the inputs; return its exit status."""
     flags = (*_SANITIZE, "-fsanitize=fuzzer,address,undefined")
-    program = compiled(SOURCE, flags, compiler="clang")
+    program = compiled(SOURCE, flags, ("clang",))
     limits = [
         f"-max_total_time={seconds}",
         "-max_len=65536",

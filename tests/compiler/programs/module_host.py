@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from control_plane.edge_module.compilers import Kind, compiler
+
 MODULE = Path(__file__).parents[3] / "envoy" / "module"
 HOST = Path(__file__).with_name("batch_host.c")
 SOURCES = (
@@ -42,9 +44,10 @@ class Decided(NamedTuple):
     why: int
 
 
-def compiled(source: Path, flags: Sequence[str], compiler: str = "cc") -> Path:
+def compiled(source: Path, flags: Sequence[str], command: Sequence[str] = ()) -> Path:
     """Compile the module with a source of ours, once for each state of them; return the file."""
-    command = [compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", *flags, f"-I{MODULE}"]
+    strict = ("-std=c11", "-Wall", "-Wextra", "-Werror")
+    command = [*(command or compiler(Kind())), *strict, *flags, f"-I{MODULE}"]
     digest = hashlib.sha256(" ".join(command).encode())
     for path in sorted((*MODULE.glob("*.[ch]"), source)):
         digest.update(path.read_bytes())

@@ -28,6 +28,11 @@ def test_headers_are_looked_at_in_the_order_of_their_names() -> None:
     assert look(_match(type="header", name="^(?:X-B|x-a)$")) == TextLook(texts, None)
 
 
+def test_the_header_host_is_the_authority_as_it_was_sent() -> None:
+    look_at = TextLook((Text(Part.HEADER, ":authority"),), "^A")
+    assert look(_match(type="header", name="^Host$", regexValue="^A")) == look_at
+
+
 def test_cookies_have_two_patterns() -> None:
     assert look(_match(type="cookie", name="^s", regexValue="x")) == CookieLook("^s", "x")
 

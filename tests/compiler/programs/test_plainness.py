@@ -29,6 +29,9 @@ def _header(name: str) -> dict[str, Any]:
 
 OWNERS = {
     ("route", "foo"): (OWNED, 1),
+    ("route", "fo%0a"): (OWNED, 2),
+    ("route", "fo%"): (OWNED, 3),
+    ("route", "a b"): (OWNED, 4),
     ("route", "unsure"): (ASK, 2),
     ("route", "elsewhere"): (OWNED, 99),
 }
@@ -59,8 +62,8 @@ def _said(path: bytes, *headers: tuple[bytes, bytes]) -> Decided:
 @pytest.mark.parametrize(
     ("path", "answer"),
     [
-        (b"/p/foo", "0:1"), (b"/p/FOO", "0:1"), (b"/p/%66oo", "0:1"), (b"/p/fo%6F?\xff", "0:1"), (b"/p/fo%", "0=unknown"),
-        (b"/p/fo%zz", "0=unknown"), (b"/p/fo%0a", "0=unknown"), (b"/p/" + b"x" * 1024, "0=unknown"),
+        (b"/p/foo", "0:1"), (b"/p/FOO", "0:1"), (b"/p/%66oo", "0:1"), (b"/p/fo%6F?\xff", "0:1"), (b"/p/fo%", "0:3"),
+        (b"/p/fo%zz", "0=unknown"), (b"/p/fo%0a", "0:2"), (b"/p/" + b"x" * 1024, "0=unknown"),
     ],
 )  # fmt: skip
 def test_plain_paths_are_answered(path: bytes, answer: str) -> None:
@@ -98,7 +101,7 @@ def test_headers_by_regex_are_never_certain_where_the_path_matches() -> None:
 @pytest.mark.parametrize(
     ("cookie", "answer"),
     [
-        (b"s=foo; s=bar", "3:1"), (b"s=1; s=foo", "3:1"), (b" s = foo", "3:1"), (b"u=\xff; s=foo", "3:1"),
+        (b"s=foo; s=bar", "3:1"), (b"s=1; s=foo", "3:1"), (b" s = foo", "3:1"), (b"\ts\t=\tfoo\t;", "3:1"), (b"u=\xff; s=foo", "3:1"),
         (b"s=foo; s=\xff", "3:1"), (b"t=foo", ""), (b"s=\xff; s=foo", ""), (b"\xff=1; s=foo", ""),
     ],
 )  # fmt: skip
@@ -111,5 +114,17 @@ def test_several_cookie_headers_are_not_plain() -> None:
 
 
 def test_a_blank_in_a_query_is_a_plus() -> None:
-    assert _said(b"/x?q=a+b").answer == "4=unknown"
+    assert _said(b"/x?q=a+b").answer == "4:4"
+    assert _said(b"/x?q=a%20b").answer == "4:4"
+    assert _said(b"/x?q=a%2Bb").answer == "4=unknown"
     assert _said(b"/x?q=fo%6f").answer == "4:1"
+
+
+def test_what_many_rules_decode_does_not_add_up() -> None:
+    rules = [_rule(f"r{number}", _path("^/(?<v>.*)$"), on_unknown="next") for number in range(40)]
+    path = b"/" + b"%61" * 300
+    comparison = Comparison(
+        parse({"rules": [*rules, _rule("last", _path("^/(?<v>a)"))]}), some_cells(), OWNERS
+    )
+    (said,) = comparison.said([[*LEAD, (b":path", path)]])
+    assert (said.rule, said.why) == (41, WHY_NO_RULE)

@@ -12,6 +12,7 @@ from tests.compiler.programs.module_host import OWNED
 from tests.compiler.programs.requests import RequestMaker
 
 COUNT = 4000
+OWNERS = {("u", "1"): (OWNED, 2), ("a", "1"): (OWNED, 3), ("p", str(36**13 - 1)): (OWNED, 4)}
 BASE64 = {
     "type": "decode-base64-match",
     "input": "${v}",
@@ -34,7 +35,7 @@ def _rules(kind: str) -> dict[str, Any]:
     cell = {"classify": {"type": "CELL_ID", "value": "${d.c}"}, "on_unknown": 404}
     others = [
         {"classify": {"claims": [{key: f"${{d.{key}}}"}]}, "on_unknown": 404, "on_invalid": 400}
-        for key in ("u", "iss", "x", "a")
+        for key in ("u", "p", "iss", "x", "a")
     ]
     rules = [{"id": f"r{at}"} | rule | one for at, one in enumerate((cell, *others))]
     return {"rules": [*rules, {"id": "none", "action": "proxy", "proxy": {"cell": "cell-5"}}]}
@@ -46,7 +47,7 @@ def _rules(kind: str) -> dict[str, Any]:
 )
 def test_odd_tokens_are_decoded_as_the_evaluator_decodes_them(kind: str, least: float) -> None:
     ruleset = parse(_rules(kind))
-    comparison = Comparison(ruleset, some_cells(), {("u", "1"): (OWNED, 2), ("a", "1"): (OWNED, 3)})
+    comparison = Comparison(ruleset, some_cells(), OWNERS)
     maker = RequestMaker(kind)
     odd = [maker.odd(ruleset.rules[0]) for _ in range(COUNT)]
     requests = odd + [maker.mutated(fields, odd) for fields in odd]

@@ -36,6 +36,7 @@ from control_plane.topology.values.errors import (
     Refused,
 )
 from tests.topology.conftest import cell_spec
+from tests.topology.machine.owners_follower import OwnersFollower
 
 CELLS = (1, 2, 3)
 # Two spellings of each name: they are one name, whatever a cell writes.
@@ -92,6 +93,8 @@ class Claims(RuleBasedStateMachine):
         self.pending: dict[str, Pending] = {}
         self.revision = self.topology.revision()
         self.subject = 0
+        self.owners = OwnersFollower()
+        self.owners.read(self.topology)
 
     def _expected_failure(
         self, cell: int, creates: dict[Key, Named], destroys: set[Key]
@@ -273,12 +276,22 @@ class Claims(RuleBasedStateMachine):
         asked = [("route", name) for name in NAMES]
         owners = [expected[key(n)][0] if key(n) in expected else None for n in NAMES]
         assert self.topology.claims.owners_of(asked) == owners
+        self.owners.check(self.topology)
 
     def teardown(self) -> None:
         for cell in CELLS:
             self.reconcile(cell)
         assert self.topology.open_leases.page() == []
+        self.owners.check(self.topology)
+        _whoever_was_away_catches_up(self.topology, self.owners)
         _one_owner_at_each_revision(self.topology)
+
+
+def _whoever_was_away_catches_up(topology: Topology, seen: OwnersFollower) -> None:
+    """Have a reader go on from a revision of the past, of which the changes must suffice."""
+    middle = sorted(seen.history)[len(seen.history) // 2]
+    late = OwnersFollower(middle, dict(seen.history[middle]))
+    late.check(topology)
 
 
 def _one_owner_at_each_revision(topology: Topology) -> None:

@@ -17,6 +17,7 @@ from control_plane.topology.values.change import Written
 from control_plane.topology.values.errors import TopologyError
 from tests.topology.machine.follower import Follower
 from tests.topology.machine.model import CELLS, Model
+from tests.topology.machine.owners_follower import OwnersFollower
 
 Error = type[TopologyError]
 
@@ -59,6 +60,7 @@ class WritingMachine(RuleBasedStateMachine):
         self.answers_revision = 0
         self.floor = 0
         self.follower = Follower()
+        self.owners = OwnersFollower()
         self.hints: list[int] = []
         self.topology.subscribe(self.hints.append)
 

@@ -114,6 +114,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0026",
         "0027",
         "0028",
+        "0029",
         "0031",
     )
     migrate(store.engine)

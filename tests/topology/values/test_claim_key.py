@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.topology.values import ClaimKey, Invalid, NormalisedKeys, normalise
+from control_plane.topology.values.claim_key import NormalForm, normal_form
 
 SAME = [
     ("route", "GitLab-Org", "gitlab-org"),
@@ -237,3 +238,11 @@ def test_each_key_gets_the_owner_of_its_own_place(asked: list[tuple[str, str]]) 
     names = {("route", "/A/"): 1, ("user_id", "007"): 2}
     owners = [{"a": 1, "7": 2}[key.value] for key in keys.keys]
     assert list(keys.spread(owners)) == [names.get(key) for key in asked]
+
+
+def test_each_bucket_has_the_form_that_its_values_are_spelled_in() -> None:
+    forms = {
+        "route": NormalForm.PATH, "username": NormalForm.NAME, "email": NormalForm.EMAIL, "host": NormalForm.HOST,
+        "project_id": NormalForm.NUMBER, "ssh_key": NormalForm.EXACT, "of_our_own": NormalForm.PLAIN,
+    }  # fmt: skip
+    assert {bucket: normal_form(bucket) for bucket in forms} == forms

@@ -19,6 +19,7 @@ from control_plane.xds.server.limits import Limits
 from control_plane.xds.server.server import XdsServer
 from control_plane.xds.snapshot import Snapshot
 from control_plane.xds.snapshot_cache import SnapshotCache
+from control_plane.xds.variants import ChooseVariant, always_plain
 
 WAIT_S = 10.0
 
@@ -35,6 +36,7 @@ class Wire:
         newest_revision: Callable[[], int] | None = None,
         force_shrink: bool = False,
         fleet: Fleet | None = None,
+        choose_variant: ChooseVariant = always_plain,
     ) -> None:
         self.cache = SnapshotCache()
         self.fleet = fleet or Fleet()
@@ -44,6 +46,7 @@ class Wire:
             limits,
             newest_revision=newest_revision,
             force_shrink=force_shrink,
+            choose_variant=choose_variant,
         )
         self._status = ClientStatus(self.fleet, max_answer_bytes)
         self._options = options
