@@ -93,7 +93,7 @@ class Owners:
     table: OwnersTable
     revision: int
     rows: Iterator[Sequence[Any]]
-    """Bucket, value and cell id (or `HELD`) of each claim, `ROWS_AT_ONCE` at a time, in no order."""
+    """Bucket, value and cell id (or `HELD`) of every claim, `ROWS_AT_ONCE` at once, in no order."""
 
 
 class AllOwners:
