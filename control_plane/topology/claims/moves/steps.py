@@ -101,11 +101,14 @@ def switch(tx: Transaction, move: Move) -> Move:
 
 
 def _switched_keys(tx: Transaction, move: Move) -> list[ClaimKey]:
-    """Return the claims that are held, and those that the subject has got since."""
-    keys = dict.fromkeys(holds.held_keys(tx, move))
+    """Return the claims of the subject as of now, or those of the list that are held.
+
+    A cell may have given a held claim to another subject, with which it stays, and may have got new
+    ones for this subject.
+    """
     if "subject" in move.plan.selection:
-        keys |= dict.fromkeys(selection.select_claims(tx, move.plan.selection, move.source_id))
-    return list(keys)
+        return selection.select_claims(tx, move.plan.selection, move.source_id)
+    return holds.held_keys(tx, move)
 
 
 def acknowledged(tx: Transaction, move: Move, revision: int, seen: dict[str, Any]) -> Move:

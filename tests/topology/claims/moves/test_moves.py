@@ -30,7 +30,7 @@ from tests.topology.claims.moves.steps import (
     switched,
     verified,
 )
-from tests.topology.claims.steps import begin, route
+from tests.topology.claims.steps import begin, own_records, project, route
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +152,17 @@ def test_claims_that_the_subject_got_while_frozen_go_along(two: Topology) -> Non
     assert owners(two, "late") == [2]
     step(two, move, "rollback")
     assert owners(two, "late") == [1]
+
+
+def test_a_claim_that_its_cell_gave_to_another_subject_while_frozen_stays(two: Topology) -> None:
+    own_records(two, 1, *project(7, "p", "q"))
+    subject = {"subject": {"type": 3, "id": 7, "text": None}}
+    move = frozen(two, selection=subject)
+    lease = two.leases.begin(1, project(8, "p"), project(7, "p"), actor="cell-1").value.uuid
+    two.leases.commit(1, lease, actor="cell-1")
+    verified(two, move)
+    assert step(two, move, "switch").claims == 1
+    assert owners(two, "p", "q") == [1, 2]
 
 
 def test_a_batch_takes_whole_subjects_that_no_move_has(two: Topology) -> None:
