@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from control_plane.edge_module.build import build
 from tests.support.conditions import wait_until
 from tests.support.raw_http import RawConnection, request_bytes
 from tests.support.system import SOON_UP_AND_PATIENT, System
@@ -85,10 +86,17 @@ class Load:
             thread.join(30)
 
 
+@pytest.fixture(scope="module", params=["edge-cache", "edge-map"])
+def tier(request: pytest.FixtureRequest) -> str:
+    """The tier that answers for names which are not held."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(tier: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     directory: Path = tmp_path_factory.mktemp("moves")
-    with System(directory, cells=2, **SOON_UP_AND_PATIENT) as running:
+    module = build() if tier == "edge-map" else None
+    with System(directory, cells=2, module=module, **SOON_UP_AND_PATIENT) as running:
         running.add_cells()
         running.use_ruleset("generic")
         claims = [
@@ -112,7 +120,21 @@ def planned(system: System, subject: str, **more: Any) -> str:
     return f"/v1/moves/{number}"
 
 
-def test_a_tenant_moves_under_load_and_back(system: System) -> None:
+def wait_for_tier(system: System, path: bytes, tier: str, cell: bytes) -> None:
+    """Wait until a tier answers for a path, with a cell."""
+    with RawConnection(("127.0.0.1", system.edge_port)) as connection:
+
+        def answers() -> bool:
+            response = connection.exchange(request_bytes(path))
+            assert response is not None
+            assert response.header("x-example-cell") == cell
+            return response.header("x-cellway-tier") == tier.encode()
+
+        wait_until(answers, 30)
+
+
+def test_a_tenant_moves_under_load_and_back(system: System, tier: str) -> None:
+    wait_for_tier(system, b"/t/acme/app", tier, b"cell-1")
     allow = [{"methods": ["POST"], "path": "/sign_in$"}]
     move = planned(system, "acme", freeze={"allow": allow})
     with Load(system.edge_port) as load:
@@ -129,6 +151,7 @@ def test_a_tenant_moves_under_load_and_back(system: System) -> None:
         told = system.write("POST", f"{move}/switch?{FLEET}", {})
         assert told["move"]["state"] == "watching"
         switched = time.monotonic()
+        wait_for_tier(system, b"/t/acme/app", tier, b"cell-2")
         load.settle()
         rolling = time.monotonic()
         system.write("POST", f"{move}/rollback?{FLEET}", {"reason": "it was a test"})
