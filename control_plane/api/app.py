@@ -36,6 +36,7 @@ from control_plane.api.routes import (
     operations,
     rulesets,
     sequences,
+    simulate,
     tokens,
 )
 from control_plane.api.routes import topology as topology_document
@@ -53,7 +54,8 @@ MAX_WAITS = 200
 MAX_WAITS_PER_CALLER = 50
 # The path {bucket}/{value} of claims matches those of bulk too, so bulk comes first.
 _ROUTES = (
-    cells, bulk, claims, leases, moves, sequences, rulesets, topology_document, explain, changes,
+    cells, bulk, claims, leases, moves, sequences, rulesets, topology_document, explain, simulate,
+    changes,
     audit, operations, tokens, fleet, edge_secret,
 )  # fmt: skip
 

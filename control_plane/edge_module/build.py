@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from control_plane.edge_module.compilers import Kind, NoCompiler, Sanitizer, compiler
+from control_plane.edge_module.shared_object import why_broken
 from control_plane.shipped import ENVOY_SCRIPTS
 
 MODULE_FILE = "libcellway_edge_v1.so"
@@ -37,7 +38,7 @@ class BuildFailed(Exception):
 
 
 def build(kind: Kind | None = None, cache: Path | None = None) -> Path:
-    """Return the file of this build; compile it unless it is in the cache.
+    """Return the file of this build; compile it unless it is in the cache, and whole.
 
     Args:
         kind: What to build; None: the module for Envoy, for this machine.
@@ -49,7 +50,7 @@ def build(kind: Kind | None = None, cache: Path | None = None) -> Path:
     """
     kind = kind or Kind()
     command, sources, target = _plan(kind, cache)
-    if not target.exists():
+    if not _is_whole(target):
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _compile([*command, *kind.flags], sources, target)
     return target
@@ -66,6 +67,11 @@ def built(cache: Path | None = None) -> Path | None:
     except NoCompiler:
         return None
     return target if target.exists() else None
+
+
+def _is_whole(file: Path) -> bool:
+    """Return whether a build is there, and not cut off: a full disk or a crash may do that."""
+    return file.exists() and not why_broken(file.read_bytes())
 
 
 def _plan(kind: Kind, cache: Path | None) -> tuple[tuple[str, ...], list[Path], Path]:
@@ -123,12 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         made = build(Kind(options.library, options.sanitize, options.machine))
-    except (NoCompiler, BuildFailed) as failure:
+        if options.output is not None:
+            options.output.mkdir(parents=True, exist_ok=True)
+            made = Path(shutil.copy2(made, options.output))
+    except (NoCompiler, BuildFailed, OSError) as failure:
         print(f"{parser.prog}: {failure}", file=sys.stderr)
         return 1
-    if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
-        made = Path(shutil.copy2(made, options.output))
     print(made)
     return 0
 

@@ -2,22 +2,20 @@
 
 Envoy refuses a file that is missing, and says why. A file that was cut off is worse: the loader
 maps it as if it were whole, and Envoy ends at the first page that is not there. So the file's own
-description of its length is looked at (ELF, section headers, which linkers put last).
+description of its length is looked at.
 """
 
 from __future__ import annotations
 
 import platform
-import struct
 from pathlib import Path
 
 from control_plane.edge_module.build import MODULE_FILE
+from control_plane.edge_module.shared_object import machine_of, why_broken
 
 _ENTRY = b"envoy_dynamic_module_on_program_init"
 """What every module of Envoy exports."""
-_HEADER = struct.Struct("<4sBB10xHHIQQQIHHHHHH")
 _MACHINES = {"x86_64": 62, "aarch64": 183}
-_CLASS_64, _LITTLE_ENDIAN = 2, 1
 
 
 def wrong_name(path: Path) -> str:
@@ -39,17 +37,10 @@ def why_unusable(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         return f"{path} can't be read: {error.strerror}"
-    if len(content) < _HEADER.size:
-        return f"{path} is no shared object: it has {len(content)} bytes"
-    magic, width, order, _, machine, *rest = _HEADER.unpack_from(content)
-    if (magic, width, order) != (b"\x7fELF", _CLASS_64, _LITTLE_ENDIAN):
-        return f"{path} is no shared object for Linux"
-    wanted = _MACHINES.get(platform.machine())
-    if machine != wanted:
+    if broken := why_broken(content):
+        return f"{path} {broken}"
+    if machine_of(content) != _MACHINES.get(platform.machine()):
         return f"{path} is for another processor than this one ({platform.machine()})"
-    sections_at, entry_size, count = rest[3], rest[8], rest[9]
-    if sections_at + entry_size * count > len(content):
-        return f"{path} is cut off after {len(content)} bytes: copy or build it again"
     if _ENTRY not in content:
         return f"{path} is no module of Envoy"
     return ""

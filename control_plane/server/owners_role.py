@@ -17,6 +17,7 @@ from control_plane.owners.source.builder import BaseBuilder
 from control_plane.owners.source.feed import READ_FEED_S, OwnersFeed
 from control_plane.server.foundation import Foundation
 from control_plane.server.grpc_listener import GrpcListener
+from control_plane.xds.fleet.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class OwnersRole:
 
     feed: OwnersFeed
     server: OwnersServer
+    fleet: Fleet
 
     @classmethod
     def start(cls, foundation: Foundation, grpc: GrpcListener) -> OwnersRole:
@@ -43,7 +45,7 @@ class OwnersRole:
         foundation.tasks.start("owners feed", feed.run)
         foundation.tasks.start("owners beats", server.run)
         grpc.announce([OWNERS_SERVICE], end_streams=server.stop, described=False)
-        role = cls(feed, server)
+        role = cls(feed, server, foundation.fleet)
         foundation.metrics.edge_maps.watch(
             revision=lambda: feed.journal.revision,
             lag_s=lambda: max((one.lag_s for one in server.statuses()), default=0.0),
@@ -58,7 +60,8 @@ class OwnersRole:
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Return what each node says of its table, by node id, in plain JSON types."""
-        return {node: one.as_dict() for node, one in by_node(self.server.statuses()).items()}
+        best = by_node(self.server.statuses(), self.fleet.nodes_by_peer())
+        return {node: one.as_dict() for node, one in best.items()}
 
 
 def node_of_caller(node_id: str) -> str:

@@ -75,3 +75,25 @@ def test_the_module_shows_its_hooks_alone() -> None:
     shown = building.build().read_bytes()
     assert b"envoy_dynamic_module_on_program_init" in shown
     assert b"cw_library_" not in shown
+
+
+def test_a_build_that_was_cut_off_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "envoy_one.c").write_text("int one(void); int one(void) { return 1; }\n")
+    monkeypatch.setattr(building, "SOURCES", tmp_path)
+    made = building.build(cache=tmp_path)
+    whole = made.read_bytes()
+    for share in (0, len(whole) // 2):
+        made.write_bytes(whole[:share])
+        assert len(building.build(cache=tmp_path).read_bytes()) == len(whole)
+
+
+def test_a_cache_that_takes_no_files_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cellway").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert building.main([]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "cellway") in line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,9 +77,15 @@ class Reader:
         )
 
 
-def by_node(statuses: Iterable[TableStatus]) -> dict[str, TableStatus]:
-    """Return the status of each node: of several streams, that which lags least."""
+def by_node(statuses: Iterable[TableStatus], known: Mapping[str, str]) -> dict[str, TableStatus]:
+    """Return the status of each node: of several streams, that which lags least.
+
+    Args:
+        statuses: Those of all readers.
+        known: The ids of nodes by the address of their connection. An Envoy that has no certificate
+            does not say here who it is, but gets its configuration by the same connection.
+    """
     best: dict[str, TableStatus] = {}
     for one in sorted(statuses, key=lambda one: -one.lag_s):
-        best[one.node or one.peer] = one
+        best[one.node or known.get(one.peer, one.peer)] = one
     return best

@@ -24,11 +24,14 @@ from control_plane.routing.rules.ruleset import (
     Ruleset,
     Template,
     UseCell,
+    UseStatus,
     UseWeighted,
 )
 
 MAX_LISTED = 20
 """Names in a hint."""
+MISDIRECTED_STATUS = 421
+"""What a cell answers to a request that is not its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,7 @@ def _warnings(ruleset: Ruleset) -> Iterator[Finding]:
                 message = f"never reached: {shadow.id} has the same match and decides first"
                 yield Finding("warning", rule.id, "match", message, "merge the two")
         yield from _unstated(rule)
+        yield from _misdirected(rule)
     if decided_by is None:
         message = "a request that no rule matches is refused with 404"
         yield Finding("warning", None, "rules", message, "end with a rule that has no match")
@@ -236,3 +240,12 @@ def _unstated(rule: Rule) -> Iterator[Finding]:
             policy = getattr(rule.policies, field)
             message = f"not stated, so it is {policy}"
             yield Finding("warning", rule.id, field, message, "state it in the rule or in defaults")
+
+
+def _misdirected(rule: Rule) -> Iterator[Finding]:
+    """Warn of refusals with the status that the edge takes for a cell's."""
+    for field in POLICY_FIELDS:
+        policy = getattr(rule.policies, field)
+        if isinstance(policy, UseStatus) and policy.code == MISDIRECTED_STATUS:
+            message = "the edge takes a 421 for a cell's, so most clients get 503 instead"
+            yield Finding("warning", rule.id, field, message, "use another status, such as 404")

@@ -101,6 +101,7 @@ class Fleet:
         version: str,
         session: Session,
         variant: ServedVariant | None = None,
+        peer: str = "",
     ) -> None:
         """Record that a stream has said that it is this node's.
 
@@ -110,6 +111,7 @@ class Fleet:
             version: Envoy's version, as ``1.40.0``.
             session: The session of the stream.
             variant: Which variant the node gets, as `variant` has returned it.
+            peer: The address of the stream's connection, in gRPC's words.
         """
         now = self._clock()
         node = self._nodes.get(node_id)
@@ -118,7 +120,7 @@ class Fleet:
             unsettled = node.unsettled if node is not None else {}
             kept = variant or self.variant(node_id)
             node = Node(node_id, group, version, now, now, kept, unsettled)
-        node.group, node.version = group, version
+        node.group, node.version, node.peer = group, version, peer
         node.left_at, node.is_elsewhere = None, False
         node.sessions.append(session)
         self._nodes[node_id] = node
@@ -179,6 +181,20 @@ class Fleet:
         """Return how many streams a node has open."""
         node = self._nodes.get(node_id)
         return len(node.sessions) if node is not None else 0
+
+    def nodes_by_peer(self) -> dict[str, str]:
+        """Return the ids of connected nodes by the address of their connection.
+
+        Connections of several nodes (a proxy's) and those without a port (a Unix socket's) tell
+        nobody's id.
+        """
+        found: dict[str, str] = {}
+        shared: set[str] = set()
+        for node in self._nodes.values():
+            if node.sessions and node.peer.startswith(("ipv4:", "ipv6:")):
+                shared |= {node.peer} & found.keys()
+                found[node.peer] = node.id
+        return {peer: node_id for peer, node_id in found.items() if peer not in shared}
 
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Return the status of every node that is connected, or missed, by id."""

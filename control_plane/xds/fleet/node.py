@@ -86,6 +86,8 @@ class Node:
     """The sessions of its open streams."""
     left_at: datetime | None = None
     """When its last stream ended; None while it has one."""
+    peer: str = ""
+    """The address of the connection by which its newest stream came."""
     is_elsewhere: bool = False
     """Whether another server has it, so that it is not missed here."""
     last_status: NodeStatus | None = None

@@ -225,7 +225,8 @@ class Stream:
         self._session.on_snapshot(variant.snapshot())
         self._session.take_over(self._fleet.unsettled(node.id))
         version = envoy_version(node)
-        self._fleet.connected(node.id, node.cluster, version, self._session, variant.served)
+        peer = str(self._context.peer())
+        self._fleet.connected(node.id, node.cluster, version, self._session, variant.served, peer)
         self.node_id = self._sender.node_id = node.id
         if services.probe is not None:
             self._awaited.add(_Awaited.REVISION)

@@ -33,6 +33,7 @@ LINTED: list[tuple[list[dict[str, Any]], str, str]] = [
     ([OK | {"match": PATH}, OK | {"id": "b", "match": [PATH, PATH | {"regexValue": "z"}]}, OK | {"id": "c"}],
      "warning", "never reached: a has the same match"),
     ([{"id": "a", "match": PATH} | CLAIM], "warning", "not stated"),
+    ([{"id": "a", "match": PATH, "on_unknown": {"status": 421}} | CLAIM], "warning", "clients get 503"),
     ([{"id": "a", "match": PATH} | CLAIM], "warning", "refused with 404"),
 ]  # fmt: skip
 

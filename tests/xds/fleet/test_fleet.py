@@ -37,6 +37,18 @@ def test_only_so_many_disconnected_nodes_are_remembered() -> None:
     assert [node.id for node in fleet.nodes()] == ["n0", "n10", "n11", "n7", "n9"]
 
 
+def test_a_connection_tells_a_nodes_id_only_if_it_is_the_nodes_own() -> None:
+    fleet = Fleet()
+    left = DeltaSession()
+    peers = {"a": "ipv4:10.0.0.1:5", "b": "ipv6:[::1]:6", "c": "ipv4:10.0.0.9:7", "e": "unix:"}
+    for node_id, peer in peers.items():
+        fleet.connected(node_id, "edge", "1.40.0", DeltaSession(), peer=peer)
+    fleet.connected("d", "edge", "1.40.0", DeltaSession(), peer="ipv4:10.0.0.9:7")
+    fleet.connected("f", "edge", "1.40.0", left, peer="ipv4:10.0.0.2:8")
+    fleet.disconnected("f", left)
+    assert fleet.nodes_by_peer() == {"ipv4:10.0.0.1:5": "a", "ipv6:[::1]:6": "b"}
+
+
 async def test_a_disconnected_node_is_remembered_and_not_waited_for(wire: Wire) -> None:
     wire.cache.set(clusters(1, "a"))
     call = wire.stub.DeltaAggregatedResources()
