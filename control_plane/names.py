@@ -167,7 +167,7 @@ def refusal(code: int, reason: str = "") -> str:
     return f"!{code}:{reason}" if reason else f"!{code}"
 
 
-TOLD_REASONS = ("cell-down",)
+TOLD_REASONS = ("cell-down", "frozen")
 """The reasons that the classifier adds to a refusal."""
 MAX_PARTS = 256 << 10
 """Bytes of a protobuf message that can be tags and lengths. To read a message holds the event loop,

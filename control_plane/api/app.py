@@ -33,6 +33,7 @@ from control_plane.api.routes import (
     explain,
     fleet,
     leases,
+    moves,
     operations,
     rulesets,
     sequences,
@@ -54,8 +55,8 @@ MAX_WAITS = 200
 MAX_WAITS_PER_CALLER = 50
 # The path {bucket}/{value} of claims matches those of bulk too, so bulk comes first.
 _ROUTES = (
-    cells, bulk, claims, leases, sequences, rulesets, topology_document, explain, simulate, changes,
-    audit, operations, tokens, fleet, edge_secret, drains,
+    cells, bulk, claims, leases, moves, sequences, rulesets, topology_document, explain, simulate,
+    changes, audit, operations, tokens, fleet, edge_secret, drains,
 )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ ABOUT: dict[str, Any] = {
         {"name": "drains", "description": "Less free traffic for a cell, in steps, and back"},
         {"name": "claims", "description": "Which cell owns a value"},
         {"name": "leases", "description": "Updates of claims that were begun and not ended"},
+        {"name": "moves", "description": "Tenants that change their cell, step by step"},
         {"name": "sequences", "description": "Ranges of ids, which no two cells share"},
         {"name": "rulesets", "description": "Versions of routing rules, of which one is active"},
         {"name": "topology", "description": "All cells and rulesets as one document"},

@@ -104,10 +104,11 @@ class RequestedWrite:
             document |= {"dry_run": True, "changes": changes}
             status = 200
         elif self.wait:
-            document["fleet"] = (await self._wait_for_fleet(written.revision)).as_dict()
+            document["fleet"] = (await self.fleet_runs(written.revision)).as_dict()
         return JSONResponse(document, status_code=status, headers=headers)
 
-    async def _wait_for_fleet(self, revision: int) -> Standing:
+    async def fleet_runs(self, revision: int) -> Standing:
+        """Wait until the fleet runs a revision, and return who does; raise as `answer` does."""
         waiting = asyncio.create_task(self.fleet.wait(revision, self.timeout_s))
         ended = asyncio.create_task(self.admission.ended())
         try:

@@ -66,6 +66,9 @@ class AnswerEncoder:
         """
         decision = verdict.decision
         outcome = decision.outcome
+        if verdict.held:
+            # The next request for the same claim may get another answer: the edge keeps none.
+            return _ENCODERS[cache](decision) + b"\r\n\r\n"
         if isinstance(outcome, ToCell):
             head = self._head((outcome.cell, decision.rule, cache), decision)
         elif isinstance(outcome, Status):

@@ -28,6 +28,7 @@ from typing import NamedTuple
 from control_plane.classifier.cache.tiered import CachedLookup
 from control_plane.classifier.past_rulesets import PastRulesets
 from control_plane.routing.evaluate import Evaluation
+from control_plane.routing.holds import by_owner
 from control_plane.routing.model import Cells, ClaimKey, Decision, Request
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.problems import RulesetError
@@ -64,6 +65,8 @@ class Verdict(NamedTuple):
     """The shards of all claims that were looked up."""
     negative: bool
     """Whether the decision rests on a name that nobody owns."""
+    held: bool = False
+    """Whether a move holds the claim, so that the decision is for this one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ class Decider:
     def reload(self) -> None:
         """Read cells and ruleset again. Blocks."""
         snapshot = self._topology.snapshot()
-        cells = Cells(snapshot.cells)
+        cells = Cells(snapshot.cells, by_owner(snapshot.holds))
         document = snapshot.ruleset.document if snapshot.ruleset else None
         ruleset = self._state.ruleset
         if document != self._state.document:
@@ -242,7 +245,7 @@ class _Question:
     """A request that is decided by one state of cells and ruleset, sans I/O."""
 
     __slots__ = (
-        *("_decision", "_evaluation", "_negative", "_request", "_ruleset", "_shards"),
+        *("_decision", "_evaluation", "_held", "_negative", "_request", "_ruleset", "_shards"),
         *("_starts", "_state", "_trace", "revision"),
     )
 
@@ -266,6 +269,7 @@ class _Question:
         """That of the first look-up; -1 before it."""
         self._shards: tuple[int, ...] = ()
         self._negative = False
+        self._held = False
         self._decision: Decision | None = None
         """A decision that waits for the look-up that tells its revision."""
         self._evaluation = None
@@ -302,11 +306,13 @@ class _Question:
         else:
             self._shards += tuple(seen.shards)
             # If the first owner is a cell, it decides. Otherwise its absence is a reason, too.
-            self._negative = self._negative or seen.owners[0] not in self._state.cells.by_id
+            if seen.owners[0] not in self._state.cells.by_id:
+                self._negative = True
+                self._held = any(owner is not None and owner < 0 for owner in seen.owners)
             answer = evaluation.resume(seen.owners)
         if not isinstance(answer, Decision):
             return answer
         if self.revision < 0:
             self._decision = answer
             return ()
-        return Verdict(answer, self.revision, self._shards, self._negative)
+        return Verdict(answer, self.revision, self._shards, self._negative, self._held)

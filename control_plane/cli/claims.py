@@ -1,4 +1,4 @@
-"""``cellway claims``: get, list, claim, release, transfer, release-all."""
+"""``cellway claims``: get, list, claim, subject, release, transfer, release-all."""
 
 from __future__ import annotations
 
@@ -50,13 +50,34 @@ def list_claims(
 
 
 @app.command("claim")
-def claim(ctx: typer.Context, cell: CellName, keys: Keys) -> None:
+def claim(
+    ctx: typer.Context,
+    cell: CellName,
+    keys: Keys,
+    subject: Annotated[
+        str | None, typer.Option(help="whose they are: a move takes all claims of a subject")
+    ] = None,
+) -> None:
     """Claim values for a cell: all of them or none.
 
-    Example: cellway claims claim c1 route:gitlab-org username:alice
+    Example: cellway claims claim c1 route:gitlab-org username:alice --subject acme
     """
-    body = {"claims": [{**claim_key(text), "cell": cell} for text in keys]}
+    body = {"claims": [{**claim_key(text), "cell": cell, "subject": subject} for text in keys]}
     _show_claims(ctx, of(ctx).write("POST", "/v1/claims", body), "claimed")
+
+
+@app.command("subject")
+def set_subject(
+    ctx: typer.Context,
+    subject: Annotated[str, typer.Argument(help="whose they are, e.g. acme")],
+    keys: Keys,
+) -> None:
+    """Give claims that have no subject one, so that a move can take them together.
+
+    Example: cellway claims subject acme route:acme username:alice
+    """
+    body = {"claims": [claim_key(text) for text in keys], "subject": subject}
+    _show_claims(ctx, of(ctx).write("POST", "/v1/claims/subject", body), "named")
 
 
 @app.command("release")
@@ -95,14 +116,14 @@ def transfer(
     Example: cellway claims transfer project:42 --from c1 --to c2 --reason "ticket 7" --wait
     """
     of(ctx).confirm(f"move all claims of {subject} from {source} to {target}?")
-    body = {"subject": _subject(subject), "source": source, "target": target, "reason": reason}
+    body = {"subject": subject_of(subject), "source": source, "target": target, "reason": reason}
     answer = of(ctx).write("POST", "/v1/claims/transfer", body)
     verb = "would move" if answer.get("dry_run") else f"revision {answer['revision']}: moved"
     messages.print(f"{verb} {answer['moved']} claims")
     of(ctx).show(answer)
 
 
-def _subject(text: str) -> dict[str, Any]:
+def subject_of(text: str) -> dict[str, Any]:
     """Read ``project:42`` as a type and an id, everything else as text."""
     kind, colon, number = text.partition(":")
     if colon and kind in _SUBJECT_TYPES and number.isascii() and number.isdigit():

@@ -24,6 +24,7 @@ from control_plane.cli import (
     explain,
     export,
     fleet,
+    move,
     operations,
     rules,
     serve,
@@ -64,6 +65,7 @@ app.command("export")(export.export)
 app.command("addon-path")(addon.addon_path)
 app.add_typer(cells.app, name="cells")
 app.add_typer(claims.app, name="claims")
+app.add_typer(move.app, name="move")
 app.add_typer(rules.app, name="rules")
 app.add_typer(drain.app, name="drain")
 app.add_typer(fleet.app, name="fleet")

@@ -27,6 +27,7 @@ _TITLES = {
     Reason.CELL_DOWN: "its cell is down, or takes no requests now",
     Reason.CLASSIFIER_DOWN: "which cell has it can't be told now: no classifier answers",
     Reason.CELL_NOT_HERE: "this edge does not know its cell yet, or no longer has it",
+    Reason.FROZEN: "its tenant is being moved; try again",
     Reason.MISDIRECTED: "its cell says that it has moved; try again",
     Reason.RULESET: "refused by the ruleset",
 }

@@ -21,7 +21,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from control_plane.compiler.cache_key import CacheKey, own_key, rest_key
-from control_plane.routing.rules.ruleset import Rule, Ruleset, Subject
+from control_plane.routing.rules.headers_seen import headers_seen
+from control_plane.routing.rules.ruleset import Rule, Ruleset
 
 MAX_LISTED = 64
 """Headers or rules in one field. Each route has such lists, so a table with more would be huge."""
@@ -45,25 +46,13 @@ def name_routes(ruleset: Ruleset, *, second_try: bool) -> RouteNames:
     Args:
         second_try: Whether a request is to be routed once more when the classifier is out of reach.
     """
-    asked = _listed(_headers_asked(ruleset))
+    asked = _listed(headers_seen(ruleset))
     shared = f"ruleset={ruleset.digest} next={second_try:d}"
     names = {}
     for index, rule in enumerate(ruleset.rules):
         inputs = _inputs(rule, ruleset.rules[index + 1 :])
         names[rule.id] = f"ask:{rule.id} {shared} {inputs} ask={asked}"
     return RouteNames(names, f"again {shared} ask={asked}")
-
-
-def _headers_asked(ruleset: Ruleset) -> tuple[str, ...] | None:
-    """Return the headers that any rule looks at, Host aside; None if they can't be named."""
-    names = {"cookie"}
-    for rule in ruleset.rules:
-        for match in rule.matches:
-            if match.subject is Subject.HEADER:
-                if not match.literal_names:
-                    return None
-                names |= set(match.literal_names)
-    return tuple(sorted(names - {"host"}))
 
 
 def _inputs(rule: Rule, later: Sequence[Rule]) -> str:

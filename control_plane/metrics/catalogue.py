@@ -59,6 +59,7 @@ MEANINGS: Mapping[str, str] = {
     ),
     "cellway_claims": "Claims",
     "cellway_leases": "Updates begun and not ended",
+    "cellway_moves": "Moves of tenants by state",
     "cellway_lease_oldest_seconds": "Age of the oldest open lease",
     "cellway_sequence_used_ratio": "Share of its ids that a cell has reported as used",
     "cellway_sequences_restored": "1 while the database is older than the sequences' mark file",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry
 
 from control_plane.metrics.catalogue import gauge
+from control_plane.topology.values.move import MoveState
 
 
 class ClaimMetrics:
@@ -15,6 +16,7 @@ class ClaimMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._claims = gauge(registry, "cellway_claims", "bucket")
         self._leases = gauge(registry, "cellway_leases", "state")
+        self._moves = gauge(registry, "cellway_moves", "state")
         self._oldest_lease = gauge(registry, "cellway_lease_oldest_seconds")
 
     def set_claims(self, by_bucket: Mapping[str, int]) -> None:
@@ -27,6 +29,11 @@ class ClaimMetrics:
         """Set the number of open leases and the age of the oldest."""
         self._leases.labels("open").set(number)
         self._oldest_lease.set(oldest_s)
+
+    def set_moves(self, by_state: Mapping[str, int]) -> None:
+        """Set the number of moves in each state."""
+        for state in MoveState:
+            self._moves.labels(str(state)).set(by_state.get(str(state), 0))
 
 
 class SequenceMetrics:

@@ -32,6 +32,8 @@ class DatabaseState:
     cells: Iterable[Cell]
     open_leases: int
     oldest_lease_s: float
+    moves: Mapping[str, int]
+    """The number of moves of tenants by state."""
     sequences: Mapping[str, float]
     """The share of its ids that a cell has used (0 to 1), by its name."""
     sequences_restored: bool
@@ -118,4 +120,5 @@ class Metrics:
         self.publication.set_ruleset(active=stored.ruleset_active)
         self.cells.set_cells(stored.cells, reports)
         self.claims.set_leases(stored.open_leases, stored.oldest_lease_s)
+        self.claims.set_moves(stored.moves)
         self.sequences.set_sequences(stored.sequences, restored=stored.sequences_restored)

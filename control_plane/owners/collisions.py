@@ -21,6 +21,8 @@ from control_plane.owners.fingerprints import LOW_BITS, low_bits
 from control_plane.owners.frames import ASK, NOBODY
 
 _CELL_BITS = 32
+_HELD = 0xFFFFFFFE
+"""Kept for a name that a move holds: it is asked about, but collides with nothing."""
 
 
 class Searched(Protocol):
@@ -59,7 +61,7 @@ class ClaimedNames:
 
         Args:
             fingerprint: Of the name, all 64 bits.
-            cell_id: Of its new owner; 0: it is released.
+            cell_id: Of its new owner; 0: it is released; `ASK`: a move holds it.
             is_new: Whether nobody owned the name before.
         """
         low = low_bits(fingerprint)
@@ -67,7 +69,8 @@ class ClaimedNames:
         if others is None:
             before = self._find(low)
             if not _collides(before, fingerprint, is_new=is_new):
-                self._changed[low] = fingerprint >> LOW_BITS << _CELL_BITS | cell_id
+                kept = _HELD if cell_id == ASK else cell_id
+                self._changed[low] = fingerprint >> LOW_BITS << _CELL_BITS | kept
                 return [(fingerprint, cell_id)]
             others = self._collided[low] = {one for one, _ in before}
         others.add(fingerprint)

@@ -34,6 +34,7 @@ from control_plane.routing.model import (
     Step,
 )
 from control_plane.routing.outcomes import (
+    FROZEN,
     NO_RULE,
     cell_outcome,
     keyed_cell,
@@ -124,7 +125,7 @@ class Evaluation:
         """
         chain, self._chain = self._chain, None
         if chain is not None:
-            answer = _owned(chain, owners, self._cells)
+            answer = _owned(chain, owners, self._cells, self._subjects.request)
             if isinstance(answer, Decision):
                 return self._decided(chain.rule, answer)
             self._log.append(Step(chain.rule.id, *answer))
@@ -238,15 +239,33 @@ def _chain(rule: Rule, action: Classify, values: dict[str, str]) -> tuple[str, s
     return _Chain(rule, tuple(chain))
 
 
-def _owned(chain: _Chain, owners: Sequence[int | None], cells: Cells) -> _Answer:
+def _owned(chain: _Chain, owners: Sequence[int | None], cells: Cells, request: Request) -> _Answer:
     for claim, owner in zip(chain.claims, owners, strict=True):
         cell = cells.by_id.get(owner) if owner is not None else None
         if cell is not None:
             key = f"{claim[0]}:{claim[1]}"
             why = f"{key} is claimed by {cell.name}"
             return _to_cell(chain.rule, key, cell, cells, why, claim)
+        if owner is not None and owner < 0:
+            return _held(chain.rule, claim, owner, cells, request)
     first = chain.claims[0]
     return _to_cell(chain.rule, f"{first[0]}:{first[1]}", None, cells, "")
+
+
+def _held(rule: Rule, claim: ClaimKey, owner: int, cells: Cells, request: Request) -> _Answer:
+    """Answer for a claim that a move holds, whose number ``owner`` is minus of."""
+    key = f"{claim[0]}:{claim[1]}"
+    hold = cells.holds.get(owner)
+    if hold is None:
+        why = f"{key} is held by move {-owner}, of which nothing is known here"
+        return Decision(FROZEN, rule.id, key, why, claim)
+    number = hold.cell_for(rule.id, request)
+    cell = None if number is None else cells.by_id.get(number)
+    if cell is None:
+        why = f"{key} is frozen by move {-owner}, which refuses {request.method} for now"
+        return Decision(FROZEN, rule.id, key, why, claim)
+    why = f"{key} is held by move {-owner}, which sends this request to {cell.name}"
+    return _to_cell(rule, key, cell, cells, why, claim)
 
 
 def _to_cell(

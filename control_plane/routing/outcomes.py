@@ -58,6 +58,8 @@ NO_CLASSIFIER = refusal(503, Reason.CLASSIFIER_DOWN)
 """What a request gets that needs a classifier, where none answers and no policy says anything."""
 CELL_NOT_HERE = refusal(503, Reason.CELL_NOT_HERE)
 """What a request gets whose cell the Envoy does not have."""
+FROZEN = refusal(503, Reason.FROZEN)
+"""What a request gets that a move of its tenant refuses for now."""
 MISDIRECTED = refusal(503, Reason.MISDIRECTED)
 """What a request gets that its cell has refused as not its own."""
 

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from control_plane.classifier.metrics import ClassifierMetrics
 from control_plane.classifier.worker.directory import worker_directory
 from control_plane.jobs.database_watch import DatabaseWatch
+from control_plane.jobs.move_deadlines import MoveDeadlines
 from control_plane.jobs.notifications import CommitNotifications
 from control_plane.metrics.server import Metrics
 from control_plane.owners.source.builder import BaseBuilder
@@ -111,6 +112,7 @@ async def _lay_foundation(settings: Settings, stack: contextlib.AsyncExitStack) 
     tasks.start("event loop lag", LoopLag(metrics.event_loop).run)
     tasks.start("wake-ups", CommitNotifications(topology).run)
     tasks.start("database watch", DatabaseWatch(topology).run)
+    tasks.start("move deadlines", MoveDeadlines(topology).run)
     feed = _owners_feed(settings, topology)
     tasks.start("owners feed", feed.run)
     return Foundation(

@@ -34,6 +34,7 @@ def read_state(topology: Topology) -> DatabaseState:
         cells=snapshot.cells,
         open_leases=leases.open,
         oldest_lease_s=leases.oldest_s,
+        moves=topology.tenant_moves.count(),
         sequences={use.cell: use.share for use in topology.sequences.uses()},
         sequences_restored=topology.sequences.high_water_mark().restored,
         ruleset_active=snapshot.ruleset is not None,

@@ -29,6 +29,7 @@ from control_plane.topology.claims import (
     Releases,
     all_epochs,
 )
+from control_plane.topology.claims.moves import TenantMoves, all_holds
 from control_plane.topology.lookup import (
     AllOwners,
     BatchedLookup,
@@ -76,6 +77,7 @@ class Topology:
         self.open_leases = OpenLeases(store, self.leases)
         self.records = Records(store)
         self.moves = Moves(store)
+        self.tenant_moves = TenantMoves(store)
         self.releases = Releases(store)
         self.bulk = Bulk(store)
         self.rulesets = rulesets.Rulesets(store)
@@ -214,6 +216,7 @@ class Topology:
                 self._cell_cache.read(connection, revisions.revision),
                 rulesets.active(connection),
                 all_epochs(connection),
+                all_holds(connection),
                 edge_secrets.current(connection),
                 all_owners.key(connection),
             )

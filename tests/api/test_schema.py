@@ -22,6 +22,7 @@ from control_plane.topology.values.cell import CellSpec, CellState, SequenceRang
 from control_plane.topology.values.claim import ClaimSpec, RecordSpec
 from control_plane.topology.values.drain import DrainSpec
 from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.move import MovePlan
 from control_plane.xds.fleet.fleet import Fleet
 
 EXAMPLES = {GenerationMode.POSITIVE: 22, GenerationMode.NEGATIVE: 8}
@@ -152,6 +153,13 @@ _KNOWN: dict[str, Callable[[Any], None]] = {
     "DELETE /v1/tokens/{token}": lambda case: setattr(case, "query", {"dry_run": True}),
     "PUT /v1/topology": _dry({"cells": [{"name": "cell-1", "weight": 9}]}),
     "POST /v1/claims/transfer": _dry(_MOVE),
+    "POST /v1/claims/subject": _dry(
+        {"claims": [{"bucket": "route", "value": "held"}], "subject": "s"}
+    ),
+    "POST /v1/moves": _dry(_MOVE),
+    "POST /v1/moves/{move}/verified": _dry({"back": True}),
+    "POST /v1/moves/{move}/reports": _dry({"reporter": "cell-1", "in_flight": 0}),
+    "POST /v1/moves/{move}/{step}": _dry({}),
     "POST /v1/cells/{name}/release-claims": _retired,
     "POST /v1/drains": _dry(_DRAIN),
     "POST /v1/leases/settle": _dry({"cell": "cell-1", **_SETTLE}),
@@ -164,7 +172,12 @@ _KNOWN: dict[str, Callable[[Any], None]] = {
 }
 
 
-KNOWN_NAMES = {"bucket": "route", "value": "held"}
+KNOWN_NAMES: dict[str, Any] = {
+    "bucket": "route",
+    "value": "held",
+    "move": 1,
+    "step": "preflight",
+}
 
 
 def _make_known(label: str, case: Any, headers: dict[str, Any]) -> None:
@@ -200,6 +213,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     )
     lease = topology.leases.begin(1, [RecordSpec("route", "open")], [], actor="test").value
     operation = topology.operations.start("test", "test", 1, actor="test")
+    topology.claims.claim([ClaimSpec("route", "moving", "cell-1")], actor="test")
+    plan = MovePlan("cell-1", "cell-2", "test", {"claims": [["route", "moving"]]})
+    topology.tenant_moves.plan(plan, actor="test")
     topology.tokens.create("kept", Scope.VIEWER, actor="test")
     drained = DrainSpec("cell-1", 50, 10, 60, "test", 3600)
     drain = topology.drains.start(drained, actor="test").value

@@ -73,3 +73,13 @@ def test_heads_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         response = encoder.response(verdict(TO_CELL, rule=f"r{number}"), cache=False)
         assert b"x-cellway-rule: r%d\r\n" % number in response
         assert len(encoder._heads) <= 3
+
+
+@pytest.mark.parametrize("outcome", [TO_CELL, Status(503, 5)])
+def test_an_answer_for_a_claim_that_a_move_holds_is_never_cached(outcome: Outcome) -> None:
+    held = verdict(outcome, 7, negative=True)._replace(held=True)
+    encoder = AnswerEncoder()
+    assert b"x-cellway-cache" not in encoder.response(held, cache=False)
+    line = encoder.response(held, cache=True).split(b"\r\n")[1]
+    assert len(line.split()) == 3, "header, cell and rule, but no terms"
+    assert b" 60000 " in encoder.response(verdict(outcome, 7), cache=True)

@@ -12,7 +12,8 @@ from grpc import aio
 
 from control_plane.metrics.database import query_name
 from control_plane.names import CDS
-from control_plane.topology.values.claim import RecordSpec
+from control_plane.topology.values.claim import ClaimSpec, RecordSpec
+from control_plane.topology.values.move import MovePlan
 from tests.support.conditions import until
 from tests.support.plane import add_cell, plane_with, route_all, samples
 
@@ -53,6 +54,18 @@ async def test_leases_and_ids_are_watched(tmp_path: Path) -> None:
         assert values["cellway_sequences_restored", ()] == 0
         plane.settings.mark_file.write_text('{"mark": 1000}')
         assert (await samples(client))["cellway_sequences_restored", ()] == 1
+
+
+async def test_moves_of_tenants_are_counted_by_state(tmp_path: Path) -> None:
+    async with plane_with(tmp_path) as (plane, client):
+        topology = plane.topology
+        add_cell(topology)
+        add_cell(topology, "cell-2")
+        assert (await samples(client))["cellway_moves", (("state", "planned"),)] == 0
+        topology.claims.claim([ClaimSpec("route", "a", "cell-1")], actor="test")
+        plan = MovePlan("cell-1", "cell-2", "r", {"claims": [["route", "a"]]})
+        topology.tenant_moves.plan(plan, actor="test")
+        assert (await samples(client))["cellway_moves", (("state", "planned"),)] == 1
 
 
 async def test_a_node_that_refuses_is_counted(tmp_path: Path) -> None:

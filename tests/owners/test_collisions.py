@@ -34,6 +34,16 @@ def test_both_names_of_a_collision_are_asked_about() -> None:
     assert set(names.records(HIGH + 8, 1, is_new=True)) == {(HIGH + 8, ASK), (2 * HIGH + 8, ASK)}
 
 
+def test_a_name_that_a_move_held_is_answered_again_when_it_is_let_go() -> None:
+    names = ClaimedNames(Base({7: 1}))
+    assert names.records(7, ASK, is_new=False) == [(7, ASK)]
+    assert names.collided == 0
+    assert names.records(7, 2, is_new=False) == [(7, 2)]
+    assert names.records(7, ASK, is_new=False) == [(7, ASK)]
+    assert set(names.records(HIGH + 7, 3, is_new=True)) == {(7, ASK), (HIGH + 7, ASK)}
+    assert set(names.records(7, 2, is_new=False)) == {(7, ASK), (HIGH + 7, ASK)}
+
+
 def test_two_names_of_one_fingerprint_are_asked_about() -> None:
     names = ClaimedNames(Base({7: 1}))
     assert names.records(7, 2, is_new=False) == [(7, 2)]

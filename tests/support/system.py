@@ -25,6 +25,7 @@ from control_plane.process.listening import bind, port_of
 from control_plane.process.unix_socket import socket_in
 from control_plane.routing.admission.admit import Refused, admit
 from control_plane.routing.evaluate import decide
+from control_plane.routing.holds import by_owner
 from control_plane.routing.model import Cells, Decision, Request
 from control_plane.routing.rules.parse import parse
 from control_plane.routing.rules.ruleset import Ruleset
@@ -292,6 +293,6 @@ class System(LoopThread):
         """Return what the evaluator decides about an admitted request, at the current revision."""
         snapshot = self._newest_snapshot()
         assert snapshot.ruleset is not None
-        cells = Cells(snapshot.cells)
+        cells = Cells(snapshot.cells, by_owner(snapshot.holds))
         ruleset = _parsed(snapshot.ruleset.document)
         return decide(ruleset, admitted, cells, self.plane.topology.claims.owners_of)

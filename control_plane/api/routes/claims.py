@@ -26,6 +26,7 @@ from control_plane.api.schemas.claims import (
     Owners,
     OwnersBody,
     ReleaseBody,
+    SubjectsBody,
     TransferBody,
     Transferred,
 )
@@ -100,6 +101,23 @@ async def release_claims(
     written = await run_in_threadpool(
         topology.claims.release,
         [(key.bucket, key.value) for key in body.claims],
+        cell=body.cell,
+        actor=write.actor,
+        dry_run=write.dry_run,
+    )
+    items = [claim.as_dict() for claim in written.value]
+    return await write.answer(written, {"claims": items}, etag=None)
+
+
+@router.post("/subject", responses=answers(ClaimsWritten), openapi_extra=OPERATOR)
+async def set_subject(
+    topology: TheTopology, body: SubjectsBody, write: WriteOptions
+) -> JSONResponse:
+    """Give claims that have no subject one, so that a move can take them together: all or none."""
+    written = await run_in_threadpool(
+        topology.claims.set_subject,
+        [(key.bucket, key.value) for key in body.claims],
+        body.subject,
         cell=body.cell,
         actor=write.actor,
         dry_run=write.dry_run,

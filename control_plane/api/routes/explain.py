@@ -17,6 +17,7 @@ from control_plane.api.schemas.explain import ExplainBody, Explained
 from control_plane.api.state import TheTopology
 from control_plane.routing import explain as explanation
 from control_plane.routing.evaluate import Owners
+from control_plane.routing.holds import by_owner
 from control_plane.routing.model import Cells
 from control_plane.routing.rules.document import text_of
 from control_plane.routing.rules.parse import parse
@@ -73,10 +74,12 @@ def _explained(
         raise ProblemError(409, detail, code="no-ruleset")
     else:
         raise ProblemError(409, "no ruleset is active; apply one", code="no-ruleset")
+    # What moves refused earlier is not known: the owners of then are cells.
+    holds = state.holds if isinstance(state, TopologySnapshot) else ()
     try:
         document = explanation.explain(
             ruleset,
-            Cells(state.cells),
+            Cells(state.cells, by_owner(holds)),
             owners,
             url=body.url,
             method=body.method,

@@ -64,6 +64,12 @@ class ReleaseBody(RequestBody):
     cell: CellName | None = None
 
 
+class SubjectsBody(ReleaseBody):
+    """Claims without a subject, and the one that they get: all of them or none."""
+
+    subject: Annotated[str, Field(min_length=1, max_length=160)]
+
+
 SUBJECT_TYPES = {"organization": 1, "namespace": 2, "project": 3, "user": 4}
 """The names of claims.v1.Subject.Type."""
 

@@ -62,7 +62,7 @@ class DrainList(Document):
     next: str | None
 
 
-class StepDocument(Document):
+class DrainStepDocument(Document):
     """What a step brings about; parts are percent of the traffic that is free to go anywhere."""
 
     after_s: int
@@ -82,7 +82,7 @@ class PartDocument(Document):
 class PreviewDocument(Document):
     """What a drain would change."""
 
-    steps: list[StepDocument]
+    steps: list[DrainStepDocument]
     parts: list[PartDocument]
     claims_that_stay: int = Field(description="the cell goes on serving them")
 

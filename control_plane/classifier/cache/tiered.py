@@ -170,7 +170,7 @@ class CachedLookup:
 
 
 def shareable(keys: NormalisedKeys, seen: Seen) -> list[tuple[ClaimKey, Entry]]:
-    """Return the entries of a look-up that others may use: only names that somebody owns.
+    """Return the entries of a look-up that others may use: only names that a cell owns.
 
     So no flood of names that nobody owns can fill the shared cache, and all processes see a new
     name as soon as one does.
@@ -179,5 +179,5 @@ def shareable(keys: NormalisedKeys, seen: Seen) -> list[tuple[ClaimKey, Entry]]:
     return [
         (key, Entry(seen.revision, owner))
         for key, owner in zip(keys.keys, owners, strict=True)
-        if owner is not None
+        if owner is not None and owner > 0
     ]

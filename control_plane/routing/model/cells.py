@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from control_plane.routing.model.decision import ToCell
+from control_plane.routing.model.request import Request
 from control_plane.routing.shares import Taker, shared_out
 
 
@@ -36,6 +37,16 @@ class Cell(Protocol):
     def share(self) -> int: ...
 
 
+class Held(Protocol):
+    """What a move says of requests for the claims that it holds; see `routing.holds`."""
+
+    def cell_for(self, rule: str, request: Request) -> int | None:
+        """Return the id of the cell that gets a request; None: it is refused for now."""
+
+
+NO_HOLDS: Mapping[int, Held] = MappingProxyType({})
+
+
 def in_service[C: Cell](cells: Iterable[C]) -> list[C]:
     """Return the cells that exist for routing and for the edge: all but the retired ones."""
     return [cell for cell in cells if not cell.retired]
@@ -44,8 +55,14 @@ def in_service[C: Cell](cells: Iterable[C]) -> list[C]:
 class Cells:
     """An immutable index of the cells that are in service; to every rule others are unknown."""
 
-    def __init__(self, cells: Iterable[Cell]) -> None:
-        """Index ``cells``, which may be in any order and have retired ones among them."""
+    def __init__(self, cells: Iterable[Cell], holds: Mapping[int, Held] = NO_HOLDS) -> None:
+        """Index ``cells``, which may be in any order and have retired ones among them.
+
+        Args:
+            cells: The cells.
+            holds: By minus its number, what each move says that holds claims.
+        """
+        self.holds = holds
         ordered = sorted(in_service(cells), key=lambda cell: cell.id)
         self.all: tuple[Cell, ...] = tuple(ordered)
         self.by_id: Mapping[int, Cell] = MappingProxyType({c.id: c for c in ordered})

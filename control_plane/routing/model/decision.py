@@ -45,6 +45,8 @@ class Reason(StrEnum):
     """The Envoy has not heard of the cell yet, or no longer has it."""
     MISDIRECTED = "misdirected"
     """The cell says that the request is not its own (421)."""
+    FROZEN = "frozen"
+    """A move of a tenant holds the claim, and refuses this request for now."""
     RULESET = "ruleset"
     """The ruleset refuses it, for a reason that is not known here."""
 

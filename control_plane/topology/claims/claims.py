@@ -58,10 +58,31 @@ class Claims:
 
         Raises:
             NotFound: names the first value that is not claimed.
-            Refused: another cell owns one.
+            Refused: another cell owns one, or a move holds one.
             Locked: a lease holds some of them.
         """
         return self._store.written(actor, lambda tx: plain.release(tx, keys, cell), dry_run=dry_run)
+
+    def set_subject(
+        self,
+        keys: Sequence[KeyPair],
+        subject: str,
+        *,
+        actor: str,
+        cell: str | None = None,
+        dry_run: bool = False,
+    ) -> Written[tuple[Claim, ...]]:
+        """Give claims (1 to 1,000) that have no subject one, or none of them.
+
+        Raises:
+            Invalid: the subject or a key is malformed.
+            NotFound: names the first value that is not claimed.
+            Refused: one has another subject, another cell owns one, or a move holds one.
+            Locked: a lease holds some of them.
+        """
+        return self._store.written(
+            actor, lambda tx: plain.set_subject(tx, keys, subject, cell), dry_run=dry_run
+        )
 
     def get(self, bucket: str, value: str) -> Claim:
         """Return one claim; raise `NotFound`, or `Invalid` for a malformed key."""
@@ -121,7 +142,7 @@ class Claims:
         """Return the id of the cell that owns each key, in order; None if none does."""
         lookup = open_lookup(self._store.engine)
         try:
-            return lookup.owner_ids_of(keys)
+            return list(lookup.owners_of(keys).owners)
         finally:
             lookup.close()
 

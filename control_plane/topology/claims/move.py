@@ -95,6 +95,9 @@ def _move(tx: Transaction, subject: Subject, source: str, target: str, reason: s
     locked = tuple((f"{row.bucket}:{row.value}", row.lease) for row in rows if row.lease)
     if locked:
         raise Locked(locked)
+    held = next((row.hold for row in rows if row.hold is not None), None)
+    if held is not None:
+        raise Refused(what, f"move {-held} holds some of its claims")
     keys = [ClaimKey(row.bucket, row.value) for row in rows]
     values = {"cell_id": new.id, "revision": tx.revision, "updated_at": tx.at}
     for chunk in chunked(keys):
@@ -109,7 +112,7 @@ def _move(tx: Transaction, subject: Subject, source: str, target: str, reason: s
 
 
 def _of_subject(subject: Subject, cell_id: int) -> Select[Any]:
-    query = select(_C.c.bucket, _C.c.value, _C.c.lease).where(_C.c.cell_id == cell_id)
+    query = select(_C.c.bucket, _C.c.value, _C.c.lease, _C.c.hold).where(_C.c.cell_id == cell_id)
     if subject.text is not None:
         return query.where(_C.c.subject == subject.text)
     # The partial index holds only rows with a subject.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import batched
 from typing import Any
@@ -17,6 +18,7 @@ from sqlalchemy import (
     insert,
     select,
     tuple_,
+    update,
 )
 
 from control_plane.topology.claims import epochs
@@ -77,12 +79,40 @@ def release(tx: Transaction, pairs: Sequence[KeyPair], cell: str | None) -> tupl
         owner = claims[key].cell
         if cell is not None and owner != cell:
             raise Refused(f"releasing {key}", f"{owner} owns it, not {cell}")
-    _check_unlocked(tx.connection, keys)
+    _check_free(tx.connection, keys, "releasing claims")
     for chunk in batched(keys, _KEYS_PER_QUERY):
         tx.connection.execute(delete(_T).where(_in(chunk)))
     epochs.freed(tx, [(*key, claims[key].cell_id) for key in keys])
     for key in keys:
         tx.log("claim", "delete", str(key), claims[key].as_dict(), None)
+    return tuple(claims[key] for key in keys)
+
+
+def set_subject(
+    tx: Transaction, pairs: Sequence[KeyPair], subject: str, cell: str | None
+) -> tuple[Claim, ...]:
+    """Give claims without a subject one, or none; `Claims.set_subject` says what it raises."""
+    _check_number(len(pairs))
+    check_text("subject", subject)
+    keys = _stored_keys(tx.connection, pairs)
+    claims = existing(tx.connection, keys)
+    for key in keys:
+        if key not in claims:
+            raise NotFound("claim", str(key))
+        if cell is not None and claims[key].cell != cell:
+            raise Refused(f"naming {key}", f"{claims[key].cell} owns it, not {cell}")
+    _check_free(tx.connection, keys, f"giving claims the subject {subject!r}")
+    for key, one in claims.items():
+        if one.subject is not None and one.subject != subject:
+            raise Refused(f"naming {key}", f"its subject is {one.subject!r}")
+    new = [key for key in keys if claims[key].subject is None]
+    values = {"subject": subject, "revision": tx.revision, "updated_at": tx.at}
+    for chunk in batched(new, _KEYS_PER_QUERY):
+        tx.connection.execute(update(_T).where(_in(chunk)).values(values))
+    for key in new:
+        after = replace(claims[key], subject=subject, revision=tx.revision)
+        tx.log("claim", "update", str(key), claims[key].as_dict(), after.as_dict())
+        claims[key] = after
     return tuple(claims[key] for key in keys)
 
 
@@ -163,12 +193,16 @@ def _new_row(tx: Transaction, spec: ClaimSpec, key: ClaimKey, cell_id: int) -> d
     }
 
 
-def _check_unlocked(connection: Connection, keys: Sequence[ClaimKey]) -> None:
+def _check_free(connection: Connection, keys: Sequence[ClaimKey], what: str) -> None:
+    """Raise `Refused` if a move holds some of the claims, `Locked` if leases do."""
     locked: list[tuple[str, str]] = []
+    columns = (_T.c.bucket, _T.c.value, _T.c.lease, _T.c.hold)
+    busy = select(*columns).where(_T.c.lease.is_not(None) | _T.c.hold.is_not(None))
     for chunk in batched(keys, _KEYS_PER_QUERY):
-        leased = select(_T.c.bucket, _T.c.value, _T.c.lease).where(_T.c.lease.is_not(None))
-        rows = connection.execute(leased.where(_in(chunk)))
-        locked += [(f"{row.bucket}:{row.value}", row.lease) for row in rows]
+        for row in connection.execute(busy.where(_in(chunk))):
+            if row.hold is not None:
+                raise Refused(what, f"move {-row.hold} holds {row.bucket}:{row.value}")
+            locked.append((f"{row.bucket}:{row.value}", row.lease))
     if locked:
         raise Locked(tuple(locked))
 

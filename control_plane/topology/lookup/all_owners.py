@@ -7,6 +7,8 @@ as of one revision and keep it current by the change feed. A look-up answers for
     create   route:acme   {"cell_id": 1, …}    cell 1 owns it from here on
     move     route:acme   {"cell_id": 2, …}    cell 2 owns it from here on
     delete   route:acme                        nobody owns it
+    hold     route:acme   {"cell_id": 2, …}    a move holds it: who gets it depends on the request
+    unhold   route:acme   {"cell_id": 2}       cell 2 owns it from here on
 
 and these don't: ``destroy`` and ``replace`` lock a claim, ``update`` replaces it for its own cell.
 
@@ -30,7 +32,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import BigInteger, Connection, case, literal, select
 
 from control_plane.topology.storage import Store, dialect_of, schema
 from control_plane.topology.values import DatabaseFailed, Gone, KeyPair
@@ -38,9 +40,12 @@ from control_plane.topology.values import DatabaseFailed, Gone, KeyPair
 ROWS_AT_ONCE = 10_000
 MAX_CHANGES = 5000
 """How many changes `AllOwners.since` reads at once, unless a single revision has more."""
-_SETS = frozenset({"create", "move"})
+HELD = 0xFFFFFFFF
+"""In place of a cell's id: a move holds the claim, so edges have to ask (`owners.frames.ASK`)."""
+_SETS = frozenset({"create", "move", "unhold"})
 _KEEPS = frozenset({"destroy", "replace", "update"})
 _C, _F, _R, _T = schema.claims.c, schema.changes.c, schema.revisions.c, schema.owners_table.c
+_CELL_OR_HELD = case((_C.hold.is_not(None), literal(HELD, BigInteger)), else_=_C.cell_id)
 
 
 class Untold(Exception):
@@ -64,7 +69,7 @@ class OwnerChange(NamedTuple):
     bucket: str
     value: str
     cell_id: int
-    """The cell that owns the key from this revision on; 0 if nobody does."""
+    """The cell that owns the key from this revision on; 0 if nobody does, `HELD` by a move."""
     is_new: bool
     """Whether nobody owned it before."""
 
@@ -90,7 +95,7 @@ class Owners:
     table: OwnersTable
     revision: int
     rows: Iterator[Sequence[Any]]
-    """Bucket, value and cell id of every claim, `ROWS_AT_ONCE` at a time, in no order."""
+    """Bucket, value and cell id (or `HELD`) of every claim, `ROWS_AT_ONCE` at once, in no order."""
 
 
 class AllOwners:
@@ -109,7 +114,7 @@ class AllOwners:
         """Give all owners as of one moment; raise as `since` does."""
         with self._store.read() as connection:
             revision = connection.execute(select(_R.revision)).scalar_one()
-            query = select(_C.bucket, _C.value, _C.cell_id)
+            query = select(_C.bucket, _C.value, _CELL_OR_HELD)
             rows = connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
             yield Owners(_table(connection), revision, rows.partitions())
 
@@ -197,10 +202,12 @@ def _change(row: Any) -> OwnerChange | None:
     if row.action in _KEEPS:
         return None
     bucket, colon, value = row.key.partition(":")
-    if not colon or row.action not in {*_SETS, "delete"}:
+    if not colon or row.action not in {*_SETS, "delete", "hold"}:
         raise Untold(f"revision {row.revision}: {row.action} of {row.key}")
     if row.action == "delete":
         return OwnerChange(row.revision, bucket, value, 0, is_new=False)
+    if row.action == "hold":
+        return OwnerChange(row.revision, bucket, value, HELD, is_new=False)
     cell_id = json.loads(row.after or "{}").get("cell_id")
     if not isinstance(cell_id, int):
         raise Untold(f"revision {row.revision}: {row.action} of {row.key} names no cell id")

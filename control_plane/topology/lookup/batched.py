@@ -39,7 +39,8 @@ MAX_WAITING = 1024
 """Questions that may wait; more are refused at once."""
 _BROKEN_OFF = "the look-up was broken off"
 _OWNERS_SQL = """
-SELECT r.revision, r.edge_revision, (SELECT max(e.revision) FROM epochs e), k.number, c.cell_id
+SELECT r.revision, r.edge_revision, (SELECT max(e.revision) FROM epochs e), k.number,
+    coalesce(c.hold, c.cell_id)
 FROM revisions r
 LEFT JOIN unnest(%s::text[], %s::text[]) WITH ORDINALITY AS k (bucket, value, number) ON true
 LEFT JOIN claims c ON c.bucket = k.bucket AND c.value = k.value"""

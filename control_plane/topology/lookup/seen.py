@@ -24,7 +24,10 @@ class Seen(NamedTuple):
     edge_revision: int
     """The revision of the last change to a cell or to the active ruleset."""
     owners: Sequence[int | None]
-    """The owning cell's id of each key, in order; None where nobody owns it."""
+    """The owning cell's id of each key, in order; None where nobody owns it.
+
+    Of a key that a move holds, minus the number of the move (see `values.hold`).
+    """
     shards: Sequence[int]
     """The shards of the keys. A key that can't be claimed has none."""
     epoch: int = 0

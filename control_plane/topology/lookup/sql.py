@@ -19,6 +19,11 @@ def owner_sql(parameter: LiteralString) -> LiteralString:
     return f"SELECT cell_id FROM claims WHERE bucket = {parameter} AND value = {parameter}"  # noqa: S608 - no text from outside
 
 
+def _held_owner_sql(parameter: LiteralString) -> LiteralString:
+    """Return the same, with minus the number of the move that holds the key, if one does."""
+    return f"SELECT coalesce(hold, cell_id) FROM claims WHERE bucket = {parameter} AND value = {parameter}"  # noqa: S608, E501 - no text from outside
+
+
 class OwnersSql(dict[int, LiteralString]):
     """The statements that read both revisions and the owners of keys, by the number of keys.
 
@@ -28,7 +33,7 @@ class OwnersSql(dict[int, LiteralString]):
 
     def __init__(self, parameter: LiteralString) -> None:
         super().__init__()
-        self._owner = owner_sql(parameter)
+        self._owner = _held_owner_sql(parameter)
 
     def __missing__(self, keys: int) -> LiteralString:
         """Write the statement for this number of keys."""

@@ -113,7 +113,9 @@ claims = Table(
     Column("user_data", LargeBinary, nullable=True),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("spelling", String(1024), nullable=True),
+    Column("hold", Integer, nullable=True),
     Index("ix_claims_cell_id_bucket_value", "cell_id", "bucket", "value"),
+    Index("ix_claims_hold", "hold", **_where("hold IS NOT NULL")),
     Index("ix_claims_lease", "lease", **_where("lease IS NOT NULL")),
     Index("ix_claims_source", "cell_id", "source_type", "source_id", **_where("source_type > 0")),
     Index("ix_claims_subject", "subject_id", "subject_type", **_where("subject_id > 0")),
@@ -122,9 +124,10 @@ claims = Table(
 """One row for each claimed value. ``lease`` is the lease that creates or destroys it, if one does.
 
 ``value`` is normalised. ``spelling`` is the value as it was sent, which cells compare exactly. It
-is NULL where the two are the same. An absent ``source_id`` or ``user_data`` is NULL or empty. The
-partial indexes hold only rows that their queries ask for, so that plain claims cost no more than
-the primary key and the cell's index.
+is NULL where the two are the same. An absent ``source_id`` or ``user_data`` is NULL or empty.
+``hold`` is minus the number of the move that holds the claim, with which look-ups answer in place
+of ``cell_id`` (see `values.hold`); NULL if none does. The partial indexes hold only rows that their
+queries ask for, so that plain claims cost no more than the primary key and the cell's index.
 """
 
 epochs = Table(
@@ -219,6 +222,26 @@ sequence_marks = Table(
 )
 """One row. ``mark`` is the highest id ever allotted. No new range starts at or below ``floor``."""
 
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("target_id", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("deadline_at", DateTime(timezone=True), nullable=True),
+    Column("document", Text, nullable=False),
+    Index("ix_moves_state", "state"),
+)
+"""Moves of tenants. No row is ever deleted, so that no number is given twice.
+
+``version`` is the revision of the move's last change. ``document`` is JSON: the plan, the evidence,
+the timeline and the reports (see `claims.moves.rows`).
+"""
+
 rulesets = Table(
     "rulesets",
     metadata,
@@ -295,6 +318,17 @@ edge_secrets = Table(
 
 ``root`` is 256 random bits in hex. Until ``demanded_at``, classifiers answer without a secret too.
 """
+
+move_claims = Table(
+    "move_claims",
+    metadata,
+    Column("bucket", _BUCKET, primary_key=True),
+    Column("value", _VALUE, primary_key=True),
+    Column("move_id", Integer, nullable=False),
+    Index("ix_move_claims_move_id", "move_id"),
+    sqlite_with_rowid=False,
+)
+"""The claims of each move that has not ended: a claim is in one such move at most."""
 
 owners_table = Table(
     "owners_table",

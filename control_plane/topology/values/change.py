@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from control_plane.topology.values.cell import Cell
+from control_plane.topology.values.hold import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class TopologySnapshot:
     """The active version, if there is one."""
     epochs: Mapping[int, int] = field(default_factory=dict)
     """By shard of the claims' keyspace, the revision of the last change of an owner."""
+    holds: tuple[Hold, ...] = ()
+    """What moves say of requests for the claims that they hold."""
     edge_secret: str = field(default="", repr=False)
     """What edges show the classifier; never logged."""
     owners_key: str = field(default="", repr=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, select, update
 
+from control_plane.owners.frames import ASK
 from control_plane.topology import Subject, Topology
 from control_plane.topology.claims import move
 from control_plane.topology.lookup import all_owners
@@ -18,6 +19,7 @@ from control_plane.topology.storage.postgresql import PostgresqlDialect
 from control_plane.topology.values.cell import CellState
 from control_plane.topology.values.claim import ClaimSpec
 from control_plane.topology.values.errors import DatabaseFailed, Gone, Unavailable
+from control_plane.topology.values.move import MovePlan, MoveStep
 from tests.topology.claims.steps import own_records, project
 from tests.topology.conftest import cell_spec
 from tests.topology.machine.owners_follower import OwnersFollower
@@ -30,8 +32,14 @@ def test_each_way_in_which_an_owner_changes_is_told(two: Topology) -> None:
     follower = OwnersFollower()
     follower.read(two)
     lines = [f'{{"bucket": "route", "value": "R{n}", "cell": "cell-1"}}' for n in range(30)]
+    plan = MovePlan("cell-1", "cell-2", WHY, {"subject": {"type": 0, "id": 0, "text": "org"}})
+    moves = two.tenant_moves
     steps = [
         lambda: two.claims.claim([ClaimSpec("route", "Ünï/", "cell-1", "org")], actor=ME),
+        lambda: moves.plan(plan, actor=ME),
+        lambda: moves.step(1, MoveStep.PREFLIGHT, actor=ME),
+        lambda: moves.step(1, MoveStep.FREEZE, actor=ME),
+        lambda: moves.step(1, MoveStep.ROLLBACK, actor=ME),
         lambda: two.bulk.import_(lines, actor=ME, reject=lambda _: None, progress=lambda _: None),
         lambda: two.moves.move(Subject(text="org"), "cell-1", "cell-2", reason=WHY, actor=ME),
         lambda: own_records(two, 1, *project(7, "p", "q")),
@@ -181,3 +189,17 @@ def test_a_move_of_many_is_one_revision(two: Topology) -> None:
     found = two.owners.since(before)
     assert (found.upto, len(found.changes)) == (before + 1, len(lines))
     assert {change.cell_id for change in found.changes} == {2}
+
+
+def test_a_held_claim_is_told_as_what_edges_ask_about(two: Topology) -> None:
+    two.claims.claim([ClaimSpec("route", "a", "cell-1", "org")], actor=ME)
+    plan = MovePlan("cell-1", "cell-2", WHY, {"claims": [["route", "a"]]})
+    two.tenant_moves.plan(plan, actor=ME)
+    two.tenant_moves.step(1, MoveStep.PREFLIGHT, actor=ME)
+    before = two.revision()
+    two.tenant_moves.step(1, MoveStep.FREEZE, actor=ME)
+    assert all_owners.HELD == ASK
+    (told,) = two.owners.since(before).changes
+    assert (told.value, told.cell_id, told.is_new) == ("a", ASK, False)
+    with two.owners.read() as owners:
+        assert [tuple(row) for part in owners.rows for row in part] == [("route", "a", ASK)]

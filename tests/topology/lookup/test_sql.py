@@ -13,10 +13,12 @@ from control_plane.topology.lookup.sql import OwnersSql, owner_sql
 @pytest.fixture
 def connection() -> Iterator[sqlite3.Connection]:
     with sqlite3.connect(":memory:") as opened:
-        opened.execute("CREATE TABLE claims (bucket, value, cell_id)")
+        opened.execute("CREATE TABLE claims (bucket, value, cell_id, hold)")
         opened.execute("CREATE TABLE revisions (revision, edge_revision)")
         opened.execute("INSERT INTO revisions VALUES (9, 3)")
-        opened.execute("INSERT INTO claims VALUES ('route', 'a', 1), ('route', 'b', 2)")
+        opened.execute(
+            "INSERT INTO claims (bucket, value, cell_id) VALUES ('route', 'a', 1), ('route', 'b', 2)"
+        )
         yield opened
     opened.close()
 

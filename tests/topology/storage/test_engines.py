@@ -116,6 +116,7 @@ def test_migrations_can_be_taken_back(empty_url: str) -> None:
         "0028",
         "0029",
         "0030",
+        "0031",
     )
     migrate(store.engine)
     store.close()
