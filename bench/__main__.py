@@ -24,9 +24,11 @@ BENCHMARKS: Mapping[str, Sequence[str]] = {
     "claim_load": (),
     "imports": ("--rounds", "2"),
     "compile": (),
+    "simulate": (),
     "memory": (),
     "fleet": (),
     "edge_map": (),
+    "map_changes": (),
     "go_peer": (),
     "owners": (),
 }

@@ -35,6 +35,7 @@ from control_plane.api.routes import (
     operations,
     rulesets,
     sequences,
+    simulate,
     tokens,
 )
 from control_plane.api.routes import topology as topology_document
@@ -52,8 +53,8 @@ MAX_WAITS = 200
 MAX_WAITS_PER_CALLER = 50
 # The path {bucket}/{value} of claims matches those of bulk too, so bulk comes first.
 _ROUTES = (
-    cells, bulk, claims, leases, sequences, rulesets, topology_document, explain, changes, audit,
-    operations, tokens, fleet, edge_secret,
+    cells, bulk, claims, leases, sequences, rulesets, topology_document, explain, simulate, changes,
+    audit, operations, tokens, fleet, edge_secret,
 )  # fmt: skip
 
 

@@ -23,6 +23,12 @@ def explain(
     cookie: Annotated[
         list[str] | None, typer.Option("-b", "--cookie", help="'a=1; b=2'; repeat for more")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="decide as was decided then: a revision, or a time such as 2026-11-30T03:12Z"
+        ),
+    ] = None,
 ) -> None:
     """Show which cell a request would reach, by which rule, and why. No request is sent.
 
@@ -30,9 +36,13 @@ def explain(
     """
     headers = [_header(text) for text in header or []]
     headers += [("cookie", text) for text in cookie or []]
-    body = {"url": url, "method": method, "headers": headers}
+    body: dict[str, Any] = {"url": url, "method": method, "headers": headers}
+    if at is not None:
+        body["at"] = int(at) if at.isascii() and at.isdigit() and len(at) < 19 else at
     answer = of(ctx).client.document("POST", "/v1/explain", body=body)
     title = f"{_outcome(answer['outcome'])} by rule {answer['rule'] or '-'}: {answer['reason']}"
+    if at is not None:
+        title = f"at revision {answer['revision']}: {title}"
     messages.print(title, markup=False)
     of(ctx).show(answer, table_of_items(_COLUMNS, answer["trace"]))
 

@@ -26,6 +26,7 @@ from control_plane.cli import (
     operations,
     rules,
     serve,
+    simulate,
     tokens,
     up,
 )
@@ -38,8 +39,9 @@ _HELP = """Cell-based routing for Envoy.
 
 The options below may stand before or after a command: cellway cells list -o json
 
-Exit statuses: 0 done, 1 error, 2 wrong usage (of diff: there are differences), 3 not found,
-4 conflict, 5 denied, 6 refused, 7 timed out, 130 Ctrl-C, 141 the reader of the output has ended.
+Exit statuses: 0 done, 1 error, 2 wrong usage (of diff and simulate: there are differences), 3 not
+found, 4 conflict, 5 denied, 6 refused, 7 timed out, 130 Ctrl-C, 141 the reader of the output has
+ended.
 """
 # Without rich's boxes an option is never cut, however narrow the terminal is.
 app = typer.Typer(
@@ -52,6 +54,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("serve")(serve.serve)
 app.command("explain")(explain.explain)
+app.command("simulate")(simulate.simulate)
 app.command("changes")(changes.changes)
 app.command("audit")(audit.audit)
 app.command("apply")(apply.apply)

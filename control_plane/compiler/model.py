@@ -118,6 +118,8 @@ class TrafficPolicy:
     """Answers that each Envoy worker keeps at most; 0: none, the classifier is asked each time."""
     edge_cache_stale_s: float = 3600.0
     """How long after its end an answer may serve while the classifier is out of reach."""
+    map_unknown_asked: int = 100
+    """Requests a second with names of nobody that an Envoy with an edge map asks about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from control_plane.owners.frames import NOBODY as NOBODY
 
 ASK_CELL = 0xFFFFFFFF
 MESSAGE_MAX = 5 + 48 + 256
+_ANSWER_BYTES = 32
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "cw_library_map_new": (c_void_p, []),
     "cw_library_map_free": (None, [c_void_p]),
@@ -30,6 +31,11 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "cw_library_owner": (
         c_int,
         [c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, ctypes.POINTER(c_uint32)],
+    ),
+    "cw_library_asking": (None, [c_void_p, c_uint32]),
+    "cw_library_answer": (
+        c_size_t,
+        [c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, c_char_p],
     ),
     "cw_library_stream_new": (c_void_p, [c_void_p, c_char_p]),
     "cw_library_stream_free": (None, [c_void_p]),
@@ -44,6 +50,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "cw_table_set": (c_bool, [c_void_p, c_uint64, c_uint32]),
     "cw_table_names": (c_uint64, [c_void_p]),
     "cw_table_bytes": (c_uint64, [c_void_p]),
+    "cw_asking_set": (None, [c_uint64 * 2, c_uint32]),
+    "cw_asking_take": (c_bool, [c_uint64 * 2, c_uint64, c_bool]),
     "cw_now_ms": (c_uint64, []),
     "cw_shard": (ctypes.c_uint, [c_char_p, c_size_t, c_char_p, c_size_t]),
 }
@@ -182,6 +190,18 @@ class EdgeMap(_Owned):
         )
         owner = Owner(answer)
         return owner, cell.value if owner is Owner.OWNED else NOBODY
+
+    def set_asking(self, per_second: int) -> None:
+        """Leave so many answers a second that rest on names of nobody to the classifier."""
+        self._library.cw_library_asking(self._map, per_second)
+
+    def answer(self, program: bytes, path: str) -> str:
+        """Return a program's answer to a request that has only a path; "": there is none."""
+        raw, out = path.encode(), ctypes.create_string_buffer(_ANSWER_BYTES)
+        length = self._library.cw_library_answer(
+            self._map, program, len(program), raw, len(raw), out
+        )
+        return out.raw[:length].decode()
 
     @property
     def now_ms(self) -> int:

@@ -30,8 +30,6 @@ CLAIMS = {
 """What each cell owns, as ``bucket:value``."""
 NEW_CELL = "cell-4"
 """Is added while requests run."""
-KNOWN_S = 10.0
-"""How long an edge map may take to have a new name."""
 BACKGROUND_REQUESTS = 400
 BACKGROUND_PATHS = ("/explore", "/acme/site", "/users/bob", "/globex/web")
 
@@ -131,7 +129,7 @@ class Tour:
             started = time.perf_counter()
             await self._add_cell(NEW_CELL, port, wait=True)
             took_ms = (time.perf_counter() - started) * 1000
-            await self._known(await self._claim(NEW_CELL, ("route:umbrella",)))
+            await self._claim(NEW_CELL, ("route:umbrella",))
             row = await self.ask(Question("new cell", "/umbrella/lab", (NEW_CELL,)))
             failures = await background
         finally:
@@ -164,31 +162,16 @@ class Tour:
         }
         await self._write("POST", "/v1/cells" + ("?wait=fleet&timeout=10s" if wait else ""), body)
 
-    async def _claim(self, cell: str, keys: Sequence[str]) -> int:
-        """Claim names, given as ``bucket:value``, for a cell; return the revision."""
+    async def _claim(self, cell: str, keys: Sequence[str]) -> None:
+        """Claim names, given as ``bucket:value``, for a cell."""
         pairs = [key.split(":", 1) for key in keys]
         claims = [{"bucket": bucket, "value": value, "cell": cell} for bucket, value in pairs]
-        return await self._write("POST", "/v1/claims", {"claims": claims})
+        await self._write("POST", "/v1/claims", {"claims": claims})
 
-    async def _known(self, revision: int) -> None:
-        """Wait until each edge map has the claims of a revision; without maps there is no wait.
-
-        An edge with a map takes a new name for nobody's until it has heard of it.
-        """
-        async with asyncio.timeout(KNOWN_S):
-            while True:
-                fleet = (await self._api.get("/v1/fleet")).json()
-                maps = [one["edge_map"] for one in fleet["items"] if one["edge_map"]]
-                if all(one["revision"] >= revision for one in maps):
-                    return
-                await asyncio.sleep(0.05)
-
-    async def _write(self, method: str, path: str, body: Any) -> int:
+    async def _write(self, method: str, path: str, body: Any) -> None:
         response = await self._api.request(method, path, json=body)
         if response.status_code >= 400:
             raise RuntimeError(f"{method} {path}: {response.text}")
-        revision: int = response.json()["revision"]
-        return revision
 
     async def _failures_of_background(self) -> int:
         """Send `BACKGROUND_REQUESTS`, one after another; return how many failed."""

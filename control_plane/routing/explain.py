@@ -76,7 +76,7 @@ def decision_document(decision: Decision) -> dict[str, Any]:
     """
     return {
         "cell": decision.cell,
-        "outcome": _outcome_document(decision.outcome),
+        "outcome": outcome_document(decision.outcome),
         "rule": decision.rule,
         "key": decision.key,
         "matched_claim": list(decision.matched_claim) if decision.matched_claim else None,
@@ -87,7 +87,8 @@ def decision_document(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _outcome_document(outcome: Outcome) -> dict[str, Any]:
+def outcome_document(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as plain JSON: one of ``cell``, ``status`` and ``weighted``."""
     if isinstance(outcome, ToCell):
         return {"cell": outcome.cell}
     if isinstance(outcome, Status):

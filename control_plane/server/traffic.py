@@ -38,6 +38,7 @@ def traffic_policy(settings: Settings, *, grpc_port: int, classifier_port: int) 
         ipv6=has_ipv6() if settings.edge_ipv6 is None else settings.edge_ipv6,
         edge_cache_entries=settings.edge_cache_entries,
         edge_cache_stale_s=settings.edge_cache_stale_s,
+        map_unknown_asked=settings.edge_map_unknown_asked,
     )
 
 

@@ -129,6 +129,9 @@ class Settings(ApiSettings, GrpcSettings, BaseSettings):
     """Whether Envoys that have cellway's module answer by it (the edge map): ``off``: none does.
     With ``on``, `cellway up` does not start without the module; with ``auto`` it says why it goes
     without."""
+    edge_map_unknown_asked: int = Field(default=100, ge=0, le=1_000_000)
+    """How many requests a second with names of nobody each Envoy leaves to the classifier, which
+    knows a new name before the edge map does; the map answers all others. 0: it answers all."""
     endpoint_networks_allowed: tuple[str, ...] = ("0.0.0.0/0", "::/0")
     """The networks (CIDR) in which cells may have endpoints."""
     endpoint_networks_denied: tuple[str, ...] | None = None

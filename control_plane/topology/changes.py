@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, case, delete, false, func, or_, select, update
 
 from control_plane.names import MAX_PAGE
-from control_plane.topology.storage import Store, Transaction, clock, moment, schema
+from control_plane.topology.storage import Store, Transaction, chunked, clock, moment, schema
 from control_plane.topology.values import Change, Gone
 
 WINDOW = 10_000
@@ -87,8 +87,8 @@ class Changes:
         limit = min(max(limit, 1), MAX_PAGE)
         with self._store.read() as connection:
             before = before or (revision(connection) + 1, 0)
-            oldest = _oldest(connection)
-            floor = max(before[0] - WINDOW, oldest)
+            pruned = oldest(connection)
+            floor = max(before[0] - WINDOW, pruned)
             query = select(_T).where(_T.c.revision > floor, _T.c.revision <= before[0])
             earlier = (_T.c.revision < before[0]) | (_T.c.ordinal < before[1])
             query = query.where(earlier).order_by(_T.c.revision.desc(), _T.c.ordinal.desc())
@@ -100,12 +100,12 @@ class Changes:
         changes = [_change(row) for row in rows]
         if len(rows) == limit:
             return changes, (rows[-1].revision, rows[-1].ordinal)
-        return changes, (floor, _ABOVE_ALL_ORDINALS) if floor > oldest else None
+        return changes, (floor, _ABOVE_ALL_ORDINALS) if floor > pruned else None
 
     def oldest(self) -> int:
         """Return the revision up to which changes are pruned; 0 if all are there."""
         with self._store.read() as connection:
-            return _oldest(connection)
+            return oldest(connection)
 
     def prune(
         self,
@@ -137,7 +137,7 @@ class Changes:
                 prunes.append(_T.c.at < clock(connection) - older_than)
             query = select(func.count(), func.max(_T.c.revision)).where(or_(false(), *prunes))
             rows, last = connection.execute(query).one()
-            return int(rows), max(_oldest(connection), last or 0)
+            return int(rows), max(oldest(connection), last or 0)
 
 
 def revision(connection: Connection) -> int:
@@ -165,9 +165,9 @@ def since(
     Raises:
         Gone: the feed has been pruned past ``after``.
     """
-    oldest = _oldest(connection)
-    if after < oldest:
-        raise Gone(oldest)
+    pruned = oldest(connection)
+    if after < pruned:
+        raise Gone(pruned)
     query = select(_T).where(_T.c.revision > after).order_by(_T.c.revision, _T.c.ordinal)
     if kinds:
         query = query.where(_T.c.kind.in_(list(kinds)))
@@ -193,6 +193,63 @@ def of_keys(
     return [_change(row) for row in reversed(connection.execute(query).all())]
 
 
+def first_after(
+    connection: Connection, kind: str, keys: Sequence[str], after: int, action: str | None = None
+) -> dict[str, Change]:
+    """Return by key the first change of each key after a revision, of those that have any.
+
+    Args:
+        connection: Reads as of one moment.
+        kind: Only changes of this kind.
+        keys: The keys, as the feed writes them.
+        after: Only changes with a revision above this one.
+        action: Only this action, if it is given.
+    """
+    asked = [_T.c.kind == kind, *([_T.c.action == action] if action is not None else [])]
+    first: dict[str, Change] = {}
+    for chunk in chunked(list(dict.fromkeys(keys))):
+        of_keys = select(_T.c.key, func.min(_T.c.revision).label("revision"))
+        of_keys = of_keys.where(_T.c.key.in_(chunk), _T.c.revision > after, *asked)
+        lowest = of_keys.group_by(_T.c.key).subquery()
+        same = (_T.c.key == lowest.c.key) & (_T.c.revision == lowest.c.revision)
+        query = select(_T).join(lowest, same).where(*asked).order_by(_T.c.ordinal)
+        for row in connection.execute(query):
+            first.setdefault(row.key, _change(row))
+    return first
+
+
+def revision_at(connection: Connection, when: datetime) -> int | None:
+    """Return the newest revision that was committed by a time; None if it is no longer known.
+
+    Times in the feed never go back, unless the database's clock did. So a time is found by halving.
+    """
+    low, high = oldest(connection), revision(connection)
+    if low and _first_known(connection, low) > when:
+        return None
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _is_by(connection, middle, when):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _first_known(connection: Connection, pruned: int) -> datetime:
+    """Return the time of the oldest change that is kept; of the last commit if none is."""
+    kept = select(_T.c.at).where(_T.c.revision > pruned).order_by(_T.c.revision).limit(1)
+    last = select(schema.revisions.c.at)
+    at = connection.execute(kept).scalar_one_or_none()
+    return moment(at or connection.execute(last).scalar_one())
+
+
+def _is_by(connection: Connection, upto: int, when: datetime) -> bool:
+    """Return whether the last change up to a revision was made by a time."""
+    query = select(_T.c.at).where(_T.c.revision <= upto).order_by(_T.c.revision.desc()).limit(1)
+    at = connection.execute(query).scalar_one_or_none()
+    return at is None or moment(at) <= when
+
+
 def _prune(
     tx: Transaction, older_than: timedelta | None, keep: int | None, archive: Archive | None
 ) -> Pruned:
@@ -206,16 +263,16 @@ def _prune(
         complete = [row for row in rows if row.revision < rows[-1].revision]
         last = select(_T).where(_T.c.revision == rows[-1].revision).order_by(*order)
         rows = complete or list(connection.execute(last).all())
-    oldest = _oldest(connection)
+    pruned = oldest(connection)
     if not rows:
-        return Pruned(oldest, 0, more=False)
+        return Pruned(pruned, 0, more=False)
     if archive is not None:
         archive([_change(row) for row in rows])
     # After a restore there are changes below the floor, too.
-    oldest = max(oldest, rows[-1].revision)
+    pruned = max(pruned, rows[-1].revision)
     connection.execute(delete(_T).where(_T.c.revision <= rows[-1].revision))
-    connection.execute(update(schema.revisions).values(oldest_change=oldest))
-    return Pruned(oldest, len(rows), more=full)
+    connection.execute(update(schema.revisions).values(oldest_change=pruned))
+    return Pruned(pruned, len(rows), more=full)
 
 
 def _prunes(
@@ -231,7 +288,8 @@ def _prunes(
     return prunes
 
 
-def _oldest(connection: Connection) -> int:
+def oldest(connection: Connection) -> int:
+    """Return the revision up to which changes are pruned; 0 if all are there."""
     return int(connection.execute(select(schema.revisions.c.oldest_change)).scalar_one())
 
 

@@ -78,7 +78,7 @@ class Rulesets:
     def get(self, name: str, version: int | None = None) -> Ruleset:
         """Return a version, the newest by default; raise `NotFound` if there is none."""
         with self._store.read() as connection:
-            return _get(connection, name, version)
+            return get(connection, name, version)
 
     def versions(self, name: str | None = None) -> list[Ruleset]:
         """Return every version of one ruleset or of all, ordered by name and version."""
@@ -136,7 +136,7 @@ def _check(name: str, document: str) -> None:
 
 def activate(tx: Transaction, name: str, version: int, expected: tuple[str, int] | None) -> Ruleset:
     """Make a version the active one; raise `StaleVersion` if another was expected."""
-    ruleset = _get(tx.connection, name, version)
+    ruleset = get(tx.connection, name, version)
     current = active(tx.connection)
     actual = (current.name, current.version) if current else ("", 0)
     if expected is not None and expected != actual:
@@ -151,10 +151,11 @@ def activate(tx: Transaction, name: str, version: int, expected: tuple[str, int]
     before = {"name": actual[0], "version": actual[1]} if current else None
     after = {"name": name, "version": version}
     tx.log("ruleset", "activate", f"{name}@{version}", before, after)
-    return _get(tx.connection, name, version)
+    return get(tx.connection, name, version)
 
 
-def _get(connection: Connection, name: str, version: int | None = None) -> Ruleset:
+def get(connection: Connection, name: str, version: int | None = None) -> Ruleset:
+    """Return a version, the newest by default; raise `NotFound` if there is none."""
     if version is None:
         ruleset = newest(connection, name)
     else:

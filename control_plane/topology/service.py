@@ -8,11 +8,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from control_plane.topology import changes, edge_secrets, rulesets
+from control_plane.topology import changes, edge_secrets, operations, rulesets, tokens
 from control_plane.topology.cells import CellCache, Cells, EdgeHealth, FleetReports, Sequences
 from control_plane.topology.claims import (
     Bulk,
     Claims,
+    History,
     Leases,
     Moves,
     OpenLeases,
@@ -29,7 +30,6 @@ from control_plane.topology.lookup import (
     open_lookup,
 )
 from control_plane.topology.maintenance.desired import DesiredState
-from control_plane.topology.operations import Operations
 from control_plane.topology.storage import (
     Answers,
     MarkFile,
@@ -39,7 +39,6 @@ from control_plane.topology.storage import (
     pending_migrations,
     refuse_anew,
 )
-from control_plane.topology.tokens import Tokens
 from control_plane.topology.values import EndpointPolicy, TopologyError, TopologySnapshot
 
 
@@ -73,8 +72,9 @@ class Topology:
         self.rulesets = rulesets.Rulesets(store)
         self.desired = DesiredState(store)
         self.changes = changes.Changes(store)
-        self.operations = Operations(store)
-        self.tokens = Tokens(store)
+        self.history = History(store)
+        self.operations = operations.Operations(store)
+        self.tokens = tokens.Tokens(store)
         self.edge_secrets = edge_secrets.EdgeSecrets(store)
         self.owners = AllOwners(store)
         self.idempotency = Answers(store)

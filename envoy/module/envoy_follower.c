@@ -156,6 +156,7 @@ void cw_follower_look(cw_follower *follower)
         return;
     }
     bool has_key = follower->member.settings.has_key;
+    cw_asking_set(&cw_process_map()->asking, follower->member.settings.ask);
     atomic_store(&cw_process_map()->on, has_key);
     if (!has_key || follower->state == BROKEN)
         stop(follower);

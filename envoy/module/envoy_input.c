@@ -4,10 +4,9 @@
  */
 #include <stdio.h>
 
+#include "answer.h"
 #include "envoy_abi.h"
 #include "envoy_process.h"
-#include "program.h"
-#include "stats.h"
 
 #pragma GCC visibility push(default) /* hooks: Envoy finds them by their names */
 #define ON(name) envoy_dynamic_module_on_matcher_data_input_##name
@@ -49,13 +48,9 @@ void ON(get)(const void *config, void *input)
 {
     char answer[CW_ANSWER_BYTES];
     cw_request request = {input, header};
-    cw_owners owners = {cw_process_map(), cw_map_owner};
     cw_outcome outcome = {0};
-    cw_reader *reader = cw_reader_mine();
-    if (reader == NULL)
-        return;
-    size_t len = cw_decide(config, &request, &owners, answer, sizeof(answer), &outcome);
-    cw_count_outcome(reader, outcome.rule, outcome.why, len != 0);
+    size_t len =
+        cw_answer(config, &request, cw_process_map(), answer, sizeof(answer), &outcome);
     if (len != 0)
         CW_ENVOY(matcher_data_input_set_result)(input, (cw_envoy_text){answer, len});
 }

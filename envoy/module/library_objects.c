@@ -1,7 +1,9 @@
 /* Objects for Python (control_plane/edge_module/library.py), which knows no C structures. This file
  * is no part of the module that Envoy loads. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "answer.h"
 #include "stream.h"
 
 cw_map *cw_library_map_new(void);
@@ -11,6 +13,11 @@ void cw_library_turn(cw_map *map, bool on);
 int cw_library_owner(
     cw_map *map, const char *bucket, size_t bucket_len, const char *value, size_t value_len,
     uint32_t *cell
+);
+void cw_library_asking(cw_map *map, uint32_t per_second);
+size_t cw_library_answer(
+    cw_map *map, const uint8_t *program, size_t program_len, const char *path, size_t path_len,
+    char answer[CW_ANSWER_BYTES]
 );
 cw_stream *cw_library_stream_new(cw_map *map, const uint8_t key[16]);
 void cw_library_stream_free(cw_stream *stream);
@@ -49,6 +56,37 @@ int cw_library_owner(
 )
 {
     return cw_map_owner(map, (cw_text){bucket, bucket_len}, (cw_text){value, value_len}, cell);
+}
+
+void cw_library_asking(cw_map *map, uint32_t per_second)
+{
+    cw_asking_set(&map->asking, per_second);
+}
+
+static size_t only_path(void *ctx, cw_text name, cw_text *first)
+{
+    bool found = name.len == 5 && memcmp(name.ptr, ":path", 5) == 0;
+    if (found)
+        *first = *(cw_text *)ctx;
+    return found;
+}
+
+/* The answer to a request that has a path and nothing else. */
+size_t cw_library_answer(
+    cw_map *map, const uint8_t *program, size_t program_len, const char *path, size_t path_len,
+    char answer[CW_ANSWER_BYTES]
+)
+{
+    char error[160];
+    cw_outcome outcome = {0};
+    cw_text wanted = {path, path_len};
+    cw_request request = {&wanted, only_path};
+    cw_program *loaded = cw_program_load(program, program_len, error, sizeof(error));
+    if (loaded == NULL)
+        return 0;
+    size_t len = cw_answer(loaded, &request, map, answer, CW_ANSWER_BYTES, &outcome);
+    cw_program_free(loaded);
+    return len;
 }
 
 cw_stream *cw_library_stream_new(cw_map *map, const uint8_t key[16])

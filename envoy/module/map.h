@@ -9,6 +9,7 @@
 #ifndef CW_MAP_H
 #define CW_MAP_H
 
+#include "asking.h"
 #include "epochs.h"
 #include "program.h"
 #include "table.h"
@@ -20,6 +21,7 @@ typedef struct cw_map {
     cw_table *building; /* the writer's: the one that shall replace it */
     cw_garbage garbage;
     cw_epochs epochs;
+    cw_asking asking;
     atomic_bool on;
     uint64_t current_at; /* the writer's: when the table was last known to be current; 0: never */
     bool cut_off;        /* the writer's: the sender does not reach the control plane */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "asking.h"
+
 #define KEY_BYTES 16
 
 static int hex_digit(char one)
@@ -34,6 +36,17 @@ static bool read_name(const char *text, size_t len, char name[CW_NAME_MAX + 1])
     return true;
 }
 
+static bool read_number(const char *text, size_t len, uint32_t *number)
+{
+    *number = 0;
+    for (size_t at = 0; at < len; at++) {
+        if (text[at] < '0' || text[at] > '9' || *number > CW_ASK_MOST)
+            return false;
+        *number = *number * 10 + (uint32_t)(text[at] - '0');
+    }
+    return len != 0 && *number <= CW_ASK_MOST;
+}
+
 static bool starts(const char *line, size_t len, const char *with)
 {
     return len >= strlen(with) && memcmp(line, with, strlen(with)) == 0;
@@ -49,6 +62,8 @@ static bool read_line(const char *line, size_t len, cw_settings *settings)
         settings->has_key = true;
         return read_key(value, value_len, &settings->key);
     }
+    if (starts(line, len, "ask="))
+        return read_number(value, value_len, &settings->ask);
     if (starts(line, len, "cluster="))
         return read_name(value, value_len, settings->cluster);
     if (starts(line, len, "node="))

@@ -9,10 +9,11 @@
 
 #define CW_NAME_MAX 256
 
-/* Lines "key=<32 hex digits>", "cluster=<name>", "node=<id>". Without a key, the map is off. */
+/* Lines "key=<32 hex digits>", "cluster=<name>", "node=<id>", "ask=<number>". Without a key, the map is off. */
 typedef struct {
     bool has_key;
     cw_key key;
+    uint32_t ask; /* questions a second about names of nobody (asking.h) */
     char cluster[CW_NAME_MAX + 1], node[CW_NAME_MAX + 1];
 } cw_settings;
 

@@ -22,6 +22,7 @@ const cw_stat_name cw_doubt_names[] = {
     {CW_ASKED_VOID, "older_than_epoch"},
     {CW_ASKED_MARKED, "same_fingerprint"},
     {CW_ASKED_LATE, "not_recent"},
+    {CW_ASKED_NEW, "unknown_asked"},
     {0, NULL},
 };
 

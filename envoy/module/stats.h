@@ -14,6 +14,7 @@ enum {
     CW_ASKED_VOID,     /* the table is older than the epoch of the name's shard */
     CW_ASKED_MARKED,   /* two names have this fingerprint */
     CW_ASKED_LATE,     /* nobody owns it, but the table was not current within the last second */
+    CW_ASKED_NEW,     /* nobody owns it, but it may be new, and few such requests came */
     CW_ASKED_LAST,
 };
 

@@ -30,7 +30,13 @@ ADMINS = {
     "POST /v1/sequences/confirm",
     "POST /v1/cells/{name}/release-claims",
 }
-READ_BY_POST = {"POST /v1/explain", "POST /v1/rulesets/lint", "POST /v1/classify"}
+READ_BY_POST = {
+    "POST /v1/claims/owners",
+    "POST /v1/explain",
+    "POST /v1/simulate",
+    "POST /v1/rulesets/lint",
+    "POST /v1/classify",
+}
 
 
 def bearer(secret: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ RUNS_FOR_EVER = {
 }
 ARGUMENTS: dict[str, list[str]] = RUNS_FOR_EVER | {
     "explain": ["/acme"],
+    "simulate": ["{log}", "--rules", RULES],
     "apply": ["-f", "{topology}", "--yes"],
     "diff": ["-f", "{topology}"],
     "export": [NEW],

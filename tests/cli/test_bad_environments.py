@@ -84,6 +84,7 @@ class Place:
             "{new}": str(cwd / "new"),
             "{topology}": str(self.path / "topology.json"),
             "{claims}": str(self.path / "claims.ndjson"),
+            "{log}": str(self.path / "access.log"),
             "{corrupt}": str(self.path / "corrupt.db"),
         }
         arguments = [*command.arguments, *more]
@@ -117,6 +118,7 @@ def place_in(path: Path) -> Iterator[Place]:
     path.chmod(0o755)
     (path / "corrupt.db").write_text("this is no database" * 100)
     (path / "topology.json").write_text('{"cells": []}')
+    (path / "access.log").write_text('{"method": "GET", "path": "/acme"}\n')
     (path / "claims.ndjson").write_text('{"bucket": "route", "value": "b", "cell": "c1"}\n')
     with (
         Forker.running() as forker,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +48,14 @@ RULES = {
 
 def without_classifier(directory: Any, **more: Any) -> System:
     roles = ("api", "xds", "topology")
-    return System(directory, module=build(), roles=roles, classifier_port=unused_port(), **more)
+    return System(
+        directory,
+        module=build(),
+        roles=roles,
+        classifier_port=unused_port(),
+        edge_map_unknown_asked=0,
+        **more,
+    )
 
 
 @pytest.fixture
@@ -105,6 +114,42 @@ def test_one_connection_sees_every_change_at_once(system: System) -> None:
                 "PATCH", "/v1/cells/cell-2?wait=fleet&force=true", change, **{"if-match": "*"}
             )
             assert told(client, b"/t/acme/x")[0] == answer[0]
+
+
+@contextlib.contextmanager
+def held_back(system: System, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the owners' stream bring nothing new; it goes on to beat."""
+
+    async def reads_nothing() -> bool:
+        return False
+
+    role = system.plane.xds_role
+    assert role is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(role.owners.feed, "step", reads_nothing)
+        yield
+
+
+def test_a_new_name_is_found_before_the_stream_has_brought_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = "dynamicmodulescustom[.]cellway_edge_doubts[.]reason[.]unknown_asked"
+    with System(tmp_path, module=build()) as system:
+        system.add_cells()
+        system.use_ruleset("gitlab")
+        system.claim("cell-1", "route:before")
+        map_in_step(system)
+        with RawClient(system.edge_port) as client:
+            wait_until(lambda: told(client, b"/before") == by_map("cell-1"))
+            for number in range(8):
+                cell = f"cell-{2 + number % 2}"
+                with held_back(system, monkeypatch):
+                    system.claim(cell, f"route:new-{number}", f"username:new-{number}")
+                    assert told(client, b"/new-%d/x" % number)[:2] == (200, cell)
+                    assert told(client, b"/users/new-%d" % number)[:2] == (200, cell)
+                map_in_step(system)
+                assert told(client, b"/users/new-%d" % number)[:2] == (200, cell)
+        wait_until(lambda: sum(system.stats(asked).values()) >= 1)
 
 
 def test_a_move_that_the_fleet_runs_is_never_answered_by_the_old_owner(system: System) -> None:

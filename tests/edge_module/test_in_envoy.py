@@ -156,8 +156,43 @@ def test_without_a_key_or_a_listener_with_one_the_module_answers_nothing(tmp_pat
         edge.answers("/t/acme", MOVED)
 
 
+def test_a_name_that_the_stream_has_not_brought_is_asked_for_and_a_flood_is_not(
+    tmp_path: Path,
+) -> None:
+    asked = 100
+    with running(tmp_path, workers=2) as (edge, server):
+        edge.set_listeners(f"{SETTINGS}ask={asked}\n")
+        session = server.session(1)
+        send_table(session)
+        edge.answers("/t/acme", OWNED)
+        began = time.monotonic()
+        # It was claimed at revision 6; the table is "certain" that nobody owns it.
+        session.send(wire.beat(5, TABLE))
+        assert edge.answer("/t/new") == ASKED
+        session.send(wire.changes(6, TABLE, [(name_hash("new"), 8)]))
+        edge.answers("/t/new", MOVED)
+        with httpx.Client(base_url=f"http://127.0.0.1:{edge.port}", trust_env=False) as client:
+            said = []
+            for number in range(5_000):
+                if number % 50 == 0:
+                    session.send(wire.beat(6, TABLE))
+                said.append(client.get(f"/t/{number:x}").text)
+        most = asked * (1 + time.monotonic() - began)
+        assert set(said) == {ASKED, UNKNOWN}
+        counted, late = "doubts.reason.unknown_asked", "doubts.reason.not_recent"
+        left = 1 + said.count(ASKED)
+        wait_until(lambda: edge.stat(counted) + edge.stat(late) >= left)
+        assert edge.stat(counted) <= most
+        assert left <= most + edge.stat(late)
+
+
 def test_a_malformed_configuration_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
-    malformed = ("key=00\ncluster=xds", f"key={KEY.hex()}", "cluster=" + 257 * "x")
+    malformed = (
+        "key=00\ncluster=xds",
+        f"key={KEY.hex()}",
+        "cluster=" + 257 * "x",
+        *(f"{SETTINGS}ask={wrong}\n" for wrong in ("", "-1", "1x", "1000001", "4294967296")),
+    )
     with running(tmp_path) as (edge, server):
         send_table(server.session(0))
         edge.answers("/t/acme", OWNED)

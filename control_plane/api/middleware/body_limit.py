@@ -25,7 +25,7 @@ MAX_JSON_VALUES = 100_000
 """Commas, colons and opening brackets of a body. The bytes alone don't say how long it takes to
 read: 2 MiB of ``[0],`` are half a million lists, 250 ms in which nothing else runs; so many are
 20 ms. A topology of 2,000 cells has half as many."""
-_NO_JSON = frozenset({"/v1/claims/import"})
+_NO_JSON = frozenset({"/v1/claims/import", "/v1/simulate"})
 """Paths whose bodies are not read at once."""
 MAX_DISCARDED_BYTES = 32 << 20
 MAX_DISCARD_S = 5.0

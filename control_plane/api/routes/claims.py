@@ -15,6 +15,7 @@ from control_plane.api.auth import OPERATOR, VIEWER
 from control_plane.api.long_work import TheWork
 from control_plane.api.paging import Cursor
 from control_plane.api.parameters import BucketInPath, PageLimit, ValueInPath
+from control_plane.api.problem import ProblemError
 from control_plane.api.rendering import rendered
 from control_plane.api.schemas.answers import answers
 from control_plane.api.schemas.claims import (
@@ -22,12 +23,15 @@ from control_plane.api.schemas.claims import (
     ClaimList,
     ClaimsBody,
     ClaimsWritten,
+    Owners,
+    OwnersBody,
     ReleaseBody,
     TransferBody,
     Transferred,
 )
 from control_plane.api.state import TheTopology
 from control_plane.api.write import WriteOptions
+from control_plane.names import BUCKET
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 
@@ -119,6 +123,21 @@ async def transfer_claims(
         dry_run=write.dry_run,
     )
     return await write.answer(written, {"moved": written.value}, etag=None)
+
+
+@router.post("/owners", response_model=None, responses=answers(Owners), openapi_extra=VIEWER)
+async def owners_of_claims(topology: TheTopology, body: OwnersBody, work: TheWork) -> Response:
+    """Return which cell owns each of many keys. Nothing is written."""
+    keys = [(one.bucket, one.value) for one in body.claims]
+    for bucket in {bucket for bucket, _ in keys if not BUCKET.match(bucket)}:
+        detail = f"{bucket!r} is no bucket: 1 to 64 of a-z, 0-9 and _"
+        raise ProblemError(422, detail, code="invalid")
+
+    def read() -> Response:
+        revision, owners = topology.claims.owners_as_of(keys)
+        return rendered({"revision": revision, "owners": owners})
+
+    return await work(read)
 
 
 @router.get(

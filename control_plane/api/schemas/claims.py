@@ -41,6 +41,19 @@ class KeyBody(RequestBody):
     value: Value
 
 
+class OwnersBody(RequestBody):
+    """Keys whose owners are asked for."""
+
+    claims: list[KeyBody] = Field(min_length=1, max_length=MAX_CLAIMS)
+
+
+class Owners(Document):
+    """Who owns each key, in order, as of one revision."""
+
+    revision: int
+    owners: list[int | None] = Field(description="the cell's id; null where nobody owns the key")
+
+
 class ReleaseBody(RequestBody):
     """A batch of claims to release: all of them or none.
 

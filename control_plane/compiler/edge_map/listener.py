@@ -44,14 +44,15 @@ _NO_EPOCHS = "off"
 """The text by which everything in the map is void."""
 
 
-def with_module_filters(listener: EnvoyResource, key: str) -> EnvoyResource:
+def with_module_filters(listener: EnvoyResource, key: str, asked: int) -> EnvoyResource:
     """Return the edge's listener with the module's filters in front of all others.
 
     Args:
         listener: The listener without them.
         key: The key of the owners' fingerprints, as 32 hexadecimal digits.
+        asked: Requests a second with names of nobody that are left to the classifier.
     """
-    owners = f"key={key}\ncluster={XDS_CLUSTER}\n"
+    owners = f"key={key}\ncluster={XDS_CLUSTER}\nask={asked}\n"
 
     def insert(manager: Manager) -> bool:
         others = list(manager.http_filters)

@@ -61,7 +61,8 @@ class ModuleVariant:
     def _listener_of(self, state: EdgeState, key: str) -> EnvoyResource:
         plain, last = state.shared[LDS], self._listener
         if last is None or last[0] is not plain or last[1] != key:
-            last = self._listener = (plain, key, with_module_filters(plain, key))
+            made = with_module_filters(plain, key, self._policy.map_unknown_asked)
+            last = self._listener = (plain, key, made)
         return last[2]
 
     def _routes_of(self, state: EdgeState) -> EnvoyResource:

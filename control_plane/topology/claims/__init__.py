@@ -3,6 +3,7 @@
 from control_plane.topology.claims.bulk import Bulk
 from control_plane.topology.claims.claims import Claims
 from control_plane.topology.claims.epochs import all_epochs
+from control_plane.topology.claims.history import History
 from control_plane.topology.claims.leases import Leases
 from control_plane.topology.claims.move import Moves
 from control_plane.topology.claims.open_leases import OpenLeases
@@ -12,6 +13,7 @@ from control_plane.topology.claims.release import Releases
 __all__ = [
     "Bulk",
     "Claims",
+    "History",
     "Leases",
     "Moves",
     "OpenLeases",

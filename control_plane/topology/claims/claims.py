@@ -8,7 +8,7 @@ from sqlalchemy import and_, func, or_, select
 
 from control_plane.names import MAX_PAGE
 from control_plane.topology.cells import get_cell
-from control_plane.topology.changes import of_keys
+from control_plane.topology.changes import of_keys, revision
 from control_plane.topology.claims import plain
 from control_plane.topology.lookup import open_lookup
 from control_plane.topology.storage import Store, schema
@@ -21,6 +21,7 @@ from control_plane.topology.values import (
     NotFound,
     Written,
     normalise,
+    normalised_or_none,
 )
 
 _T = schema.claims
@@ -123,6 +124,17 @@ class Claims:
             return lookup.owner_ids_of(keys)
         finally:
             lookup.close()
+
+    def owners_as_of(self, keys: Sequence[KeyPair]) -> tuple[int, list[int | None]]:
+        """Return the newest revision, and who owns each of many keys then, as `owners_of` does."""
+        normal = [normalised_or_none(bucket, value) for bucket, value in keys]
+        pairs = zip(keys, normal, strict=True)
+        wanted = [ClaimKey(key[0], value) for key, value in pairs if value is not None]
+        with self._store.read() as connection:
+            at = revision(connection)
+            owners = plain.owner_ids(connection, list(dict.fromkeys(wanted)))
+        pairs = zip(keys, normal, strict=True)
+        return at, [owners.get(ClaimKey(key[0], value or "")) for key, value in pairs]
 
     def audit(
         self, bucket: str, value: str, *, before: int | None = None, limit: int = 100

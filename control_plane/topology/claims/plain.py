@@ -181,6 +181,16 @@ def existing(connection: Connection, keys: Sequence[ClaimKey]) -> dict[ClaimKey,
     return claims
 
 
+def owner_ids(connection: Connection, keys: Sequence[ClaimKey]) -> dict[ClaimKey, int]:
+    """Return the owning cell's id of those of the claims that exist, by normalised key."""
+    owners: dict[ClaimKey, int] = {}
+    query = select(_T.c.bucket, _T.c.value, _T.c.cell_id)
+    for chunk in batched(keys, _KEYS_PER_QUERY):
+        for row in connection.execute(query.where(_in(chunk))):
+            owners[ClaimKey(row.bucket, row.value)] = row.cell_id
+    return owners
+
+
 def _in(keys: Sequence[ClaimKey]) -> ColumnElement[bool]:
     return tuple_(_T.c.bucket, _T.c.value).in_(keys)
 

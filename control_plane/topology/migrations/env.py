@@ -2,8 +2,7 @@
 
 from alembic import context
 
-from control_plane.topology.storage.dialect import dialect_of
-from control_plane.topology.storage.schema import metadata
+from control_plane.topology.storage import dialect_of, schema
 
 engine = context.config.attributes["engine"]
 dialect = dialect_of(engine)
@@ -11,7 +10,7 @@ with dialect.for_migrations(engine).connect() as connection:
     # All migrations are one transaction, on both databases: a broken-off one leaves nothing.
     context.configure(
         connection=connection,
-        target_metadata=metadata,
+        target_metadata=schema.metadata,
         render_as_batch=True,
         transactional_ddl=True,
     )

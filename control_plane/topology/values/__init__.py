@@ -12,6 +12,7 @@ from control_plane.topology.values.cell import (
     CellTLS,
     SequenceRange,
 )
+from control_plane.topology.values.cell_document import cell_of
 from control_plane.topology.values.change import Change, Ruleset, TopologySnapshot, Written
 from control_plane.topology.values.claim import (
     Claim,
@@ -55,6 +56,7 @@ from control_plane.topology.values.errors import (
     LeaseSettled,
     Locked,
     NotFound,
+    PastGone,
     Problem,
     ReadOnly,
     Refused,
@@ -101,6 +103,7 @@ __all__ = [
     "NormalisedKeys",
     "NotFound",
     "OpenLease",
+    "PastGone",
     "Problem",
     "ReadOnly",
     "Record",
@@ -117,6 +120,7 @@ __all__ = [
     "Unavailable",
     "Written",
     "address_problem",
+    "cell_of",
     "host_problem",
     "is_storable",
     "normalise",

@@ -66,12 +66,21 @@ class Gone(TopologyError):
     Changes up to ``oldest`` were pruned. The reader has to start from a fresh snapshot.
     """
 
-    def __init__(self, oldest: int) -> None:
+    def __init__(self, oldest: int, text: str | None = None) -> None:
         super().__init__(
-            f"changes up to revision {oldest} are no longer kept: start anew: note the current"
+            text
+            or f"changes up to revision {oldest} are no longer kept: start anew: note the current"
             " revision (GET /v1/topology), read what you follow, and go on since that revision"
         )
         self.oldest = oldest
+
+
+class PastGone(Gone):
+    """What the topology was at some time can't be told: later changes are no longer kept."""
+
+    def __init__(self, when: str, oldest: int) -> None:
+        text = f"what the topology was {when} can't be told, as some later changes are not kept"
+        super().__init__(oldest, f"{text}; the oldest revision that can be told is {oldest}")
 
 
 class Locked(TopologyError):

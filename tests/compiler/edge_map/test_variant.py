@@ -97,7 +97,8 @@ def module_filter(config: Any) -> tuple[str, str]:
 
 
 def test_the_module_learns_key_and_cluster_in_filters_that_no_request_pays_for() -> None:
-    compiler, _ = compiled(EVERYWHERE, TrafficPolicy(debug_networks=("127.0.0.0/8",)))
+    policy = TrafficPolicy(debug_networks=("127.0.0.0/8",), map_unknown_asked=7)
+    compiler, _ = compiled(EVERYWHERE, policy)
     listener, _ = compiler.module_variant(KEY)
     found = managers(listener)
     assert len(found) == 2
@@ -107,7 +108,7 @@ def test_the_module_learns_key_and_cluster_in_filters_that_no_request_pays_for()
         assert owners.disabled
         assert epochs.disabled
         assert (misdirected.name, misdirected.disabled) == (MAP_MISDIRECTED_FILTER, True)
-        told = f"key={KEY}\ncluster={XDS_CLUSTER}\n"
+        told = f"key={KEY}\ncluster={XDS_CLUSTER}\nask=7\n"
         assert module_filter(owners.typed_config) == ("owners", told)
         # Until the epochs come, everything in the map is void.
         assert module_filter(epochs.config_discovery.default_config) == ("epochs", "off")

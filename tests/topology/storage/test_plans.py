@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event, text
 
 from control_plane.topology import Topology
+from control_plane.topology.changes import first_after
 from control_plane.topology.claims import lease_statements
 from control_plane.topology.lookup.sql import owner_sql
 from control_plane.topology.storage.postgresql import _numbered
@@ -52,8 +53,14 @@ READS: dict[str, tuple[Callable[[Topology], object], str]] = {
     "a page of an export": (lambda t: list(t.bulk.export(("route", "r8"), 10)), "pk_claims"),
     "audit of a claim": (lambda t: t.claims.audit("route", "r8"), "ix_changes_key"),
     "audit of everything": (lambda t: t.changes.newest(limit=10), "pk_changes"),
+    "what a claim was": (lambda t: _first_after(t), "ix_changes_key"),
     "changes": (lambda t: t.changes.since(CLAIMS - 5, limit=100), "pk_changes"),
 }
+
+
+def _first_after(topology: Topology) -> object:
+    with topology._store.read() as connection:
+        return first_after(connection, "claim", ["route:r8", "username:r9"], 1)
 
 
 @pytest.fixture
