@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 # What `make soak` runs once more with the edge map: tests that don't ask which tier has decided.
 WITH_MAP := $(patsubst %,tests/e2e/test_%.py,every_ruleset many_cells faults hosts spellings gitlab_words \
-  odd_requests internal_headers endpoint_changes empty_topology edge_admission wait retries moves)
+  odd_requests internal_headers endpoint_changes empty_topology edge_admission wait retries moves \
+  misdirected rule_changes restarts classifier_port replicas)
 .DEFAULT_GOAL := demo
 
 ifeq ($(PYTHON),)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import grpc
 from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
@@ -25,6 +26,8 @@ PROBE_S = 0.5
 STATUS_S = 1.0
 """How long the true status of a stream may take to come; see `final_status`."""
 _DETAILS_OF_A_FAILED_WRITE = "Internal error from Core"
+_noted: WeakKeyDictionary[Any, tuple[grpc.StatusCode, str]] = WeakKeyDictionary()
+"""How calls have ended; see `note_status`."""
 KEEPALIVE_S = 10.0
 """How often a silent connection is pinged. The control plane allows pings twice as often."""
 _OPTIONS = (
@@ -118,22 +121,51 @@ class ControlPlane:
             )
             return opening()
 
-        return self._channels.open(start)
+        call = self._channels.open(start)
+        note_status(call)
+        return call
 
     async def close(self) -> None:
         """Close the channels."""
         await self._channels.close()
 
 
+def note_status(call: Any) -> None:
+    """Have `final_status` know how a call has ended, whatever a write does to it later.
+
+    grpc.aio runs the callbacks of a call when its status comes. A write that fails after that
+    replaces the status by one that says nothing (``set_internal_error`` in grpc/aio/_call.py), for
+    good. So the status is read within the callback.
+    """
+    call.add_done_callback(_note)
+
+
+def _note(call: Any) -> None:
+    told = _told_now(call.code()), _told_now(call.details()) or ""
+    if told[1] != _DETAILS_OF_A_FAILED_WRITE:
+        _noted[call] = told
+
+
+def _told_now(answer: Coroutine[Any, Any, Any]) -> Any:
+    """Return what a coroutine that waits for nothing returns: the status is there."""
+    try:
+        answer.send(None)
+    except StopIteration as returned:
+        return returned.value
+    answer.close()
+    raise RuntimeError("a call that has ended has no status")
+
+
 async def final_status(call: Any) -> tuple[grpc.StatusCode, str]:
     """Return the status with which the other side has ended a call, and its text.
 
-    If a write fails because the call has ended, grpc.aio at first shows a status of its own, which
-    says nothing (``set_internal_error`` in grpc/aio/_call.py). The true one is waited for, at most
-    `STATUS_S`.
+    If a write fails because the call has ended, grpc.aio shows a status of its own. The true one
+    is what `note_status` has noted, or comes soon: it is waited for, at most `STATUS_S`.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STATUS_S):
-            while await call.details() == _DETAILS_OF_A_FAILED_WRITE:  # noqa: ASYNC110 - gRPC has none
+            while call not in _noted and await call.details() == _DETAILS_OF_A_FAILED_WRITE:  # noqa: ASYNC110 - gRPC has none
                 await asyncio.sleep(0.01)
+    if call in _noted:
+        return _noted[call]
     return await call.code(), await call.details() or ""

@@ -75,7 +75,9 @@ class ChangeChecks:
         policy = traffic_policy(
             plane.settings, grpc_port=plane.ports.grpc, classifier_port=plane.ports.classifier
         )
-        return EdgeSnapshots(policy).of(plane.topology.snapshot())
+        snapshots, state = EdgeSnapshots(policy), plane.topology.snapshot()
+        plain = snapshots.of(state)
+        return plain if self._system.module is None else snapshots.module_variant(plain, state)
 
     def view(self, wanted: Wanted, unreachable: frozenset[str] = frozenset()) -> View:
         """Return what the evaluator says now about each probe."""

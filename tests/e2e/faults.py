@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.e2e.faulty_system import FaultySystem
 from tests.e2e.load import LOST, OK, Answer, Load
@@ -32,6 +32,8 @@ class Fault:
     may_fail: frozenset[str] = NOBODY
     must_fail: frozenset[str] = NOBODY
     may_lose: bool = False
+    of_a_cell: bool = False
+    """Whether requests fail although the edge knows where they belong."""
     mended: bool = True
     """Whether the fault is over in the end; otherwise the next one comes on top."""
 
@@ -111,7 +113,7 @@ FAULTS = (
     Fault("control plane killed", control_plane_killed, mended=False),
     Fault("control plane and classifier killed", its_classifier_too, ASK_CLASSIFIER, NEW),
     Fault("agent killed", agent_killed),
-    Fault("a cell killed", cell_killed, ASK_CLASSIFIER, ASK_CLASSIFIER),
+    Fault("a cell killed", cell_killed, ASK_CLASSIFIER, ASK_CLASSIFIER, of_a_cell=True),
     Fault("Envoy killed", envoy_killed, frozenset(CELL_OF), may_lose=True),
 )
 
@@ -138,6 +140,9 @@ def wrong(answers: Counter[Answer], fault: Fault) -> dict[Answer, int]:
 def suffer(system: FaultySystem, load: Load, fault: Fault) -> str:
     """Break one thing, watch, repair it, and see that all is well; return a row of the table."""
     load.take()
+    if system.has_map and fault.may_fail == ASK_CLASSIFIER and not fault.of_a_cell:
+        # Nobody is asked, so nothing may fail.
+        fault = replace(fault, may_fail=NOBODY, must_fail=NOBODY)
     with fault.broken(system):
         wait_until(lambda: all(failed(load.seen(), kind) for kind in fault.must_fail))
         load.go_on(REQUESTS_PER_FAULT)

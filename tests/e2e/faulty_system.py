@@ -14,11 +14,13 @@ from pathlib import Path
 import psycopg
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from tests.e2e.agent_edge import EnvoyWithModules
 from tests.e2e.load import get
 from tests.support.agent_process import AgentProcess
 from tests.support.child_process import ChildProcess, listens
 from tests.support.conditions import wait_until
 from tests.support.envoy_process import EnvoyProcess
+from tests.support.module_everywhere import module_everywhere
 from tests.support.plane_process import PlaneProcess
 from tests.support.ports import unused_port
 from tests.support.postgres import Postgres, postgres
@@ -57,6 +59,11 @@ class FaultySystem:
     agent: AgentProcess
     envoy: EnvoyProcess
     cells: list[CellProcess]
+
+    @property
+    def has_map(self) -> bool:
+        """Whether the edge knows every owner, so that it asks no classifier."""
+        return module_everywhere() is not None
 
     def synced(self) -> bool:
         """Tell whether Envoy follows, as the control plane says."""
@@ -128,9 +135,13 @@ def faulty_system(directory: Path) -> Iterator[FaultySystem]:
         gitlab = json.loads((RULESETS / "gitlab.json").read_text())
         stored = plane.write("PUT", "/v1/rulesets/gitlab", gitlab)["ruleset"]
         plane.write("POST", "/v1/rulesets/gitlab/activate", {"version": stored["version"]})
-        member = FleetMember("n1", "edge", agent.socket, ("127.0.0.1", 0))
+        module = module_everywhere()
+        admin = ("127.0.0.1", 0)
+        member = FleetMember("n1", "edge", agent.socket, admin, module=str(module or ""))
         bootstrap = json.loads(reconnecting_soon(compile_bootstrap(member)))
-        envoy = stack.enter_context(EnvoyProcess(bootstrap, directory))
+        envoy = EnvoyWithModules(bootstrap, directory)
+        envoy.modules = None if module is None else module.parent
+        stack.enter_context(envoy)
         system = FaultySystem(database, plane, agent, envoy, cells)
         wait_until(system.synced)
         yield system

@@ -1,4 +1,7 @@
-"""A real Envoy asks the classifier with the secret that it was sent; strangers get nothing."""
+"""A real Envoy asks the classifier with the secret that it was sent; strangers get nothing.
+
+The tenant's name is not plain, so that the classifier is asked even if the edge has a map of owners.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,13 @@ def system(directory: Path, **settings: Any) -> Iterator[System]:
     with System(directory, cells=1, edge_cache_entries=0, **settings) as running:
         running.add_cells()
         running.use_ruleset("generic")
-        running.claim("cell-1", "tenant:acme")
+        running.claim("cell-1", "tenant:acmé")
         running.in_step()
         yield running
 
 
 def ask(running: System, **headers: str) -> httpx.Response:
-    url = f"http://127.0.0.1:{running.edge_port}/t/acme/x"
+    url = f"http://127.0.0.1:{running.edge_port}/t/acm%C3%A9/x"
     return httpx.get(url, headers=headers, trust_env=False, timeout=20)
 
 

@@ -220,9 +220,9 @@ def test_what_one_replica_commits_reaches_the_envoys_of_another(
     cache = ours.plane.xds.cache
     keep = cache.set
 
-    def noted(snapshot: Any, **more: Any) -> None:
+    def noted(snapshot: Any, *more: Any, **named: Any) -> None:
         published.append(snapshot.revision)
-        keep(snapshot, **more)
+        keep(snapshot, *more, **named)
 
     monkeypatch.setattr(cache, "set", noted)
     assert served_by(ours, b"/foo/x") == "cell-1"

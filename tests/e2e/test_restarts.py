@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from control_plane.compiler.bootstrap import FleetMember, compile_bootstrap
+from control_plane.publisher.variants import MODULE_VARIANT
 from control_plane.topology import Topology
 from control_plane.topology.values.endpoint import Endpoint
+from control_plane.xds.variants import PLAIN
 from tests.e2e.echo_upstream import EchoUpstream
 from tests.e2e.load import Answer, Load, get
 from tests.e2e.restarts import AMBIGUOUS, NATIVE, ROUTES_SENT, TAKEN_UP
@@ -80,7 +82,7 @@ def test_a_restarted_control_plane_pushes_nothing_that_envoy_has(
 def test_a_restarted_envoy_gets_everything(tmp_path: Path, delta: bool) -> None:
     with System(tmp_path, delta=delta) as system:
         prepare(system)
-        snapshot = system.plane.xds.cache.newest
+        snapshot = system.plane.xds.cache.newest_of(MODULE_VARIANT if system.module else PLAIN)
         whole = sum(
             len(resource.body)
             for type_url in snapshot.types

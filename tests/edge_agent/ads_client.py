@@ -34,6 +34,7 @@ class AdsClient:
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         call = self._stub.DeltaAggregatedResources()
+        upstream.note_status(call)
         self.error = ""
         for type_url in (CDS, LDS):
             request = discovery_pb2.DeltaDiscoveryRequest(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -11,7 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from control_plane.edge_agent import upstream as module
 from control_plane.edge_agent.channels import ClientTls
-from control_plane.edge_agent.upstream import ADS, ControlPlane, final_status
+from control_plane.edge_agent.upstream import ADS, ControlPlane, final_status, note_status
 
 
 class EndedCall:
@@ -36,6 +38,36 @@ async def test_the_true_status_is_not_waited_for_for_ever(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "STATUS_S", 0.05)
     code, details = await final_status(EndedCall(1_000_000))
     assert (code, details) == (grpc.StatusCode.INTERNAL, "Internal error from Core")
+
+
+async def test_a_write_that_fails_after_the_end_does_not_hide_why_it_ended() -> None:
+    """Without `note_status`, some of these calls keep grpc's own words for good."""
+
+    async def refuse(requests: AsyncIterator[bytes], context: Any) -> None:
+        await anext(aiter(requests))
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "you may not")
+
+    handler = grpc.stream_stream_rpc_method_handler(refuse)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", {"m": handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    failed_writes = 0
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for _ in range(100):
+            call: Any = channel.stream_stream("/s/m")()
+            note_status(call)
+            try:
+                for _ in range(4):
+                    await call.write(b"x")
+            except grpc.aio.AioRpcError:
+                failed_writes += 1
+            except asyncio.InvalidStateError:
+                pass
+            code, details = await final_status(call)
+            assert (code, details) == (grpc.StatusCode.PERMISSION_DENIED, "you may not")
+    await server.stop(None)
+    assert failed_writes
 
 
 async def test_a_control_plane_serves_once_its_health_says_so(

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from control_plane.edge_agent.upstream import final_status
+from control_plane.edge_agent.upstream import final_status, note_status
 from control_plane.edge_health import service
 from control_plane.edge_health.book import Book
 from control_plane.edge_health.service import METHOD, SERVICE, HealthReports
@@ -46,7 +46,9 @@ class Wire:
 
 
 def open_call(over: grpc.aio.Channel) -> Any:
-    return over.stream_stream(f"/{SERVICE}/{METHOD}")()
+    call: Any = over.stream_stream(f"/{SERVICE}/{METHOD}")()
+    note_status(call)
+    return call
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ class SotwSession(Session):
         """Guarded types of which the client said that it has something when it came."""
         self._undisclosed: set[str] = set()
         """Full-state types of which the client runs something, and has not said what."""
+        self._named: dict[str, str] = {}
+        """By type, the version that the client named when it came."""
 
     def on_request(self, request: Any) -> list[Response]:
         """Handle a DiscoveryRequest: the first of its type, changed names, an ACK or a NACK."""
@@ -64,9 +66,21 @@ class SotwSession(Session):
         self._subscribe(type_url, subscription, set(request.resource_names))
         if first:
             if request.version_info:
+                self._named[type_url] = request.version_info
                 self._resume(type_url, subscription, request.version_info)
             self._take_over_type(type_url, subscription)
         return self.pump()
+
+    def confirmed(self) -> list[Response]:
+        """Compare again with what the client named: now there is the snapshot that it may have.
+
+        When it came, there may have been an older one, or its variant was not made yet.
+        """
+        for type_url, version in self._named.items():
+            subscription = self._types[type_url]
+            if not subscription.last_nonce:
+                self._resume(type_url, subscription, version)
+        return super().confirmed()
 
     def unsettled(self) -> Mapping[str, Unsettled]:
         """Return also all names of undisclosed types.

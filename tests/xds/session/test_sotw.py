@@ -71,6 +71,21 @@ def test_state_of_the_world_reconnect_with_the_same_version_sends_no_clusters() 
     assert again.request(LDS) == []
 
 
+def test_state_of_the_world_a_client_that_comes_before_what_it_runs_is_sent_nothing() -> None:
+    snapshot = fleet(2, "ab", routes=b"new")
+    first = sotw(snapshot)
+    boot(first)
+    again = sotw(fleet(1, "abc"))
+    again.versions = dict(first.versions)
+    again.session.await_confirmation()
+    assert again.request(CDS) == []
+    assert again.request(LDS) == []
+    assert again.session.on_snapshot(snapshot) == []
+    assert again.session.confirmed() == []
+    (response,) = again.session.on_snapshot(fleet(3, "ab", a=b"other", routes=b"new"))
+    assert response.type_url == CDS
+
+
 def test_state_of_the_world_answers_a_new_name_even_if_nothing_changed() -> None:
     client = sotw(fleet(1, "ab"))
     client.take(client.request(EDS, "a"))
