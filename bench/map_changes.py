@@ -27,7 +27,7 @@ from bench.load import scratch
 from bench.owners import filled
 from bench.results import Figure, p99, report
 from bench.topologies import activate
-from bench.watcher import watching
+from bench.watcher import DEADLINE_S, watching
 from bench.world import World, plane_settings, upstream, world
 from control_plane.cli.local.edge_module import local_module
 from control_plane.cli.local.system import local_bootstrap
@@ -41,8 +41,6 @@ from control_plane.topology.values.claim import ClaimSpec
 CELLS = ("cell-1", "cell-2")
 SETTLE_S = 0.05
 """Between two moves."""
-DEADLINE_S = 60.0
-"""How long a change may take; on a quiet machine it takes milliseconds."""
 LOAD_S = 900.0
 """How long a control plane may take to build its first base, and an Envoy to read it."""
 POLL_S = 0.02
@@ -62,7 +60,7 @@ async def moves(number: int) -> list[float]:
             async with world(directory, target, len(CELLS), "generic", **on) as edge:
                 claim = ClaimSpec("tenant", "mover", CELLS[0], "mover")
                 edge.plane.topology.claims.claim([claim], actor="bench")
-                with watching(_watch, edge.port) as watcher:
+                with watching(_first_answer, edge.port) as watcher:
                     return [await _move(edge, watcher, at % 2) for at in range(number)]
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -86,24 +84,13 @@ async def _move(edge: World, watcher: Connection, at: int) -> float:
     return decided - began
 
 
-def _watch(pipe: Connection, edge: int) -> None:
-    with socket.create_connection(("127.0.0.1", edge), DEADLINE_S) as client:
-        pipe.send(None)
-        while True:
-            try:
-                cell: str = pipe.recv()
-            except EOFError:
-                return
-            wanted = (f"x-cellway-cell: {cell}\r\n".encode(), b"x-cellway-tier: edge-map\r\n")
-            pipe.send(_first_answer(client, wanted))
-
-
-def _first_answer(client: socket.socket, wanted: tuple[bytes, bytes]) -> float:
-    """Ask again and again until a head has both lines; return the time by `time.perf_counter`.
+def _first_answer(client: socket.socket, cell: str) -> float:
+    """Ask again and again until the map decides for a cell; return the time at which it did.
 
     Raises:
         RuntimeError: none came within `DEADLINE_S`.
     """
+    wanted = (f"x-cellway-cell: {cell}\r\n".encode(), b"x-cellway-tier: edge-map\r\n")
     deadline = time.perf_counter() + DEADLINE_S
     while time.perf_counter() < deadline:
         client.sendall(_REQUEST)
@@ -116,7 +103,7 @@ def _first_answer(client: socket.socket, wanted: tuple[bytes, bytes]) -> float:
             body += client.recv(65536)
         if all(line in head + b"\r\n" for line in wanted):
             return time.perf_counter()
-    raise RuntimeError(f"no decision of the map for {wanted[0]!r} within {DEADLINE_S:g} s")
+    raise RuntimeError(f"no decision of the map for {cell} within {DEADLINE_S:g} s")
 
 
 async def load(names: int) -> tuple[float, float]:

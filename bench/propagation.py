@@ -21,14 +21,13 @@ from bench.commits import commit_time
 from bench.load import scratch
 from bench.results import Figure, p99, report
 from bench.topologies import ACTOR, cell_spec
-from bench.watcher import watching
+from bench.watcher import DEADLINE_S, watching
 from bench.world import cellway, upstream
 from control_plane.process.event_loop import run_loop
 from control_plane.server import Running
 
-DEADLINE_S = 60.0
-"""How long a change may take to arrive; on a quiet machine it takes milliseconds."""
-BODIES = (b"old", b"new")
+BODIES = ("old", "new")
+_ENDS = tuple(body.encode() for body in BODIES)
 SETTLE_S = 0.02
 """Between two changes."""
 
@@ -37,9 +36,9 @@ async def measure(cells: int, changes: int) -> tuple[list[float], list[float]]:
     """Return the seconds from commit to ACK, and from commit to the first request answered anew."""
     directory = scratch()
     try:
-        with upstream(BODIES[0]) as old, upstream(BODIES[1]) as new:
+        with upstream(BODIES[0].encode()) as old, upstream(BODIES[1].encode()) as new:
             async with cellway(directory, old, cells, "passthrough") as (plane, edge):
-                with watching(_watch, edge) as watcher:
+                with watching(_first_answer, edge) as watcher:
                     return await _changes(plane, watcher, (old, new), changes)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -71,18 +70,7 @@ def _point_at(plane: Running, port: int) -> int:
     return plane.topology.cells.replace("cell-1", cell_spec(1, port), actor=ACTOR).revision
 
 
-def _watch(pipe: Connection, edge: int) -> None:
-    with socket.create_connection(("127.0.0.1", edge), DEADLINE_S) as client:
-        pipe.send(None)
-        while True:
-            try:
-                wanted: bytes = pipe.recv()
-            except EOFError:
-                return
-            pipe.send(_first_answer(client, wanted))
-
-
-def _first_answer(client: socket.socket, wanted: bytes) -> float:
+def _first_answer(client: socket.socket, wanted: str) -> float:
     """Ask again and again until this body comes back; return the time at which it did.
 
     Raises:
@@ -92,12 +80,12 @@ def _first_answer(client: socket.socket, wanted: bytes) -> float:
     while time.perf_counter() < deadline:
         client.sendall(b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n")
         answer = b""
-        while not answer.endswith(BODIES):
+        while not answer.endswith(_ENDS):
             part = client.recv(65536)
             if not part:
                 raise RuntimeError(f"the edge has closed the connection: {answer!r}")
             answer += part
-        if answer.endswith(wanted):
+        if answer.endswith(wanted.encode()):
             return time.perf_counter()
     raise RuntimeError(f"{wanted!r} never came back")
 

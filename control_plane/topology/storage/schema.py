@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -13,33 +11,15 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     String,
     Table,
     Text,
-    text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from control_plane.topology.storage.table_parts import BUCKET, KEY, VALUE, metadata, where
 
-# Keys sort and compare by byte on both databases, whatever the server's locale is.
-_BUCKET = String(64).with_variant(String(64, collation="C"), "postgresql")
-_VALUE = String(1024).with_variant(String(1024, collation="C"), "postgresql")
-_KEY = String(1100).with_variant(String(1100, collation="C"), "postgresql")
-
-
-def _where(condition: str) -> dict[str, Any]:
-    """Return the arguments of a partial index, which holds only rows that meet a condition."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
-
+__all__ = ["metadata"]
 
 revisions = Table(
     "revisions",
@@ -96,8 +76,8 @@ cell_ids = Table(
 claims = Table(
     "claims",
     metadata,
-    Column("bucket", _BUCKET, primary_key=True),
-    Column("value", _VALUE, primary_key=True),
+    Column("bucket", BUCKET, primary_key=True),
+    Column("value", VALUE, primary_key=True),
     Column("cell_id", Integer, ForeignKey("cells.id"), nullable=False),
     Column("subject", String(160), nullable=True),
     Column("source", String(160), nullable=True),
@@ -115,10 +95,10 @@ claims = Table(
     Column("spelling", String(1024), nullable=True),
     Column("hold", Integer, nullable=True),
     Index("ix_claims_cell_id_bucket_value", "cell_id", "bucket", "value"),
-    Index("ix_claims_hold", "hold", **_where("hold IS NOT NULL")),
-    Index("ix_claims_lease", "lease", **_where("lease IS NOT NULL")),
-    Index("ix_claims_source", "cell_id", "source_type", "source_id", **_where("source_type > 0")),
-    Index("ix_claims_subject", "subject_id", "subject_type", **_where("subject_id > 0")),
+    Index("ix_claims_hold", "hold", **where("hold IS NOT NULL")),
+    Index("ix_claims_lease", "lease", **where("lease IS NOT NULL")),
+    Index("ix_claims_source", "cell_id", "source_type", "source_id", **where("source_type > 0")),
+    Index("ix_claims_subject", "subject_id", "subject_type", **where("subject_id > 0")),
     sqlite_with_rowid=False,
 )
 """One row for each claimed value. ``lease`` is the lease that creates or destroys it, if one does.
@@ -142,8 +122,8 @@ epochs = Table(
 tombstones = Table(
     "tombstones",
     metadata,
-    Column("bucket", _BUCKET, primary_key=True),
-    Column("value", _VALUE, primary_key=True),
+    Column("bucket", BUCKET, primary_key=True),
+    Column("value", VALUE, primary_key=True),
     Column("cell_id", Integer, nullable=False),
     Column("shard", SmallInteger, nullable=False),
     Column("freed_at", DateTime(timezone=True), nullable=False),
@@ -164,14 +144,14 @@ leases = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("settled_at", DateTime(timezone=True), nullable=True),
-    Index("ix_leases_open", "cell_id", "uuid", **_where("settled_at IS NULL")),
-    Index("ix_leases_settled", "settled_at", **_where("settled_at IS NOT NULL")),
+    Index("ix_leases_open", "cell_id", "uuid", **where("settled_at IS NULL")),
+    Index("ix_leases_settled", "settled_at", **where("settled_at IS NOT NULL")),
     Index(
         "ix_leases_key",
         "cell_id",
         "idempotency_key",
         unique=True,
-        **_where("idempotency_key IS NOT NULL"),
+        **where("idempotency_key IS NOT NULL"),
     ),
 )
 """Open leases, and settled ones for a day, so that the lease of a late repetition is there.
@@ -183,8 +163,8 @@ replacements = Table(
     "replacements",
     metadata,
     Column("lease", String(36), primary_key=True),
-    Column("bucket", _BUCKET, primary_key=True),
-    Column("value", _VALUE, primary_key=True),
+    Column("bucket", BUCKET, primary_key=True),
+    Column("value", VALUE, primary_key=True),
     Column("uuid", String(36), nullable=False),
     Column("subject_type", Integer, nullable=False),
     Column("subject_id", BigInteger, nullable=False),
@@ -261,7 +241,7 @@ changes = Table(
     Column("ordinal", Integer, primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("action", String(16), nullable=False),
-    Column("key", _KEY, nullable=False),
+    Column("key", KEY, nullable=False),
     Column("before", Text, nullable=True),
     Column("after", Text, nullable=True),
     Column("actor", String(256), nullable=False),
@@ -322,8 +302,8 @@ edge_secrets = Table(
 move_claims = Table(
     "move_claims",
     metadata,
-    Column("bucket", _BUCKET, primary_key=True),
-    Column("value", _VALUE, primary_key=True),
+    Column("bucket", BUCKET, primary_key=True),
+    Column("value", VALUE, primary_key=True),
     Column("move_id", Integer, nullable=False),
     Index("ix_move_claims_move_id", "move_id"),
     sqlite_with_rowid=False,
@@ -392,7 +372,7 @@ drains = Table(
     Column("next_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True), nullable=True),
     Column("version", BigInteger, nullable=False),
-    Index("uq_drains_cell_id", "cell_id", unique=True, **_where("ended_at IS NULL")),
+    Index("uq_drains_cell_id", "cell_id", unique=True, **where("ended_at IS NULL")),
     Index("ix_drains_started_at", "started_at"),
 )
 """Drains of cells, also those that have ended; a cell has at most one that has not.
