@@ -58,7 +58,8 @@ CLAIM = {"bucket": "route", "value": "v", "cell": "c"}
 )
 async def test_it_is_in_no_body(api: httpx.AsyncClient, path: str, body: dict[str, object]) -> None:
     for number in "cd":
-        spec = {"name": number, "address": f"{number}.example", "endpoints": ["10.0.0.1:1"]}
+        address = f"{number}.example"
+        spec = {"name": number, "address": address, "endpoints": ["10.0.0.1:1"], "state": "active"}
         assert (await api.post("/v1/cells", json=spec)).status_code == 201
     answer = await api.post(path, json=body)
     assert answer.status_code in {404, 422}, answer.text

@@ -79,7 +79,7 @@ def test_the_guide(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with plane:
             for number in (1, 2):
                 endpoints = [f"10.0.0.{number}:443"]
-                body = {"name": f"c{number}", "address": f"c{number}.example"}
+                body = {"name": f"c{number}", "address": f"c{number}.example", "state": "active"}
                 plane.write("POST", "/v1/cells", body | {"endpoints": endpoints})
             plane.write("POST", "/v1/cells/c1/sequences", {"size": 100})
             claim = {"bucket": "route", "value": "kept", "cell": "c1"}

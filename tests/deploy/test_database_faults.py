@@ -92,7 +92,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
         database = stack.enter_context(postgres())
         redis = stack.enter_context(redis_server())
         settings = {"database_url": database.url(), "redis_url": redis.url}
-        system = System(directory, cells=2, health_interval_s=0.2, **settings)
+        # With the table of owners, classifiers would not ask the database.
+        system = System(directory, cells=2, health_interval_s=0.2, edge_module="off", **settings)
         stack.enter_context(system)
         for name, port in system.cell_ports.items():
             system.add_cell(name, port, health_check_path="/ok")
@@ -212,14 +213,14 @@ def test_a_database_that_refuses_a_statement(stored: Stored, watch: Watch) -> No
     stored.sql("DROP TRIGGER refusing ON cells")
     watch.ends("CellwayBackgroundTaskFails")
     for state in ("draining", "drained", "retired"):
-        path = "/v1/cells/dead?force=true"
+        path = "/v1/cells/dead?force=true&reason=test"
         stored.system.write("PATCH", path, {"state": state}, **{"if-match": "*"})
 
 
 def test_cells_that_were_retired_by_mistake(stored: Stored, watch: Watch) -> None:
     for cell in stored.system.cell_ports:
         for state in ("draining", "drained", "retired"):
-            path = f"/v1/cells/{cell}?force=true"
+            path = f"/v1/cells/{cell}?force=true&reason=test"
             stored.system.write("PATCH", path, {"state": state}, **{"if-match": "*"})
     assert "CellwayPublicationRefused" in watch.sees("CellwayPublicationRefused")
     page = stored.runbook("publication-refused")

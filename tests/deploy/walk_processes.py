@@ -15,10 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.edge_module.build import build
 from tests.deploy.edge_processes import EdgeProcesses, edge_processes
+from tests.deploy.runbook import Runbook
+from tests.deploy.watch import Watch
 from tests.support.child_process import frozen
 from tests.support.conditions import wait_until
+from tests.support.edge_map import map_in_step
 from tests.support.ports import unused_port
+from tests.support.system import System
 
 LOG_BYTES = 210_000_000
 
@@ -201,3 +206,18 @@ def test_an_older_database_is_put_back(edge: EdgeProcesses, tmp_path: Path) -> N
     watch.ends("CellwaySequencesRestored")
     edge.change(30)
     edge.in_step()
+
+
+def test_an_edge_whose_table_falls_behind(tmp_path: Path) -> None:
+    with System(tmp_path, cells=2, module=build()) as system:
+        system.add_cells()
+        system.use_ruleset("generic")
+        map_in_step(system)
+        watch = Watch(lambda: system.api.get("/metrics").text)
+        wait_until(lambda: not watch.holds("CellwayEdgeMapBehind"))
+        watch.scrape()
+        with frozen(system.envoy_pid):
+            assert "CellwayEdgeMapBehind" in watch.sees("CellwayEdgeMapBehind")
+            page = Runbook("edge-map-behind", str(system.api.base_url))
+            assert "EDGE MAP" in page.follow("cellway fleet status")
+        watch.ends("CellwayEdgeMapBehind")

@@ -111,7 +111,10 @@ def test_one_connection_sees_every_change_at_once(system: System) -> None:
         for state, answer in (("drained", REFUSED), ("active", by_map("cell-2"))):
             change = {"state": state}
             system.write(
-                "PATCH", "/v1/cells/cell-2?wait=fleet&force=true", change, **{"if-match": "*"}
+                "PATCH",
+                "/v1/cells/cell-2?wait=fleet&force=true&reason=test",
+                change,
+                **{"if-match": "*"},
             )
             assert told(client, b"/t/acme/x")[0] == answer[0]
 

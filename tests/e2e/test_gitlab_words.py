@@ -29,11 +29,18 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
+def set_state(system: System, state: str) -> None:
+    path = f"/v1/cells/{EVIL}?wait=fleet&timeout=20s"
+    system.write("PATCH", path, {"state": state}, **{"if-match": "*"})
+
+
 def test_no_page_moves_when_each_word_of_the_table_is_claimed(system: System) -> None:
     pages = gitlab_pages.pages()
     before = {page: system.expected("GET", page.encode(), HOST, []) for page in pages}
+    set_state(system, "active")
     for bucket in gitlab_pages.BUCKETS:
         system.claim(EVIL, *(f"{bucket}:{word}" for word in gitlab_pages.words()))
+    set_state(system, "cordoned")
     moved = []
     with RawClient(system.edge_port) as client:
         assert client.ask(b"/sign_in/project")[1]["x-example-cell"] == EVIL, "it has its own pages"

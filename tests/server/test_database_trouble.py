@@ -14,7 +14,7 @@ from tests.support.conditions import wait_until
 from tests.support.plane_process import PlaneProcess
 
 ROLES = ("--roles", "api,topology")
-CELL = {"name": "c1", "address": "c1.example", "endpoints": ["10.0.0.1:443"]}
+CELL = {"name": "c1", "address": "c1.example", "endpoints": ["10.0.0.1:443"], "state": "active"}
 
 
 def readiness(plane: PlaneProcess) -> tuple[int, dict[str, Any]]:

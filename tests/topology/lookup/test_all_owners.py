@@ -48,7 +48,9 @@ def test_each_way_in_which_an_owner_changes_is_told(two: Topology) -> None:
         lambda: two.leases.begin(1, project(8, "p", "new"), project(7, "p", "q"), actor=ME),
         lambda: two.open_leases.settle_all("cell-1", "committed", reason=WHY, actor=ME),
         lambda: two.claims.release([("route", "ÜNÏ")], actor=ME),
-        lambda: two.cells.set_state("cell-1", CellState.RETIRED, actor=ME, force=True),
+        lambda: two.cells.set_state(
+            "cell-1", CellState.RETIRED, actor=ME, force=True, reason="test"
+        ),
         lambda: two.releases.release_all("cell-1", reason=WHY, actor=ME),
         lambda: two.cells.remove("cell-1", actor=ME),
         lambda: two.edge_secrets.rotate(actor=ME, force=True),

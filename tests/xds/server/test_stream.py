@@ -85,6 +85,9 @@ class NoContext:
     async def write(self, payload: bytes) -> None:
         await asyncio.sleep(0)
 
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
 
 @pytest.mark.parametrize("steps", range(12))
 async def test_a_stream_that_is_cancelled_while_it_ends_leaves_nothing_behind(steps: int) -> None:
