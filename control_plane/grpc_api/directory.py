@@ -66,7 +66,11 @@ class LiveDirectory:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         self._lookup = topology.claim_lookup()
-        self._directory = Directory(topology.snapshot())
+        try:
+            self._directory = Directory(topology.snapshot())
+        except BaseException:
+            self._lookup.close()  # nobody else has it yet
+            raise
 
     def close(self) -> None:
         """Give the database connection back."""

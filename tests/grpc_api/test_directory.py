@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import QueuePool, text
 
 from control_plane.grpc_api.directory import LiveDirectories, cell_info, info_of_cell
 from control_plane.grpc_api.generated.cell_info_pb2 import GetCellsResponse
 from control_plane.topology import Topology
 from control_plane.topology.values.cell import Cell, CellSpec, CellState, SequenceRange
 from control_plane.topology.values.endpoint import Endpoint
+from control_plane.topology.values.errors import TopologyError
 
 
 @pytest.fixture
@@ -77,3 +79,17 @@ def test_each_thread_has_a_directory_of_its_own(live: LiveDirectories) -> None:
     thread.join()
     assert live.of_this_thread() is live.of_this_thread()
     assert others != [live.of_this_thread()]
+
+
+def test_a_directory_that_can_t_be_read_leaves_no_connection(
+    topology: Topology, live: LiveDirectories
+) -> None:
+    pool = topology.engine.pool
+    assert isinstance(pool, QueuePool)
+    before = pool.checkedout()
+    with topology.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE cells RENAME TO gone"))
+    for _ in range(3):
+        with pytest.raises(TopologyError):
+            live.of_this_thread()
+    assert pool.checkedout() == before

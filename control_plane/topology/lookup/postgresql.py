@@ -45,7 +45,11 @@ class PostgresqlLookup:
         self._hinted = False
         self._connections = 0
         self._open()
-        self._poll()
+        try:
+            self._poll()
+        except BaseException:
+            self._connection.close()  # nobody else has it yet
+            raise
         self._seen_revision = self._committed[0]
 
     def _open(self) -> None:
@@ -54,7 +58,11 @@ class PostgresqlLookup:
             self._connection: psycopg.Connection[Any] = psycopg.connect(
                 *arguments, **options, autocommit=True
             )
-            self._connection.execute(f"LISTEN {CHANNEL}")
+            try:
+                self._connection.execute(f"LISTEN {CHANNEL}")
+            except BaseException:
+                self._connection.close()
+                raise
         self._connections += 1
         self._cursor = self._connection.cursor()
         self._polled_at = float("-inf")

@@ -26,7 +26,11 @@ class SqliteLookup:
         self._checked_out = engine.raw_connection()
         connection: Any = self._checked_out.dbapi_connection
         self._cursor = connection.cursor()
-        self._seen_version = self._data_version()
+        try:
+            self._seen_version = self._data_version()
+        except BaseException:
+            self.close()  # nobody else has it yet
+            raise
 
     def close(self) -> None:
         """Give the connection back."""

@@ -9,7 +9,7 @@ import pytest
 
 from control_plane.topology import Topology
 from control_plane.topology.lookup import ClaimLookup, postgresql
-from control_plane.topology.values import CellState, ClaimSpec
+from control_plane.topology.values import CellState, ClaimSpec, TopologyError
 
 GENEROUS_S = 20.0
 pytestmark = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
@@ -78,3 +78,23 @@ def test_owners_are_always_of_now_and_what_is_committed_may_be_a_moment_old(
     assert (seen.revision, list(seen.owners)) == (before + 1, [None, 1, None])
     assert lookup.owners_of([]).revision == before + 1
     lookup.close()
+
+
+def sessions(url: str) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    with psycopg.connect(url) as connection:
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_look_up_that_can_t_be_made_leaves_no_connection(two: Topology, url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE revisions RENAME TO gone")
+        before = sessions(url)
+        for _ in range(3):
+            with pytest.raises(TopologyError):
+                two.claim_lookup()
+        assert sessions(url) <= before
+        connection.execute("ALTER TABLE gone RENAME TO revisions")
+    two.claim_lookup().close()
