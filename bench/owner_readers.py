@@ -70,7 +70,7 @@ async def _read(number: int, channel: grpc.aio.Channel, noted: Noted) -> None:
     began = time.monotonic()
     await call.write(encode_client(ClientMessage(FOLLOW, node_id=node)))
     complete, table, told_at = 0, 0, 0.0
-    while (frame := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+    while (frame := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]  # its stubs lack it
         now = time.monotonic()
         kind = frame[0]
         if kind == BASE:

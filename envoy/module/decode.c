@@ -109,7 +109,7 @@ static int base36_digit(char c) {
     return c >= 'a' && c <= 'z' ? c - 'a' + 10 : -1;
 }
 
-static size_t write_decimal(uint64_t number, char *out) {
+size_t cw_write_decimal(uint64_t number, char *out) {
     char digits[20];
     size_t count = 0;
     do {
@@ -140,15 +140,15 @@ size_t cw_decode_base36(cw_text text, char *out) {
         uint64_t high = number / 1000000000 * 36 + low / 1000000000;
         low %= 1000000000;
         if (high == 0) {
-            return write_decimal(low, out);
+            return cw_write_decimal(low, out);
         }
-        size_t len = write_decimal(high, out);
+        size_t len = cw_write_decimal(high, out);
         for (int place = 8; place >= 0; place--, low /= 10) {
             out[len + (size_t)place] = (char)('0' + low % 10);
         }
         return len + 9;
     }
-    return write_decimal(number, out);
+    return cw_write_decimal(number, out);
 }
 
 int cw_routing_key(cw_text key) {

@@ -9,6 +9,9 @@ enum cw_decoded { CW_DECODED, CW_INVALID, CW_UNCLEAR };
 /* A number in decimal. */
 enum { CW_DECIMAL_BYTES = 24, CW_MAX_TOKEN = 8192 };
 
+/* Write a number in decimal, at most 20 bytes; return how many. */
+size_t cw_write_decimal(uint64_t number, char *out);
+
 /* A captured part of a URL, percent-decoded once. CW_UNCLEAR: it does not decode to ASCII. */
 enum cw_decoded cw_decode_url(cw_run *run, cw_text raw, int query, cw_text *out);
 

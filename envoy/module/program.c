@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "decode.h"
 #include "json.h"
 #include "normalise.h"
 #include "subjects.h"
@@ -324,26 +325,13 @@ static verdict ask(decision *d, const cw_rule *rule) {
     }
 }
 
-static size_t write_number(uint64_t number, char *out) {
-    char digits[20];
-    size_t count = 0;
-    do {
-        digits[count++] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
-    for (size_t i = 0; i < count; i++) {
-        out[i] = digits[count - 1 - i];
-    }
-    return count;
-}
-
 static size_t write_answer(const decision *d, uint16_t rule, char *out) {
     static const char *const words[] = {
         [CW_WHY_UNKNOWN] = "unknown", [CW_WHY_INVALID] = "invalid", [CW_WHY_FIXED] = "fixed"};
-    size_t len = write_number(rule, out);
+    size_t len = cw_write_decimal(rule, out);
     out[len++] = d->result;
     if (d->result == ':') {
-        return len + write_number(d->cell, out + len);
+        return len + cw_write_decimal(d->cell, out + len);
     }
     size_t more = strlen(words[d->why]);
     memcpy(out + len, words[d->why], more);

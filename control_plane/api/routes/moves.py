@@ -117,7 +117,7 @@ async def get_move(topology: TheTopology, move: MoveInPath) -> JSONResponse:
 async def get_certificate(
     topology: TheTopology,
     move: MoveInPath,
-    format: Annotated[Literal["json", "markdown"], Query(description="as what")] = "json",  # noqa: A002
+    format: Annotated[Literal["json", "markdown"], Query(description="as what")] = "json",  # noqa: A002 - the parameter's name
 ) -> Response:
     """Return the certificate of a move: its timeline, what is known of it, and what is not."""
     document = certificate(await run_in_threadpool(topology.tenant_moves.get, move))
