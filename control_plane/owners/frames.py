@@ -36,6 +36,8 @@ NOBODY = 0
 """In the place of a cell's id: nobody owns the name any more."""
 ASK = 0xFFFFFFFF
 """In the place of a cell's id: the fingerprint is that of several names."""
+NEVER_MS = 0xFFFFFFFF
+"""The lag of a table that was never known to be current: its reader has heard no beat yet."""
 MAX_RECORDS = 5_000
 """Records of one frame."""
 BEAT_MS = 250

@@ -10,6 +10,7 @@ from control_plane.owners.frames import (
     AGENT_DISK,
     AGENT_LIVE,
     CONTROL_PLANE,
+    NEVER_MS,
     ClientMessage,
 )
 
@@ -69,7 +70,9 @@ class Reader:
         if self.last is None:
             return TableStatus(self.node, self.peer, 0, False, 0, now - self.since, "")
         said = self.last
-        lag_s = said.lag_ms / 1000 + now - self.at
+        # A reader whose table is whole, but that has heard no beat yet, can't say how old it is.
+        known = said.lag_ms < NEVER_MS
+        lag_s = said.lag_ms / 1000 + now - self.at if known else now - self.since
         source = SOURCES.get(said.source, "")
         is_current = said.table == table
         return TableStatus(

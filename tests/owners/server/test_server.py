@@ -18,6 +18,7 @@ from control_plane.owners.frames import (
     BEGIN,
     CHANGES,
     FOLLOW,
+    NEVER_MS,
     STATUS,
     ClientMessage,
     decode,
@@ -193,6 +194,16 @@ async def test_what_a_reader_says_of_its_table_is_known() -> None:
         assert (second.node, second.revision, second.names) == ("n1", 5, len(OWNERS))
         assert (second.is_current, second.source) == (True, "control plane")
         assert 0.04 <= second.lag_s < 30
+
+
+async def test_a_table_that_has_heard_no_beat_lags_since_its_reader_came() -> None:
+    async with world() as one:
+        reader = await one.following(node="n1")
+        await reader.status(lag_ms=NEVER_MS)
+        while not any(status.revision for status in one.owners.statuses()):
+            await asyncio.sleep(0.001)
+        (status,) = one.owners.statuses()
+        assert 0 <= status.lag_s < 30
 
 
 GARBAGE = [
