@@ -199,6 +199,7 @@ async def test_what_a_reader_says_of_its_table_is_known() -> None:
 async def test_a_table_that_has_heard_no_beat_lags_since_its_reader_came() -> None:
     async with world() as one:
         reader = await one.following(node="n1")
+        await reader.beat()
         await reader.status(lag_ms=NEVER_MS)
         while not any(status.revision for status in one.owners.statuses()):
             await asyncio.sleep(0.001)
